@@ -1,0 +1,2 @@
+//! The binary: command line, personalities, roles.
+fn main() {}

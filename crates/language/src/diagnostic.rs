@@ -1,0 +1,206 @@
+//! Diagnostics as values: what, where, why, and what to write instead.
+//! Rendering (for people, for one line, for machines, in HAProxy's form) is
+//! apart from them, in [`crate::render`].
+
+use crate::source::{SourceMap, Span};
+
+/// How grave a diagnostic is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Severity {
+    /// Told only when asked for (`-dD`).
+    Diag,
+    /// For information (`.notice`).
+    Notice,
+    /// The file works, but probably not as meant.
+    Warning,
+    /// The file is refused.
+    Error,
+}
+
+/// A stable code and its explanation (`evenkeel explain CODE`). The crate that
+/// reports it declares it as a `static` and lists it in its `CODES`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `E0101`, `W0203`: stable for ever, never reused.
+    pub id: &'static str,
+    /// One line.
+    pub title: &'static str,
+    /// What it means, why it matters, what to do; Markdown paragraphs.
+    pub explanation: &'static str,
+}
+
+/// A replacement of the bytes under `span`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fix {
+    /// What to replace; empty to insert.
+    pub span: Span,
+    /// With what.
+    pub replacement: String,
+}
+
+/// One thing to tell.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Its stable code.
+    pub code: &'static Code,
+    /// How grave.
+    pub severity: Severity,
+    /// What is wrong, without a final stop: "unknown keyword 'bnid' in 'frontend' section".
+    pub message: String,
+    /// The words it is about.
+    pub primary: Option<Span>,
+    /// What stands under the underline; may be empty.
+    pub label: String,
+    /// Other places that explain it ("first defined here").
+    pub secondary: Vec<(Span, String)>,
+    /// Background.
+    pub notes: Vec<String>,
+    /// The next step: "did you mean 'bind'?".
+    pub help: Option<String>,
+    /// The replacement, where there is one.
+    pub fix: Option<Fix>,
+}
+
+impl Diagnostic {
+    /// A diagnostic at a place.
+    pub fn new(
+        code: &'static Code,
+        severity: Severity,
+        span: Span,
+        message: impl Into<String>,
+    ) -> Self {
+        Diagnostic {
+            code,
+            severity,
+            message: message.into(),
+            primary: Some(span),
+            label: String::new(),
+            secondary: Vec::new(),
+            notes: Vec::new(),
+            help: None,
+            fix: None,
+        }
+    }
+
+    /// An error at a place.
+    pub fn error(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
+        Self::new(code, Severity::Error, span, message)
+    }
+
+    /// A warning at a place.
+    pub fn warning(code: &'static Code, span: Span, message: impl Into<String>) -> Self {
+        Self::new(code, Severity::Warning, span, message)
+    }
+
+    /// A diagnostic about no place in a file (a file that cannot be opened).
+    pub fn global(code: &'static Code, severity: Severity, message: impl Into<String>) -> Self {
+        Diagnostic {
+            primary: None,
+            ..Self::new(code, severity, Span::default(), message)
+        }
+    }
+
+    /// Sets the words under the underline.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Points at another place.
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.secondary.push((span, label.into()));
+        self
+    }
+
+    /// Adds background.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Says the next step.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Gives the replacement; with it goes a help line.
+    pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        self.fix = Some(Fix {
+            span,
+            replacement: replacement.into(),
+        });
+        self
+    }
+}
+
+/// Most diagnostics that one run keeps; what is over it is only counted.
+pub const DIAGNOSTICS_MAX: usize = 1000;
+
+/// The diagnostics of one run, in the order in which they were found.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    errors: usize,
+    warnings: usize,
+    dropped: usize,
+}
+
+impl Diagnostics {
+    /// Takes one in, unless its line silences it: a warning (never an error)
+    /// whose line carries the comment `# evenkeel: allow CODE[, CODE…]`.
+    pub fn push(&mut self, sources: &SourceMap, diagnostic: Diagnostic) {
+        if diagnostic.severity != Severity::Error
+            && diagnostic
+                .primary
+                .is_some_and(|span| allows(sources.line_text(span), diagnostic.code.id))
+        {
+            return;
+        }
+        match diagnostic.severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+            _ => {}
+        }
+        if self.list.len() < DIAGNOSTICS_MAX {
+            self.list.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// Those kept.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// How many errors were found, kept or not.
+    pub fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// How many warnings were found, kept or not.
+    pub fn warnings(&self) -> usize {
+        self.warnings
+    }
+
+    /// How many were not kept.
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+}
+
+fn allows(line: &[u8], code: &str) -> bool {
+    let line = String::from_utf8_lossy(line);
+    line.match_indices('#').any(|(at, _)| {
+        let comment = line[at + 1..].trim_start();
+        comment
+            .strip_prefix("evenkeel:")
+            .and_then(|rest| rest.trim_start().strip_prefix("allow"))
+            .is_some_and(|codes| {
+                codes
+                    .split([',', ' ', '\t'])
+                    .any(|c| c.eq_ignore_ascii_case(code))
+            })
+    })
+}

@@ -1,0 +1,183 @@
+//! The keyword registry. A keyword is a row of a table in the file of its
+//! family: its name and where it is legal, the syntax line, two sentences of
+//! documentation with an example, and the function that builds it. Dispatch,
+//! "did you mean", completion, `evenkeel keyword` and the manual come from
+//! that row; nothing about a keyword stands anywhere else.
+
+use std::collections::HashMap;
+
+/// A keyword, with the function that builds it (its type is the defining
+/// crate's own).
+#[derive(Debug)]
+pub struct Keyword<B: 'static> {
+    /// One or more words: `maxconn`, `option httplog`, `http-request deny`.
+    pub name: &'static str,
+    /// Names of the sections (or of the lines: "bind", "server") where it may stand.
+    pub places: &'static [&'static str],
+    /// `timeout client <timeout>`
+    pub syntax: &'static str,
+    /// Two sentences or a few more: what it does, when to use it, its default.
+    pub doc: &'static str,
+    /// Lines which a test loads in a place where it is legal.
+    pub example: &'static str,
+    /// Builds it.
+    pub build: B,
+}
+
+/// What a keyword tells about itself, without the type of its builder.
+#[derive(Clone, Copy, Debug)]
+pub struct Documented {
+    /// "keyword", "bind option", "server option", "action", "fetch", "converter"…
+    pub kind: &'static str,
+    /// See [`Keyword::name`].
+    pub name: &'static str,
+    /// See [`Keyword::places`].
+    pub places: &'static [&'static str],
+    /// See [`Keyword::syntax`].
+    pub syntax: &'static str,
+    /// See [`Keyword::doc`].
+    pub doc: &'static str,
+    /// See [`Keyword::example`].
+    pub example: &'static str,
+    /// False: known, not built yet. Its use is an error that says so.
+    pub built: bool,
+}
+
+impl<B> Keyword<B> {
+    /// The row without its function.
+    pub fn documented(&self, kind: &'static str) -> Documented {
+        Documented {
+            kind,
+            name: self.name,
+            places: self.places,
+            syntax: self.syntax,
+            doc: self.doc,
+            example: self.example,
+            built: true,
+        }
+    }
+}
+
+/// Keywords that exist in HAProxy and are not built yet: their use gives an
+/// error of its own kind, never silence.
+#[derive(Debug)]
+pub struct Known {
+    /// As [`Documented::kind`].
+    pub kind: &'static str,
+    /// Where these are legal.
+    pub places: &'static [&'static str],
+    /// Their names.
+    pub names: &'static [&'static str],
+}
+
+/// Rows of one kind, by name.
+#[derive(Debug)]
+pub struct Table<B: 'static> {
+    kind: &'static str,
+    rows: HashMap<&'static str, &'static Keyword<B>>,
+    known: HashMap<&'static str, &'static Known>,
+    words_max: usize,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum Found<B: 'static> {
+    /// A keyword of so many words.
+    Built(&'static Keyword<B>, usize),
+    /// A keyword that is not built yet, of so many words.
+    NotBuilt(&'static str, &'static Known, usize),
+    /// Nothing of that name.
+    Unknown,
+}
+
+impl<B: 'static> Table<B> {
+    /// A table of all the families of a kind. A row in two families is the
+    /// defining crate's mistake and panics (a test makes every table).
+    pub fn new(
+        kind: &'static str,
+        families: &[&'static [Keyword<B>]],
+        known: &[&'static Known],
+    ) -> Self {
+        let mut table = Table {
+            kind,
+            rows: HashMap::new(),
+            known: HashMap::new(),
+            words_max: 1,
+        };
+        for row in families.iter().flat_map(|f| f.iter()) {
+            assert!(
+                table.rows.insert(row.name, row).is_none(),
+                "{kind} {} defined twice",
+                row.name
+            );
+            table.words_max = table.words_max.max(row.name.split(' ').count());
+        }
+        for group in known.iter().filter(|k| k.kind == kind) {
+            for name in group.names {
+                if !table.rows.contains_key(name) {
+                    table.known.insert(name, group);
+                    table.words_max = table.words_max.max(name.split(' ').count());
+                }
+            }
+        }
+        table
+    }
+
+    /// What kind of keyword these are.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The keyword with the most words that the given words begin with.
+    pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> Found<B> {
+        let mut name = String::new();
+        let mut found = Found::Unknown;
+        for (n, word) in words.take(self.words_max).enumerate() {
+            if n > 0 {
+                name.push(' ');
+            }
+            name.push_str(word);
+            if let Some(row) = self.rows.get(name.as_str()) {
+                found = Found::Built(row, n + 1);
+            } else if let Some((known, group)) = self.known.get_key_value(name.as_str()) {
+                found = Found::NotBuilt(known, group, n + 1);
+            }
+        }
+        found
+    }
+
+    /// All rows and all known names, sorted by name.
+    pub fn documented(&self) -> Vec<Documented> {
+        let mut all: Vec<Documented> = self
+            .rows
+            .values()
+            .map(|r| r.documented(self.kind))
+            .collect();
+        all.extend(self.known.iter().map(|(name, group)| Documented {
+            kind: self.kind,
+            name,
+            places: group.places,
+            syntax: name,
+            doc: "HAProxy has this; it is known here and not built yet.",
+            example: "",
+            built: false,
+        }));
+        all.sort_by_key(|d| d.name);
+        all
+    }
+
+    /// Names legal in a place (for "did you mean"; also those not built).
+    pub fn names_in<'t>(&'t self, place: &'t str) -> impl Iterator<Item = &'static str> + 't {
+        let rows = self
+            .rows
+            .values()
+            .filter(move |r| r.places.contains(&place))
+            .map(|r| r.name);
+        let known = self
+            .known
+            .iter()
+            .filter(move |(_, g)| g.places.contains(&place))
+            .map(|(name, _)| *name);
+        rows.chain(known)
+    }
+}

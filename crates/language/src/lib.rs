@@ -1,0 +1,19 @@
+//! The configuration language: bytes to tokens to sections, and everything a
+//! person is told about them.
+//!
+//! This crate knows no keyword. Crates that define keywords hand in tables of
+//! [`Keyword`] rows; reading, diagnostics, the formatter, completion and the
+//! reference manual work from those.
+//!
+//! Reading never fails: it returns what could be read and a list of
+//! [`Diagnostic`]s, so that one run reports every mistake.
+
+pub mod diagnostic;
+pub mod keyword;
+pub mod source;
+pub mod token;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use keyword::{Documented, Keyword};
+pub use source::{FileId, SourceMap, Span};
+pub use token::{Line, Word};

@@ -1,0 +1,124 @@
+//! Source files and positions in them. A [`Span`] is eight bytes and a file
+//! and stays valid for as long as its [`SourceMap`].
+
+use std::borrow::Cow;
+
+/// A file of a [`SourceMap`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct FileId(pub u32);
+
+/// Bytes `start..end` of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Span {
+    /// The file.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The smallest span that holds both (of one file; else `self`).
+    pub fn to(self, other: Span) -> Span {
+        if self.file != other.file {
+            return self;
+        }
+        Span {
+            file: self.file,
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
+    }
+}
+
+/// One file as it was read.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// The name as the user gave it.
+    pub name: String,
+    /// Its bytes.
+    pub text: Vec<u8>,
+    line_starts: Vec<u32>,
+}
+
+/// All files of one configuration, in the order in which they were read.
+#[derive(Debug, Default)]
+pub struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+/// A position for people: both count from 1, the column counts bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in bytes, from 1.
+    pub column: u32,
+}
+
+impl SourceMap {
+    /// Adds a file. Files over 4 GiB are the caller's to refuse.
+    pub fn add(&mut self, name: impl Into<String>, text: Vec<u8>) -> FileId {
+        let line_starts = std::iter::once(0)
+            .chain(
+                text.iter()
+                    .enumerate()
+                    .filter(|(_, b)| **b == b'\n')
+                    .map(|(i, _)| i as u32 + 1),
+            )
+            .collect();
+        self.files.push(SourceFile {
+            name: name.into(),
+            text,
+            line_starts,
+        });
+        FileId(self.files.len() as u32 - 1)
+    }
+
+    /// The file of an id that this map gave out.
+    pub fn file(&self, id: FileId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    /// All files with their ids.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.files
+            .iter()
+            .enumerate()
+            .map(|(i, f)| (FileId(i as u32), f))
+    }
+
+    /// Where a span begins.
+    pub fn position(&self, span: Span) -> Position {
+        let starts = &self.file(span.file).line_starts;
+        let line = starts.partition_point(|s| *s <= span.start).max(1);
+        Position {
+            line: line as u32,
+            column: span.start - starts[line - 1] + 1,
+        }
+    }
+
+    /// The bytes under a span, as text for people.
+    pub fn snippet(&self, span: Span) -> Cow<'_, str> {
+        let text = &self.file(span.file).text;
+        let end = (span.end as usize).min(text.len());
+        String::from_utf8_lossy(&text[(span.start as usize).min(end)..end])
+    }
+
+    /// The whole line (without its line feed) in which a span begins.
+    pub fn line_text(&self, span: Span) -> &[u8] {
+        let file = self.file(span.file);
+        let line = file
+            .line_starts
+            .partition_point(|s| *s <= span.start)
+            .max(1)
+            - 1;
+        let start = file.line_starts[line] as usize;
+        let end = file
+            .line_starts
+            .get(line + 1)
+            .map_or(file.text.len(), |e| *e as usize - 1);
+        &file.text[start..end.max(start)]
+    }
+}

@@ -1,0 +1,56 @@
+//! Words and lines: what is left of the bytes once quotes, escapes, variables,
+//! comments and line joining are resolved.
+
+use crate::source::Span;
+use std::borrow::Cow;
+
+/// One argument of a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Word {
+    /// Its value after quotes, escapes and variables: any bytes but NUL.
+    pub bytes: Vec<u8>,
+    /// Where it stands, quotes included. Words that one variable made share a span.
+    pub span: Span,
+}
+
+impl Word {
+    /// The value when it is UTF-8, else the empty string (no keyword or number
+    /// is other than ASCII, so no comparison can go wrong by it).
+    pub fn str(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap_or("")
+    }
+
+    /// The value as text for people.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    /// Whether it is exactly this.
+    pub fn is(&self, other: &str) -> bool {
+        self.bytes == other.as_bytes()
+    }
+}
+
+/// One logical line that has at least one word.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its words, never none.
+    pub words: Vec<Word>,
+    /// From its first word to its last.
+    pub span: Span,
+}
+
+impl Line {
+    /// The n-th word, if there is one.
+    pub fn word(&self, n: usize) -> Option<&Word> {
+        self.words.get(n)
+    }
+
+    /// The place just behind the last word: where something is missing.
+    pub fn end(&self) -> Span {
+        Span {
+            start: self.span.end,
+            ..self.span
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Protocols as values. A protocol is a state machine which takes bytes and
+//! the time and returns bytes and the next deadline. It owns no socket, reads
+//! no clock, draws no random number of its own.

@@ -1,0 +1,1 @@
+//! Empty: the scenarios are in `main.rs`.

@@ -1,0 +1,1 @@
+//! Scenarios across crates: the real binary, real peers, network namespaces.

@@ -1,0 +1,2 @@
+//! Development tasks: tidy checks, benchmarks, generated documents.
+fn main() {}
