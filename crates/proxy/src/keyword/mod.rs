@@ -1,0 +1,3 @@
+//! The keywords of the configuration: what there is, and what each builds.
+
+pub mod known;
