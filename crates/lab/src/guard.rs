@@ -69,12 +69,14 @@ pub fn installed(program: &'static str) -> Result<(), Missing> {
 /// For [`skip_unless_root!`](crate::skip_unless_root).
 pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
     let Err(missing) = needs else { return true };
+    // The macros know their test by a function that they define in it.
+    let test = test.trim_end_matches("::skipped_here");
     assert!(
         env::var_os("CI").is_none_or(|ci| ci != "true"),
         "{test} {missing}, and with CI=true nothing may be skipped"
     );
     // Not eprintln!, which the test harness hides when a test passes.
-    let _ = writeln!(std::io::stderr(), "skipped: {test} {missing}");
+    let _ = writeln!(std::io::stderr(), "\nskipped: {test} {missing}");
     false
 }
 
@@ -82,22 +84,30 @@ pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
 /// and says why. With `CI=true` the test fails instead.
 #[macro_export]
 macro_rules! skip_unless_root {
-    () => {
-        if !$crate::may_run(module_path!(), $crate::privileged()) {
+    () => {{
+        fn skipped_here() {}
+        if !$crate::may_run(
+            std::any::type_name_of_val(&skipped_here),
+            $crate::privileged(),
+        ) {
             return;
         }
-    };
+    }};
 }
 
 /// Returns from a test which needs a program that is not installed, and says
 /// so. With `CI=true` the test fails instead.
 #[macro_export]
 macro_rules! skip_unless_installed {
-    ($program:literal) => {
-        if !$crate::may_run(module_path!(), $crate::installed($program)) {
+    ($program:literal) => {{
+        fn skipped_here() {}
+        if !$crate::may_run(
+            std::any::type_name_of_val(&skipped_here),
+            $crate::installed($program),
+        ) {
             return;
         }
-    };
+    }};
 }
 
 #[cfg(test)]

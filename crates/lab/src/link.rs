@@ -4,9 +4,14 @@
 use crate::error::LabError;
 use crate::host::Host;
 use crate::process::run_words;
+use crate::wait::eventually;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const BRIDGE: &str = "bridge";
+
+/// How long a new cable may take until both ends know of it.
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An interface of a host, and what is at the other end of its cable.
 #[derive(Clone, Debug)]
@@ -63,6 +68,11 @@ impl Interface {
     /// Puts the cable back.
     pub fn plug(&self) -> Result<(), LabError> {
         set(&self.far, &self.far_name, "up")
+    }
+
+    fn has_carrier(&self) -> bool {
+        let shown = self.host.ip(&["-o", "link", "show", "dev", &self.name]);
+        shown.is_ok_and(|line| line.contains("state UP"))
     }
 
     fn other_end(&self) -> Interface {
@@ -143,12 +153,18 @@ fn connect(host: &Host, name: String, far: &Host, far_name: String) -> Result<In
     run_words(&[&near_end[..], &far_end[..]].concat())?;
     set(host, &name, "up")?;
     set(far, &far_name, "up")?;
-    Ok(Interface {
+    let interface = Interface {
         host: host.clone(),
         name,
         far: far.clone(),
         far_name,
-    })
+    };
+    // An IPv6 address that is added before the carrier is noticed starts late.
+    // Should it never be, the test itself will tell.
+    let _ = eventually(CARRIER_TIMEOUT, || {
+        interface.has_carrier() && interface.other_end().has_carrier()
+    });
+    Ok(interface)
 }
 
 fn set(host: &Host, interface: &str, state: &str) -> Result<(), LabError> {
