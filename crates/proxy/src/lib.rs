@@ -1,1 +1,21 @@
+//! The data plane: listeners, streams, rules, balancing, queues, health checks,
+//! logs and statistics, and the keywords that configure them.
+//!
+//! One request's way: listener -> stream -> rules of the frontend -> backend ->
+//! queue and balance -> server connection -> rules of the answer -> log. Each
+//! is a folder with that name. Protocol engines, rules and balancing are values
+//! without IO; all sockets of the data plane go through the reactor.
 
+pub mod balance;
+pub mod config;
+pub mod health;
+pub mod http1;
+pub mod keyword;
+pub mod load;
+pub mod log;
+pub mod message;
+pub mod queue;
+pub mod reactor;
+pub mod rules;
+pub mod state;
+pub mod stream;

@@ -1,0 +1,67 @@
+//! One `bind` address of a frontend, with its options.
+
+use language::Span;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+/// Where a listener listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum BindAddress {
+    /// An IPv4 or IPv6 address and port.
+    Inet(SocketAddr),
+    /// A Unix socket in the file system.
+    Unix(PathBuf),
+    /// A Unix socket in the abstract name space.
+    Abstract(Vec<u8>),
+    /// A listening descriptor inherited from whoever started the process.
+    Fd(RawFd),
+}
+
+/// Who owns a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BindOwner {
+    /// User id.
+    pub uid: Option<u32>,
+    /// Group id.
+    pub gid: Option<u32>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+}
+
+/// One listener: a `bind` line makes one for each address and port that it names.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Where it stands in the file.
+    pub span: Span,
+    /// `id`; assigned from 1 upwards in a proxy where the file gives none.
+    pub id: u32,
+    /// `name`; empty where the file gives none.
+    pub name: Box<str>,
+    /// The address.
+    pub address: BindAddress,
+    /// `accept-proxy`: a PROXY header is required before anything else.
+    pub accept_proxy: bool,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `maxconn` of this listener.
+    pub maxconn: Option<u32>,
+    /// `defer-accept`.
+    pub defer_accept: bool,
+    /// `interface`.
+    pub interface: Option<Box<str>>,
+    /// `mss`; negative counts from the interface's.
+    pub mss: Option<i32>,
+    /// `tcp-ut`, milliseconds.
+    pub tcp_user_timeout_ms: Option<u32>,
+    /// `tfo`.
+    pub tcp_fast_open: bool,
+    /// `transparent`.
+    pub transparent: bool,
+    /// `v4v6` or `v6only`: whether an IPv6 listener takes IPv4 too; None leaves it to the system.
+    pub v6only: Option<bool>,
+    /// `user`, `group`, `uid`, `gid`, `mode`.
+    pub owner: BindOwner,
+    /// `nice`: accepted, -1024..1024; a busy listener's tasks yield earlier.
+    pub nice: i32,
+}

@@ -1,0 +1,172 @@
+//! The `global` section.
+
+use super::{Bind, BindOwner};
+use language::Span;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a log line goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LogTargetAddress {
+    /// Syslog over UDP.
+    Udp(SocketAddr),
+    /// Syslog over a Unix datagram socket.
+    Unix(PathBuf),
+    /// A descriptor: `stdout`, `stderr`, `fd@N`.
+    Fd(i32),
+}
+
+/// One `log` line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogTarget {
+    /// Where it stands in the file.
+    pub span: Span,
+    /// Where to.
+    pub address: LogTargetAddress,
+    /// `len`: longest line, bytes.
+    pub length_max: usize,
+    /// `format`.
+    pub format: crate::log::SyslogFormat,
+    /// Facility code, 0..24.
+    pub facility: u8,
+    /// Only lines at least as grave (0 is emergency, 7 debug).
+    pub level_max: u8,
+    /// Lines graver than this are sent as this.
+    pub level_min: u8,
+    /// `sample`: which lines of every so many; None sends all.
+    pub sample: Option<(Vec<(u32, u32)>, u32)>,
+}
+
+/// What a connection of a statistics socket may do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum StatsLevel {
+    /// Only read what is not sensitive.
+    User,
+    /// Read everything, clear counters.
+    #[default]
+    Operator,
+    /// Change everything.
+    Admin,
+}
+
+/// One `stats socket`.
+#[derive(Clone, Debug)]
+pub struct StatsSocket {
+    /// Its address and options.
+    pub bind: Bind,
+    /// What its users may do.
+    pub level: StatsLevel,
+    /// `expose-fd listeners`.
+    pub expose_listeners: bool,
+}
+
+/// `tune.*`.
+#[derive(Clone, Debug)]
+pub struct Tune {
+    /// `tune.bufsize`, bytes: bounds a message's head.
+    pub bufsize: usize,
+    /// `tune.maxrewrite`, bytes kept free of it for rewriting.
+    pub maxrewrite: usize,
+    /// `tune.http.maxhdr`.
+    pub headers_max: usize,
+    /// `tune.http.logurilen`, bytes of a request line that are logged.
+    pub log_uri_max: usize,
+    /// `tune.maxaccept`: connections taken in one go.
+    pub accept_max: Option<u32>,
+    /// `tune.rcvbuf.client`, `tune.sndbuf.client`, `tune.rcvbuf.server`, `tune.sndbuf.server`.
+    pub rcvbuf_client: Option<u32>,
+    /// See above.
+    pub sndbuf_client: Option<u32>,
+    /// See above.
+    pub rcvbuf_server: Option<u32>,
+    /// See above.
+    pub sndbuf_server: Option<u32>,
+    /// `tune.idletimer`, milliseconds (accepted for streaming; see the keyword).
+    pub idle_timer_ms: u32,
+    /// `tune.vars.*-max-size`, bytes: global, proc, sess, txn, reqres, check.
+    pub variables_max: Option<usize>,
+    /// `tune.pool-high-fd-ratio`, `tune.pool-low-fd-ratio` percentages.
+    pub pool_high_fd_ratio: u32,
+}
+
+impl Default for Tune {
+    fn default() -> Self {
+        Tune {
+            bufsize: 16384,
+            maxrewrite: 1024,
+            headers_max: 101,
+            log_uri_max: 1024,
+            accept_max: None,
+            rcvbuf_client: None,
+            sndbuf_client: None,
+            rcvbuf_server: None,
+            sndbuf_server: None,
+            idle_timer_ms: 1000,
+            variables_max: None,
+            pool_high_fd_ratio: 25,
+        }
+    }
+}
+
+/// The `global` sections, as one.
+#[derive(Clone, Debug, Default)]
+pub struct Global {
+    /// `daemon`.
+    pub daemon: bool,
+    /// `master-worker`.
+    pub master_worker: bool,
+    /// `quiet`.
+    pub quiet: bool,
+    /// `zero-warning`: a warning refuses the file.
+    pub zero_warning: bool,
+    /// `maxconn` of the process.
+    pub maxconn: Option<u32>,
+    /// `nbthread`.
+    pub threads: Option<u16>,
+    /// `ulimit-n`.
+    pub files_max: Option<u64>,
+    /// `no strict-limits` is false.
+    pub strict_limits: Option<bool>,
+    /// `uid` or `user`.
+    pub uid: Option<u32>,
+    /// `gid` or `group`.
+    pub gid: Option<u32>,
+    /// `chroot`.
+    pub chroot: Option<PathBuf>,
+    /// `pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `node`; the host's name where the file gives none.
+    pub node: Option<Box<str>>,
+    /// `description`.
+    pub description: Option<Box<str>>,
+    /// `log`.
+    pub logs: Vec<LogTarget>,
+    /// `log-tag`.
+    pub log_tag: Option<Box<[u8]>>,
+    /// `log-send-hostname`; the empty string is the host's name.
+    pub log_hostname: Option<Box<[u8]>>,
+    /// `stats socket`.
+    pub stats_sockets: Vec<StatsSocket>,
+    /// `stats timeout`, milliseconds.
+    pub stats_timeout_ms: Option<u32>,
+    /// `stats maxconn`.
+    pub stats_maxconn: Option<u32>,
+    /// `hard-stop-after`, milliseconds.
+    pub hard_stop_after_ms: Option<u32>,
+    /// `grace`, milliseconds.
+    pub grace_ms: Option<u32>,
+    /// `spread-checks`, percent.
+    pub spread_checks: u32,
+    /// `max-spread-checks`, milliseconds.
+    pub max_spread_checks_ms: Option<u32>,
+    /// `maxconnrate`: connections a second of the process.
+    pub connection_rate_max: Option<u32>,
+    /// `maxsessrate`.
+    pub session_rate_max: Option<u32>,
+    /// `unix-bind`: prefix and owner of Unix sockets.
+    pub unix_bind_prefix: Option<PathBuf>,
+    /// `unix-bind`: owner and mode.
+    pub unix_bind_owner: BindOwner,
+    /// `tune.*`.
+    pub tune: Tune,
+}

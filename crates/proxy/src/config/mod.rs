@@ -1,0 +1,59 @@
+//! The typed configuration: an immutable tree behind an `Arc`. A connection
+//! holds the one that it began with. What changes while traffic flows (server
+//! state, counters, queues) is not here but in [`crate::state`], keyed by name;
+//! the tree only points at it.
+
+mod bind;
+mod check;
+mod global;
+mod proxy;
+mod server;
+
+pub use bind::{Bind, BindAddress, BindOwner};
+pub use check::{Check, CheckKind, HttpCheck};
+pub use global::{Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune};
+pub use proxy::{
+    Balance, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
+    StatsPage, SwitchRule, SwitchTarget, Timeouts,
+};
+pub use server::{Server, ServerAddress, ServerOptions};
+
+use std::collections::HashMap;
+
+/// A proxy of a [`Config`]: its place in `proxies`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProxyIndex(pub u32);
+
+/// A server of a proxy: its place in `servers`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerIndex(pub u32);
+
+/// One whole configuration, checked and resolved.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// The `global` sections.
+    pub global: Global,
+    /// Every frontend, backend and listen, in the order of the file.
+    pub proxies: Vec<Proxy>,
+    /// Backends (and listens) by name: what `use_backend` may name.
+    pub backends: HashMap<Box<str>, ProxyIndex>,
+    /// The files that it was read from, as the user named them.
+    pub files: Vec<String>,
+}
+
+impl Config {
+    /// The proxy of an index of this tree.
+    pub fn proxy(&self, index: ProxyIndex) -> &Proxy {
+        &self.proxies[index.0 as usize]
+    }
+
+    /// A backend (or listen) by name.
+    pub fn backend(&self, name: &str) -> Option<ProxyIndex> {
+        self.backends.get(name).copied()
+    }
+
+    /// All proxies with their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = (ProxyIndex, &Proxy)> {
+        self.proxies.iter().enumerate().map(|(i, p)| (ProxyIndex(i as u32), p))
+    }
+}

@@ -1,0 +1,384 @@
+//! A frontend, backend or listen.
+
+use super::{Bind, Check, LogTarget, ProxyIndex, Server};
+use crate::rules::{Condition, Format, HttpRule, TcpRule};
+use crate::state::ProxyState;
+use language::Span;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a proxy section is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ProxyKind {
+    /// `defaults` (exists only while loading).
+    #[default]
+    Defaults,
+    /// `frontend`.
+    Frontend,
+    /// `backend`.
+    Backend,
+    /// `listen`: both in one.
+    Listen,
+}
+
+impl ProxyKind {
+    /// Whether it takes connections from clients.
+    pub fn is_frontend(self) -> bool {
+        matches!(self, ProxyKind::Frontend | ProxyKind::Listen)
+    }
+
+    /// Whether it has servers.
+    pub fn is_backend(self) -> bool {
+        matches!(self, ProxyKind::Backend | ProxyKind::Listen)
+    }
+
+    /// The section's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProxyKind::Defaults => "defaults",
+            ProxyKind::Frontend => "frontend",
+            ProxyKind::Backend => "backend",
+            ProxyKind::Listen => "listen",
+        }
+    }
+}
+
+/// `mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// Bytes.
+    #[default]
+    Tcp,
+    /// Requests and answers.
+    Http,
+}
+
+/// `timeout …`, milliseconds each; None is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    /// `timeout client`.
+    pub client_ms: Option<u32>,
+    /// `timeout client-fin`.
+    pub client_fin_ms: Option<u32>,
+    /// `timeout http-request`.
+    pub http_request_ms: Option<u32>,
+    /// `timeout http-keep-alive`.
+    pub http_keep_alive_ms: Option<u32>,
+    /// `timeout connect`.
+    pub connect_ms: Option<u32>,
+    /// `timeout queue`.
+    pub queue_ms: Option<u32>,
+    /// `timeout server`.
+    pub server_ms: Option<u32>,
+    /// `timeout server-fin`.
+    pub server_fin_ms: Option<u32>,
+    /// `timeout tunnel`.
+    pub tunnel_ms: Option<u32>,
+    /// `timeout tarpit`.
+    pub tarpit_ms: Option<u32>,
+    /// `timeout check`.
+    pub check_ms: Option<u32>,
+}
+
+/// The `option`s that are only on or off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ProxyOption {
+    /// `option httplog` and `option tcplog` set the log format instead.
+    DontLogNull,
+    /// `option dontlog-normal`
+    DontLogNormal,
+    /// `option log-health-checks`
+    LogHealthChecks,
+    /// `option log-separate-errors`
+    LogSeparateErrors,
+    /// `option logasap`
+    LogAsap,
+    /// `option contstats`
+    ContStats,
+    /// `option socket-stats`
+    SocketStats,
+    /// `option nolinger`
+    NoLinger,
+    /// `option clitcpka` (and `option tcpka`)
+    ClientTcpKeepAlive,
+    /// `option srvtcpka` (and `option tcpka`)
+    ServerTcpKeepAlive,
+    /// `option http-server-close`
+    HttpServerClose,
+    /// `option httpclose`
+    HttpClose,
+    /// `option http-keep-alive`, written down: it undoes the two above.
+    HttpKeepAlive,
+    /// `option http-pretend-keepalive`
+    HttpPretendKeepAlive,
+    /// `option http-buffer-request`
+    HttpBufferRequest,
+    /// `option http-no-delay`
+    HttpNoDelay,
+    /// `option http-ignore-probes`
+    HttpIgnoreProbes,
+    /// `option abortonclose`
+    AbortOnClose,
+    /// `option allbackups`
+    AllBackups,
+    /// `option independent-streams`
+    IndependentStreams,
+    /// `option splice-auto`, `-request`, `-response`
+    SpliceAuto,
+    /// `option tcp-smart-accept`
+    TcpSmartAccept,
+    /// `option tcp-smart-connect`
+    TcpSmartConnect,
+    /// `option accept-invalid-http-request`
+    AcceptInvalidHttpRequest,
+    /// `option accept-invalid-http-response`
+    AcceptInvalidHttpResponse,
+    /// `option prefer-last-server`
+    PreferLastServer,
+    /// `option persist`
+    Persist,
+    /// `option transparent`
+    Transparent,
+    /// `option http-use-proxy-header`
+    HttpUseProxyHeader,
+    /// `option idle-close-on-response`
+    IdleCloseOnResponse,
+    /// `option checkcache`
+    CheckCache,
+}
+
+/// A set of [`ProxyOption`]s, with what was said in this section (so that a
+/// section can override its defaults both ways).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OptionSet(u64);
+
+impl OptionSet {
+    /// Whether it is on.
+    pub fn has(self, option: ProxyOption) -> bool {
+        self.0 & (1 << option as u8) != 0
+    }
+
+    /// Turns it on or off.
+    pub fn set(&mut self, option: ProxyOption, on: bool) {
+        if on {
+            self.0 |= 1 << option as u8;
+        } else {
+            self.0 &= !(1 << option as u8);
+        }
+    }
+}
+
+/// `http-reuse`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReuseMode {
+    /// No idle connection is used by another session.
+    Never,
+    /// Not for the first request of a session.
+    #[default]
+    Safe,
+    /// For the first too, on a connection that was reused before.
+    Aggressive,
+    /// Always.
+    Always,
+}
+
+/// `balance`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Balance {
+    /// Smooth weighted round robin; weights may change at run time.
+    #[default]
+    RoundRobin,
+    /// Round robin over a table made at the start.
+    StaticRoundRobin,
+    /// Fewest connections for its weight.
+    LeastConnections,
+    /// The first that has a free slot.
+    First,
+    /// The client's address, hashed.
+    Source,
+    /// Best of so many drawn ones.
+    Random(u32),
+}
+
+/// A name in the file that stands for a backend; its index once resolved.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// The name.
+    pub name: Box<str>,
+    /// Where it stands.
+    pub span: Span,
+    /// Filled in when the whole file is known.
+    pub index: Option<ProxyIndex>,
+}
+
+/// Where a `use_backend` leads.
+#[derive(Clone, Debug)]
+pub enum SwitchTarget {
+    /// A backend by name.
+    Static(Reference),
+    /// A name made for each request; without such a backend the rule is passed over.
+    Dynamic(Format),
+}
+
+/// One `use_backend`.
+#[derive(Clone, Debug)]
+pub struct SwitchRule {
+    /// Where it stands.
+    pub span: Span,
+    /// Where it leads.
+    pub target: SwitchTarget,
+    /// When.
+    pub condition: Option<Condition>,
+}
+
+/// `option forwardfor`.
+#[derive(Clone, Debug)]
+pub struct ForwardFor {
+    /// Header name, lower case: "x-forwarded-for".
+    pub header: Box<[u8]>,
+    /// `except` networks.
+    pub except: Vec<(IpAddr, u8)>,
+    /// `if-none`.
+    pub if_none: bool,
+}
+
+/// What is sent in place of an answer (`errorfile`, `errorloc`).
+#[derive(Clone, Debug)]
+pub enum ErrorPage {
+    /// The bytes of a file, a whole HTTP answer.
+    Raw(Arc<[u8]>),
+    /// 302 or 303 to a location.
+    Redirect(u16, Box<[u8]>),
+}
+
+/// `stats …` of a proxy.
+#[derive(Clone, Debug, Default)]
+pub struct StatsPage {
+    /// `stats uri`.
+    pub uri: Box<[u8]>,
+    /// `stats realm`.
+    pub realm: Option<Box<[u8]>>,
+    /// `stats auth`: user and password.
+    pub users: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// `stats refresh`, seconds; 0 is none.
+    pub refresh_s: u32,
+    /// `stats show-node`; the empty string is the host's name.
+    pub node: Option<Box<str>>,
+    /// `stats show-desc`.
+    pub description: Option<Box<str>>,
+    /// `stats show-legends`.
+    pub legends: bool,
+    /// `stats show-modules`.
+    pub modules: bool,
+    /// `stats hide-version`.
+    pub hide_version: bool,
+    /// `stats scope`: proxies that are shown; "." is this one; none shows all.
+    pub scope: Vec<Box<str>>,
+    /// `stats admin`: who may change servers.
+    pub admin: Vec<Condition>,
+    /// `stats http-request`: rules before the page.
+    pub http_request: Vec<HttpRule>,
+}
+
+/// A frontend, backend or listen; also a `defaults` while loading.
+#[derive(Clone, Debug, Default)]
+pub struct Proxy {
+    /// Where its name stands.
+    pub span: Span,
+    /// `id`; assigned from 1 upwards (2 and more in practice) where the file gives none.
+    pub id: u32,
+    /// Its name.
+    pub name: Box<str>,
+    /// What it is.
+    pub kind: ProxyKind,
+    /// `disabled`.
+    pub disabled: bool,
+    /// `description`.
+    pub description: Option<Box<str>>,
+    /// `mode`.
+    pub mode: Mode,
+    /// `bind`.
+    pub binds: Vec<Bind>,
+    /// `server`.
+    pub servers: Vec<Server>,
+    /// `default-server`.
+    pub default_server: super::ServerOptions,
+    /// `timeout`.
+    pub timeouts: Timeouts,
+    /// `option`.
+    pub options: OptionSet,
+    /// `balance`.
+    pub balance: Balance,
+    /// `http-reuse`.
+    pub reuse: ReuseMode,
+    /// `retries`.
+    pub retries: Option<u32>,
+    /// `option redispatch`: None is off; else after how many retries (negative counts from the last).
+    pub redispatch: Option<i32>,
+    /// `maxconn`.
+    pub maxconn: Option<u32>,
+    /// `fullconn`.
+    pub fullconn: Option<u32>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `rate-limit sessions`, a second.
+    pub session_rate_max: Option<u32>,
+    /// `source`.
+    pub source: Option<std::net::SocketAddr>,
+    /// `tcp-request connection`.
+    pub tcp_connection: Vec<TcpRule>,
+    /// `tcp-request session`.
+    pub tcp_session: Vec<TcpRule>,
+    /// `tcp-request content`.
+    pub tcp_content: Vec<TcpRule>,
+    /// `tcp-request inspect-delay`, milliseconds.
+    pub inspect_delay_ms: Option<u32>,
+    /// `tcp-response content`.
+    pub tcp_response: Vec<TcpRule>,
+    /// `tcp-response inspect-delay`, milliseconds.
+    pub response_inspect_delay_ms: Option<u32>,
+    /// `http-request`, and `redirect` after them.
+    pub http_request: Vec<HttpRule>,
+    /// `redirect`.
+    pub redirects: Vec<HttpRule>,
+    /// `http-response`.
+    pub http_response: Vec<HttpRule>,
+    /// `http-after-response`.
+    pub http_after_response: Vec<HttpRule>,
+    /// `use_backend`.
+    pub use_backend: Vec<SwitchRule>,
+    /// `default_backend`.
+    pub default_backend: Option<Reference>,
+    /// `option forwardfor`.
+    pub forward_for: Option<ForwardFor>,
+    /// `errorfile`, `errorloc…`, by status.
+    pub errors: Vec<(u16, ErrorPage)>,
+    /// `monitor-uri`.
+    pub monitor_uri: Option<Box<[u8]>>,
+    /// `monitor fail`.
+    pub monitor_fail: Vec<Condition>,
+    /// `option httpchk` and its like.
+    pub check: Check,
+    /// `stats`.
+    pub stats: Option<Box<StatsPage>>,
+    /// `log`, resolved (`log global` copies).
+    pub logs: Vec<LogTarget>,
+    /// `log global` was said: the global section's targets come at the end of loading.
+    pub log_global: bool,
+    /// `log-format`, `option httplog`, `option tcplog`; None is the short form of connections.
+    pub log_format: Option<Arc<Format>>,
+    /// `error-log-format`.
+    pub error_log_format: Option<Arc<Format>>,
+    /// `log-tag`.
+    pub log_tag: Option<Box<[u8]>>,
+    /// What changes while it serves.
+    pub state: Arc<ProxyState>,
+}
+
+impl Proxy {
+    /// Whether an option is on.
+    pub fn has(&self, option: ProxyOption) -> bool {
+        self.options.has(option)
+    }
+}

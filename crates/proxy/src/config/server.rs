@@ -1,0 +1,137 @@
+//! One `server` line.
+
+use crate::state::ServerState;
+use language::Span;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServerAddress {
+    /// Address and port, resolved at the start.
+    Inet(SocketAddr),
+    /// The address of the host; the port of the client's connection, plus the offset.
+    SamePort(std::net::IpAddr, i32),
+    /// A Unix socket in the file system.
+    Unix(PathBuf),
+    /// A Unix socket in the abstract name space.
+    Abstract(Vec<u8>),
+    /// A name that did not resolve, where `init-addr` allows it: the server starts down.
+    Unresolved,
+}
+
+/// What `server` and `default-server` can set, but for the address and the name.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// `weight`, 0..=256.
+    pub weight: u32,
+    /// `backup`.
+    pub backup: bool,
+    /// `disabled`: starts in maintenance.
+    pub disabled: bool,
+    /// `maxconn`; 0 is no limit.
+    pub maxconn: u32,
+    /// `minconn`; 0 is the same as maxconn.
+    pub minconn: u32,
+    /// `maxqueue`; 0 is no limit.
+    pub maxqueue: u32,
+    /// `check`.
+    pub check: bool,
+    /// `rise`: successes until up.
+    pub rise: u32,
+    /// `fall`: failures until down.
+    pub fall: u32,
+    /// `inter`, milliseconds.
+    pub inter_ms: u32,
+    /// `fastinter`, milliseconds; None is `inter`.
+    pub fastinter_ms: Option<u32>,
+    /// `downinter`, milliseconds; None is `inter`.
+    pub downinter_ms: Option<u32>,
+    /// `addr`: another host for the checks.
+    pub check_host: Option<ServerAddress>,
+    /// `port`: another port for the checks.
+    pub check_port: Option<u16>,
+    /// `check-send-proxy`.
+    pub check_send_proxy: bool,
+    /// `send-proxy` (1) or `send-proxy-v2` (2).
+    pub send_proxy: Option<u8>,
+    /// `cookie`: the value that stands for this server.
+    pub cookie: Option<Box<[u8]>>,
+    /// `source`: the address that connections to it come from.
+    pub source: Option<SocketAddr>,
+    /// `interface` of `source`.
+    pub interface: Option<Box<str>>,
+    /// `tcp-ut`, milliseconds.
+    pub tcp_user_timeout_ms: Option<u32>,
+    /// `tfo`.
+    pub tcp_fast_open: bool,
+    /// `pool-max-conn`: idle connections kept; None is no limit, 0 keeps none.
+    pub pool_max: Option<u32>,
+    /// `pool-purge-delay`, milliseconds.
+    pub pool_purge_delay_ms: u32,
+    /// `max-reuse`: requests a connection may carry; None is no limit.
+    pub reuse_max: Option<u32>,
+    /// `slowstart`, milliseconds.
+    pub slowstart_ms: u32,
+    /// `on-marked-down shutdown-sessions`.
+    pub shutdown_sessions_on_down: bool,
+    /// `on-marked-up shutdown-backup-sessions`.
+    pub shutdown_backup_sessions_on_up: bool,
+    /// `redir`: GET and HEAD are answered with a redirection to this prefix.
+    pub redirect_prefix: Option<Box<[u8]>>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            weight: 1,
+            backup: false,
+            disabled: false,
+            maxconn: 0,
+            minconn: 0,
+            maxqueue: 0,
+            check: false,
+            rise: 2,
+            fall: 3,
+            inter_ms: 2000,
+            fastinter_ms: None,
+            downinter_ms: None,
+            check_host: None,
+            check_port: None,
+            check_send_proxy: false,
+            send_proxy: None,
+            cookie: None,
+            source: None,
+            interface: None,
+            tcp_user_timeout_ms: None,
+            tcp_fast_open: false,
+            pool_max: None,
+            pool_purge_delay_ms: 5000,
+            reuse_max: None,
+            slowstart_ms: 0,
+            shutdown_sessions_on_down: false,
+            shutdown_backup_sessions_on_up: false,
+            redirect_prefix: None,
+        }
+    }
+}
+
+/// A server of a backend.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its name in the file.
+    pub span: Span,
+    /// `id`; assigned from 1 upwards where the file gives none.
+    pub id: u32,
+    /// Its name.
+    pub name: Box<str>,
+    /// As the file has it (`web.example:80`), for people.
+    pub address_text: Box<str>,
+    /// Where it is. `set server … addr` overrides it in the state.
+    pub address: ServerAddress,
+    /// The rest of its line.
+    pub options: ServerOptions,
+    /// What changes while it serves.
+    pub state: Arc<ServerState>,
+}

@@ -1,0 +1,61 @@
+//! The keywords of the data plane, a file a family, and the registry that
+//! joins their tables. A row is everything about a keyword: see
+//! [`language::keyword`].
+
+pub mod known;
+
+mod args;
+pub mod places;
+
+pub use args::{Args, Built};
+
+use crate::config::{Bind, ServerOptions};
+use crate::load::Loader;
+use language::keyword::{Documented, Keyword, Table};
+use std::sync::OnceLock;
+
+/// Builds a line of a section. The loader knows the section.
+pub type LineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
+/// Builds an option of a `bind` line.
+pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
+/// Builds an option of a `server` or `default-server` line.
+pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> Built;
+
+/// All tables of this crate.
+#[derive(Debug)]
+pub struct Registry {
+    /// Lines of sections.
+    pub lines: Table<LineBuilder>,
+    /// Options of `bind`.
+    pub binds: Table<BindBuilder>,
+    /// Options of `server` and `default-server`.
+    pub servers: Table<ServerBuilder>,
+}
+
+/// The registry, made at its first use.
+pub fn registry() -> &'static Registry {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(|| Registry {
+        lines: Table::new("keyword", &[], known::KNOWN),
+        binds: Table::new("bind option", &[], known::KNOWN),
+        servers: Table::new("server option", &[], known::KNOWN),
+    })
+}
+
+impl Registry {
+    /// Every keyword of every table.
+    pub fn documented(&self) -> Vec<Documented> {
+        let mut all = self.lines.documented();
+        all.extend(self.binds.documented());
+        all.extend(self.servers.documented());
+        all.extend(crate::rules::documented());
+        all
+    }
+}
+
+/// A row of a section's line.
+pub type LineRow = Keyword<LineBuilder>;
+/// A row of a `bind` option.
+pub type BindRow = Keyword<BindBuilder>;
+/// A row of a `server` option.
+pub type ServerRow = Keyword<ServerBuilder>;

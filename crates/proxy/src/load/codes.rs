@@ -1,0 +1,98 @@
+//! Codes of what is wrong with a file whatever the keyword: structure,
+//! arguments, references. Families add their own beside their keywords.
+
+use language::Code;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $text:literal;)*) => {
+        $($(#[$doc])* #[doc = $title] pub static $name: Code = Code { id: $id, title: $title, explanation: $text };)*
+        /// All of them.
+        pub static CODES: &[&Code] = &[$(&$name),*];
+    };
+}
+pub(crate) use codes;
+
+codes! {
+    UNKNOWN_KEYWORD = "E0101", "unknown keyword",
+        "The first word of a line is no keyword of its section. The nearest names that are legal there are shown. \
+         Every word of a configuration is either known or refused: none is passed over in silence.";
+    KEYWORD_MISPLACED = "E0102", "keyword not allowed in this section",
+        "The keyword exists, but not in the section in which it stands: `bind` in a `backend`, `server` in a `frontend`. \
+         The sections that may hold it are listed.";
+    NOT_BUILT = "E0103", "known, not built yet",
+        "HAProxy has this and Evenkeel knows its name, but does not do it yet. It is refused rather than ignored, because a file \
+         that starts must do what it says. Remove the line, or keep that proxy on HAProxy until a release note names the keyword.";
+    NO_SECTION = "E0104", "line outside of a section",
+        "A keyword stands before the first section. Begin the file with `global`, `defaults`, `frontend`, `backend` or `listen`.";
+    SECTION_NAME = "E0105", "bad section name",
+        "A section that needs a name has none, or its name holds characters other than letters, digits, `.`, `_`, `-` and `:`.";
+    DUPLICATE_NAME = "E0106", "name used twice",
+        "Two proxies that can be named in the same place have the same name. A frontend and a backend may share a name, two backends may not.";
+    DUPLICATE_ID = "E0107", "id used twice",
+        "An explicit `id` must be unique among proxies, and among the servers or listeners of one proxy.";
+    UNKNOWN_DEFAULTS = "E0108", "no such defaults section",
+        "`from NAME` must name a `defaults NAME` section that stands before it.";
+    NO_NEGATION = "E0109", "keyword cannot be negated",
+        "`no` and `default` are understood before options and a few switches only.";
+    NOTHING_TO_DO = "E0110", "nothing listens",
+        "No frontend or listen section with a `bind` line exists, so a start would serve no one.";
+    UNREADABLE = "E0111", "file cannot be read",
+        "A file that the configuration names or that the command line gives could not be opened or read. The system's reason is shown.";
+
+    MISSING_ARGUMENT = "E0201", "argument missing",
+        "The keyword needs one more word. Its syntax line is shown; `evenkeel keyword NAME` explains it.";
+    TOO_MANY_ARGUMENTS = "E0202", "too many arguments",
+        "The keyword takes fewer words than stand on the line. A word with a space in it needs quotes or a backslash before the space.";
+    NOT_A_NUMBER = "E0203", "not a number",
+        "A whole number in decimal digits is expected, without a unit.";
+    OUT_OF_RANGE = "E0204", "number out of range",
+        "The number is outside of the range that the keyword takes.";
+    BAD_TIME = "E0205", "not a time",
+        "A time is a whole number and a unit: us, ms, s, m, h, d. Without a unit most keywords count milliseconds.";
+    BAD_SIZE = "E0206", "not a size",
+        "A size is a whole number of bytes, or one with k, m or g for its multiples by 1024.";
+    BAD_VALUE = "E0207", "value not understood",
+        "The argument is none of the words that the keyword knows.";
+    BAD_ADDRESS = "E0208", "address not understood",
+        "Addresses are `host:port`, `*:port`, `:port`, `[v6]:port`, `/path/to.sock`, `abns@name`, `fd@N`, with optional prefixes `ipv4@`, `ipv6@`, `unix@`.";
+    UNKNOWN_OPTION = "E0209", "unknown option",
+        "A word among the options of a `bind`, `server` or similar line is not an option. The nearest names are shown.";
+    UNRESOLVED_HOST = "E0210", "host name does not resolve",
+        "A server's name has no address now. HAProxy refuses to start then, and so does Evenkeel; `init-addr last,libc,none` starts with the server down.";
+
+    UNKNOWN_BACKEND = "E0301", "no such backend",
+        "`use_backend` or `default_backend` names a backend that the file does not have.";
+    WRONG_MODE = "E0302", "modes do not match",
+        "A frontend and the backend that it leads to must both be `mode http` or both `mode tcp`; and HTTP rules need `mode http`.";
+    TWICE_BOUND = "W0303", "same address bound twice",
+        "Two listeners of this file have the same address and port; connections go to one or the other.";
+
+    NO_SERVERS = "W0101", "backend without servers",
+        "A backend without a server answers every request with 503.";
+    MISSING_TIMEOUT = "W0102", "missing timeouts",
+        "Without `timeout client`, `timeout connect` and `timeout server`, connections of dead peers stay for ever and fill the process. \
+         Put the three into `defaults`.";
+    NO_BIND = "W0103", "frontend without bind",
+        "The frontend has no address, so nothing reaches it.";
+    LEGACY = "W0104", "old form",
+        "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
+    IGNORED_IN_MODE = "W0105", "has no effect in this mode",
+        "The keyword works on HTTP requests and its proxy is in `mode tcp`.";
+    OVERWRITTEN = "W0106", "said twice",
+        "The later of two lines counts; the earlier has no effect.";
+    NO_LINGER = "W0107", "option nolinger truncates answers",
+        "`option nolinger` closes with a reset and throws away what the peer has not read yet: large answers arrive truncated, \
+         most of all over slow links. It frees ports and memory a little earlier and is needed hardly ever. Remove the line; \
+         it is kept working because files have it.";
+    FOREIGN_ADDRESS = "W0108", "address not of this host",
+        "No interface of this host has the address now. It is bound all the same (as with `net.ipv4.ip_nonlocal_bind`), so that a \
+         virtual address may come later; HAProxy refuses to start.";
+    READABLE_PASSWORD = "W0109", "password in a file that everyone can read",
+        "The file holds a password in clear text and its mode lets every user of the machine read it. `chmod o-r` it.";
+    UNREACHABLE_RULE = "W0110", "rule can never be reached",
+        "A rule before it is without a condition and final, so this one never runs.";
+    UNUSED_ACL = "W0111", "ACL never used",
+        "The named ACL is in no condition of its section.";
+    EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
+        "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
+}

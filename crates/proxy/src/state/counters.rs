@@ -1,0 +1,391 @@
+//! Counters, gauges and rates. See the head of [`super`] for who writes what.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+static SHARDS: AtomicUsize = AtomicUsize::new(2);
+
+thread_local! {
+    static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Says, once, before anything is counted, how many threads count: the data
+/// plane's and one more for the side thread.
+pub fn set_shards(threads: usize) {
+    SHARDS.store(threads + 1, Relaxed);
+}
+
+/// Says which shard this thread writes: the data plane's threads their index,
+/// the side thread the number of those.
+pub fn set_shard(index: usize) {
+    SHARD.set(index);
+}
+
+/// What is counted; the same list for frontends, backends, servers and listeners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Tally {
+    /// `stot` of a frontend's streams and of backends and servers.
+    Sessions,
+    /// Connections accepted (`conn_tot`).
+    Connections,
+    /// `bin`.
+    BytesIn,
+    /// `bout`.
+    BytesOut,
+    /// `req_tot`.
+    Requests,
+    /// `dreq`: requests refused by rules.
+    DeniedRequests,
+    /// `dresp`: answers refused by rules.
+    DeniedResponses,
+    /// `dcon`: connections refused by `tcp-request connection`.
+    DeniedConnections,
+    /// `dses`: sessions refused by `tcp-request session`.
+    DeniedSessions,
+    /// `ereq`.
+    RequestErrors,
+    /// `econ`.
+    ConnectErrors,
+    /// `eresp`.
+    ResponseErrors,
+    /// `wretr`.
+    Retries,
+    /// `wredis`.
+    Redispatches,
+    /// `hrsp_1xx`.
+    Status1xx,
+    /// `hrsp_2xx`.
+    Status2xx,
+    /// `hrsp_3xx`.
+    Status3xx,
+    /// `hrsp_4xx`.
+    Status4xx,
+    /// `hrsp_5xx`.
+    Status5xx,
+    /// `hrsp_other`.
+    StatusOther,
+    /// `cli_abrt`.
+    ClientAborts,
+    /// `srv_abrt`.
+    ServerAborts,
+    /// `lbtot`: times chosen by balancing.
+    Chosen,
+    /// `intercepted`.
+    Intercepted,
+    /// `connect`: connections to servers that were begun.
+    Connects,
+    /// `reuse`: requests sent over an idle connection.
+    Reuses,
+    /// `chkfail`.
+    CheckFailures,
+    /// `chkdown`.
+    WentDown,
+    /// `hanafail`.
+    HealthAnalyseFailures,
+    /// Failed header rewrites (`wrew`).
+    RewriteFailures,
+    /// Internal errors (`eint`).
+    InternalErrors,
+}
+
+/// How many tallies there are.
+pub const TALLIES: usize = Tally::InternalErrors as usize + 1;
+
+/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Average {
+    /// In queues.
+    Queue,
+    /// Connecting.
+    Connect,
+    /// Until the answer's head.
+    Response,
+    /// Whole.
+    Total,
+}
+
+const AVERAGES: usize = 4;
+/// Streams over which averages slide.
+pub const AVERAGE_WINDOW: u64 = 1024;
+
+/// One thread's share of some [`Counters`].
+#[repr(align(128))]
+pub struct Shard {
+    tallies: [AtomicU64; TALLIES],
+    sums: [AtomicU64; AVERAGES],
+    highest: [AtomicU64; AVERAGES],
+    samples: AtomicU64,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Shard {
+            tallies: [const { AtomicU64::new(0) }; TALLIES],
+            sums: [const { AtomicU64::new(0) }; AVERAGES],
+            highest: [const { AtomicU64::new(0) }; AVERAGES],
+            samples: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Shard {
+    /// Adds to a tally. Only the shard's own thread may.
+    pub fn add(&self, tally: Tally, n: u64) {
+        let cell = &self.tallies[tally as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Counts one.
+    pub fn count(&self, tally: Tally) {
+        self.add(tally, 1);
+    }
+
+    /// Counts an answer's status.
+    pub fn status(&self, status: u16) {
+        self.count(match status / 100 {
+            1 => Tally::Status1xx,
+            2 => Tally::Status2xx,
+            3 => Tally::Status3xx,
+            4 => Tally::Status4xx,
+            5 => Tally::Status5xx,
+            _ => Tally::StatusOther,
+        });
+    }
+
+    /// Takes a stream's times in, milliseconds, in the order of [`Average`].
+    pub fn times(&self, times_ms: [u64; AVERAGES]) {
+        self.samples.store(self.samples.load(Relaxed) + 1, Relaxed);
+        for (n, ms) in times_ms.into_iter().enumerate() {
+            let sum = self.sums[n].load(Relaxed);
+            self.sums[n].store(sum - sum / AVERAGE_WINDOW + ms, Relaxed);
+            if ms > self.highest[n].load(Relaxed) {
+                self.highest[n].store(ms, Relaxed);
+            }
+        }
+    }
+}
+
+/// A set of tallies of one thing (a frontend, a server, …).
+#[derive(Default)]
+pub struct Counters {
+    shards: OnceLock<Box<[Shard]>>,
+}
+
+impl std::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+impl Counters {
+    fn shards(&self) -> &[Shard] {
+        self.shards
+            .get_or_init(|| (0..SHARDS.load(Relaxed).max(1)).map(|_| Shard::default()).collect())
+    }
+
+    /// This thread's shard.
+    pub fn here(&self) -> &Shard {
+        let shards = self.shards();
+        &shards[SHARD.get().min(shards.len() - 1)]
+    }
+
+    /// The sum over all threads.
+    pub fn read(&self, tally: Tally) -> u64 {
+        let Some(shards) = self.shards.get() else { return 0 };
+        shards.iter().fold(0, |sum, s| sum.wrapping_add(s.tallies[tally as usize].load(Relaxed)))
+    }
+
+    /// The sliding average, milliseconds.
+    pub fn average_ms(&self, which: Average) -> u64 {
+        let Some(shards) = self.shards.get() else { return 0 };
+        let (mut sum, mut samples) = (0, 0);
+        for shard in shards.iter() {
+            sum += shard.sums[which as usize].load(Relaxed);
+            samples += shard.samples.load(Relaxed).min(AVERAGE_WINDOW);
+        }
+        if samples == 0 { 0 } else { sum.div_ceil(samples) }
+    }
+
+    /// The highest time seen, milliseconds.
+    pub fn highest_ms(&self, which: Average) -> u64 {
+        let Some(shards) = self.shards.get() else { return 0 };
+        shards.iter().map(|s| s.highest[which as usize].load(Relaxed)).max().unwrap_or(0)
+    }
+
+    /// `clear counters all`. Approximate while others count.
+    pub fn clear(&self) {
+        for shard in self.shards.get().into_iter().flat_map(|s| s.iter()) {
+            for cell in shard.tallies.iter().chain(&shard.sums).chain(&shard.highest) {
+                cell.store(0, Relaxed);
+            }
+            shard.samples.store(0, Relaxed);
+        }
+    }
+}
+
+/// Something that goes up and down, with its highest value (`scur`, `smax`).
+#[derive(Debug, Default)]
+pub struct Gauge {
+    current: AtomicU32,
+    highest: AtomicU32,
+}
+
+impl Gauge {
+    /// One more; says how many there are now.
+    pub fn up(&self) -> u32 {
+        let now = self.current.fetch_add(1, Relaxed) + 1;
+        if now > self.highest.load(Relaxed) {
+            self.highest.fetch_max(now, Relaxed);
+        }
+        now
+    }
+
+    /// One more unless there are `limit` already (0 is no limit).
+    pub fn up_to(&self, limit: u32) -> bool {
+        if limit == 0 {
+            self.up();
+            return true;
+        }
+        let gained = self
+            .current
+            .try_update(Relaxed, Relaxed, |now| (now < limit).then_some(now + 1));
+        if let Ok(before) = gained {
+            self.highest.fetch_max(before + 1, Relaxed);
+        }
+        gained.is_ok()
+    }
+
+    /// One less; says how many there are now.
+    pub fn down(&self) -> u32 {
+        self.current.fetch_sub(1, Relaxed) - 1
+    }
+
+    /// How many there are.
+    pub fn current(&self) -> u32 {
+        self.current.load(Relaxed)
+    }
+
+    /// How many there were at most.
+    pub fn highest(&self) -> u32 {
+        self.highest.load(Relaxed)
+    }
+
+    /// Forgets the highest value.
+    pub fn clear_highest(&self) {
+        self.highest.store(self.current(), Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct RateShard {
+    second: AtomicU64,
+    current: AtomicU64,
+    previous: AtomicU64,
+}
+
+impl RateShard {
+    /// Events in the second before `second` and in it, as this shard knows them.
+    fn at(&self, second: u64) -> (u64, u64) {
+        match second.wrapping_sub(self.second.load(Relaxed)) {
+            0 => (self.previous.load(Relaxed), self.current.load(Relaxed)),
+            1 => (self.current.load(Relaxed), 0),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// Events a second over a sliding second, with the highest whole second seen.
+#[derive(Default)]
+pub struct Rate {
+    shards: OnceLock<Box<[RateShard]>>,
+    highest: AtomicU64,
+}
+
+impl std::fmt::Debug for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rate")
+    }
+}
+
+impl Rate {
+    fn shards(&self) -> &[RateShard] {
+        self.shards
+            .get_or_init(|| (0..SHARDS.load(Relaxed).max(1)).map(|_| RateShard::default()).collect())
+    }
+
+    /// Counts one at a time in milliseconds since the process's epoch.
+    pub fn count(&self, now_ms: u64) {
+        let second = now_ms / 1000;
+        let shards = self.shards();
+        let shard = &shards[SHARD.get().min(shards.len() - 1)];
+        if shard.second.load(Relaxed) != second {
+            let (previous, _) = shard.at(second);
+            shard.previous.store(previous, Relaxed);
+            shard.current.store(0, Relaxed);
+            shard.second.store(second, Relaxed);
+            // Once a second and thread: the second that ended, over all threads.
+            let whole = shards.iter().map(|s| s.at(second).0).sum();
+            self.highest.fetch_max(whole, Relaxed);
+        }
+        shard.current.store(shard.current.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Events a second now.
+    pub fn read(&self, now_ms: u64) -> u64 {
+        let Some(shards) = self.shards.get() else { return 0 };
+        let (previous, current) = shards
+            .iter()
+            .map(|s| s.at(now_ms / 1000))
+            .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1));
+        current + previous * (1000 - now_ms % 1000) / 1000
+    }
+
+    /// The highest rate seen.
+    pub fn highest(&self, now_ms: u64) -> u64 {
+        self.highest.load(Relaxed).max(self.read(now_ms))
+    }
+
+    /// Forgets the highest rate.
+    pub fn clear_highest(&self) {
+        self.highest.store(0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_slides_over_one_second_and_keeps_its_highest() {
+        let rate = Rate::default();
+        for ms in 0..100 {
+            rate.count(5000 + ms * 10);
+        }
+        assert_eq!(rate.read(5999), 100);
+        assert_eq!(rate.read(6500), 50);
+        assert_eq!(rate.read(8000), 0);
+        rate.count(6000);
+        assert_eq!(rate.highest(9000), 100);
+    }
+
+    #[test]
+    fn a_gauge_stops_at_its_limit_and_remembers_the_highest() {
+        let gauge = Gauge::default();
+        assert!(gauge.up_to(2) && gauge.up_to(2));
+        assert!(!gauge.up_to(2));
+        gauge.down();
+        assert_eq!((gauge.current(), gauge.highest()), (1, 2));
+    }
+
+    #[test]
+    fn averages_are_over_what_was_seen() {
+        let counters = Counters::default();
+        counters.here().times([0, 10, 20, 40]);
+        counters.here().times([0, 20, 40, 80]);
+        assert_eq!(counters.average_ms(Average::Connect), 15);
+        assert_eq!(counters.highest_ms(Average::Total), 80);
+    }
+}

@@ -1,0 +1,14 @@
+//! What changes while traffic flows: server states, counters, queues. It lives
+//! outside the configuration tree, keyed by name, and the next tree adopts it.
+//!
+//! Counters are kept per thread and written only by their thread (a load, an
+//! add, a store, all relaxed), so counting costs no locked instruction; readers
+//! add the shards up.
+
+mod counters;
+mod proxy;
+mod server;
+
+pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
+pub use proxy::ProxyState;
+pub use server::{AdminState, HealthState, ServerState};

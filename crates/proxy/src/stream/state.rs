@@ -1,0 +1,281 @@
+//! What is known of a stream and of the session (the client's connection) that
+//! it came on. Values only: the driver moves the bytes.
+
+use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::message::Message;
+use crate::reactor::Instant;
+use crate::rules::Variables;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// One end of a client's connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Endpoint {
+    /// An address and a port.
+    Inet(SocketAddr),
+    /// A Unix socket.
+    Unix,
+}
+
+impl Endpoint {
+    /// The address; a Unix socket has none. An IPv4 address that came mapped
+    /// into IPv6 is IPv4.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Endpoint::Inet(address) => Some(address.ip().to_canonical()),
+            Endpoint::Unix => None,
+        }
+    }
+
+    /// The port; a Unix socket has none.
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Endpoint::Inet(address) => Some(address.port()),
+            Endpoint::Unix => None,
+        }
+    }
+}
+
+/// A client's connection, as its streams see it.
+#[derive(Debug)]
+pub struct Session {
+    /// The configuration that the connection began with.
+    pub config: Arc<Config>,
+    /// The frontend in `config`.
+    pub frontend: ProxyIndex,
+    /// Its listener: the place in the frontend's `binds`.
+    pub bind: u32,
+    /// The client, after a PROXY header.
+    pub source: Endpoint,
+    /// The address that the client connected to, after a PROXY header.
+    pub destination: Endpoint,
+    /// When it was accepted, by the wall clock (for logs only).
+    pub accepted_at: SystemTime,
+    /// When it was accepted, for durations.
+    pub accepted: Instant,
+    /// When the transport was ready (PROXY header, later TLS).
+    pub ready: Instant,
+    /// Variables of scope `sess`.
+    pub variables: std::cell::RefCell<Variables>,
+}
+
+impl Session {
+    /// The frontend.
+    pub fn frontend(&self) -> &Proxy {
+        self.config.proxy(self.frontend)
+    }
+
+    /// The listener.
+    pub fn bind(&self) -> &Bind {
+        &self.frontend().binds[self.bind as usize]
+    }
+}
+
+/// When things happened; what has not happened is None.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// By the wall clock: the session's accept for its first stream, else the
+    /// first byte of the request.
+    pub began_at: SystemTime,
+    /// The session was accepted, or the previous stream of it ended.
+    pub idle_since: Instant,
+    /// First byte of the request.
+    pub began: Instant,
+    /// The request's head was complete.
+    pub request: Option<Instant>,
+    /// Left the queues (a server was granted).
+    pub queued: Option<Instant>,
+    /// The server's connection stood.
+    pub connected: Option<Instant>,
+    /// The answer's head was complete.
+    pub response: Option<Instant>,
+    /// The end.
+    pub ended: Option<Instant>,
+}
+
+/// What ended a stream: the first letter of the termination state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Termination {
+    /// `-`: as it should.
+    #[default]
+    Normal,
+    /// `C`: the client aborted.
+    ClientAbort,
+    /// `c`: the client timed out.
+    ClientTimeout,
+    /// `S`: the server aborted or refused.
+    ServerAbort,
+    /// `s`: the server timed out.
+    ServerTimeout,
+    /// `P`: the proxy refused (a rule, a bad message).
+    Proxy,
+    /// `R`: a resource was exhausted.
+    Resource,
+    /// `I`: an impossible state closed it.
+    Internal,
+    /// `D`: the server went down and its sessions were shut down.
+    ServerDown,
+    /// `U`: an active server came up and sessions of backups were shut down.
+    ServerUp,
+    /// `K`: an operator killed it.
+    Killed,
+    /// `L`: handled locally (statistics, redirections, returns).
+    Local,
+}
+
+impl Termination {
+    /// Its letter.
+    pub fn letter(self) -> u8 {
+        match self {
+            Termination::Normal => b'-',
+            Termination::ClientAbort => b'C',
+            Termination::ClientTimeout => b'c',
+            Termination::ServerAbort => b'S',
+            Termination::ServerTimeout => b's',
+            Termination::Proxy => b'P',
+            Termination::Resource => b'R',
+            Termination::Internal => b'I',
+            Termination::ServerDown => b'D',
+            Termination::ServerUp => b'U',
+            Termination::Killed => b'K',
+            Termination::Local => b'L',
+        }
+    }
+}
+
+/// Where a stream was when it ended: the second letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Phase {
+    /// `R`: waiting for a whole request.
+    Request,
+    /// `Q`: in a queue.
+    Queue,
+    /// `C`: connecting to a server.
+    Connect,
+    /// `H`: waiting for the answer's head.
+    Headers,
+    /// `D`: moving data.
+    Data,
+    /// `L`: sending the last data to the client.
+    Last,
+    /// `T`: held in a tarpit.
+    Tarpit,
+    /// `-`: complete.
+    #[default]
+    Done,
+}
+
+impl Phase {
+    /// Its letter.
+    pub fn letter(self) -> u8 {
+        match self {
+            Phase::Request => b'R',
+            Phase::Queue => b'Q',
+            Phase::Connect => b'C',
+            Phase::Headers => b'H',
+            Phase::Data => b'D',
+            Phase::Last => b'L',
+            Phase::Tarpit => b'T',
+            Phase::Done => b'-',
+        }
+    }
+}
+
+/// One request and its answer, or one tunnel.
+#[derive(Debug)]
+pub struct Stream {
+    /// Unique in the process (`%rt`, `uuid`-like fetches).
+    pub id: u64,
+    /// Its client's connection.
+    pub session: Rc<Session>,
+    /// The configuration that it runs under.
+    pub config: Arc<Config>,
+    /// Its frontend in `config`.
+    pub frontend: ProxyIndex,
+    /// Its backend, once chosen; in a `listen` the same as the frontend.
+    pub backend: Option<ProxyIndex>,
+    /// Its server, once chosen.
+    pub server: Option<ServerIndex>,
+    /// Whether it is HTTP; else `request` and `response` are empty for ever.
+    pub http: bool,
+    /// The request; empty until its head is complete.
+    pub request: Message,
+    /// The answer; its status is 0 until there is one.
+    pub response: Message,
+    /// What content rules may look at: the first bytes of a TCP stream, or of
+    /// a request's body. Empty where no rule asked for it.
+    pub payload: Vec<u8>,
+    /// No more will come into `payload` (end, full buffer, or delay over).
+    pub payload_complete: bool,
+    /// The same for the server's side (`tcp-response content`).
+    pub response_payload: Vec<u8>,
+    /// The client's address as a rule set it (`set-src`).
+    pub source: Option<Endpoint>,
+    /// The destination as a rule set it (`set-dst`, `set-dst-port`).
+    pub destination: Option<Endpoint>,
+    /// Variables of the scopes `txn`, `req`, `res`.
+    pub variables: Variables,
+    /// Log level as a rule set it; None is `info`, Some(None) is silent.
+    pub log_level: Option<Option<u8>>,
+    /// `capture`d request headers, by slot.
+    pub captured_request: Vec<Option<Vec<u8>>>,
+    /// `capture`d answer headers, by slot.
+    pub captured_response: Vec<Option<Vec<u8>>>,
+    /// When things happened.
+    pub times: Times,
+    /// Bytes from the client, head included.
+    pub bytes_in: u64,
+    /// Bytes to the client, head included.
+    pub bytes_out: u64,
+    /// Connection attempts that failed and were repeated.
+    pub retries: u32,
+    /// Another server was taken than the one that was chosen first.
+    pub redispatched: bool,
+    /// Streams before it in the server's queue when it came.
+    pub server_queue: u32,
+    /// Streams before it in the backend's queue when it came.
+    pub backend_queue: u32,
+    /// The answer came out of the proxy itself (statistics, redirection, error).
+    pub local: bool,
+    /// Status for logs when no answer's head stands in `response` (an error page).
+    pub local_status: u16,
+    /// What ended it.
+    pub termination: Termination,
+    /// Where it was then.
+    pub phase: Phase,
+}
+
+impl Stream {
+    /// The frontend.
+    pub fn frontend(&self) -> &Proxy {
+        self.config.proxy(self.frontend)
+    }
+
+    /// The backend, once chosen.
+    pub fn backend(&self) -> Option<&Proxy> {
+        self.backend.map(|index| self.config.proxy(index))
+    }
+
+    /// The server, once chosen.
+    pub fn server(&self) -> Option<&Server> {
+        let server = self.server?;
+        self.backend()?.servers.get(server.0 as usize)
+    }
+
+    /// The client's address, as the last rule or PROXY header set it.
+    pub fn source(&self) -> Endpoint {
+        self.source.unwrap_or(self.session.source)
+    }
+
+    /// The address that the client connected to, likewise.
+    pub fn destination(&self) -> Endpoint {
+        self.destination.unwrap_or(self.session.destination)
+    }
+
+    /// The status that logs and counters see; 0 when there was no answer.
+    pub fn status(&self) -> u16 {
+        if self.local_status != 0 { self.local_status } else { self.response.status() }
+    }
+}
