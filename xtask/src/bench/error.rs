@@ -58,6 +58,8 @@ pub enum Error {
         doing: &'static str,
         source: io::Error,
     },
+    /// One of these, while that side was measured.
+    Side { label: String, source: Box<Error> },
     /// Nothing arrived for a long time.
     Stalled { outstanding: u64, seconds: u64 },
     /// The origin served another number of requests than the client made.
@@ -151,6 +153,7 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{doing} on connection {connection}: {source}")
             }
+            Self::Side { label, source } => write!(f, "{label}: {source}"),
             Self::Stalled {
                 outstanding,
                 seconds,
@@ -187,6 +190,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(source) => Some(source),
+            Self::Side { source, .. } => Some(source),
             Self::System { source, .. }
             | Self::File { source, .. }
             | Self::Connection { source, .. } => Some(source),

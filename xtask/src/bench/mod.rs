@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run.
 //!
 //! Each side has one thread on a core of its own; the clients and the origin
-//! share the other core. Rounds alternate between the sides, each window is a
-//! fixed number of verified requests, and what counts is the CPU time that the
+//! share the other core. The sides alternate, each window is a fixed number of
+//! verified requests, and what counts is the CPU time that the
 //! proxy took for one, as a ratio within a round. It never compares numbers of
 //! different runs or machines.
 
@@ -160,8 +160,8 @@ fn measure(
     let begin = Instant::now();
     for round in 1..=rounds {
         let mut progress = format!("{} {round}/{rounds}:", case.name);
-        for (at, side) in sides.into_iter().enumerate() {
-            let sample = case.sample(bench, side, &configuration)?;
+        let samples = case.round(bench, sides, &configuration)?;
+        for (at, (side, sample)) in sides.into_iter().zip(samples).enumerate() {
             progress.push_str(&format!(" {}", side.label));
             for (row, value) in rows.iter_mut().zip(&sample.values) {
                 let column = if at == 0 {

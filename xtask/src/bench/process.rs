@@ -248,7 +248,8 @@ impl Proxy {
             .map_err(Error::system("asking for the state of a proxy"))
     }
 
-    /// What a case's failure was really about: the proxy's end, when it ended.
+    /// What a failure was really about: the proxy's end, when it ended, or else
+    /// the failure with the side's name.
     pub fn explain(&mut self, side: &Side, error: Error) -> Error {
         // A process which crashed may take a moment to be gone.
         std::thread::sleep(Duration::from_millis(20));
@@ -258,7 +259,10 @@ impl Proxy {
                 status,
                 stderr: side.said(),
             },
-            _ => error,
+            _ => Error::Side {
+                label: side.label.clone(),
+                source: Box::new(error),
+            },
         }
     }
 
