@@ -47,9 +47,11 @@ pub enum Error {
     /// `-c` refused the generated file or did not end.
     CheckFailed {
         label: String,
-        status: Option<i32>,
+        status: Option<ExitStatus>,
         stderr: String,
     },
+    /// `-c` accepts a file with a mistake, so its time means nothing.
+    AcceptsMistake { label: String },
     /// An answer is not what the origin sent.
     Answer { connection: usize, fault: Fault },
     /// A connection to the proxy failed.
@@ -138,10 +140,16 @@ impl fmt::Display for Error {
                 stderr,
             } => {
                 match status {
-                    Some(status) => write!(f, "{label} -c ended with wait status {status}")?,
+                    Some(status) => write!(f, "{label} -c failed ({status})")?,
                     None => write!(f, "{label} -c did not end")?,
                 }
                 write_stderr(f, stderr)
+            }
+            Self::AcceptsMistake { label } => {
+                write!(
+                    f,
+                    "{label} -c accepts a file with a mistake, so its time means nothing"
+                )
             }
             Self::Answer { connection, fault } => {
                 write!(f, "the answer on connection {connection} is wrong: {fault}")

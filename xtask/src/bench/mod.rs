@@ -175,10 +175,10 @@ fn measure(
             if let Some(busy) = sample.busy {
                 progress.push_str(&format!(" ({:.0} % of its core)", busy * 100.0));
             }
-            if let Some(note) = sample.note {
+            for note in sample.notes {
                 let note = format!("{}: {}: {note}", case.name, side.label);
-                // Once: it is the same in every round.
-                if !notes.iter().any(|known| known.starts_with(&note)) {
+                // Once, not for every round.
+                if !notes.contains(&note) {
                     notes.push(note);
                 }
             }

@@ -26,7 +26,7 @@ const STOP_SECONDS: u64 = 2;
 /// How long `-c` may take.
 const CHECK_SECONDS: i64 = 60;
 /// Bytes of a failed program's standard error which are shown.
-const STDERR_BYTES_MAX: usize = 2000;
+const STDERR_BYTES_MAX: usize = 1000;
 /// Steps of 2 ms that a proxy gets to fall asleep.
 const QUIET_STEPS_MAX: usize = 50;
 /// Processes of one proxy that are looked at.
@@ -187,7 +187,13 @@ impl Side {
     fn said(&self) -> String {
         let bytes = fs::read(&self.stderr).unwrap_or_default();
         let start = bytes.len().saturating_sub(STDERR_BYTES_MAX);
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
+        let mut end = &bytes[start..];
+        if start > 0
+            && let Some(line_end) = end.iter().position(|&byte| byte == b'\n')
+        {
+            end = &end[line_end + 1..];
+        }
+        String::from_utf8_lossy(end).into_owned()
     }
 
     fn spawn(&self, arguments: &[OsString], core: usize, port: &PortNames) -> Result<Child, Error> {
@@ -401,7 +407,8 @@ pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCos
     }
     let (status, usage) = reap(pid)?;
     let wall = begin.elapsed();
-    if ExitStatus::from_raw(status).success() {
+    let status = ExitStatus::from_raw(status);
+    if status.success() {
         let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
         let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
         Ok(CheckCost {
