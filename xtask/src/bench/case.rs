@@ -379,8 +379,10 @@ impl Traffic {
             let counted = lane
                 .served
                 .verify_counted(file, all, self.connections as u64);
-            let idle = (busy < BUSY_LEAST)
-                .then(|| "its core was idle at times; repeat on an idle machine".to_owned());
+            let idle = (busy < BUSY_LEAST).then(|| {
+                "its core was idle at times: the load was too slow, or the machine not idle"
+                    .to_owned()
+            });
             Sample {
                 values: vec![lane.used.as_secs_f64() * 1e6 / (slice * SLICES) as f64],
                 busy: Some(busy),
