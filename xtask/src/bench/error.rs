@@ -123,6 +123,21 @@ impl fmt::Display for Error {
                 source,
             } => write!(f, "{doing} {}: {source}", path.display()),
             Self::NoPort => write!(f, "no free port on 127.0.0.1"),
+            Self::NoMarkers { path } => write!(
+                f,
+                "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
+                path.display()
+            ),
+            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            measuring => measuring.fmt_measuring(f),
+        }
+    }
+}
+
+impl Error {
+    /// The part of Display for what happens while a case runs.
+    fn fmt_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::NotServing {
                 label,
                 status,
@@ -177,12 +192,8 @@ impl fmt::Display for Error {
             Self::Accounting { path } => {
                 write!(f, "{} does not have the expected form", path.display())
             }
-            Self::NoMarkers { path } => write!(
-                f,
-                "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
-                path.display()
-            ),
-            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            // The others have their text in Display.
+            _ => Ok(()),
         }
     }
 }

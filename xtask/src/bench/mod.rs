@@ -218,9 +218,12 @@ fn readme_block(table: &Table, notes: &[String], sides: [&Side; 2], rounds: usiz
         first("/proc/sys/kernel/osrelease", ""),
     );
     block.push_str(&table.markdown());
-    for note in notes {
-        block.push_str(&format!("\n{note}\n"));
+    if !notes.is_empty() {
+        block.push('\n');
     }
-    block.push_str("\nRepeat it with `make bench` on an idle machine with two cores or more.\n");
+    for note in notes {
+        block.push_str(&format!("- {note}\n"));
+    }
+    block.push_str("\nRepeat it with `make bench` (or a case of it with `cargo xtask bench`, see `--help`) on an idle machine with two cores or more.\n");
     block
 }
