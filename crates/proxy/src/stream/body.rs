@@ -29,7 +29,7 @@ impl Body {
     /// A body that begins.
     pub fn new(length: BodyLength) -> Body {
         match length {
-            BodyLength::None | BodyLength::Length(0) => Body::Done,
+            BodyLength::None | BodyLength::Tunnel | BodyLength::Length(0) => Body::Done,
             BodyLength::Length(bytes) => Body::Length(bytes),
             BodyLength::Chunked => Body::Chunked(Box::default()),
             BodyLength::UntilClose => Body::UntilClose,
