@@ -16,6 +16,7 @@ pub mod reader;
 pub mod source;
 pub mod suggest;
 pub mod token;
+pub mod value;
 
 pub use codes::CODES;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
