@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod environment;
 pub mod keyword;
 pub mod reader;
+pub mod render;
 pub mod source;
 pub mod suggest;
 pub mod token;
