@@ -11,6 +11,7 @@
 pub mod codes;
 pub mod diagnostic;
 pub mod environment;
+pub mod format;
 pub mod keyword;
 pub mod reader;
 pub mod render;
