@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod environment;
 pub mod format;
 pub mod keyword;
+pub mod manual;
 pub mod reader;
 pub mod render;
 pub mod source;
