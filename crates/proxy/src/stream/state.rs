@@ -3,11 +3,12 @@
 
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
+use crate::reactor::Instant;
 use crate::rules::Variables;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// One end of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
