@@ -29,10 +29,6 @@ impl Heap {
         self.keys[member]
     }
 
-    pub(super) fn contains(&self, member: usize) -> bool {
-        self.places[member] != ABSENT
-    }
-
     pub(super) fn members(&self) -> usize {
         self.order.len()
     }

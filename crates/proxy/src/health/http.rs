@@ -75,8 +75,6 @@ pub struct Expect {
     pub pattern: Pattern,
     /// `!`: it must not be so.
     pub negated: bool,
-    /// The pattern as the file has it, for people.
-    pub text: Box<str>,
     /// `min-recv`: no verdict on fewer bytes.
     pub min_recv: usize,
 }
@@ -110,7 +108,7 @@ pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
         check.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
     };
     for (name, value) in &check.headers {
-        field(name, value);
+        field(&name.to_ascii_lowercase(), value);
     }
     if let Some(state) = state {
         field(b"x-haproxy-server-state", state.as_bytes());
@@ -118,7 +116,7 @@ pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
     if !check.body.is_empty() && !has("content-length") {
         field(b"content-length", check.body.len().to_string().as_bytes());
     }
-    if !has("connection") {
+    if check.version.ends_with("/1.1") && !has("connection") {
         field(b"connection", b"close");
     }
     out.extend_from_slice(b"\r\n");
@@ -127,7 +125,8 @@ pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
 }
 
 /// Judges what has come of an answer. `ended`: nothing more will.
-pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool) -> Answer {
+/// `up`: the server is; only then a 404 can ask for a gentle end.
+pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool, up: bool) -> Answer {
     let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
     let ended = ended || bytes.len() == ANSWER_MAX;
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -138,28 +137,22 @@ pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool) -> Answ
     let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if !ended => return Answer::Incomplete,
-        _ => {
-            let info = if bytes.is_empty() {
-                "Server closed the connection without an answer"
-            } else {
-                "Server answer is no HTTP"
-            };
-            let invalid = CheckResult::new(CheckStatus::Layer7Invalid, 0).info(info);
-            return Answer::Complete(invalid);
-        }
+        _ => return Answer::Complete(CheckResult::new(CheckStatus::Layer7Invalid, 0)),
     };
     let code = head.code.unwrap_or(0);
     let reason = head.reason.unwrap_or("").to_owned();
-    let ok = |status| CheckResult::new(status, 0).code(code).info(reason.clone());
-    if code == 404 && check.disable_on_404 {
-        return Answer::Complete(ok(CheckStatus::Layer7OkConditional));
+    let by_status = |status: CheckStatus| {
+        let info = if status == CheckStatus::Layer7Status { reason.clone() } else { String::new() };
+        Answer::Complete(CheckResult::new(status, 0).code(code).info(info))
+    };
+    if code == 404 && check.disable_on_404 && up {
+        return by_status(CheckStatus::Layer7OkConditional);
     }
     let Some(expect) = &http.expect else {
-        let status = match code {
+        return by_status(match code {
             200..=399 => CheckStatus::Layer7Ok,
             _ => CheckStatus::Layer7Status,
-        };
-        return Answer::Complete(ok(status));
+        });
     };
     let body = body_of(head.headers, &bytes[length..]);
     expect.judge(code, &reason, head.headers, &body, ended)
@@ -236,17 +229,15 @@ impl Expect {
         if on_body && !found && !all {
             return Answer::Incomplete;
         }
-        let status_rule = matches!(self.pattern, Pattern::Status(_) | Pattern::StatusText(_));
-        let result = |status| CheckResult::new(status, 0).code(code);
+        let result = |status| CheckResult::new(status, 0);
         Answer::Complete(if found != self.negated {
-            result(CheckStatus::Layer7Ok).info(reason.to_owned())
-        } else if status_rule {
-            result(CheckStatus::Layer7Status).info(reason.to_owned())
+            result(CheckStatus::Layer7Ok).code(code)
+        } else if !on_body {
+            result(CheckStatus::Layer7Status).code(code).info(reason.to_owned())
+        } else if self.negated {
+            result(CheckStatus::Layer7Invalid).info("HTTP check matched unwanted content")
         } else {
-            let what = if on_body { "response content" } else { "response header" };
-            let sign = if self.negated { "matched unwanted" } else { "did not match" };
-            let info = format!("HTTP {what} {sign} '{}'", self.text);
-            result(CheckStatus::Layer7Invalid).info(info)
+            result(CheckStatus::Layer7Invalid).info("HTTP content check did not match")
         })
     }
 }

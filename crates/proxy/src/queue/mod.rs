@@ -17,7 +17,7 @@ pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Proxy, ServerIndex};
-use crate::state::{Gauge, ServerState, Tally};
+use crate::state::{Gauge, ServerState};
 use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -79,6 +79,15 @@ impl Drop for Slot {
     }
 }
 
+/// What one who waited got.
+#[derive(Debug)]
+pub struct Granted {
+    /// The server's place in the stream's tree.
+    pub server: ServerIndex,
+    /// Its slot.
+    pub slot: Slot,
+}
+
 /// What became of a stream that wants a server.
 #[derive(Debug)]
 pub enum Assignment {
@@ -111,8 +120,14 @@ pub struct Wish {
     pub avoid: Option<ServerIndex>,
 }
 
-/// Gives a stream a server, a place in a queue, or a refusal.
-pub fn assign(stream: &mut Stream, wish: Wish) -> Assignment {
+/// Gives a stream a server by the backend's balance, a place in a queue, or a
+/// refusal.
+pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
+    assign_wish(stream, Wish { server: None, avoid })
+}
+
+/// The same for a stream that may belong to a server.
+pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let Some(backend) = stream.backend else {
         return Assignment::Refused(Refusal::NoBackend);
     };
@@ -137,10 +152,7 @@ pub fn assign(stream: &mut Stream, wish: Wish) -> Assignment {
     };
     match balance::choose(proxy, &request, &mut take_in_turn) {
         Choice::Taken(index) => {
-            let server = &proxy.servers[index.0 as usize].state;
-            server.counters.here().count(Tally::Chosen);
-            proxy.state.backend.here().count(Tally::Chosen);
-            granted(stream, index, server)
+            granted(stream, index, &proxy.servers[index.0 as usize].state)
         }
         Choice::Full(at) => wait_for(stream, wish, at)
             .or_else(|| wait_for(stream, wish, None))
@@ -217,9 +229,9 @@ fn wait_for(stream: &mut Stream, wish: Wish, at: Option<ServerIndex>) -> Option<
     }
     let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
     Some(match ticket.granted() {
-        Some((index, slot)) => {
-            stream.server = Some(index);
-            Assignment::Granted(slot)
+        Some(granted) => {
+            stream.server = Some(granted.server);
+            Assignment::Granted(granted.slot)
         }
         None => Assignment::Wait(ticket),
     })

@@ -1,6 +1,6 @@
 //! One who waits: its place, and how a slot reaches it on another thread.
 
-use super::{Slot, Turn};
+use super::{Granted, Slot, Turn};
 use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
 use crate::state::{ProxyState, ServerState};
 use std::future::Future;
@@ -24,7 +24,7 @@ enum Hand {
     /// Nothing yet; whom to wake.
     Empty(Option<Waker>),
     /// A slot that was not fetched yet.
-    Full(ServerIndex, Slot),
+    Full(Granted),
     /// It left, or has its slot.
     Gone,
 }
@@ -67,7 +67,7 @@ impl Waiter {
             match &mut *hand {
                 Hand::Empty(waker) => {
                     let waker = waker.take();
-                    *hand = Hand::Full(index, Slot::counted(server));
+                    *hand = Hand::Full(Granted { server: index, slot: Slot::counted(server) });
                     waker
                 }
                 Hand::Full(..) | Hand::Gone => return false,
@@ -83,20 +83,20 @@ impl Waiter {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self) -> Option<(ServerIndex, Slot)> {
+    fn leave(&self) -> Option<Granted> {
         match std::mem::replace(&mut *self.hand(), Hand::Gone) {
-            Hand::Full(index, slot) => Some((index, slot)),
+            Hand::Full(granted) => Some(granted),
             Hand::Empty(_) | Hand::Gone => None,
         }
     }
 
-    fn fetch(&self) -> Option<(ServerIndex, Slot)> {
+    fn fetch(&self) -> Option<Granted> {
         let mut hand = self.hand();
         if !matches!(*hand, Hand::Full(..)) {
             return None;
         }
         match std::mem::replace(&mut *hand, Hand::Gone) {
-            Hand::Full(index, slot) => Some((index, slot)),
+            Hand::Full(granted) => Some(granted),
             _ => None,
         }
     }
@@ -124,7 +124,7 @@ impl Ticket {
     }
 
     /// The slot, if it came already.
-    pub fn granted(&mut self) -> Option<(ServerIndex, Slot)> {
+    pub fn granted(&mut self) -> Option<Granted> {
         let fetched = self.waiter.fetch();
         self.fetched |= fetched.is_some();
         fetched
@@ -132,7 +132,7 @@ impl Ticket {
 }
 
 impl Future for Ticket {
-    type Output = (ServerIndex, Slot);
+    type Output = Granted;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         {

@@ -69,7 +69,6 @@ impl CheckStatus {
             CheckStatus::Layer7Ok
                 | CheckStatus::Layer7OkConditional
                 | CheckStatus::Layer7Status
-                | CheckStatus::Layer7Invalid
         )
     }
 }

@@ -222,7 +222,7 @@ impl ServerState {
     }
 
     /// The address that an operator set; None takes the file's.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn address_override(&self) -> Option<SocketAddr> {
         if self.flag(ADDRESS_SET) { self.control().address } else { None }
     }
 
