@@ -49,7 +49,7 @@ enum State {
 }
 
 /// Decodes one chunked body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
     /// Of the current chunk: its size, then what is left of it.
@@ -61,7 +61,7 @@ pub struct ChunkedDecoder {
     trailers: Option<Box<Trailers>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Trailers {
     line: Vec<u8>,
     bytes: usize,

@@ -15,7 +15,7 @@ use crate::config::{Config, Proxy};
 use crate::keyword::{Args, registry};
 use crate::rules::AclTable;
 use language::keyword::Found;
-use language::reader::{Environment, Facts, Reader};
+use language::{Environment, Facts, Reader};
 use language::{Code, Diagnostic, Diagnostics, FileId, Line, Severity, SourceMap, Span, suggest};
 
 /// What the loader is asked to do besides reading.
