@@ -1,6 +1,7 @@
 //! Development tasks: tidy checks, benchmarks, generated documents.
 
 mod bench;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -12,8 +13,9 @@ fn main() -> ExitCode {
         .and_then(std::ffi::OsStr::to_str)
     {
         Some("bench") => bench::main(arguments),
+        Some("tidy") => tidy::main(),
         _ => {
-            eprintln!("usage: cargo xtask bench [OPTION...]");
+            eprintln!("usage: cargo xtask bench [OPTION...]\n       cargo xtask tidy");
             ExitCode::from(2)
         }
     }

@@ -11,11 +11,15 @@
 pub mod codes;
 pub mod diagnostic;
 pub mod environment;
+pub mod format;
 pub mod keyword;
+pub mod manual;
 pub mod reader;
+pub mod render;
 pub mod source;
 pub mod suggest;
 pub mod token;
+pub mod value;
 
 pub use codes::CODES;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};

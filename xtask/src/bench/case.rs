@@ -1,7 +1,7 @@
-//! The cases, their targets, and how one sample of a case is taken.
+//! The cases, their targets, and how one round of a case is taken.
 //!
-//! A sample begins with a fresh process, so that the luck of one process (where
-//! its memory lies) is not in every round.
+//! A round begins with fresh processes, so that the luck of one process (where its
+//! memory lies) is not in every round.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +15,13 @@ use super::statistics;
 
 /// What `--quick` divides the numbers of requests by.
 const QUICK_DIVISOR: u64 = 8;
+/// Slices of a round, in which the sides take turns, and those before it which are
+/// not measured.
+const SLICES: u64 = 8;
+const WARM_UP_SLICES: u64 = 2;
+/// A proxy that is less busy than this waits for the load: the other core is
+/// shared, or too slow for it.
+const BUSY_LEAST: f64 = 0.85;
 /// Connections and requests which warm a proxy up before its memory is read.
 const IDLE_WARM_UP: (usize, u64) = (64, 2000);
 
@@ -118,19 +125,19 @@ pub static CASES: [Case; 9] = [
         name: "medium",
         metrics: &[traffic("16 KiB answers, 64 connections", 1.3, None)],
         file: File::Http,
-        kind: kept_alive(64, 16 * 1024, 40_000),
+        kind: kept_alive(64, 16 * 1024, 64_000),
     },
     Case {
         name: "medium-bufsize",
         metrics: &[traffic("16 KiB answers, tune.bufsize 65536", 1.1, None)],
         file: File::HttpLargeBuffers,
-        kind: kept_alive(64, 16 * 1024, 40_000),
+        kind: kept_alive(64, 16 * 1024, 64_000),
     },
     Case {
         name: "large",
         metrics: &[traffic("1 MiB answers, tune.bufsize 65536", 1.0, None)],
         file: File::HttpLargeBuffers,
-        kind: kept_alive(64, 1024 * 1024, 3000),
+        kind: kept_alive(64, 1024 * 1024, 4000),
     },
     Case {
         name: "tcp",
@@ -211,7 +218,7 @@ pub struct Sample {
     /// How busy the proxy's core was by it, where that says something.
     pub busy: Option<f64>,
     /// What should be known about the numbers.
-    pub note: Option<String>,
+    pub notes: Vec<String>,
 }
 
 impl Case {
@@ -220,23 +227,44 @@ impl Case {
         self.file.write(&bench.folder)
     }
 
-    /// Measures one side once.
-    pub fn sample(
+    /// Measures both sides once.
+    pub fn round(
         &self,
         bench: &mut Bench,
-        side: &Side,
+        sides: [&Side; 2],
         configuration: &Path,
-    ) -> Result<Sample, Error> {
-        if let Kind::Check = self.kind {
-            let cost = process::check(side, configuration, bench.cores)?;
-            let mebibytes = cost.peak_bytes as f64 / (1024.0 * 1024.0);
-            let values = vec![milliseconds(cost.wall), milliseconds(cost.cpu), mebibytes];
-            return Ok(Sample {
-                values,
-                busy: None,
-                note: None,
-            });
+    ) -> Result<[Sample; 2], Error> {
+        match &self.kind {
+            Kind::Traffic(traffic) => traffic.round(bench, sides, configuration, self.file),
+            Kind::Idle(counts) => {
+                let [left, right] = sides;
+                Ok([
+                    idle(bench, left, configuration, counts)?,
+                    idle(bench, right, configuration, counts)?,
+                ])
+            }
+            Kind::Check => {
+                let [left, right] = sides;
+                Ok([
+                    check(bench, left, configuration)?,
+                    check(bench, right, configuration)?,
+                ])
+            }
         }
+    }
+}
+
+/// A proxy with the ports that it got.
+#[derive(Debug)]
+struct Served<'s> {
+    side: &'s Side,
+    proxy: Proxy,
+    port: u16,
+    statistics_port: u16,
+}
+
+impl<'s> Served<'s> {
+    fn start(bench: &mut Bench, side: &'s Side, configuration: &Path) -> Result<Self, Error> {
         let port = bench.ports.take()?;
         let statistics_port = bench.ports.take()?;
         let [ours, statistics, origin] = PORT_VARIABLES;
@@ -245,42 +273,27 @@ impl Case {
             (statistics, statistics_port),
             (origin, bench.origin.port),
         ];
-        let mut proxy = Proxy::start(side, configuration, &names, port, bench.cores)?;
-        let result = match &self.kind {
-            Kind::Traffic(traffic) => {
-                let counted = Counted {
-                    file: self.file,
-                    port: statistics_port,
-                };
-                traffic.sample(bench, &proxy, port, counted)
-            }
-            Kind::Idle(counts) => idle(bench, &proxy, port, counts),
-            // Taken above, where there is no proxy to start.
-            Kind::Check => Ok(Sample {
-                values: Vec::new(),
-                busy: None,
-                note: None,
-            }),
-        };
-        result.map_err(|error| proxy.explain(side, error))
+        let proxy = Proxy::start(side, configuration, &names, port, bench.cores)?;
+        Ok(Self {
+            side,
+            proxy,
+            port,
+            statistics_port,
+        })
     }
-}
 
-/// Where a proxy's own counters are found after a run.
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    file: File,
-    port: u16,
-}
+    /// Names the side, or the proxy's end where that was the cause.
+    fn explained<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| self.proxy.explain(self.side, error))
+    }
 
-impl Counted {
     /// A note, when the proxy did not count what it answered.
-    fn verify(self, requests: u64, connections: u64) -> Option<String> {
-        let (column, least) = match self.file {
+    fn verify_counted(&self, file: File, requests: u64, connections: u64) -> Option<String> {
+        let (column, least) = match file {
             File::Tcp => ("stot", connections),
             _ => ("req_tot", requests),
         };
-        match statistics::frontend_counter(self.port, column) {
+        match statistics::frontend_counter(self.statistics_port, column) {
             Some(count) if count >= least => None,
             Some(count) => Some(format!("its statistics say {column} {count}, not {least}")),
             None => Some(format!(
@@ -290,60 +303,131 @@ impl Counted {
     }
 }
 
+/// One side of a round of traffic.
+struct Lane<'s> {
+    // Dropped before the proxy: clients leave, then it ends.
+    clients: Generator<'s>,
+    served: Served<'s>,
+    used: Duration,
+    wall: Duration,
+}
+
+impl Lane<'_> {
+    fn warm_up(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+        let result = self.clients.run(requests, connections);
+        self.served.explained(result)?;
+        self.clients.compare_bodies(false);
+        Ok(())
+    }
+
+    fn slice(&mut self, origin: &Origin, requests: u64, connections: usize) -> Result<(), Error> {
+        let before = self.served.proxy.quiet_cpu_ns()?;
+        let served_before = origin.served();
+        let begin = Instant::now();
+        let result = self.clients.run(requests, connections);
+        self.served.explained(result)?;
+        self.wall += begin.elapsed();
+        let after = self.served.proxy.quiet_cpu_ns()?;
+        self.used += Duration::from_nanos(after.saturating_sub(before));
+        let served = origin.served() - served_before;
+        if served == requests {
+            Ok(())
+        } else {
+            Err(Error::Unserved {
+                asked: requests,
+                served,
+            })
+        }
+    }
+}
+
 impl Traffic {
-    fn sample(
+    /// Both proxies live through the round and take turns by slices: what else
+    /// happens on the machine then meets both.
+    fn round(
         &self,
-        bench: &Bench,
-        proxy: &Proxy,
-        port: u16,
-        counted: Counted,
-    ) -> Result<Sample, Error> {
+        bench: &mut Bench,
+        sides: [&Side; 2],
+        configuration: &Path,
+        file: File,
+    ) -> Result<[Sample; 2], Error> {
         let requests = if bench.quick {
             self.requests / QUICK_DIVISOR
         } else {
             self.requests
         };
-        let requests = requests.max(self.connections as u64);
-        let warm_up = (requests / 4).max(self.connections as u64);
-        let folder = if counted.file == File::Tcp {
-            "plain"
-        } else {
-            "bench"
-        };
-        let mut clients = Generator::new(Job {
-            port,
+        let slice = (requests / SLICES).max(self.connections as u64);
+        let [left, right] = sides;
+        let starts = [
+            Served::start(bench, left, configuration)?,
+            Served::start(bench, right, configuration)?,
+        ];
+        let bench = &*bench;
+        let [left, right] = starts.map(|served| self.lane(bench, served, file));
+        let mut lanes = [left?, right?];
+        for lane in &mut lanes {
+            lane.warm_up(slice * WARM_UP_SLICES, self.connections)?;
+        }
+        for _ in 0..SLICES {
+            for lane in &mut lanes {
+                lane.slice(&bench.origin, slice, self.connections)?;
+            }
+        }
+        let all = slice * (WARM_UP_SLICES + SLICES);
+        Ok(lanes.map(|lane| {
+            let busy = lane.used.as_secs_f64() / lane.wall.as_secs_f64();
+            let counted = lane
+                .served
+                .verify_counted(file, all, self.connections as u64);
+            let idle = (busy < BUSY_LEAST).then(|| {
+                "its core was idle at times: the load was too slow, or the machine not idle"
+                    .to_owned()
+            });
+            Sample {
+                values: vec![lane.used.as_secs_f64() * 1e6 / (slice * SLICES) as f64],
+                busy: Some(busy),
+                notes: [counted, idle].into_iter().flatten().collect(),
+            }
+        }))
+    }
+
+    fn lane<'s>(
+        &self,
+        bench: &'s Bench,
+        served: Served<'s>,
+        file: File,
+    ) -> Result<Lane<'s>, Error> {
+        let folder = if file == File::Tcp { "plain" } else { "bench" };
+        let clients = Generator::new(Job {
+            port: served.port,
             path: format!("/{folder}/{}", self.body_bytes),
             body: &bench.body[..self.body_bytes],
             keep_alive: self.keep_alive,
         })?;
-        clients.run(warm_up, self.connections)?;
-        clients.compare_bodies(false);
-        let before = proxy.quiet_cpu_ns()?;
-        let served_before = bench.origin.served();
-        let begin = Instant::now();
-        clients.run(requests, self.connections)?;
-        let wall = begin.elapsed();
-        let used = proxy.quiet_cpu_ns()?.saturating_sub(before);
-        let served = bench.origin.served() - served_before;
-        if served != requests {
-            return Err(Error::Unserved {
-                asked: requests,
-                served,
-            });
-        }
-        let used = Duration::from_nanos(used);
-        Ok(Sample {
-            values: vec![used.as_secs_f64() * 1e6 / requests as f64],
-            busy: Some(used.as_secs_f64() / wall.as_secs_f64()),
-            note: counted.verify(requests + warm_up, self.connections as u64),
+        Ok(Lane {
+            served,
+            clients,
+            used: Duration::ZERO,
+            wall: Duration::ZERO,
         })
     }
 }
 
-fn idle(bench: &Bench, proxy: &Proxy, port: u16, counts: &[usize]) -> Result<Sample, Error> {
+fn idle(
+    bench: &mut Bench,
+    side: &Side,
+    configuration: &Path,
+    counts: &[usize],
+) -> Result<Sample, Error> {
+    let mut served = Served::start(bench, side, configuration)?;
+    let result = idle_of(bench, &served, counts);
+    served.explained(result)
+}
+
+fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sample, Error> {
     let size = super::origin::BODY_SIZES_BYTES[0];
     let job = Job {
-        port,
+        port: served.port,
         path: format!("/bench/{size}"),
         body: &bench.body[..size],
         keep_alive: true,
@@ -353,14 +437,14 @@ fn idle(bench: &Bench, proxy: &Proxy, port: u16, counts: &[usize]) -> Result<Sam
     let mut warm_up = Generator::new(job.clone())?;
     warm_up.run(requests, connections)?;
     drop(warm_up);
-    proxy.quiet_cpu_ns()?;
-    let before = proxy.anonymous_bytes()?;
+    served.proxy.quiet_cpu_ns()?;
+    let before = served.proxy.anonymous_bytes()?;
     let mut clients = Generator::new(job)?;
     let mut values = Vec::new();
     for &count in counts {
         clients.raise_idle(count)?;
-        proxy.quiet_cpu_ns()?;
-        let after = proxy.anonymous_bytes()?;
+        served.proxy.quiet_cpu_ns()?;
+        let after = served.proxy.anonymous_bytes()?;
         clients.verify_idle()?;
         // At least a byte, so that a ratio exists.
         let grown = after.saturating_sub(before).max(count as u64);
@@ -369,7 +453,30 @@ fn idle(bench: &Bench, proxy: &Proxy, port: u16, counts: &[usize]) -> Result<Sam
     Ok(Sample {
         values,
         busy: None,
-        note: None,
+        notes: Vec::new(),
+    })
+}
+
+fn check(bench: &Bench, side: &Side, configuration: &Path) -> Result<Sample, Error> {
+    let mistaken = File::ManyServersMistaken.write(&bench.folder)?;
+    match process::check(side, &mistaken, bench.cores) {
+        Err(Error::CheckFailed {
+            status: Some(_), ..
+        }) => {}
+        Err(error) => return Err(error),
+        Ok(_) => {
+            return Err(Error::AcceptsMistake {
+                label: side.label.clone(),
+            });
+        }
+    }
+    let cost = process::check(side, configuration, bench.cores)?;
+    let mebibytes = cost.peak_bytes as f64 / (1024.0 * 1024.0);
+    let values = vec![milliseconds(cost.wall), milliseconds(cost.cpu), mebibytes];
+    Ok(Sample {
+        values,
+        busy: None,
+        notes: Vec::new(),
     })
 }
 

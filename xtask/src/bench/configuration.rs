@@ -32,6 +32,8 @@ pub enum File {
     Tcp,
     /// Ten thousand servers, only ever checked.
     ManyServers,
+    /// The same with a mistake in its last line, which must be refused.
+    ManyServersMistaken,
 }
 
 impl File {
@@ -45,6 +47,10 @@ impl File {
             ),
             Self::Tcp => ("tcp.cfg", TCP.to_owned()),
             Self::ManyServers => ("many-servers.cfg", many_servers()),
+            Self::ManyServersMistaken => (
+                "mistaken.cfg",
+                many_servers() + "    server last 10.9.9.9:80 wieght 10\n",
+            ),
         };
         let path = folder.join(name);
         fs::write(&path, text).map_err(Error::file("writing", &path))?;

@@ -47,9 +47,11 @@ pub enum Error {
     /// `-c` refused the generated file or did not end.
     CheckFailed {
         label: String,
-        status: Option<i32>,
+        status: Option<ExitStatus>,
         stderr: String,
     },
+    /// `-c` accepts a file with a mistake, so its time means nothing.
+    AcceptsMistake { label: String },
     /// An answer is not what the origin sent.
     Answer { connection: usize, fault: Fault },
     /// A connection to the proxy failed.
@@ -58,6 +60,8 @@ pub enum Error {
         doing: &'static str,
         source: io::Error,
     },
+    /// One of these, while that side was measured.
+    Side { label: String, source: Box<Error> },
     /// Nothing arrived for a long time.
     Stalled { outstanding: u64, seconds: u64 },
     /// The origin served another number of requests than the client made.
@@ -119,6 +123,21 @@ impl fmt::Display for Error {
                 source,
             } => write!(f, "{doing} {}: {source}", path.display()),
             Self::NoPort => write!(f, "no free port on 127.0.0.1"),
+            Self::NoMarkers { path } => write!(
+                f,
+                "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
+                path.display()
+            ),
+            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            measuring => measuring.fmt_measuring(f),
+        }
+    }
+}
+
+impl Error {
+    /// The part of Display for what happens while a case runs.
+    fn fmt_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::NotServing {
                 label,
                 status,
@@ -136,10 +155,16 @@ impl fmt::Display for Error {
                 stderr,
             } => {
                 match status {
-                    Some(status) => write!(f, "{label} -c ended with wait status {status}")?,
+                    Some(status) => write!(f, "{label} -c failed ({status})")?,
                     None => write!(f, "{label} -c did not end")?,
                 }
                 write_stderr(f, stderr)
+            }
+            Self::AcceptsMistake { label } => {
+                write!(
+                    f,
+                    "{label} -c accepts a file with a mistake, so its time means nothing"
+                )
             }
             Self::Answer { connection, fault } => {
                 write!(f, "the answer on connection {connection} is wrong: {fault}")
@@ -151,6 +176,7 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{doing} on connection {connection}: {source}")
             }
+            Self::Side { label, source } => write!(f, "{label}: {source}"),
             Self::Stalled {
                 outstanding,
                 seconds,
@@ -166,12 +192,8 @@ impl fmt::Display for Error {
             Self::Accounting { path } => {
                 write!(f, "{} does not have the expected form", path.display())
             }
-            Self::NoMarkers { path } => write!(
-                f,
-                "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
-                path.display()
-            ),
-            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            // The others have their text in Display.
+            _ => Ok(()),
         }
     }
 }
@@ -187,6 +209,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(source) => Some(source),
+            Self::Side { source, .. } => Some(source),
             Self::System { source, .. }
             | Self::File { source, .. }
             | Self::Connection { source, .. } => Some(source),

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run.
 //!
 //! Each side has one thread on a core of its own; the clients and the origin
-//! share the other core. Rounds alternate between the sides, each window is a
-//! fixed number of verified requests, and what counts is the CPU time that the
+//! share the other core. The sides alternate, each window is a fixed number of
+//! verified requests, and what counts is the CPU time that the
 //! proxy took for one, as a ratio within a round. It never compares numbers of
 //! different runs or machines.
 
@@ -160,8 +160,8 @@ fn measure(
     let begin = Instant::now();
     for round in 1..=rounds {
         let mut progress = format!("{} {round}/{rounds}:", case.name);
-        for (at, side) in sides.into_iter().enumerate() {
-            let sample = case.sample(bench, side, &configuration)?;
+        let samples = case.round(bench, sides, &configuration)?;
+        for (at, (side, sample)) in sides.into_iter().zip(samples).enumerate() {
             progress.push_str(&format!(" {}", side.label));
             for (row, value) in rows.iter_mut().zip(&sample.values) {
                 let column = if at == 0 {
@@ -175,10 +175,10 @@ fn measure(
             if let Some(busy) = sample.busy {
                 progress.push_str(&format!(" ({:.0} % of its core)", busy * 100.0));
             }
-            if let Some(note) = sample.note {
+            for note in sample.notes {
                 let note = format!("{}: {}: {note}", case.name, side.label);
-                // Once: it is the same in every round.
-                if !notes.iter().any(|known| known.starts_with(&note)) {
+                // Once, not for every round.
+                if !notes.contains(&note) {
                     notes.push(note);
                 }
             }
@@ -218,9 +218,12 @@ fn readme_block(table: &Table, notes: &[String], sides: [&Side; 2], rounds: usiz
         first("/proc/sys/kernel/osrelease", ""),
     );
     block.push_str(&table.markdown());
-    for note in notes {
-        block.push_str(&format!("\n{note}\n"));
+    if !notes.is_empty() {
+        block.push('\n');
     }
-    block.push_str("\nRepeat it with `make bench` on an idle machine with two cores or more.\n");
+    for note in notes {
+        block.push_str(&format!("- {note}\n"));
+    }
+    block.push_str("\nRepeat it with `make bench` (or a case of it with `cargo xtask bench`, see `--help`) on an idle machine with two cores or more.\n");
     block
 }

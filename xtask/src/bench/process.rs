@@ -26,7 +26,7 @@ const STOP_SECONDS: u64 = 2;
 /// How long `-c` may take.
 const CHECK_SECONDS: i64 = 60;
 /// Bytes of a failed program's standard error which are shown.
-const STDERR_BYTES_MAX: usize = 2000;
+const STDERR_BYTES_MAX: usize = 1000;
 /// Steps of 2 ms that a proxy gets to fall asleep.
 const QUIET_STEPS_MAX: usize = 50;
 /// Processes of one proxy that are looked at.
@@ -187,7 +187,13 @@ impl Side {
     fn said(&self) -> String {
         let bytes = fs::read(&self.stderr).unwrap_or_default();
         let start = bytes.len().saturating_sub(STDERR_BYTES_MAX);
-        String::from_utf8_lossy(&bytes[start..]).into_owned()
+        let mut end = &bytes[start..];
+        if start > 0
+            && let Some(line_end) = end.iter().position(|&byte| byte == b'\n')
+        {
+            end = &end[line_end + 1..];
+        }
+        String::from_utf8_lossy(end).into_owned()
     }
 
     fn spawn(&self, arguments: &[OsString], core: usize, port: &PortNames) -> Result<Child, Error> {
@@ -248,7 +254,8 @@ impl Proxy {
             .map_err(Error::system("asking for the state of a proxy"))
     }
 
-    /// What a case's failure was really about: the proxy's end, when it ended.
+    /// What a failure was really about: the proxy's end, when it ended, or else
+    /// the failure with the side's name.
     pub fn explain(&mut self, side: &Side, error: Error) -> Error {
         // A process which crashed may take a moment to be gone.
         std::thread::sleep(Duration::from_millis(20));
@@ -258,7 +265,10 @@ impl Proxy {
                 status,
                 stderr: side.said(),
             },
-            _ => error,
+            _ => Error::Side {
+                label: side.label.clone(),
+                source: Box::new(error),
+            },
         }
     }
 
@@ -397,7 +407,8 @@ pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCos
     }
     let (status, usage) = reap(pid)?;
     let wall = begin.elapsed();
-    if ExitStatus::from_raw(status).success() {
+    let status = ExitStatus::from_raw(status);
+    if status.success() {
         let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
         let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
         Ok(CheckCost {

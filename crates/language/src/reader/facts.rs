@@ -110,10 +110,8 @@ impl Version {
 
 fn numbers(text: &str) -> Option<[u32; 3]> {
     let mut numbers = [0; 3];
-    let mut count = 0;
-    for part in text.split('.') {
-        *numbers.get_mut(count)? = part.parse().ok()?;
-        count += 1;
+    for (n, part) in text.split('.').enumerate() {
+        *numbers.get_mut(n)? = part.parse().ok()?;
     }
     Some(numbers)
 }

@@ -124,7 +124,6 @@ fn lines_of_version_1_are_read() {
 
 #[test]
 fn lines_that_are_not_quite_right_are_refused() {
-    use Field::*;
     use ParseError::*;
     for (line, error) in [
         ("GET / HTTP/1.1\r\n", NotProxy { at_byte: 0 }),
@@ -160,49 +159,35 @@ fn lines_that_are_not_quite_right_are_refused() {
             "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 3\r\n",
             FieldCount { found: 5 },
         ),
-        (
-            "PROXY TCP4 01.2.3.4 5.6.7.8 1 2\r\n",
-            Malformed(SourceAddress),
-        ),
-        ("PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n", Malformed(SourceAddress)),
-        ("PROXY TCP4 ::1 5.6.7.8 1 2\r\n", Malformed(SourceAddress)),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.256 1 2\r\n",
-            Malformed(DestinationAddress),
-        ),
-        ("PROXY TCP6 1.2.3.4 ::1 1 2\r\n", Malformed(SourceAddress)),
-        (
-            "PROXY TCP6 ::1 ::1%eth0 1 2\r\n",
-            Malformed(DestinationAddress),
-        ),
-        (
-            "PROXY TCP6 ::1 1::2::3 1 2\r\n",
-            Malformed(DestinationAddress),
-        ),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 65536 2\r\n",
-            Malformed(SourcePort),
-        ),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n", Malformed(SourcePort)),
-        ("PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n", Malformed(SourcePort)),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 -2\r\n",
-            Malformed(DestinationPort),
-        ),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 0x2\r\n",
-            Malformed(DestinationPort),
-        ),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n",
-            Malformed(DestinationPort),
-        ),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 \u{0662}\r\n",
-            Malformed(DestinationPort),
-        ),
     ] {
         assert_eq!(parse(line.as_bytes()), Err(error), "{line:?}");
+    }
+}
+
+#[test]
+fn fields_that_are_not_quite_right_are_refused() {
+    use super::Field::*;
+    for (line, field) in [
+        ("PROXY TCP4 01.2.3.4 5.6.7.8 1 2\r\n", SourceAddress),
+        ("PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n", SourceAddress),
+        ("PROXY TCP4 ::1 5.6.7.8 1 2\r\n", SourceAddress),
+        ("PROXY TCP4 1.2.3.4 5.6.7.256 1 2\r\n", DestinationAddress),
+        ("PROXY TCP6 1.2.3.4 ::1 1 2\r\n", SourceAddress),
+        ("PROXY TCP6 ::1 ::1%eth0 1 2\r\n", DestinationAddress),
+        ("PROXY TCP6 ::1 1::2::3 1 2\r\n", DestinationAddress),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 65536 2\r\n", SourcePort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 01 2\r\n", SourcePort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n", SourcePort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 -2\r\n", DestinationPort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 0x2\r\n", DestinationPort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n", DestinationPort),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 \u{0662}\r\n", DestinationPort),
+    ] {
+        assert_eq!(
+            parse(line.as_bytes()),
+            Err(ParseError::Malformed(field)),
+            "{line:?}"
+        );
     }
 }
 

@@ -83,7 +83,7 @@ impl Buffer {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get(range).unwrap_or_default();
         // SAFETY: from `start` to `end` all is initialised.
-        unsafe { bytes.assume_init_ref() }
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
     }
 
     /// The bytes, to change in place.
@@ -91,7 +91,7 @@ impl Buffer {
         let range = self.start as usize..self.end as usize;
         let bytes = self.memory.get_mut(range).unwrap_or_default();
         // SAFETY: from `start` to `end` all is initialised.
-        unsafe { bytes.assume_init_mut() }
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
     }
 
     /// The room behind the bytes; [`Buffer::commit`] makes it theirs.
@@ -128,12 +128,10 @@ impl Buffer {
 
     /// Appends what fits of `bytes` and says how many that are.
     pub fn extend(&mut self, bytes: &[u8]) -> usize {
-        let spare = self.spare();
-        let n = bytes.len().min(spare.len());
-        let (Some(to), Some(from)) = (spare.get_mut(..n), bytes.get(..n)) else {
-            return 0;
-        };
-        to.write_copy_of_slice(from);
+        let n = bytes.len().min(self.spare().len());
+        for (to, from) in self.spare().iter_mut().zip(bytes) {
+            to.write(*from);
+        }
         // SAFETY: just written.
         unsafe { self.commit(n) };
         n

@@ -182,7 +182,7 @@ impl Poller {
             });
         }
         let index = descriptors.slots.len() as u32;
-        if index >= BELL {
+        if index == BELL {
             // More than the kernel gives descriptors to a process.
             return Err(io::ErrorKind::OutOfMemory.into());
         }

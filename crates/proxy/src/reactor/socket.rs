@@ -197,7 +197,8 @@ impl Socket {
 
     /// Any other operation on the descriptor (splice, recvmsg) that reads or
     /// writes: `operation` is called when the socket may be ready, again after
-    /// EINTR, and its `WouldBlock` is remembered.
+    /// EINTR, and its `WouldBlock` is remembered. So it must return that only
+    /// for this socket, not for the pipe on the other side of a splice.
     pub fn try_operation<R>(
         &self,
         reads: bool,

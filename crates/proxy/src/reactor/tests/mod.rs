@@ -1,6 +1,12 @@
 //! What the reactor promises, tried with real sockets.
 
+mod deadlines;
 mod echo;
+mod fuzz;
+mod listeners;
+mod sockets;
+mod tasks;
+mod threads;
 
 use super::{THREADS_MAX, run, spawn, stop};
 use std::cell::RefCell;
@@ -62,4 +68,12 @@ where
     })
     .expect("the loop runs");
     output.take().expect("the task under test panicked")
+}
+
+/// Lets the loop ask epoll once more.
+pub(super) async fn turn() {
+    let before = super::now();
+    while super::now() == before {
+        super::yield_now().await;
+    }
 }
