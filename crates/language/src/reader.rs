@@ -25,7 +25,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::environment::Environment;
 use crate::source::{FileId, SourceMap, Span};
 use crate::token::Line;
-use directive::Blocks;
+use directive::{Blocks, Report};
 use lex::{Lexer, Scope};
 
 /// Where the last word of a physical line ends; none if a mistake (a quote that
@@ -164,7 +164,10 @@ impl Reader {
             lexer.run();
             let Lexer { words, faults, .. } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
-            for fault in &faults {
+            // A line that is switched off is still refused for a mistake, as HAProxy
+            // does, but not warned about.
+            let active = self.blocks.active();
+            for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
             }
             let (Some(first), Some(last)) = (words.first(), words.last()) else {
@@ -175,10 +178,12 @@ impl Reader {
                 words,
             };
             if head == b'.' {
-                if !self.recovered {
-                    self.blocks
-                        .directive(&line, &self.facts, env, sources, diagnostics);
-                }
+                let mut report = Report {
+                    sources,
+                    diagnostics,
+                    recovered: self.recovered,
+                };
+                self.blocks.directive(&line, &self.facts, env, &mut report);
             } else if self.blocks.active() {
                 return Some(line);
             }

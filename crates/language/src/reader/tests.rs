@@ -443,6 +443,7 @@ fn blocks_choose_their_branch() {
         ),
         (".if 1\n.elif foo\n.endif\n", &[]),
         (".if\na\n.endif\n", &[]),
+        (".if 0\na \"\" b\n.endif\n", &[]),
         (".if \"\"\na\n.else\nb\n.endif\n", &["b"]),
     ];
     for (text, expected) in cases {
@@ -474,7 +475,10 @@ fn misplaced_directives_are_told() {
         ),
         (".if foo\na\n.else\nb\n.endif\n", &["E0010 1:5"]),
         (".if  streq(a,b) junk\n.endif\n", &["E0010 1:17"]),
-        (".if 'unmatched\n.endif\n", &["E0001 1:5", "E0011 2:1"]),
+        (
+            ".if 'unmatched\na\n.else 'x\nb\n.endif 'y\n",
+            &["E0001 1:5", "E0001 3:7", "E0001 5:8"],
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(read(text.as_bytes()).told(), *expected, "{text}");
