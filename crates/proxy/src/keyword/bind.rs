@@ -82,37 +82,59 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
     Ok(())
 }
 
-/// Makes the listeners of a word: addresses joined by commas, each with a port
-/// or a range of them, and all else as the template has it.
+/// Makes the listeners of a word, each with one of its addresses and all else
+/// as the template has it.
 pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
+    let addresses = addresses(loader, word)?;
+    if template.id != 0 && addresses.len() > 1 {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::DUPLICATE_ID,
+                word.span,
+                format!(
+                    "the id {} can only be that of a single listener",
+                    template.id
+                ),
+            )
+            .label(format!("these are {}", addresses.len())),
+        ));
+    }
+    let proxy = loader.proxy();
+    if proxy.binds.len() + addresses.len() > LISTENERS_MAX {
+        return Err(Box::new(Diagnostic::error(
+            &codes::OUT_OF_RANGE,
+            word.span,
+            format!("'{}' has more than {LISTENERS_MAX} listeners", proxy.name),
+        )));
+    }
+    proxy
+        .binds
+        .extend(addresses.into_iter().map(|address| Bind {
+            address,
+            ..template.clone()
+        }));
+    Ok(())
+}
+
+/// The addresses of a word: parts joined by commas, each perhaps with a range
+/// of ports. A comma at the end is let pass, as in HAProxy.
+pub(super) fn addresses(
+    loader: &mut Loader,
+    word: &Word,
+) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
     let text = word.text();
-    let mut seen = false;
+    let mut all = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        seen = true;
-        for address in addresses(loader, word, part)? {
-            let listener = Bind {
-                address,
-                ..template.clone()
-            };
-            let proxy = loader.proxy();
-            if proxy.binds.len() >= LISTENERS_MAX {
-                return Err(Box::new(Diagnostic::error(
-                    &codes::OUT_OF_RANGE,
-                    word.span,
-                    format!("'{}' has more than {LISTENERS_MAX} listeners", proxy.name),
-                )));
-            }
-            proxy.binds.push(listener);
-        }
+        all.extend(part_addresses(loader, word, part)?);
     }
-    if seen {
-        return Ok(());
+    if all.is_empty() {
+        all = part_addresses(loader, word, "")?;
     }
-    addresses(loader, word, "").map(|_| ())
+    Ok(all)
 }
 
 /// The addresses that one part of a word stands for.
-pub(super) fn addresses(
+fn part_addresses(
     loader: &mut Loader,
     word: &Word,
     text: &str,

@@ -4,7 +4,7 @@
 
 use super::section::is_section;
 use super::{Loader, Section, codes, side};
-use crate::keyword::known::KNOWN;
+use crate::keyword::known::{KNOWN, SECTIONS};
 use crate::keyword::{Args, registry};
 use language::keyword::Found;
 use language::reader::Reader;
@@ -71,14 +71,7 @@ impl Loader {
         }
         let Some(place) = self.section.place() else {
             if self.section == Section::None {
-                self.tell(
-                    Diagnostic::error(
-                        &codes::NO_SECTION,
-                        first.span,
-                        format!("unknown keyword '{}' out of section", first.text()),
-                    )
-                    .label("no section has begun here"),
-                );
+                self.out_of_section(line);
             }
             return;
         };
@@ -121,6 +114,7 @@ impl Loader {
                 if skip > 0 && !negatable(row.name) {
                     return self.no_negation(line, row.name);
                 }
+                self.rule_order(line, row.name);
                 let mut args = Args::new(line, skip + words, row.name, row.syntax);
                 (args.negated, args.reset) = (negated, reset);
                 let built = (row.build)(self, &mut args);
@@ -131,6 +125,36 @@ impl Loader {
                     self.tell(*diagnostic);
                 }
             }
+        }
+    }
+
+    /// A line before any section. A misspelt section is taken for one, so that
+    /// its lines are not complained about.
+    fn out_of_section(&mut self, line: &Line) {
+        let word = &line.words[0];
+        let message = format!("unknown keyword '{}' out of section", word.text());
+        let mut diagnostic = Diagnostic::error(&codes::NO_SECTION, word.span, message)
+            .label("no section has begun here");
+        if let Some(near) = suggest::nearest(&word.text(), SECTIONS.iter().map(|(name, _)| *name)) {
+            diagnostic = diagnostic
+                .help(format!("did you mean '{near}'?"))
+                .fix(word.span, near);
+            self.section = Section::Refused;
+        }
+        self.tell(diagnostic);
+    }
+
+    fn rule_order(&mut self, line: &Line, keyword: &str) {
+        if let Some((family, later)) = self.order.line(keyword) {
+            self.tell(
+                Diagnostic::warning(
+                    &codes::RULE_ORDER,
+                    line.words[0].span,
+                    format!("a '{family}' rule placed after a '{later}' rule will still be processed before"),
+                )
+                .label("runs before what stands above")
+                .help(format!("move it above the first '{later}' rule")),
+            );
         }
     }
 
@@ -223,13 +247,24 @@ impl Loader {
             let of_two = names().into_iter().filter(|n| n.contains(' '));
             Some((suggest::nearest(&two, of_two)?, 2))
         });
-        let near = near.or_else(|| Some((suggest::nearest(&word.text(), names())?, 1)));
+        let sections = || SECTIONS.iter().map(|(name, _)| *name);
+        let near = near.or_else(|| {
+            Some((
+                suggest::nearest(&word.text(), names().into_iter().chain(sections()))?,
+                1,
+            ))
+        });
         if let Some((name, words)) = near {
             let last = (skip + words - 1).min(line.words.len() - 1);
             let span = word.span.to(line.words[last].span);
             diagnostic = diagnostic
                 .help(format!("did you mean '{name}'?"))
                 .fix(span, name);
+            if is_section(name) {
+                // What follows belongs to the section that was meant.
+                self.end_section();
+                self.section = Section::Refused;
+            }
         }
         self.tell(diagnostic);
     }

@@ -5,12 +5,16 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
+mod check;
 pub mod codes;
 mod line;
+mod order;
 mod path;
 mod resolve;
 mod section;
 mod side;
+#[cfg(test)]
+mod tests;
 
 pub use section::Section;
 
@@ -70,6 +74,8 @@ pub struct Loader {
     pub acls: AclTable,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
+    /// Which families of rules the current section has lines of.
+    order: order::RuleOrder,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -117,6 +123,7 @@ pub fn load(
         section: Section::None,
         acls: AclTable::default(),
         base: DefaultPath::Current,
+        order: order::RuleOrder::default(),
         socket: None,
     };
     let mut reader = Reader::new(ids, facts);

@@ -54,6 +54,7 @@ pub(super) fn built_in_defaults() -> Proxy {
 impl Loader {
     /// The first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
+        self.order = Default::default();
         let word = &line.words[0];
         self.section = match word.str() {
             "global" => {
