@@ -40,10 +40,15 @@ tidy: toolchain ## format, lints, our own checks, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) xtask tidy
-	@if $(CARGO) deny --version >/dev/null 2>&1; then \
-		echo '$(CARGO) deny check'; $(CARGO) deny check; \
-	else \
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 		echo 'cargo-deny is not installed: licences and advisories not checked'; \
+	else \
+		$(CARGO) deny check licenses bans sources && \
+		if $(CARGO) deny fetch db >/dev/null 2>&1; then \
+			$(CARGO) deny check --disable-fetch advisories; \
+		else \
+			echo 'the database of advisories is out of reach: not checked'; \
+		fi; \
 	fi
 
 manual: build ## write the reference manual, target/manual.md

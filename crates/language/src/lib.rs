@@ -11,7 +11,9 @@
 pub mod codes;
 pub mod diagnostic;
 pub mod environment;
+pub mod format;
 pub mod keyword;
+pub mod manual;
 pub mod reader;
 pub mod render;
 pub mod source;

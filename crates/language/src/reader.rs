@@ -27,6 +27,24 @@ use crate::token::Line;
 use directive::Blocks;
 use lex::{Lexer, Scope};
 
+/// Where the last word of a physical line ends; none if a mistake (a quote that
+/// is not closed) leaves that open. 0 for a line without words.
+pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
+    let env = Environment::empty();
+    let scope = Scope {
+        env: &env,
+        file_name: "",
+        line_number: 0,
+        section: "",
+    };
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
+    lexer.scan();
+    let open = lexer.faults.iter().any(|f| f.kind.is_error());
+    let end = lexer.words.last().map_or(0, |w| w.span.end as usize);
+    (!open).then_some(end)
+}
+
 /// Reads the files of a configuration, in their order, as one.
 #[derive(Debug)]
 pub struct Reader {

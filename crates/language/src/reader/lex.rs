@@ -92,8 +92,14 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads the whole line.
+    /// Reads the whole line, up to an empty word.
     pub fn run(&mut self) {
+        self.scan();
+        self.end_at_empty_word();
+    }
+
+    /// Reads the whole line, empty words included.
+    pub fn scan(&mut self) {
         // Most lines have fewer words; what is not used is given back with the line.
         self.words.reserve(8);
         while self.skip_to_word() {
@@ -103,7 +109,6 @@ impl<'a> Lexer<'a> {
             }
             self.word();
         }
-        self.end_at_empty_word();
     }
 
     /// Skips white space; false at the end of the line or at a comment.

@@ -240,7 +240,13 @@ fn text_of(bytes: &[u8]) -> String {
     }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
+        for c in chunk.valid().chars() {
+            // These are two bytes each, and some terminals obey them.
+            match c {
+                '\u{80}'..='\u{9f}' => text.push_str("??"),
+                c => text.push(c),
+            }
+        }
         text.extend(std::iter::repeat_n('?', chunk.invalid().len()));
     }
     text

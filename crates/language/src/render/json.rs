@@ -11,7 +11,21 @@ pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> Strin
     let all: Vec<Value> = shown(diagnostics, diag)
         .map(|d| Value::Object(object(sources, d)))
         .collect();
-    format!("{:#}\n", Value::Array(all))
+    escaped(&format!("{:#}\n", Value::Array(all)))
+}
+
+/// The control characters that JSON allows as they are, which only stand in
+/// strings, written as escapes: the output may go to a terminal.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() && c != '\n' {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn object(sources: &SourceMap, d: &Diagnostic) -> Map<String, Value> {

@@ -2,12 +2,14 @@
 //! with its rules, the body.
 
 use super::body::{Body, BodyFailure, Copy};
-use super::reply::{self, Reply};
+use super::exchange::connection_mode;
+use super::reply::Reply;
 use super::session::after;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, Fault, Limits, ParsedRequest, ParsedResponse};
+use crate::http1::{self, BodyLength, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::message::Version;
 use crate::reactor::{self, Buffer, Socket, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::worker::worker;
@@ -25,7 +27,7 @@ pub struct Incoming<'c> {
     /// What came from the server and was not used.
     pub input: &'c mut Option<Buffer>,
     /// The request that is answered.
-    pub request: &'c ParsedRequest,
+    pub request: &'c Parsed,
     /// The client's connection may be kept.
     pub keep: bool,
 }
@@ -52,6 +54,8 @@ pub enum Failure {
     Timeout,
     /// What the server sent is no answer.
     Fault(Fault),
+    /// The server sent interim answers without end.
+    Interim,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
     /// The request's body did not arrive, before an answer began.
@@ -69,7 +73,7 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault(_) => (Termination::Proxy, Phase::Headers, Some(502)),
+            Failure::Fault(_) | Failure::Interim => (Termination::Proxy, Phase::Headers, Some(502)),
             Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
             Failure::Upload(BodyFailure::ReadTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, Some(408))
@@ -96,6 +100,7 @@ impl Failure {
                 | Failure::Closed
                 | Failure::Timeout
                 | Failure::Fault(_)
+                | Failure::Interim
                 | Failure::Body(
                     BodyFailure::ReadTimeout | BodyFailure::Truncated | BodyFailure::Malformed
                 )
@@ -106,67 +111,71 @@ impl Failure {
 /// Reads the answer of the server and sends it to the client.
 pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
     let Incoming { client, server, input, request, keep } = incoming;
+    let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
     let response = loop {
-        let response = read_head(stream, server, input).await?;
-        let status = stream.response.status();
-        if !(100..200).contains(&status) || status == 101 {
+        let response = read_head(stream, server, input, &facts).await?;
+        if !response.interim {
             break response;
         }
         interim += 1;
         if interim > INTERIM_MAX {
-            return Err(Failure::Fault(Fault::TooManyInterim));
+            return Err(Failure::Interim);
         }
-        if !request.http10 {
-            send_interim(stream, client).await?;
+        if stream.request.version() != Version::Http10 {
+            send_head(stream, client).await?;
         }
     };
     stream.times.response = Some(reactor::now());
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
-    if response.tunnel {
+    if response.body == BodyLength::Tunnel {
+        rules::http_after_response(stream);
         send_head(stream, client).await?;
         return Ok(Delivered { client_keeps: false, server_keeps: false, tunnel: true });
     }
-    let chunked = match response.body {
-        BodyLength::Chunked | BodyLength::UntilClose => !request.http10,
-        _ => false,
-    };
-    let bounded = chunked || !matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
-    let client_keeps = keep && bounded;
-    http1::connection_to_client(&mut stream.response, request, &response, client_keeps, chunked);
+    let version = stream.request.version();
+    let mode = connection_mode(stream);
+    let framing = http1::to_client(version, keep, mode, &stream.response, &response);
+    // Refused only where rules filled the head to its limit; then the close
+    // itself says what the header would have said.
+    let _ = framing.apply(&mut stream.response);
     rules::http_after_response(stream);
-    let server_keeps = response.keep_alive && !matches!(response.body, BodyLength::UntilClose);
-    let body = Body::new(response.body);
-    send(stream, client, server, input, body, chunked).await?;
-    Ok(Delivered { client_keeps, server_keeps, tunnel: false })
+    let chunked = response.body == BodyLength::Chunked && !framing.unchunk;
+    send(stream, client, server, input, Body::new(response.body), chunked).await?;
+    Ok(Delivered {
+        client_keeps: framing.keep_alive,
+        server_keeps: response.keep_alive,
+        tunnel: false,
+    })
 }
 
 async fn read_head(
     stream: &mut Stream,
     server: &Socket,
     input: &mut Option<Buffer>,
-) -> Result<ParsedResponse, Failure> {
+    facts: &RequestFacts,
+) -> Result<Parsed, Failure> {
     let tune = &stream.config.global.tune;
     let backend = stream.backend();
     let limits = Limits {
-        head_max: tune.bufsize.saturating_sub(tune.maxrewrite),
-        headers_max: tune.headers_max,
-        relaxed: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
+        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+        message_bytes: tune.bufsize,
+        headers: tune.headers_max,
+        accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
     };
     let deadline = after(backend.and_then(|b| b.timeouts.server_ms));
     let mut parsed_length = 0;
     loop {
         if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
             parsed_length = input.len();
-            let Stream { request, response, .. } = stream;
-            match http1::parse_response(input.filled(), request.method(), &limits, response) {
-                Ok(parsed) => {
+            match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
+                Ok(Outcome::Done(parsed)) => {
                     input.consume(parsed.consumed);
                     return Ok(parsed);
                 }
-                Err(Fault::Incomplete) => {}
+                Ok(Outcome::Incomplete) => {}
                 Err(fault) => return Err(Failure::Fault(fault)),
             }
         }
@@ -189,10 +198,6 @@ async fn read_head(
             Err(_) => return Err(Failure::Closed),
         }
     }
-}
-
-async fn send_interim(stream: &mut Stream, client: &Socket) -> Result<(), Failure> {
-    send_head(stream, client).await
 }
 
 /// Sends the head of the answer as it stands.
@@ -232,9 +237,4 @@ async fn send(
     let result = copy.run(&mut head).await;
     stream.bytes_out += copy.bytes;
     result.map_err(Failure::Body)
-}
-
-#[allow(unused)]
-fn unused() {
-    let _ = reply::error;
 }

@@ -2,8 +2,8 @@
 //! encoded again in our own form, never buffered beyond one buffer.
 
 use super::session::after;
-use super::write::{WriteFailure, write_all, write_both};
-use crate::http1::{BodyLength, ChunkedDecoder, chunk_head, last_chunk};
+use super::write::{WriteFailure, write_all, write_pieces};
+use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
 use crate::reactor::{Buffer, Socket, with_deadline};
 use std::io;
@@ -29,7 +29,7 @@ impl Body {
     /// A body that begins.
     pub fn new(length: BodyLength) -> Body {
         match length {
-            BodyLength::None | BodyLength::Length(0) => Body::Done,
+            BodyLength::None | BodyLength::Tunnel | BodyLength::Length(0) => Body::Done,
             BodyLength::Length(bytes) => Body::Length(bytes),
             BodyLength::Chunked => Body::Chunked(Box::default()),
             BodyLength::UntilClose => Body::UntilClose,
@@ -41,36 +41,108 @@ impl Body {
         matches!(self, Body::Done)
     }
 
-    /// What the front of `input` holds: bytes of framing to skip, then bytes of
-    /// the body. Zero of both: more input is needed, or it is done.
-    fn next(&mut self, input: &[u8]) -> Result<Piece, BodyFailure> {
+    /// Whether it is sent in chunks.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self, Body::Chunked(_))
+    }
+
+    /// Makes the front of `input` data of the body, its framing taken out in
+    /// place, and says how many bytes that are. What follows them is not the
+    /// body's.
+    fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
         match self {
-            Body::Done => Ok(Piece { skip: 0, data: 0, trailers: None }),
-            Body::UntilClose => Ok(Piece { skip: 0, data: input.len(), trailers: None }),
+            Body::Done => Ok(Staged { data: 0, trailers: None }),
+            Body::UntilClose => Ok(Staged { data: input.len(), trailers: None }),
             Body::Length(left) => {
                 let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= data as u64;
                 if *left == 0 {
                     *self = Body::Done;
                 }
-                Ok(Piece { skip: 0, data, trailers: None })
+                Ok(Staged { data, trailers: None })
             }
             Body::Chunked(decoder) => {
-                let piece = decoder.next(input).map_err(|_| BodyFailure::Malformed)?;
-                let trailers = piece.done.then(|| decoder.take_trailers());
-                if piece.done {
+                let data = unchunk(decoder, input)?;
+                let mut trailers = None;
+                if decoder.is_done() {
+                    trailers = decoder.trailers().cloned().map(Box::new);
                     *self = Body::Done;
                 }
-                Ok(Piece { skip: piece.skip, data: piece.data, trailers })
+                Ok(Staged { data, trailers })
             }
         }
     }
+
+    /// What of the body is at the front of some input, without taking it.
+    pub fn peek(&self, input: &[u8]) -> Peeked {
+        match self {
+            Body::Done => Peeked { bytes: Vec::new(), whole: true },
+            Body::UntilClose => Peeked { bytes: input.to_vec(), whole: false },
+            Body::Length(left) => {
+                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                Peeked { bytes: input[..n].to_vec(), whole: n as u64 == *left }
+            }
+            Body::Chunked(decoder) => {
+                let mut decoder = (**decoder).clone();
+                let (mut bytes, mut rest) = (Vec::new(), input);
+                // What is malformed is found again, and answered, when it is forwarded.
+                while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
+                    bytes.extend_from_slice(data);
+                }
+                Peeked { bytes, whole: decoder.is_done() }
+            }
+        }
+    }
+
+    /// Takes the rest of the body away if it has arrived whole; else false.
+    pub fn discard(&mut self, input: &mut Buffer) -> bool {
+        while !self.is_done() && !input.is_empty() {
+            match self.stage(input) {
+                Ok(staged) => input.consume(staged.data),
+                Err(_) => return false,
+            }
+        }
+        self.is_done()
+    }
 }
 
-struct Piece {
-    skip: usize,
+/// The decoded part of a body that was looked at ahead of time.
+pub struct Peeked {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+struct Staged {
     data: usize,
-    trailers: Option<Fields>,
+    trailers: Option<Box<Fields>>,
+}
+
+/// Moves the data of all chunks in a buffer together, to its front, and what
+/// follows the body behind them.
+fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, BodyFailure> {
+    let bytes = input.filled_mut();
+    let (mut taken, mut data) = (0, 0);
+    loop {
+        let mut rest = &bytes[taken..];
+        let before = rest.len();
+        let (length, more) = match decoder.next(&mut rest) {
+            Ok(Chunk::Data(piece)) => (piece.len(), true),
+            Ok(Chunk::NeedMore | Chunk::End) => (0, false),
+            Err(_) => return Err(BodyFailure::Malformed),
+        };
+        taken += before - rest.len();
+        bytes.copy_within(taken - length..taken, data);
+        data += length;
+        if !more {
+            break;
+        }
+    }
+    let left = bytes.len() - taken;
+    bytes.copy_within(taken.., data);
+    input.truncate(data + left);
+    Ok(data)
 }
 
 /// Why a body did not arrive whole.
@@ -120,46 +192,64 @@ pub struct Copy<'c> {
 impl Copy<'_> {
     /// Sends `head` and then the whole body.
     pub async fn run(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
-        let mut head = Some(head);
         loop {
-            let mut moved = false;
-            if let Some(input) = self.input.as_mut().filter(|i| !i.is_empty()) {
-                let piece = self.body.next(input.filled())?;
-                input.consume(piece.skip);
-                moved = piece.skip + piece.data > 0;
-                let data = &input.filled()[..piece.data];
-                send(self.to, &mut head, data, self.chunked, self.write_ms).await?;
-                input.consume(piece.data);
-                self.bytes += piece.data as u64;
-                if let Some(trailers) = piece.trailers.filter(|_| self.chunked) {
-                    let mut end = Vec::new();
-                    last_chunk(&trailers, &mut end);
-                    write_all(self.to, &end, self.write_ms).await?;
-                    return Ok(());
-                }
-            } else if let Some(head) = head.take() {
-                write_all(self.to, head, self.write_ms).await?;
+            let waiting = self.input.as_ref().is_some_and(|input| !input.is_empty());
+            if waiting || !head.is_empty() {
+                self.send(head).await?;
             }
             if self.body.is_done() {
                 return Ok(());
             }
-            if !moved && !self.fill().await? {
+            if !self.fill().await? {
                 *self.body = Body::Done;
-                if self.chunked {
-                    write_all(self.to, b"0\r\n\r\n", self.write_ms).await?;
-                }
                 return Ok(());
             }
         }
     }
 
+    /// Sends what is there: the head if it was not sent yet, and all of the
+    /// body that has come, in one go where there is room.
+    async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
+        let chunked = self.chunked;
+        let (mut data, mut trailers): (&[u8], _) = (&[], None);
+        if let Some(input) = self.input.as_mut() {
+            let staged = self.body.stage(input)?;
+            trailers = staged.trailers;
+            data = &input.filled()[..staged.data];
+        }
+        let length = data.len();
+        let mut end = Vec::new();
+        if chunked {
+            if length > 0 {
+                head.extend_from_slice(ChunkHead::new(length as u64).as_bytes());
+                end.extend_from_slice(b"\r\n");
+            }
+            if self.body.is_done() {
+                write_last_chunk(trailers.as_deref(), &mut end);
+            }
+        }
+        if length + end.len() <= COPY_MAX {
+            head.extend_from_slice(data);
+            head.extend_from_slice(&end);
+            write_all(self.to, head, self.write_ms).await?;
+        } else {
+            write_pieces(self.to, [head, data, &end], self.write_ms).await?;
+        }
+        head.clear();
+        if let Some(input) = self.input.as_mut() {
+            input.consume(length);
+        }
+        self.bytes += length as u64;
+        Ok(())
+    }
+
     /// Reads more. False: the sender ended, where that is the end of the body.
     async fn fill(&mut self) -> Result<bool, BodyFailure> {
-        if self.input.as_ref().is_some_and(|input| input.is_empty()) {
-            // Nothing is held while waiting.
-            *self.input = None;
-        }
         loop {
+            if self.input.as_ref().is_some_and(|input| input.is_empty()) {
+                // Nothing is held while waiting.
+                *self.input = None;
+            }
             let readable = self.from.readable();
             with_deadline(after(self.read_ms), readable).await.map_err(|_| BodyFailure::ReadTimeout)?;
             let input = self.input.get_or_insert_with(Buffer::take);
@@ -168,51 +258,8 @@ impl Copy<'_> {
                 Ok(0) => return Err(BodyFailure::Truncated),
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A line of framing that is longer than the buffer.
-                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                    if input.filled().len() == input.capacity() {
-                        return Err(BodyFailure::Malformed);
-                    }
-                    input.compact();
-                }
                 Err(_) => return Err(BodyFailure::Truncated),
             }
         }
     }
-}
-
-/// Sends a piece, behind the head if that is still to be sent.
-async fn send(
-    to: &Socket,
-    head: &mut Option<&mut Vec<u8>>,
-    data: &[u8],
-    chunked: bool,
-    write_ms: Option<u32>,
-) -> Result<(), BodyFailure> {
-    let first = head.take();
-    if data.is_empty() {
-        if let Some(head) = first {
-            write_all(to, head, write_ms).await?;
-        }
-        return Ok(());
-    }
-    if !chunked {
-        return match first {
-            Some(head) if data.len() <= COPY_MAX => {
-                head.extend_from_slice(data);
-                Ok(write_all(to, head, write_ms).await?)
-            }
-            Some(head) => Ok(write_both(to, head, data, write_ms).await?),
-            None => Ok(write_all(to, data, write_ms).await?),
-        };
-    }
-    let mut front = first.map(std::mem::take).unwrap_or_default();
-    chunk_head(data.len() as u64, &mut front);
-    if data.len() <= COPY_MAX {
-        front.extend_from_slice(data);
-        front.extend_from_slice(b"\r\n");
-        return Ok(write_all(to, &front, write_ms).await?);
-    }
-    write_both(to, &front, data, write_ms).await?;
-    Ok(write_all(to, b"\r\n", write_ms).await?)
 }

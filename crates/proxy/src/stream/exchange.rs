@@ -10,7 +10,7 @@ use super::session::{Client, reset_when_delivered};
 use super::write::write_all;
 use super::{Phase, Stream, Termination, reply, tunnel};
 use crate::config::ProxyOption;
-use crate::http1::{self, ParsedRequest};
+use crate::http1::{self, ConnectionMode, Parsed};
 use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
@@ -23,7 +23,7 @@ use std::task::Poll;
 /// A request on its way.
 pub struct Outgoing<'r> {
     /// Facts of its head.
-    pub request: &'r ParsedRequest,
+    pub request: &'r Parsed,
     /// Its body.
     pub body: Body,
     /// The client's connection may be kept afterwards.
@@ -53,7 +53,7 @@ pub async fn run(
             && reused
             && !fresh
             && !has_body
-            && http1::is_idempotent(stream.request.method());
+            && is_idempotent(stream.request.method());
         if !again {
             if closed_early && reused && client.streams > 0 {
                 // Its client knows that a kept-alive connection may close, and
@@ -141,15 +141,34 @@ where
 }
 
 /// The headers that every request to a server gets, after all rules.
-fn prepare_request(stream: &mut Stream, request: &ParsedRequest) {
-    let close = {
-        let (frontend, backend) = (stream.frontend(), stream.backend());
-        let has = |option| frontend.has(option) || backend.is_some_and(|b| b.has(option));
-        has(ProxyOption::HttpClose)
-            || (has(ProxyOption::HttpServerClose) && !has(ProxyOption::HttpPretendKeepAlive))
-    };
+fn prepare_request(stream: &mut Stream, request: &Parsed) {
     forward_for(stream);
-    http1::connection_to_server(&mut stream.request, request, close);
+    let mode = match connection_mode(stream) {
+        ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
+        mode => mode,
+    };
+    let header = http1::to_server(&stream.request, request, mode);
+    // A head that rules filled to the last byte goes without it; the framing
+    // does not depend on it.
+    let _ = header.add_to(&mut stream.request);
+}
+
+fn pretends(stream: &Stream) -> bool {
+    stream.frontend().has(ProxyOption::HttpPretendKeepAlive)
+        || stream.backend().is_some_and(|b| b.has(ProxyOption::HttpPretendKeepAlive))
+}
+
+/// The stricter of what the frontend and the backend want of connections.
+pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
+    let (frontend, backend) = (stream.frontend(), stream.backend());
+    let has = |option| frontend.has(option) || backend.is_some_and(|b| b.has(option));
+    if has(ProxyOption::HttpClose) {
+        ConnectionMode::Close
+    } else if has(ProxyOption::HttpServerClose) {
+        ConnectionMode::ServerClose
+    } else {
+        ConnectionMode::KeepAlive
+    }
 }
 
 fn forward_for(stream: &mut Stream) {
@@ -169,7 +188,8 @@ fn forward_for(stream: &mut Stream) {
     let mut cursor = std::io::Cursor::new(&mut text[..]);
     if write!(cursor, "{ip}").is_ok() {
         let length = cursor.position() as usize;
-        stream.request.add(&settings.header, &text[..length]);
+        // Refused only where rules filled the head to its limit.
+        let _ = stream.request.add(&settings.header, &text[..length]);
     }
 }
 
@@ -188,10 +208,8 @@ async fn done(
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
-        let close = backend.has(ProxyOption::HttpServerClose)
-            || backend.has(ProxyOption::HttpClose)
-            || stream.frontend().has(ProxyOption::HttpServerClose);
-        if delivered.server_keeps && whole && !close {
+        let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
+        if delivered.server_keeps && whole && keeps {
             if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }
@@ -240,4 +258,9 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure) -> N
     }
     linger(client).await;
     Next::Close
+}
+
+/// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }

@@ -1,7 +1,7 @@
 //! Answers of the proxy's own: error pages, redirections, the statistics page.
 
 use super::session::Client;
-use super::write::{write_all, write_both};
+use super::write::{write_all, write_pieces};
 use super::{Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1;
@@ -76,7 +76,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let sent = if body.is_empty() {
         write_all(&client.socket, &bytes, limit).await
     } else {
-        write_both(&client.socket, &bytes, body, limit).await
+        write_pieces(&client.socket, [&bytes, body], limit).await
     };
     if sent.is_err() && stream.termination == Termination::Normal {
         stream.termination = Termination::ClientAbort;

@@ -1,14 +1,14 @@
 //! One HTTP request and its answer: read, ruled, balanced, relayed, logged.
 //! This is the order in which it happens; what each step does stands elsewhere.
 
-use super::body::{Body, BodyFailure, Copy};
+use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Unserved};
 use super::session::{Client, after};
 use super::{Phase, Stream, Termination, exchange};
 use crate::config::{Mode, ProxyOption, ReuseMode};
-use crate::http1::{self, Fault, Limits, ParsedRequest};
+use crate::http1::{self, Fault, Limits, Outcome, Parsed};
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::Tally;
@@ -85,13 +85,14 @@ pub async fn serve(client: &mut Client) -> Next {
 }
 
 /// Reads and parses a request's head.
-async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<ParsedRequest, HeadFailure> {
+async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, HeadFailure> {
     let tune = &stream.config.global.tune;
     let frontend = client.session.frontend();
     let limits = Limits {
-        head_max: tune.bufsize.saturating_sub(tune.maxrewrite),
-        headers_max: tune.headers_max,
-        relaxed: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
+        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+        message_bytes: tune.bufsize,
+        headers: tune.headers_max,
+        accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
     };
     let timeouts = frontend.timeouts;
     let deadline = after(timeouts.http_request_ms.or(timeouts.client_ms));
@@ -101,13 +102,13 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<ParsedReq
         if input.len() > parsed_length {
             parsed_length = input.len();
             match http1::parse_request(input.filled(), &limits, &mut stream.request) {
-                Ok(request) => {
+                Ok(Outcome::Done(request)) => {
                     input.consume(request.consumed);
                     stream.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
                     return Ok(request);
                 }
-                Err(Fault::Incomplete) => {}
+                Ok(Outcome::Incomplete) => {}
                 Err(fault) => return Err(HeadFailure::Fault(fault)),
             }
         }
@@ -158,7 +159,7 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
         HeadFailure::Fault(fault) => {
             stream.termination = Termination::Proxy;
-            fault.status()
+            fault.kind.request_status()
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
@@ -196,7 +197,7 @@ const LINGER_MS: u32 = 1000;
 const LINGER_BYTES: usize = 1 << 20;
 
 /// A whole request head is there.
-async fn run(client: &mut Client, stream: &mut Stream, request: ParsedRequest) -> Next {
+async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     serve::count_stream(stream);
     let now_ms = worker().now_ms();
     let state = &stream.session.frontend().state;
@@ -217,7 +218,8 @@ async fn run(client: &mut Client, stream: &mut Stream, request: ParsedRequest) -
     let established = serve::establish(stream, how, &client.socket).await;
     match established {
         Ok((server, slot)) => {
-            exchange::run(client, stream, &request, body, keep, server, slot).await
+            let outgoing = exchange::Outgoing { request: &request, body, keep };
+            exchange::run(client, stream, outgoing, server, slot).await
         }
         Err(Unserved::ClientGone) => Next::Close,
         Err(Unserved::Unavailable) => {
@@ -390,18 +392,3 @@ fn discard(client: &mut Client, body: &mut Body) -> bool {
     let Some(input) = client.input.as_mut() else { return false };
     body.discard(input)
 }
-
-/// How a failed body of the request ends its stream.
-pub(super) fn upload_failed(stream: &mut Stream, failure: &BodyFailure) {
-    stream.phase = Phase::Data;
-    stream.termination = match failure {
-        BodyFailure::ReadTimeout => Termination::ClientTimeout,
-        BodyFailure::Truncated => Termination::ClientAbort,
-        BodyFailure::Malformed => Termination::Proxy,
-        BodyFailure::WriteTimeout => Termination::ServerTimeout,
-        BodyFailure::WriteFailed => Termination::ServerAbort,
-    };
-}
-
-#[allow(unused)]
-fn unused(_: Copy<'_>) {}

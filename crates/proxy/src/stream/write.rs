@@ -47,28 +47,25 @@ pub async fn write_all(
     Ok(())
 }
 
-/// Writes all of two pieces, in one system call where there is room.
-pub async fn write_both(
+/// Writes all of some pieces, in one system call where there is room.
+pub async fn write_pieces<const N: usize>(
     socket: &Socket,
-    mut first: &[u8],
-    mut second: &[u8],
+    pieces: [&[u8]; N],
     limit: Option<u32>,
 ) -> Result<(), WriteFailure> {
-    while !first.is_empty() && !second.is_empty() {
-        match socket.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) {
-            Ok(n) => {
-                let of_first = n.min(first.len());
-                first = &first[of_first..];
-                second = &second[n - of_first..];
-            }
+    let mut slices = pieces.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match socket.try_write_vectored(left) {
+            Ok(n) => IoSlice::advance_slices(&mut left, n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 with_deadline(at(limit), socket.writable()).await?;
             }
             Err(error) => return Err(WriteFailure::Failed(error)),
         }
     }
-    write_all(socket, first, limit).await?;
-    write_all(socket, second, limit).await
+    Ok(())
 }
 
 fn at(limit_ms: Option<u32>) -> Option<Instant> {
