@@ -5,7 +5,13 @@
 pub mod known;
 
 mod args;
+pub mod balance;
+pub mod check;
 pub mod places;
+pub mod server;
+pub mod server_option;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use args::{Args, Built};
 
@@ -20,6 +26,9 @@ pub type LineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
 /// Builds an option of a `server` or `default-server` line.
 pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> Built;
+
+/// The families of lines.
+static LINES: &[&[LineRow]] = &[balance::LINES, check::LINES, server::LINES];
 
 /// All tables of this crate.
 #[derive(Debug)]
@@ -36,9 +45,9 @@ pub struct Registry {
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
-        lines: Table::new("keyword", &[], known::KNOWN),
+        lines: Table::new("keyword", LINES, known::KNOWN),
         binds: Table::new("bind option", &[], known::KNOWN),
-        servers: Table::new("server option", &[], known::KNOWN),
+        servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }
 

@@ -60,6 +60,10 @@ codes! {
     UNRESOLVED_HOST = "E0210", "host name does not resolve",
         "A server's name has no address now. HAProxy refuses to start then, and so does Evenkeel; `init-addr last,libc,none` starts with the server down.";
 
+    UNRESOLVED_SERVER = "W0211", "server without an address",
+        "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
+         operator gives it an address (`set server … addr`).";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have.";
     WRONG_MODE = "E0302", "modes do not match",
