@@ -259,7 +259,7 @@ pub fn finish_servers(loader: &mut Loader) {
         if let (Some(span), CheckKind::Connect) = (proxy.check.rules, proxy.check.kind) {
             told.push(
                 Diagnostic::warning(
-                    &codes::UNREACHABLE_RULE,
+                    &codes::CHECK_RULES_IDLE,
                     span,
                     format!("'{}' uses http-check rules without 'option httpchk'", proxy.name),
                 )
@@ -357,9 +357,22 @@ mod tests {
 
     #[test]
     fn defaults_reach_the_sections_that_take_them() {
-        let loaded = load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80");
-        let config = loaded.config.expect("no errors");
+        let loaded = load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80\n");
+        let told: Vec<&str> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
+        let config = loaded.config.unwrap_or_else(|| panic!("{told:?}"));
         assert_eq!(config.proxies[0].servers[0].options.weight, 7);
+    }
+
+    #[test]
+    fn ids_are_the_lowest_that_are_free() {
+        let backend = backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
+        assert_eq!(backend.servers.iter().map(|server| server.id).collect::<Vec<_>>(), [2, 1, 3]);
+    }
+
+    #[test]
+    fn check_rules_without_httpchk_are_warned_about() {
+        let loaded = load_text("backend b\nhttp-check expect status 200\n");
+        assert!(loaded.diagnostics.iter().any(|d| d.code.id == "W0601"));
     }
 
     #[test]
@@ -377,6 +390,9 @@ mod tests {
         ] {
             assert_eq!(codes_of(lines), [want], "{lines}");
         }
+        let twice = "server a 127.0.0.1:80 id 5\nserver a 127.0.0.1:81 id 5";
+        assert_eq!(codes_of(twice), ["E0106", "E0107"]);
+        assert_eq!(codes_of("server a 127.0.0.1 check"), ["E0201"]);
         let two = codes_of("server a 127.0.0.1:80 weight 257 rise 0 check");
         assert_eq!(two, ["E0204", "E0204"]);
     }

@@ -60,10 +60,6 @@ codes! {
     UNRESOLVED_HOST = "E0210", "host name does not resolve",
         "A server's name has no address now. HAProxy refuses to start then, and so does Evenkeel; `init-addr last,libc,none` starts with the server down.";
 
-    UNRESOLVED_SERVER = "W0211", "server without an address",
-        "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
-         operator gives it an address (`set server … addr`).";
-
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have.";
     WRONG_MODE = "E0302", "modes do not match",
@@ -99,4 +95,11 @@ codes! {
         "The named ACL is in no condition of its section.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
+
+    CHECK_RULES_IDLE = "W0601", "http-check rules without option httpchk",
+        "`http-check` lines say what an HTTP check sends and expects, but the section checks by connections only: without \
+         `option httpchk` they do nothing.";
+    UNRESOLVED_SERVER = "W0602", "server without an address",
+        "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
+         operator gives it an address (`set server … addr`).";
 }
