@@ -2,7 +2,7 @@
 //! keyword. Every refusal is a diagnostic at the word that it is about.
 
 use crate::load::codes;
-use language::value::{self, TimeError, TimeUnit, ValueError};
+use language::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
 use language::{Code, Diagnostic, Line, Span, Word};
 
 /// What a builder returns: the first mistake of its line that it cannot go on
@@ -146,11 +146,21 @@ impl<'l> Args<'l> {
 
     /// What an error of a value comes to: a warning and the value that HAProxy
     /// would have taken, or the end of the line.
-    fn settle<E: ValueError>(&mut self, word: &Word, error: &E) -> Result<E::Value, Box<Diagnostic>>
+    fn settle<E: ValueError>(
+        &mut self,
+        word: &Word,
+        error: &E,
+        code: &'static Code,
+    ) -> Result<E::Value, Box<Diagnostic>>
     where
         E::Value: Clone,
     {
         let mut diagnostic = error.diagnostic(word.span, &format!("'{}'", self.keyword));
+        diagnostic.code = if error.accepted().is_some() {
+            &codes::LOOSE_VALUE
+        } else {
+            code
+        };
         if diagnostic.help.is_none() {
             diagnostic = diagnostic.help(format!("write `{}`", self.syntax));
         }
@@ -170,7 +180,15 @@ impl<'l> Args<'l> {
         range: std::ops::RangeInclusive<i64>,
     ) -> Result<i64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        value::integer(word.str(), range).or_else(|error| self.settle(word, &error))
+        value::integer(word.str(), range).or_else(|error| {
+            let outside = matches!(error, IntegerError::OutOfRange { .. });
+            let code = if outside {
+                &codes::OUT_OF_RANGE
+            } else {
+                &codes::NOT_A_NUMBER
+            };
+            self.settle(word, &error, code)
+        })
     }
 
     /// Takes an integer that the configuration keeps as 32 bits.
@@ -190,10 +208,10 @@ impl<'l> Args<'l> {
         match value::milliseconds(word.str(), unit) {
             Ok(ms) => Ok(ms),
             Err(error @ TimeError::Trailing { .. }) => {
-                let value = self.settle(word, &error)?;
+                let value = self.settle(word, &error, &codes::BAD_TIME)?;
                 Ok(u32::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u32::MAX))
             }
-            Err(error) => self.settle(word, &error).map(|_| 0),
+            Err(error) => self.settle(word, &error, &codes::BAD_TIME).map(|_| 0),
         }
     }
 
@@ -205,7 +223,7 @@ impl<'l> Args<'l> {
     /// Takes a size in bytes (`k`, `m`, `g`) with a bound.
     pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        value::size(word.str(), max).or_else(|error| self.settle(word, &error))
+        value::size(word.str(), max).or_else(|error| self.settle(word, &error, &codes::BAD_SIZE))
     }
 
     /// Says that nothing may follow, if something does.

@@ -6,8 +6,10 @@ pub mod known;
 
 mod account;
 mod args;
+pub mod balance;
 mod bind;
 mod bind_option;
+pub mod check;
 mod cpu_map;
 mod environment;
 mod error_page;
@@ -17,11 +19,15 @@ mod monitor;
 mod option;
 pub mod places;
 mod proxy;
+pub mod server;
+pub mod server_option;
 mod stats;
 mod stats_socket;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use args::{Args, Built};
 
@@ -50,7 +56,9 @@ pub struct Registry {
 
 /// The families of lines, one each.
 static LINES: &[&[LineRow]] = &[
+    balance::LINES,
     bind::LINES,
+    check::LINES,
     cpu_map::LINES,
     environment::LINES,
     error_page::LINES,
@@ -60,6 +68,7 @@ static LINES: &[&[LineRow]] = &[
     option::LINES,
     option::SPECIAL,
     proxy::LINES,
+    server::LINES,
     stats::LINES,
     stats_socket::LINES,
     timeout::LINES,
@@ -73,7 +82,7 @@ pub fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| Registry {
         lines: Table::new("keyword", LINES, known::KNOWN),
         binds: Table::new("bind option", &[bind_option::OPTIONS], known::KNOWN),
-        servers: Table::new("server option", &[], known::KNOWN),
+        servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }
 

@@ -124,6 +124,16 @@ codes! {
         "A `listen` with a `default_backend` sends every request there, so its own servers never get one.";
     LARGE_ERROR_PAGE = "W0118", "error page larger than a buffer",
         "The file of an `errorfile` does not fit into `tune.bufsize`. HAProxy truncates such an answer; keep error pages small.";
+    LOOSE_VALUE = "W0119", "letters behind a number",
+        "HAProxy reads the number in front and ignores what stands behind it: `maxconn 10k` is 10, `timeout client 5sec` is 5 \
+         seconds. Evenkeel reads the same, and says so. Write what is meant.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
+
+    CHECK_RULES_IDLE = "W0601", "http-check rules without option httpchk",
+        "`http-check` lines say what an HTTP check sends and expects, but the section checks by connections only: without \
+         `option httpchk` they do nothing.";
+    UNRESOLVED_SERVER = "W0602", "server without an address",
+        "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
+         operator gives it an address (`set server … addr`).";
 }

@@ -12,6 +12,7 @@ const FIRST_ID: u32 = 2;
 impl Loader {
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
+        crate::keyword::server::finish_servers(self);
         self.number();
         self.index_backends();
         self.resolve_references();
@@ -30,7 +31,7 @@ impl Loader {
         }
     }
 
-    /// Gives an id to every proxy, listener and server without one.
+    /// Gives an id to every proxy and listener without one.
     fn number(&mut self) {
         let mut told = Vec::new();
         let taken: HashSet<u32> = self.config.proxies.iter().map(|p| p.id).collect();
@@ -44,9 +45,7 @@ impl Loader {
             }
             next += 1;
             let binds = proxy.binds.iter_mut().map(|b| (&mut b.id, b.span));
-            told.extend(number_within(binds, "listener"));
-            let servers = proxy.servers.iter_mut().map(|s| (&mut s.id, s.span));
-            told.extend(number_within(servers, "server"));
+            told.extend(number_within(binds));
         }
         for diagnostic in told {
             self.tell(diagnostic);
@@ -172,18 +171,15 @@ fn wrong_mode(
     .help("give both the same 'mode' (a proxy without the line has that of its `defaults`, or tcp)")
 }
 
-/// Gives ids from 1 upwards to those that have none; two equal ones of the
-/// file are told.
-fn number_within<'p>(
-    all: impl Iterator<Item = (&'p mut u32, language::Span)>,
-    what: &str,
-) -> Vec<Diagnostic> {
+/// Gives ids from 1 upwards to the listeners of a proxy that have none; two
+/// equal ones of the file are told.
+fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -> Vec<Diagnostic> {
     let mut all: Vec<_> = all.collect();
     let mut told = Vec::new();
     let mut taken = HashSet::new();
     for (id, span) in all.iter().filter(|(id, _)| **id != 0) {
         if !taken.insert(**id) {
-            let message = format!("id {id} is used by two {what}s of this proxy");
+            let message = format!("id {id} is used by two listeners of this proxy");
             told.push(Diagnostic::error(&codes::DUPLICATE_ID, *span, message).label("this one"));
         }
     }
@@ -206,11 +202,11 @@ mod tests {
     fn ids_of_the_file_stay_and_others_fill_the_gaps() {
         let mut ids = [0, 2, 0, 7, 0];
         let span = language::Span::default();
-        let told = number_within(ids.iter_mut().map(|id| (id, span)), "server");
+        let told = number_within(ids.iter_mut().map(|id| (id, span)));
         assert!(told.is_empty());
         assert_eq!(ids, [1, 2, 3, 7, 4]);
         let mut ids = [5, 5];
-        let told = number_within(ids.iter_mut().map(|id| (id, span)), "server");
+        let told = number_within(ids.iter_mut().map(|id| (id, span)));
         assert_eq!(told.len(), 1);
     }
 }
