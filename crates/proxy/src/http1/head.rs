@@ -6,7 +6,7 @@
 
 use super::Limits;
 use super::fault::{Fault, FaultKind};
-use crate::message::{Fields, NAME_BYTES};
+use crate::message::{Fields, NAME_BYTES, trim};
 
 /// Blank lines skipped before a head: a client may send one after a body that
 /// it miscounted; more than a handful is not a client.
@@ -194,25 +194,6 @@ pub(super) fn check_value(line: Line<'_>) -> Result<(), Fault> {
         Some(at) => Err(Fault::new(FaultKind::ControlByte, line.at + at)),
         None => Ok(()),
     }
-}
-
-fn is_blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// Without spaces and tabs at both ends; other blanks stay.
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = value
-        && is_blank(first)
-    {
-        value = rest;
-    }
-    while let [rest @ .., last] = value
-        && is_blank(last)
-    {
-        value = rest;
-    }
-    value
 }
 
 /// Splits a header line at its colon and checks the name.
