@@ -284,8 +284,14 @@ impl ChunkedDecoder {
             at: line_at + fault.at,
             ..fault
         };
-        let line = Line { bytes: line, at: 0 };
-        head::check_value(line).map_err(at)?;
+        if let Some(odd) = memchr::memchr2(0, b'\r', line) {
+            return Err(at(Fault::new(FaultKind::ControlByte, odd)));
+        }
+        let line = Line {
+            bytes: line,
+            whole: &t.line,
+            at: 0,
+        };
         let (name, value) = head::split(line, false).map_err(at)?;
         if !is_forbidden(name) {
             t.fields.push_checked(name, value);

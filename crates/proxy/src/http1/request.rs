@@ -46,10 +46,18 @@ pub fn parse_request(
 ) -> Result<Outcome, Fault> {
     let mut lines = Lines::new(bytes);
     lines.skip_blank()?;
-    let Some(line) = lines.next() else {
-        check_partial(&lines)?;
-        lines.incomplete(limits)?;
-        return Ok(Outcome::Incomplete);
+    let line = match lines.next() {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            check_partial(&lines)?;
+            lines.incomplete(limits)?;
+            return Ok(Outcome::Incomplete);
+        }
+        Err(fault) => {
+            // What is wrong first is told, however the bytes arrived.
+            check_partial(&lines)?;
+            return Err(fault);
+        }
     };
     prepare(message, limits, bytes);
     let start = RequestLine::parse(line, limits)?;

@@ -369,6 +369,21 @@ impl Fields {
         self.list.push(field);
     }
 
+    /// As [`Self::push_checked`] for a whole line that already is in wire form:
+    /// one copy, the name made lower case in its place.
+    pub(crate) fn push_wire(&mut self, line: &[u8], name_len: usize) {
+        debug_assert!(line.ends_with(b"\r\n") && line[name_len..].starts_with(b": "));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(line);
+        self.bytes[start..start + name_len].make_ascii_lowercase();
+        self.live += line.len();
+        self.list.push(Field {
+            start: start as u32,
+            name_len: name_len as u32,
+            value_len: (line.len() - name_len - 4) as u32,
+        });
+    }
+
     /// Appends checked bytes to the value of the last field; only for a parser
     /// that did nothing but [`Self::push_checked`] before.
     pub(crate) fn extend_last(&mut self, pieces: &[&[u8]]) {

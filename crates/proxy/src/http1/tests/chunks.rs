@@ -93,7 +93,7 @@ const BODIES: &[(&[u8], &str)] = &[
     (b"0\r\nX: y\r\n\r\n", " x: y| 0"),
     (b"0\r\nX: y\r\nA-b:  c \r\n\r\nrest", " x: y|a-b: c| 4"),
     (b"0\r\nX : y\r\n\r\n", "NameByte at 4"),
-    (b"0\r\nX: a\r\n b\r\n\r\n", "NameByte at 9"),
+    (b"0\r\nX: a\r\n b\r\n\r\n", "ColonMissing at 9"),
     (b"0\r\n X: a\r\n\r\n", "NameByte at 3"),
     (b"0\r\nX: a\0\r\n\r\n", "ControlByte at 7"),
     (b"0\r\nX: a\rb\r\n\r\n", "ControlByte at 7"),

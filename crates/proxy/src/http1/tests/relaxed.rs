@@ -79,7 +79,7 @@ const RELAXED: &[(&[u8], &str)] = &[
     (b"GET / HTTP/1.1\r\nHost: a\r\nX\0: a\r\n\r\n", "ControlByte at 26"),
     (b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "MethodByte at 1"),
     (b"GET / RTSP/1.0\r\nHost: a\r\n\r\n", "Version at 6"),
-    (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", "TargetByte at 5"),
+    (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", "ControlByte at 5"),
     (b"POST / HTTP/1.1\r\nHost: a\r\n\xffTransfer-Encoding: chunked\r\n\r\n", "NameByte at 26"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\xff: chunked\r\n\r\n", "NameByte at 43"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding;: chunked\r\n\r\n", "NameByte at 43"),
