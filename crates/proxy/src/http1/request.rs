@@ -198,7 +198,7 @@ impl<'a> RequestLine<'a> {
         let version_at = blanks(bytes, target_end);
         let simple = version_at == bytes.len();
         let version = if simple {
-            if target.is_empty() || !limits.accept_invalid || method != b"GET" {
+            if !limits.accept_invalid || method != b"GET" || target.first() != Some(&b'/') {
                 return Err(fault(FaultKind::Http09, version_at));
             }
             Version::Http10
