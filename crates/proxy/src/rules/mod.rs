@@ -1,27 +1,40 @@
 //! Rules: samples, fetches, converters, conditions, formats, actions.
+//!
+//! An [`Expression`] finds a [`Value`] in a stream, a [`Condition`] compares
+//! values with patterns. Both are compiled when a file is loaded and evaluated
+//! without a look-up by name; they read the stream and change nothing.
 
-use language::Diagnostic;
+pub mod argument;
+pub mod codes;
+pub mod matching;
+pub mod network;
+pub mod regular;
+pub mod usage;
+pub mod value;
+pub mod variables;
+
+mod acl;
+mod condition;
+mod converter;
+mod expression;
+mod fetch;
+mod list_file;
+mod map;
+mod pattern;
+
+pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use condition::{Condition, Outcome};
+pub use converter::{ConverterBuild, ConverterRow};
+pub use expression::Expression;
+pub use fetch::{FetchBuild, FetchRow};
+pub use map::Map;
+pub use usage::{Needs, Usage};
+pub use value::{Type, Value};
+pub use variables::{Scope, VariableName, Variables};
+
+pub(crate) use acl::check_name as check_acl_name;
+
 use language::keyword::Documented;
-
-/// The named ACLs of a section.
-#[derive(Clone, Debug, Default)]
-pub struct AclTable {}
-
-impl AclTable {
-    /// Ends the section: fixes the ACLs and tells which were never used.
-    pub fn seal(self) -> Vec<Diagnostic> {
-        Vec::new()
-    }
-
-    /// What a proxy takes over from its defaults.
-    pub fn inherited(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// A condition: `if …`, `unless …`.
-#[derive(Clone, Debug)]
-pub struct Condition {}
 
 /// A log-format string.
 #[derive(Clone, Debug)]
@@ -35,11 +48,9 @@ pub struct HttpRule {}
 #[derive(Clone, Debug)]
 pub struct TcpRule {}
 
-/// Variables of a scope.
-#[derive(Clone, Debug, Default)]
-pub struct Variables {}
-
 /// Every fetch, converter and action.
 pub fn documented() -> Vec<Documented> {
-    Vec::new()
+    let mut all = fetch::documented();
+    all.extend(converter::table().documented());
+    all
 }
