@@ -1,1 +1,3 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
+
+mod proxy_protocol;

@@ -1,2 +1,22 @@
 //! Development tasks: tidy checks, benchmarks, generated documents.
-fn main() {}
+
+mod bench;
+mod tidy;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments
+        .next()
+        .as_deref()
+        .and_then(std::ffi::OsStr::to_str)
+    {
+        Some("bench") => bench::main(arguments),
+        Some("tidy") => tidy::main(),
+        _ => {
+            eprintln!("usage: cargo xtask bench [OPTION...]\n       cargo xtask tidy");
+            ExitCode::from(2)
+        }
+    }
+}

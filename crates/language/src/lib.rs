@@ -8,12 +8,23 @@
 //! Reading never fails: it returns what could be read and a list of
 //! [`Diagnostic`]s, so that one run reports every mistake.
 
+pub mod codes;
 pub mod diagnostic;
+pub mod environment;
+pub mod format;
 pub mod keyword;
+pub mod manual;
+pub mod reader;
+pub mod render;
 pub mod source;
+pub mod suggest;
 pub mod token;
+pub mod value;
 
+pub use codes::CODES;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use environment::Environment;
 pub use keyword::{Documented, Keyword};
+pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
 pub use token::{Line, Word};

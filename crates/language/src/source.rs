@@ -42,6 +42,20 @@ pub struct SourceFile {
     line_starts: Vec<u32>,
 }
 
+impl SourceFile {
+    /// Where the line of this index (from 0) begins and ends, without its line
+    /// feed, and whether it has one. A file that ends with a line feed has no
+    /// line behind it.
+    pub fn line(&self, index: usize) -> Option<(usize, usize, bool)> {
+        let start = *self.line_starts.get(index)? as usize;
+        match self.line_starts.get(index + 1) {
+            Some(next) => Some((start, *next as usize - 1, true)),
+            None if start < self.text.len() => Some((start, self.text.len(), false)),
+            None => None,
+        }
+    }
+}
+
 /// All files of one configuration, in the order in which they were read.
 #[derive(Debug, Default)]
 pub struct SourceMap {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a log line goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum LogTargetAddress {
     /// Syslog over UDP.
     Udp(SocketAddr),
@@ -17,7 +17,7 @@ pub enum LogTargetAddress {
 }
 
 /// One `log` line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct LogTarget {
     /// Where it stands in the file.
     pub span: Span,
@@ -35,6 +35,8 @@ pub struct LogTarget {
     pub level_min: u8,
     /// `sample`: which lines of every so many; None sends all.
     pub sample: Option<(Vec<(u32, u32)>, u32)>,
+    /// Lines that `sample` has counted.
+    pub seen: std::sync::Arc<std::sync::atomic::AtomicU32>,
 }
 
 /// What a connection of a statistics socket may do.

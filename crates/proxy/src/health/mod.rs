@@ -1,5 +1,9 @@
-//! Health checks.
+//! Health checks: what to ask of a server, whether the answer is good, when to
+//! ask next. The first two are values; the driver, on the side thread, is the
+//! only part with sockets and a clock. Its results go to the server's state.
 
-/// What an HTTP check's answer must be.
-#[derive(Clone, Debug)]
-pub struct Expect {}
+mod http;
+mod schedule;
+
+pub use http::{Answer, Expect, Matcher, Pattern, StatusRange};
+pub use schedule::{Phase, Schedule};

@@ -15,7 +15,7 @@ use crate::config::{Config, Proxy};
 use crate::keyword::{Args, registry};
 use crate::rules::AclTable;
 use language::keyword::Found;
-use language::reader::{Environment, Facts, Reader};
+use language::{Environment, Facts, Reader};
 use language::{Code, Diagnostic, Diagnostics, FileId, Line, Severity, SourceMap, Span, suggest};
 
 /// What the loader is asked to do besides reading.
@@ -66,6 +66,8 @@ pub struct Loader {
     pub section: Section,
     /// The named ACLs of the current section.
     pub acls: AclTable,
+    /// Proxies and servers that expressions name, to be found at the end.
+    pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
 }
@@ -103,6 +105,7 @@ pub fn load(
         defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
         section: Section::None,
         acls: AclTable::default(),
+        lookups: Vec::new(),
         base: DefaultPath::Current,
     };
     let mut reader = Reader::new(ids, facts);

@@ -4,5 +4,7 @@ use super::Loader;
 
 impl Loader {
     /// Checks and resolves the whole draft.
-    pub(super) fn finish(&mut self) {}
+    pub(super) fn finish(&mut self) {
+        self.check_lookups();
+    }
 }

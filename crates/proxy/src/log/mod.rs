@@ -1,9 +1,146 @@
-//! Logs.
+//! Logs: one line a stream (or connection), and notices about servers. Lines
+//! are made on the thread of their stream and delivered by a thread of their
+//! own ([`sink`]): a slow target never slows traffic, and what it could not
+//! take is counted.
 
-/// `format` of a `log` line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum SyslogFormat {
-    /// RFC 3164.
-    #[default]
-    Rfc3164,
+mod sink;
+mod syslog;
+mod time;
+
+pub use sink::{Sink, dropped, start};
+pub use syslog::SyslogFormat;
+pub use time::{clf_date, iso_date, syslog_date};
+
+use crate::config::{Config, LogTarget, Proxy, ProxyOption};
+use crate::stream::{Phase, Stream, Termination};
+use crate::worker::worker;
+use std::time::SystemTime;
+
+/// Severity of a line, as syslog numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Level {
+    /// The system is unusable.
+    Emergency,
+    /// Act now.
+    Alert,
+    /// Critical.
+    Critical,
+    /// An error.
+    Error,
+    /// A warning.
+    Warning,
+    /// Worth a notice.
+    Notice,
+    /// For information.
+    Info,
+    /// For debugging.
+    Debug,
+}
+
+/// What a target's line needs besides the message.
+struct Head<'a> {
+    tag: &'a [u8],
+    hostname: Option<&'a [u8]>,
+    now: SystemTime,
+}
+
+impl<'a> Head<'a> {
+    fn of(config: &'a Config, proxy: Option<&'a Proxy>) -> Head<'a> {
+        let tag = proxy.and_then(|p| p.log_tag.as_deref()).or(config.global.log_tag.as_deref());
+        Head {
+            tag: tag.unwrap_or(b"haproxy"),
+            hostname: config.global.log_hostname.as_deref(),
+            now: SystemTime::now(),
+        }
+    }
+}
+
+/// Logs a stream that has ended, as its frontend wants.
+pub fn stream_ended(stream: &Stream) {
+    let frontend = stream.frontend();
+    if frontend.logs.is_empty() {
+        return;
+    }
+    let failed = is_error(stream);
+    if frontend.has(ProxyOption::DontLogNull) && stream.bytes_in == 0 && stream.request.method().is_empty() && stream.http {
+        return;
+    }
+    if frontend.has(ProxyOption::DontLogNull) && !stream.http && stream.bytes_in == 0 && stream.bytes_out == 0 {
+        return;
+    }
+    if frontend.has(ProxyOption::DontLogNormal) && !failed {
+        return;
+    }
+    let level = match stream.log_level {
+        Some(None) => return,
+        Some(Some(level)) => level,
+        None if failed && frontend.has(ProxyOption::LogSeparateErrors) => Level::Error as u8,
+        None => Level::Info as u8,
+    };
+    let mut message = worker().scratch();
+    let format = frontend.error_log_format.as_ref().filter(|_| failed).or(frontend.log_format.as_ref());
+    match format {
+        Some(format) => format.append(stream, &mut message),
+        None => connect_line(stream, &mut message),
+    }
+    deliver(&stream.config, Some(frontend), &frontend.logs, level, &message);
+}
+
+/// Whether `option log-separate-errors` and `option dontlog-normal` take it for
+/// an error.
+fn is_error(stream: &Stream) -> bool {
+    stream.status() >= 500
+        || stream.retries > 0
+        || stream.redispatched
+        || !matches!(stream.termination, Termination::Normal | Termination::Local)
+        || (stream.phase != Phase::Done && stream.termination != Termination::Local)
+}
+
+/// What is logged where no format is set.
+fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
+    use crate::stream::Endpoint;
+    use std::io::Write;
+    let mut end = |word: &str, endpoint: Endpoint| {
+        // Writing to a Vec cannot fail.
+        let _ = match endpoint {
+            Endpoint::Inet(a) => write!(out, "{word} {}:{} ", a.ip().to_canonical(), a.port()),
+            Endpoint::Unix => write!(out, "{word} unix:1 "),
+        };
+    };
+    end("Connect from", stream.source());
+    end("to", stream.destination());
+    let frontend = stream.frontend();
+    let mode = if stream.http { "HTTP" } else { "TCP" };
+    let _ = write!(out, "({}/{mode})", frontend.name);
+}
+
+/// Logs a notice about a proxy (a server that went down) to its targets.
+pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
+    deliver(config, Some(proxy), &proxy.logs, level as u8, text.as_bytes());
+}
+
+/// Logs a notice about the process to the global targets.
+pub fn process_notice(config: &Config, level: Level, text: &str) {
+    deliver(config, None, &config.global.logs, level as u8, text.as_bytes());
+}
+
+fn deliver(config: &Config, proxy: Option<&Proxy>, targets: &[LogTarget], level: u8, message: &[u8]) {
+    let head = Head::of(config, proxy);
+    for target in targets.iter().filter(|target| level <= target.level_max) {
+        if !sampled(target) {
+            continue;
+        }
+        let mut line = Vec::with_capacity(message.len() + 64);
+        syslog::write(&mut line, target, level.max(target.level_min), &head, message);
+        sink::send(&target.address, line);
+    }
+}
+
+/// Whether `sample` lets this line through.
+fn sampled(target: &LogTarget) -> bool {
+    use std::sync::atomic::Ordering::Relaxed;
+    let Some((ranges, size)) = &target.sample else { return true };
+    let n = target.seen.fetch_add(1, Relaxed) % size.max(&1) + 1;
+    ranges.iter().any(|(low, high)| (*low..=*high).contains(&n))
 }

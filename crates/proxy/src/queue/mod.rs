@@ -1,5 +1,354 @@
-//! Queues: streams that wait for a slot of a server.
+//! Queues and slots. A slot is the right to one session of a server: its
+//! `maxconn` bounds how many there are. A stream that finds none waits, for
+//! one server (that it belongs to, or that a hash chose) or for any of the
+//! backend, first come first served over both.
+//!
+//! A slot that is given back goes straight to the stream that waits longest,
+//! so no one who comes later overtakes. Nothing here waits while it holds a
+//! lock; time limits are the caller's.
+//!
+//! Why no one is forgotten: who comes writes himself into the list, then
+//! (after a fence) looks for a slot once more; who gives back counts himself
+//! out, then (after a fence) looks for waiters. One of the two sees the other.
+
+mod waiter;
+
+pub use waiter::Ticket;
+
+use crate::balance::{self, Choice, Take};
+use crate::config::{Proxy, ServerIndex};
+use crate::state::{Gauge, ServerState};
+use crate::stream::Stream;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use waiter::Waiter;
+
+/// Most streams that wait in one queue, whatever `maxqueue` says: what memory
+/// is sure to hold.
+pub const WAITING_MAX: usize = 1 << 20;
+
+/// Who came before whom, over all queues.
+type Turn = u64;
+
+static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
 /// A queue of a server or of a backend.
 #[derive(Debug, Default)]
-pub struct Queue {}
+pub struct Queue {
+    /// How many wait (`qcur`, `qmax`).
+    pub waiting: Gauge,
+    list: Mutex<BTreeMap<Turn, Arc<Waiter>>>,
+}
+
+impl Queue {
+    fn list(&self) -> MutexGuard<'_, BTreeMap<Turn, Arc<Waiter>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to one session of a server. It goes to the next who waits when it
+/// is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    server: Arc<ServerState>,
+}
+
+impl Slot {
+    /// Its server.
+    pub fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+
+    /// A slot that is counted already.
+    fn counted(server: &Arc<ServerState>) -> Self {
+        Slot { server: Arc::clone(server) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let server = &self.server;
+        if someone_waits(server) && within_limit(server) {
+            return serve(server, true);
+        }
+        give_back(server);
+        if someone_waits(server) {
+            serve(server, false);
+        }
+    }
+}
+
+/// What one who waited got.
+#[derive(Debug)]
+pub struct Granted {
+    /// The server's place in the stream's tree.
+    pub server: ServerIndex,
+    /// Its slot.
+    pub slot: Slot,
+}
+
+/// What became of a stream that wants a server.
+#[derive(Debug)]
+pub enum Assignment {
+    /// It has one: `stream.server` is set.
+    Granted(Slot),
+    /// It waits.
+    Wait(Ticket),
+    /// It gets none.
+    Refused(Refusal),
+}
+
+/// Why a stream gets no server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No server can be used.
+    NoServer,
+    /// [`WAITING_MAX`] wait already.
+    QueueFull,
+    /// The stream has no backend.
+    NoBackend,
+}
+
+/// What a stream wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wish {
+    /// The server that it belongs to (a cookie, a table, a rule). It is waited
+    /// for when it is full, and passed over when it is down or its queue is full.
+    pub server: Option<ServerIndex>,
+    /// The server that failed it: taken only where there is no other.
+    pub avoid: Option<ServerIndex>,
+}
+
+/// Gives a stream a server by the backend's balance, a place in a queue, or a
+/// refusal.
+pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
+    assign_wish(stream, Wish { server: None, avoid })
+}
+
+/// The same for a stream that may belong to a server.
+pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
+    let Some(backend) = stream.backend else {
+        return Assignment::Refused(Refusal::NoBackend);
+    };
+    let config = Arc::clone(&stream.config);
+    let proxy = config.proxy(backend);
+    if let Some(index) = wish.server
+        && let Some(server) = proxy.servers.get(index.0 as usize)
+        && server.state.usable_for_persistence()
+    {
+        if take_in_turn(&server.state) == Take::Taken {
+            return granted(stream, index, &server.state);
+        }
+        if let Some(waiting) = wait_for(stream, wish, Some(index)) {
+            return waiting;
+        }
+    }
+    let request = balance::Request {
+        source: stream.source().ip(),
+        avoid: wish.avoid,
+        // Whoever finds others waiting for any server waits behind them.
+        look: proxy.state.queue.waiting.current() == 0,
+    };
+    match balance::choose(proxy, &request, &mut take_in_turn) {
+        Choice::Taken(index) => {
+            granted(stream, index, &proxy.servers[index.0 as usize].state)
+        }
+        Choice::Full(at) => wait_for(stream, wish, at)
+            .or_else(|| wait_for(stream, wish, None))
+            .unwrap_or(Assignment::Refused(Refusal::QueueFull)),
+        Choice::None => Assignment::Refused(Refusal::NoServer),
+    }
+}
+
+fn granted(stream: &mut Stream, index: ServerIndex, server: &Arc<ServerState>) -> Assignment {
+    stream.server = Some(index);
+    Assignment::Granted(Slot::counted(server))
+}
+
+/// Takes a slot unless somebody waits for it.
+fn take_in_turn(server: &Arc<ServerState>) -> Take {
+    let limit = server.limit();
+    if limit > 0 {
+        if server.sessions.current() >= limit {
+            return Take::Full;
+        }
+        if someone_waits(server) {
+            return Take::Busy;
+        }
+    }
+    take(server)
+}
+
+/// Takes a slot if there is one.
+fn take(server: &Arc<ServerState>) -> Take {
+    if server.sessions.up_to(server.limit()) { Take::Taken } else { Take::Full }
+}
+
+fn someone_waits(server: &ServerState) -> bool {
+    server.queue.waiting.current() > 0 || server.backend.queue.waiting.current() > 0
+}
+
+/// Whether the slots that are out are not too many (the limit can have sunk).
+fn within_limit(server: &ServerState) -> bool {
+    let limit = server.limit();
+    limit == 0 || server.sessions.current() <= limit
+}
+
+/// Puts the stream into the queue of a server or of its backend. None: that
+/// queue is full.
+fn wait_for(stream: &mut Stream, wish: Wish, at: Option<ServerIndex>) -> Option<Assignment> {
+    let backend = stream.backend?;
+    let config = Arc::clone(&stream.config);
+    let proxy = config.proxy(backend);
+    let server = match at {
+        Some(index) => Some(Arc::clone(&proxy.servers.get(index.0 as usize)?.state)),
+        None => None,
+    };
+    let queue = server.as_ref().map_or(&proxy.state.queue, |server| &server.queue);
+    let max = server.as_ref().map_or(0, |server| server.maxqueue()) as usize;
+    let max = if max == 0 { WAITING_MAX } else { max.min(WAITING_MAX) };
+    let waiter = Arc::new(Waiter::new(Arc::clone(&config), backend, wish.avoid));
+    let turn = {
+        let mut list = queue.list();
+        if list.len() >= max {
+            return None;
+        }
+        let ahead = list.len() as u32;
+        if server.is_some() { stream.server_queue = ahead } else { stream.backend_queue = ahead }
+        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+        list.insert(turn, Arc::clone(&waiter));
+        queue.waiting.up();
+        turn
+    };
+    fence(Ordering::SeqCst);
+    match &server {
+        Some(server) if server.usable_for_persistence() => serve(server, false),
+        Some(server) => _ = redistribute(server),
+        None => place_one(proxy, stream, wish.avoid),
+    }
+    let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
+    Some(match ticket.granted() {
+        Some(granted) => {
+            stream.server = Some(granted.server);
+            Assignment::Granted(granted.slot)
+        }
+        None => Assignment::Wait(ticket),
+    })
+}
+
+/// Looks for a slot of any server, and gives it to whoever is first in turn.
+fn place_one(proxy: &Proxy, stream: &Stream, avoid: Option<ServerIndex>) {
+    let request = balance::Request { source: stream.source().ip(), avoid, look: true };
+    if let Choice::Taken(index) = balance::choose(proxy, &request, &mut take) {
+        serve(&proxy.servers[index.0 as usize].state, true);
+    }
+}
+
+/// Gives slots of a server to those who wait, while there are both. `held`:
+/// the caller has one to give.
+fn serve(server: &Arc<ServerState>, mut held: bool) {
+    loop {
+        match next_waiter(server, held) {
+            Some((waiter, index)) => {
+                held = !waiter.give(index, server);
+            }
+            None if held => {
+                held = false;
+                give_back(server);
+                // Somebody may have come who saw this slot as taken.
+                if !someone_waits(server) {
+                    return;
+                }
+            }
+            None => return,
+        }
+    }
+}
+
+/// Counts a slot out.
+fn give_back(server: &Arc<ServerState>) {
+    server.sessions.down();
+    fence(Ordering::SeqCst);
+    server.relieved();
+    fence(Ordering::SeqCst);
+}
+
+/// Takes the first in turn off his list, with a slot counted for him.
+fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, ServerIndex)> {
+    if !server.usable_for_persistence() {
+        return None;
+    }
+    let mut own = server.queue.list();
+    let mut any = server.backend.queue.list();
+    let first_own = own
+        .iter()
+        .find_map(|(turn, waiter)| Some((*turn, waiter.index_of(server)?)));
+    let first_any = if server.usable() {
+        any.iter()
+            .take(LOOK_MAX)
+            .find_map(|(turn, waiter)| Some((*turn, waiter.accepts(server)?)))
+    } else {
+        None
+    };
+    let from_own = match (first_own, first_any) {
+        (None, None) => return None,
+        (Some((own, _)), Some((any, _))) => own < any,
+        (own, _) => own.is_some(),
+    };
+    if !held && !server.sessions.up_to(server.limit()) {
+        return None;
+    }
+    let (list, queue, found) = if from_own {
+        (&mut own, &server.queue, first_own)
+    } else {
+        (&mut any, &server.backend.queue, first_any)
+    };
+    let (turn, index) = found?;
+    let waiter = list.remove(&turn)?;
+    queue.waiting.down();
+    Some((waiter, index))
+}
+
+/// How many of a backend's queue are looked at for one who accepts a server:
+/// only those whom it failed before, and those of an older file which does not
+/// have it, do not.
+const LOOK_MAX: usize = 1024;
+
+/// Lets those who wait flow to a server that has slots now: it came up, its
+/// limit or its weight rose.
+pub fn flow(server: &Arc<ServerState>) {
+    fence(Ordering::SeqCst);
+    if someone_waits(server) {
+        serve(server, false);
+    }
+}
+
+/// Sends those who wait for a server that went down to the others. Says how
+/// many they were.
+pub fn redistribute(server: &Arc<ServerState>) -> u32 {
+    fence(Ordering::SeqCst);
+    if server.queue.waiting.current() == 0 {
+        return 0;
+    }
+    let mut moved = Vec::new();
+    {
+        let mut own = server.queue.list();
+        let mut any = server.backend.queue.list();
+        // Both lists are held, so that one who leaves finds himself in one of them.
+        for (turn, waiter) in std::mem::take(&mut *own) {
+            server.queue.waiting.down();
+            server.backend.queue.waiting.up();
+            moved.push(Arc::clone(&waiter));
+            any.insert(turn, waiter);
+        }
+    }
+    fence(Ordering::SeqCst);
+    for waiter in &moved {
+        let request = balance::Request { source: None, avoid: None, look: true };
+        if let Choice::Taken(index) = balance::choose(waiter.backend(), &request, &mut take) {
+            serve(&waiter.backend().servers[index.0 as usize].state, true);
+        }
+    }
+    moved.len() as u32
+}

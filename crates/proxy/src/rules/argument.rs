@@ -2,10 +2,11 @@
 //! quotes and escapes, and turning each into what the keyword asked for.
 
 use super::codes;
+pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
-use crate::load::Loader;
+use crate::load::{Loader, Section};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -89,7 +90,7 @@ pub enum Kind {
     Ipv4,
     /// An IPv6 address.
     Ipv6,
-    /// `true`, `false`, or a number.
+    /// `true`, `false`, `1` or `0`.
     Bool,
     /// Pairs of hexadecimal digits.
     Hex,
@@ -116,7 +117,7 @@ impl Kind {
             Kind::Mask6 => "an IPv6 mask",
             Kind::Ipv4 => "an IPv4 address",
             Kind::Ipv6 => "an IPv6 address",
-            Kind::Bool => "a boolean",
+            Kind::Bool => "true, false, 1 or 0",
             Kind::Hex => "pairs of hexadecimal digits",
             Kind::Frontend => "the name of a frontend",
             Kind::Backend => "the name of a backend",
@@ -367,6 +368,9 @@ pub fn build(
             .label_boxed("it is missing")
             .help_boxed(format!("write `{syntax}`")));
     }
+    if raw.first().is_none_or(|raw| raw.bytes.is_empty()) {
+        own_proxy(loader, piece.span(place.clone()), kinds);
+    }
     let mut list = Vec::with_capacity(kinds.len());
     for (n, kind) in kinds.iter().enumerate() {
         let Some(raw) = raw.get(n) else { break };
@@ -396,6 +400,15 @@ pub fn build(
         list.push(Some(argument));
     }
     Ok(Arguments { list, side: Side::Request })
+}
+
+/// Without a name the section's own proxy is meant, which must be of the kind.
+fn own_proxy(loader: &mut Loader, span: Span, kinds: &[Kind]) {
+    let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else { return };
+    if let Section::Proxy(index, _) = loader.section {
+        let name = loader.config.proxy(index).name.clone();
+        loader.lookups.push(Lookup { span, kind, backend: None, name, from: loader.section });
+    }
 }
 
 /// The keyword whose arguments are built.
@@ -440,9 +453,9 @@ fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgume
         Kind::Ipv4 => Argument::Ipv4(text.parse().map_err(|_| Reason::Kind)?),
         Kind::Ipv6 => Argument::Ipv6(text.parse().map_err(|_| Reason::Kind)?),
         Kind::Bool => Argument::Bool(match text {
-            "true" => true,
-            "false" => false,
-            number => number.parse::<i64>().map_err(|_| Reason::Kind)? != 0,
+            "true" | "1" => true,
+            "false" | "0" => false,
+            _ => return Err(Reason::Kind),
         }),
         Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
         Kind::Frontend | Kind::Backend => {
@@ -509,22 +522,6 @@ pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     }
     let digit = |b: u8| char::from(b).to_digit(16);
     text.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
-}
-
-/// A proxy or server that an expression names: to be checked when the whole
-/// file is known.
-#[derive(Clone, Debug)]
-pub struct Lookup {
-    /// Where the name stands.
-    pub span: Span,
-    /// What it must be.
-    pub kind: Kind,
-    /// The backend of a server; None is the section's own.
-    pub backend: Option<Box<str>>,
-    /// The name.
-    pub name: Box<str>,
-    /// The section in which it stands.
-    pub from: crate::load::Section,
 }
 
 /// Label and help on a boxed diagnostic.

@@ -138,7 +138,7 @@ pub(super) fn compile(
                 .ok_or_else(|| bad(&codes::BAD_PATTERN, span, text, "is not made of pairs of hexadecimal digits"))
         })
         .map(Patterns::binaries),
-        Method::Reg => each(list, |text, span| {
+        Method::Reg => each(list, move |text, span| {
             Regular::new(text, ignore_case).map_err(|error| error.diagnostic(span, text))
         })
         .map(Patterns::regulars),

@@ -4,7 +4,6 @@
 
 use super::codes;
 use language::{Diagnostic, Span};
-use std::borrow::Cow;
 
 /// Most captures that a substitution can name: `\0` to `\9`.
 pub const GROUPS_MAX: usize = 10;
@@ -66,6 +65,7 @@ impl Regular {
         };
         fancy_regex::RegexBuilder::new(pattern)
             .case_insensitive(ignore_case)
+            .bytes_mode(fancy_regex::BytesMode::Ascii)
             .backtrack_limit(BACKTRACK_STEPS_MAX)
             .delegate_size_limit(COMPILED_SIZE_MAX)
             .build()
@@ -73,11 +73,19 @@ impl Regular {
             .map_err(|_| RegularError::Syntax(Box::new(error)))
     }
 
+    /// As it was written.
+    pub fn pattern(&self) -> &str {
+        match &self.0 {
+            Engine::Linear(regex) => regex.as_str(),
+            Engine::Backtracking(regex) => regex.as_str(),
+        }
+    }
+
     /// Whether it matches anywhere. Giving up is no match.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match &self.0 {
             Engine::Linear(regex) => regex.is_match(text),
-            Engine::Backtracking(regex) => regex.is_match(&latin(text).text).unwrap_or(false),
+            Engine::Backtracking(regex) => regex.is_match(text).unwrap_or(false),
         }
     }
 
@@ -93,45 +101,13 @@ impl Regular {
                 }
             }
             Engine::Backtracking(regex) => {
-                let latin = latin(text);
-                let found = regex.captures_from_pos(&latin.text, latin.inner(from)).ok()??;
+                let found = regex.captures_from_pos(text, from).ok()??;
                 for (n, group) in groups.iter_mut().enumerate().take(found.len()) {
-                    *group = found.get(n).map(|m| (latin.outer(m.start()), latin.outer(m.end())));
+                    *group = found.get(n).map(|m| (m.start(), m.end()));
                 }
             }
         }
         Some(groups)
-    }
-}
-
-/// Bytes as text for the engine that takes text only: where they are no
-/// UTF-8, each byte over 127 is the character of that number.
-struct Latin<'t> {
-    bytes: &'t [u8],
-    text: Cow<'t, str>,
-}
-
-fn latin(bytes: &[u8]) -> Latin<'_> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().map(|b| char::from(*b)).collect()),
-    };
-    Latin { bytes, text }
-}
-
-impl Latin<'_> {
-    fn inner(&self, outer: usize) -> usize {
-        match &self.text {
-            Cow::Borrowed(text) => (outer..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len()),
-            Cow::Owned(_) => outer + self.bytes[..outer].iter().filter(|b| **b > 127).count(),
-        }
-    }
-
-    fn outer(&self, inner: usize) -> usize {
-        match &self.text {
-            Cow::Borrowed(_) => inner,
-            Cow::Owned(text) => text.get(..inner).map_or(self.bytes.len(), |t| t.chars().count()),
-        }
     }
 }
 

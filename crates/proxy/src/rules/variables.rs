@@ -152,6 +152,12 @@ impl Variables {
         self.bytes = self.list.iter().map(|(_, value)| VARIABLE_OVERHEAD + value.size()).sum();
     }
 
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes = 0;
+    }
+
     /// Bytes that all count, for the limits.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -5,10 +5,19 @@
 //! add, a store, all relaxed), so counting costs no locked instruction; readers
 //! add the shards up.
 
+mod check;
+mod clock;
 mod counters;
+mod install;
 mod proxy;
 mod server;
 
+pub use check::{CheckResult, CheckStatus, Verdict};
+pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
-pub use proxy::ProxyState;
-pub use server::{AdminState, HealthState, ServerState};
+pub use install::install;
+pub use proxy::{BackendReport, LineupChange, ProxyState};
+pub use server::{
+    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, WEIGHT_MAX,
+    WEIGHT_SCALE,
+};

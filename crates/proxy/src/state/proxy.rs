@@ -3,7 +3,8 @@
 use super::{Counters, Gauge, Rate};
 use crate::balance;
 use crate::queue::Queue;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// The state of one proxy, found again by its name.
 #[derive(Debug, Default)]
@@ -34,11 +35,143 @@ pub struct ProxyState {
     pub maxconn_set: AtomicU32,
     /// `disable frontend`, `shutdown frontend`: its listeners take no one.
     pub paused: AtomicBool,
+    /// Streams in the backend from which on servers get their whole `maxconn`.
+    pub fullconn: AtomicU32,
+    active_usable: AtomicU32,
+    backup_usable: AtomicU32,
+    /// `option allbackups` of the newest file.
+    pub all_backups: AtomicBool,
+    lineup: Mutex<Lineup>,
+}
+
+/// Which servers can be used, and since when that is so.
+#[derive(Debug, Default)]
+struct Lineup {
+    active: u32,
+    backup: u32,
+    last_change_ms: u64,
+    /// Down times that are over.
+    downtime_ms: u64,
+    down_since_ms: Option<u64>,
+}
+
+/// What statistics show of a backend's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BackendReport {
+    /// Usable servers that are no backups (`act`).
+    pub active: u32,
+    /// Usable backups (`bck`).
+    pub backup: u32,
+    /// When it last went up or down (`lastchg` is counted from it).
+    pub last_change_ms: u64,
+    /// Time without any usable server, the present one included (`downtime`).
+    pub downtime_ms: u64,
+    /// Whether a server is usable.
+    pub up: bool,
+}
+
+/// What happened to a backend when a server of it changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LineupChange {
+    /// Usable servers that are no backups, now.
+    pub active: u32,
+    /// Usable backups, now.
+    pub backup: u32,
+    /// This was the last usable one.
+    pub went_down: bool,
+    /// There was none before.
+    pub came_up: bool,
 }
 
 impl ProxyState {
     /// A new proxy's state.
     pub fn new(name: &str) -> Self {
         ProxyState { name: name.into(), ..Default::default() }
+    }
+
+    /// Usable servers that are no backups.
+    pub fn active_usable(&self) -> u32 {
+        self.active_usable.load(Relaxed)
+    }
+
+    /// Usable backups.
+    pub fn backup_usable(&self) -> u32 {
+        self.backup_usable.load(Relaxed)
+    }
+
+    /// `nbsrv`: how many servers share the load now. Backups count when no
+    /// other is usable, and without `option allbackups` one of them only.
+    pub fn usable_servers(&self) -> u32 {
+        match (self.active_usable(), self.backup_usable()) {
+            (0, 0) => 0,
+            (0, backups) if self.all_backups.load(Relaxed) => backups,
+            (0, _) => 1,
+            (active, _) => active,
+        }
+    }
+
+    /// Counts a server that became usable or ceased to be.
+    pub(super) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
+        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lineup.active + lineup.backup;
+        let cell = if backup { &mut lineup.backup } else { &mut lineup.active };
+        *cell = if usable { *cell + 1 } else { cell.saturating_sub(1) };
+        let after = lineup.active + lineup.backup;
+        let change = LineupChange {
+            active: lineup.active,
+            backup: lineup.backup,
+            went_down: before > 0 && after == 0,
+            came_up: before == 0 && after > 0,
+        };
+        if change.went_down {
+            lineup.down_since_ms = Some(now_ms);
+        }
+        if change.came_up
+            && let Some(since) = lineup.down_since_ms.take()
+        {
+            lineup.downtime_ms += now_ms.saturating_sub(since);
+        }
+        if change.went_down || change.came_up {
+            lineup.last_change_ms = now_ms;
+        }
+        self.active_usable.store(lineup.active, Relaxed);
+        self.backup_usable.store(lineup.backup, Relaxed);
+        change
+    }
+
+    /// Moves a server between active and backup without its becoming usable
+    /// or ceasing to be (a change of the file).
+    pub(super) fn swap_side(&self, to_backup: bool) {
+        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let (active, backup) = (lineup.active, lineup.backup);
+        (lineup.active, lineup.backup) = if to_backup {
+            (active.saturating_sub(1), backup + 1)
+        } else {
+            (active + 1, backup.saturating_sub(1))
+        };
+        self.active_usable.store(lineup.active, Relaxed);
+        self.backup_usable.store(lineup.backup, Relaxed);
+    }
+
+    /// The present counts as a change that changed nothing.
+    pub(super) fn lineup(&self) -> LineupChange {
+        LineupChange {
+            active: self.active_usable(),
+            backup: self.backup_usable(),
+            ..Default::default()
+        }
+    }
+
+    /// For statistics.
+    pub fn backend_report(&self, now_ms: u64) -> BackendReport {
+        let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = lineup.down_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        BackendReport {
+            active: lineup.active,
+            backup: lineup.backup,
+            last_change_ms: lineup.last_change_ms,
+            downtime_ms: lineup.downtime_ms + running,
+            up: lineup.active + lineup.backup > 0,
+        }
     }
 }

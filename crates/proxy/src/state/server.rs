@@ -1,9 +1,19 @@
 //! The state of one server: administrative and checked state, weight, limits,
-//! connections. Written by the side thread (checks, operators), read by all.
+//! connections. Changed by the side thread (checks, operators) under a lock
+//! that the data plane never takes; read by the data plane from atomics.
 
-use super::{Counters, Gauge, Rate};
+mod control;
+mod report;
+
+pub use control::{Adoption, Change};
+pub use report::{AdminReport, ServerReport};
+
+use super::{Counters, Gauge, ProxyState, Rate};
 use crate::queue::Queue;
-use std::sync::atomic::AtomicU32;
+use control::Control;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an operator wants of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,13 +41,31 @@ pub enum HealthState {
     Stopping,
 }
 
+/// The parts that a weight of 1 has, so that a warming server can have less
+/// than 1.
+pub const WEIGHT_SCALE: u32 = 16;
+/// The highest `weight`.
+pub const WEIGHT_MAX: u32 = 256;
+
+const USABLE: u32 = 1;
+const PERSISTENT: u32 = 2;
+const UP: u32 = 4;
+const BACKUP: u32 = 8;
+const ADDRESS_SET: u32 = 16;
+
+/// uids of drafts that never served, to be given out again.
+static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+static NEXT_UID: AtomicU32 = AtomicU32::new(0);
+
 /// The state of one server, found again by the names of its backend and its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ServerState {
     /// Its name.
     pub name: Box<str>,
     /// Unique in the process: the place of its pools in each thread.
     pub uid: u32,
+    /// Its backend.
+    pub backend: Arc<ProxyState>,
     /// Counters.
     pub counters: Counters,
     /// Streams that hold one of its slots: what its `maxconn` bounds.
@@ -48,4 +76,171 @@ pub struct ServerState {
     pub idle: AtomicU32,
     /// Streams that wait for this server.
     pub queue: Queue,
+    flags: AtomicU32,
+    /// Its share of the load, in parts of [`WEIGHT_SCALE`].
+    weight: AtomicU32,
+    /// The same as if it were warm.
+    whole_weight: AtomicU32,
+    maxconn: AtomicU32,
+    minconn: AtomicU32,
+    maxqueue: AtomicU32,
+    /// Percent of its weight and limit that it gets while it warms up.
+    throttle: AtomicU32,
+    /// Balancing wants to know when a slot of it is given back.
+    pub(crate) interest: AtomicBool,
+    /// It stands in the balance's list of what changed.
+    pub(crate) listed: AtomicBool,
+    /// Its place among the servers of the newest tree.
+    pub(crate) index_hint: AtomicU32,
+    /// Streams which look at this are told to end when it changes: it counts
+    /// the times that the sessions of this server were shut down.
+    pub shutdowns: AtomicU32,
+    /// A stream of some tree may serve with it, so its uid is taken for ever.
+    installed: AtomicBool,
+    control: Mutex<Control>,
+}
+
+impl Default for ServerState {
+    fn default() -> Self {
+        ServerState::new("", Arc::default())
+    }
+}
+
+impl Drop for ServerState {
+    fn drop(&mut self) {
+        if !*self.installed.get_mut() {
+            FREE_UIDS.lock().unwrap_or_else(PoisonError::into_inner).push(self.uid);
+        }
+    }
+}
+
+impl ServerState {
+    /// A new server's state: up, ready, of weight 1 and without limits, and
+    /// not counted by its backend until [`ServerState::configure`].
+    pub fn new(name: &str, backend: Arc<ProxyState>) -> Self {
+        let free = FREE_UIDS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        ServerState {
+            name: name.into(),
+            uid: free.unwrap_or_else(|| NEXT_UID.fetch_add(1, Ordering::Relaxed)),
+            backend,
+            counters: Counters::default(),
+            sessions: Gauge::default(),
+            session_rate: Rate::default(),
+            idle: AtomicU32::new(0),
+            queue: Queue::default(),
+            flags: AtomicU32::new(USABLE | PERSISTENT | UP),
+            weight: AtomicU32::new(WEIGHT_SCALE),
+            whole_weight: AtomicU32::new(WEIGHT_SCALE),
+            maxconn: AtomicU32::new(0),
+            minconn: AtomicU32::new(0),
+            maxqueue: AtomicU32::new(0),
+            throttle: AtomicU32::new(100),
+            interest: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
+            index_hint: AtomicU32::new(0),
+            shutdowns: AtomicU32::new(0),
+            installed: AtomicBool::new(false),
+            control: Mutex::new(Control::default()),
+        }
+    }
+
+    fn flag(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Whether balancing may give it new sessions: up, not draining, not in
+    /// maintenance, of a weight above 0.
+    pub fn usable(&self) -> bool {
+        self.flag(USABLE)
+    }
+
+    /// Whether it may take a session that belongs to it (a cookie, a table):
+    /// also while it drains, stops or has a weight of 0.
+    pub fn usable_for_persistence(&self) -> bool {
+        self.flag(PERSISTENT)
+    }
+
+    /// Whether checks find it up and it is not in maintenance.
+    pub fn up(&self) -> bool {
+        self.flag(UP)
+    }
+
+    /// Whether it is a `backup`.
+    pub fn backup(&self) -> bool {
+        self.flag(BACKUP)
+    }
+
+    /// Its share of the load now, in parts of [`WEIGHT_SCALE`]; 0 where it may
+    /// take none.
+    pub fn weight(&self) -> u32 {
+        if self.usable() { self.weight.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// The same as if it had warmed up: what static tables go by.
+    pub fn whole_weight(&self) -> u32 {
+        if self.usable() { self.whole_weight.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Sessions that it may have now; 0 is no limit. It follows the load of the
+    /// backend between `minconn` and `maxconn`, and grows while it warms up.
+    pub fn limit(&self) -> u32 {
+        let max = self.maxconn.load(Ordering::Relaxed);
+        if max == 0 {
+            return 0;
+        }
+        let min = self.minconn.load(Ordering::Relaxed);
+        let full = self.backend.fullconn.load(Ordering::Relaxed);
+        let mut limit = max;
+        if min < max && full > 0 {
+            let load = self.backend.backend_sessions.current();
+            if load < full {
+                limit = (u64::from(load) * u64::from(max) / u64::from(full)) as u32;
+                limit = limit.max(min);
+            }
+        }
+        let throttle = self.throttle.load(Ordering::Relaxed);
+        if throttle < 100 {
+            limit = (u64::from(limit) * u64::from(throttle) / 100) as u32;
+        }
+        limit.max(1)
+    }
+
+    /// Whether [`ServerState::limit`] can rise without a slot being given back.
+    pub(crate) fn limit_moves(&self) -> bool {
+        self.minconn.load(Ordering::Relaxed) < self.maxconn.load(Ordering::Relaxed)
+            || self.throttle.load(Ordering::Relaxed) < 100
+    }
+
+    /// Streams that may wait for it; 0 is no limit.
+    pub fn maxqueue(&self) -> u32 {
+        self.maxqueue.load(Ordering::Relaxed)
+    }
+
+    /// Percent of its weight that it gets while it warms up (`throttle`).
+    pub fn throttle(&self) -> u32 {
+        self.throttle.load(Ordering::Relaxed)
+    }
+
+    /// The address that an operator set; None takes the file's.
+    pub fn address_override(&self) -> Option<SocketAddr> {
+        if self.flag(ADDRESS_SET) { self.control().address } else { None }
+    }
+
+    /// Tells the balance that something of it changed.
+    pub(crate) fn changed(self: &Arc<Self>) {
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.backend.balance.list(self.uid);
+        }
+    }
+
+    /// Tells the balance that it has fewer sessions, if that asked for it.
+    pub(crate) fn relieved(self: &Arc<Self>) {
+        if self.interest.load(Ordering::Relaxed) && self.interest.swap(false, Ordering::AcqRel) {
+            self.changed();
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,7 +1,25 @@
 //! A stream: one request and its answer, or one tunnel. Rules, balance,
 //! queues, logs and counters know streams only, never connections; which
 //! version of HTTP or which transport carries it is not visible here.
+//!
+//! `session` is the client's connection; `request` one request's life in its
+//! order; `exchange` and `answer` what passes between it and a server; `body`
+//! and `tunnel` move bytes; `finish` counts and logs.
 
+mod answer;
+mod body;
+mod exchange;
+mod finish;
+mod reply;
+mod request;
+mod serve;
+mod session;
 mod state;
+mod tunnel;
+mod write;
 
+pub use finish::new_stream;
+pub use reply::Reply;
+pub use session::begin;
 pub use state::{Endpoint, Phase, Session, Stream, Termination, Times};
+pub use write::{WriteFailure, write_all};

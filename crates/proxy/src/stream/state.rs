@@ -3,11 +3,12 @@
 
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
+use crate::reactor::Instant;
 use crate::rules::Variables;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// One end of a client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,6 +211,8 @@ pub struct Stream {
     pub payload_complete: bool,
     /// The same for the server's side (`tcp-response content`).
     pub response_payload: Vec<u8>,
+    /// No more will come into `response_payload`.
+    pub response_payload_complete: bool,
     /// The client's address as a rule set it (`set-src`).
     pub source: Option<Endpoint>,
     /// The destination as a rule set it (`set-dst`, `set-dst-port`).

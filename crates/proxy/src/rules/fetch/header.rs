@@ -156,17 +156,11 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
     }))
 }
 
-/// An address as headers have it: alone, an IPv4 one with a port behind it,
-/// an IPv6 one in brackets.
+/// An address as headers have it: alone, or an IPv4 one with a port behind it.
 fn parse_address(text: &[u8]) -> Option<Value<'static>> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
         return Some(Value::ip(address));
-    }
-    if let Some(rest) = text.strip_prefix('[') {
-        let (address, rest) = rest.split_once(']')?;
-        let port_or_nothing = rest.is_empty() || rest.strip_prefix(':')?.parse::<u16>().is_ok();
-        return port_or_nothing.then(|| address.parse().ok().map(Value::Ipv6))?;
     }
     let (address, port) = text.split_once(':')?;
     port.parse::<u16>().ok()?;

@@ -16,6 +16,8 @@ mod server;
 mod tls;
 mod tls_hello;
 
+pub use constant::{borrowed, variable_value};
+
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;

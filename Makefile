@@ -1,0 +1,81 @@
+# `make` lists what there is. Everything goes through cargo; this file only
+# remembers the words.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# Further arguments of run and bench: make bench ARGS=--help
+ARGS    ?=
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+bin  = $(DESTDIR)$(PREFIX)/bin
+man  = $(DESTDIR)$(PREFIX)/share/man/man1
+bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zsh  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+built = target/release/evenkeel
+
+.PHONY: help run build test bench tidy manual install install-haproxy toolchain
+.DEFAULT_GOAL := help
+
+help: ## list what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
+
+run: toolchain ## run a demonstration (release build)
+	$(CARGO) run --release -p evenkeel -- demo $(ARGS)
+
+build: toolchain ## build the release binary, target/release/evenkeel
+	$(CARGO) build --release -p evenkeel
+
+test: toolchain ## install missing test peers (as root) and run all tests
+	scripts/install-test-peers
+	$(CARGO) test --workspace
+
+bench: toolchain ## measure beside haproxy
+	$(CARGO) xtask bench $(ARGS)
+
+tidy: toolchain ## format, lints, our own checks, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) xtask tidy
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo 'cargo-deny is not installed: licences and advisories not checked'; \
+	else \
+		$(CARGO) deny check licenses bans sources && \
+		if $(CARGO) deny fetch db >/dev/null 2>&1; then \
+			$(CARGO) deny check --disable-fetch advisories; \
+		else \
+			echo 'the database of advisories is out of reach: not checked'; \
+		fi; \
+	fi
+
+manual: build ## write the reference manual, target/manual.md
+	$(built) manual >target/manual.md.new
+	mv target/manual.md.new target/manual.md
+	@echo target/manual.md
+
+install: build ## install binary, man page and completions below PREFIX
+	$(built) man >target/evenkeel.1
+	$(built) completions bash >target/evenkeel.bash
+	$(built) completions zsh >target/_evenkeel
+	$(built) completions fish >target/evenkeel.fish
+	install -D -m 755 $(built) $(bin)/evenkeel
+	install -D -m 644 target/evenkeel.1 $(man)/evenkeel.1
+	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
+	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
+	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
+
+install-haproxy: install ## also link it under the name haproxy
+	@if [ -e $(bin)/haproxy ] && [ ! -L $(bin)/haproxy ]; then \
+		echo '$(bin)/haproxy exists and is no link: left alone' >&2; exit 1; \
+	fi
+	ln -sf evenkeel $(bin)/haproxy
+
+toolchain:
+	@command -v $(CARGO) >/dev/null || { \
+		echo 'cargo is missing. To get Rust on Debian 13 or later:'; \
+		echo '  apt install rustup && rustup default stable'; \
+		echo 'and anywhere else as https://rustup.rs says.'; \
+		exit 1; } >&2

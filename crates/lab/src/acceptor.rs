@@ -1,0 +1,170 @@
+//! What the servers inside a test have in common: a listener that can be stopped
+//! with all its connections, and started again at the same address.
+
+use crate::error::LabError;
+use crate::host::Place;
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// How many connections a server of a test holds; further ones are closed.
+const MAX_CONNECTIONS: usize = 1024;
+
+type Handler = dyn Fn(TcpStream) + Send + Sync;
+
+/// A listener with a thread, and a thread for each connection.
+pub(crate) struct Acceptor {
+    place: Place,
+    address: SocketAddr,
+    handler: Arc<Handler>,
+    running: Option<Running>,
+}
+
+struct Running {
+    listener: Arc<TcpListener>,
+    thread: JoinHandle<()>,
+    connections: Arc<Connections>,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = if self.running.is_some() {
+            ""
+        } else {
+            ", stopped"
+        };
+        write!(f, "Acceptor({}{state})", self.address)
+    }
+}
+
+impl Acceptor {
+    /// Port 0 becomes a free one, and stays it over a stop.
+    pub(crate) fn start(
+        place: Place,
+        address: SocketAddr,
+        handler: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> Result<Self, LabError> {
+        let mut acceptor = Acceptor {
+            place,
+            address,
+            handler: Arc::new(handler),
+            running: None,
+        };
+        acceptor.resume()?;
+        Ok(acceptor)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens again after a stop.
+    pub(crate) fn resume(&mut self) -> Result<(), LabError> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let failed = || LabError::io("listen at", self.address);
+        let bind = || TcpListener::bind(self.address);
+        let listener = Arc::new(self.place.enter(bind).map_err(failed())?);
+        self.address = listener.local_addr().map_err(failed())?;
+        let connections = Arc::new(Connections::default());
+        let thread = thread::spawn({
+            let (listener, handler) = (listener.clone(), self.handler.clone());
+            let connections = connections.clone();
+            move || accept(&listener, &handler, &connections)
+        });
+        self.running = Some(Running {
+            listener,
+            thread,
+            connections,
+        });
+        Ok(())
+    }
+
+    /// Refuses from now on, and ends all connections.
+    pub(crate) fn stop(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        running.connections.close();
+        // On Linux this ends a waiting accept.
+        let _ = rustix::net::shutdown(&*running.listener, rustix::net::Shutdown::Both);
+        let _ = running.thread.join();
+    }
+
+    /// How many connections are open now.
+    pub(crate) fn connections(&self) -> usize {
+        let running = self.running.as_ref();
+        running.map_or(0, |running| running.connections.lock().open.len())
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[derive(Default)]
+struct Connections(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    open: HashMap<u64, TcpStream>,
+    closed: bool,
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A second handle of the stream is kept, by which it can be ended.
+    fn enter(&self, stream: &TcpStream) -> Option<u64> {
+        let mut state = self.lock();
+        if state.closed || state.open.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let number = state.next;
+        state.next += 1;
+        state.open.insert(number, stream.try_clone().ok()?);
+        Some(number)
+    }
+
+    fn leave(&self, number: u64) {
+        self.lock().open.remove(&number);
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for (_, stream) in state.open.drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Connections>) {
+    // Ends with an error when the listener is shut down.
+    while let Ok((stream, _)) = listener.accept() {
+        let Some(number) = connections.enter(&stream) else {
+            continue;
+        };
+        let (handler, connections) = (handler.clone(), connections.clone());
+        thread::spawn(move || {
+            let _leave = Leave(&connections, number);
+            handler(stream);
+        });
+    }
+}
+
+/// Forgets a connection also when its handler panics.
+struct Leave<'a>(&'a Connections, u64);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}

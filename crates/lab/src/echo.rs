@@ -1,0 +1,68 @@
+//! A TCP server that says what it hears.
+
+use crate::acceptor::Acceptor;
+use crate::error::LabError;
+use crate::host::Place;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+/// A raw TCP echo. It ends its side when the client ends the other.
+#[derive(Debug)]
+pub struct Echo(Acceptor);
+
+impl Echo {
+    /// Starts it; port 0 becomes a free one.
+    pub fn start(place: impl Into<Place>, address: SocketAddr) -> Result<Self, LabError> {
+        let handler = |stream: TcpStream| {
+            // The client may go at any moment: that ends the echo, nothing else.
+            let _ = io::copy(&mut &stream, &mut &stream);
+            let _ = stream.shutdown(Shutdown::Write);
+        };
+        Acceptor::start(place.into(), address, handler).map(Echo)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Refuses from now on, and ends all connections.
+    pub fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    /// Listens again after a stop.
+    pub fn resume(&mut self) -> Result<(), LabError> {
+        self.0.resume()
+    }
+
+    /// How many connections are open now.
+    pub fn connections(&self) -> usize {
+        self.0.connections()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{eventually, exchange};
+    use std::time::Duration;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn an_echo_is_gone_while_it_is_stopped_and_at_the_same_address_after() {
+        let mut echo = Echo::start(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = echo.address();
+        let say = || exchange(Place::Here, address, b"hello", TIMEOUT);
+        assert_eq!(say().unwrap(), b"hello");
+        assert!(eventually(TIMEOUT, || echo.connections() == 0));
+        let held = std::net::TcpStream::connect(address).unwrap();
+        assert!(eventually(TIMEOUT, || echo.connections() == 1));
+        echo.stop();
+        assert!(say().is_err());
+        assert_eq!(io::Read::read(&mut &held, &mut [0]).unwrap(), 0);
+        echo.resume().unwrap();
+        assert_eq!(say().unwrap(), b"hello");
+    }
+}

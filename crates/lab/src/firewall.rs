@@ -1,0 +1,177 @@
+//! Faults by rule: packets that disappear. Each block is a table of its own in
+//! its host's nftables, so that lifting one never touches another.
+
+use crate::error::LabError;
+use crate::host::Host;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::process::Command;
+
+/// A protocol with ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Which packets. All that is set has to fit; an empty filter fits all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Filter {
+    remote: Option<IpAddr>,
+    port: Option<(Transport, u16)>,
+    protocol: Option<u8>,
+}
+
+impl Filter {
+    /// All packets.
+    pub fn all() -> Self {
+        Filter::default()
+    }
+
+    /// Only what comes from or goes to that address.
+    pub fn remote(mut self, address: IpAddr) -> Self {
+        self.remote = Some(address);
+        self
+    }
+
+    /// Only what has that port at either end.
+    pub fn port(mut self, transport: Transport, port: u16) -> Self {
+        self.port = Some((transport, port));
+        self
+    }
+
+    /// Only that protocol by its number (VRRP is 112).
+    pub fn protocol(mut self, number: u8) -> Self {
+        self.protocol = Some(number);
+        self
+    }
+
+    /// The rule; `side` is the word for the remote end's address.
+    fn rule(&self, side: &str) -> String {
+        let mut rule = String::new();
+        if let Some(address) = self.remote {
+            let family = if address.is_ipv4() { "ip" } else { "ip6" };
+            let _ = write!(rule, "{family} {side} {address} ");
+        }
+        if let Some(number) = self.protocol {
+            let _ = write!(rule, "meta l4proto {number} ");
+        }
+        let Some((transport, port)) = self.port else {
+            return format!("{rule}drop");
+        };
+        let transport = match transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        format!("{rule}{transport} sport {port} drop; {rule}{transport} dport {port} drop")
+    }
+}
+
+/// A fault that lasts as long as this value.
+#[derive(Debug)]
+pub struct Block {
+    host: Host,
+    table: String,
+    lifted: bool,
+}
+
+impl Block {
+    pub(crate) fn place(host: Host, number: u32, filter: &Filter) -> Result<Self, LabError> {
+        let table = format!("block{number}");
+        let chain = |hook: &str, side: &str| {
+            format!(
+                "chain {hook} {{ type filter hook {hook} priority -300; policy accept; {}; }}",
+                filter.rule(side)
+            )
+        };
+        let rules = format!(
+            "table inet {table} {{\n{}\n{}\n{}\n}}",
+            chain("prerouting", "saddr"),
+            chain("output", "daddr"),
+            chain("forward", "daddr"),
+        );
+        nft(&host, &rules)?;
+        Ok(Block {
+            host,
+            table,
+            lifted: false,
+        })
+    }
+
+    /// Ends the fault, and tells when that fails.
+    pub fn lift(mut self) -> Result<(), LabError> {
+        self.lifted = true;
+        self.delete()
+    }
+
+    fn delete(&self) -> Result<(), LabError> {
+        nft(&self.host, &format!("delete table inet {}", self.table))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if !self.lifted {
+            // The host may be gone before.
+            let _ = self.delete();
+        }
+    }
+}
+
+fn nft(host: &Host, rules: &str) -> Result<(), LabError> {
+    let mut command = Command::new("nft");
+    command.arg(rules);
+    host.run(command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Echo, Lab};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    #[test]
+    fn a_block_hits_what_fits_its_filter_until_it_is_lifted() {
+        crate::skip_unless_root!();
+        let soon = Duration::from_millis(300);
+        let lab = Lab::new("block").unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let link = lab.link(&a, &b).unwrap();
+        link.a.address("10.4.0.1/24").unwrap();
+        link.b.address("10.4.0.2/24").unwrap();
+        link.a.address("fd04::1/64").unwrap();
+        link.b.address("fd04::2/64").unwrap();
+        let seven = Echo::start(&a, "[::]:7".parse().unwrap()).unwrap();
+        let eight = Echo::start(&a, "[::]:8".parse().unwrap()).unwrap();
+        let reaches = |address: &str| {
+            let address: SocketAddr = address.parse().unwrap();
+            b.tcp_connect(address, soon).is_ok()
+        };
+        let all = ["10.4.0.1:7", "10.4.0.1:8", "[fd04::1]:7", "[fd04::1]:8"];
+        let reached = || all.map(reaches);
+        assert_eq!(reached(), [true; 4]);
+        let port = Filter::all().port(Transport::Tcp, 7);
+        for (filter, expected) in [
+            (port.clone(), [false, true, false, true]),
+            (
+                port.remote("10.4.0.2".parse().unwrap()),
+                [false, true, true, true],
+            ),
+            (
+                Filter::all().remote("fd04::2".parse().unwrap()),
+                [true, true, false, false],
+            ),
+            (Filter::all().protocol(112), [true; 4]),
+            (Filter::all(), [false; 4]),
+        ] {
+            let block = a.block(&filter).unwrap();
+            assert_eq!(reached(), expected, "{filter:?}");
+            block.lift().unwrap();
+        }
+        assert_eq!(reached(), [true; 4]);
+        drop((seven, eight));
+    }
+}

@@ -1,0 +1,124 @@
+//! Whether a test can run here. One that cannot is skipped with a reason that is
+//! seen, except where `CI` is `true`: there a skipped test is a failed one.
+
+use std::env;
+use std::fmt;
+use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// What a test needs and this machine lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// Rights of root.
+    Root,
+    /// The right to make network namespaces, although root: a container, say.
+    Namespaces {
+        /// What refused it.
+        refusal: String,
+    },
+    /// A program.
+    Program(&'static str),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Root => f.write_str("needs root"),
+            Missing::Namespaces { refusal } => {
+                write!(f, "needs to make network namespaces: {}", refusal.trim())
+            }
+            Missing::Program(program) => write!(f, "needs {program} to be installed"),
+        }
+    }
+}
+
+/// Whether network namespaces can be made.
+pub fn privileged() -> Result<(), Missing> {
+    static TRIED: OnceLock<Result<(), Missing>> = OnceLock::new();
+    TRIED
+        .get_or_init(|| {
+            if !rustix::process::geteuid().is_root() {
+                return Err(Missing::Root);
+            }
+            installed("ip")?;
+            installed("nft")?;
+            let tried = crate::Lab::new("guard").and_then(|lab| lab.host("try").map(drop));
+            tried.map_err(|error| Missing::Namespaces {
+                refusal: error.to_string(),
+            })
+        })
+        .clone()
+}
+
+/// Whether a program is there: in `PATH`, or where Debian puts a daemon.
+pub fn installed(program: &'static str) -> Result<(), Missing> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    if places
+        .map(|dir| dir.join(program))
+        .any(|p| Path::is_file(&p))
+    {
+        Ok(())
+    } else {
+        Err(Missing::Program(program))
+    }
+}
+
+/// Tells why a test is skipped, or fails it where nothing may be skipped.
+/// For [`skip_unless_root!`](crate::skip_unless_root).
+pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
+    let Err(missing) = needs else { return true };
+    // The macros know their test by a function that they define in it.
+    let test = test.trim_end_matches("::skipped_here");
+    assert!(
+        env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{test} {missing}, and with CI=true nothing may be skipped"
+    );
+    // Not eprintln!, which the test harness hides when a test passes.
+    let _ = writeln!(std::io::stderr(), "\nskipped: {test} {missing}");
+    false
+}
+
+/// Returns from a test which needs network namespaces, where there are none,
+/// and says why. With `CI=true` the test fails instead.
+#[macro_export]
+macro_rules! skip_unless_root {
+    () => {{
+        fn skipped_here() {}
+        if !$crate::may_run(
+            std::any::type_name_of_val(&skipped_here),
+            $crate::privileged(),
+        ) {
+            return;
+        }
+    }};
+}
+
+/// Returns from a test which needs a program that is not installed, and says
+/// so. With `CI=true` the test fails instead.
+#[macro_export]
+macro_rules! skip_unless_installed {
+    ($program:literal) => {{
+        fn skipped_here() {}
+        if !$crate::may_run(
+            std::any::type_name_of_val(&skipped_here),
+            $crate::installed($program),
+        ) {
+            return;
+        }
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_name() {
+        assert_eq!(installed("sh"), Ok(()));
+        let missing = Missing::Program("no-such-program");
+        assert_eq!(installed("no-such-program"), Err(missing.clone()));
+        assert_eq!(missing.to_string(), "needs no-such-program to be installed");
+    }
+}

@@ -1,0 +1,257 @@
+//! Cables and switches. A cable is a veth pair made directly inside the two
+//! namespaces; a switch is a namespace of its own with a bridge in it.
+
+use crate::error::LabError;
+use crate::host::Host;
+use crate::process::run_words;
+use crate::wait::eventually;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+const BRIDGE: &str = "bridge";
+
+/// How long a new cable may take until both ends know of it.
+const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An interface of a host, and what is at the other end of its cable.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    host: Host,
+    name: String,
+    far: Host,
+    far_name: String,
+}
+
+impl Interface {
+    /// Its name inside its host: `eth0`, `eth1`…
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Adds an address with its prefix: `10.0.0.1/24`, `fd00::1/64`. It can be used
+    /// at once.
+    pub fn address(&self, address: &str) -> Result<(), LabError> {
+        let mut words = vec!["address", "add", address, "dev", &self.name];
+        if address.contains(':') {
+            words.push("nodad");
+        }
+        self.host.ip(&words).map(drop)
+    }
+
+    /// Takes an address away.
+    pub fn remove_address(&self, address: &str) -> Result<(), LabError> {
+        let words = ["address", "delete", address, "dev", &self.name];
+        self.host.ip(&words).map(drop)
+    }
+
+    /// Switches it off, as an administrator would.
+    pub fn down(&self) -> Result<(), LabError> {
+        set(&self.host, &self.name, "down")
+    }
+
+    /// Switches it on.
+    pub fn up(&self) -> Result<(), LabError> {
+        set(&self.host, &self.name, "up")
+    }
+
+    /// Pulls the cable: the interface stays on and loses its carrier. On a direct
+    /// link the other host's interface is switched off by it.
+    pub fn unplug(&self) -> Result<(), LabError> {
+        set(&self.far, &self.far_name, "down")
+    }
+
+    /// Puts the cable back.
+    pub fn plug(&self) -> Result<(), LabError> {
+        set(&self.far, &self.far_name, "up")
+    }
+
+    fn has_carrier(&self) -> bool {
+        let shown = self.host.ip(&["-o", "link", "show", "dev", &self.name]);
+        shown.is_ok_and(|line| line.contains("state UP"))
+    }
+
+    fn other_end(&self) -> Interface {
+        Interface {
+            host: self.far.clone(),
+            name: self.far_name.clone(),
+            far: self.host.clone(),
+            far_name: self.name.clone(),
+        }
+    }
+}
+
+/// A cable between two hosts.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The end at the first host.
+    pub a: Interface,
+    /// The end at the second host.
+    pub b: Interface,
+}
+
+impl Link {
+    pub(crate) fn lay(a: &Host, b: &Host) -> Result<Self, LabError> {
+        let name_a = format!("eth{}", a.next_interface());
+        let name_b = format!("eth{}", b.next_interface());
+        let a = connect(a, name_a, b, name_b)?;
+        let b = a.other_end();
+        Ok(Link { a, b })
+    }
+
+    /// Cuts it: neither end has a carrier.
+    pub fn down(&self) -> Result<(), LabError> {
+        self.a.down()?;
+        self.b.down()
+    }
+
+    /// Mends it. Addresses of IPv4 are still there; those of IPv6 were lost when it
+    /// was cut, as on a real interface that is switched off, unless
+    /// `net/ipv6/conf/all/keep_addr_on_down` is set.
+    pub fn up(&self) -> Result<(), LabError> {
+        self.a.up()?;
+        self.b.up()
+    }
+}
+
+/// A switch: every host on it reaches every other.
+#[derive(Debug)]
+pub struct Switch {
+    host: Host,
+    ports: AtomicU32,
+}
+
+impl Switch {
+    pub(crate) fn place(host: Host) -> Result<Self, LabError> {
+        host.ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+        set(&host, BRIDGE, "up")?;
+        Ok(Switch {
+            host,
+            ports: AtomicU32::new(0),
+        })
+    }
+
+    /// Connects a host.
+    pub fn attach(&self, host: &Host) -> Result<Interface, LabError> {
+        let name = format!("eth{}", host.next_interface());
+        let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
+        let interface = connect(host, name, &self.host, port)?;
+        let words = ["link", "set", &interface.far_name, "master", BRIDGE];
+        self.host.ip(&words)?;
+        Ok(interface)
+    }
+}
+
+fn connect(host: &Host, name: String, far: &Host, far_name: String) -> Result<Interface, LabError> {
+    let (near_ns, far_ns) = (host.namespace(), far.namespace());
+    let near_end = ["ip", "link", "add", &name, "netns", near_ns, "type", "veth"];
+    let far_end = ["peer", "name", &far_name, "netns", far_ns];
+    run_words(&[&near_end[..], &far_end[..]].concat())?;
+    set(host, &name, "up")?;
+    set(far, &far_name, "up")?;
+    let interface = Interface {
+        host: host.clone(),
+        name,
+        far: far.clone(),
+        far_name,
+    };
+    // An IPv6 address that is added before the carrier is noticed starts late.
+    // Should it never be, the test itself will tell.
+    let _ = eventually(CARRIER_TIMEOUT, || {
+        interface.has_carrier() && interface.other_end().has_carrier()
+    });
+    Ok(interface)
+}
+
+fn set(host: &Host, interface: &str, state: &str) -> Result<(), LabError> {
+    host.ip(&["link", "set", interface, state]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Echo, Lab, eventually, exchange};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_millis(300);
+    const LATEST: Duration = Duration::from_secs(5);
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    #[test]
+    fn hosts_on_a_cable_reach_each_other_until_it_is_cut() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("cable").unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let link = lab.link(&a, &b).unwrap();
+        link.a.address("10.1.0.1/24").unwrap();
+        link.a.address("fd01::1/64").unwrap();
+        link.b.address("10.1.0.2/24").unwrap();
+        link.b.address("fd01::2/64").unwrap();
+        for address in ["10.1.0.1:7", "[fd01::1]:7"] {
+            let echo = Echo::start(&a, at(address)).unwrap();
+            let said = exchange(&b, echo.address(), b"hello", SOON).unwrap();
+            assert_eq!(said, b"hello", "{address}");
+        }
+        let _echo = Echo::start(&a, at("10.1.0.1:7")).unwrap();
+        link.down().unwrap();
+        assert!(b.tcp_connect(at("10.1.0.1:7"), SOON).is_err());
+        link.up().unwrap();
+        assert!(eventually(LATEST, || b
+            .tcp_connect(at("10.1.0.1:7"), SOON)
+            .is_ok()));
+    }
+
+    #[test]
+    fn a_host_behind_another_is_reached_by_a_route() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("route").unwrap();
+        let (a, router, b) = (
+            lab.host("a").unwrap(),
+            lab.host("router").unwrap(),
+            lab.host("b").unwrap(),
+        );
+        let (left, right) = (
+            lab.link(&a, &router).unwrap(),
+            lab.link(&router, &b).unwrap(),
+        );
+        left.a.address("10.2.1.2/24").unwrap();
+        left.b.address("10.2.1.1/24").unwrap();
+        right.a.address("10.2.2.1/24").unwrap();
+        right.b.address("10.2.2.2/24").unwrap();
+        assert_eq!((left.b.name(), right.a.name()), ("eth0", "eth1"));
+        router.sysctl("net/ipv4/ip_forward", "1").unwrap();
+        a.route("default", "10.2.1.1").unwrap();
+        b.route("10.2.1.0/24", "10.2.2.1").unwrap();
+        let echo = Echo::start(&b, at("10.2.2.2:7")).unwrap();
+        assert_eq!(exchange(&a, echo.address(), b"x", SOON).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_host_that_is_unplugged_from_a_switch_leaves_the_others_connected() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("switch").unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let hosts: Vec<_> = ["a", "b", "c"].map(|n| lab.host(n).unwrap()).into();
+        let mut interfaces = Vec::new();
+        for (n, host) in hosts.iter().enumerate() {
+            let interface = switch.attach(host).unwrap();
+            interface.address(&format!("10.3.0.{n}/24")).unwrap();
+            interfaces.push(interface);
+        }
+        let echo = Echo::start(&hosts[1], at("10.3.0.1:7")).unwrap();
+        let reaches = |n: usize| hosts[n].tcp_connect(echo.address(), SOON).is_ok();
+        assert!(eventually(LATEST, || reaches(0) && reaches(2)));
+        interfaces[0].unplug().unwrap();
+        assert!(!reaches(0));
+        assert!(reaches(2));
+        interfaces[0].plug().unwrap();
+        assert!(eventually(LATEST, || reaches(0)));
+    }
+}

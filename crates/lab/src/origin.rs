@@ -1,0 +1,263 @@
+//! A web server inside the test: it says who it is, remembers what it was asked,
+//! and misbehaves when told to.
+
+use crate::acceptor::Acceptor;
+use crate::error::LabError;
+use crate::host::Place;
+use crate::http::{Head, Length, Wire};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// How many requests are remembered: the last ones.
+const MAX_REMEMBERED: usize = 1024;
+
+/// What it does with a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Behaviour {
+    /// Answers 200, its name in the header `x-origin` and in the body.
+    Answer,
+    /// The same after a while.
+    Delay(Duration),
+    /// The same with another status.
+    Status(u16),
+    /// Sends these bytes for an answer, whatever they are, and goes on.
+    Raw(Vec<u8>),
+    /// Closes without an answer.
+    Close,
+    /// Promises a body, sends half of it and closes.
+    BreakOff,
+    /// Says nothing and keeps the connection.
+    Silence,
+}
+
+/// A web server with a name.
+#[derive(Debug)]
+pub struct Origin {
+    acceptor: Acceptor,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<VecDeque<String>>,
+    served: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl Origin {
+    /// Starts one; port 0 becomes a free one.
+    pub fn start(
+        place: impl Into<Place>,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<Self, LabError> {
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            behaviour: Mutex::new(Behaviour::Answer),
+            requests: Mutex::new(VecDeque::new()),
+            served: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+        });
+        let handler = {
+            let shared = shared.clone();
+            move |stream: TcpStream| shared.serve(stream)
+        };
+        Ok(Origin {
+            acceptor: Acceptor::start(place.into(), address, handler)?,
+            shared,
+        })
+    }
+
+    /// One on a free port of 127.0.0.1.
+    pub fn here(name: &str) -> Result<Self, LabError> {
+        Origin::start(Place::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.acceptor.address()
+    }
+
+    /// What it does from the next request on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *lock(&self.shared.behaviour) = behaviour;
+    }
+
+    /// Refuses from now on, and ends all connections.
+    pub fn stop(&mut self) {
+        self.acceptor.stop();
+    }
+
+    /// Listens again after a stop.
+    pub fn resume(&mut self) -> Result<(), LabError> {
+        self.acceptor.resume()
+    }
+
+    /// How many requests it has read.
+    pub fn served(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were made to it.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are open now.
+    pub fn connections(&self) -> usize {
+        self.acceptor.connections()
+    }
+
+    /// The heads of the last requests, as they came, oldest first; and forgets
+    /// them.
+    pub fn take_requests(&self) -> Vec<String> {
+        lock(&self.shared.requests).drain(..).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn serve(&self, stream: TcpStream) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.set_nodelay(true);
+        let mut wire = Wire::new(stream);
+        // A client that goes or talks nonsense ends its connection.
+        while self.serve_one(&mut wire).is_some() {}
+        let _ = wire.stream.shutdown(Shutdown::Both);
+    }
+
+    /// None when the connection is over.
+    fn serve_one(&self, wire: &mut Wire) -> Option<()> {
+        let head = wire.read_head().ok()?;
+        if head.header("expect").is_some() {
+            wire.stream
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .ok()?;
+        }
+        let length = head.length().ok()?.unwrap_or(Length::Bytes(0));
+        wire.read_body(length).ok()?;
+        let keeps_alive = head.keeps_alive();
+        let without_body = head.start_line.starts_with("HEAD ");
+        self.remember(head);
+        let behaviour = lock(&self.behaviour).clone();
+        let mut status = 200;
+        let mut half = false;
+        match behaviour {
+            Behaviour::Answer => {}
+            Behaviour::Delay(delay) => thread::sleep(delay),
+            Behaviour::Status(other) => status = other,
+            Behaviour::Raw(bytes) => {
+                wire.stream.write_all(&bytes).ok()?;
+                return keeps_alive.then_some(());
+            }
+            Behaviour::Close => return None,
+            Behaviour::BreakOff => half = true,
+            // The next head that comes is answered as then told.
+            Behaviour::Silence => return Some(()),
+        }
+        let mut answer = self.answer(status, keeps_alive, without_body);
+        if half {
+            answer.truncate(answer.len() - self.name.len() / 2 - 1);
+        }
+        wire.stream.write_all(answer.as_bytes()).ok()?;
+        (keeps_alive && !half).then_some(())
+    }
+
+    fn answer(&self, status: u16, keeps_alive: bool, without_body: bool) -> String {
+        let name = &self.name;
+        let connection = if keeps_alive { "keep-alive" } else { "close" };
+        let body = if without_body { "" } else { name };
+        format!(
+            "HTTP/1.1 {status} Status\r\nx-origin: {name}\r\ncontent-type: text/plain\r\n\
+             content-length: {}\r\nconnection: {connection}\r\n\r\n{body}",
+            name.len()
+        )
+    }
+
+    fn remember(&self, head: Head) {
+        let mut requests = lock(&self.requests);
+        if requests.len() == MAX_REMEMBERED {
+            requests.pop_front();
+        }
+        requests.push_back(head.text);
+        // After it is remembered: who waits for the count finds the request.
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Failure, Malformed, Probe};
+
+    #[test]
+    fn an_origin_tells_its_name_and_remembers_what_it_was_asked() {
+        let origin = Origin::here("web0").unwrap();
+        let mut probe = Probe::new(Place::Here, origin.address());
+        let answer = probe.get("/a").unwrap();
+        assert_eq!(answer.header("X-Origin"), Some("web0"));
+        assert_eq!(answer.text(), "web0");
+        probe
+            .request("POST", "/b", &[("x-y", "z")], b"body")
+            .unwrap();
+        assert!(
+            probe
+                .request("HEAD", "/", &[], b"")
+                .unwrap()
+                .body
+                .is_empty()
+        );
+        let requests = origin.take_requests();
+        assert!(requests[0].starts_with("GET /a HTTP/1.1\r\n"));
+        assert!(requests[1].contains("\r\nx-y: z\r\n"));
+        assert_eq!((origin.served(), origin.accepted()), (3, 1));
+    }
+
+    #[test]
+    fn an_origin_misbehaves_as_told() {
+        let origin = Origin::here("web0").unwrap();
+        let mut probe =
+            Probe::new(Place::Here, origin.address()).timeout(Duration::from_millis(100));
+        origin.behave(Behaviour::Status(503));
+        assert_eq!(probe.get("/").unwrap().status, 503);
+        for (behaviour, failure) in [
+            (Behaviour::Close, Failure::Closed { reused: true }),
+            (Behaviour::Close, Failure::Closed { reused: false }),
+            (Behaviour::BreakOff, Failure::BrokenOff),
+            (Behaviour::Silence, Failure::TimedOut),
+            (Behaviour::Delay(Duration::from_secs(1)), Failure::TimedOut),
+            (
+                Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()),
+                Failure::Malformed(Malformed::StartLine),
+            ),
+        ] {
+            origin.behave(behaviour);
+            assert_eq!(probe.get("/"), Err(failure));
+        }
+        origin.behave(Behaviour::Delay(Duration::from_millis(20)));
+        assert!(probe.get("/").is_ok());
+        assert!(probe.records().last().unwrap().elapsed >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn an_origin_that_was_stopped_answers_again() {
+        let mut origin = Origin::here("web0").unwrap();
+        let mut probe = Probe::new(Place::Here, origin.address());
+        probe.get("/").unwrap();
+        origin.stop();
+        assert_eq!(probe.get("/"), Err(Failure::Closed { reused: true }));
+        assert!(matches!(probe.get("/"), Err(Failure::Connect(_))));
+        origin.resume().unwrap();
+        assert!(probe.get("/").is_ok());
+    }
+}

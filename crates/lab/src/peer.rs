@@ -1,0 +1,253 @@
+//! Real programs with a configuration of the test's: the peers and rivals that
+//! we have to get along with.
+
+use crate::error::LabError;
+use crate::host::Place;
+use crate::process::{Exit, MAX_SAID_BYTES, Process};
+use crate::scratch::Scratch;
+use std::fs::File;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a peer may take until it answers.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const READY_POLL: Duration = Duration::from_millis(10);
+const CONFIG: &str = "config";
+const OUTPUT: &str = "output";
+
+/// What stands for the peer's own directory in its configuration and arguments.
+const DIRECTORY: &str = "{dir}";
+
+/// A program which answers at an address. Dropped, it is killed and its
+/// directory removed.
+#[derive(Debug)]
+pub struct Peer {
+    // Before the directory that it writes to: fields drop in this order.
+    process: Process,
+    scratch: Scratch,
+    address: SocketAddr,
+    program: String,
+}
+
+impl Peer {
+    /// haproxy with that configuration, ready when something answers at the
+    /// address. `{dir}` in the configuration is the peer's own directory.
+    pub fn haproxy(
+        place: impl Into<Place>,
+        config: &str,
+        address: SocketAddr,
+    ) -> Result<Self, LabError> {
+        Peer::start(
+            place,
+            "haproxy",
+            &["-db", "-f", "{dir}/config"],
+            config,
+            address,
+        )
+    }
+
+    /// nginx with that configuration. It is told to stay in the foreground and
+    /// where to put its pid; everything else is the configuration's.
+    pub fn nginx(
+        place: impl Into<Place>,
+        config: &str,
+        address: SocketAddr,
+    ) -> Result<Self, LabError> {
+        let global = "daemon off; pid {dir}/pid;";
+        let args = [
+            "-p",
+            "{dir}",
+            "-e",
+            "{dir}/error",
+            "-c",
+            "{dir}/config",
+            "-g",
+            global,
+        ];
+        Peer::start(place, "nginx", &args, config, address)
+    }
+
+    /// Any program which is given its configuration as a file, `{dir}/config`.
+    pub fn start(
+        place: impl Into<Place>,
+        program: &str,
+        args: &[&str],
+        config: &str,
+        address: SocketAddr,
+    ) -> Result<Self, LabError> {
+        let place = place.into();
+        let scratch = Scratch::new()?;
+        let directory = scratch.path().display().to_string();
+        scratch.write(CONFIG, config.replace(DIRECTORY, &directory))?;
+        let output_path = scratch.write(OUTPUT, "")?;
+        let output = File::options()
+            .append(true)
+            .open(&output_path)
+            .map_err(LabError::io("open", output_path.display()))?;
+        let errors = output
+            .try_clone()
+            .map_err(LabError::io("open", output_path.display()))?;
+        let mut command = Command::new(program);
+        command
+            .args(args.iter().map(|arg| arg.replace(DIRECTORY, &directory)))
+            .env("PATH", path_with_daemons())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let peer = Peer {
+            process: place.spawn(command)?,
+            scratch,
+            address,
+            program: program.to_owned(),
+        };
+        peer.wait_until_ready(&place)?;
+        Ok(peer)
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process, to signal it or to see how it ended.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Writes another configuration in place of the first. It is for the test to
+    /// tell the program.
+    pub fn rewrite(&self, config: &str) -> Result<(), LabError> {
+        let directory = self.scratch.path().display().to_string();
+        let config = config.replace(DIRECTORY, &directory);
+        self.scratch.write(CONFIG, config).map(drop)
+    }
+
+    /// What it said so far, on both of its outputs.
+    pub fn output(&self) -> String {
+        let mut said = Vec::new();
+        if let Ok(file) = File::open(self.scratch.path().join(OUTPUT)) {
+            // As much as could be read is better than nothing, for a message.
+            let _ = file.take(MAX_SAID_BYTES).read_to_end(&mut said);
+        }
+        String::from_utf8_lossy(&said).into_owned()
+    }
+
+    fn wait_until_ready(&self, place: &Place) -> Result<(), LabError> {
+        let started = Instant::now();
+        let connect = || TcpStream::connect_timeout(&self.address, READY_TIMEOUT);
+        loop {
+            let answered = place.enter(connect).is_ok();
+            // Something else may answer there while the program fails to bind.
+            if let Some(exit) = self.process.exit() {
+                return Err(self.died(exit));
+            }
+            if answered {
+                return Ok(());
+            }
+            if started.elapsed() > READY_TIMEOUT {
+                return Err(LabError::NotReady {
+                    program: self.program.clone(),
+                    address: self.address,
+                    waited: started.elapsed(),
+                    said: self.output(),
+                });
+            }
+            thread::sleep(READY_POLL);
+        }
+    }
+
+    fn died(&self, exit: Exit) -> LabError {
+        LabError::Died {
+            program: self.program.clone(),
+            exit,
+            said: self.output(),
+        }
+    }
+}
+
+/// Debian puts daemons where the path of a user does not look.
+fn path_with_daemons() -> std::ffi::OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Origin, Probe, Syslog, free_port};
+
+    const HAPROXY: &str = "
+        global
+            log {dir}/log local0
+        defaults
+            mode http
+            log global
+            option httplog
+            timeout client 5s
+            timeout server 5s
+            timeout connect 5s
+        listen web
+            bind @LISTEN@
+            server s @ORIGIN@
+";
+
+    fn here() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
+    }
+
+    #[test]
+    fn haproxy_serves_from_an_origin() {
+        crate::skip_unless_installed!("haproxy");
+        let origin = Origin::here("web0").unwrap();
+        let log = Syslog::udp(Place::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = here();
+        let config = HAPROXY
+            .replace("@LISTEN@", &address.to_string())
+            .replace("@ORIGIN@", &origin.address().to_string())
+            .replace("{dir}/log", &log.address().unwrap().to_string());
+        let peer = Peer::haproxy(Place::Here, &config, address).unwrap();
+        let mut probe = Probe::new(Place::Here, peer.address());
+        assert_eq!(probe.get("/through").unwrap().text(), "web0");
+        let line = log.wait_for(Duration::from_secs(5), |line| line.contains("/through"));
+        assert!(line.unwrap().contains("web/s"));
+    }
+
+    #[test]
+    fn nginx_serves_in_a_host_and_its_workers_end_with_it() {
+        crate::skip_unless_root!();
+        crate::skip_unless_installed!("nginx");
+        let lab = crate::Lab::new("nginx").unwrap();
+        let host = lab.host("web").unwrap();
+        let config = "events {} http { access_log off; server { listen 127.0.0.1:80;
+            location / { return 200 nginx; } } }";
+        let address = "127.0.0.1:80".parse().unwrap();
+        let peer = Peer::nginx(&host, config, address).unwrap();
+        let mut probe = Probe::new(&host, address);
+        assert_eq!(probe.get("/").unwrap().text(), "nginx");
+        drop(peer);
+        assert!(host.tcp_connect(address, Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_refuses_its_configuration_tells_why() {
+        crate::skip_unless_installed!("haproxy");
+        match Peer::haproxy(Place::Here, "nonsense here", here()) {
+            Err(LabError::Died { exit, said, .. }) => {
+                assert_eq!(exit, Exit::Code(1));
+                assert!(said.contains("nonsense"), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

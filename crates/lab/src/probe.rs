@@ -1,0 +1,340 @@
+//! Clients that measure. A probe keeps its connection as a browser would, never
+//! tries a request twice, and records how each one ended.
+
+use crate::host::Place;
+use crate::http::{Answer, Length, Malformed, ReadError, Wire};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a request may take unless told otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many requests are recorded: the first ones.
+const MAX_RECORDS: usize = 100_000;
+
+/// How many interim answers (100, 103) come before the real one.
+const MAX_INTERIM: usize = 8;
+
+/// How much of a raw exchange is read.
+const MAX_EXCHANGE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// No connection.
+    Connect(ErrorKind),
+    /// The connection ended before the first byte of the answer.
+    Closed {
+        /// It had carried a request before: then the server may have closed it
+        /// just when the request was on its way, and most clients would try again.
+        reused: bool,
+    },
+    /// The connection ended within the answer.
+    BrokenOff,
+    /// It took too long.
+    TimedOut,
+    /// The answer is not HTTP.
+    Malformed(Malformed),
+    /// Something else of the system.
+    Io(ErrorKind),
+}
+
+/// How one request went.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// When it was begun.
+    pub started: Instant,
+    /// How long it took to its end, good or bad.
+    pub elapsed: Duration,
+    /// The how manieth connection of the probe it went over.
+    pub connection: u32,
+    /// The status, or why there is none.
+    pub outcome: Result<u16, Failure>,
+}
+
+/// An HTTP client with one connection.
+#[derive(Debug)]
+pub struct Probe {
+    place: Place,
+    address: SocketAddr,
+    host: String,
+    timeout: Duration,
+    wire: Option<Wire>,
+    connections: u32,
+    records: Vec<Record>,
+}
+
+impl Probe {
+    /// It connects with the first request.
+    pub fn new(place: impl Into<Place>, address: SocketAddr) -> Self {
+        Probe {
+            place: place.into(),
+            address,
+            host: address.to_string(),
+            timeout: DEFAULT_TIMEOUT,
+            wire: None,
+            connections: 0,
+            records: Vec::new(),
+        }
+    }
+
+    /// Another limit for each request, connecting included.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Another name in the `host` header than the address.
+    #[must_use]
+    pub fn host(mut self, host: &str) -> Self {
+        self.host = host.to_owned();
+        self
+    }
+
+    /// Asks for a path.
+    pub fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        for (name, value) in headers {
+            bytes.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            bytes.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        let mut bytes = (bytes + "\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        let started = Instant::now();
+        let result = self.exchange(&bytes, method == "HEAD", started + self.timeout);
+        if self.records.len() < MAX_RECORDS {
+            self.records.push(Record {
+                started,
+                elapsed: started.elapsed(),
+                connection: self.connections,
+                outcome: result.as_ref().map(|answer| answer.status).map_err(|f| *f),
+            });
+        }
+        result
+    }
+
+    /// How all requests so far went.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Closes its connection: the next request makes a new one.
+    pub fn disconnect(&mut self) {
+        self.wire = None;
+    }
+
+    /// Asks for a path again and again from a thread of its own, until it is
+    /// stopped.
+    pub fn steadily(self, path: &str, interval: Duration) -> Steady {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, path) = (stop.clone(), path.to_owned());
+        let mut probe = self;
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) && probe.records.len() < MAX_RECORDS {
+                let next = Instant::now() + interval;
+                // How it went is in the records.
+                let _ = probe.get(&path);
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            probe.records
+        });
+        Steady {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        bytes: &[u8],
+        without_body: bool,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let reused = self.wire.is_some();
+        // Taken out: it comes back only after an answer that keeps it.
+        let mut wire = match self.wire.take() {
+            Some(wire) => wire,
+            None => self.connect(deadline)?,
+        };
+        wire.set_deadline(deadline);
+        let failed = |error| match error {
+            ReadError::Closed => Failure::Closed { reused },
+            ReadError::BrokenOff => Failure::BrokenOff,
+            ReadError::TimedOut => Failure::TimedOut,
+            ReadError::Malformed(malformed) => Failure::Malformed(malformed),
+            ReadError::Io(kind) => Failure::Io(kind),
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = wire
+            .stream
+            .set_write_timeout(Some(left.max(Duration::from_millis(1))));
+        // A server may answer and close before it has read all: so what it
+        // said is looked for even when not everything could be written.
+        let written = wire.stream.write_all(bytes);
+        let (answer, keeps) =
+            read_answer(&mut wire, without_body).map_err(|error| match (&written, error) {
+                (Err(e), ReadError::TimedOut) if e.kind() != ErrorKind::WouldBlock => {
+                    Failure::Io(e.kind())
+                }
+                _ => failed(error),
+            })?;
+        if keeps && written.is_ok() && wire.is_clean() {
+            self.wire = Some(wire);
+        }
+        Ok(answer)
+    }
+
+    fn connect(&mut self, deadline: Instant) -> Result<Wire, Failure> {
+        self.connections += 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let address = self.address;
+        let connect = || TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)));
+        let stream = self.place.enter(connect);
+        let stream = stream.map_err(|error| Failure::Connect(error.kind()))?;
+        let _ = stream.set_nodelay(true);
+        Ok(Wire::new(stream))
+    }
+}
+
+/// The answer, and whether the connection goes on.
+fn read_answer(wire: &mut Wire, without_body: bool) -> Result<(Answer, bool), ReadError> {
+    let mut head = wire.read_head()?;
+    let mut status = head.status().map_err(ReadError::Malformed)?;
+    for _ in 0..MAX_INTERIM {
+        if !matches!(status, 100 | 102..=199) {
+            break;
+        }
+        head = wire.read_head()?;
+        status = head.status().map_err(ReadError::Malformed)?;
+    }
+    let empty = without_body || matches!(status, 204 | 304);
+    let length = match head.length().map_err(ReadError::Malformed)? {
+        _ if empty => Length::Bytes(0),
+        Some(length) => length,
+        None => Length::UntilClose,
+    };
+    let body = wire.read_body(length)?;
+    let keeps = head.keeps_alive() && length != Length::UntilClose && status != 101;
+    let answer = Answer {
+        status,
+        start_line: head.start_line,
+        headers: head.headers,
+        body,
+    };
+    Ok((answer, keeps))
+}
+
+/// A probe at work in a thread. Dropped, it stops.
+#[derive(Debug)]
+pub struct Steady {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<Record>>>,
+}
+
+impl Steady {
+    /// Lets the request under way end, and tells how all went.
+    pub fn stop(mut self) -> Vec<Record> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<Record> {
+        self.stop.store(true, Ordering::Relaxed);
+        let records = self.thread.take().map(JoinHandle::join);
+        records.and_then(Result::ok).unwrap_or_default()
+    }
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends bytes over a new connection, ends its own side, and gives all that
+/// comes until the other side ends too.
+pub fn exchange(
+    place: impl Into<Place>,
+    address: SocketAddr,
+    bytes: &[u8],
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
+    let connect = || TcpStream::connect_timeout(&address, timeout);
+    let mut stream = place.into().enter(connect)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut said = Vec::new();
+    stream.take(MAX_EXCHANGE_BYTES).read_to_end(&mut said)?;
+    Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Behaviour, Origin};
+
+    #[test]
+    fn a_probe_keeps_its_connection_until_an_answer_ends_it() {
+        let origin = Origin::here("web0").unwrap();
+        let mut probe = Probe::new(Place::Here, origin.address()).host("example");
+        probe.get("/").unwrap();
+        probe.get("/").unwrap();
+        assert!(origin.take_requests()[0].contains("host: example\r\n"));
+        let close = [("connection", "close")];
+        probe.request("GET", "/", &close, b"").unwrap();
+        probe.get("/").unwrap();
+        let raw = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        origin.behave(Behaviour::Raw(raw.to_vec()));
+        assert_eq!(probe.get("/").unwrap().text(), "ok");
+        probe.disconnect();
+        probe.get("/").unwrap();
+        let connections: Vec<u32> = probe.records().iter().map(|r| r.connection).collect();
+        assert_eq!(connections, [1, 1, 1, 2, 2, 3]);
+        assert_eq!(origin.accepted(), 3);
+    }
+
+    #[test]
+    fn a_steady_probe_sees_the_gap_while_its_origin_is_away() {
+        let mut origin = Origin::here("web0").unwrap();
+        let probe = Probe::new(Place::Here, origin.address());
+        let steady = probe.steadily("/", Duration::from_millis(2));
+        let served = |origin: &Origin, more: u64| {
+            let goal = origin.served() + more;
+            assert!(crate::eventually(Duration::from_secs(5), || {
+                origin.served() >= goal
+            }));
+        };
+        served(&origin, 3);
+        origin.stop();
+        thread::sleep(Duration::from_millis(30));
+        origin.resume().unwrap();
+        served(&origin, 3);
+        let records = steady.stop();
+        let good: Vec<bool> = records.iter().map(|r| r.outcome.is_ok()).collect();
+        assert!(
+            good[0] && good[good.len() - 2] && good.contains(&false),
+            "{good:?}"
+        );
+        let gaps = good.windows(2).filter(|w| w[0] && !w[1]).count();
+        assert_eq!(gaps, 1, "{good:?}");
+    }
+}

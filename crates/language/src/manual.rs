@@ -1,0 +1,212 @@
+//! Keyword rows and codes as pages: for the terminal (`evenkeel keyword NAME`,
+//! `evenkeel explain CODE`) and for the reference manual. It knows none of
+//! them; their crates hand them in.
+
+use crate::diagnostic::Code;
+use crate::keyword::Documented;
+use crate::suggest;
+
+/// Narrowest page that is laid out; narrower terminals break the lines themselves.
+const WIDTH_MIN: usize = 40;
+
+/// Widest line that reads well.
+const WIDTH_MAX: usize = 100;
+
+/// What a name was found to mean.
+#[derive(Clone, Debug)]
+pub struct Lookup<'d> {
+    /// The rows of that name: one name may be a keyword, an action and a fetch.
+    pub rows: Vec<&'d Documented>,
+    /// When there are none, the nearest name.
+    pub near: Option<&'static str>,
+}
+
+/// Finds the rows of a name, in their order.
+pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
+    let rows: Vec<&Documented> = documented.iter().filter(|d| d.name == name).collect();
+    let near = match rows.is_empty() {
+        true => suggest::nearest(name, documented.iter().map(|d| d.name)),
+        false => None,
+    };
+    Lookup { rows, near }
+}
+
+/// The page of a keyword, laid out for so many columns.
+pub fn page(row: &Documented, width: usize) -> String {
+    let mut text = format!("{} ({}", row.name, row.kind);
+    if !row.places.is_empty() {
+        text += &format!(" in: {}", row.places.join(", "));
+    }
+    text += ")\n\n";
+    if !row.built {
+        text += "This keyword is known and not built yet: a file that uses it is refused.\n\n";
+    }
+    for line in row.syntax.lines() {
+        text += &format!("    {}\n", line.trim_end());
+    }
+    text.push('\n');
+    text += &paragraphs(row.doc, width);
+    let example = row.example.trim_matches('\n');
+    if !example.trim().is_empty() {
+        text += "\nExample:\n";
+        text += &indented(example);
+    }
+    text
+}
+
+/// The page of a code, laid out for so many columns.
+pub fn explain(code: &Code, width: usize) -> String {
+    format!(
+        "{}: {}\n\n{}",
+        code.id,
+        code.title,
+        paragraphs(code.explanation, width)
+    )
+}
+
+/// The rows as a chapter of the reference manual, in Markdown.
+pub fn chapter(title: &str, documented: &[Documented]) -> String {
+    let mut text = format!("## {title}\n");
+    for row in documented.iter().filter(|d| d.built) {
+        text += &format!("\n### `{}`\n\n", row.name);
+        if !row.places.is_empty() {
+            text += &format!("In: {}\n\n", row.places.join(", "));
+        }
+        text += &format!("```\n{}\n```\n\n{}\n", row.syntax.trim(), row.doc.trim());
+        let example = row.example.trim_matches('\n');
+        if !example.trim().is_empty() {
+            text += &format!("\n```\n{}\n```\n", example.trim_end());
+        }
+    }
+    let waiting: Vec<&str> = documented
+        .iter()
+        .filter(|d| !d.built)
+        .map(|d| d.name)
+        .collect();
+    if !waiting.is_empty() {
+        text += &format!("\nKnown and not built yet: `{}`.\n", waiting.join("`, `"));
+    }
+    text
+}
+
+/// The common white space in front of the lines becomes four spaces.
+fn indented(example: &str) -> String {
+    let depth = |line: &&str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    let common = example
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| depth(&line))
+        .min()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for line in example.lines() {
+        let line = line.get(common..).unwrap_or("").trim_end();
+        if !line.is_empty() {
+            text += "    ";
+            text += line;
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Markdown paragraphs with broken lines; fenced blocks indented as they are.
+fn paragraphs(markdown: &str, width: usize) -> String {
+    let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
+    let mut text = String::new();
+    let mut paragraph: Vec<&str> = Vec::new();
+    let mut fenced = false;
+    for line in markdown.trim().lines() {
+        if line.trim_start().starts_with("```") {
+            flow(&mut text, &mut paragraph, width);
+            fenced = !fenced;
+        } else if fenced {
+            text += &format!("    {}", line.trim_end());
+            text.push('\n');
+        } else if line.trim().is_empty() {
+            flow(&mut text, &mut paragraph, width);
+            if !text.ends_with("\n\n") {
+                text.push('\n');
+            }
+        } else {
+            paragraph.extend(line.split_whitespace());
+        }
+    }
+    flow(&mut text, &mut paragraph, width);
+    text
+}
+
+fn flow(text: &mut String, words: &mut Vec<&str>, width: usize) {
+    let mut column = 0;
+    for word in words.drain(..) {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            text.push('\n');
+            column = 0;
+        }
+        if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    if column > 0 {
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes;
+    use insta::assert_snapshot;
+
+    fn row(name: &'static str, kind: &'static str, built: bool) -> Documented {
+        Documented {
+            kind,
+            name,
+            places: &["defaults", "frontend"],
+            syntax: "timeout client <timeout>",
+            doc: "Closes a connection whose client sends nothing for so long. Set it in every \
+                  file: without it, a client that disappears keeps its connection for ever.\n\n\
+                  Its default is none.",
+            example: "\n  timeout client 30s\n    # deeper\n",
+            built,
+        }
+    }
+
+    #[test]
+    fn a_page_fits_the_terminal_and_keeps_its_example() {
+        assert_snapshot!(page(&row("timeout client", "keyword", true), 60));
+        let page = page(&row("x", "keyword", false), 10_000);
+        assert!(page.contains("not built yet"));
+        assert!(page.lines().all(|line| line.len() <= WIDTH_MAX));
+    }
+
+    #[test]
+    fn an_explanation_keeps_its_example_unbroken() {
+        assert_snapshot!(explain(&codes::UNMATCHED_BRACE, 72));
+    }
+
+    #[test]
+    fn a_name_of_several_kinds_has_several_pages_and_an_unknown_one_a_neighbour() {
+        let rows = [
+            row("deny", "action", true),
+            row("timeout client", "keyword", true),
+            row("deny", "keyword", true),
+        ];
+        assert_eq!(look_up("deny", &rows).rows.len(), 2);
+        let unknown = look_up("timeout cleint", &rows);
+        assert!(unknown.rows.is_empty());
+        assert_eq!(unknown.near, Some("timeout client"));
+    }
+
+    #[test]
+    fn a_chapter_lists_what_is_not_built_at_its_end() {
+        let rows = [row("a", "keyword", true), row("b", "keyword", false)];
+        let chapter = chapter("Keywords", &rows);
+        assert!(chapter.starts_with("## Keywords\n\n### `a`\n"));
+        assert!(chapter.ends_with("Known and not built yet: `b`.\n"));
+    }
+}

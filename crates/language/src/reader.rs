@@ -1,0 +1,243 @@
+//! Bytes to lines: [`Reader`] gives the logical lines of a configuration one
+//! by one, with quotes, escapes, variables, comments and `.if` blocks
+//! resolved as HAProxy resolves them. It knows no keyword and no section (its
+//! caller tells it the name of the section for `.SECTION`), opens no file, and
+//! never stops at a mistake.
+//!
+//! It is pulled, line by line, because a `setenv` in one line changes how the
+//! next one reads.
+
+mod condition;
+mod directive;
+mod facts;
+mod fault;
+mod lex;
+
+pub use condition::{CONDITION_DEPTH_MAX, ConditionError, ConditionErrorKind, evaluate_condition};
+pub use directive::NESTED_MAX;
+pub use facts::Facts;
+pub use fault::{Fault, FaultKind};
+pub use lex::{LINE_BYTES_MAX, WORDS_MAX};
+
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::environment::Environment;
+use crate::source::{FileId, SourceMap, Span};
+use crate::token::Line;
+use directive::Blocks;
+use lex::{Lexer, Scope};
+
+/// Where the last word of a physical line ends; none if a mistake (a quote that
+/// is not closed) leaves that open. 0 for a line without words.
+pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
+    let env = Environment::empty();
+    let scope = Scope {
+        env: &env,
+        file_name: "",
+        line_number: 0,
+        section: "",
+    };
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
+    lexer.scan();
+    let open = lexer.faults.iter().any(|f| f.kind.is_error());
+    let end = lexer.words.last().map_or(0, |w| w.span.end as usize);
+    (!open).then_some(end)
+}
+
+/// Reads the files of a configuration, in their order, as one.
+#[derive(Debug)]
+pub struct Reader {
+    files: Vec<FileId>,
+    facts: Facts,
+    /// Which of `files` is being read.
+    index: usize,
+    /// Whether its beginning was looked at.
+    begun: bool,
+    /// The number of the line that was read last, from 1.
+    line_number: u32,
+    section: String,
+    blocks: Blocks,
+    recovered: bool,
+    nul_told: bool,
+}
+
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl Reader {
+    /// A reader at the beginning of the first file. The ids must be of the
+    /// [`SourceMap`] that [`Reader::next`] is given.
+    pub fn new(files: Vec<FileId>, facts: Facts) -> Self {
+        Reader {
+            files,
+            facts,
+            index: 0,
+            begun: false,
+            line_number: 0,
+            section: String::new(),
+            blocks: Blocks::default(),
+            recovered: false,
+            nul_told: false,
+        }
+    }
+
+    /// Tells the name of the section that the last line began (its kind, if it
+    /// has no name), which is what `"$.SECTION"` gives from now on. A new file
+    /// begins outside of any section.
+    pub fn section(&mut self, name: impl Into<String>) {
+        self.section = name.into();
+    }
+
+    /// The file that is being read; none when all are.
+    pub fn file(&self) -> Option<FileId> {
+        self.files.get(self.index).copied()
+    }
+
+    /// The number of the line that was read last, from 1; 0 at the start of a file.
+    pub fn line_number(&self) -> u32 {
+        self.line_number
+    }
+
+    /// Whether the last line had a lexical mistake (which was reported). HAProxy
+    /// ignores such a line; here it is given as far as it could be read, so that a
+    /// section that begins with one is still begun. Its other words are not to be
+    /// complained about.
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
+
+    /// What the conditions of the files are evaluated against.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The next line that has words and is not switched off by a condition;
+    /// none at the end of the last file.
+    pub fn next(
+        &mut self,
+        sources: &SourceMap,
+        env: &Environment,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Line> {
+        loop {
+            let file = self.file()?;
+            let source = sources.file(file);
+            if !std::mem::replace(&mut self.begun, true) {
+                self.begin_file(sources, file, diagnostics);
+            }
+            let Some((start, end)) = self.physical(sources, file, diagnostics) else {
+                self.end_file(sources, diagnostics);
+                continue;
+            };
+            let text = &source.text[start..end];
+            let Some(first) = text.iter().position(|b| !lex::is_space(*b)) else {
+                continue;
+            };
+            if text[first] == b'#' {
+                continue;
+            }
+            let scope = Scope {
+                env,
+                file_name: &source.name,
+                line_number: self.line_number,
+                section: &self.section,
+            };
+            let mut lexer = Lexer::new(text, file, start as u32, &scope);
+            lexer.run();
+            let Lexer { words, faults, .. } = lexer;
+            self.recovered = faults.iter().any(|f| f.kind.is_error());
+            for fault in &faults {
+                diagnostics.push(sources, fault.diagnostic(sources));
+            }
+            let (Some(head), Some(last)) = (words.first(), words.last()) else {
+                continue;
+            };
+            let line = Line {
+                span: head.span.to(last.span),
+                words,
+            };
+            if text[first] == b'.' {
+                if !self.recovered {
+                    self.blocks
+                        .directive(&line, &self.facts, env, sources, diagnostics);
+                }
+            } else if self.blocks.active() {
+                return Some(line);
+            }
+        }
+    }
+
+    fn begin_file(&mut self, sources: &SourceMap, file: FileId, diagnostics: &mut Diagnostics) {
+        self.section.clear();
+        self.nul_told = false;
+        if sources.file(file).text.starts_with(BYTE_ORDER_MARK) {
+            let span = Span {
+                file,
+                start: 0,
+                end: BYTE_ORDER_MARK.len() as u32,
+            };
+            let diagnostic = Diagnostic::error(
+                &codes::BYTE_ORDER_MARK,
+                span,
+                "the file begins with a byte order mark",
+            )
+            .label("three bytes that no editor shows")
+            .help("save the file as UTF-8 without a byte order mark")
+            .fix(span, "");
+            diagnostics.push(sources, diagnostic);
+        }
+    }
+
+    fn end_file(&mut self, sources: &SourceMap, diagnostics: &mut Diagnostics) {
+        self.blocks.end_file(sources, diagnostics);
+        self.index += 1;
+        self.begun = false;
+        self.line_number = 0;
+        self.section.clear();
+    }
+
+    /// The bytes of the next line that count: not its line feed, nothing behind
+    /// a NUL, no byte order mark. Reports what is wrong with it as a whole.
+    fn physical(
+        &mut self,
+        sources: &SourceMap,
+        file: FileId,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<(usize, usize)> {
+        let source = sources.file(file);
+        let (mut start, mut end, has_feed) = source.line(self.line_number as usize)?;
+        self.line_number += 1;
+        if self.line_number == 1 && source.text.starts_with(BYTE_ORDER_MARK) {
+            start += BYTE_ORDER_MARK.len();
+        }
+        let at = |start: usize, end: usize| Span {
+            file,
+            start: start as u32,
+            end: end as u32,
+        };
+        if !has_feed {
+            diagnostics.push(sources, fault::missing_line_feed(at(end, end)));
+        }
+        if end - start > LINE_BYTES_MAX {
+            end = start + LINE_BYTES_MAX;
+            let fault = Fault {
+                kind: FaultKind::TooLong,
+                span: at(start, start + 1),
+            };
+            diagnostics.push(sources, fault.diagnostic(sources));
+        }
+        if source.text[start..end].contains(&0) {
+            let nul = source.text[start..end].iter().position(|b| *b == 0);
+            let cut = nul.map_or(end, |n| start + n);
+            if !std::mem::replace(&mut self.nul_told, true) {
+                diagnostics.push(sources, fault::nul_byte(at(cut, cut + 1)));
+            }
+            end = cut;
+        }
+        Some((start, end))
+    }
+}
+
+#[cfg(test)]
+mod tests;

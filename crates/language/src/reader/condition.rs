@@ -1,0 +1,513 @@
+//! The conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`,
+//! `||` and parentheses. A condition asks about variables and about the
+//! program ([`Facts`]), never about the system it runs on.
+
+use super::facts::{Facts, Version};
+use super::fault::FaultKind;
+use super::lex::{Lexer, Scope};
+use crate::environment::Environment;
+use crate::source::FileId;
+use crate::suggest;
+
+/// Most parentheses and negations in each other.
+pub const CONDITION_DEPTH_MAX: usize = 256;
+
+/// Why a condition cannot be evaluated, and where in its text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConditionError {
+    /// What is wrong.
+    pub kind: ConditionErrorKind,
+    /// The byte of the text (after quotes and variables) at which it is wrong.
+    pub at: usize,
+}
+
+/// What can be wrong with a condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConditionErrorKind {
+    /// Neither a number nor a predicate nor a parenthesis.
+    Unparsable {
+        /// What stands there instead.
+        rest: String,
+    },
+    /// Something behind the end.
+    Trailing {
+        /// Its first character.
+        character: char,
+        /// The whole text.
+        text: String,
+    },
+    /// A parenthesis without its partner.
+    Parenthesis {
+        /// From the opening one on.
+        rest: String,
+    },
+    /// The arguments of a predicate do not end.
+    UnclosedArguments {
+        /// Which predicate.
+        predicate: &'static str,
+    },
+    /// Not enough arguments.
+    MissingArguments {
+        /// Of which predicate.
+        predicate: &'static str,
+        /// How many there are.
+        got: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// More arguments than the predicate takes.
+    ExtraArguments {
+        /// Which predicate.
+        predicate: &'static str,
+        /// From the first one too many on.
+        rest: String,
+    },
+    /// More than [`CONDITION_DEPTH_MAX`] parentheses and negations.
+    TooDeep,
+    /// The text itself cannot be read (only of `-cc`; in a file it is reported
+    /// before).
+    Lexical(FaultKind),
+}
+
+impl std::fmt::Display for ConditionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            ConditionErrorKind::Unparsable { rest } => {
+                write!(f, "unparsable conditional expression '{rest}'")
+            }
+            ConditionErrorKind::Trailing { character, text } => write!(
+                f,
+                "unexpected character '{character}' at the end of conditional expression '{text}'"
+            ),
+            ConditionErrorKind::Parenthesis { rest } => {
+                write!(f, "expected ')' after conditional expression '{rest}'")
+            }
+            ConditionErrorKind::UnclosedArguments { predicate } => {
+                write!(
+                    f,
+                    "expected ')' behind the arguments of predicate '{predicate}'"
+                )
+            }
+            ConditionErrorKind::MissingArguments {
+                predicate,
+                got,
+                needed,
+            } => write!(
+                f,
+                "missing arguments (got {got}/{needed}) of predicate '{predicate}'"
+            ),
+            ConditionErrorKind::ExtraArguments { predicate, rest } => {
+                write!(f, "expected ')' before '{rest}' in predicate '{predicate}'")
+            }
+            ConditionErrorKind::TooDeep => write!(
+                f,
+                "more than {CONDITION_DEPTH_MAX} parentheses and negations in each other"
+            ),
+            ConditionErrorKind::Lexical(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl std::error::Error for ConditionError {}
+
+impl ConditionError {
+    /// What to write instead, if that can be said.
+    pub fn help(&self) -> Option<String> {
+        match &self.kind {
+            ConditionErrorKind::Unparsable { rest } => {
+                let length = rest
+                    .bytes()
+                    .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
+                    .count();
+                let names = PREDICATES.iter().map(|p| p.name);
+                suggest::nearest(&rest[..length], names)
+                    .map(|name| format!("did you mean '{name}'?"))
+            }
+            ConditionErrorKind::ExtraArguments { .. } => {
+                Some("quotes that keep a comma must themselves be protected: \\'a,b\\'".to_owned())
+            }
+            ConditionErrorKind::Trailing { character: '(', .. } => {
+                Some("no space may stand between a predicate and its parenthesis".to_owned())
+            }
+            ConditionErrorKind::Trailing {
+                character: '&' | '|' | '=',
+                ..
+            } => Some(
+                "combine with '&&' and '||', compare with streq(a,b) and strneq(a,b)".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// What predicates look at.
+struct Context<'a> {
+    facts: &'a Facts,
+    env: &'a Environment,
+}
+
+struct Predicate {
+    name: &'static str,
+    /// How many arguments it takes; one that takes a single one may have none,
+    /// which then is empty.
+    arguments: usize,
+    holds: fn(&Context<'_>, &[Vec<u8>]) -> bool,
+}
+
+static PREDICATES: &[Predicate] = &[
+    Predicate {
+        name: "awslc_api_atleast",
+        arguments: 1,
+        holds: |c, a| {
+            c.facts
+                .awslc_api
+                .is_some_and(|own| number(&a[0]).is_none_or(|n| own >= n))
+        },
+    },
+    Predicate {
+        name: "awslc_api_before",
+        arguments: 1,
+        holds: |c, a| {
+            c.facts
+                .awslc_api
+                .is_some_and(|own| number(&a[0]).is_some_and(|n| own < n))
+        },
+    },
+    Predicate {
+        name: "defined",
+        arguments: 1,
+        holds: |c, a| std::str::from_utf8(&a[0]).is_ok_and(|name| c.env.get(name).is_some()),
+    },
+    Predicate {
+        name: "enabled",
+        arguments: 1,
+        holds: |c, a| std::str::from_utf8(&a[0]).is_ok_and(|name| c.facts.enabled.contains(name)),
+    },
+    Predicate {
+        name: "feature",
+        arguments: 1,
+        // An empty name is in every list, as it is in HAProxy's.
+        holds: |c, a| {
+            std::str::from_utf8(&a[0])
+                .is_ok_and(|name| name.is_empty() || c.facts.features.contains(name))
+        },
+    },
+    Predicate {
+        name: "openssl_version_atleast",
+        arguments: 1,
+        holds: |c, a| openssl(c, &a[0]).is_some_and(|(own, other)| own >= other),
+    },
+    Predicate {
+        name: "openssl_version_before",
+        arguments: 1,
+        holds: |c, a| openssl(c, &a[0]).is_some_and(|(own, other)| own < other),
+    },
+    Predicate {
+        name: "ssllib_name_startswith",
+        arguments: 1,
+        holds: |c, a| c.facts.tls_library.as_bytes().starts_with(&a[0]),
+    },
+    Predicate {
+        name: "streq",
+        arguments: 2,
+        holds: |_, a| a[0] == a[1],
+    },
+    Predicate {
+        name: "strneq",
+        arguments: 2,
+        holds: |_, a| a[0] != a[1],
+    },
+    Predicate {
+        name: "strstr",
+        arguments: 2,
+        holds: |_, a| a[1].is_empty() || a[0].windows(a[1].len()).any(|w| w == a[1]),
+    },
+    Predicate {
+        name: "version_atleast",
+        arguments: 1,
+        // What is no version is older than every version.
+        holds: |c, a| version(&c.facts.version) >= version_of(&a[0]),
+    },
+    Predicate {
+        name: "version_before",
+        arguments: 1,
+        holds: |c, a| version(&c.facts.version) < version_of(&a[0]),
+    },
+];
+
+fn number(text: &[u8]) -> Option<u32> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn version(text: &str) -> Option<Version> {
+    Version::haproxy(text)
+}
+
+fn version_of(text: &[u8]) -> Option<Version> {
+    version(std::str::from_utf8(text).unwrap_or("").trim())
+}
+
+fn openssl(context: &Context<'_>, other: &[u8]) -> Option<(Version, Version)> {
+    let own = Version::openssl(context.facts.openssl_version.as_deref()?)?;
+    Some((
+        own,
+        Version::openssl(std::str::from_utf8(other).ok()?.trim())?,
+    ))
+}
+
+/// Evaluates a condition as it stands on a command line (`-cc`): with quotes,
+/// escapes and variables, without comments. An empty one is false.
+pub fn evaluate_condition(
+    text: &str,
+    facts: &Facts,
+    env: &Environment,
+) -> Result<bool, ConditionError> {
+    let scope = Scope {
+        env,
+        file_name: "",
+        line_number: 0,
+        section: "",
+    };
+    let mut lexer = Lexer::new(text.as_bytes(), FileId(0), 0, &scope);
+    lexer.comments = false;
+    lexer.run();
+    if let Some(fault) = lexer.faults.iter().find(|f| f.kind.is_error()) {
+        return Err(ConditionError {
+            kind: ConditionErrorKind::Lexical(fault.kind),
+            at: fault.span.start as usize,
+        });
+    }
+    if lexer.words.is_empty() && !text.is_empty() && text.trim().is_empty() {
+        return Err(ConditionError {
+            kind: ConditionErrorKind::Unparsable {
+                rest: text.to_owned(),
+            },
+            at: 0,
+        });
+    }
+    let words: Vec<&[u8]> = lexer.words.iter().map(|w| w.bytes.as_slice()).collect();
+    evaluate(&words.join(&b' '), facts, env)
+}
+
+/// Evaluates a condition whose quotes and variables are resolved.
+pub(super) fn evaluate(
+    text: &[u8],
+    facts: &Facts,
+    env: &Environment,
+) -> Result<bool, ConditionError> {
+    let mut parser = Parser {
+        text,
+        at: 0,
+        depth: 0,
+        context: Context { facts, env },
+    };
+    parser.spaces();
+    if parser.at == text.len() {
+        return Ok(false);
+    }
+    let value = parser.any()?;
+    parser.spaces();
+    match text.get(parser.at) {
+        None => Ok(value),
+        Some(_) => Err(parser.error(
+            parser.at,
+            ConditionErrorKind::Trailing {
+                character: parser.rest(parser.at).chars().next().unwrap_or(' '),
+                text: parser.rest(0),
+            },
+        )),
+    }
+}
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: usize,
+    context: Context<'a>,
+}
+
+type Evaluated = Result<bool, ConditionError>;
+
+impl Parser<'_> {
+    fn error(&self, at: usize, kind: ConditionErrorKind) -> ConditionError {
+        ConditionError { kind, at }
+    }
+
+    fn rest(&self, at: usize) -> String {
+        String::from_utf8_lossy(self.text.get(at..).unwrap_or_default()).into_owned()
+    }
+
+    fn spaces(&mut self) {
+        while matches!(self.text.get(self.at), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes an operator if it stands here.
+    fn takes(&mut self, operator: &[u8]) -> bool {
+        let before = self.at;
+        self.spaces();
+        let found = self.text[self.at..].starts_with(operator);
+        self.at = if found {
+            self.at + operator.len()
+        } else {
+            before
+        };
+        found
+    }
+
+    /// Both sides are always read, so that a mistake in the second one is seen
+    /// whatever the first one is.
+    fn any(&mut self) -> Evaluated {
+        let mut value = self.all()?;
+        while self.takes(b"||") {
+            let next = self.all()?;
+            value |= next;
+        }
+        Ok(value)
+    }
+
+    fn all(&mut self) -> Evaluated {
+        let mut value = self.element()?;
+        while self.takes(b"&&") {
+            let next = self.element()?;
+            value &= next;
+        }
+        Ok(value)
+    }
+
+    fn element(&mut self) -> Evaluated {
+        self.spaces();
+        let start = self.at;
+        match self.text.get(start) {
+            Some(b'!' | b'(') if self.depth >= CONDITION_DEPTH_MAX => {
+                Err(self.error(start, ConditionErrorKind::TooDeep))
+            }
+            Some(b'!') => {
+                self.at += 1;
+                self.depth += 1;
+                let value = self.element()?;
+                self.depth -= 1;
+                Ok(!value)
+            }
+            Some(b'(') => {
+                self.at += 1;
+                self.depth += 1;
+                let value = self.any()?;
+                self.depth -= 1;
+                if self.takes(b")") {
+                    Ok(value)
+                } else {
+                    let rest = self.rest(start);
+                    Err(self.error(start, ConditionErrorKind::Parenthesis { rest }))
+                }
+            }
+            Some(b'0'..=b'9' | b'+' | b'-') => self.number(start),
+            _ => self.predicate(start),
+        }
+    }
+
+    fn number(&mut self, start: usize) -> Evaluated {
+        let signed = matches!(self.text[start], b'+' | b'-');
+        let digits = &self.text[start + usize::from(signed)..];
+        if let Some(hexadecimal) = digits.strip_prefix(b"0x") {
+            let length = hexadecimal
+                .iter()
+                .take_while(|b| b.is_ascii_hexdigit())
+                .count();
+            if length > 0 {
+                self.at = start + usize::from(signed) + 2 + length;
+                return Ok(hexadecimal[..length].iter().any(|b| *b != b'0'));
+            }
+        }
+        let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+        if length == 0 {
+            return Err(self.unparsable(start));
+        }
+        self.at = start + usize::from(signed) + length;
+        Ok(digits[..length].iter().any(|b| *b != b'0'))
+    }
+
+    fn unparsable(&self, at: usize) -> ConditionError {
+        let rest = self.rest(at);
+        self.error(at, ConditionErrorKind::Unparsable { rest })
+    }
+
+    fn predicate(&mut self, start: usize) -> Evaluated {
+        let length = self.text[start..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
+            .count();
+        let name = &self.text[start..start + length];
+        let found = PREDICATES.iter().find(|p| p.name.as_bytes() == name);
+        let Some(predicate) = found else {
+            return Err(self.unparsable(start));
+        };
+        self.at = start + length;
+        let mut arguments = Vec::new();
+        if self.text.get(self.at) == Some(&b'(') {
+            self.at += 1;
+            self.arguments(predicate, &mut arguments)?;
+        }
+        let got = arguments.len();
+        let needed = predicate.arguments;
+        if needed == 1 && got == 0 {
+            arguments.push(Vec::new());
+        } else if got < needed {
+            return Err(self.error(
+                self.at.saturating_sub(1).max(start),
+                ConditionErrorKind::MissingArguments {
+                    predicate: predicate.name,
+                    got,
+                    needed,
+                },
+            ));
+        }
+        Ok((predicate.holds)(&self.context, &arguments))
+    }
+
+    /// Reads arguments up to the closing parenthesis. White space in them counts.
+    fn arguments(
+        &mut self,
+        predicate: &Predicate,
+        arguments: &mut Vec<Vec<u8>>,
+    ) -> Result<(), ConditionError> {
+        let mut current = Vec::new();
+        let mut quote = None;
+        let first = self.at;
+        while let Some(&byte) = self.text.get(self.at) {
+            self.at += 1;
+            match (quote, byte) {
+                (Some(open), _) if open == byte => quote = None,
+                (None, b'"' | b'\'') => quote = Some(byte),
+                (None | Some(b'"'), b'\\') => {
+                    let next = self.text.get(self.at).copied();
+                    match next.filter(|b| matches!(b, b'\\' | b'"' | b'\'' | b' ')) {
+                        Some(escaped) => {
+                            current.push(escaped);
+                            self.at += 1;
+                        }
+                        None => current.push(byte),
+                    }
+                }
+                (None, b',') if arguments.len() + 1 >= predicate.arguments => {
+                    let rest = self.rest(self.at - 1);
+                    let predicate = predicate.name;
+                    let kind = ConditionErrorKind::ExtraArguments { predicate, rest };
+                    return Err(self.error(self.at - 1, kind));
+                }
+                (None, b',') => arguments.push(std::mem::take(&mut current)),
+                (None, b')') => {
+                    // Nothing between the parentheses is one empty argument, or none.
+                    if self.at - 1 > first || predicate.arguments == 1 {
+                        arguments.push(current);
+                    }
+                    return Ok(());
+                }
+                _ => current.push(byte),
+            }
+        }
+        let predicate = predicate.name;
+        Err(self.error(self.at, ConditionErrorKind::UnclosedArguments { predicate }))
+    }
+}

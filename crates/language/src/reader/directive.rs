@@ -1,0 +1,314 @@
+//! `.if`, `.elif`, `.else`, `.endif` and the four that speak: `.diag`,
+//! `.notice`, `.warning`, `.alert`. What a skipped block holds is only looked
+//! at for the directives that nest in it.
+
+use super::condition::{self, ConditionError};
+use super::facts::Facts;
+use crate::codes;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::environment::Environment;
+use crate::source::{SourceMap, Span};
+use crate::suggest;
+use crate::token::{Line, Word};
+
+/// Most `.if` blocks in each other; HAProxy's own limit.
+pub const NESTED_MAX: usize = 100;
+
+static DIRECTIVES: &[&str] = &[
+    ".if", ".elif", ".else", ".endif", ".diag", ".notice", ".warning", ".alert",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// This branch is read.
+    Taken,
+    /// No branch was true so far.
+    Waiting,
+    /// A branch before this one was read, or the block is inside a skipped one.
+    Done,
+}
+
+#[derive(Debug)]
+struct Block {
+    state: State,
+    opened: Span,
+    otherwise: Option<Span>,
+}
+
+/// The blocks that are open.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    open: Vec<Block>,
+    /// Blocks beyond [`NESTED_MAX`], which are skipped and only counted.
+    beyond: usize,
+}
+
+/// Where a directive reports.
+struct Report<'a> {
+    sources: &'a SourceMap,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Report<'_> {
+    fn push(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(self.sources, diagnostic);
+    }
+}
+
+impl Blocks {
+    /// Whether lines are read here.
+    pub fn active(&self) -> bool {
+        self.beyond == 0 && self.open.last().is_none_or(|b| b.state == State::Taken)
+    }
+
+    /// Takes a line whose first byte is a dot.
+    pub fn directive(
+        &mut self,
+        line: &Line,
+        facts: &Facts,
+        env: &Environment,
+        sources: &SourceMap,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let mut report = Report {
+            sources,
+            diagnostics,
+        };
+        let Some(word) = line.word(0) else { return };
+        match word.str() {
+            ".if" => self.begin(line, facts, env, &mut report),
+            ".elif" => self.elif(line, facts, env, &mut report),
+            ".else" => self.otherwise(line, &mut report),
+            ".endif" => self.end(line, &mut report),
+            _ if !self.active() => {}
+            ".diag" => speak(line, Severity::Diag, &mut report),
+            ".notice" => speak(line, Severity::Notice, &mut report),
+            ".warning" => speak(line, Severity::Warning, &mut report),
+            ".alert" => speak(line, Severity::Error, &mut report),
+            _ => unknown(word, &mut report),
+        }
+    }
+
+    /// Reports the blocks that the file leaves open, and closes them.
+    pub fn end_file(&mut self, sources: &SourceMap, diagnostics: &mut Diagnostics) {
+        self.beyond = 0;
+        for block in self.open.drain(..) {
+            let told = Diagnostic::error(
+                &codes::UNTERMINATED_IF,
+                block.opened,
+                "non-terminated '.if' block",
+            )
+            .label("this block is still open at the end of the file")
+            .help("close it with '.endif'");
+            diagnostics.push(sources, told);
+        }
+    }
+
+    fn begin(&mut self, line: &Line, facts: &Facts, env: &Environment, report: &mut Report<'_>) {
+        if self.open.len() >= NESTED_MAX {
+            self.beyond += 1;
+            if self.beyond == 1 {
+                let message = format!("too many nested '.if', max is {NESTED_MAX}");
+                report.push(Diagnostic::error(
+                    &codes::NESTED_TOO_DEEP,
+                    line.span,
+                    message,
+                ));
+            }
+            return;
+        }
+        let state = if self.active() {
+            condition_state(line, facts, env, report)
+        } else {
+            State::Done
+        };
+        self.open.push(Block {
+            state,
+            opened: line.span,
+            otherwise: None,
+        });
+    }
+
+    fn elif(&mut self, line: &Line, facts: &Facts, env: &Environment, report: &mut Report<'_>) {
+        let Some(block) = self.current(line, ".elif", report) else {
+            return;
+        };
+        block.state = match block.state {
+            State::Waiting => condition_state(line, facts, env, report),
+            State::Taken | State::Done => State::Done,
+        };
+    }
+
+    fn otherwise(&mut self, line: &Line, report: &mut Report<'_>) {
+        no_argument(line, ".else", report);
+        let Some(block) = self.current(line, ".else", report) else {
+            return;
+        };
+        block.otherwise = Some(line.span);
+        block.state = match block.state {
+            State::Waiting => State::Taken,
+            State::Taken | State::Done => State::Done,
+        };
+    }
+
+    fn end(&mut self, line: &Line, report: &mut Report<'_>) {
+        no_argument(line, ".endif", report);
+        if self.beyond > 0 {
+            self.beyond -= 1;
+        } else if self.open.pop().is_none() {
+            report.push(lone(line, ".endif"));
+        }
+    }
+
+    /// The block that an `.elif` or `.else` belongs to, unless it is misplaced.
+    fn current(&mut self, line: &Line, name: &str, report: &mut Report<'_>) -> Option<&mut Block> {
+        if self.beyond > 0 {
+            return None;
+        }
+        let Some(block) = self.open.last_mut() else {
+            report.push(lone(line, name));
+            return None;
+        };
+        if let Some(otherwise) = block.otherwise {
+            let message = format!("'{name}' after '.else' is not permitted");
+            report.push(
+                Diagnostic::error(&codes::MISPLACED_DIRECTIVE, line.span, message)
+                    .also(otherwise, "the '.else' of this block")
+                    .also(block.opened, "the block begins here"),
+            );
+            return None;
+        }
+        Some(block)
+    }
+}
+
+fn lone(line: &Line, name: &str) -> Diagnostic {
+    let message = format!("lone '{name}' with no matching '.if'");
+    Diagnostic::error(&codes::MISPLACED_DIRECTIVE, line.span, message)
+        .help("remove it, or look for the '.if' that is missing above")
+}
+
+fn no_argument(line: &Line, name: &str, report: &mut Report<'_>) {
+    if let Some(word) = line.word(1) {
+        let message = format!("unexpected argument '{}' for '{name}'", word.text());
+        report.push(
+            Diagnostic::error(&codes::DIRECTIVE_ARGUMENT, word.span, message)
+                .help(format!("'{name}' stands alone on its line")),
+        );
+    }
+}
+
+fn speak(line: &Line, severity: Severity, report: &mut Report<'_>) {
+    let [name, arguments @ ..] = line.words.as_slice() else {
+        return;
+    };
+    if let Some(extra) = arguments.get(1) {
+        let message = format!(
+            "unexpected argument '{}' for '{}'",
+            extra.text(),
+            name.text()
+        );
+        let all = arguments
+            .iter()
+            .map(|w| w.text().into_owned())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let last = line.words.last().map_or(extra.span, |w| w.span);
+        let whole = arguments[0].span.to(last);
+        let mut told = Diagnostic::error(&codes::DIRECTIVE_ARGUMENT, extra.span, message)
+            .help("use quotes if the message should contain spaces");
+        if !all.contains(['"', '\\', '$']) {
+            told = told.fix(whole, format!("\"{all}\""));
+        }
+        report.push(told);
+        return;
+    }
+    let code = match severity {
+        Severity::Diag => &codes::DIAG,
+        Severity::Notice => &codes::NOTICE,
+        Severity::Warning => &codes::WARNING,
+        Severity::Error => &codes::ALERT,
+    };
+    let message = arguments
+        .first()
+        .map(|w| w.text().into_owned())
+        .unwrap_or_default();
+    report.push(Diagnostic::new(
+        code,
+        severity,
+        line.span,
+        format!("'{message}'"),
+    ));
+}
+
+fn unknown(word: &Word, report: &mut Report<'_>) {
+    let message = format!("unknown directive '{}'", word.text());
+    let mut told = Diagnostic::error(&codes::UNKNOWN_DIRECTIVE, word.span, message);
+    if let Some(name) = suggest::nearest(word.str(), DIRECTIVES.iter().copied()) {
+        told = told
+            .help(format!("did you mean '{name}'?"))
+            .fix(word.span, name);
+    }
+    report.push(told);
+}
+
+fn condition_state(
+    line: &Line,
+    facts: &Facts,
+    env: &Environment,
+    report: &mut Report<'_>,
+) -> State {
+    let (text, places) = joined(&line.words[1..]);
+    match condition::evaluate(&text, facts, env) {
+        Ok(true) => State::Taken,
+        Ok(false) => State::Waiting,
+        Err(error) => {
+            report.push(bad_condition(line, &error, &places));
+            // Neither this branch nor the `.else`: what it would have meant is unknown.
+            State::Done
+        }
+    }
+}
+
+/// The words behind the directive as one text, and where each of them begins in it.
+fn joined(words: &[Word]) -> (Vec<u8>, Vec<(usize, Word)>) {
+    let mut text = Vec::new();
+    let mut places = Vec::new();
+    for word in words {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        places.push((text.len(), word.clone()));
+        text.extend_from_slice(&word.bytes);
+    }
+    (text, places)
+}
+
+fn bad_condition(line: &Line, error: &ConditionError, places: &[(usize, Word)]) -> Diagnostic {
+    let index = places.partition_point(|(start, _)| *start <= error.at);
+    let span = match index.checked_sub(1).and_then(|i| places.get(i)) {
+        None => line.span,
+        Some((start, word)) => {
+            let written = (word.span.end - word.span.start) as usize;
+            let offset = error.at - start;
+            if written == word.bytes.len() && offset < written {
+                Span {
+                    start: word.span.start + offset as u32,
+                    ..word.span
+                }
+            } else if offset >= word.bytes.len() {
+                Span {
+                    start: word.span.end,
+                    ..word.span
+                }
+            } else {
+                word.span
+            }
+        }
+    };
+    let mut told = Diagnostic::error(&codes::BAD_CONDITION, span, error.to_string());
+    if let Some(help) = error.help() {
+        told = told.help(help);
+    }
+    told
+}

@@ -1,0 +1,171 @@
+//! What a condition can ask about the program that reads the file.
+
+use std::collections::BTreeSet;
+
+/// Versions and abilities of the program, for `.if` and `-cc`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// The version of HAProxy whose language this is: "2.6.12", "3.1-dev4".
+    pub version: String,
+    /// Names of `haproxy -vv` that stand behind a '+': "OPENSSL", "THREAD".
+    pub features: BTreeSet<String>,
+    /// What `enabled(NAME)` says yes to: "EPOLL", "SPLICE".
+    pub enabled: BTreeSet<String>,
+    /// The name and version of the TLS library, for `ssllib_name_startswith`.
+    pub tls_library: String,
+    /// The version of OpenSSL that the TLS library stands in for, if any.
+    pub openssl_version: Option<String>,
+    /// The API version of AWS-LC, if that is the TLS library.
+    pub awslc_api: Option<u32>,
+}
+
+impl Facts {
+    /// A program of this version that has nothing.
+    pub fn new(version: impl Into<String>) -> Self {
+        Facts {
+            version: version.into(),
+            features: BTreeSet::new(),
+            enabled: BTreeSet::new(),
+            tls_library: String::new(),
+            openssl_version: None,
+            awslc_api: None,
+        }
+    }
+
+    /// Adds features.
+    pub fn with_features<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.features.extend(names.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Adds what is enabled.
+    pub fn with_enabled<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.enabled.extend(names.into_iter().map(str::to_owned));
+        self
+    }
+}
+
+/// A version that can be compared. Missing parts are zero; a development or
+/// candidate version is older than the release of its number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Version {
+    numbers: [u32; 3],
+    stage: u32,
+    commits: u32,
+}
+
+/// Above every `-devN`: the release itself.
+const RELEASED: u32 = u32::MAX;
+
+impl Version {
+    /// Reads `2.6`, `2.6.12`, `2.7-dev3`, `2.6.12-15`; what a distribution
+    /// appends behind a '+' or a '~' does not count. None if it is no version.
+    pub fn haproxy(text: &str) -> Option<Version> {
+        let text = text.split(['+', '~']).next()?;
+        let mut parts = text.split('-');
+        let numbers = numbers(parts.next()?)?;
+        let mut version = Version {
+            numbers,
+            stage: RELEASED,
+            commits: 0,
+        };
+        for part in parts {
+            let stage = ["dev", "pre", "rc"]
+                .iter()
+                .find_map(|s| part.strip_prefix(s));
+            match stage {
+                Some(n) => version.stage = n.parse().ok()?,
+                // A commit's hash may follow the number of commits.
+                None => version.commits = part.parse().unwrap_or(version.commits),
+            }
+        }
+        Some(version)
+    }
+
+    /// Reads `3.0.2`, `1.1.1w`, `3.2.0-beta1`.
+    pub fn openssl(text: &str) -> Option<Version> {
+        let (text, stage) = match text.split_once('-') {
+            None => (text, RELEASED),
+            Some((text, stage)) => {
+                let kinds = ["alpha", "beta", "pre", "dev"];
+                let (rank, n) = kinds
+                    .iter()
+                    .enumerate()
+                    .find_map(|(rank, k)| Some((rank as u32, stage.strip_prefix(k)?)))?;
+                let n: u32 = if n.is_empty() { 0 } else { n.parse().ok()? };
+                (text, rank * 1000 + n.min(999))
+            }
+        };
+        let (text, letter) = match text.as_bytes().last() {
+            Some(b) if b.is_ascii_lowercase() => (&text[..text.len() - 1], u32::from(b - b'a') + 1),
+            _ => (text, 0),
+        };
+        Some(Version {
+            numbers: numbers(text)?,
+            stage,
+            commits: letter,
+        })
+    }
+}
+
+fn numbers(text: &str) -> Option<[u32; 3]> {
+    let mut numbers = [0; 3];
+    for (n, part) in text.split('.').enumerate() {
+        *numbers.get_mut(n)? = part.parse().ok()?;
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Version;
+
+    #[test]
+    fn versions_are_ordered_as_they_were_released() {
+        let order = [
+            "1.9",
+            "2.0",
+            "2.4-dev18",
+            "2.4-dev19",
+            "2.4-rc20",
+            "2.4",
+            "2.4-3",
+            "2.4.1",
+            "2.10",
+            "3",
+        ];
+        for pair in order.windows(2) {
+            assert!(
+                Version::haproxy(pair[0]).unwrap() < Version::haproxy(pair[1]).unwrap(),
+                "{pair:?}"
+            );
+        }
+        assert_eq!(
+            Version::haproxy("2.6.12+deb12u4"),
+            Version::haproxy("2.6.12")
+        );
+        assert_eq!(Version::haproxy("x"), None);
+        assert_eq!(Version::haproxy(""), None);
+        assert_eq!(Version::haproxy("1.2.3.4"), None);
+    }
+
+    #[test]
+    fn letters_and_betas_of_openssl_are_ordered() {
+        let order = [
+            "1.0.2zg",
+            "1.1.1",
+            "1.1.1a",
+            "1.1.1w",
+            "3.0.0-alpha1",
+            "3.0.0-beta2",
+            "3.0.0",
+        ];
+        for pair in order[1..].windows(2) {
+            assert!(
+                Version::openssl(pair[0]).unwrap() < Version::openssl(pair[1]).unwrap(),
+                "{pair:?}"
+            );
+        }
+        assert_eq!(Version::openssl("x"), None);
+    }
+}

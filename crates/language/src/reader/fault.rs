@@ -1,0 +1,165 @@
+//! Mistakes in the bytes of a line, and how they are told.
+
+use super::lex::{LINE_BYTES_MAX, WORDS_MAX};
+use crate::codes;
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::source::{SourceMap, Span};
+
+/// What is wrong with the bytes of a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// A quote without its partner: `"` or `'`.
+    Quote(u8),
+    /// `\x` without two hexadecimal digits.
+    Hexadecimal,
+    /// A variable whose name does not begin as a name may.
+    VariableName,
+    /// `${` without the closing brace where it has to be.
+    VariableBrace,
+    /// `[` in a variable that does not go on as `[*]`.
+    VariableSplit,
+    /// More than [`WORDS_MAX`] words.
+    TooManyWords,
+    /// More than [`LINE_BYTES_MAX`] bytes.
+    TooLong,
+    /// `\x00` or a variable with such a byte: the word ends there.
+    Nul,
+    /// A carriage return with something behind it: the line ends there.
+    CarriageReturn,
+    /// A word of no bytes that is written (`""`), with words behind it.
+    EmptyWord,
+    /// A word of no bytes that a variable made, with words behind it.
+    EmptyVariable,
+}
+
+/// A mistake and where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// Which mistake.
+    pub kind: FaultKind,
+    /// The bytes that it is about.
+    pub span: Span,
+}
+
+impl FaultKind {
+    /// Whether the line is refused for it.
+    pub fn is_error(self) -> bool {
+        self.severity() == Severity::Error
+    }
+
+    fn severity(self) -> Severity {
+        match self {
+            FaultKind::Nul | FaultKind::CarriageReturn | FaultKind::EmptyWord => Severity::Warning,
+            FaultKind::EmptyVariable => Severity::Diag,
+            _ => Severity::Error,
+        }
+    }
+
+    fn code(self) -> &'static Code {
+        match self {
+            FaultKind::Quote(_) => &codes::UNMATCHED_QUOTE,
+            FaultKind::Hexadecimal => &codes::BAD_HEXADECIMAL,
+            FaultKind::VariableName => &codes::BAD_VARIABLE_NAME,
+            FaultKind::VariableBrace => &codes::UNMATCHED_BRACE,
+            FaultKind::VariableSplit => &codes::BAD_WORD_EXPANSION,
+            FaultKind::TooManyWords => &codes::TOO_MANY_WORDS,
+            FaultKind::TooLong => &codes::LINE_TOO_LONG,
+            FaultKind::Nul => &codes::NUL_IN_WORD,
+            FaultKind::CarriageReturn => &codes::CARRIAGE_RETURN,
+            FaultKind::EmptyWord | FaultKind::EmptyVariable => &codes::EMPTY_WORD,
+        }
+    }
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FaultKind::Quote(_) => f.write_str("unmatched quote"),
+            FaultKind::Hexadecimal => f.write_str("truncated or invalid hexadecimal sequence"),
+            FaultKind::VariableName => {
+                f.write_str("forbidden first char in environment variable name")
+            }
+            FaultKind::VariableBrace => f.write_str("unmatched brace in environment variable name"),
+            FaultKind::VariableSplit => f.write_str("truncated or invalid word expansion sequence"),
+            FaultKind::TooManyWords => {
+                write!(f, "too many words, truncating after word {WORDS_MAX}")
+            }
+            FaultKind::TooLong => {
+                write!(f, "line too long, truncating after {LINE_BYTES_MAX} bytes")
+            }
+            FaultKind::Nul => f.write_str("a NUL byte ends this word"),
+            FaultKind::CarriageReturn => {
+                f.write_str("the text behind the carriage return is ignored")
+            }
+            FaultKind::EmptyWord | FaultKind::EmptyVariable => {
+                f.write_str("this word is empty, so the rest of the line is ignored")
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// The fault as it is told.
+    pub fn diagnostic(&self, sources: &SourceMap) -> Diagnostic {
+        let span = self.span;
+        let told = Diagnostic::new(
+            self.kind.code(),
+            self.kind.severity(),
+            span,
+            self.kind.to_string(),
+        );
+        match self.kind {
+            FaultKind::Quote(quote) => {
+                told.label("opened here and not closed on this line")
+                    .help(format!(
+                        "close it with {0}, or write \\{0} for the character itself",
+                        quote as char
+                    ))
+            }
+            FaultKind::Hexadecimal => told
+                .label("two hexadecimal digits belong behind \\x")
+                .help("for a backslash and an x write \\\\x"),
+            FaultKind::VariableName => told
+                .label("a name begins with a letter or '_'")
+                .help("for a dollar sign itself write \\$ or use single quotes"),
+            FaultKind::VariableBrace => {
+                let written = sources.snippet(span);
+                let told = told.label("the name ends here, and no '}' follows");
+                match written.split_once(['{']) {
+                    Some((_, name)) if !name.is_empty() => {
+                        told.help(format!("write \"${{{name}}}\" or \"${{{name}-default}}\""))
+                    }
+                    _ => told.help("write \"${NAME}\" or \"${NAME-default}\""),
+                }
+            }
+            FaultKind::VariableSplit => told
+                .label("only [*] can stand here")
+                .help("write \"${NAME[*]}\" to make words of the variable's parts"),
+            FaultKind::TooManyWords => told.label("from here on nothing is read").help(
+                "spread the words over several lines, or put them in a file that the line names",
+            ),
+            FaultKind::EmptyWord => told.label("empty"),
+            FaultKind::EmptyVariable => told.label("empty once its variables are replaced"),
+            FaultKind::TooLong | FaultKind::Nul | FaultKind::CarriageReturn => told,
+        }
+    }
+}
+
+/// A byte 0 in the text of a file.
+pub(super) fn nul_byte(span: Span) -> Diagnostic {
+    Diagnostic::error(&codes::NUL_BYTE, span, "stray NUL character")
+        .label("the rest of the line is ignored")
+        .help("the file is damaged or not UTF-8: save it as UTF-8 text")
+}
+
+/// The last line of a file without a line feed.
+pub(super) fn missing_line_feed(end: Span) -> Diagnostic {
+    Diagnostic::error(
+        &codes::MISSING_LINE_FEED,
+        end,
+        "missing LF on last line, file might have been truncated",
+    )
+    .label("the file ends here")
+    .help("if the file is whole, end its last line with a line feed")
+    .fix(end, "\n")
+}

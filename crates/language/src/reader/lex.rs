@@ -1,0 +1,414 @@
+//! One physical line to words: quotes, escapes, variables and comments.
+//! It knows no directive and no keyword, and never stops at a mistake: the
+//! mistake is noted and the line is read on as well as it can be.
+
+use super::fault::{Fault, FaultKind};
+use crate::environment::Environment;
+use crate::source::{FileId, Span};
+use crate::token::Word;
+
+/// Most words of a line, its keyword included; HAProxy's own limit.
+pub const WORDS_MAX: usize = 64;
+
+/// Most bytes that one line may have, before and after its variables are replaced.
+pub const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// What the variables of a line may refer to.
+pub(super) struct Scope<'a> {
+    pub env: &'a Environment,
+    pub file_name: &'a str,
+    pub line_number: u32,
+    pub section: &'a str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    Space,
+    Special,
+}
+
+/// What a byte is outside quotes.
+static CLASSES: [Class; 256] = {
+    let mut table = [Class::Plain; 256];
+    let spaces = b" \t\x0b\x0c";
+    let specials = b"#\"'\\\r";
+    let mut i = 0;
+    while i < spaces.len() {
+        table[spaces[i] as usize] = Class::Space;
+        i += 1;
+    }
+    i = 0;
+    while i < specials.len() {
+        table[specials[i] as usize] = Class::Special;
+        i += 1;
+    }
+    table
+};
+
+pub(super) fn is_space(byte: u8) -> bool {
+    CLASSES[usize::from(byte)] == Class::Space
+}
+
+/// Reads words from `text`, which begins at byte `base` of the file and holds
+/// neither line feed nor NUL.
+pub(super) struct Lexer<'a> {
+    pub text: &'a [u8],
+    pub file: FileId,
+    pub base: u32,
+    pub scope: &'a Scope<'a>,
+    pub words: Vec<Word>,
+    pub faults: Vec<Fault>,
+    /// Whether a hash begins a comment (it does in a file, not on a command line).
+    pub comments: bool,
+    /// Where to read on.
+    at: usize,
+    /// Bytes that variables brought into this line.
+    grown: usize,
+}
+
+/// A word in the making.
+struct Building {
+    start: usize,
+    bytes: Vec<u8>,
+    /// Values of variables cannot end a word that a NUL has ended.
+    cut: bool,
+    /// The open quote and where it is.
+    quote: Option<(u8, usize)>,
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(text: &'a [u8], file: FileId, base: u32, scope: &'a Scope<'a>) -> Self {
+        Lexer {
+            text,
+            file,
+            base,
+            scope,
+            words: Vec::new(),
+            faults: Vec::new(),
+            comments: true,
+            at: 0,
+            grown: 0,
+        }
+    }
+
+    /// Reads the whole line, up to an empty word.
+    pub fn run(&mut self) {
+        self.scan();
+        self.end_at_empty_word();
+    }
+
+    /// Reads the whole line, empty words included.
+    pub fn scan(&mut self) {
+        // Most lines have fewer words; what is not used is given back with the line.
+        self.words.reserve(8);
+        while self.skip_to_word() {
+            if self.words.len() >= WORDS_MAX {
+                self.fault(FaultKind::TooManyWords, self.at, self.text.len());
+                break;
+            }
+            self.word();
+        }
+    }
+
+    /// Skips white space; false at the end of the line or at a comment.
+    fn skip_to_word(&mut self) -> bool {
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'#' if self.comments => return false,
+                b'\r' => {
+                    self.carriage_return();
+                    return false;
+                }
+                _ if is_space(*byte) => self.at += 1,
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    /// A carriage return ends the line wherever it stands; what stands behind
+    /// it is lost, which nobody means.
+    fn carriage_return(&mut self) {
+        let rest = &self.text[self.at + 1..];
+        if rest.iter().any(|b| !is_space(*b) && *b != b'\r') {
+            self.fault(FaultKind::CarriageReturn, self.at, self.text.len());
+        }
+        self.at = self.text.len();
+    }
+
+    fn word(&mut self) {
+        let start = self.at;
+        let run = self.text[start..]
+            .iter()
+            .position(|b| CLASSES[usize::from(*b)] != Class::Plain)
+            .unwrap_or(self.text.len() - start);
+        self.at = start + run;
+        let bytes = self.text[start..self.at].to_vec();
+        match self.text.get(self.at) {
+            None => self.push(start, self.at, bytes),
+            Some(byte) if is_space(*byte) => self.push(start, self.at, bytes),
+            Some(_) => self.slow_word(Building {
+                start,
+                bytes,
+                cut: false,
+                quote: None,
+            }),
+        }
+    }
+
+    /// A word with a quote, an escape or a comment in it.
+    fn slow_word(&mut self, mut word: Building) {
+        let first = self.words.len();
+        let faults = self.faults.len();
+        while let Some(&byte) = self.text.get(self.at) {
+            match (word.quote, byte) {
+                (None, b'#') if self.comments => break,
+                (_, b'\r') => break,
+                (None, _) if is_space(byte) => break,
+                (None, b'"' | b'\'') => {
+                    word.quote = Some((byte, self.at));
+                    self.at += 1;
+                }
+                (Some((open, _)), _) if open == byte => {
+                    word.quote = None;
+                    self.at += 1;
+                }
+                (None | Some((b'"', _)), b'\\') => self.escape(&mut word),
+                (Some((b'"', _)), b'$') => self.variable(&mut word),
+                _ => {
+                    word.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        // A variable without its brace swallows the quote; that is one mistake.
+        if let (Some((quote, opened)), true) = (word.quote, faults == self.faults.len()) {
+            self.fault(FaultKind::Quote(quote), opened, self.at);
+        }
+        self.push(word.start, self.at, word.bytes);
+        // What `[*]` made words of is known to end only here.
+        let span = self.span(word.start, self.at);
+        for made in &mut self.words[first..] {
+            made.span = span;
+        }
+    }
+
+    fn escape(&mut self, word: &mut Building) {
+        let Some(&next) = self.text.get(self.at + 1) else {
+            // A backslash at the end of a line is itself; nothing joins lines.
+            word.push(b'\\');
+            self.at += 1;
+            return;
+        };
+        let plain = match next {
+            b' ' | b'#' | b'\\' | b'"' | b'\'' => Some(next),
+            b'$' if word.quote.is_some() => Some(next),
+            b'n' => Some(b'\n'),
+            b'r' => Some(b'\r'),
+            b't' => Some(b'\t'),
+            b'x' => return self.hexadecimal(word),
+            _ => None,
+        };
+        match plain {
+            Some(byte) => {
+                word.push(byte);
+                self.at += 2;
+            }
+            None => {
+                word.push(b'\\');
+                self.at += 1;
+            }
+        }
+    }
+
+    fn hexadecimal(&mut self, word: &mut Building) {
+        let digit = |at: usize| {
+            self.text
+                .get(at)
+                .and_then(|b| (*b as char).to_digit(16))
+                .map(|d| d as u8)
+        };
+        match (digit(self.at + 2), digit(self.at + 3)) {
+            (Some(high), Some(low)) => {
+                let byte = high * 16 + low;
+                if byte == 0 {
+                    self.fault(FaultKind::Nul, self.at, self.at + 4);
+                    word.cut = true;
+                }
+                word.push(byte);
+                self.at += 4;
+            }
+            (first, _) => {
+                let end = self.at + 2 + usize::from(first.is_some());
+                self.fault(FaultKind::Hexadecimal, self.at, end);
+                word.push(b'\\');
+                self.at += 1;
+            }
+        }
+    }
+
+    /// At a `$` between double quotes.
+    fn variable(&mut self, word: &mut Building) {
+        let dollar = self.at;
+        let braced = self.text.get(dollar + 1) == Some(&b'{');
+        let name_at = dollar + 1 + usize::from(braced);
+        let name_end = self.name_end(name_at);
+        let Some(name) = name_end.map(|end| (end, &self.text[name_at..end])) else {
+            let end = (name_at + 1).min(self.text.len());
+            self.fault(FaultKind::VariableName, name_at, end);
+            word.push(b'$');
+            self.at += 1;
+            return;
+        };
+        let (mut end, name) = name;
+        let mut split = false;
+        let mut default: Option<&[u8]> = None;
+        if braced {
+            if self.text.get(end) == Some(&b'[') {
+                if !self.text[end..].starts_with(b"[*]") {
+                    self.fault(FaultKind::VariableSplit, end, end + 1);
+                    self.at = end;
+                    return;
+                }
+                split = true;
+                end += 3;
+            }
+            if self.text.get(end) == Some(&b'-') {
+                let close = self.text[end..]
+                    .iter()
+                    .position(|b| matches!(b, b'}' | b'\r'));
+                let close = close.map_or(self.text.len(), |n| end + n);
+                default = Some(&self.text[end + 1..close]);
+                end = close;
+            }
+            if self.text.get(end) != Some(&b'}') {
+                self.fault(FaultKind::VariableBrace, dollar + 1, end);
+                self.at = end;
+                return;
+            }
+            end += 1;
+        }
+        self.at = end;
+        let line;
+        let value: Option<&[u8]> = match name {
+            b".FILE" => Some(self.scope.file_name.as_bytes()),
+            b".SECTION" => Some(self.scope.section.as_bytes()),
+            b".LINE" => {
+                line = self.scope.line_number.to_string();
+                Some(line.as_bytes())
+            }
+            _ => std::str::from_utf8(name)
+                .ok()
+                .and_then(|name| self.scope.env.get(name)),
+        };
+        let value = value.or(default).unwrap_or(b"");
+        self.grown += value.len();
+        if self.grown > LINE_BYTES_MAX {
+            self.fault(FaultKind::TooLong, dollar, end);
+            return;
+        }
+        // The borrow of the value outlives the changes below: it is copied in pieces.
+        let value = value.to_vec();
+        self.insert(word, &value, split, dollar);
+    }
+
+    /// The end of the name that begins at `at`: a letter or an underscore, then
+    /// also digits; or one of the pseudo-variables.
+    fn name_end(&self, at: usize) -> Option<usize> {
+        let dotted = self.text.get(at) == Some(&b'.');
+        let first = at + usize::from(dotted);
+        let begins = self
+            .text
+            .get(first)
+            .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_');
+        if !begins {
+            return None;
+        }
+        let length = self.text[first..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
+            .count();
+        let end = first + length;
+        let known = !dotted || matches!(&self.text[at..end], b".FILE" | b".LINE" | b".SECTION");
+        known.then_some(end)
+    }
+
+    /// Puts a value into the word; with `split`, every run of white space in it
+    /// begins a new word. All of them share the span of what was written.
+    fn insert(&mut self, word: &mut Building, value: &[u8], split: bool, dollar: usize) {
+        let mut in_space = false;
+        for &byte in value {
+            let space = matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
+            if byte == 0 && !word.cut {
+                self.fault(FaultKind::Nul, dollar, self.at);
+                word.cut = true;
+            }
+            if !(split && space) {
+                word.push(byte);
+            } else if !in_space {
+                if self.words.len() + 1 >= WORDS_MAX {
+                    self.fault(FaultKind::TooManyWords, dollar, self.at);
+                    return;
+                }
+                let bytes = std::mem::take(&mut word.bytes);
+                word.cut = false;
+                self.push(word.start, self.at, bytes);
+            }
+            in_space = space;
+        }
+    }
+
+    fn push(&mut self, start: usize, end: usize, bytes: Vec<u8>) {
+        let span = self.span(start, end);
+        self.words.push(Word { bytes, span });
+    }
+
+    fn fault(&mut self, kind: FaultKind, start: usize, end: usize) {
+        let span = self.span(start, end.min(self.text.len()));
+        // A line has too many words only once, and a word one NUL.
+        let once =
+            |f: &Fault| f.kind == kind && (f.span == span || kind == FaultKind::TooManyWords);
+        if !self.faults.iter().any(once) {
+            self.faults.push(Fault { kind, span });
+        }
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span {
+            file: self.file,
+            start: self.base + start as u32,
+            end: self.base + end.max(start) as u32,
+        }
+    }
+
+    /// An empty word is the end of the line, whatever stands behind it: HAProxy
+    /// ends the list of arguments with one. Told when it hides something.
+    fn end_at_empty_word(&mut self) {
+        let Some(first) = self.words.iter().position(|w| w.bytes.is_empty()) else {
+            return;
+        };
+        let span = self.words[first].span;
+        let hides = self.words[first + 1..].iter().any(|w| w.span != span);
+        self.words.truncate(first);
+        if hides {
+            let written = span.start.saturating_sub(self.base) as usize
+                ..span.end.saturating_sub(self.base) as usize;
+            let variable = self.text.get(written).is_some_and(|w| w.contains(&b'$'));
+            let kind = if variable {
+                FaultKind::EmptyVariable
+            } else {
+                FaultKind::EmptyWord
+            };
+            self.faults.push(Fault { kind, span });
+        }
+    }
+}
+
+impl Building {
+    fn push(&mut self, byte: u8) {
+        if !self.cut {
+            self.bytes.push(byte);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! One line a diagnostic.
+
+use super::{severity_name, shown, visible};
+use crate::diagnostic::Diagnostics;
+use crate::source::SourceMap;
+
+/// `file:line:column: error[E0101]: message (help)`, each on a line of its own.
+pub fn concise(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
+    let mut text = String::new();
+    for d in shown(diagnostics, diag) {
+        if let Some(span) = d.primary {
+            let at = sources.position(span);
+            let name = &sources.file(span.file).name;
+            text += &format!("{}:{}:{}: ", visible(name), at.line, at.column);
+        }
+        text += &format!(
+            "{}[{}]: {}",
+            severity_name(d.severity),
+            d.code.id,
+            visible(&d.message)
+        );
+        if let Some(help) = &d.help {
+            text += &format!(" ({})", visible(help));
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,304 @@
+//! For people: the line, an underline, what was expected, what to write.
+
+use super::{count, severity_name, shown, visible};
+use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
+use crate::source::{FileId, SourceMap, Span};
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{
+    Annotation, AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet,
+};
+use std::ops::Range;
+
+/// How it looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// With the colours of a terminal.
+    pub color: bool,
+    /// With lines made of characters that ASCII does not have.
+    pub unicode: bool,
+    /// The width of the terminal.
+    pub width: usize,
+    /// Whether to show what is only for `-dD`.
+    pub diag: bool,
+}
+
+impl Default for Look {
+    /// For a file or a pipe.
+    fn default() -> Self {
+        Look {
+            color: false,
+            unicode: false,
+            width: 140,
+            diag: false,
+        }
+    }
+}
+
+/// Longest line, in bytes, that is shown; of longer ones only the place.
+const LINE_SHOWN_MAX: usize = 16 << 10;
+
+/// Two places further apart than so many bytes are shown apart.
+const TOGETHER_MAX: usize = 64 << 10;
+
+/// All diagnostics and, below them, how many there are.
+pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
+    let mut text = String::new();
+    let mut example = None;
+    for d in shown(diagnostics, look.diag) {
+        text += &full_one(sources, d, look);
+        text += "\n\n";
+        if example.is_none() && d.severity >= Severity::Warning {
+            example = Some(d.code.id);
+        }
+    }
+    let count = count(diagnostics);
+    if let (Some(code), false) = (example, count.is_empty()) {
+        text += &count;
+        if diagnostics.dropped() > 0 {
+            text += &format!(" ({} not shown)", diagnostics.dropped());
+        }
+        text += &format!("; `evenkeel explain {code}` tells more\n");
+    }
+    text
+}
+
+/// One diagnostic, without a line feed at its end.
+pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
+    let level = match d.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Notice | Severity::Diag => Level::INFO.with_name(severity_name(d.severity)),
+    };
+    let windows = windows(sources, d);
+    let title = level.primary_title(visible(&d.message)).id(d.code.id);
+    let mut group = Group::with_title(title);
+    for window in &windows {
+        group = match &window.text {
+            None => {
+                let at = sources.position(window.places[0].0);
+                group.element(
+                    Origin::path(visible(window.name))
+                        .line(at.line as usize)
+                        .char_column(at.column as usize),
+                )
+            }
+            Some(text) => {
+                let snippet = Snippet::source(text.as_str())
+                    .path(visible(window.name))
+                    .line_start(window.line)
+                    .annotations(window.annotations(text));
+                group.element(snippet)
+            }
+        };
+    }
+    for note in &d.notes {
+        group = group.element(Level::NOTE.message(note.as_str()));
+    }
+    let patch = d.fix.as_ref().and_then(|fix| patched(sources, fix));
+    let mut groups = Vec::new();
+    match (&d.help, &patch) {
+        (Some(help), None) => {
+            groups.push(group.element(Level::HELP.message(visible(help))));
+        }
+        (None, None) => groups.push(group),
+        (help, Some(patch)) => {
+            groups.push(group);
+            let title = help.as_deref().unwrap_or("write this instead");
+            let snippet = Snippet::source(patch.text.as_str())
+                .line_start(patch.line)
+                .patch(Patch::new(patch.span.clone(), patch.replacement));
+            groups.push(Level::HELP.secondary_title(visible(title)).element(snippet));
+        }
+    }
+    let renderer = if look.color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    let decor = if look.unicode {
+        DecorStyle::Unicode
+    } else {
+        DecorStyle::Ascii
+    };
+    renderer
+        .decor_style(decor)
+        .term_width(look.width.max(40))
+        .render(&groups)
+}
+
+/// Whole lines of a file in which places are underlined.
+struct Window<'a> {
+    file: FileId,
+    name: &'a str,
+    /// The number of its first line.
+    line: usize,
+    bytes: Range<usize>,
+    /// None: too long to be shown.
+    text: Option<String>,
+    /// The place, its label, and whether it is what the diagnostic is about.
+    places: Vec<(Span, &'a str, bool)>,
+}
+
+impl Window<'_> {
+    fn annotations<'t>(&self, text: &str) -> Vec<Annotation<'t>>
+    where
+        Self: 't,
+    {
+        self.places
+            .iter()
+            .map(|(span, label, primary)| {
+                let kind = if *primary {
+                    AnnotationKind::Primary
+                } else {
+                    AnnotationKind::Context
+                };
+                let annotation = kind.span(inside(text, self.bytes.start, *span));
+                match label.is_empty() {
+                    true => annotation,
+                    false => annotation.label(visible(label).into_owned()),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The lines that hold the places, the primary one's first.
+fn windows<'a>(sources: &'a SourceMap, d: &'a Diagnostic) -> Vec<Window<'a>> {
+    let primary = d.primary.map(|span| (span, d.label.as_str(), true));
+    let secondary = d
+        .secondary
+        .iter()
+        .map(|(span, label)| (*span, label.as_str(), false));
+    let mut windows: Vec<Window<'a>> = Vec::new();
+    for place in primary.into_iter().chain(secondary) {
+        let lines = lines_of(sources, place.0);
+        let near = windows.iter_mut().find(|w| {
+            let start = w.bytes.start.min(lines.start);
+            let end = w.bytes.end.max(lines.end);
+            w.file == place.0.file && end - start <= TOGETHER_MAX
+        });
+        match near {
+            Some(window) => {
+                window.bytes.start = window.bytes.start.min(lines.start);
+                window.bytes.end = window.bytes.end.max(lines.end);
+                window.places.push(place);
+            }
+            None => windows.push(Window {
+                file: place.0.file,
+                name: &sources.file(place.0.file).name,
+                line: 0,
+                bytes: lines,
+                text: None,
+                places: vec![place],
+            }),
+        }
+    }
+    for window in &mut windows {
+        let start = Span {
+            file: window.file,
+            start: window.bytes.start as u32,
+            end: window.bytes.start as u32,
+        };
+        window.line = sources.position(start).line as usize;
+        let bytes = &sources.file(window.file).text[window.bytes.clone()];
+        if bytes
+            .split(|b| *b == b'\n')
+            .all(|line| line.len() <= LINE_SHOWN_MAX)
+        {
+            window.text = Some(text_of(bytes));
+        }
+    }
+    windows
+}
+
+/// The bytes of the whole lines that a span touches, without the last line feed.
+fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
+    let text = &sources.file(span.file).text;
+    let start = (span.start as usize).min(text.len());
+    let end = (span.end as usize).clamp(start, text.len());
+    let first = text[..start]
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |n| n + 1);
+    // A span that ends behind a line feed does not touch the line below it.
+    let last = if end > start { end - 1 } else { end };
+    let last = text[last..]
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(text.len(), |n| last + n);
+    first..last.max(first)
+}
+
+/// Bytes as text of the same length: spans stay where they are. The carriage
+/// returns of Windows are not worth showing.
+fn text_of(bytes: &[u8]) -> String {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len() {
+        if bytes[at] == b'\r' && matches!(bytes.get(at + 1), None | Some(b'\n')) {
+            bytes[at] = b' ';
+        }
+    }
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            // These are two bytes each, and some terminals obey them.
+            match c {
+                '\u{80}'..='\u{9f}' => text.push_str("??"),
+                c => text.push(c),
+            }
+        }
+        text.extend(std::iter::repeat_n('?', chunk.invalid().len()));
+    }
+    text
+}
+
+/// A span in the text that begins at byte `base` of the file, on the borders of
+/// characters.
+fn inside(text: &str, base: usize, span: Span) -> Range<usize> {
+    let clamp = |at: u32| (at as usize).saturating_sub(base).min(text.len());
+    let mut start = clamp(span.start);
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = clamp(span.end).max(start);
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
+/// The lines that a fix changes.
+struct Patched<'a> {
+    text: String,
+    line: usize,
+    span: Range<usize>,
+    replacement: &'a str,
+}
+
+/// What a fix changes, if it can be shown: a line feed that is added, or bytes
+/// that nobody sees, cannot.
+fn patched<'a>(sources: &SourceMap, fix: &'a Fix) -> Option<Patched<'a>> {
+    let lines = lines_of(sources, fix.span);
+    if lines.len() > LINE_SHOWN_MAX || fix.replacement.chars().any(|c| c.is_control() && c != '\n')
+    {
+        return None;
+    }
+    let bytes = &sources.file(fix.span.file).text[lines.clone()];
+    let text = text_of(bytes);
+    let span = inside(&text, lines.start, fix.span);
+    let unseen = |c: char| c.is_control() || c == '\u{feff}';
+    let removed_unseen = text[span.clone()].chars().all(unseen);
+    if fix.replacement.trim().is_empty() && removed_unseen {
+        return None;
+    }
+    let line = sources.position(Span {
+        start: lines.start as u32,
+        ..fix.span
+    });
+    Some(Patched {
+        text,
+        line: line.line as usize,
+        span,
+        replacement: &fix.replacement,
+    })
+}

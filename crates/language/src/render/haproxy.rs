@@ -1,0 +1,195 @@
+//! The messages in HAProxy's own form (that of 2.6), for those that read them:
+//! people who know it, init scripts, monitoring.
+
+use super::{shown, visible};
+use crate::codes::{self, CODES};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+use crate::source::{FileId, SourceMap, Span};
+use std::collections::{HashMap, HashSet};
+
+/// What the messages say about the program that tells them.
+#[derive(Clone, Copy, Debug)]
+pub struct HaproxyForm<'a> {
+    /// The number of its process.
+    pub pid: u32,
+    /// "2.6.12-1+deb12u4"
+    pub version: &'a str,
+    /// The path of its executable.
+    pub executable: &'a str,
+    /// Whether diagnostics are asked for (`-dD`).
+    pub diag: bool,
+    /// Whether a warning is an error (`-dW`, `zero-warning`).
+    pub zero_warning: bool,
+}
+
+/// How a code of the reader ends its message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// " at position 7:", the line, and a caret under the place.
+    Shown,
+    /// " at position 7."
+    Position,
+    /// "."
+    Stop,
+}
+
+/// All messages, each ended by a line feed.
+pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyForm<'_>) -> String {
+    let list: Vec<&Diagnostic> = shown(diagnostics, form.diag).collect();
+    let mut last_of_file: HashMap<FileId, usize> = HashMap::new();
+    let mut refused: HashSet<FileId> = HashSet::new();
+    for (n, d) in list.iter().enumerate() {
+        let Some(span) = d.primary else { continue };
+        last_of_file.insert(span.file, n);
+        if d.severity == Severity::Error {
+            refused.insert(span.file);
+        }
+    }
+    let mut text = String::new();
+    let mut introduced = false;
+    for (n, d) in list.iter().enumerate() {
+        if d.severity >= Severity::Warning && !std::mem::replace(&mut introduced, true) {
+            introduce(&mut text, form);
+        }
+        message(&mut text, sources, d, form);
+        let ends = |file: &FileId| last_of_file.get(file) == Some(&n) && refused.contains(file);
+        if let Some(file) = d.primary.map(|span| span.file).filter(ends) {
+            let name = &sources.file(file).name;
+            let said = format!("Error(s) found in configuration file : {}", visible(name));
+            line(&mut text, Severity::Error, form.pid, &said);
+        }
+    }
+    if diagnostics.dropped() > 0 {
+        let said = format!("{} more messages were not kept.", diagnostics.dropped());
+        line(&mut text, Severity::Notice, form.pid, &said);
+    }
+    if diagnostics.errors() > 0 {
+        line(
+            &mut text,
+            Severity::Error,
+            form.pid,
+            "Fatal errors found in configuration.",
+        );
+    } else if diagnostics.warnings() > 0 && form.zero_warning {
+        let said = "Some warnings were found and 'zero-warning' is set. Aborting.";
+        line(&mut text, Severity::Error, form.pid, said);
+    }
+    text
+}
+
+fn introduce(text: &mut String, form: &HaproxyForm<'_>) {
+    let head = head(Severity::Notice, form.pid);
+    *text += &format!("{head}haproxy version is {}\n", form.version);
+    *text += &format!("{head}path to executable is {}\n", form.executable);
+}
+
+fn head(severity: Severity, pid: u32) -> String {
+    let name = match severity {
+        Severity::Diag => "[DIAG]",
+        Severity::Notice => "[NOTICE]",
+        Severity::Warning => "[WARNING]",
+        Severity::Error => "[ALERT]",
+    };
+    format!("{name:<11}({pid}) : ")
+}
+
+fn line(text: &mut String, severity: Severity, pid: u32, said: &str) {
+    *text += &head(severity, pid);
+    *text += "config : ";
+    *text += said;
+    text.push('\n');
+}
+
+fn message(text: &mut String, sources: &SourceMap, d: &Diagnostic, form: &HaproxyForm<'_>) {
+    let mut said = visible(&d.message).into_owned();
+    if let Some(name) = d.help.as_deref().and_then(suggested) {
+        said += &format!("; did you mean '{name}' maybe ?");
+    }
+    let Some(span) = d.primary else {
+        line(text, d.severity, form.pid, &said);
+        notes(text, d);
+        return;
+    };
+    let at = sources.position(span);
+    let name = visible(&sources.file(span.file).name);
+    let place = format!("parsing [{name}:{}]", at.line);
+    match ending(d.code) {
+        None => line(text, d.severity, form.pid, &format!("{place} : {said}")),
+        Some(Ending::Stop) => line(text, d.severity, form.pid, &format!("{place}: {said}.")),
+        Some(Ending::Position) => {
+            let said = format!("{place}: {said} at position {}.", at.column);
+            line(text, d.severity, form.pid, &said);
+        }
+        Some(Ending::Shown) => {
+            let said = format!("{place}: {said} at position {}:", at.column);
+            line(text, d.severity, form.pid, &said);
+            show(text, sources, span);
+        }
+    }
+    notes(text, d);
+}
+
+fn notes(text: &mut String, d: &Diagnostic) {
+    for note in &d.notes {
+        for part in note.lines() {
+            *text += &format!("   | {}\n", visible(part));
+        }
+    }
+}
+
+/// How a message of the reader ends; none for those of keywords.
+fn ending(code: &'static Code) -> Option<Ending> {
+    let is = |other: &'static Code| std::ptr::eq(code, other);
+    let of_reader = CODES.iter().any(|c| is(c)) && !code.id.starts_with("E002");
+    if !of_reader {
+        return None;
+    }
+    let shown: [&'static Code; 6] = [
+        &codes::UNMATCHED_QUOTE,
+        &codes::BAD_HEXADECIMAL,
+        &codes::BAD_VARIABLE_NAME,
+        &codes::UNMATCHED_BRACE,
+        &codes::BAD_WORD_EXPANSION,
+        &codes::BAD_CONDITION,
+    ];
+    if shown.into_iter().any(is) {
+        Some(Ending::Shown)
+    } else if is(&codes::NUL_BYTE) || is(&codes::MISSING_LINE_FEED) {
+        Some(Ending::Position)
+    } else {
+        Some(Ending::Stop)
+    }
+}
+
+/// The line, less the white space in front, and a caret under the place. Of a
+/// long line only what is around the place.
+fn show(text: &mut String, sources: &SourceMap, span: Span) {
+    /// Most characters that are shown in front of and behind the place.
+    const AROUND: usize = 60;
+    let line = sources.line_text(span);
+    let column = sources.position(span).column as usize - 1;
+    let column = column.min(line.len());
+    let before: String = visible(&String::from_utf8_lossy(&line[..column])).into_owned();
+    let before = before.replace("\\t", " ");
+    let before = before.trim_start();
+    let length = before.chars().count();
+    let cut = length.saturating_sub(AROUND);
+    let dots = if cut > 0 { "..." } else { "" };
+    let before: String = before.chars().skip(cut).collect();
+    let behind = visible(&String::from_utf8_lossy(&line[column..])).into_owned();
+    let behind = behind.trim_end_matches("\\r");
+    let tail: String = behind.chars().take(AROUND).collect();
+    let rest = if behind.chars().nth(AROUND).is_some() {
+        "..."
+    } else {
+        ""
+    };
+    *text += &format!("  {dots}{before}{tail}{rest}\n");
+    let width = dots.len() + before.chars().count();
+    *text += &format!("  {:width$}^\n", "");
+}
+
+/// The name in "did you mean 'bind'?".
+fn suggested(help: &str) -> Option<&str> {
+    help.strip_prefix("did you mean '")?.strip_suffix("'?")
+}

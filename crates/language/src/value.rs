@@ -1,0 +1,57 @@
+//! Values of words: numbers, times, sizes, percentages, addresses, networks.
+//! Each has a type, and a typed error for everything that can be wrong with
+//! it. Nothing here resolves a name, opens a socket or knows a keyword.
+
+mod address;
+mod network;
+mod number;
+mod prefix;
+mod time;
+
+pub use address::{Accepts, Address, AddressError, Host, Port, PortRule, address};
+pub use network::{Network, NetworkError, V4Network, V6Network, ipv4_as_written, network};
+pub use number::{IntegerError, PercentageError, SizeError, integer, percentage, size};
+pub use prefix::{Family, Transport};
+pub use time::{MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, time};
+
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::source::Span;
+use std::fmt::Display;
+
+/// An error of a value: what it says, what to do, and what HAProxy would have
+/// taken in spite of it.
+pub trait ValueError: Display {
+    /// What a value of a refused word would have been.
+    type Value;
+
+    /// The code under which it is explained.
+    fn code(&self) -> &'static Code;
+
+    /// The next step.
+    fn help(&self) -> Option<String>;
+
+    /// The value that HAProxy takes from the word all the same (the number in
+    /// front of something that is none). Whoever goes on with it should say so:
+    /// [`ValueError::diagnostic`] is then a warning.
+    fn accepted(&self) -> Option<&Self::Value>;
+
+    /// The error as it is told; `what` names the keyword: "'timeout client'".
+    fn diagnostic(&self, span: Span, what: &str) -> Diagnostic {
+        let severity = match self.accepted() {
+            Some(_) => Severity::Warning,
+            None => Severity::Error,
+        };
+        let mut told = Diagnostic::new(self.code(), severity, span, format!("{what}: {self}"));
+        if let Some(help) = self.help() {
+            told = told.help(help);
+        }
+        told
+    }
+}
+
+/// The character at a byte of a text, for messages.
+fn character_at(text: &str, at: usize) -> char {
+    text.get(at..)
+        .and_then(|rest| rest.chars().next())
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}

@@ -1,0 +1,600 @@
+//! Addresses in every form that HAProxy knows. A host name stays a name: whoever
+//! needs its addresses resolves it.
+
+use super::network::ipv4_as_written;
+use super::prefix::{self, Family, Kind, PREFIXES, Transport};
+use super::{ValueError, character_at};
+use crate::codes;
+use crate::diagnostic::Code;
+use crate::suggest;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Longest path of a socket: what the system allows, less what HAProxy appends
+/// to it while it binds.
+const PATH_MAX: usize = 97;
+
+/// Longest name of an abstract socket.
+const ABSTRACT_MAX: usize = 107;
+
+/// Longest name of a host.
+const HOST_NAME_MAX: usize = 253;
+
+/// Where to listen, or whom to connect to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// What kind of socket.
+    pub transport: Transport,
+    /// For names and `*`: which version of IP.
+    pub family: Family,
+    /// The host, or what stands in its place.
+    pub host: Host,
+    /// The port or ports.
+    pub port: Port,
+}
+
+/// The host of an address, or what stands in its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Host {
+    /// `*` or nothing: every address (to listen), or the client's (to connect).
+    Any,
+    /// An address.
+    Ip(IpAddr),
+    /// A name to resolve.
+    Name(String),
+    /// `/path`, `unix@path`
+    Path(String),
+    /// `abns@name`, `abnsz@name`
+    Abstract {
+        /// The name.
+        name: String,
+        /// Whether it ends with its first zero byte (`abnsz@`) or is padded to
+        /// its full length (`abns@`).
+        zero_terminated: bool,
+    },
+    /// `fd@3`: an inherited socket.
+    Descriptor(u32),
+    /// `sockpair@3`
+    Pair(u32),
+    /// `stdout`
+    Stdout,
+    /// `stderr`
+    Stderr,
+    /// `ring@name`
+    Ring(String),
+}
+
+/// The port of an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// None.
+    None,
+    /// One.
+    One(u16),
+    /// From the first to the last, both included.
+    Range(u16, u16),
+    /// The port of the client's connection and so many more or less.
+    Offset(i32),
+}
+
+/// Whether a port has to stand there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PortRule {
+    /// It has, and is not 0.
+    Mandatory,
+    /// It may.
+    Optional,
+}
+
+/// Which addresses a keyword accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepts {
+    /// Whether a port has to stand there.
+    pub port: PortRule,
+    /// `:80-90`
+    pub range: bool,
+    /// `:+8000`
+    pub offset: bool,
+    /// `tcp@`, `stream+`
+    pub stream: bool,
+    /// `udp@`, `dgram+`
+    pub datagram: bool,
+    /// `fd@3`
+    pub descriptor: bool,
+    /// `stdout`, `stderr`, `ring@name`
+    pub output: bool,
+    /// Host names.
+    pub name: bool,
+}
+
+impl Accepts {
+    /// A `bind` line.
+    pub const BIND: Accepts = Accepts {
+        port: PortRule::Mandatory,
+        range: true,
+        offset: false,
+        stream: true,
+        datagram: false,
+        descriptor: true,
+        output: false,
+        name: true,
+    };
+    /// A `dgram-bind` line.
+    pub const DATAGRAM_BIND: Accepts = Accepts {
+        stream: false,
+        datagram: true,
+        ..Accepts::BIND
+    };
+    /// A `server` line.
+    pub const SERVER: Accepts = Accepts {
+        port: PortRule::Optional,
+        range: false,
+        offset: true,
+        descriptor: false,
+        ..Accepts::BIND
+    };
+    /// A `log` line.
+    pub const LOG: Accepts = Accepts {
+        port: PortRule::Optional,
+        range: false,
+        datagram: true,
+        output: true,
+        ..Accepts::BIND
+    };
+    /// A `source` line.
+    pub const SOURCE: Accepts = Accepts {
+        port: PortRule::Optional,
+        range: false,
+        descriptor: false,
+        ..Accepts::BIND
+    };
+    /// The `source` option of a server.
+    pub const SERVER_SOURCE: Accepts = Accepts {
+        range: true,
+        ..Accepts::SOURCE
+    };
+}
+
+/// What is wrong with an address. Every variant holds the whole text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the variants are their messages")]
+pub enum AddressError {
+    /// Nothing, as from an empty variable.
+    Empty,
+    /// A port has to stand there.
+    MissingPort { text: String },
+    /// Not a host name and not an address.
+    InvalidHost { host: String, text: String },
+    /// An address of the other family than its prefix says.
+    WrongFamily { host: String, family: Family },
+    /// Not within 1 (or 0) and 65535.
+    InvalidPort { port: String },
+    /// The end is before the start.
+    InvalidRange { range: String },
+    /// A port that begins with something that is no digit.
+    PortCharacter {
+        character: char,
+        port: String,
+        text: String,
+    },
+    /// Something behind the port; HAProxy ignores it.
+    PortTrailing {
+        character: char,
+        port: String,
+        accepted: Box<Address>,
+    },
+    /// `:80-90` where one port is needed.
+    RangeNotPermitted { text: String },
+    /// `:+80` where there is no other port to count from.
+    OffsetNotPermitted { text: String },
+    /// Datagrams where a stream is needed.
+    DatagramNotAcceptable { text: String },
+    /// A stream where datagrams are needed.
+    StreamNotAcceptable { text: String },
+    /// `fd@` where a socket is to be opened.
+    DescriptorNotAcceptable { text: String },
+    /// `fd@` or `sockpair@` without a number.
+    InvalidDescriptor { descriptor: String, text: String },
+    /// `ring@` where nothing is written to.
+    OutputNotAcceptable { text: String },
+    /// A host name where an address is needed.
+    NameNotAcceptable { text: String },
+    /// `unix@`, `abns@` or `ring@` with nothing behind it.
+    MissingName { text: String },
+    /// A path or name of a socket that the system has no room for.
+    PathTooLong { text: String, max: usize },
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressError::Empty => {
+                f.write_str("'' resolves to an empty address (environment variable missing?)")
+            }
+            AddressError::MissingPort { text } => {
+                write!(f, "missing port specification in '{text}'")
+            }
+            AddressError::InvalidHost { host, text } => {
+                write!(f, "invalid address: '{host}' in '{text}'")
+            }
+            AddressError::WrongFamily { host, family } => {
+                let family = if *family == Family::V4 {
+                    "IPv4"
+                } else {
+                    "IPv6"
+                };
+                write!(f, "invalid address: '{host}' is not an {family} address")
+            }
+            AddressError::InvalidPort { port } => write!(f, "invalid port '{port}'"),
+            AddressError::InvalidRange { range } => write!(f, "invalid port range '{range}'"),
+            AddressError::PortCharacter {
+                character,
+                port,
+                text,
+            } => write!(
+                f,
+                "invalid character '{character}' in port number '{port}' in '{text}'"
+            ),
+            AddressError::PortTrailing {
+                character, port, ..
+            } => write!(
+                f,
+                "unexpected character '{character}' behind the port in '{port}' is ignored"
+            ),
+            AddressError::RangeNotPermitted { text } => {
+                write!(f, "port range not permitted here in '{text}'")
+            }
+            AddressError::OffsetNotPermitted { text } => {
+                write!(f, "port offset not permitted here in '{text}'")
+            }
+            AddressError::DatagramNotAcceptable { text } => {
+                write!(f, "dgram-type address not acceptable in '{text}'")
+            }
+            AddressError::StreamNotAcceptable { text } => {
+                write!(f, "stream-type address not acceptable in '{text}'")
+            }
+            AddressError::DescriptorNotAcceptable { text } => {
+                write!(f, "a file descriptor is not acceptable here in '{text}'")
+            }
+            AddressError::InvalidDescriptor { descriptor, text } => write!(
+                f,
+                "file descriptor '{descriptor}' is not a valid integer in '{text}'"
+            ),
+            AddressError::OutputNotAcceptable { text } => {
+                write!(f, "a ring is not acceptable here in '{text}'")
+            }
+            AddressError::NameNotAcceptable { text } => {
+                write!(f, "a host name is not acceptable here in '{text}'")
+            }
+            AddressError::MissingName { text } => write!(f, "nothing follows '{text}'"),
+            AddressError::PathTooLong { text, max } => {
+                write!(f, "socket path '{text}' too long (max {max})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl ValueError for AddressError {
+    type Value = Address;
+
+    fn code(&self) -> &'static Code {
+        match self {
+            AddressError::InvalidPort { .. }
+            | AddressError::InvalidRange { .. }
+            | AddressError::PortCharacter { .. }
+            | AddressError::PortTrailing { .. }
+            | AddressError::RangeNotPermitted { .. }
+            | AddressError::OffsetNotPermitted { .. } => &codes::BAD_PORT,
+            _ => &codes::BAD_ADDRESS,
+        }
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            AddressError::MissingPort { text } => Some(missing_port_help(text)),
+            AddressError::InvalidHost { host, .. } => invalid_host_help(host),
+            AddressError::InvalidPort { .. } => {
+                Some("a port is a number from 1 to 65535".to_owned())
+            }
+            AddressError::InvalidRange { range } => range
+                .split_once('-')
+                .map(|(first, last)| format!("write {last}-{first}")),
+            AddressError::OffsetNotPermitted { .. } => {
+                Some("only a server's port can be relative to the client's".to_owned())
+            }
+            AddressError::PathTooLong { .. } => {
+                Some("put the socket into a directory with a shorter name".to_owned())
+            }
+            AddressError::Empty => Some("write \"${NAME-default}\" to have a default".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn accepted(&self) -> Option<&Address> {
+        match self {
+            AddressError::PortTrailing { accepted, .. } => Some(accepted),
+            _ => None,
+        }
+    }
+}
+
+fn missing_port_help(text: &str) -> String {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return format!("to listen on port {text} of all addresses write ':{text}'");
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return format!("write '[{text}]:PORT'");
+    }
+    format!("write '{}:PORT'", text.trim_end_matches(':'))
+}
+
+fn invalid_host_help(host: &str) -> Option<String> {
+    if let Some((prefix, _)) = host.split_once('@') {
+        let prefix = format!("{prefix}@");
+        let known = PREFIXES.iter().map(|(name, ..)| *name);
+        return suggest::nearest(&prefix, known).map(|name| format!("did you mean '{name}'?"));
+    }
+    if host.contains(':') {
+        return Some(
+            "write an IPv6 address in brackets: what follows the last colon is the port".to_owned(),
+        );
+    }
+    None
+}
+
+/// Reads one address. Lists of them (`bind :80,:81`) are the caller's to split.
+pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
+    if text.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    let of = |host: Host| Address {
+        transport: Transport::Default,
+        family: Family::Any,
+        host,
+        port: Port::None,
+    };
+    if accepts.output {
+        match text {
+            "stdout" => return Ok(of(Host::Stdout)),
+            "stderr" => return Ok(of(Host::Stderr)),
+            _ => {}
+        }
+    }
+    if text.starts_with('/') {
+        return path(text, text).map(|path| of(Host::Path(path)));
+    }
+    let Some((transport, kind, rest)) = prefix::split(text) else {
+        return inet(text, text, Transport::Default, Family::Any, accepts);
+    };
+    match transport {
+        Transport::Datagram if !accepts.datagram => {
+            return Err(AddressError::DatagramNotAcceptable {
+                text: text.to_owned(),
+            });
+        }
+        Transport::Stream | Transport::Quic | Transport::Multipath if !accepts.stream => {
+            return Err(AddressError::StreamNotAcceptable {
+                text: text.to_owned(),
+            });
+        }
+        _ => {}
+    }
+    let host = match kind {
+        Kind::Ip(family) => return inet(rest, text, transport, family, accepts),
+        Kind::Path => Host::Path(path(rest, text)?),
+        Kind::Abstract { zero_terminated } => Host::Abstract {
+            name: named(rest, text, ABSTRACT_MAX)?,
+            zero_terminated,
+        },
+        Kind::Descriptor if !accepts.descriptor => {
+            return Err(AddressError::DescriptorNotAcceptable {
+                text: text.to_owned(),
+            });
+        }
+        Kind::Descriptor => Host::Descriptor(descriptor(rest, text)?),
+        Kind::Pair => Host::Pair(descriptor(rest, text)?),
+        Kind::Ring if !accepts.output => {
+            return Err(AddressError::OutputNotAcceptable {
+                text: text.to_owned(),
+            });
+        }
+        Kind::Ring => Host::Ring(named(rest, text, ABSTRACT_MAX)?),
+    };
+    Ok(Address {
+        transport,
+        ..of(host)
+    })
+}
+
+fn named(name: &str, text: &str, max: usize) -> Result<String, AddressError> {
+    if name.is_empty() {
+        return Err(AddressError::MissingName {
+            text: text.to_owned(),
+        });
+    }
+    if name.len() > max {
+        return Err(AddressError::PathTooLong {
+            text: text.to_owned(),
+            max,
+        });
+    }
+    Ok(name.to_owned())
+}
+
+fn path(path: &str, text: &str) -> Result<String, AddressError> {
+    named(path, text, PATH_MAX)
+}
+
+fn descriptor(number: &str, text: &str) -> Result<u32, AddressError> {
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let value = number.parse::<u32>().ok().filter(|_| digits);
+    value
+        .filter(|n| i32::try_from(*n).is_ok())
+        .ok_or_else(|| AddressError::InvalidDescriptor {
+            descriptor: number.to_owned(),
+            text: text.to_owned(),
+        })
+}
+
+/// A host and a port; `rest` is `text` without its prefix.
+fn inet(
+    rest: &str,
+    text: &str,
+    transport: Transport,
+    family: Family,
+    accepts: &Accepts,
+) -> Result<Address, AddressError> {
+    // The last colon begins the port, but none inside brackets does.
+    let bracket = rest.rfind(']');
+    let colon = rest
+        .rfind(':')
+        .filter(|colon| bracket.is_none_or(|b| *colon > b));
+    let (host, port) = match colon {
+        Some(colon) => (&rest[..colon], &rest[colon + 1..]),
+        None => (rest, ""),
+    };
+    let port_text = port;
+    let (port, trailing) = self::port(port, text, accepts)?;
+    let address = Address {
+        transport,
+        family,
+        host: self::host(host, text, family, accepts)?,
+        port,
+    };
+    match trailing {
+        None => Ok(address),
+        Some(character) => Err(AddressError::PortTrailing {
+            character,
+            port: port_text.to_owned(),
+            accepted: Box::new(address),
+        }),
+    }
+}
+
+/// The port, and the first character behind it that does not belong to it.
+fn port(port: &str, text: &str, accepts: &Accepts) -> Result<(Port, Option<char>), AddressError> {
+    let Some(&first) = port.as_bytes().first() else {
+        return match accepts.port {
+            PortRule::Mandatory => Err(AddressError::MissingPort {
+                text: text.to_owned(),
+            }),
+            PortRule::Optional => Ok((Port::None, None)),
+        };
+    };
+    match first {
+        b'+' | b'-' if !accepts.offset => Err(AddressError::OffsetNotPermitted {
+            text: text.to_owned(),
+        }),
+        b'+' | b'-' => {
+            let (magnitude, trailing) = number(&port[1..]);
+            let offset = i32::try_from(magnitude).map_err(|_| invalid_port(port))?;
+            let offset = if first == b'-' { -offset } else { offset };
+            Ok((Port::Offset(offset), trailing))
+        }
+        b'0'..=b'9' => match port.split_once('-') {
+            Some((_, _)) if !accepts.range => Err(AddressError::RangeNotPermitted {
+                text: text.to_owned(),
+            }),
+            Some((first, last)) => {
+                let (low, odd) = one_port(first, accepts)?;
+                let (high, trailing) = one_port(last, accepts)?;
+                if let Some(character) = odd {
+                    return Err(AddressError::PortCharacter {
+                        character,
+                        port: port.to_owned(),
+                        text: text.to_owned(),
+                    });
+                }
+                if low > high {
+                    return Err(AddressError::InvalidRange {
+                        range: port.to_owned(),
+                    });
+                }
+                Ok((Port::Range(low, high), trailing))
+            }
+            None => {
+                let (value, trailing) = one_port(port, accepts)?;
+                Ok((Port::One(value), trailing))
+            }
+        },
+        _ => Err(AddressError::PortCharacter {
+            character: character_at(port, 0),
+            port: port.to_owned(),
+            text: text.to_owned(),
+        }),
+    }
+}
+
+fn invalid_port(port: &str) -> AddressError {
+    AddressError::InvalidPort {
+        port: port.to_owned(),
+    }
+}
+
+fn one_port(text: &str, accepts: &Accepts) -> Result<(u16, Option<char>), AddressError> {
+    let (value, trailing) = number(text);
+    let least = u64::from(accepts.port == PortRule::Mandatory);
+    let begins = text.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    match u16::try_from(value) {
+        Ok(port) if begins && value >= least => Ok((port, trailing)),
+        _ => Err(invalid_port(text)),
+    }
+}
+
+/// The digits in front (none count as 0), and the first character behind them.
+fn number(text: &str) -> (u64, Option<char>) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let value = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
+        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+    });
+    (
+        value,
+        (digits < text.len()).then(|| character_at(text, digits)),
+    )
+}
+
+fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Host, AddressError> {
+    if host.is_empty() || host == "*" {
+        return Ok(Host::Any);
+    }
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'));
+    let bare = inner.unwrap_or(host);
+    let ip = match bare.parse::<Ipv6Addr>() {
+        Ok(v6) => Some(IpAddr::V6(v6)),
+        Err(_) => ipv4_as_written(bare).map(IpAddr::V4),
+    };
+    match (ip, family) {
+        (Some(IpAddr::V4(_)), Family::V6) | (Some(IpAddr::V6(_)), Family::V4) => {
+            Err(AddressError::WrongFamily {
+                host: host.to_owned(),
+                family,
+            })
+        }
+        (Some(ip), _) => Ok(Host::Ip(ip)),
+        (None, _) if inner.is_some() || !is_host_name(host) => Err(AddressError::InvalidHost {
+            host: host.to_owned(),
+            text: text.to_owned(),
+        }),
+        (None, _) if !accepts.name => Err(AddressError::NameNotAcceptable {
+            text: text.to_owned(),
+        }),
+        (None, _) => Ok(Host::Name(host.to_owned())),
+    }
+}
+
+/// Whether this can be the name of a host: no address that is mistaken, and
+/// nothing that no resolver would take.
+fn is_host_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    name.len() <= HOST_NAME_MAX
+        && name.bytes().all(allowed)
+        && !name.starts_with(['-', '.'])
+        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+#[cfg(test)]
+mod tests;

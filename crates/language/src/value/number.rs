@@ -1,0 +1,370 @@
+//! Whole numbers, sizes and percentages.
+
+use super::{ValueError, character_at};
+use crate::codes;
+use crate::diagnostic::Code;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// What is wrong with a whole number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IntegerError {
+    /// No text at all.
+    Empty,
+    /// It does not begin with a digit.
+    NotANumber {
+        /// The text.
+        text: String,
+    },
+    /// Something follows the number; HAProxy ignores it.
+    Trailing {
+        /// The number.
+        value: i64,
+        /// What follows begins with this.
+        character: char,
+        /// The text.
+        text: String,
+    },
+    /// Beyond its bounds.
+    OutOfRange {
+        /// The text.
+        text: String,
+        /// The least.
+        min: i64,
+        /// The largest.
+        max: i64,
+    },
+}
+
+impl fmt::Display for IntegerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IntegerError::Empty => f.write_str("expects an integer argument"),
+            IntegerError::NotANumber { text } => {
+                write!(f, "expects an integer argument, found '{text}'")
+            }
+            IntegerError::Trailing {
+                value,
+                character,
+                text,
+            } => write!(
+                f,
+                "unexpected character '{character}' in '{text}', which is read as {value}"
+            ),
+            IntegerError::OutOfRange { text, min, max } if *max == i64::MAX => {
+                write!(f, "'{text}' must be {min} or more")
+            }
+            IntegerError::OutOfRange { text, min, max } => {
+                write!(f, "'{text}' is not within {min} and {max}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for IntegerError {}
+
+impl ValueError for IntegerError {
+    type Value = i64;
+
+    fn code(&self) -> &'static Code {
+        &codes::BAD_INTEGER
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            IntegerError::Trailing { value, .. } => Some(format!("write {value}")),
+            IntegerError::OutOfRange { .. } => None,
+            _ => Some("write a whole decimal number".to_owned()),
+        }
+    }
+
+    fn accepted(&self) -> Option<&i64> {
+        match self {
+            IntegerError::Trailing { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The number in front and where it ends; none without a digit. Too large
+/// ones saturate.
+fn leading(text: &str) -> Option<(i64, usize)> {
+    let bytes = text.as_bytes();
+    let signed = matches!(bytes.first(), Some(b'-' | b'+'));
+    let digits = &bytes[usize::from(signed)..];
+    let length = digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    if length == 0 {
+        return None;
+    }
+    let magnitude = digits[..length].iter().fold(0i64, |n, b| {
+        n.saturating_mul(10).saturating_add(i64::from(b - b'0'))
+    });
+    let negative = bytes.first() == Some(&b'-');
+    let value = if negative { -magnitude } else { magnitude };
+    Some((value, usize::from(signed) + length))
+}
+
+/// Reads a whole decimal number within bounds.
+pub fn integer(text: &str, range: RangeInclusive<i64>) -> Result<i64, IntegerError> {
+    if text.is_empty() {
+        return Err(IntegerError::Empty);
+    }
+    let Some((value, end)) = leading(text) else {
+        return Err(IntegerError::NotANumber {
+            text: text.to_owned(),
+        });
+    };
+    if !range.contains(&value) {
+        return Err(IntegerError::OutOfRange {
+            text: text.to_owned(),
+            min: *range.start(),
+            max: *range.end(),
+        });
+    }
+    if end < text.len() {
+        return Err(IntegerError::Trailing {
+            value,
+            character: character_at(text, end),
+            text: text.to_owned(),
+        });
+    }
+    Ok(value)
+}
+
+/// What is wrong with a size.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SizeError {
+    /// No text at all.
+    Empty,
+    /// A character that is neither a digit nor a unit at the end.
+    Unexpected {
+        /// It.
+        character: char,
+        /// The text.
+        text: String,
+    },
+    /// More than its bound.
+    TooLarge {
+        /// The text.
+        text: String,
+        /// The largest, in bytes (or entries).
+        max: u64,
+    },
+}
+
+impl fmt::Display for SizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SizeError::Empty => f.write_str("missing size"),
+            SizeError::Unexpected { character, text } => {
+                write!(f, "unexpected character '{character}' in size '{text}'")
+            }
+            SizeError::TooLarge { text, max } => {
+                write!(f, "size '{text}' is too large (maximum value is {max})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SizeError {}
+
+impl ValueError for SizeError {
+    type Value = u64;
+
+    fn code(&self) -> &'static Code {
+        &codes::BAD_SIZE
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            SizeError::TooLarge { .. } => None,
+            _ => Some("write a whole number, if need be followed by 'k', 'm' or 'g'".to_owned()),
+        }
+    }
+
+    fn accepted(&self) -> Option<&u64> {
+        None
+    }
+}
+
+/// Reads a size: a whole number and perhaps `k`, `m` or `g` (of 1024).
+pub fn size(text: &str, max: u64) -> Result<u64, SizeError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if text.is_empty() {
+        return Err(SizeError::Empty);
+    }
+    let unexpected = |at: usize| SizeError::Unexpected {
+        character: character_at(text, at),
+        text: text.to_owned(),
+    };
+    let shift = match &text.as_bytes()[digits..] {
+        [] => 0,
+        [b'k' | b'K'] if digits > 0 => 10,
+        [b'm' | b'M'] if digits > 0 => 20,
+        [b'g' | b'G'] if digits > 0 => 30,
+        [b'k' | b'K' | b'm' | b'M' | b'g' | b'G', _, ..] if digits > 0 => {
+            return Err(unexpected(digits + 1));
+        }
+        _ => return Err(unexpected(digits)),
+    };
+    let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
+        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+    });
+    let value = number.saturating_mul(1 << shift);
+    if value > max {
+        return Err(SizeError::TooLarge {
+            text: text.to_owned(),
+            max,
+        });
+    }
+    Ok(value)
+}
+
+/// What is wrong with a percentage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PercentageError {
+    /// It is not a whole number followed by '%'.
+    NotAPercentage {
+        /// The text.
+        text: String,
+    },
+    /// More than its bound.
+    TooLarge {
+        /// The text.
+        text: String,
+        /// The largest.
+        max: u32,
+    },
+}
+
+impl fmt::Display for PercentageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PercentageError::NotAPercentage { text } => {
+                write!(f, "expects a percentage, found '{text}'")
+            }
+            PercentageError::TooLarge { text, max } => {
+                write!(f, "'{text}' is more than {max}%")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PercentageError {}
+
+impl ValueError for PercentageError {
+    type Value = u32;
+
+    fn code(&self) -> &'static Code {
+        &codes::BAD_PERCENTAGE
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            PercentageError::NotAPercentage { text } if text.parse::<u32>().is_ok() => {
+                Some(format!("write {text}%"))
+            }
+            PercentageError::NotAPercentage { .. } => {
+                Some("write a whole number followed by '%'".to_owned())
+            }
+            PercentageError::TooLarge { .. } => None,
+        }
+    }
+
+    fn accepted(&self) -> Option<&u32> {
+        None
+    }
+}
+
+/// Reads a whole number followed by `%`.
+pub fn percentage(text: &str, max: u32) -> Result<u32, PercentageError> {
+    let number = text
+        .strip_suffix('%')
+        .filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let Some(number) = number else {
+        return Err(PercentageError::NotAPercentage {
+            text: text.to_owned(),
+        });
+    };
+    match number.parse::<u32>() {
+        Ok(value) if value <= max => Ok(value),
+        _ => Err(PercentageError::TooLarge {
+            text: text.to_owned(),
+            max,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_and_bounded() {
+        for (text, value) in [("0", 0), ("010", 10), ("+5", 5), ("-1", -1)] {
+            assert_eq!(integer(text, -10..=100), Ok(value), "{text}");
+        }
+        let error = integer("1k", 0..=100).unwrap_err();
+        assert_eq!(error.accepted(), Some(&1));
+        assert_eq!(
+            error.to_string(),
+            "unexpected character 'k' in '1k', which is read as 1"
+        );
+        for text in ["", "abc", "-", " 1", "é"] {
+            let error = integer(text, 0..=100).unwrap_err();
+            assert_eq!(error.accepted(), None, "{text}");
+        }
+        assert_eq!(
+            integer("257", 0..=256).unwrap_err().to_string(),
+            "'257' is not within 0 and 256"
+        );
+        assert!(integer("99999999999999999999", 0..=i64::MAX - 1).is_err());
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        for (text, value) in [("0", 0), ("1k", 1024), ("2M", 2 << 20), ("1g", 1 << 30)] {
+            assert_eq!(size(text, u64::MAX), Ok(value), "{text}");
+        }
+        assert_eq!(
+            size("4g", (4 << 30) - 1).unwrap_err().to_string(),
+            "size '4g' is too large (maximum value is 4294967295)"
+        );
+        for (text, character) in [
+            ("1t", 't'),
+            ("1kb", 'b'),
+            ("abc", 'a'),
+            ("-1", '-'),
+            ("1.5k", '.'),
+            ("k", 'k'),
+            ("1é", 'é'),
+        ] {
+            let expected = SizeError::Unexpected {
+                character,
+                text: text.to_owned(),
+            };
+            assert_eq!(size(text, u64::MAX), Err(expected));
+        }
+        assert!(size("99999999999999999999g", u64::MAX - 1).is_err());
+    }
+
+    #[test]
+    fn percentages_need_their_sign() {
+        assert_eq!(percentage("50%", 100), Ok(50));
+        assert_eq!(
+            percentage("50", 100).unwrap_err().help().unwrap(),
+            "write 50%"
+        );
+        for text in ["", "%", "a%", "1.5%", "-1%", "+1%", "5%%"] {
+            assert!(percentage(text, 100).is_err(), "{text}");
+        }
+        assert!(matches!(
+            percentage("101%", 100),
+            Err(PercentageError::TooLarge { max: 100, .. })
+        ));
+        assert!(matches!(
+            percentage("99999999999%", 100),
+            Err(PercentageError::TooLarge { .. })
+        ));
+    }
+}

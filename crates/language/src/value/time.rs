@@ -1,0 +1,239 @@
+//! Times: a whole number and a unit.
+
+use super::{ValueError, character_at};
+use crate::codes;
+use crate::diagnostic::Code;
+use std::fmt;
+use std::time::Duration;
+
+/// The longest time that HAProxy's timers know.
+pub const MILLISECONDS_MAX: u64 = 2_147_483_647;
+
+/// The unit of a time that is written without one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeUnit {
+    /// `us`
+    Microseconds,
+    /// `ms`
+    Milliseconds,
+    /// `s`
+    Seconds,
+    /// `m`
+    Minutes,
+    /// `h`
+    Hours,
+    /// `d`
+    Days,
+}
+
+impl TimeUnit {
+    fn microseconds(self) -> u64 {
+        match self {
+            TimeUnit::Microseconds => 1,
+            TimeUnit::Milliseconds => 1_000,
+            TimeUnit::Seconds => 1_000_000,
+            TimeUnit::Minutes => 60_000_000,
+            TimeUnit::Hours => 3_600_000_000,
+            TimeUnit::Days => 86_400_000_000,
+        }
+    }
+}
+
+/// What is wrong with a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TimeError {
+    /// No text at all.
+    Empty,
+    /// A character that is neither a digit nor a unit.
+    Unexpected {
+        /// It.
+        character: char,
+        /// The text.
+        text: String,
+    },
+    /// Something behind the unit; HAProxy ignores it up to 2.6.
+    Trailing {
+        /// The time in front.
+        value: Duration,
+        /// The first character too many.
+        character: char,
+        /// The text.
+        text: String,
+    },
+    /// More than [`MILLISECONDS_MAX`].
+    Overflow {
+        /// The text.
+        text: String,
+    },
+}
+
+impl fmt::Display for TimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TimeError::Empty => f.write_str("missing time"),
+            TimeError::Unexpected { character, text } => {
+                write!(f, "unexpected character '{character}' in time '{text}'")
+            }
+            TimeError::Trailing {
+                character, text, ..
+            } => write!(
+                f,
+                "unexpected character '{character}' after the timer value '{text}'"
+            ),
+            TimeError::Overflow { text } => write!(
+                f,
+                "timer overflow in argument '{text}' (maximum value is {MILLISECONDS_MAX} ms or ~24.8 days)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TimeError {}
+
+impl ValueError for TimeError {
+    type Value = Duration;
+
+    fn code(&self) -> &'static Code {
+        &codes::BAD_TIME
+    }
+
+    fn help(&self) -> Option<String> {
+        match self {
+            TimeError::Overflow { .. } => Some("write 24d or less".to_owned()),
+            TimeError::Unexpected { character: '.', .. } => {
+                Some("there are no fractions: take a smaller unit, as in 1500ms".to_owned())
+            }
+            _ => Some("write a whole number and one of us, ms, s, m, h, d".to_owned()),
+        }
+    }
+
+    fn accepted(&self) -> Option<&Duration> {
+        match self {
+            TimeError::Trailing { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a time.
+pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
+    if text.is_empty() {
+        return Err(TimeError::Empty);
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (unit, length) = match &text.as_bytes()[digits..] {
+        [] => (Some(default), 0),
+        [b'u', b's', ..] => (Some(TimeUnit::Microseconds), 2),
+        [b'm', b's', ..] => (Some(TimeUnit::Milliseconds), 2),
+        [b's', ..] => (Some(TimeUnit::Seconds), 1),
+        [b'm', ..] => (Some(TimeUnit::Minutes), 1),
+        [b'h', ..] => (Some(TimeUnit::Hours), 1),
+        [b'd', ..] => (Some(TimeUnit::Days), 1),
+        _ => (None, 0),
+    };
+    let Some(unit) = unit.filter(|_| digits > 0) else {
+        return Err(TimeError::Unexpected {
+            character: character_at(text, digits),
+            text: text.to_owned(),
+        });
+    };
+    let number = text.as_bytes()[..digits].iter().fold(0u64, |n, b| {
+        n.saturating_mul(10).saturating_add(u64::from(b - b'0'))
+    });
+    let microseconds = number.saturating_mul(unit.microseconds());
+    if microseconds > MILLISECONDS_MAX * 1000 {
+        return Err(TimeError::Overflow {
+            text: text.to_owned(),
+        });
+    }
+    let value = Duration::from_micros(microseconds);
+    let end = digits + length;
+    if end < text.len() {
+        return Err(TimeError::Trailing {
+            value,
+            character: character_at(text, end),
+            text: text.to_owned(),
+        });
+    }
+    Ok(value)
+}
+
+/// Reads a time for what counts in milliseconds: a part of one counts whole.
+pub fn milliseconds(text: &str, default: TimeUnit) -> Result<u32, TimeError> {
+    let value = time(text, default)?;
+    let rounded = value.as_micros().div_ceil(1000);
+    u32::try_from(rounded).map_err(|_| TimeError::Overflow {
+        text: text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_what_haproxy_takes_them_for() {
+        for (text, ms) in [
+            ("0", 0),
+            ("1", 1),
+            ("1ms", 1),
+            ("1us", 1),
+            ("1001us", 2),
+            ("2s", 2000),
+            ("1m", 60_000),
+            ("1h", 3_600_000),
+            ("24d", 2_073_600_000),
+            ("2147483647", 2_147_483_647),
+            ("35791m", 2_147_460_000),
+        ] {
+            assert_eq!(milliseconds(text, TimeUnit::Milliseconds), Ok(ms), "{text}");
+        }
+        assert_eq!(time("3", TimeUnit::Seconds), Ok(Duration::from_secs(3)));
+        assert_eq!(
+            time("250us", TimeUnit::Seconds),
+            Ok(Duration::from_micros(250))
+        );
+    }
+
+    #[test]
+    fn what_is_no_time_says_why() {
+        for text in [
+            "25d",
+            "2147483648",
+            "99999999999999999999999",
+            "35792m",
+            "9999999999999999us",
+        ] {
+            let error = time(text, TimeUnit::Milliseconds).unwrap_err();
+            assert!(matches!(error, TimeError::Overflow { .. }), "{text}");
+        }
+        for (text, unexpected) in [
+            ("-1", '-'),
+            ("1.5s", '.'),
+            ("1S", 'S'),
+            ("s", 's'),
+            ("1u", 'u'),
+            ("+1", '+'),
+            ("1w", 'w'),
+            ("0x10", 'x'),
+            ("1 s", ' '),
+            ("ms", 'm'),
+            ("1é", 'é'),
+        ] {
+            let error = time(text, TimeUnit::Milliseconds).unwrap_err();
+            let expected = TimeError::Unexpected {
+                character: unexpected,
+                text: text.to_owned(),
+            };
+            assert_eq!(error, expected);
+        }
+        for (text, seconds, trailing) in [("1sec", 1, 'e'), ("2ss", 2, 's'), ("1s1", 1, '1')] {
+            let error = time(text, TimeUnit::Milliseconds).unwrap_err();
+            assert_eq!(error.accepted(), Some(&Duration::from_secs(seconds)));
+            assert!(
+                matches!(error, TimeError::Trailing { character, .. } if character == trailing)
+            );
+        }
+        assert_eq!(time("", TimeUnit::Seconds), Err(TimeError::Empty));
+    }
+}

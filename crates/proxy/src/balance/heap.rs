@@ -1,0 +1,133 @@
+//! A heap of small integers by key, whose keys can change.
+
+/// A key and, among equals, an order.
+pub(super) type Key = (u64, u64);
+
+const ABSENT: u32 = u32::MAX;
+
+/// The members `0..n`, each in the heap or not.
+#[derive(Debug, Default)]
+pub(super) struct Heap {
+    keys: Vec<Key>,
+    order: Vec<u32>,
+    places: Vec<u32>,
+}
+
+impl Heap {
+    /// An empty heap for members below `n`.
+    pub(super) fn new(n: usize) -> Self {
+        Heap { keys: vec![(0, 0); n], order: Vec::new(), places: vec![ABSENT; n] }
+    }
+
+    /// The member of the lowest key.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.order.first().map(|member| *member as usize)
+    }
+
+    /// The last key of a member, in the heap or not.
+    pub(super) fn key(&self, member: usize) -> Key {
+        self.keys[member]
+    }
+
+    pub(super) fn members(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Puts a member in or moves it.
+    pub(super) fn set(&mut self, member: usize, key: Key) {
+        self.keys[member] = key;
+        if self.places[member] == ABSENT {
+            self.places[member] = self.order.len() as u32;
+            self.order.push(member as u32);
+        }
+        let at = self.up(self.places[member] as usize);
+        self.down(at);
+    }
+
+    /// Takes a member out, if it is in.
+    pub(super) fn remove(&mut self, member: usize) {
+        let at = std::mem::replace(&mut self.places[member], ABSENT);
+        if at == ABSENT {
+            return;
+        }
+        let at = at as usize;
+        self.order.swap_remove(at);
+        if let Some(moved) = self.order.get(at) {
+            self.places[*moved as usize] = at as u32;
+            let at = self.up(at);
+            self.down(at);
+        }
+    }
+
+    /// Lowers all keys, in the heap or not.
+    pub(super) fn rebase(&mut self, by: u64) {
+        for key in &mut self.keys {
+            key.0 = key.0.saturating_sub(by);
+        }
+    }
+
+    fn before(&self, a: usize, b: usize) -> bool {
+        self.keys[self.order[a] as usize] < self.keys[self.order[b] as usize]
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.order.swap(a, b);
+        self.places[self.order[a] as usize] = a as u32;
+        self.places[self.order[b] as usize] = b as u32;
+    }
+
+    fn up(&mut self, mut at: usize) -> usize {
+        while at > 0 && self.before(at, (at - 1) / 2) {
+            self.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+        at
+    }
+
+    fn down(&mut self, mut at: usize) {
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.order.len() && self.before(child, least) {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.swap(at, least);
+            at = least;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_is_always_the_least_of_those_in_it(
+            steps in prop::collection::vec((0usize..20, prop::option::of(0u64..50)), 1..200)
+        ) {
+            let mut heap = Heap::new(20);
+            let mut model = std::collections::BTreeMap::new();
+            for (member, key) in steps {
+                match key {
+                    Some(key) => {
+                        heap.set(member, (key, member as u64));
+                        model.insert(member, key);
+                    }
+                    None => {
+                        heap.remove(member);
+                        model.remove(&member);
+                    }
+                }
+                let least = model.iter().map(|(member, key)| (*key, *member)).min();
+                prop_assert_eq!(heap.first(), least.map(|(_, member)| member));
+                prop_assert_eq!(heap.members(), model.len());
+            }
+        }
+    }
+}

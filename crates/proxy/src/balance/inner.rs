@@ -1,0 +1,494 @@
+//! The algorithms. All under one short lock of the backend.
+
+use super::heap::Heap;
+use super::table::{hash_of, turns};
+use super::{Choice, Request, Take, Taker};
+use crate::config::{Balance, Proxy, ServerIndex};
+use crate::state::ServerState;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+/// What a turn of round robin costs a server of the whole weight 1/16: the
+/// unit in which its place on the line counts.
+const LAP: u64 = 1 << 24;
+/// Where places on the line are counted down again, long before they overflow.
+const REBASE_AT: u64 = 1 << 62;
+/// What one session weighs, over the weight.
+const LOAD: u64 = 1 << 20;
+
+/// Which of its two heaps a server stands in.
+#[derive(Debug, Default)]
+struct Side {
+    heap: Heap,
+    /// Round robin: how far the line went. Least connections: the last serial.
+    clock: u64,
+    usable: u32,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    weight: u32,
+    whole_weight: u32,
+    backup: bool,
+}
+
+/// What an algorithm remembers of the servers of one tree.
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    /// Where that tree's servers are, to see when another one asks.
+    layout: (usize, usize),
+    algorithm: Balance,
+    uids: Vec<u32>,
+    by_uid: HashMap<u32, u32>,
+    known: Vec<Known>,
+    active: Side,
+    backup: Side,
+    /// Backups in the order of the file.
+    backups: Vec<u32>,
+    /// `first`: by id.
+    by_id: Vec<u32>,
+    table: Option<Vec<u32>>,
+    cursor: usize,
+    seed: u64,
+    /// Members passed over in one choice.
+    passed: Vec<usize>,
+}
+
+impl Inner {
+    /// Makes this fit the tree that asks: the servers may be others.
+    pub(super) fn fit(&mut self, proxy: &Proxy) {
+        let layout = (proxy.servers.as_ptr() as usize, proxy.servers.len());
+        if self.layout == layout && self.algorithm == proxy.balance {
+            return;
+        }
+        self.rebuild(proxy, layout);
+    }
+
+    fn rebuild(&mut self, proxy: &Proxy, layout: (usize, usize)) {
+        let old = std::mem::take(self);
+        let n = proxy.servers.len();
+        self.layout = layout;
+        self.algorithm = proxy.balance.clone();
+        self.seed = old.seed;
+        self.uids = proxy.servers.iter().map(|server| server.state.uid).collect();
+        self.by_uid = self.uids.iter().enumerate().map(|(at, uid)| (*uid, at as u32)).collect();
+        self.known = vec![Known::default(); n];
+        let heap = || Heap::new(n);
+        self.active = Side { heap: heap(), clock: old.active.clock, usable: 0 };
+        self.backup = Side { heap: heap(), clock: old.backup.clock, usable: 0 };
+        let mut by_id: Vec<u32> = (0..n as u32).collect();
+        by_id.sort_by_key(|at| proxy.servers[*at as usize].id);
+        self.by_id = by_id;
+        // Servers that were there keep their place on the line.
+        if old.algorithm == self.algorithm && self.algorithm == Balance::RoundRobin {
+            for (at, uid) in self.uids.iter().enumerate() {
+                let Some(was) = old.by_uid.get(uid).map(|was| *was as usize) else { continue };
+                let known = old.known[was];
+                let (from, side) = if known.backup {
+                    (&old.backup, &mut self.backup)
+                } else {
+                    (&old.active, &mut self.active)
+                };
+                if known.weight > 0 {
+                    self.known[at] = known;
+                    side.usable += 1;
+                    side.heap.set(at, (from.heap.key(was).0, at as u64));
+                }
+            }
+        }
+        for at in 0..n {
+            self.look_at(at, &proxy.servers[at].state);
+        }
+        self.backups = (0..n as u32).filter(|at| self.known[*at as usize].backup).collect();
+    }
+
+    /// Looks again at the servers about which something changed.
+    pub(super) fn refresh(&mut self, proxy: &Proxy, news: &[u32]) {
+        for uid in news {
+            let Some(at) = self.by_uid.get(uid).map(|at| *at as usize) else { continue };
+            let Some(server) = proxy.servers.get(at).filter(|s| s.state.uid == *uid) else {
+                // Another tree at the same place: begin anew.
+                return self.rebuild(proxy, self.layout);
+            };
+            self.look_at(at, &server.state);
+        }
+    }
+
+    fn side(&mut self, backup: bool) -> &mut Side {
+        if backup { &mut self.backup } else { &mut self.active }
+    }
+
+    fn look_at(&mut self, at: usize, server: &Arc<ServerState>) {
+        server.listed.swap(false, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
+        let now = Known {
+            weight: server.weight(),
+            whole_weight: server.whole_weight(),
+            backup: server.backup(),
+        };
+        let was = std::mem::replace(&mut self.known[at], now);
+        if was.backup != now.backup {
+            self.side(was.backup).heap.remove(at);
+            self.backups.retain(|backup| *backup as usize != at);
+            if now.backup {
+                let place = self.backups.partition_point(|backup| (*backup as usize) < at);
+                self.backups.insert(place, at as u32);
+            }
+        }
+        if was.whole_weight != now.whole_weight || was.backup != now.backup {
+            self.table = None;
+        }
+        if was.weight > 0 {
+            self.side(was.backup).usable -= 1;
+        }
+        if now.weight > 0 {
+            self.side(now.backup).usable += 1;
+        }
+        match self.algorithm {
+            Balance::RoundRobin => self.place_on_line(at, was, now),
+            Balance::LeastConnections => self.place_by_load(at, server, now),
+            _ => {}
+        }
+    }
+
+    fn place_on_line(&mut self, at: usize, was: Known, now: Known) {
+        let side = self.side(now.backup);
+        if now.weight == 0 {
+            return side.heap.remove(at);
+        }
+        let step = LAP / u64::from(now.weight);
+        let key = if was.weight == 0 || was.backup != now.backup {
+            // A new one begins in the middle of its first lap: neither at once
+            // nor after all others.
+            side.clock + step / 2
+        } else {
+            // What was left of its lap, by the new weight.
+            let left = side.heap.key(at).0.saturating_sub(side.clock);
+            let left = u128::from(left) * u128::from(was.weight) / u128::from(now.weight);
+            side.clock + (left as u64).min(step)
+        };
+        side.heap.set(at, (key, at as u64));
+    }
+
+    fn place_by_load(&mut self, at: usize, server: &ServerState, now: Known) {
+        let side = self.side(now.backup);
+        if now.weight == 0 {
+            return side.heap.remove(at);
+        }
+        // First the interest, then the look: nothing that is given back between is missed.
+        server.interest.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        side.clock += 1;
+        side.heap.set(at, (load_of(server, now.weight), side.clock));
+    }
+
+    pub(super) fn choose(&mut self, proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
+        let use_backups = self.active.usable == 0;
+        if use_backups && self.backup.usable == 0 {
+            return Choice::None;
+        }
+        if use_backups && !proxy.has(crate::config::ProxyOption::AllBackups) {
+            return self.first_backup(proxy, request, take);
+        }
+        if !request.look && !matches!(self.algorithm, Balance::Source | Balance::Random(_)) {
+            return Choice::Full(None);
+        }
+        match self.algorithm {
+            Balance::RoundRobin => self.round_robin(proxy, use_backups, request, take),
+            Balance::LeastConnections => self.least(proxy, use_backups, request, take),
+            Balance::First => self.first(proxy, use_backups, request, take),
+            Balance::StaticRoundRobin => self.static_turn(proxy, use_backups, request, take),
+            Balance::Source => self.by_source(proxy, use_backups, request, take),
+            Balance::Random(draws) => self.drawn(proxy, use_backups, draws, request, take),
+        }
+    }
+
+    fn first_backup(&self, proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
+        let usable = |at: &&u32| self.known[**at as usize].weight > 0;
+        let avoided = |at: &&u32| Some(ServerIndex(**at)) == request.avoid;
+        let mut candidates = self.backups.iter().filter(usable);
+        let Some(at) = candidates.clone().find(|at| !avoided(at)).or_else(|| candidates.next())
+        else {
+            return Choice::None;
+        };
+        one(proxy, *at, request.look, take)
+    }
+
+    fn round_robin(
+        &mut self,
+        proxy: &Proxy,
+        backup: bool,
+        request: &Request,
+        take: Taker<'_>,
+    ) -> Choice {
+        let avoid = request.avoid.map(|index| index.0 as usize);
+        let mut passed = std::mem::take(&mut self.passed);
+        let mut chosen = None;
+        let side = if backup { &mut self.backup } else { &mut self.active };
+        while let Some(at) = side.heap.first() {
+            let server = &proxy.servers[at].state;
+            if Some(at) == avoid {
+                side.heap.remove(at);
+                passed.push(at);
+                continue;
+            }
+            match take_or_park(server, take) {
+                Tried::Taken => {
+                    chosen = Some(at);
+                    break;
+                }
+                Tried::Passed => passed.push(at),
+                Tried::Parked => {}
+            }
+            side.heap.remove(at);
+        }
+        if chosen.is_none()
+            && let Some(at) = avoid
+            && passed.contains(&at)
+            && take(&proxy.servers[at].state) == Take::Taken
+        {
+            chosen = Some(at);
+        }
+        for at in passed.drain(..) {
+            let key = side.heap.key(at);
+            side.heap.set(at, key);
+        }
+        if let Some(at) = chosen {
+            let place = side.heap.key(at).0.max(side.clock);
+            side.clock = place;
+            let step = LAP / u64::from(self.known[at].weight.max(1));
+            side.heap.set(at, (place + step, at as u64));
+            if place > REBASE_AT {
+                side.heap.rebase(place);
+                side.clock = 0;
+            }
+        }
+        self.passed = passed;
+        chosen.map_or(Choice::Full(None), |at| Choice::Taken(ServerIndex(at as u32)))
+    }
+
+    fn least(&mut self, proxy: &Proxy, backup: bool, request: &Request, take: Taker<'_>) -> Choice {
+        let avoid = request.avoid.map(|index| index.0 as usize);
+        let mut passed = std::mem::take(&mut self.passed);
+        let mut chosen = None;
+        let side = if backup { &mut self.backup } else { &mut self.active };
+        let mut looks = 2 * side.heap.members();
+        while let Some(at) = side.heap.first() {
+            let server = &proxy.servers[at].state;
+            let weight = self.known[at].weight.max(1);
+            let (load, stored) = (load_of(server, weight), side.heap.key(at).0);
+            // Sessions that came past this heap (persistence) make it stale.
+            if load > stored && looks > 0 {
+                looks -= 1;
+                side.clock += 1;
+                side.heap.set(at, (load, side.clock));
+                continue;
+            }
+            if Some(at) == avoid {
+                side.heap.remove(at);
+                passed.push(at);
+                continue;
+            }
+            match take_or_park(server, take) {
+                Tried::Taken => {
+                    chosen = Some(at);
+                    break;
+                }
+                Tried::Passed => passed.push(at),
+                Tried::Parked => {}
+            }
+            side.heap.remove(at);
+        }
+        if chosen.is_none()
+            && let Some(at) = avoid
+            && passed.contains(&at)
+            && take(&proxy.servers[at].state) == Take::Taken
+        {
+            chosen = Some(at);
+        }
+        for at in passed.drain(..) {
+            let key = side.heap.key(at);
+            side.heap.set(at, key);
+        }
+        self.passed = passed;
+        let Some(at) = chosen else { return Choice::Full(None) };
+        self.place_by_load(at, &proxy.servers[at].state, self.known[at]);
+        Choice::Taken(ServerIndex(at as u32))
+    }
+
+    fn first(&self, proxy: &Proxy, backup: bool, request: &Request, take: Taker<'_>) -> Choice {
+        let candidates = || {
+            self.by_id.iter().filter(|at| {
+                let known = self.known[**at as usize];
+                known.weight > 0 && known.backup == backup
+            })
+        };
+        let avoided = |at: &u32| Some(ServerIndex(*at)) == request.avoid;
+        for at in candidates().filter(|at| !avoided(at)).chain(candidates().filter(|at| avoided(at)))
+        {
+            if take(&proxy.servers[*at as usize].state) == Take::Taken {
+                return Choice::Taken(ServerIndex(*at));
+            }
+        }
+        Choice::Full(None)
+    }
+
+    /// The table of turns of the side that is in use.
+    fn table(&mut self, backup: bool) -> &[u32] {
+        let known = &self.known;
+        self.table.get_or_insert_with(|| {
+            let weights: Vec<(u32, u32)> = known
+                .iter()
+                .enumerate()
+                .filter(|(_, known)| known.backup == backup)
+                .map(|(at, known)| (at as u32, known.whole_weight))
+                .collect();
+            turns(&weights)
+        })
+    }
+
+    fn static_turn(
+        &mut self,
+        proxy: &Proxy,
+        backup: bool,
+        request: &Request,
+        take: Taker<'_>,
+    ) -> Choice {
+        let length = self.table(backup).len();
+        let begin = self.cursor;
+        let mut avoided = None;
+        for step in 0..length {
+            let place = (begin + step) % length;
+            let at = self.table(backup)[place];
+            if Some(ServerIndex(at)) == request.avoid {
+                avoided = avoided.or(Some(at));
+                continue;
+            }
+            if take(&proxy.servers[at as usize].state) == Take::Taken {
+                self.cursor = (place + 1) % length;
+                return Choice::Taken(ServerIndex(at));
+            }
+        }
+        match avoided {
+            Some(at) if take(&proxy.servers[at as usize].state) == Take::Taken => {
+                Choice::Taken(ServerIndex(at))
+            }
+            _ => Choice::Full(None),
+        }
+    }
+
+    fn by_source(
+        &mut self,
+        proxy: &Proxy,
+        backup: bool,
+        request: &Request,
+        take: Taker<'_>,
+    ) -> Choice {
+        let Some(source) = request.source else {
+            // Nothing to hash: take turns.
+            return self.static_turn(proxy, backup, request, take);
+        };
+        let table = self.table(backup);
+        if table.is_empty() {
+            return Choice::None;
+        }
+        let place = hash_of(source) as usize % table.len();
+        let around = table[place..].iter().chain(&table[..place]);
+        let at = around
+            .clone()
+            .find(|at| Some(ServerIndex(**at)) != request.avoid)
+            .unwrap_or(&table[place]);
+        one(proxy, *at, request.look, take)
+    }
+
+    fn drawn(
+        &mut self,
+        proxy: &Proxy,
+        backup: bool,
+        draws: u32,
+        request: &Request,
+        take: Taker<'_>,
+    ) -> Choice {
+        let mut seed = self.seed;
+        let table = self.table(backup);
+        if table.is_empty() {
+            return Choice::None;
+        }
+        let mut best: Option<(u64, u32)> = None;
+        // One more draw in place of each that drew the server to avoid.
+        let mut left = draws.clamp(1, DRAWS_MAX);
+        for _ in 0..2 * DRAWS_MAX {
+            if left == 0 {
+                break;
+            }
+            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let at = table[(mixed(seed) % table.len() as u64) as usize];
+            if Some(ServerIndex(at)) == request.avoid {
+                continue;
+            }
+            left -= 1;
+            let server = &proxy.servers[at as usize].state;
+            let load = load_of(server, server.weight().max(1));
+            if best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, at));
+            }
+        }
+        let at = best.map_or(table[0], |(_, at)| at);
+        self.seed = seed;
+        one(proxy, at, request.look, take)
+    }
+}
+
+/// Most draws of `random`.
+const DRAWS_MAX: u32 = 64;
+
+/// A well mixed number of a counter.
+fn mixed(mut n: u64) -> u64 {
+    n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// How loaded a server is for its weight.
+fn load_of(server: &ServerState, weight: u32) -> u64 {
+    let sessions = u64::from(server.sessions.current()) + u64::from(server.queue.waiting.current());
+    sessions * LOAD / u64::from(weight)
+}
+
+/// This server or a place in its queue.
+fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
+    if look && take(&proxy.servers[at as usize].state) == Take::Taken {
+        Choice::Taken(ServerIndex(at))
+    } else {
+        Choice::Full(Some(ServerIndex(at)))
+    }
+}
+
+enum Tried {
+    Taken,
+    /// Not now; it stays in the heap.
+    Passed,
+    /// Not before it gives a slot back: it leaves the heap until then.
+    Parked,
+}
+
+/// Tries to take a slot. A full server is parked, so that the next choices do
+/// not look at it: each look at a full server is paid by a session that ends.
+fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
+    match take(server) {
+        Take::Taken => return Tried::Taken,
+        Take::Busy => return Tried::Passed,
+        Take::Full if server.limit_moves() => return Tried::Passed,
+        Take::Full => {}
+    }
+    server.interest.store(true, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    // A slot that was given back before the interest was known.
+    match take(server) {
+        Take::Taken => Tried::Taken,
+        Take::Busy => Tried::Passed,
+        Take::Full => Tried::Parked,
+    }
+}

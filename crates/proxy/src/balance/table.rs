@@ -1,0 +1,119 @@
+//! A table of turns: each server stands in it as often as its weight says, as
+//! evenly as whole turns allow. Hashes and draws point into it; HAProxy's
+//! `static-rr` and map-based hashes use the same, turn for turn, so a client
+//! keeps its server when Evenkeel takes HAProxy's place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest table; weights are scaled down beyond it.
+const TURNS_MAX: u64 = 1 << 22;
+
+fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
+/// Makes the table of (server, weight) pairs, in their order.
+///
+/// With each turn every server is owed its share of a turn more. The next turn
+/// is that of who is owed most, in whole turns; the first among equals.
+pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
+    let shares = reduced(weights);
+    let total: u64 = shares.iter().map(|(_, share)| share).sum();
+    // At which turns a server is owed one more: the k-th when k whole turns are due.
+    let mut due: Vec<Vec<u32>> = vec![Vec::new(); total as usize];
+    for (at, (_, share)) in shares.iter().enumerate() {
+        for k in 1..=*share {
+            due[((k * total).div_ceil(*share) - 1) as usize].push(at as u32);
+        }
+    }
+    let mut owed = vec![0i64; shares.len()];
+    let mut ranks: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+    ranks.insert(0, (0..shares.len() as u32).collect());
+    let mut turns = Vec::with_capacity(total as usize);
+    for now_due in due {
+        for at in now_due {
+            shift(&mut ranks, &mut owed, at, 1);
+        }
+        let most = ranks.last_key_value().and_then(|(_, rank)| rank.first().copied());
+        let Some(at) = most else { break };
+        shift(&mut ranks, &mut owed, at, -1);
+        turns.push(shares[at as usize].0);
+    }
+    turns
+}
+
+/// The weights above 0 by their greatest common divisor, and so that their sum
+/// is no more than [`TURNS_MAX`].
+fn reduced(weights: &[(u32, u32)]) -> Vec<(u32, u64)> {
+    let positive = || weights.iter().filter(|(_, weight)| *weight > 0);
+    let common = positive().fold(0, |common, (_, weight)| divisor(common, u64::from(*weight)));
+    let sum: u64 = positive().map(|(_, weight)| u64::from(*weight)).sum();
+    let scale = (sum / common.max(1)).div_ceil(TURNS_MAX).max(1);
+    positive()
+        .map(|(server, weight)| (*server, (u64::from(*weight) / common / scale).max(1)))
+        .collect()
+}
+
+fn shift(ranks: &mut BTreeMap<i64, BTreeSet<u32>>, owed: &mut [i64], at: u32, by: i64) {
+    let rank = &mut owed[at as usize];
+    if let Some(members) = ranks.get_mut(rank) {
+        members.remove(&at);
+        if members.is_empty() {
+            ranks.remove(rank);
+        }
+    }
+    *rank += by;
+    ranks.entry(*rank).or_default().insert(at);
+}
+
+/// HAProxy's hash of a client's address for map-based tables: its 32-bit words
+/// in network order, exclusive-ored.
+pub(super) fn hash_of(address: std::net::IpAddr) -> u32 {
+    match address {
+        std::net::IpAddr::V4(v4) => u32::from(v4),
+        std::net::IpAddr::V6(v6) => v6
+            .octets()
+            .chunks_exact(4)
+            .fold(0, |hash, word| hash ^ word.iter().fold(0, |w, byte| w << 8 | u32::from(*byte))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table_of(weights: &[u32]) -> String {
+        let pairs: Vec<(u32, u32)> =
+            weights.iter().enumerate().map(|(at, weight)| (at as u32, *weight)).collect();
+        turns(&pairs).iter().map(|server| server.to_string()).collect()
+    }
+
+    #[test]
+    fn turns_are_those_that_haproxy_gives() {
+        // Recorded from haproxy 2.6.12 with `balance static-rr`.
+        assert_eq!(table_of(&[1, 1, 1]), "012");
+        assert_eq!(table_of(&[2, 1]), "001");
+        assert_eq!(table_of(&[1, 2, 3]), "021212");
+        assert_eq!(table_of(&[5, 1, 1]), "0001002");
+        assert_eq!(table_of(&[10, 20]), "011");
+        assert_eq!(table_of(&[3, 3, 1]), "0101012");
+    }
+
+    #[test]
+    fn a_server_without_weight_has_no_turn() {
+        assert_eq!(table_of(&[0, 4, 0]), "1");
+        assert_eq!(table_of(&[0, 0]), "");
+    }
+
+    #[test]
+    fn addresses_hash_as_in_haproxy() {
+        // Recorded from haproxy 2.6.12 with `balance source`, weights 1, 2, 3:
+        // 127.0.0.1 and those after it went to 2, 0, 2, 1, 2, 1.
+        let table = table_of(&[1, 2, 3]);
+        let of = |host: u8| {
+            let hash = hash_of(std::net::IpAddr::from([127, 0, 0, host])) as usize;
+            &table[hash % table.len()..][..1]
+        };
+        assert_eq!((1..=6).map(of).collect::<String>(), "202121");
+    }
+}

@@ -1,0 +1,358 @@
+//! Chunked bodies: a decoder that takes the bytes in any pieces and hands out
+//! the data without copying it, and the heads for writing chunks.
+//!
+//! Stricter than heads are: no bare line feed, no folding in trailers.
+//! Extensions are dropped; what goes on is always chunked anew.
+
+use super::fault::{Fault, FaultKind};
+use super::head;
+use super::head::Line;
+use crate::message::Fields;
+
+/// The longest chunk size line, extensions included.
+const CHUNK_LINE_MAX: usize = 1024;
+/// Bytes of a trailer section.
+const TRAILER_BYTES_MAX: usize = 8192;
+/// Lines of a trailer section.
+const TRAILER_LINES_MAX: usize = 100;
+/// The longest body that is counted, as for Content-Length.
+const BODY_BYTES_MAX: u64 = i64::MAX as u64;
+
+/// What the decoder found next.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Chunk<'a> {
+    /// Data of the body, never empty.
+    Data(&'a [u8]),
+    /// All input is used up and the body goes on.
+    NeedMore,
+    /// The body is over; what is left of the input is not its.
+    End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Before the first digit of a size.
+    SizeStart,
+    Size,
+    /// Blanks behind the size.
+    SizeBlank,
+    Extension,
+    /// The LF of a size line.
+    SizeEnd,
+    Data,
+    /// The CR behind the data.
+    DataCr,
+    DataLf,
+    /// In the trailer section, at the start of a line or in it.
+    Trailers,
+    Done,
+}
+
+/// Decodes one chunked body.
+#[derive(Clone, Debug)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// Of the current chunk: its size, then what is left of it.
+    left: u64,
+    line_bytes: u32,
+    /// Bytes of input taken so far.
+    taken: u64,
+    body: u64,
+    trailers: Option<Box<Trailers>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Trailers {
+    line: Vec<u8>,
+    bytes: usize,
+    lines: usize,
+    fields: Fields,
+}
+
+impl Default for ChunkedDecoder {
+    fn default() -> Self {
+        ChunkedDecoder::new()
+    }
+}
+
+impl ChunkedDecoder {
+    /// At the start of a body.
+    pub fn new() -> Self {
+        ChunkedDecoder {
+            state: State::SizeStart,
+            left: 0,
+            line_bytes: 0,
+            taken: 0,
+            body: 0,
+            trailers: None,
+        }
+    }
+
+    /// Takes from the front of the input what the next step needs. After a
+    /// fault the body cannot be read on.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Chunk<'a>, Fault> {
+        loop {
+            match self.state {
+                State::Done => return Ok(Chunk::End),
+                State::Data if self.left == 0 => self.state = State::DataCr,
+                State::Data => {
+                    if input.is_empty() {
+                        return Ok(Chunk::NeedMore);
+                    }
+                    let n = usize::try_from(self.left).map_or(input.len(), |l| l.min(input.len()));
+                    let (data, rest) = input.split_at(n);
+                    *input = rest;
+                    self.left -= n as u64;
+                    self.taken += n as u64;
+                    return Ok(Chunk::Data(data));
+                }
+                State::Trailers => {
+                    if !self.trailer(input)? {
+                        return Ok(Chunk::NeedMore);
+                    }
+                }
+                _ => {
+                    let Some((byte, rest)) = input.split_first() else {
+                        return Ok(Chunk::NeedMore);
+                    };
+                    self.step(*byte)?;
+                    *input = rest;
+                    self.taken += 1;
+                }
+            }
+        }
+    }
+
+    /// Whether the end was reached.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Bytes of the body announced so far.
+    pub fn body_bytes(&self) -> u64 {
+        self.body
+    }
+
+    /// What is left of the chunk that is being read.
+    pub fn chunk_left(&self) -> u64 {
+        match self.state {
+            State::Data => self.left,
+            _ => 0,
+        }
+    }
+
+    /// The trailer fields, once [`Chunk::End`] came; those that would frame or
+    /// route a message are dropped.
+    pub fn trailers(&self) -> Option<&Fields> {
+        self.trailers
+            .as_deref()
+            .map(|t| &t.fields)
+            .filter(|f| !f.is_empty())
+    }
+
+    fn fault<T>(&self, kind: FaultKind) -> Result<T, Fault> {
+        Err(Fault {
+            kind,
+            at: self.taken,
+        })
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), Fault> {
+        match self.state {
+            State::DataCr if byte == b'\r' => self.state = State::DataLf,
+            State::DataCr if byte == b'\n' => return self.fault(FaultKind::BareLineFeed),
+            State::DataLf if byte == b'\n' => self.state = State::SizeStart,
+            State::DataCr | State::DataLf => return self.fault(FaultKind::ChunkEnd),
+            State::SizeEnd if byte == b'\n' => self.chunk_begins()?,
+            State::SizeEnd => return self.fault(FaultKind::ChunkExtension),
+            _ => self.size_line(byte)?,
+        }
+        Ok(())
+    }
+
+    /// A byte of the line that gives the size.
+    fn size_line(&mut self, byte: u8) -> Result<(), Fault> {
+        self.line_bytes += 1;
+        if self.line_bytes as usize > CHUNK_LINE_MAX {
+            return self.fault(FaultKind::ChunkLineTooLong);
+        }
+        if byte == b'\n' {
+            return self.fault(FaultKind::BareLineFeed);
+        }
+        let digit = (byte as char).to_digit(16).map(u64::from);
+        match (self.state, byte, digit) {
+            (State::SizeStart, _, Some(digit)) => {
+                self.left = digit;
+                self.state = State::Size;
+            }
+            (State::Size, _, Some(digit)) => {
+                if self.left > BODY_BYTES_MAX >> 4 {
+                    return self.fault(FaultKind::BodyTooLong);
+                }
+                self.left = self.left << 4 | digit;
+            }
+            (State::SizeStart, _, None) => return self.fault(FaultKind::ChunkSize),
+            (_, b'\r', _) => self.state = State::SizeEnd,
+            (State::Extension, b'\t' | b' '..=b'~' | 0x80.., _) => {}
+            (State::Extension, ..) => return self.fault(FaultKind::ChunkExtension),
+            (_, b';', _) => self.state = State::Extension,
+            (_, b' ' | b'\t', _) => self.state = State::SizeBlank,
+            _ => return self.fault(FaultKind::ChunkSize),
+        }
+        Ok(())
+    }
+
+    fn chunk_begins(&mut self) -> Result<(), Fault> {
+        self.line_bytes = 0;
+        if self.left == 0 {
+            self.state = State::Trailers;
+            return Ok(());
+        }
+        self.body = match self.body.checked_add(self.left) {
+            Some(sum) if sum <= BODY_BYTES_MAX => sum,
+            _ => return self.fault(FaultKind::BodyTooLong),
+        };
+        self.state = State::Data;
+        Ok(())
+    }
+
+    /// Takes input up to the end of a trailer line; false when it is used up
+    /// before.
+    fn trailer(&mut self, input: &mut &[u8]) -> Result<bool, Fault> {
+        // The usual end, without memory.
+        if self.trailers.is_none() {
+            if let [b'\r', b'\n', rest @ ..] = *input {
+                *input = rest;
+                self.taken += 2;
+                self.state = State::Done;
+                return Ok(true);
+            }
+            if input.is_empty() {
+                return Ok(false);
+            }
+        }
+        let mut trailers = self.trailers.take().unwrap_or_default();
+        let result = self.trailer_line(&mut trailers, input);
+        self.trailers = Some(trailers);
+        result
+    }
+
+    fn trailer_line(&mut self, t: &mut Trailers, input: &mut &[u8]) -> Result<bool, Fault> {
+        let end = memchr::memchr(b'\n', input);
+        let (part, rest) = input.split_at(end.map_or(input.len(), |e| e + 1));
+        t.bytes += part.len();
+        if t.bytes > TRAILER_BYTES_MAX {
+            return self.fault(FaultKind::TrailersTooLong);
+        }
+        let line_at = self.taken - t.line.len() as u64;
+        t.line.extend_from_slice(part);
+        *input = rest;
+        self.taken += part.len() as u64;
+        if end.is_none() {
+            return Ok(false);
+        }
+        let Some(line) = t.line.strip_suffix(b"\r\n") else {
+            return Err(Fault {
+                kind: FaultKind::BareLineFeed,
+                at: self.taken - 1,
+            });
+        };
+        if line.is_empty() {
+            self.state = State::Done;
+            return Ok(true);
+        }
+        t.lines += 1;
+        if t.lines > TRAILER_LINES_MAX {
+            return self.fault(FaultKind::TrailersTooLong);
+        }
+        let at = |fault: Fault| Fault {
+            at: line_at + fault.at,
+            ..fault
+        };
+        let line = Line { bytes: line, at: 0 };
+        head::check_value(line).map_err(at)?;
+        let (name, value) = head::split(line, false).map_err(at)?;
+        if !is_forbidden(name) {
+            t.fields.push_checked(name, value);
+        }
+        t.line.clear();
+        Ok(true)
+    }
+}
+
+/// Trailers that would change how the message is framed, routed, who sent it
+/// or what it is: a recipient that merges trailers into the head must not
+/// find them.
+fn is_forbidden(name: &[u8]) -> bool {
+    const NAMES: &[&[u8]] = &[
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"max-forwards",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"range",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ];
+    NAMES.iter().any(|n| name.eq_ignore_ascii_case(n))
+}
+
+/// The line before the data of a chunk, on the stack. Behind the data stands
+/// `\r\n`.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkHead {
+    bytes: [u8; 18],
+    start: u8,
+}
+
+impl ChunkHead {
+    /// For so many bytes of data. A chunk of 0 would end the body: use
+    /// [`write_last_chunk`].
+    pub fn new(size: u64) -> Self {
+        let mut bytes = [0; 18];
+        bytes[16..].copy_from_slice(b"\r\n");
+        let mut at = 16;
+        let mut left = size;
+        loop {
+            at -= 1;
+            bytes[at] = b"0123456789ABCDEF"[(left & 15) as usize];
+            left >>= 4;
+            if left == 0 {
+                break;
+            }
+        }
+        ChunkHead {
+            bytes,
+            start: at as u8,
+        }
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[usize::from(self.start)..]
+    }
+}
+
+/// The end of a body without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Writes the end of a body, with its trailers.
+pub fn write_last_chunk(trailers: Option<&Fields>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    if let Some(fields) = trailers {
+        fields.write_lines(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}

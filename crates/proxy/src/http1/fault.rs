@@ -1,0 +1,158 @@
+//! What was wrong with a message, and where.
+
+use std::fmt;
+
+/// What was wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FaultKind {
+    /// The head is longer than the buffer lets it be.
+    HeadTooLong,
+    /// More header lines than `tune.http.maxhdr`.
+    TooManyHeaders,
+    /// More blank lines before the head than anyone needs.
+    TooManyBlankLines,
+    /// The HTTP/2 preface where HTTP/1 was expected.
+    Http2Preface,
+    /// No version: HTTP/0.9.
+    Http09,
+    /// A byte that no method may hold.
+    MethodByte,
+    /// No method.
+    MethodMissing,
+    /// A byte that no target may hold.
+    TargetByte,
+    /// A target that is neither a path, a URL, `*` nor CONNECT's `host:port`.
+    TargetForm,
+    /// Not `HTTP/1.x`.
+    Version,
+    /// A status that is not three digits from 100 up.
+    Status,
+    /// A NUL, or a carriage return that ends no line.
+    ControlByte,
+    /// A line without a colon.
+    ColonMissing,
+    /// A line that begins with its colon.
+    NameMissing,
+    /// A byte that no header name may hold, such as a space before the colon.
+    NameByte,
+    /// The first header line begins with a space.
+    FoldedFirstLine,
+    /// A folded line in a header that frames or routes the message.
+    FoldedFraming,
+    /// A Content-Length that is not a plain decimal number that fits.
+    ContentLength,
+    /// Content-Lengths that differ.
+    ContentLengthsDiffer,
+    /// A body where the method of an HTTP/1.0 request has none.
+    UnexpectedBody,
+    /// A Transfer-Encoding that does not end in `chunked`, or says it twice.
+    TransferEncoding,
+    /// Another coding before `chunked`.
+    TransferCoding,
+    /// Chunks in HTTP/1.0, where nobody has to understand them.
+    ChunkedInHttp10,
+    /// Hosts that differ.
+    HostsDiffer,
+    /// A Host that differs from the authority of the target.
+    HostMismatch,
+    /// A byte that no Host may hold.
+    HostByte,
+    /// A WebSocket upgrade without its key, or its answer without the accept.
+    WebSocketKey,
+    /// A 101 which nobody asked for or which names no protocol.
+    UnexpectedUpgrade,
+    /// A chunk size that is no hexadecimal number that fits.
+    ChunkSize,
+    /// A byte that no chunk extension may hold.
+    ChunkExtension,
+    /// A chunk size line that is too long.
+    ChunkLineTooLong,
+    /// A chunk that does not end where its size says.
+    ChunkEnd,
+    /// A line feed without its carriage return in a chunked body.
+    BareLineFeed,
+    /// The chunks add up to more than can be counted.
+    BodyTooLong,
+    /// A trailer section that is too long.
+    TrailersTooLong,
+}
+
+impl FaultKind {
+    /// In words, without a final stop.
+    pub fn words(self) -> &'static str {
+        use FaultKind::*;
+        match self {
+            HeadTooLong => "the head is larger than the buffer",
+            TooManyHeaders => "too many header lines",
+            TooManyBlankLines => "too many blank lines before the head",
+            Http2Preface => "HTTP/2 preface on an HTTP/1 connection",
+            Http09 => "no version in the request line (HTTP/0.9)",
+            MethodByte => "forbidden byte in the method",
+            MethodMissing => "no method",
+            TargetByte => "forbidden byte in the target",
+            TargetForm => "the target is neither a path, a URL, '*' nor host:port of CONNECT",
+            Version => "the version is not HTTP/1.x",
+            Status => "the status is not a number from 100 to 999",
+            ControlByte => "NUL or stray carriage return",
+            ColonMissing => "header line without a colon",
+            NameMissing => "header line without a name",
+            NameByte => "forbidden byte in a header name",
+            FoldedFirstLine => "the first header line begins with a space",
+            FoldedFraming => "folded line in a header that frames or routes the message",
+            ContentLength => "content-length is not a plain decimal number",
+            ContentLengthsDiffer => "content-length values differ",
+            UnexpectedBody => "a body where this method of HTTP/1.0 has none",
+            TransferEncoding => "transfer-encoding must end with one 'chunked'",
+            TransferCoding => "transfer coding other than 'chunked'",
+            ChunkedInHttp10 => "transfer-encoding in an HTTP/1.0 request",
+            HostsDiffer => "host values differ",
+            HostMismatch => "host differs from the authority of the target",
+            HostByte => "forbidden byte in host",
+            WebSocketKey => "WebSocket handshake without its key",
+            UnexpectedUpgrade => "101 that was not asked for or names no protocol",
+            ChunkSize => "chunk size is not a hexadecimal number",
+            ChunkExtension => "forbidden byte in a chunk extension",
+            ChunkLineTooLong => "chunk size line is too long",
+            ChunkEnd => "chunk does not end where its size says",
+            BareLineFeed => "line feed without carriage return in a chunked body",
+            BodyTooLong => "the chunks add up to too many bytes",
+            TrailersTooLong => "the trailer section is too long",
+        }
+    }
+
+    /// The status with which a request that has this fault is answered.
+    pub fn request_status(self) -> u16 {
+        match self {
+            FaultKind::UnexpectedBody => 413,
+            FaultKind::TransferCoding => 422,
+            _ => 400,
+        }
+    }
+}
+
+/// A fault at a byte of the input that the parser was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What.
+    pub kind: FaultKind,
+    /// Where: an offset into the head; for a body, into the bytes of it that
+    /// had been decoded.
+    pub at: u64,
+}
+
+impl Fault {
+    pub(super) fn new(kind: FaultKind, at: usize) -> Fault {
+        Fault {
+            kind,
+            at: at as u64,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {})", self.kind.words(), self.at)
+    }
+}
+
+impl std::error::Error for Fault {}

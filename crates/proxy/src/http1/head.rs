@@ -1,0 +1,294 @@
+//! The lines of a head: blank lines before it, the end of each line, header
+//! fields with their folding. Shared by requests, responses and trailers.
+//!
+//! It knows no start line and, of the names, only those that frame or route a
+//! message: it notes where they are.
+
+use super::Limits;
+use super::fault::{Fault, FaultKind};
+use crate::message::{Fields, NAME_BYTES};
+
+/// Blank lines skipped before a head: a client may send one after a body that
+/// it miscounted; more than a handful is not a client.
+const BLANK_LINES_MAX: usize = 16;
+
+/// A line without its end, and where it begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+/// Reads lines from the front. A line ends in LF, and a CR before it belongs
+/// to the end; as with HAProxy the CR may be missing, since what goes on is
+/// written with both.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Lines { bytes, at: 0 }
+    }
+
+    /// The next line, `None` when its end is not here yet.
+    pub(super) fn next(&mut self) -> Option<Line<'a>> {
+        let rest = &self.bytes[self.at..];
+        let end = memchr::memchr(b'\n', rest)?;
+        let line = match end.checked_sub(1) {
+            Some(last) if rest[last] == b'\r' => &rest[..last],
+            _ => &rest[..end],
+        };
+        let at = self.at;
+        self.at += end + 1;
+        Some(Line { bytes: line, at })
+    }
+
+    /// What is left without a line end.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Skips blank lines before a head.
+    pub(super) fn skip_blank(&mut self) -> Result<(), Fault> {
+        for _ in 0..=BLANK_LINES_MAX {
+            match self.rest() {
+                [b'\n', ..] => self.at += 1,
+                [b'\r', b'\n', ..] => self.at += 2,
+                _ => return Ok(()),
+            }
+        }
+        Err(Fault::new(FaultKind::TooManyBlankLines, self.at))
+    }
+
+    /// Whether the head that does not end in these bytes can still end in
+    /// time.
+    pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), Fault> {
+        match self.bytes.len() >= limits.head_bytes {
+            true => Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Header lines that need a second look, as flags and as the index of the
+/// first one of the kind.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Noted {
+    pub(super) host: Seen,
+    pub(super) content_length: Seen,
+    pub(super) transfer_encoding: Seen,
+    pub(super) connection: Seen,
+    pub(super) upgrade: Seen,
+    pub(super) te: Seen,
+    pub(super) expect: Seen,
+}
+
+/// How often a name was seen, and where first.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Seen {
+    pub(super) count: u32,
+    /// Offset in the input of the first.
+    pub(super) at: u32,
+}
+
+impl Seen {
+    pub(super) fn any(self) -> bool {
+        self.count > 0
+    }
+
+    fn note(&mut self, at: usize) {
+        if self.count == 0 {
+            self.at = at as u32;
+        }
+        self.count += 1;
+    }
+
+    pub(super) fn fault(self, kind: FaultKind) -> Fault {
+        Fault::new(kind, self.at as usize)
+    }
+}
+
+impl Noted {
+    fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
+        // Lengths first: nearly all names are none of these.
+        let (seen, full): (&mut Seen, &[u8]) = match name.len() {
+            2 => (&mut self.te, b"te"),
+            4 => (&mut self.host, b"host"),
+            6 => (&mut self.expect, b"expect"),
+            7 => (&mut self.upgrade, b"upgrade"),
+            10 => (&mut self.connection, b"connection"),
+            14 => (&mut self.content_length, b"content-length"),
+            17 => (&mut self.transfer_encoding, b"transfer-encoding"),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(full).then_some(seen)
+    }
+
+    /// Whether a fold in this header could be read in two ways by which a
+    /// message is framed or routed.
+    fn frames(name: &[u8]) -> bool {
+        [
+            &b"host"[..],
+            b"content-length",
+            b"transfer-encoding",
+            b"connection",
+            b"upgrade",
+        ]
+        .iter()
+        .any(|f| name.eq_ignore_ascii_case(f))
+    }
+}
+
+/// How a section of fields ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Section {
+    Incomplete,
+    Done,
+}
+
+/// Reads the header lines up to the blank one.
+pub(super) fn parse_fields(
+    lines: &mut Lines<'_>,
+    limits: &Limits,
+    fields: &mut Fields,
+    noted: &mut Noted,
+) -> Result<Section, Fault> {
+    let mut folded = false;
+    loop {
+        let Some(line) = lines.next() else {
+            lines.incomplete(limits)?;
+            return Ok(Section::Incomplete);
+        };
+        if line.bytes.is_empty() {
+            if lines.at > limits.head_bytes {
+                return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
+            }
+            if folded {
+                trim_folded(fields);
+            }
+            return Ok(Section::Done);
+        }
+        check_value(line)?;
+        if matches!(line.bytes[0], b' ' | b'\t') {
+            folded = true;
+            fold(fields, line)?;
+            continue;
+        }
+        if fields.len() + 1 >= limits.headers {
+            return Err(Fault::new(FaultKind::TooManyHeaders, line.at));
+        }
+        let (name, value) = split(line, limits.accept_invalid)?;
+        if let Some(seen) = noted.of(name) {
+            seen.note(line.at);
+        }
+        fields.push_checked(name, value);
+    }
+}
+
+/// NUL and CR are refused wherever they stand; LF cannot be here.
+pub(super) fn check_value(line: Line<'_>) -> Result<(), Fault> {
+    match memchr::memchr2(0, b'\r', line.bytes) {
+        Some(at) => Err(Fault::new(FaultKind::ControlByte, line.at + at)),
+        None => Ok(()),
+    }
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Without spaces and tabs at both ends; other blanks stay.
+pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = value
+        && is_blank(first)
+    {
+        value = rest;
+    }
+    while let [rest @ .., last] = value
+        && is_blank(last)
+    {
+        value = rest;
+    }
+    value
+}
+
+/// Splits a header line at its colon and checks the name.
+pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
+    let bytes = line.bytes;
+    let name_end = bytes
+        .iter()
+        .position(|b| NAME_BYTES[*b as usize] == 0)
+        .unwrap_or(bytes.len());
+    if name_end < bytes.len() && bytes[name_end] == b':' {
+        if name_end == 0 {
+            return Err(Fault::new(FaultKind::NameMissing, line.at));
+        }
+        return Ok((&bytes[..name_end], trim(&bytes[name_end + 1..])));
+    }
+    split_odd(line, name_end, relaxed)
+}
+
+/// A line whose name is not a token. Relaxed, visible odd bytes and spaces
+/// inside are let through, and blanks before the colon are dropped, so that
+/// `content-length : 1` is a length for us as it is for whoever comes behind.
+fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
+    let Some(colon) = memchr::memchr(b':', line.bytes) else {
+        return Err(Fault::new(FaultKind::ColonMissing, line.at + odd));
+    };
+    let fault = Fault::new(FaultKind::NameByte, line.at + odd);
+    let name = trim(&line.bytes[..colon]);
+    if !relaxed {
+        return Err(fault);
+    }
+    if name
+        .iter()
+        .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+    {
+        return Err(fault);
+    }
+    // A recipient that drops the odd bytes must not find framing there.
+    let mut token = name.to_vec();
+    token.retain(|b| NAME_BYTES[*b as usize] != 0);
+    if token.len() != name.len() && Noted::frames(&token) {
+        return Err(fault);
+    }
+    if name.is_empty() {
+        return Err(Fault::new(FaultKind::NameMissing, line.at));
+    }
+    Ok((name, trim(&line.bytes[colon + 1..])))
+}
+
+/// Obsolete folding: the line joins the value before it. As with HAProxy the
+/// line end becomes two spaces and the blanks stay.
+fn fold(fields: &mut Fields, line: Line<'_>) -> Result<(), Fault> {
+    let Some(last) = fields.len().checked_sub(1) else {
+        return Err(Fault::new(FaultKind::FoldedFirstLine, line.at));
+    };
+    let Some((name, _)) = fields.at(last) else {
+        return Err(Fault::new(FaultKind::FoldedFirstLine, line.at));
+    };
+    if Noted::frames(name) {
+        return Err(Fault::new(FaultKind::FoldedFraming, line.at));
+    }
+    // Blanks at the end stay for now: a further fold may come behind them.
+    fields.extend_last(&[b"  ", line.bytes]);
+    Ok(())
+}
+
+/// Folded values get their ends trimmed once the head is whole.
+fn trim_folded(fields: &mut Fields) {
+    for index in 0..fields.len() {
+        let Some((_, value)) = fields.at(index) else {
+            return;
+        };
+        let trimmed = trim(value);
+        if trimmed.len() != value.len() {
+            let trimmed = trimmed.to_vec();
+            // Shorter than before and checked: it cannot be refused.
+            let _ = fields.replace_value(index, &trimmed);
+        }
+    }
+}

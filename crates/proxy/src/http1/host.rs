@@ -1,0 +1,185 @@
+//! The host of a request: one value, and the same in the target.
+
+use super::fault::{Fault, FaultKind};
+use super::head::Noted;
+use crate::message::{Message, TargetForm};
+
+/// Checks the Host headers against each other and the target. Equal ones are
+/// merged; a missing one is the server's business, as with HAProxy.
+pub(super) fn check(
+    message: &mut Message,
+    noted: &Noted,
+    target_at: usize,
+    relaxed: bool,
+) -> Result<(), Fault> {
+    if noted.host.count > 1 {
+        merge(message, noted)?;
+    }
+    let host = message.get(b"host");
+    if let Some(host) = host
+        && !relaxed
+        && !host.iter().all(|b| host_byte(*b))
+    {
+        return Err(noted.host.fault(FaultKind::HostByte));
+    }
+    if message.target().first() == Some(&b'/') {
+        return Ok(());
+    }
+    let Some(authority) = message.target_authority() else {
+        return Ok(());
+    };
+    let wanted = without_user(authority);
+    let scheme = scheme(message);
+    if let Some(host) = host
+        && !same(wanted, host, scheme)
+    {
+        if !relaxed {
+            return Err(Fault::new(FaultKind::HostMismatch, target_at));
+        }
+        // What the server routes by must be what the rules saw.
+        if message.target_parts().form == TargetForm::Absolute {
+            let wanted = wanted.to_vec();
+            message
+                .fields_mut()
+                .set(b"host", &wanted)
+                .map_err(|_| Fault::new(FaultKind::HeadTooLong, target_at))?;
+        }
+    }
+    drop_default_port(message, scheme);
+    Ok(())
+}
+
+fn merge(message: &mut Message, noted: &Noted) -> Result<(), Fault> {
+    let fields = message.fields();
+    let Some(first) = fields.get(b"host") else {
+        return Ok(());
+    };
+    if !fields
+        .get_all(b"host")
+        .all(|h| h.eq_ignore_ascii_case(first))
+    {
+        return Err(noted.host.fault(FaultKind::HostsDiffer));
+    }
+    let mut seen = false;
+    message.remove_if(|name, _| name == b"host" && std::mem::replace(&mut seen, true));
+    Ok(())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    /// CONNECT: either default port.
+    Connect,
+    Other,
+}
+
+fn scheme(message: &Message) -> Scheme {
+    let target = message.target();
+    let parts = message.target_parts();
+    let name = &target[..parts.scheme_end];
+    if parts.form == TargetForm::Authority {
+        Scheme::Connect
+    } else if name.eq_ignore_ascii_case(b"http") || name.eq_ignore_ascii_case(b"ws") {
+        Scheme::Http
+    } else if name.eq_ignore_ascii_case(b"https") || name.eq_ignore_ascii_case(b"wss") {
+        Scheme::Https
+    } else {
+        Scheme::Other
+    }
+}
+
+/// `u:p@host` names the host.
+fn without_user(authority: &[u8]) -> &[u8] {
+    match memchr::memrchr(b'@', authority) {
+        Some(at) => &authority[at + 1..],
+        None => authority,
+    }
+}
+
+/// Where `:port` begins, if there is one.
+fn port_at(authority: &[u8]) -> Option<usize> {
+    let colon = memchr::memrchr(b':', authority)?;
+    // The colons of `[::1]` part no port.
+    match memchr::memrchr(b']', authority) {
+        Some(bracket) if bracket > colon => None,
+        _ => Some(colon),
+    }
+}
+
+fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
+    match scheme {
+        Scheme::Http => port == b"80",
+        Scheme::Https => port == b"443",
+        Scheme::Connect => port == b"80" || port == b"443",
+        Scheme::Other => false,
+    }
+}
+
+fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
+    match port_at(authority) {
+        Some(at) if at + 1 == authority.len() || is_default_port(&authority[at + 1..], scheme) => {
+            &authority[..at]
+        }
+        _ => authority,
+    }
+}
+
+fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
+    if authority.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let authority_bare = without_default_port(authority, scheme);
+    let host_bare = without_default_port(host, scheme);
+    // Two ports of CONNECT that are both usual are still two ports.
+    let both_name_one = authority_bare.len() < authority.len() && host_bare.len() < host.len();
+    !(both_name_one && scheme == Scheme::Connect) && authority_bare.eq_ignore_ascii_case(host_bare)
+}
+
+/// `http://host:80/` is `http://host/`: as with HAProxy, what the rules and
+/// the server see has no needless port.
+fn drop_default_port(message: &mut Message, scheme: Scheme) {
+    let parts = message.target_parts();
+    if parts.form != TargetForm::Absolute {
+        return;
+    }
+    let authority = &message.target()[parts.authority_start..parts.path_start];
+    let bare = without_default_port(authority, scheme).len();
+    if bare < authority.len() {
+        // Only shorter, never refused.
+        let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
+    }
+}
+
+/// `host:port` with a port of digits, as CONNECT needs it.
+pub(super) fn is_host_and_port(authority: &[u8]) -> bool {
+    let Some(colon) = port_at(authority) else {
+        return false;
+    };
+    let port = &authority[colon + 1..];
+    colon > 0
+        && (1..=5).contains(&port.len())
+        && port.iter().all(u8::is_ascii_digit)
+        && authority[..colon].iter().all(|b| host_byte(*b))
+}
+
+/// Bytes of a name, an address or a port; bytes above ASCII are let through
+/// as HAProxy does, what parts or ends an authority elsewhere is not.
+fn host_byte(byte: u8) -> bool {
+    !matches!(byte, 0..=b' ' | 0x7f)
+        && !matches!(
+            byte,
+            b'/' | b'?'
+                | b'#'
+                | b'@'
+                | b'\\'
+                | b'"'
+                | b'<'
+                | b'>'
+                | b'^'
+                | b'`'
+                | b'{'
+                | b'|'
+                | b'}'
+        )
+}

@@ -1,0 +1,118 @@
+//! Content-Length and Transfer-Encoding: one reading or a fault. What is
+//! kept is rewritten in its plain form.
+
+use super::fault::{Fault, FaultKind};
+use super::head::Noted;
+use crate::message::{Fields, split_values};
+
+/// The longest body that a length may announce: what fits a signed 64-bit
+/// number, since many recipients count so.
+const CONTENT_LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// The only transfer coding that is understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Coding {
+    Chunked,
+}
+
+/// The length that all Content-Length values agree on. It stays as one line.
+pub(super) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Option<u64>, Fault> {
+    if !noted.content_length.any() {
+        return Ok(None);
+    }
+    const NAME: &[u8] = b"content-length";
+    let mut length = None;
+    for line in fields.get_all(NAME) {
+        for value in split_values(line) {
+            let this = number(value).ok_or(noted.content_length.fault(FaultKind::ContentLength))?;
+            if length.is_some_and(|l| l != this) {
+                return Err(noted.content_length.fault(FaultKind::ContentLengthsDiffer));
+            }
+            length = Some(this);
+        }
+    }
+    let mut digits = Digits::default();
+    let plain = digits.of(length.unwrap_or(0));
+    keep_one(fields, NAME, noted.content_length.count, plain);
+    Ok(length)
+}
+
+/// Whether the body is chunked. Anything else than that is a fault: nobody
+/// between the ends can know how to read it.
+pub(super) fn transfer_encoding(
+    fields: &mut Fields,
+    noted: &Noted,
+) -> Result<Option<Coding>, Fault> {
+    if !noted.transfer_encoding.any() {
+        return Ok(None);
+    }
+    const NAME: &[u8] = b"transfer-encoding";
+    let (mut values, mut chunked, mut last_chunked, mut empty) = (0, 0, false, false);
+    for value in fields.values(NAME) {
+        values += 1;
+        last_chunked = value.eq_ignore_ascii_case(b"chunked");
+        chunked += usize::from(last_chunked);
+        empty |= value.is_empty();
+    }
+    if chunked != 1 || !last_chunked || empty {
+        return Err(noted.transfer_encoding.fault(FaultKind::TransferEncoding));
+    }
+    if values > 1 {
+        return Err(noted.transfer_encoding.fault(FaultKind::TransferCoding));
+    }
+    keep_one(fields, NAME, noted.transfer_encoding.count, b"chunked");
+    Ok(Some(Coding::Chunked))
+}
+
+/// Both headers away: the message has no body whatever they say.
+pub(super) fn remove_both(fields: &mut Fields) {
+    fields.remove(b"content-length");
+    fields.remove(b"transfer-encoding");
+}
+
+/// The first line of a name gets the plain value, the others go.
+fn keep_one(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
+    let Some(first) = fields.position(name, 0) else {
+        return;
+    };
+    for _ in 1..count {
+        if let Some(next) = fields.position(name, first + 1) {
+            fields.remove_at(next);
+        }
+    }
+    if fields.at(first).is_some_and(|(_, value)| value != plain) {
+        // Never longer than what was there.
+        let _ = fields.replace_value(first, plain);
+    }
+}
+
+/// A plain decimal number that fits.
+fn number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    let mut sum: u64 = 0;
+    for byte in value {
+        let digit = byte.checked_sub(b'0').filter(|d| *d < 10)?;
+        sum = sum.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (sum <= CONTENT_LENGTH_MAX).then_some(sum)
+}
+
+/// Decimal digits on the stack.
+#[derive(Default)]
+struct Digits([u8; 20]);
+
+impl Digits {
+    fn of(&mut self, mut number: u64) -> &[u8] {
+        let mut at = self.0.len();
+        loop {
+            at -= 1;
+            self.0[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return &self.0[at..];
+            }
+        }
+    }
+}

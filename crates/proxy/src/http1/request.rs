@@ -1,0 +1,295 @@
+//! Heads of requests.
+//!
+//! What is refused and what is rewritten follows HAProxy 2.6, and is stricter
+//! where it lets pass what a server could read in another way: see the table
+//! in the tests.
+
+use super::connection;
+use super::fault::{Fault, FaultKind};
+use super::head::{self, Line, Lines, Noted, Section};
+use super::host;
+use super::length::{self, Coding};
+use super::{BodyLength, Limits, Outcome, Parsed, prepare};
+use crate::message::{Message, NAME_BYTES, TargetForm, TargetParts, Version};
+
+/// What an HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Whether a connection begins with HTTP/2's preface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preface {
+    /// It does, all of it is here.
+    Yes,
+    /// It does so far.
+    Partial,
+    /// It does not.
+    No,
+}
+
+/// Looks for the preface of HTTP/2 at the start of a connection.
+pub fn http2_preface(bytes: &[u8]) -> Preface {
+    if bytes.starts_with(PREFACE) {
+        Preface::Yes
+    } else if PREFACE.starts_with(bytes) {
+        Preface::Partial
+    } else {
+        Preface::No
+    }
+}
+
+/// Parses the head of a request from all the bytes that came so far. On
+/// anything but [`Outcome::Done`] the message is unspecified.
+pub fn parse_request(
+    bytes: &[u8],
+    limits: &Limits,
+    message: &mut Message,
+) -> Result<Outcome, Fault> {
+    let mut lines = Lines::new(bytes);
+    lines.skip_blank()?;
+    let Some(line) = lines.next() else {
+        check_partial(&lines)?;
+        lines.incomplete(limits)?;
+        return Ok(Outcome::Incomplete);
+    };
+    prepare(message, limits, bytes);
+    let start = RequestLine::parse(line, limits)?;
+    let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
+    if lines.at > limits.head_bytes {
+        return Err(too_long);
+    }
+    message
+        .begin_request_checked(start.method, start.target, start.version)
+        .map_err(|_| too_long)?;
+    if start.simple {
+        return Ok(Outcome::Done(simple_request(lines.at)));
+    }
+    let mut noted = Noted::default();
+    let fields = message.fields_mut();
+    if head::parse_fields(&mut lines, limits, fields, &mut noted)? == Section::Incomplete {
+        return Ok(Outcome::Incomplete);
+    }
+    let target_at = line.at + start.target_at;
+    host::check(message, &noted, target_at, limits.accept_invalid)?;
+    finish(message, &noted, limits, lines.at)
+}
+
+/// HTTP/0.9 under `accept-invalid-http-request`: a line is all there is, and
+/// what goes on is HTTP/1.0.
+fn simple_request(consumed: usize) -> Parsed {
+    Parsed {
+        consumed,
+        body: BodyLength::None,
+        keep_alive: false,
+        upgrade: None,
+        expect_continue: false,
+        interim: false,
+    }
+}
+
+fn finish(
+    message: &mut Message,
+    noted: &Noted,
+    limits: &Limits,
+    consumed: usize,
+) -> Result<Outcome, Fault> {
+    let version = message.version();
+    let (body, doubtful) = body_of(message, noted, limits.accept_invalid)?;
+    let options = connection::options(message.fields_mut(), noted);
+    let upgrade = connection::request_upgrade(message, noted, &options, body == BodyLength::None)?;
+    connection::clean(message.fields_mut(), noted, &options, upgrade.is_some());
+    let expect_continue = noted.expect.any()
+        && version != Version::Http10
+        && message
+            .fields()
+            .values(b"expect")
+            .any(|v| v.eq_ignore_ascii_case(b"100-continue"));
+    Ok(Outcome::Done(Parsed {
+        consumed,
+        body,
+        keep_alive: !doubtful && options.keeps(version),
+        upgrade,
+        expect_continue,
+        interim: false,
+    }))
+}
+
+/// The length of the body, and whether the framing was such that the
+/// connection must not be used again.
+fn body_of(
+    message: &mut Message,
+    noted: &Noted,
+    relaxed: bool,
+) -> Result<(BodyLength, bool), Fault> {
+    if !noted.content_length.any() && !noted.transfer_encoding.any() {
+        return Ok((BodyLength::None, false));
+    }
+    let old = message.version() == Version::Http10;
+    let length = length::content_length(message.fields_mut(), noted)?;
+    let coding = length::transfer_encoding(message.fields_mut(), noted)?;
+    if message.method() == b"CONNECT" {
+        length::remove_both(message.fields_mut());
+        return Ok((BodyLength::None, true));
+    }
+    let bodiless = old && matches!(message.method(), b"GET" | b"HEAD" | b"DELETE");
+    if coding == Some(Coding::Chunked) {
+        let fault = match (old, bodiless) {
+            (true, _) if !relaxed => Some(FaultKind::ChunkedInHttp10),
+            (_, true) => Some(FaultKind::UnexpectedBody),
+            _ => None,
+        };
+        if let Some(kind) = fault {
+            return Err(noted.transfer_encoding.fault(kind));
+        }
+        message.remove(b"content-length");
+        return Ok((BodyLength::Chunked, length.is_some() || old));
+    }
+    match length {
+        None | Some(0) => Ok((BodyLength::None, false)),
+        Some(_) if bodiless => Err(noted.content_length.fault(FaultKind::UnexpectedBody)),
+        Some(n) => Ok((BodyLength::Length(n), false)),
+    }
+}
+
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    target_at: usize,
+    version: Version,
+    /// HTTP/0.9.
+    simple: bool,
+}
+
+fn blanks(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+impl<'a> RequestLine<'a> {
+    /// Method, target and version, parted by any number of blanks, as HAProxy
+    /// accepts them; one space is written.
+    fn parse(line: Line<'a>, limits: &Limits) -> Result<Self, Fault> {
+        let bytes = line.bytes;
+        let fault = |kind, at| Fault::new(kind, line.at + at);
+        if bytes.starts_with(b"PRI ") {
+            return Err(fault(FaultKind::Http2Preface, 0));
+        }
+        let method_end = method_end(bytes).map_err(|(kind, at)| fault(kind, at))?;
+        let target_at = blanks(bytes, method_end);
+        let target_end = memchr::memchr2(b' ', b'\t', &bytes[target_at..])
+            .map_or(bytes.len(), |at| target_at + at);
+        let target = &bytes[target_at..target_end];
+        if let Some(at) = target
+            .iter()
+            .position(|b| !target_byte(*b, limits.accept_invalid))
+        {
+            return Err(fault(FaultKind::TargetByte, target_at + at));
+        }
+        let method = &bytes[..method_end];
+        let version_at = blanks(bytes, target_end);
+        let simple = version_at == bytes.len();
+        let version = if simple {
+            if target.is_empty() || !limits.accept_invalid || method != b"GET" {
+                return Err(fault(FaultKind::Http09, version_at));
+            }
+            Version::Http10
+        } else {
+            version_of(&bytes[version_at..], limits.accept_invalid)
+                .ok_or(fault(FaultKind::Version, version_at))?
+        };
+        if !limits.accept_invalid && !form_fits(method, target) {
+            return Err(fault(FaultKind::TargetForm, target_at));
+        }
+        Ok(RequestLine {
+            method,
+            target,
+            target_at,
+            version,
+            simple,
+        })
+    }
+}
+
+/// Where the method ends: at a blank.
+fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
+    let end = bytes
+        .iter()
+        .position(|b| NAME_BYTES[*b as usize] == 0)
+        .unwrap_or(bytes.len());
+    match bytes.get(end) {
+        Some(b' ' | b'\t') if end > 0 => Ok(end),
+        Some(b' ' | b'\t') => Err((FaultKind::MethodMissing, 0)),
+        Some(_) => Err((FaultKind::MethodByte, end)),
+        None => Err((FaultKind::Http09, end)),
+    }
+}
+
+fn target_byte(byte: u8, relaxed: bool) -> bool {
+    match byte {
+        b'#' | 0x80.. => relaxed,
+        b'!'..=b'~' => true,
+        _ => false,
+    }
+}
+
+/// `HTTP/1.0`; `HTTP/1.1` and later minor versions. Relaxed, any numbers, of
+/// which those from 1.1 up count as 1.1.
+pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<Version> {
+    match bytes {
+        b"HTTP/1.1" => return Some(Version::Http11),
+        b"HTTP/1.0" => return Some(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => return Some(Version::Http11),
+        _ => {}
+    }
+    if !relaxed {
+        return None;
+    }
+    let number = bytes.strip_prefix(b"HTTP/")?;
+    let dot = memchr::memchr(b'.', number)?;
+    let digits = |part: &[u8]| -> Option<u16> {
+        let text = std::str::from_utf8(part).ok()?;
+        match part.iter().all(u8::is_ascii_digit) {
+            true => text.parse().ok(),
+            false => None,
+        }
+    };
+    match (digits(&number[..dot])?, digits(&number[dot + 1..])?) {
+        (0, _) | (1, 0) => Some(Version::Http10),
+        _ => Some(Version::Http11),
+    }
+}
+
+/// Whether a target is one that this method may have.
+fn form_fits(method: &[u8], target: &[u8]) -> bool {
+    if target.first() == Some(&b'/') {
+        return method != b"CONNECT";
+    }
+    let parts = TargetParts::of(target);
+    if method == b"CONNECT" {
+        return parts.form == TargetForm::Authority && host::is_host_and_port(target);
+    }
+    match parts.form {
+        TargetForm::Origin | TargetForm::Asterisk => true,
+        // An authority, and behind it a path or nothing.
+        TargetForm::Absolute => {
+            parts.authority_start < parts.path_start
+                && matches!(target.get(parts.path_start), None | Some(b'/'))
+        }
+        TargetForm::Authority => false,
+    }
+}
+
+/// A first line without its end: what cannot begin a request is refused at
+/// once (a TLS hello on a clear port would otherwise wait for a line feed).
+fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
+    let rest = lines.rest();
+    if rest.is_empty() || rest == b"\r" {
+        return Ok(());
+    }
+    match method_end(rest) {
+        Ok(_) | Err((FaultKind::Http09, _)) => Ok(()),
+        Err((FaultKind::MethodByte, at)) if rest[at..] == *b"\r" => Ok(()),
+        Err((kind, at)) => Err(Fault::new(kind, lines.at + at)),
+    }
+}

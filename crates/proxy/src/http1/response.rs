@@ -1,0 +1,153 @@
+//! Heads of responses, read in the light of the request that they answer.
+
+use super::connection;
+use super::fault::{Fault, FaultKind};
+use super::head::{self, Line, Lines, Noted, Section};
+use super::length::{self, Coding};
+use super::request::version_of;
+use super::{BodyLength, Limits, Outcome, Parsed, Upgrade, prepare};
+use crate::message::{Message, Version};
+
+/// What of a request decides how its response is read.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RequestFacts {
+    /// HEAD: no body whatever the length.
+    pub head: bool,
+    /// CONNECT: a success is a tunnel.
+    pub connect: bool,
+    /// The protocol that the request asked for.
+    pub upgrade: Option<Upgrade>,
+}
+
+impl RequestFacts {
+    /// Of the request as it was sent to the server.
+    pub fn of(request: &Message, upgrade: Option<Upgrade>) -> Self {
+        RequestFacts {
+            head: request.method() == b"HEAD",
+            connect: request.method() == b"CONNECT",
+            upgrade,
+        }
+    }
+}
+
+/// Parses the head of a response from all the bytes that came so far. On
+/// anything but [`Outcome::Done`] the message is unspecified.
+pub fn parse_response(
+    bytes: &[u8],
+    request: &RequestFacts,
+    limits: &Limits,
+    message: &mut Message,
+) -> Result<Outcome, Fault> {
+    let mut lines = Lines::new(bytes);
+    lines.skip_blank()?;
+    let Some(line) = lines.next() else {
+        check_partial(&lines)?;
+        lines.incomplete(limits)?;
+        return Ok(Outcome::Incomplete);
+    };
+    prepare(message, limits, bytes);
+    let (version, status, reason) = status_line(line, limits.accept_invalid)?;
+    let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
+    if lines.at > limits.head_bytes {
+        return Err(too_long);
+    }
+    message
+        .begin_response(version, status, reason)
+        .map_err(|_| too_long)?;
+    let mut noted = Noted::default();
+    let fields = message.fields_mut();
+    if head::parse_fields(&mut lines, limits, fields, &mut noted)? == Section::Incomplete {
+        return Ok(Outcome::Incomplete);
+    }
+    finish(message, request, &noted, lines.at)
+}
+
+fn finish(
+    message: &mut Message,
+    request: &RequestFacts,
+    noted: &Noted,
+    consumed: usize,
+) -> Result<Outcome, Fault> {
+    let status = message.status();
+    let version = message.version();
+    let length = length::content_length(message.fields_mut(), noted)?;
+    let coding = length::transfer_encoding(message.fields_mut(), noted)?;
+    let options = connection::options(message.fields_mut(), noted);
+    let mut upgrade = None;
+    let tunnel = status == 101 || (request.connect && (200..300).contains(&status));
+    let body = if tunnel {
+        if status == 101 {
+            upgrade = Some(connection::response_upgrade(
+                message,
+                &options,
+                request.upgrade,
+            )?);
+        }
+        length::remove_both(message.fields_mut());
+        BodyLength::Tunnel
+    } else if status < 200 || status == 204 {
+        length::remove_both(message.fields_mut());
+        BodyLength::None
+    } else {
+        if coding.is_some() {
+            message.remove(b"content-length");
+        }
+        match (coding, length) {
+            _ if request.head || status == 304 => BodyLength::None,
+            (Some(Coding::Chunked), _) => BodyLength::Chunked,
+            (None, Some(0)) => BodyLength::None,
+            (None, Some(n)) => BodyLength::Length(n),
+            (None, None) => BodyLength::UntilClose,
+        }
+    };
+    connection::clean(message.fields_mut(), noted, &options, options.upgrade);
+    let doubtful = coding.is_some() && (length.is_some() || version == Version::Http10);
+    let ends = !matches!(body, BodyLength::UntilClose | BodyLength::Tunnel);
+    Ok(Outcome::Done(Parsed {
+        consumed,
+        body,
+        keep_alive: ends && !doubtful && options.keeps(version),
+        upgrade,
+        expect_continue: false,
+        interim: status < 200 && !tunnel,
+    }))
+}
+
+/// Version, status and reason, parted by any number of blanks.
+fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), Fault> {
+    let bytes = line.bytes;
+    head::check_value(line)?;
+    let fault = |kind, at| Fault::new(kind, line.at + at);
+    let version_end = memchr::memchr2(b' ', b'\t', bytes).unwrap_or(bytes.len());
+    let version = version_of(&bytes[..version_end], relaxed).ok_or(fault(FaultKind::Version, 0))?;
+    let skip = |mut at: usize| {
+        while matches!(bytes.get(at), Some(b' ' | b'\t')) {
+            at += 1;
+        }
+        at
+    };
+    let status_at = skip(version_end);
+    let status = match bytes.get(status_at..status_at + 3) {
+        Some([a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9']) => {
+            u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0')
+        }
+        _ => return Err(fault(FaultKind::Status, status_at)),
+    };
+    let status_end = status_at + 3;
+    if !matches!(bytes.get(status_end), None | Some(b' ' | b'\t')) {
+        return Err(fault(FaultKind::Status, status_end));
+    }
+    Ok((version, status, &bytes[skip(status_end)..]))
+}
+
+/// A first line without its end: what cannot begin a response is refused at
+/// once.
+fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
+    const START: &[u8] = b"HTTP/";
+    let rest = lines.rest();
+    let n = rest.len().min(START.len());
+    match rest[..n] == START[..n] || rest == b"\r" {
+        true => Ok(()),
+        false => Err(Fault::new(FaultKind::Version, lines.at)),
+    }
+}

@@ -1,0 +1,97 @@
+//! Accepting: one task a listener and thread. It stops taking connections
+//! while the frontend or the process is full (they wait in the kernel's queue),
+//! and pauses when descriptors run out, instead of turning in a circle.
+
+use super::Listening;
+use crate::config::Config;
+use crate::reactor::{self, Listener, with_deadline};
+use crate::state::Tally;
+use crate::stream;
+use crate::worker::{Accepting, worker};
+use rustix::net::SocketAddrAny;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// How long a full frontend or a process without descriptors waits at most
+/// until it looks again; the end of a session on the thread wakes it earlier.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts on this thread from now on.
+pub fn listen(listening: Listening) {
+    reactor::spawn(accept(listening));
+}
+
+/// Why no connection came out of [`next`].
+enum Quiet {
+    /// The accept loop is to end.
+    Ended,
+    /// The system refused.
+    Failed(io::Error),
+}
+
+async fn accept(listening: Listening) {
+    let worker = worker();
+    let accepting = worker.accepting();
+    let config = worker.config();
+    let listener = match listening.fd.try_clone().and_then(Listener::from_fd) {
+        Ok(listener) => listener,
+        // Without a descriptor now the other threads accept; with none at all
+        // the start would have failed.
+        Err(_) => return,
+    };
+    loop {
+        if !worker.runtime.takes(config.proxy(listening.proxy)) && !accepting.ended.get() {
+            listener.pause();
+            let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(&accepting)).await;
+        }
+        match next(&listener, &accepting).await {
+            Ok((fd, peer)) => begin(&config, &listening, fd, peer),
+            Err(Quiet::Ended) => return,
+            Err(Quiet::Failed(_)) => {
+                listener.pause();
+                let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(&accepting)).await;
+            }
+        }
+    }
+}
+
+/// Waits until the loop is woken once from outside.
+async fn woken(accepting: &Accepting) {
+    let mut first = true;
+    poll_fn(|context| {
+        accepting.note(context.waker());
+        if std::mem::take(&mut first) && !accepting.ended.get() { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+}
+
+async fn next(
+    listener: &Listener,
+    accepting: &Accepting,
+) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
+    let mut accept = pin!(listener.accept());
+    poll_fn(|context| {
+        if accepting.ended.get() {
+            return Poll::Ready(Err(Quiet::Ended));
+        }
+        accepting.note(context.waker());
+        accept.as_mut().poll(context).map_err(Quiet::Failed)
+    })
+    .await
+}
+
+fn begin(config: &Arc<Config>, listening: &Listening, fd: OwnedFd, peer: Option<SocketAddrAny>) {
+    let worker = worker();
+    let frontend = config.proxy(listening.proxy);
+    let now_ms = worker.now_ms();
+    frontend.state.frontend.here().count(Tally::Connections);
+    frontend.state.connection_rate.count(now_ms);
+    worker.runtime.counters.here().count(Tally::Connections);
+    worker.runtime.connection_rate.count(now_ms);
+    stream::begin(config.clone(), listening.proxy, listening.bind, fd, peer);
+}

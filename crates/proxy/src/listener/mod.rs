@@ -1,0 +1,9 @@
+//! Listeners: opened with the rights of the start ([`open`]), accepting on
+//! every thread of the data plane ([`accept`]). The number of descriptors does
+//! not depend on the number of threads: all threads watch the same ones.
+
+mod accept;
+mod open;
+
+pub use accept::listen;
+pub use open::{Listening, OpenError, open};

@@ -1,0 +1,95 @@
+//! Dates in logs. The date of a second is made once a thread and kept, since
+//! thousands of lines share it.
+
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// One second, broken down in the zone of the process.
+#[derive(Clone, Copy)]
+struct Second {
+    unix: i64,
+    year: i16,
+    month: i8,
+    day: i8,
+    hour: i8,
+    minute: i8,
+    second: i8,
+    offset: Offset,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Second>> = const { RefCell::new(None) };
+    static ZONE: TimeZone = TimeZone::system();
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+fn broken_down(at: SystemTime) -> (Second, u32) {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix = i64::try_from(since.as_secs()).unwrap_or(0);
+    let millis = since.subsec_millis();
+    let kept = LAST.with_borrow(|last| last.filter(|second| second.unix == unix));
+    let second = kept.unwrap_or_else(|| {
+        let zoned = Timestamp::from_second(unix)
+            .unwrap_or(Timestamp::UNIX_EPOCH)
+            .to_zoned(ZONE.with(Clone::clone));
+        let second = Second {
+            unix,
+            year: zoned.year(),
+            month: zoned.month(),
+            day: zoned.day(),
+            hour: zoned.hour(),
+            minute: zoned.minute(),
+            second: zoned.second(),
+            offset: zoned.offset(),
+        };
+        LAST.set(Some(second));
+        second
+    });
+    (second, millis)
+}
+
+fn month(second: &Second) -> &'static str {
+    MONTHS[(second.month.clamp(1, 12) - 1) as usize]
+}
+
+/// `Nov  1 09:05:37` (RFC 3164).
+pub fn syslog_date(at: SystemTime) -> String {
+    let (s, _) = broken_down(at);
+    format!("{} {:2} {:02}:{:02}:{:02}", month(&s), s.day, s.hour, s.minute, s.second)
+}
+
+/// `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
+pub fn iso_date(at: SystemTime) -> String {
+    let (s, millis) = broken_down(at);
+    let offset = s.offset.seconds();
+    let (sign, offset) = if offset < 0 { ('-', -offset) } else { ('+', offset) };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}000{sign}{:02}:{:02}",
+        s.year,
+        s.month,
+        s.day,
+        s.hour,
+        s.minute,
+        s.second,
+        offset / 3600,
+        offset % 3600 / 60
+    )
+}
+
+/// `01/Nov/2026:09:05:37.123`: the accept date of request lines.
+pub fn clf_date(at: SystemTime) -> String {
+    let (s, millis) = broken_down(at);
+    format!(
+        "{:02}/{}/{:04}:{:02}:{:02}:{:02}.{millis:03}",
+        s.day,
+        month(&s),
+        s.year,
+        s.hour,
+        s.minute,
+        s.second
+    )
+}

@@ -1,0 +1,576 @@
+//! An ordered list of header fields in one byte arena, which already holds
+//! them as they go on the wire (`name: value\r\n`), so that what was not
+//! changed is written with one copy. Names are kept in lower case.
+//!
+//! It never parses a head and never judges what a header means. It holds no
+//! field that could break a head apart: [`Refusal::Byte`].
+
+/// Live bytes that a message holds when nobody said otherwise; the same as
+/// HAProxy's `tune.bufsize`.
+pub const MESSAGE_BYTES_DEFAULT: usize = 16_384;
+/// The highest limit that can be set: offsets are 32 bits.
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Holes that are not worth compacting.
+const HOLES_TOLERATED: usize = 4096;
+
+/// Why a change was refused; the message is as it was before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The message would become larger than its limit.
+    Full,
+    /// A byte that would end the line or that no name, method or target may
+    /// hold.
+    Byte(u8),
+    /// A name, method or target of no bytes.
+    Empty,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Full => f.write_str("the message would be larger than its buffer"),
+            Refusal::Byte(b) => write!(f, "the byte 0x{b:02x} cannot stand there"),
+            Refusal::Empty => f.write_str("it would be empty"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A field in the arena: `name: value\r\n` from `start` on.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    start: u32,
+    name_len: u32,
+    value_len: u32,
+}
+
+impl Field {
+    fn value_start(self) -> usize {
+        self.start as usize + self.name_len as usize + 2
+    }
+
+    fn wire_end(self) -> usize {
+        self.value_start() + self.value_len as usize + 2
+    }
+
+    fn wire_len(self) -> usize {
+        self.wire_end() - self.start as usize
+    }
+}
+
+/// The line before the fields (a start line), or nothing.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct First {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// The fields of a head or of a trailer section.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    list: Vec<Field>,
+    first: First,
+    live: usize,
+    limit: usize,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Fields {
+            bytes: Vec::new(),
+            list: Vec::new(),
+            first: First::default(),
+            live: 0,
+            limit: MESSAGE_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// Lower case of every byte that may stand in a name; 0 for the others.
+pub(crate) const NAME_BYTES: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let extra = b"!#$%&'*+-.^_`|~";
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        if b.is_ascii_alphanumeric() {
+            table[i] = b.to_ascii_lowercase();
+        }
+        i += 1;
+    }
+    let mut i = 0;
+    while i < extra.len() {
+        table[extra[i] as usize] = extra[i];
+        i += 1;
+    }
+    table
+};
+
+/// Bytes that may stand in a value: all but NUL, CR and LF.
+fn value_fault(value: &[u8]) -> Option<u8> {
+    memchr::memchr3(0, b'\r', b'\n', value).map(|at| value[at])
+}
+
+impl Fields {
+    /// No fields, the default limit.
+    pub fn new() -> Self {
+        Fields::default()
+    }
+
+    /// Forgets all; keeps the memory and the limit.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.list.clear();
+        self.first = First::default();
+        self.live = 0;
+    }
+
+    /// How many live bytes may stand here, at most [`MESSAGE_BYTES_MAX`].
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes.min(MESSAGE_BYTES_MAX);
+    }
+
+    /// How many bytes can still be added.
+    pub fn room(&self) -> usize {
+        self.limit.saturating_sub(self.live)
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Bytes of memory held, for accounting.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
+    }
+
+    /// Bytes that [`Self::write_lines`] writes, the first line included.
+    pub fn wire_len(&self) -> usize {
+        self.live
+    }
+
+    fn name_of(&self, field: Field) -> &[u8] {
+        let start = field.start as usize;
+        &self.bytes[start..start + field.name_len as usize]
+    }
+
+    fn value_of(&self, field: Field) -> &[u8] {
+        let start = field.value_start();
+        &self.bytes[start..start + field.value_len as usize]
+    }
+
+    /// The fields in order, names in lower case.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
+        self.list
+            .iter()
+            .map(|f| (self.name_of(*f), self.value_of(*f)))
+    }
+
+    /// The n-th field.
+    pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        let field = *self.list.get(index)?;
+        Some((self.name_of(field), self.value_of(field)))
+    }
+
+    /// The index of the first field of a name at or after `from`.
+    pub fn position(&self, name: &[u8], from: usize) -> Option<usize> {
+        self.list
+            .iter()
+            .enumerate()
+            .skip(from)
+            .find(|(_, f)| self.is(**f, name))
+            .map(|(i, _)| i)
+    }
+
+    fn is(&self, field: Field, name: &[u8]) -> bool {
+        field.name_len as usize == name.len() && self.name_of(field).eq_ignore_ascii_case(name)
+    }
+
+    /// The first value of a name.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.list
+            .iter()
+            .find(|f| self.is(**f, name))
+            .map(|f| self.value_of(*f))
+    }
+
+    /// The values of a name in order, one a line.
+    pub fn get_all<'a, 'n>(
+        &'a self,
+        name: &'n [u8],
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.list
+            .iter()
+            .filter(move |f| self.is(**f, name))
+            .map(|f| self.value_of(*f))
+    }
+
+    /// How many lines a name has.
+    pub fn count(&self, name: &[u8]) -> usize {
+        self.get_all(name).count()
+    }
+
+    /// Whether a name is there.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Adds a field at the end. The value is trimmed, the name made lower case.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        check_name(name)?;
+        let value = value.trim_ascii();
+        self.check_value(name, value, 0)?;
+        let field = self.append(name, value);
+        self.list.push(field);
+        self.compact_if_worth();
+        Ok(())
+    }
+
+    /// Removes all fields of a name and adds one at the end.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        check_name(name)?;
+        let value = value.trim_ascii();
+        let freed = self
+            .list
+            .iter()
+            .filter(|f| self.is(**f, name))
+            .map(|f| f.wire_len())
+            .sum();
+        self.check_value(name, value, freed)?;
+        self.remove(name);
+        self.add(name, value)
+    }
+
+    /// Replaces the value of the n-th field; a field that is not there is not
+    /// replaced. The field keeps its place.
+    pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), Refusal> {
+        let value = value.trim_ascii();
+        let Some(old) = self.list.get(index).copied() else {
+            return Ok(());
+        };
+        if let Some(byte) = value_fault(value) {
+            return Err(Refusal::Byte(byte));
+        }
+        if value.len() == old.value_len as usize {
+            let start = old.value_start();
+            self.bytes[start..start + value.len()].copy_from_slice(value);
+            return Ok(());
+        }
+        if value.len() > old.value_len as usize
+            && value.len() - old.value_len as usize > self.room()
+        {
+            return Err(Refusal::Full);
+        }
+        let start = self.bytes.len();
+        let name = old.start as usize..old.start as usize + old.name_len as usize;
+        self.bytes.extend_from_within(name);
+        self.finish_line(value);
+        self.list[index] = Field {
+            start: start as u32,
+            name_len: old.name_len,
+            value_len: value.len() as u32,
+        };
+        self.live = self.live + value.len() - old.value_len as usize;
+        self.compact_if_worth();
+        Ok(())
+    }
+
+    /// Removes all fields of a name; how many there were.
+    pub fn remove(&mut self, name: &[u8]) -> usize {
+        self.remove_if(|n, _| n.eq_ignore_ascii_case(name))
+    }
+
+    /// Removes the n-th field.
+    pub fn remove_at(&mut self, index: usize) {
+        if index < self.list.len() {
+            self.live -= self.list.remove(index).wire_len();
+            self.compact_if_worth();
+        }
+    }
+
+    /// Removes the fields of which the test says so; how many there were.
+    pub fn remove_if(&mut self, mut test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
+        let before = self.list.len();
+        let mut live = self.live;
+        let bytes = &self.bytes;
+        self.list.retain(|f| {
+            let name_end = f.start as usize + f.name_len as usize;
+            let value = &bytes[f.value_start()..f.wire_end() - 2];
+            let gone = test(&bytes[f.start as usize..name_end], value);
+            if gone {
+                live -= f.wire_len();
+            }
+            !gone
+        });
+        self.live = live;
+        self.compact_if_worth();
+        before - self.list.len()
+    }
+
+    /// Writes the first line (if any) and the fields, without the empty line
+    /// that ends them. Runs that lie together go in one copy.
+    pub fn write_lines(&self, out: &mut Vec<u8>) {
+        let mut from = self.first.start as usize;
+        let mut to = from + self.first.len as usize;
+        for field in &self.list {
+            if field.start as usize != to {
+                out.extend_from_slice(&self.bytes[from..to]);
+                from = field.start as usize;
+            }
+            to = field.wire_end();
+        }
+        out.extend_from_slice(&self.bytes[from..to]);
+    }
+
+    fn check_value(&self, name: &[u8], value: &[u8], freed: usize) -> Result<(), Refusal> {
+        if let Some(byte) = value_fault(value) {
+            return Err(Refusal::Byte(byte));
+        }
+        if name.len() + value.len() + 4 > self.room() + freed {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &[u8], value: &[u8]) -> Field {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.bytes[start..].make_ascii_lowercase();
+        self.finish_line(value);
+        let field = Field {
+            start: start as u32,
+            name_len: name.len() as u32,
+            value_len: value.len() as u32,
+        };
+        self.live += field.wire_len();
+        field
+    }
+
+    fn finish_line(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Takes a field that a parser has checked: the value is trimmed, nothing
+    /// in it ends a line. The parser bounds the sum, not the limit.
+    pub(crate) fn push_checked(&mut self, name: &[u8], value: &[u8]) {
+        let field = self.append(name, value);
+        self.list.push(field);
+    }
+
+    /// Appends checked bytes to the value of the last field; only for a parser
+    /// that did nothing but [`Self::push_checked`] before.
+    pub(crate) fn extend_last(&mut self, pieces: &[&[u8]]) {
+        let Some(last) = self.list.last_mut() else {
+            return;
+        };
+        self.bytes.truncate(last.wire_end());
+        let line_end = self.bytes.len() - 2;
+        self.bytes.truncate(line_end);
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+        }
+        let added = self.bytes.len() - line_end;
+        self.bytes.extend_from_slice(b"\r\n");
+        last.value_len += added as u32;
+        self.live += added;
+    }
+
+    /// Makes room for a head of so many bytes at once.
+    pub(crate) fn reserve(&mut self, bytes: usize, fields: usize) {
+        self.bytes.reserve(bytes);
+        self.list.reserve(fields);
+    }
+
+    pub(super) fn first(&self) -> First {
+        self.first
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Replaces the first line by one made of pieces; `Full` when the whole
+    /// would be over the limit.
+    pub(super) fn set_first(&mut self, pieces: &[Piece<'_>]) -> Result<(), Refusal> {
+        let len: usize = pieces.iter().map(Piece::len).sum();
+        let others = self.live - self.first.len as usize;
+        if others + len > self.limit {
+            return Err(Refusal::Full);
+        }
+        let start = self.bytes.len();
+        for piece in pieces {
+            match piece {
+                Piece::New(bytes) => self.bytes.extend_from_slice(bytes),
+                Piece::Old(range) => self.bytes.extend_from_within(range.clone()),
+            }
+        }
+        self.first = First {
+            start: start as u32,
+            len: len as u32,
+        };
+        self.live = others + len;
+        self.compact_if_worth();
+        Ok(())
+    }
+
+    /// A byte of the first line is overwritten (the digit of a version).
+    pub(super) fn patch_first(&mut self, at: usize, byte: u8) {
+        if at < self.first.len as usize {
+            self.bytes[self.first.start as usize + at] = byte;
+        }
+    }
+
+    /// The arena never holds more than twice what lives in it and a bit.
+    fn compact_if_worth(&mut self) {
+        let holes = self.bytes.len() - self.live;
+        if holes <= HOLES_TOLERATED || holes <= self.live {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(self.live);
+        let first = self.first.start as usize..(self.first.start + self.first.len) as usize;
+        bytes.extend_from_slice(&self.bytes[first]);
+        self.first.start = 0;
+        for field in &mut self.list {
+            let start = bytes.len();
+            bytes.extend_from_slice(&self.bytes[field.start as usize..field.wire_end()]);
+            field.start = start as u32;
+        }
+        self.bytes = bytes;
+    }
+}
+
+/// A part of a new first line.
+#[derive(Clone, Debug)]
+pub(super) enum Piece<'a> {
+    New(&'a [u8]),
+    /// A range of the arena as it is.
+    Old(std::ops::Range<usize>),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Piece::New(bytes) => bytes.len(),
+            Piece::Old(range) => range.len(),
+        }
+    }
+}
+
+/// A name or a method: a token of at least one byte.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    match name.iter().find(|b| NAME_BYTES[**b as usize] == 0) {
+        Some(byte) => Err(Refusal::Byte(*byte)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in list {
+            fields.add(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        fields
+    }
+
+    fn wire(fields: &Fields) -> String {
+        let mut out = Vec::new();
+        fields.write_lines(&mut out);
+        assert_eq!(out.len(), fields.wire_len());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn names_become_lower_case_and_values_are_trimmed() {
+        let f = fields(&[("X-Foo", "  a b\t"), ("HOST", "")]);
+        assert_eq!(wire(&f), "x-foo: a b\r\nhost: \r\n");
+        assert_eq!(f.get(b"x-FOO"), Some(&b"a b"[..]));
+        assert_eq!(f.get(b"host"), Some(&b""[..]));
+        assert_eq!(f.get(b"hos"), None);
+    }
+
+    #[test]
+    fn set_replaces_all_and_stands_last() {
+        let mut f = fields(&[("a", "1"), ("b", "2"), ("A", "3"), ("c", "4")]);
+        f.set(b"A", b"5").unwrap();
+        assert_eq!(wire(&f), "b: 2\r\nc: 4\r\na: 5\r\n");
+        assert_eq!(f.remove(b"zz"), 0);
+        assert_eq!(f.remove(b"B"), 1);
+        assert_eq!(wire(&f), "c: 4\r\na: 5\r\n");
+    }
+
+    #[test]
+    fn a_replaced_value_keeps_its_place_whatever_its_length() {
+        let mut f = fields(&[("a", "one"), ("b", "two"), ("c", "three")]);
+        f.replace_value(1, b"owt").unwrap();
+        f.replace_value(0, b"longer than before").unwrap();
+        f.replace_value(2, b"").unwrap();
+        f.replace_value(7, b"nowhere").unwrap();
+        assert_eq!(wire(&f), "a: longer than before\r\nb: owt\r\nc: \r\n");
+        f.remove_at(0);
+        f.remove_at(9);
+        assert_eq!(wire(&f), "b: owt\r\nc: \r\n");
+    }
+
+    #[test]
+    fn nothing_that_ends_a_line_gets_in() {
+        let mut f = fields(&[("a", "1")]);
+        for value in ["x\r\ny: 1", "x\ny", "x\0y", "a\rb"] {
+            assert!(matches!(
+                f.add(b"b", value.as_bytes()),
+                Err(Refusal::Byte(_))
+            ));
+            assert!(matches!(
+                f.set(b"a", value.as_bytes()),
+                Err(Refusal::Byte(_))
+            ));
+            assert!(f.replace_value(0, value.as_bytes()).is_err());
+        }
+        for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {
+            assert!(f.add(name.as_bytes(), b"1").is_err(), "{name:?}");
+        }
+        assert_eq!(wire(&f), "a: 1\r\n");
+    }
+
+    #[test]
+    fn the_limit_holds_for_what_lives_and_is_freed_by_removal() {
+        let mut f = Fields::new();
+        f.set_limit(20);
+        f.add(b"a", b"0123456789").unwrap();
+        assert_eq!(f.add(b"b", b"1"), Err(Refusal::Full));
+        assert_eq!(f.replace_value(0, b"0123456789abcdef"), Err(Refusal::Full));
+        f.set(b"a", b"0123456789abcde").unwrap();
+        assert_eq!(f.room(), 0);
+        f.remove(b"a");
+        assert_eq!(f.room(), 20);
+    }
+
+    #[test]
+    fn the_arena_stays_within_twice_what_lives_in_it() {
+        let mut f = fields(&[("keep", "me"), ("x", "")]);
+        for n in 0..20_000usize {
+            let value = vec![b'v'; n % 700];
+            f.set(b"x", &value).unwrap();
+            f.replace_value(0, &b"123456789"[..n % 9]).unwrap();
+            assert!(f.bytes.len() <= 2 * f.live + HOLES_TOLERATED + 1000);
+        }
+        assert_eq!(f.len(), 2);
+        assert_eq!(f.at(0).unwrap().0, b"keep");
+    }
+}

@@ -1,0 +1,456 @@
+//! One message for every version of HTTP: a start line and an ordered list of
+//! header fields in one byte arena. HTTP/1 is parsed into it and written from
+//! it; what HTTP/2 and 3 have instead of a start line fits as well.
+//!
+//! It never reads or writes a socket and decides nothing about framing. It
+//! holds nothing that could break a head apart when it is written.
+
+mod cookie;
+mod fields;
+mod query;
+mod target;
+mod values;
+
+pub use cookie::{CookiePairs, request_cookies, response_cookies};
+pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, Refusal};
+pub use query::{parameter, parameters};
+pub use target::{TargetForm, TargetParts};
+pub use values::{Values, split_values};
+
+pub(crate) use fields::NAME_BYTES;
+use fields::{Piece, check_name};
+
+/// The version that the sender spoke.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1, and any later minor version of 1, which promises the same.
+    Http11,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl Version {
+    /// As `req.ver` and logs say it: `1.1`.
+    pub fn number(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http2 => "2.0",
+            Version::Http3 => "3.0",
+        }
+    }
+
+    /// What stands in an HTTP/1 start line.
+    fn wire(self) -> &'static [u8] {
+        match self {
+            Version::Http10 => b"HTTP/1.0",
+            _ => b"HTTP/1.1",
+        }
+    }
+}
+
+/// A start line, borrowed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartLine<'a> {
+    /// Of a request.
+    Request {
+        /// `GET`
+        method: &'a [u8],
+        /// As it was sent: `/path?query`, `http://host/path`, `*`, `host:443`.
+        target: &'a [u8],
+        /// The sender's.
+        version: Version,
+    },
+    /// Of a response.
+    Response {
+        /// The sender's.
+        version: Version,
+        /// 100 to 999.
+        status: u16,
+        /// May be empty.
+        reason: &'a [u8],
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Empty,
+    Request { method_len: u32, target_len: u32 },
+    Response { status: u16 },
+}
+
+/// Bytes of `HTTP/1.1 200 ` before the reason.
+const RESPONSE_PREFIX_BYTES: usize = 13;
+
+/// A request or a response without its body.
+#[derive(Clone, Debug)]
+pub struct Message {
+    fields: Fields,
+    kind: Kind,
+    version: Version,
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Message::new()
+    }
+}
+
+impl Message {
+    /// An empty message; [`Self::begin_request`] or [`Self::begin_response`]
+    /// makes it one.
+    pub fn new() -> Self {
+        Message {
+            fields: Fields::new(),
+            kind: Kind::Empty,
+            version: Version::Http11,
+        }
+    }
+
+    /// Forgets all; keeps the memory and the limit.
+    pub fn clear(&mut self) {
+        self.fields.clear();
+        self.kind = Kind::Empty;
+        self.version = Version::Http11;
+    }
+
+    /// A request from its parts; forgets what was here.
+    pub fn begin_request(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        version: Version,
+    ) -> Result<(), Refusal> {
+        check_name(method)?;
+        target::check(target)?;
+        self.clear();
+        self.begin_request_checked(method, target, version)
+    }
+
+    pub(crate) fn begin_request_checked(
+        &mut self,
+        method: &[u8],
+        target: &[u8],
+        version: Version,
+    ) -> Result<(), Refusal> {
+        self.fields.set_first(&[
+            Piece::New(method),
+            Piece::New(b" "),
+            Piece::New(target),
+            Piece::New(b" "),
+            Piece::New(version.wire()),
+            Piece::New(b"\r\n"),
+        ])?;
+        self.kind = Kind::Request {
+            method_len: method.len() as u32,
+            target_len: target.len() as u32,
+        };
+        self.version = version;
+        Ok(())
+    }
+
+    /// A response from its parts; forgets what was here. A status outside of
+    /// 100 to 999 becomes 500: it cannot be written.
+    pub fn begin_response(
+        &mut self,
+        version: Version,
+        status: u16,
+        reason: &[u8],
+    ) -> Result<(), Refusal> {
+        if let Some(at) = memchr::memchr3(0, b'\r', b'\n', reason) {
+            return Err(Refusal::Byte(reason[at]));
+        }
+        self.clear();
+        self.response_line(version, status, Piece::New(reason))
+    }
+
+    fn response_line(
+        &mut self,
+        version: Version,
+        status: u16,
+        reason: Piece<'_>,
+    ) -> Result<(), Refusal> {
+        let status = if (100..1000).contains(&status) {
+            status
+        } else {
+            500
+        };
+        let digits = status_digits(status);
+        self.fields.set_first(&[
+            Piece::New(version.wire()),
+            Piece::New(b" "),
+            Piece::New(&digits),
+            Piece::New(b" "),
+            reason,
+            Piece::New(b"\r\n"),
+        ])?;
+        self.kind = Kind::Response { status };
+        self.version = version;
+        Ok(())
+    }
+
+    /// The header fields.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The header fields, to change them. Whoever changes `host` of a request
+    /// uses [`Self::set`], which knows what else follows.
+    pub fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// How many live bytes the head may have, see [`Fields::set_limit`].
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.fields.set_limit(bytes);
+    }
+
+    /// The start line; `None` before a `begin_*`.
+    pub fn start(&self) -> Option<StartLine<'_>> {
+        match self.kind {
+            Kind::Empty => None,
+            Kind::Request { .. } => Some(StartLine::Request {
+                method: self.method(),
+                target: self.target(),
+                version: self.version,
+            }),
+            Kind::Response { status } => Some(StartLine::Response {
+                version: self.version,
+                status,
+                reason: self.reason(),
+            }),
+        }
+    }
+
+    /// Whether it is a request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.kind, Kind::Request { .. })
+    }
+
+    /// The sender's version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Changes the version that is written.
+    pub fn set_version(&mut self, version: Version) {
+        let digit = if version == Version::Http10 {
+            b'0'
+        } else {
+            b'1'
+        };
+        match self.kind {
+            Kind::Empty => return,
+            Kind::Request { .. } => {
+                let at = (self.fields.first().len as usize).saturating_sub(3);
+                self.fields.patch_first(at, digit);
+            }
+            Kind::Response { .. } => self.fields.patch_first(b"HTTP/1.".len(), digit),
+        }
+        self.version = version;
+    }
+
+    fn method_range(&self) -> std::ops::Range<usize> {
+        match self.kind {
+            Kind::Request { method_len, .. } => {
+                let start = self.fields.first().start as usize;
+                start..start + method_len as usize
+            }
+            _ => 0..0,
+        }
+    }
+
+    fn target_range(&self) -> std::ops::Range<usize> {
+        match self.kind {
+            Kind::Request { target_len, .. } => {
+                let start = self.method_range().end + 1;
+                start..start + target_len as usize
+            }
+            _ => 0..0,
+        }
+    }
+
+    fn reason_range(&self) -> std::ops::Range<usize> {
+        match self.kind {
+            Kind::Response { .. } => {
+                let first = self.fields.first();
+                let end = (first.start + first.len) as usize - 2;
+                first.start as usize + RESPONSE_PREFIX_BYTES..end
+            }
+            _ => 0..0,
+        }
+    }
+
+    /// The method of a request; nothing for a response.
+    pub fn method(&self) -> &[u8] {
+        &self.fields.bytes()[self.method_range()]
+    }
+
+    /// The target of a request as it is written.
+    pub fn target(&self) -> &[u8] {
+        &self.fields.bytes()[self.target_range()]
+    }
+
+    /// The status of a response; 0 for a request.
+    pub fn status(&self) -> u16 {
+        match self.kind {
+            Kind::Response { status } => status,
+            _ => 0,
+        }
+    }
+
+    /// The reason of a response; may be empty.
+    pub fn reason(&self) -> &[u8] {
+        &self.fields.bytes()[self.reason_range()]
+    }
+
+    /// Another method.
+    pub fn set_method(&mut self, method: &[u8]) -> Result<(), Refusal> {
+        check_name(method)?;
+        let Kind::Request { target_len, .. } = self.kind else {
+            return Ok(());
+        };
+        let target = self.target_range();
+        self.fields.set_first(&[
+            Piece::New(method),
+            Piece::New(b" "),
+            Piece::Old(target),
+            Piece::New(b" "),
+            Piece::New(self.version.wire()),
+            Piece::New(b"\r\n"),
+        ])?;
+        self.kind = Kind::Request {
+            method_len: method.len() as u32,
+            target_len,
+        };
+        Ok(())
+    }
+
+    /// Another status; with `None` the reason is the usual one of the status.
+    pub fn set_status(&mut self, status: u16, reason: Option<&[u8]>) -> Result<(), Refusal> {
+        let Kind::Response { .. } = self.kind else {
+            return Ok(());
+        };
+        let reason = reason.unwrap_or(reason_of(status).as_bytes());
+        if let Some(at) = memchr::memchr3(0, b'\r', b'\n', reason) {
+            return Err(Refusal::Byte(reason[at]));
+        }
+        self.response_line(self.version, status, Piece::New(reason))
+    }
+
+    /// The first value of a header.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields.get(name)
+    }
+
+    /// Adds a header at the end.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        self.fields.add(name, value)
+    }
+
+    /// Removes all headers of a name and adds one at the end. The host of a
+    /// request is also replaced in an absolute target, so that both go on
+    /// saying the same.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if name.eq_ignore_ascii_case(b"host") && self.is_request() {
+            self.set_authority_of_target(value.trim_ascii())?;
+        }
+        self.fields.set(name, value)
+    }
+
+    /// Removes all headers of a name; how many there were.
+    pub fn remove(&mut self, name: &[u8]) -> usize {
+        self.fields.remove(name)
+    }
+
+    /// Removes the headers of which the test (name, value) says so.
+    pub fn remove_if(&mut self, test: impl FnMut(&[u8], &[u8]) -> bool) -> usize {
+        self.fields.remove_if(test)
+    }
+
+    /// Bytes that [`Self::write_http1`] writes.
+    pub fn wire_len(&self) -> usize {
+        self.fields.wire_len() + 2
+    }
+
+    /// Writes the head as HTTP/1, the empty line included.
+    pub fn write_http1(&self, out: &mut Vec<u8>) {
+        out.reserve(self.wire_len());
+        self.fields.write_lines(out);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn status_digits(status: u16) -> [u8; 3] {
+    [
+        b'0' + (status / 100 % 10) as u8,
+        b'0' + (status / 10 % 10) as u8,
+        b'0' + (status % 10) as u8,
+    ]
+}
+
+/// The words that go with a status, as HAProxy says them.
+pub fn reason_of(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Payload Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        418 => "I'm a teapot",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        511 => "Network Authentication Required",
+        _ => "Other",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! The target of a request and its parts, with the meaning that HAProxy's
+//! `path`, `pathq`, `query` and `set-path`, `set-pathq`, `set-query`,
+//! `set-uri` give them. It never decodes percent signs and never resolves
+//! dots.
+
+use super::fields::{Piece, Refusal};
+use super::{Kind, Message};
+
+/// What kind of target a request has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `scheme://authority/path?query`
+    Absolute,
+    /// `*`
+    Asterisk,
+    /// `host:port`, of CONNECT, and whatever else is none of the others.
+    Authority,
+}
+
+/// Where the parts of a target lie in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TargetParts {
+    /// Its form.
+    pub form: TargetForm,
+    /// Bytes of the scheme, without `://`.
+    pub scheme_end: usize,
+    /// The authority: `authority_start..path_start`.
+    pub authority_start: usize,
+    /// Where the path begins; the end of the target when it has none.
+    pub path_start: usize,
+    /// Where the path ends: at the `?` or at the end.
+    pub path_end: usize,
+}
+
+impl TargetParts {
+    /// Takes a target apart. Any bytes have an answer.
+    pub fn of(target: &[u8]) -> TargetParts {
+        let mut parts = TargetParts {
+            form: TargetForm::Authority,
+            scheme_end: 0,
+            authority_start: 0,
+            path_start: target.len(),
+            path_end: target.len(),
+        };
+        if target.first() == Some(&b'/') {
+            parts.form = TargetForm::Origin;
+            parts.path_start = 0;
+        } else if target == b"*" {
+            parts.form = TargetForm::Asterisk;
+            return parts;
+        } else if let Some(scheme) = scheme_of(target) {
+            parts.form = TargetForm::Absolute;
+            parts.scheme_end = scheme;
+            parts.authority_start = scheme + 3;
+            parts.path_start = memchr::memchr3(b'/', b'?', b'#', &target[scheme + 3..])
+                .map_or(target.len(), |at| scheme + 3 + at);
+        } else {
+            return parts;
+        }
+        parts.path_end = memchr::memchr(b'?', &target[parts.path_start..])
+            .map_or(target.len(), |at| parts.path_start + at);
+        parts
+    }
+}
+
+/// The length of the scheme when the target begins with one and `://`.
+fn scheme_of(target: &[u8]) -> Option<usize> {
+    let colon = memchr::memchr(b':', target)?;
+    let scheme = &target[..colon];
+    let ok = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+        && target[colon..].starts_with(b"://");
+    ok.then_some(colon)
+}
+
+/// Bytes that end or split the request line cannot stand in a target.
+pub(super) fn check(target: &[u8]) -> Result<(), Refusal> {
+    if target.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    match target.iter().find(|b| **b <= b' ' || **b == 0x7f) {
+        Some(byte) => Err(Refusal::Byte(*byte)),
+        None => Ok(()),
+    }
+}
+
+impl Message {
+    /// Where the parts of the target lie in it.
+    pub fn target_parts(&self) -> TargetParts {
+        TargetParts::of(self.target())
+    }
+
+    /// The path: without scheme, authority and query; empty for `*`, for
+    /// `http://host` and for CONNECT.
+    pub fn path(&self) -> &[u8] {
+        let target = self.target();
+        let parts = TargetParts::of(target);
+        &target[parts.path_start..parts.path_end]
+    }
+
+    /// The path and the query with its question mark.
+    pub fn path_and_query(&self) -> &[u8] {
+        let target = self.target();
+        &target[TargetParts::of(target).path_start..]
+    }
+
+    /// The query without its question mark; `None` when there is no mark.
+    pub fn query(&self) -> Option<&[u8]> {
+        let target = self.target();
+        target.get(TargetParts::of(target).path_end + 1..)
+    }
+
+    /// The authority of an absolute target or of CONNECT's; `None` for others.
+    pub fn target_authority(&self) -> Option<&[u8]> {
+        let target = self.target();
+        let parts = TargetParts::of(target);
+        match parts.form {
+            TargetForm::Absolute | TargetForm::Authority => {
+                Some(&target[parts.authority_start..parts.path_start])
+            }
+            TargetForm::Origin | TargetForm::Asterisk => None,
+        }
+    }
+
+    /// `set-uri`: another target. An absolute one also sets `host`.
+    pub fn set_target(&mut self, target: &[u8]) -> Result<(), Refusal> {
+        let parts = TargetParts::of(target);
+        self.set_target_pieces(0, &[target], usize::MAX)?;
+        if parts.form == TargetForm::Absolute {
+            let authority = &target[parts.authority_start..parts.path_start];
+            let host = authority.rsplit(|b| *b == b'@').next().unwrap_or(authority);
+            match self.fields.position(b"host", 0) {
+                Some(at) => self.fields.replace_value(at, host)?,
+                None => self.fields.add(b"host", host)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// `set-path`: another path, the query stays. Where there was no path the
+    /// whole target is replaced. A path that does not begin with a slash gets
+    /// one: glued to the authority it would name another host.
+    pub fn set_path(&mut self, path: &[u8]) -> Result<(), Refusal> {
+        let parts = self.target_parts();
+        let slash: &[u8] = if path.first() == Some(&b'/') {
+            b""
+        } else {
+            b"/"
+        };
+        match parts.path_start < self.target().len() {
+            true => self.set_target_pieces(parts.path_start, &[slash, path], parts.path_end),
+            false => self.set_target_pieces(0, &[slash, path], usize::MAX),
+        }
+    }
+
+    /// `set-pathq`: another path and query.
+    pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), Refusal> {
+        let parts = self.target_parts();
+        let slash: &[u8] = if path_and_query.first() == Some(&b'/') {
+            b""
+        } else {
+            b"/"
+        };
+        let keep = match parts.path_start < self.target().len() {
+            true => parts.path_start,
+            false => 0,
+        };
+        self.set_target_pieces(keep, &[slash, path_and_query], usize::MAX)
+    }
+
+    /// `set-query`: another query, given without its question mark. An empty
+    /// one keeps a mark that was there. `*` and CONNECT have no query.
+    pub fn set_query(&mut self, query: &[u8]) -> Result<(), Refusal> {
+        let parts = self.target_parts();
+        let target_len = self.target().len();
+        if matches!(parts.form, TargetForm::Asterisk | TargetForm::Authority)
+            || (query.is_empty() && parts.path_end == target_len)
+        {
+            return Ok(());
+        }
+        let slash: &[u8] = match parts.path_start == parts.path_end {
+            true => b"/",
+            false => b"",
+        };
+        self.set_target_pieces(parts.path_end, &[slash, b"?", query], usize::MAX)
+    }
+
+    /// The authority in an absolute target follows the host header.
+    pub(super) fn set_authority_of_target(&mut self, host: &[u8]) -> Result<(), Refusal> {
+        let parts = self.target_parts();
+        if parts.form != TargetForm::Absolute {
+            return Ok(());
+        }
+        self.set_target_pieces(parts.authority_start, &[host], parts.path_start)
+    }
+
+    /// The target becomes its first `keep` bytes, the new ones, and what it
+    /// had from `from` on.
+    pub(crate) fn set_target_pieces(
+        &mut self,
+        keep: usize,
+        new: &[&[u8]],
+        from: usize,
+    ) -> Result<(), Refusal> {
+        let Kind::Request { method_len, .. } = self.kind else {
+            return Ok(());
+        };
+        for part in new {
+            if !part.is_empty() {
+                check(part)?;
+            }
+        }
+        let old = self.target_range();
+        let keep = old.start..old.start + keep.min(old.len());
+        let tail = old.start + from.min(old.len())..old.end;
+        let new_len: usize = new.iter().map(|part| part.len()).sum();
+        let target_len = keep.len() + new_len + tail.len();
+        if target_len == 0 {
+            return Err(Refusal::Empty);
+        }
+        let part = |n: usize| Piece::New(new.get(n).copied().unwrap_or(b""));
+        self.fields.set_first(&[
+            Piece::Old(self.method_range()),
+            Piece::New(b" "),
+            Piece::Old(keep),
+            part(0),
+            part(1),
+            part(2),
+            Piece::Old(tail),
+            Piece::New(b" "),
+            Piece::New(self.version.wire()),
+            Piece::New(b"\r\n"),
+        ])?;
+        self.kind = Kind::Request {
+            method_len,
+            target_len: target_len as u32,
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! One who waits: its place, and how a slot reaches it on another thread.
+
+use super::{Granted, Slot, Turn};
+use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
+use crate::state::{ProxyState, ServerState};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+
+/// What is known of a waiting stream by those who may serve it.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    /// The tree that its stream runs under: what its indexes count in.
+    config: Arc<Config>,
+    backend: ProxyIndex,
+    avoid: Option<ServerIndex>,
+    hand: Mutex<Hand>,
+}
+
+#[derive(Debug)]
+enum Hand {
+    /// Nothing yet; whom to wake.
+    Empty(Option<Waker>),
+    /// A slot that was not fetched yet.
+    Full(Granted),
+    /// It left, or has its slot.
+    Gone,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        config: Arc<Config>,
+        backend: ProxyIndex,
+        avoid: Option<ServerIndex>,
+    ) -> Self {
+        Waiter { config, backend, avoid, hand: Mutex::new(Hand::Empty(None)) }
+    }
+
+    pub(super) fn backend(&self) -> &Proxy {
+        self.config.proxy(self.backend)
+    }
+
+    /// The server's index in this stream's tree.
+    pub(super) fn index_of(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
+        let servers = &self.backend().servers;
+        let is = |at: usize| servers.get(at).is_some_and(|s| Arc::ptr_eq(&s.state, server));
+        // The place in the newest tree is nearly always the place in this one.
+        let hint = server.index_hint.load(Relaxed) as usize;
+        let at = if is(hint) { hint } else { (0..servers.len()).find(|at| is(*at))? };
+        Some(ServerIndex(at as u32))
+    }
+
+    /// The same if the stream takes it.
+    pub(super) fn accepts(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
+        let index = self.index_of(server)?;
+        let refused = self.avoid == Some(index) && self.backend().state.usable_servers() > 1;
+        (!refused).then_some(index)
+    }
+
+    /// Hands a slot over that is counted already. False: the stream left, the
+    /// slot is still the caller's.
+    pub(super) fn give(&self, index: ServerIndex, server: &Arc<ServerState>) -> bool {
+        let waker = {
+            let mut hand = self.hand();
+            match &mut *hand {
+                Hand::Empty(waker) => {
+                    let waker = waker.take();
+                    *hand = Hand::Full(Granted { server: index, slot: Slot::counted(server) });
+                    waker
+                }
+                Hand::Full(..) | Hand::Gone => return false,
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self) -> Option<Granted> {
+        match std::mem::replace(&mut *self.hand(), Hand::Gone) {
+            Hand::Full(granted) => Some(granted),
+            Hand::Empty(_) | Hand::Gone => None,
+        }
+    }
+
+    fn fetch(&self) -> Option<Granted> {
+        let mut hand = self.hand();
+        if !matches!(*hand, Hand::Full(..)) {
+            return None;
+        }
+        match std::mem::replace(&mut *hand, Hand::Gone) {
+            Hand::Full(granted) => Some(granted),
+            _ => None,
+        }
+    }
+}
+
+/// A place in a queue. It resolves to a server and its slot; dropping it
+/// leaves the queue, and a slot that was handed over meanwhile goes on.
+#[derive(Debug)]
+pub struct Ticket {
+    waiter: Arc<Waiter>,
+    turn: Turn,
+    server: Option<Arc<ServerState>>,
+    backend: Arc<ProxyState>,
+    fetched: bool,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        waiter: Arc<Waiter>,
+        turn: Turn,
+        server: Option<Arc<ServerState>>,
+        backend: Arc<ProxyState>,
+    ) -> Self {
+        Ticket { waiter, turn, server, backend, fetched: false }
+    }
+
+    /// The slot, if it came already.
+    pub fn granted(&mut self) -> Option<Granted> {
+        let fetched = self.waiter.fetch();
+        self.fetched |= fetched.is_some();
+        fetched
+    }
+}
+
+impl Future for Ticket {
+    type Output = Granted;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        {
+            let mut hand = self.waiter.hand();
+            if let Hand::Empty(waker) = &mut *hand {
+                match waker {
+                    Some(waker) => waker.clone_from(context.waker()),
+                    None => *waker = Some(context.waker().clone()),
+                }
+                return Poll::Pending;
+            }
+        }
+        match self.granted() {
+            Some(granted) => Poll::Ready(granted),
+            // Polled again after it was ready: it never will be.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.fetched {
+            return;
+        }
+        let mut left = None;
+        {
+            // The server's before the backend's, as everywhere.
+            let mut own = self.server.as_ref().map(|server| (server, server.queue.list()));
+            let mut any = self.backend.queue.list();
+            if let Some((server, own)) = &mut own
+                && own.remove(&self.turn).is_some()
+            {
+                server.queue.waiting.down();
+                left = Some(Arc::clone(server));
+            } else if any.remove(&self.turn).is_some() {
+                self.backend.queue.waiting.down();
+            }
+        }
+        if let Some(server) = left {
+            server.relieved();
+        }
+        // Dropped outside of the locks: it may serve the next.
+        drop(self.waiter.leave());
+    }
+}

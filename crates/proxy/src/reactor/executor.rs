@@ -1,0 +1,506 @@
+//! The executor: a slab of tasks, a run queue and the turns of the loop.
+//!
+//! A turn runs tasks, empties the inbox, waits in epoll (not at all while a
+//! task can run), moves the clock and fires deadlines. What one poll and one
+//! turn may do is bounded, so that a busy task delays the others, and timers,
+//! by microseconds.
+//!
+//! It never polls a task while one of its own lists is borrowed.
+
+use super::clock::Instant;
+use super::inbox::{self, Inbox, Job};
+use super::poll::Poller;
+use super::timer::Wheel;
+use super::waker::{GENERATION_MASK, TaskId};
+use rustix::event::Timespec;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+/// Successful socket operations in one poll of a task; the next one is refused
+/// and the task queued again.
+pub(super) const OPERATIONS_PER_POLL: u32 = 32;
+/// Polls in one turn of the loop.
+const POLLS_PER_TURN: u32 = 128;
+/// After this many operations a turn ends, even if tasks could run.
+const OPERATIONS_PER_TURN: u32 = 512;
+/// Tasks of one loop. The memory ends before.
+const TASKS_MAX: usize = 1 << 28;
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Slot {
+    /// Absent when the slot is free and while it is polled.
+    future: Option<Task>,
+    generation: u32,
+    /// `LIVE`, `QUEUED`.
+    flags: u32,
+}
+
+/// Between `spawn` and the end of the future.
+const LIVE: u32 = 1;
+/// The index is in the run queue, exactly once. Survives the end of a task.
+const QUEUED: u32 = 2;
+
+struct Tasks {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    queue: VecDeque<u32>,
+    live: usize,
+}
+
+impl Tasks {
+    fn push(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize)
+            && slot.flags & QUEUED == 0
+        {
+            slot.flags |= QUEUED;
+            self.queue.push_back(index);
+        }
+    }
+
+    fn wake(&mut self, generation: u32, index: u32) {
+        if let Some(slot) = self.slots.get(index as usize)
+            && slot.flags & LIVE != 0
+            && slot.generation == generation
+        {
+            self.push(index);
+        }
+    }
+
+    /// The next task that can run, taken out of its slot.
+    fn pop(&mut self) -> Option<(u32, u32, Task)> {
+        // Indexes of ended tasks are passed over; each was pushed once.
+        while let Some(index) = self.queue.pop_front() {
+            if let Some(slot) = self.slots.get_mut(index as usize) {
+                slot.flags &= !QUEUED;
+                if let Some(future) = slot.future.take() {
+                    return Some((index, slot.generation, future));
+                }
+            }
+        }
+        None
+    }
+
+    fn insert(&mut self, future: Task) -> Result<u32, Task> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() < TASKS_MAX => {
+                self.slots.push(Slot {
+                    future: None,
+                    generation: 0,
+                    flags: 0,
+                });
+                self.slots.len() as u32 - 1
+            }
+            None => return Err(future),
+        };
+        match self.slots.get_mut(index as usize) {
+            Some(slot) => {
+                slot.future = Some(future);
+                slot.flags |= LIVE;
+            }
+            None => return Err(future),
+        }
+        self.live += 1;
+        self.push(index);
+        Ok(index)
+    }
+
+    fn put_back(&mut self, index: u32, future: Task) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.future = Some(future);
+        }
+    }
+
+    fn release(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.generation = (slot.generation + 1) & GENERATION_MASK;
+            slot.flags &= !LIVE;
+            self.free.push(index);
+            self.live -= 1;
+        }
+    }
+}
+
+/// One loop. Lives on the stack of [`run`].
+pub(super) struct Core {
+    thread: u8,
+    inbox: &'static Inbox,
+    pub(super) poller: Poller,
+    tasks: RefCell<Tasks>,
+    wheel: RefCell<Wheel>,
+    now: Cell<Instant>,
+    /// Operations that the current poll may still do.
+    budget: Cell<u32>,
+    /// The current poll was refused an operation.
+    starved: Cell<bool>,
+    /// The earliest deadline that the current poll declared.
+    wanted: Cell<Instant>,
+    stopping: Cell<bool>,
+}
+
+thread_local! {
+    static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
+}
+
+/// Calls `f` with the loop of this thread, if one runs.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
+    let core = CORE.get();
+    // SAFETY: `run` sets the pointer to its own `Core`, which is only ever used
+    // through shared references, and resets it before that goes away.
+    unsafe { core.as_ref() }.map(f)
+}
+
+/// Polls that panicked, in the whole process.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+/// Tasks that found no room, or whose loop was ending.
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// Loops begun so far: see `Descriptors::first_generation`.
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
+/// How many tasks and jobs of this process ended by a panic.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// How many tasks of this process were dropped unpolled by [`spawn`], because
+/// their loop was ending or had too many.
+pub fn refused() -> u64 {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// The index of this thread's loop.
+///
+/// # Panics
+/// Outside of a loop.
+pub fn thread() -> usize {
+    match with(|core| usize::from(core.thread)) {
+        Some(thread) => thread,
+        None => panic!("reactor::thread() outside of a loop"),
+    }
+}
+
+/// The time at the beginning of this turn of the loop; outside of a loop, the
+/// time.
+#[inline]
+pub fn now() -> Instant {
+    with(|core| core.now.get()).unwrap_or_else(Instant::now)
+}
+
+/// How many tasks this thread's loop has; 0 outside of a loop.
+pub fn tasks() -> usize {
+    with(|core| core.tasks.borrow().live).unwrap_or(0)
+}
+
+/// Begins a task on this thread's loop. It is first polled after the current
+/// task or job returns. On a loop that is ending it is dropped at once.
+///
+/// # Panics
+/// Outside of a loop.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    // Boxed before anything is borrowed; a refused one is dropped after.
+    let future: Task = Box::pin(future);
+    let refused = with(|core| core.spawn(future));
+    match refused {
+        Some(Ok(())) => {}
+        Some(Err(_)) => {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+        None => panic!("reactor::spawn() outside of a loop"),
+    }
+}
+
+/// Queues a task of this thread's loop. False when it belongs to another one.
+pub(super) fn wake_here(id: TaskId) -> bool {
+    with(|core| {
+        if core.thread != id.thread {
+            return false;
+        }
+        core.tasks.borrow_mut().wake(id.generation, id.index);
+        true
+    })
+    .unwrap_or(false)
+}
+
+/// Declares a deadline of the task that is polled now.
+pub(super) fn want(at: Instant) {
+    with(|core| core.wanted.set(core.wanted.get().min(at)));
+}
+
+/// Runs a loop on this thread until [`stop`](super::stop)`(thread)`: calls
+/// `init`, which spawns the first tasks, then turns. At the end all tasks are
+/// dropped. `AlreadyExists` when this thread or this index runs a loop already,
+/// `InvalidInput` for an index that is not below
+/// [`THREADS_MAX`](super::THREADS_MAX).
+pub fn run(thread: usize, init: impl FnOnce()) -> io::Result<()> {
+    let Some(inbox) = Inbox::of(thread) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    if with(|_| ()).is_some() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    inbox.open()?;
+    let core = Core::new(thread as u8, inbox).inspect_err(|_| inbox.close())?;
+    let installed = Installed::new(&core);
+    init();
+    let result = installed.core.turn_until_stopped();
+    drop(installed);
+    result
+}
+
+/// The loop as this thread's own; its end drops the tasks, even in a panic of
+/// `init`.
+struct Installed<'a> {
+    core: &'a Core,
+}
+
+impl<'a> Installed<'a> {
+    fn new(core: &'a Core) -> Installed<'a> {
+        CORE.set(core);
+        Installed { core }
+    }
+}
+
+impl Drop for Installed<'_> {
+    fn drop(&mut self) {
+        self.core.stopping.set(true);
+        self.core.inbox.close();
+        // Tasks are dropped while the loop is still there: their sockets and
+        // wakers want it. None can be added any more.
+        let slots = self.core.tasks.borrow().slots.len();
+        for index in 0..slots {
+            let future = self
+                .core
+                .tasks
+                .borrow_mut()
+                .slots
+                .get_mut(index)
+                .and_then(|s| s.future.take());
+            if let Some(future) = future {
+                guarded(|| drop(future));
+                self.core.tasks.borrow_mut().release(index as u32);
+            }
+        }
+        CORE.set(ptr::null());
+    }
+}
+
+/// Runs what may panic; counts it if it does.
+fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
+    // Unwind-safe: what panicked is dropped, and our own lists are not borrowed.
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            // Its drop could panic again, with a payload that could, and so on.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(second);
+            }
+            None
+        }
+    }
+}
+
+impl Core {
+    fn new(thread: u8, inbox: &'static Inbox) -> io::Result<Core> {
+        let Some(bell) = inbox.bell() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        Ok(Core {
+            thread,
+            inbox,
+            poller: Poller::new(bell, run << 20)?,
+            tasks: RefCell::new(Tasks {
+                slots: Vec::new(),
+                free: Vec::new(),
+                queue: VecDeque::new(),
+                live: 0,
+            }),
+            wheel: RefCell::new(Wheel::new(now)),
+            now: Cell::new(now),
+            budget: Cell::new(OPERATIONS_PER_POLL),
+            starved: Cell::new(false),
+            wanted: Cell::new(Instant::NEVER),
+            stopping: Cell::new(false),
+        })
+    }
+
+    /// The index of this loop.
+    pub(super) fn thread(&self) -> usize {
+        usize::from(self.thread)
+    }
+
+    /// Whether the current poll may do a further operation. When not, its task
+    /// will be queued again.
+    #[inline]
+    pub(super) fn may_operate(&self) -> bool {
+        if self.budget.get() == 0 {
+            self.starved.set(true);
+            return false;
+        }
+        true
+    }
+
+    /// Counts a successful operation.
+    #[inline]
+    pub(super) fn operated(&self) {
+        self.budget.set(self.budget.get().saturating_sub(1));
+    }
+
+    fn spawn(&self, future: Task) -> Result<(), Task> {
+        if self.stopping.get() {
+            return Err(future);
+        }
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.insert(future)?;
+        self.inbox.set_tasks(tasks.live);
+        Ok(())
+    }
+
+    fn begin_poll(&self) {
+        self.budget.set(OPERATIONS_PER_POLL);
+        self.starved.set(false);
+        self.wanted.set(Instant::NEVER);
+    }
+
+    /// Polls one task. Returns how many operations it did, or `None` when no
+    /// task can run.
+    fn run_one(&self) -> Option<u32> {
+        let (index, generation, mut future) = self.tasks.borrow_mut().pop()?;
+        self.begin_poll();
+        let waker = TaskId {
+            thread: self.thread,
+            generation,
+            index,
+        }
+        .waker();
+        let mut context = Context::from_waker(&waker);
+        let result = guarded(|| future.as_mut().poll(&mut context));
+        if let Some(Poll::Pending) = result {
+            let mut tasks = self.tasks.borrow_mut();
+            tasks.put_back(index, future);
+            if self.starved.get() {
+                tasks.push(index);
+            }
+            drop(tasks);
+            self.wheel.borrow_mut().set(index, self.wanted.get());
+        } else {
+            // Dropped before its slot is free: whom its end wakes must not
+            // find another task there.
+            guarded(|| drop(future));
+            let mut tasks = self.tasks.borrow_mut();
+            tasks.release(index);
+            self.inbox.set_tasks(tasks.live);
+            drop(tasks);
+            self.wheel.borrow_mut().clear(index);
+        }
+        Some(OPERATIONS_PER_POLL - self.budget.get())
+    }
+
+    fn run_tasks(&self) {
+        let mut operations = 0;
+        for _ in 0..POLLS_PER_TURN {
+            match self.run_one() {
+                Some(done) => operations += done,
+                None => break,
+            }
+            if operations >= OPERATIONS_PER_TURN {
+                break;
+            }
+        }
+    }
+
+    /// Does what other threads asked for.
+    fn empty_inbox(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<Job>) {
+        let marks = self.inbox.collect(wakes, jobs);
+        for id in wakes.drain(..) {
+            self.tasks.borrow_mut().wake(id.generation, id.index);
+        }
+        for job in jobs.drain(..) {
+            self.begin_poll();
+            guarded(job);
+        }
+        if marks & inbox::WAKE_ALL != 0 {
+            let mut tasks = self.tasks.borrow_mut();
+            for index in 0..tasks.slots.len() as u32 {
+                tasks.push(index); // free ones are passed over by `pop`
+            }
+        }
+        if marks & inbox::LISTEN != 0 {
+            self.poller.note_listeners();
+        }
+        if marks & inbox::STOP != 0 {
+            self.stopping.set(true);
+        }
+    }
+
+    fn turn_until_stopped(&self) -> io::Result<()> {
+        let (mut wakes, mut jobs, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            self.run_tasks();
+            self.empty_inbox(&mut wakes, &mut jobs);
+            if self.stopping.get() {
+                return Ok(());
+            }
+            self.wait()?;
+            self.now.set(Instant::now());
+            self.wheel.borrow_mut().advance(self.now.get(), &mut due);
+            let mut tasks = self.tasks.borrow_mut();
+            for index in due.drain(..) {
+                tasks.push(index);
+            }
+        }
+    }
+
+    /// Waits for events, or only looks when there is something to run.
+    fn wait(&self) -> io::Result<()> {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        if !self.tasks.borrow().queue.is_empty() {
+            return self.poller.wait(Some(&at_once));
+        }
+        let next = self.wheel.borrow().next();
+        let timeout = next.map(|at| {
+            // Late by the length of this turn at most, for a clock read less.
+            let left = at.saturating_duration_since(self.now.get());
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        if !self.inbox.try_sleep() {
+            return self.poller.wait(Some(&at_once));
+        }
+        let result = self.poller.wait(timeout.as_ref());
+        self.inbox.awake();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_slot_is_at_most_24_bytes_and_its_deadline_32() {
+        println!(
+            "task slot: {} bytes, deadline: {} bytes",
+            size_of::<Slot>(),
+            size_of::<super::super::timer::Entry>()
+        );
+        assert!(size_of::<Slot>() <= 24);
+        assert!(size_of::<super::super::timer::Entry>() <= 32);
+    }
+}

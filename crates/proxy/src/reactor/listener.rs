@@ -1,0 +1,173 @@
+//! A listening socket on a loop. Several loops may listen to one socket, each
+//! through a [`Listener`] of its own.
+//!
+//! Registered edge-triggered and exclusive: a new connection wakes one of the
+//! loops that sleep, and that loop accepts until nothing is left. So no
+//! connection stays in the backlog, with two exceptions which are handled here:
+//! a listener that leaves while connections may wait tells the other loops to
+//! look, and one whose owner wants no connections for a while must say so by
+//! [`Listener::pause`], or the edge may come to it while another loop sleeps.
+//! Level-triggered would need a system call for each pause as well, and would
+//! return every turn until then.
+//!
+//! It never closes an accepted connection and has no opinion on how many there
+//! should be.
+
+use super::executor::{self, Core};
+use super::inbox;
+use super::poll::{Direction, Key, Readiness};
+use rustix::event::epoll::EventFlags;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, SocketFlags};
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+/// Connections that were reset before they were accepted are passed over, so
+/// many in a row; then the error is returned.
+const ABORTED_MAX: usize = 64;
+
+/// A listening stream socket on this thread's loop.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    /// Absent while paused.
+    key: Cell<Option<Key>>,
+    /// Not `Send`: the loop of another thread does not know the key.
+    here: PhantomData<*const ()>,
+}
+
+impl Listener {
+    /// Takes a listening socket (for several threads: a duplicate each) and
+    /// makes it nonblocking if it is not.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        if !flags.contains(OFlags::NONBLOCK) {
+            rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
+        }
+        let listener = Listener {
+            fd,
+            key: Cell::new(None),
+            here: PhantomData,
+        };
+        listener.resume()?;
+        Ok(listener)
+    }
+
+    /// The next connection, nonblocking and close-on-exec, with the address of
+    /// its peer where the family has one. Errors of the process (`EMFILE`,
+    /// `ENFILE`, `ENOBUFS`, `ENOMEM`) are returned at once: pause, and call
+    /// again later.
+    pub async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+        self.resume()?;
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(OwnedFd, Option<SocketAddrAny>)>> {
+        let gone = || Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        let Some(key) = self.key.get() else {
+            return gone();
+        };
+        executor::with(|core| match core.poller.readiness(key) {
+            None => gone(),
+            Some(known) if !known.intersects(Readiness::READABLE) => {
+                core.poller.wait_for(key, Direction::Read, context.waker());
+                Poll::Pending
+            }
+            Some(_) if !core.may_operate() => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(_) => self.accept_now(core, key, context),
+        })
+        .unwrap_or_else(gone)
+    }
+
+    fn accept_now(
+        &self,
+        core: &Core,
+        key: Key,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(OwnedFd, Option<SocketAddrAny>)>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let mut last = Errno::CONNABORTED;
+        for _ in 0..ABORTED_MAX {
+            match rustix::net::acceptfrom_with(&self.fd, flags) {
+                Ok(accepted) => {
+                    core.operated();
+                    return Poll::Ready(Ok(accepted));
+                }
+                Err(Errno::AGAIN) => {
+                    core.poller.clear(key, Readiness::READABLE);
+                    core.poller.wait_for(key, Direction::Read, context.waker());
+                    return Poll::Pending;
+                }
+                // The fault of one connection, not of the listener.
+                Err(
+                    error @ (Errno::CONNABORTED
+                    | Errno::INTR
+                    | Errno::PROTO
+                    | Errno::NETDOWN
+                    | Errno::NETUNREACH
+                    | Errno::HOSTDOWN
+                    | Errno::HOSTUNREACH
+                    | Errno::NONET
+                    | Errno::NOPROTOOPT
+                    | Errno::OPNOTSUPP),
+                ) => last = error,
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Ready(Err(last.into()))
+    }
+
+    /// Leaves epoll until the next [`Listener::accept`], so that new
+    /// connections wake other loops. Connections wait in the backlog meanwhile.
+    pub fn pause(&self) {
+        let Some(key) = self.key.take() else { return };
+        executor::with(|core| {
+            let Some(known) = core.poller.readiness(key) else {
+                return;
+            };
+            core.poller.release(key);
+            // Others may hold duplicates, so closing alone would not leave
+            // epoll. It can only fail for a descriptor that is not registered.
+            let _ = core.poller.deregister(self.fd.as_fd());
+            if known.intersects(Readiness::READABLE) {
+                inbox::listen_elsewhere(core.thread());
+            }
+        });
+    }
+
+    fn resume(&self) -> io::Result<()> {
+        if self.key.get().is_some() {
+            return Ok(());
+        }
+        let key = executor::with(|core| {
+            let events = EventFlags::IN | EventFlags::EXCLUSIVE;
+            core.poller
+                .add(self.fd.as_fd(), events, Readiness::LISTENER)
+        })
+        .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))?;
+        self.key.set(Some(key));
+        Ok(())
+    }
+
+    /// The descriptor, for its address and options.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.pause();
+    }
+}

@@ -1,0 +1,49 @@
+//! The event loop of the data plane: one single-threaded executor a thread over
+//! edge-triggered epoll. All access to the sockets of the data plane goes
+//! through it.
+//!
+//! What always holds, so that nobody checks it again:
+//!
+//! - A task, its sockets and its buffers stay on the thread where they began.
+//!   Only wakes ([`std::task::Waker`] is `Send`) and jobs ([`inject`]) cross.
+//! - A task that returned `Pending` is polled again after a wake, and may be
+//!   polled without one: wakes are never lost, but they can be spurious.
+//! - `WouldBlock` from a `try_` function means "wait by the matching `poll_`
+//!   function, then try again", nothing more: the socket may be empty, or the
+//!   task may have used up its operations of this poll (`OPERATIONS_PER_POLL`
+//!   in `executor.rs`).
+//! - [`now`] moves once a turn of the loop, not during one.
+//! - A deadline is declared afresh in every poll of the future that waits for
+//!   it. So it works under anything that polls all of its unfinished parts
+//!   each time (`join!`, `select!`, h2), and not inside a `FuturesUnordered`.
+//! - A panic ends its own task only.
+//!
+//! It never does DNS, files, signals or blocking calls, and starts no thread:
+//! [`run`] takes over the thread that calls it.
+
+mod boxed;
+mod buffer;
+mod clock;
+mod deadline;
+mod executor;
+mod inbox;
+mod listener;
+mod poll;
+mod socket;
+mod timer;
+mod waker;
+
+#[cfg(test)]
+mod tests;
+
+pub use boxed::{PoolBox, pool_box};
+pub use buffer::{Buffer, buffer_size, set_buffer_size};
+pub use clock::Instant;
+pub use deadline::{Elapsed, Sleep, WithDeadline, sleep, sleep_until, with_deadline, yield_now};
+pub use executor::{now, panics, refused, run, spawn, tasks, thread};
+pub use inbox::{Refused, Why, inject, load, stop};
+pub use listener::Listener;
+pub use socket::{Assumed, Socket};
+
+/// How many loops a process can have: thread indexes are below it.
+pub const THREADS_MAX: usize = 64;

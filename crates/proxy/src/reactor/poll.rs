@@ -1,0 +1,344 @@
+//! Epoll and the descriptors of one loop: who is ready, and who waits for it.
+//!
+//! Every descriptor is registered once, edge-triggered, and what epoll told is
+//! kept here until a short or refused operation disproves it. The data of an
+//! event names a slot and its generation, so an event for a descriptor that is
+//! gone is dropped, even when its number or its slot is in use again.
+//!
+//! It never reads or writes a socket, and never calls a waker while its list is
+//! borrowed: a waker from outside may do anything.
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use std::cell::RefCell;
+use std::io;
+use std::ops::BitOr;
+use std::task::Waker;
+
+/// Events that one wait can return; more wait for the next turn.
+const EVENTS_MAX: usize = 256;
+/// The index in the data of the inbox's eventfd.
+const BELL: u32 = u32::MAX;
+
+/// What is known of a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Readiness(u32);
+
+impl Readiness {
+    pub(super) const NONE: Readiness = Readiness(0);
+    /// A read may find something.
+    pub(super) const READABLE: Readiness = Readiness(1);
+    /// A write may find room.
+    pub(super) const WRITABLE: Readiness = Readiness(2);
+    /// The peer will send no more. This and the following stay once seen.
+    pub(super) const READ_CLOSED: Readiness = Readiness(4);
+    /// Both directions have ended.
+    pub(super) const CLOSED: Readiness = Readiness(8);
+    /// The socket has failed.
+    pub(super) const FAILED: Readiness = Readiness(16);
+    /// Urgent data came: reads stop in front of it, so a short one proves nothing.
+    pub(super) const URGENT: Readiness = Readiness(32);
+    /// Not a state: this descriptor is a listener.
+    pub(super) const LISTENER: Readiness = Readiness(64);
+
+    /// With one of these, something stays to be read after a short read, and
+    /// no further edge will tell.
+    pub(super) const NO_TRUST: Readiness = Readiness(4 | 8 | 16 | 32);
+    /// The peer is gone, or goes.
+    pub(super) const PEER_CLOSED: Readiness = Readiness(4 | 8 | 16);
+
+    pub(super) const fn intersects(self, other: Readiness) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn of(flags: EventFlags) -> Readiness {
+        let mut seen = Readiness::NONE;
+        for (flag, means) in [
+            (EventFlags::IN, Readiness::READABLE),
+            (EventFlags::OUT, Readiness::WRITABLE),
+            (
+                EventFlags::RDHUP,
+                Readiness::READ_CLOSED | Readiness::READABLE,
+            ),
+            (EventFlags::PRI, Readiness::URGENT | Readiness::READABLE),
+            (
+                EventFlags::HUP,
+                Readiness::CLOSED | Readiness::READABLE | Readiness::WRITABLE,
+            ),
+            (
+                EventFlags::ERR,
+                Readiness::FAILED | Readiness::READABLE | Readiness::WRITABLE,
+            ),
+        ] {
+            if flags.intersects(flag) {
+                seen = seen | means;
+            }
+        }
+        seen
+    }
+}
+
+impl BitOr for Readiness {
+    type Output = Readiness;
+    fn bitor(self, other: Readiness) -> Readiness {
+        Readiness(self.0 | other.0)
+    }
+}
+
+/// The name of a registered descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    fn data(self) -> EventData {
+        EventData::new_u64(u64::from(self.generation) << 32 | u64::from(self.index))
+    }
+}
+
+/// Which of the two waiting places of a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Direction {
+    Read,
+    Write,
+}
+
+pub(super) struct Descriptor {
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    generation: u32,
+    /// Nothing while the slot is free.
+    state: Readiness,
+}
+
+struct Descriptors {
+    slots: Vec<Descriptor>,
+    free: Vec<u32>,
+    /// With what generation a new slot begins: another one for every loop, so
+    /// that a socket which outlived its loop does not fit into the next.
+    first_generation: u32,
+}
+
+impl Descriptors {
+    fn get(&mut self, key: Key) -> Option<&mut Descriptor> {
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|descriptor| descriptor.generation == key.generation)
+    }
+}
+
+/// One loop's epoll and its descriptors.
+pub(super) struct Poller {
+    epoll: OwnedFd,
+    events: RefCell<Vec<epoll::Event>>,
+    descriptors: RefCell<Descriptors>,
+}
+
+impl Poller {
+    pub(super) fn new(bell: BorrowedFd<'_>, first_generation: u32) -> io::Result<Poller> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // Edge-triggered: every ring is an event of its own and nobody has to
+        // read the counter.
+        let data = EventData::new_u64(u64::from(BELL));
+        epoll::add(&epoll, bell, data, EventFlags::IN | EventFlags::ET)?;
+        Ok(Poller {
+            epoll,
+            events: RefCell::new(Vec::with_capacity(EVENTS_MAX)),
+            descriptors: RefCell::new(Descriptors {
+                slots: Vec::new(),
+                free: Vec::new(),
+                first_generation,
+            }),
+        })
+    }
+
+    /// Registers a descriptor, for good, with what is assumed of it.
+    pub(super) fn add(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: EventFlags,
+        assumed: Readiness,
+    ) -> io::Result<Key> {
+        let key = self.take_slot(assumed)?;
+        if let Err(error) = epoll::add(&self.epoll, fd, key.data(), events | EventFlags::ET) {
+            self.release(key);
+            return Err(error.into());
+        }
+        Ok(key)
+    }
+
+    fn take_slot(&self, assumed: Readiness) -> io::Result<Key> {
+        let mut descriptors = self.descriptors.borrow_mut();
+        if let Some(index) = descriptors.free.pop()
+            && let Some(slot) = descriptors.slots.get_mut(index as usize)
+        {
+            slot.state = assumed;
+            return Ok(Key {
+                index,
+                generation: slot.generation,
+            });
+        }
+        let index = descriptors.slots.len() as u32;
+        if index == BELL {
+            // More than the kernel gives descriptors to a process.
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let generation = descriptors.first_generation;
+        descriptors.slots.push(Descriptor {
+            reader: None,
+            writer: None,
+            generation,
+            state: assumed,
+        });
+        Ok(Key { index, generation })
+    }
+
+    /// Frees the slot; events that are still under way for it are dropped.
+    /// The caller closes or deregisters the descriptor.
+    pub(super) fn release(&self, key: Key) {
+        let wakers = {
+            let mut descriptors = self.descriptors.borrow_mut();
+            let Some(slot) = descriptors.get(key) else {
+                return;
+            };
+            slot.generation = slot.generation.wrapping_add(1);
+            slot.state = Readiness::NONE;
+            let wakers = (slot.reader.take(), slot.writer.take());
+            descriptors.free.push(key.index);
+            wakers
+        };
+        drop(wakers);
+    }
+
+    /// Takes a descriptor out of epoll: needed only when it stays open.
+    pub(super) fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// What is known; `None` when the key is of another loop or time.
+    pub(super) fn readiness(&self, key: Key) -> Option<Readiness> {
+        self.descriptors
+            .borrow_mut()
+            .get(key)
+            .map(|slot| slot.state)
+    }
+
+    /// Forgets a readiness that an operation has disproved.
+    pub(super) fn clear(&self, key: Key, readiness: Readiness) {
+        if let Some(slot) = self.descriptors.borrow_mut().get(key) {
+            slot.state = Readiness(slot.state.0 & !readiness.0);
+        }
+    }
+
+    /// Lets `waker` wait in one direction. Whoever waited there before is woken,
+    /// so that two tasks on one direction are slow, not stuck.
+    pub(super) fn wait_for(&self, key: Key, direction: Direction, waker: &Waker) {
+        let displaced = {
+            let mut descriptors = self.descriptors.borrow_mut();
+            let Some(slot) = descriptors.get(key) else {
+                return;
+            };
+            let place = match direction {
+                Direction::Read => &mut slot.reader,
+                Direction::Write => &mut slot.writer,
+            };
+            if place
+                .as_ref()
+                .is_some_and(|waiting| waiting.will_wake(waker))
+            {
+                return;
+            }
+            place.replace(waker.clone())
+        };
+        if let Some(displaced) = displaced {
+            displaced.wake();
+        }
+    }
+
+    /// Waits for events until `timeout` (`None`: for ever), notes them and wakes
+    /// who waits for them.
+    pub(super) fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {
+        let mut events = self.events.take();
+        events.clear();
+        let result = epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            timeout,
+        );
+        match result {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &events {
+            let data = event.data.u64();
+            let key = Key {
+                index: data as u32,
+                generation: (data >> 32) as u32,
+            };
+            if key.index != BELL {
+                self.note(key, Readiness::of(event.flags));
+            }
+        }
+        self.events.replace(events);
+        Ok(())
+    }
+
+    fn note(&self, key: Key, seen: Readiness) {
+        let (reader, writer) = {
+            let mut descriptors = self.descriptors.borrow_mut();
+            let Some(slot) = descriptors.get(key) else {
+                return;
+            };
+            slot.state = slot.state | seen;
+            let reader = if seen.intersects(Readiness::READABLE) {
+                slot.reader.take()
+            } else {
+                None
+            };
+            let writer = if seen.intersects(Readiness::WRITABLE) {
+                slot.writer.take()
+            } else {
+                None
+            };
+            (reader, writer)
+        };
+        if let Some(waker) = reader {
+            waker.wake();
+        }
+        if let Some(waker) = writer {
+            waker.wake();
+        }
+    }
+
+    /// Lets every listener look for connections. Rare: see `listener.rs`.
+    pub(super) fn note_listeners(&self) {
+        let slots = self.descriptors.borrow().slots.len();
+        for index in 0..slots as u32 {
+            let key = {
+                let descriptors = self.descriptors.borrow();
+                match descriptors.slots.get(index as usize) {
+                    Some(slot) if slot.state.intersects(Readiness::LISTENER) => Key {
+                        index,
+                        generation: slot.generation,
+                    },
+                    _ => continue,
+                }
+            };
+            self.note(key, Readiness::READABLE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_slot_is_at_most_40_bytes() {
+        println!("descriptor slot: {} bytes", size_of::<Descriptor>());
+        assert!(size_of::<Descriptor>() <= 40);
+    }
+}

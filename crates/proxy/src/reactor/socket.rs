@@ -1,0 +1,435 @@
+//! A connected stream socket on a loop.
+//!
+//! It is registered once and asked only when epoll says that something is
+//! there: a `try_` function returns `WouldBlock` without a system call when the
+//! socket is known to have nothing. A short read or write is trusted: it proves
+//! that the socket is empty or full, so the next one waits for an edge. Not
+//! trusted is a short read when the end of the stream, an error or urgent data
+//! was announced, since then something is left without a further edge.
+//!
+//! It stays on its loop. A socket that outlives the loop closes its descriptor
+//! and refuses everything else with `NotConnected`.
+
+use super::executor::{self, Core};
+use super::poll::{Direction, Key, Readiness};
+use rustix::event::epoll::EventFlags;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
+    sockopt,
+};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use std::{fmt, ptr};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Slices of one vectored write; the kernel takes no more.
+const SLICES_MAX: usize = 1024;
+
+/// What to believe of a new socket before epoll has said anything. A wrong
+/// belief costs one system call; epoll corrects it in either direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Assumed {
+    /// Nothing: a connection being made.
+    Nothing,
+    /// It can be written: a new connection whose peer speaks later.
+    #[default]
+    Writable,
+    /// It can be read too: the peer has probably spoken already.
+    Both,
+}
+
+impl Assumed {
+    fn readiness(self) -> Readiness {
+        match self {
+            Assumed::Nothing => Readiness::NONE,
+            Assumed::Writable => Readiness::WRITABLE,
+            Assumed::Both => Readiness::READABLE | Readiness::WRITABLE,
+        }
+    }
+}
+
+/// A connected stream socket (TCP or Unix) that belongs to this thread's loop.
+pub struct Socket {
+    fd: OwnedFd,
+    key: Key,
+    /// Not `Send`: the loop of another thread does not know the key.
+    here: PhantomData<*const ()>,
+}
+
+impl Socket {
+    /// Takes a connected socket and makes it nonblocking if it is not.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        if !flags.contains(OFlags::NONBLOCK) {
+            rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
+        }
+        Socket::from_nonblocking(fd, Assumed::default())
+    }
+
+    /// Takes a socket that is known to be nonblocking, as those of
+    /// [`super::Listener`] are, with a choice of what to assume.
+    pub fn from_nonblocking(fd: OwnedFd, assumed: Assumed) -> io::Result<Socket> {
+        let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
+        let key = executor::with(|core| core.poller.add(fd.as_fd(), events, assumed.readiness()))
+            .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))?;
+        Ok(Socket {
+            fd,
+            key,
+            here: PhantomData,
+        })
+    }
+
+    /// Begins a connection to `address`; [`Socket::connected`] waits for it.
+    pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<Socket> {
+        let fd = rustix::net::socket_with(
+            address.address_family(),
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            None,
+        )?;
+        if matches!(
+            address.address_family(),
+            AddressFamily::INET | AddressFamily::INET6
+        ) {
+            sockopt::set_tcp_nodelay(&fd, true)?;
+        }
+        Socket::connect_by(fd, address)
+    }
+
+    /// The same with a socket of the caller's, nonblocking and not connected:
+    /// bound to a source address, marked, or with options of its own.
+    pub fn connect_by(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<Socket> {
+        let assumed = match rustix::net::connect(&fd, address) {
+            Ok(()) => Assumed::Writable,
+            Err(Errno::INPROGRESS | Errno::INTR) => Assumed::Nothing,
+            Err(error) => return Err(error.into()),
+        };
+        // Registered after: before it, the socket would seem hung up.
+        Socket::from_nonblocking(fd, assumed)
+    }
+
+    /// Waits until a connection that was begun is made or has failed.
+    pub async fn connected(&self) -> io::Result<()> {
+        self.writable().await;
+        if self
+            .readiness()
+            .intersects(Readiness::FAILED | Readiness::CLOSED)
+            && let Some(error) = self.take_error()?
+        {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Reads into `buffer`. 0 is the end of the stream (or an empty buffer).
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the same bytes, seen as possibly uninitialised; `try_read_uninit`
+        // only writes initialised ones.
+        let buffer = unsafe { &mut *(ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+        self.try_read_uninit(buffer)
+    }
+
+    /// Reads into a buffer without contents: its first `n` bytes are
+    /// initialised when `n` is returned.
+    pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        let length = buffer.len();
+        if length == 0 {
+            return Ok(0);
+        }
+        self.operate(Readiness::READABLE, |core| {
+            let (filled, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
+            let n = filled.0.len();
+            // 0 stays readable: the stream has ended for every later read too.
+            if n < length && n > 0 {
+                let trusted = core
+                    .poller
+                    .readiness(self.key)
+                    .is_some_and(|known| !known.intersects(Readiness::NO_TRUST));
+                if trusted {
+                    core.poller.clear(self.key, Readiness::READABLE);
+                }
+            }
+            Ok(n)
+        })
+    }
+
+    /// Writes what fits of `data`.
+    pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        self.operate(Readiness::WRITABLE, |core| {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let n = rustix::net::send(&self.fd, data, flags)?;
+            if n < data.len() {
+                core.poller.clear(self.key, Readiness::WRITABLE);
+            }
+            Ok(n)
+        })
+    }
+
+    /// Writes what fits of several pieces, in one system call.
+    pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let pieces = pieces.get(..SLICES_MAX).unwrap_or(pieces);
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if length == 0 {
+            return Ok(0);
+        }
+        self.operate(Readiness::WRITABLE, |core| {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let mut control = SendAncillaryBuffer::default();
+            let n = rustix::net::sendmsg(&self.fd, pieces, &mut control, flags)?;
+            if n < length {
+                core.poller.clear(self.key, Readiness::WRITABLE);
+            }
+            Ok(n)
+        })
+    }
+
+    /// Any other operation on the descriptor (splice, recvmsg) that reads or
+    /// writes: `operation` is called when the socket may be ready, again after
+    /// EINTR, and its `WouldBlock` is remembered. So it must return that only
+    /// for this socket, not for the pipe on the other side of a splice.
+    pub fn try_operation<R>(
+        &self,
+        reads: bool,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> Result<R, Errno>,
+    ) -> io::Result<R> {
+        let needed = if reads {
+            Readiness::READABLE
+        } else {
+            Readiness::WRITABLE
+        };
+        self.operate(needed, |_| operation(self.fd.as_fd()))
+    }
+
+    /// What all operations share: no system call without readiness or budget,
+    /// EINTR tried again, `WouldBlock` remembered.
+    #[inline]
+    fn operate<R>(
+        &self,
+        needed: Readiness,
+        mut operation: impl FnMut(&Core) -> Result<R, Errno>,
+    ) -> io::Result<R> {
+        executor::with(|core| {
+            match core.poller.readiness(self.key) {
+                None => return Err(io::ErrorKind::NotConnected.into()),
+                Some(known) if !known.intersects(needed) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Some(_) => {}
+            }
+            if !core.may_operate() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            // Ends: each further round needs another signal.
+            loop {
+                match operation(core) {
+                    Ok(value) => {
+                        core.operated();
+                        return Ok(value);
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => {
+                        core.poller.clear(self.key, needed);
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        })
+        .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Ready when a read may find something: bytes, the end or an error.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_ready(Direction::Read, Readiness::READABLE, context)
+    }
+
+    /// Ready when a write may find room or an error.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_ready(Direction::Write, Readiness::WRITABLE, context)
+    }
+
+    fn poll_ready(
+        &self,
+        direction: Direction,
+        needed: Readiness,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        executor::with(|core| match core.poller.readiness(self.key) {
+            Some(known) if !known.intersects(needed) => {
+                core.poller.wait_for(self.key, direction, context.waker());
+                Poll::Pending
+            }
+            Some(_) if !core.may_operate() => {
+                // The task is queued again anyway; a waker of an executor
+                // within the task has to be told.
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            // Without a loop an operation says what is wrong.
+            Some(_) | None => Poll::Ready(()),
+        })
+        .unwrap_or(Poll::Ready(()))
+    }
+
+    /// Waits until a read may find something.
+    pub async fn readable(&self) {
+        poll_fn(|context| self.poll_readable(context)).await;
+    }
+
+    /// Waits until a write may find room.
+    pub async fn writable(&self) {
+        poll_fn(|context| self.poll_writable(context)).await;
+    }
+
+    fn readiness(&self) -> Readiness {
+        executor::with(|core| core.poller.readiness(self.key))
+            .flatten()
+            .unwrap_or(Readiness::NONE)
+    }
+
+    /// Whether a read may find something, by what is known without a system
+    /// call. An idle connection to a server should not be readable.
+    pub fn is_readable(&self) -> bool {
+        self.readiness().intersects(Readiness::READABLE)
+    }
+
+    /// Whether the peer has closed its side or the connection has failed, by
+    /// what is known without a system call. Bytes may still be left to read.
+    pub fn is_peer_closed(&self) -> bool {
+        self.readiness().intersects(Readiness::PEER_CLOSED)
+    }
+
+    /// The pending error of the socket, if any, and takes it away.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(sockopt::socket_error(&self.fd)?.err().map(io::Error::from))
+    }
+
+    /// Ends our direction; what was written is still delivered. No error when
+    /// the connection is gone already.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        match rustix::net::shutdown(&self.fd, Shutdown::Write) {
+            Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the close a reset (TCP): what is not sent yet is thrown away.
+    pub fn set_linger_zero(&self) -> io::Result<()> {
+        Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
+    }
+
+    /// The descriptor, for options and addresses. Reads and writes belong into
+    /// [`Socket::try_operation`].
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Leaves the loop and gives the descriptor back, for another thread or
+    /// process.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped or used again, so the descriptor is
+        // moved out once.
+        let fd = unsafe { ptr::read(&this.fd) };
+        executor::with(|core| match core.poller.readiness(this.key) {
+            Some(_) => {
+                core.poller.release(this.key);
+                core.poller.deregister(fd.as_fd())
+            }
+            None => Ok(()),
+        })
+        .unwrap_or(Ok(()))?;
+        Ok(fd)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Closing takes the descriptor out of epoll, unless a duplicate keeps
+        // the socket open; then the generation drops its events.
+        executor::with(|core| core.poller.release(self.key));
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("fd", &self.fd)
+            .field("readiness", &self.readiness())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for readiness and tries, until something other than `WouldBlock`
+/// comes out. Ends: `WouldBlock` clears the readiness or the budget.
+macro_rules! poll_operation {
+    ($ready:expr, $operation:expr) => {
+        loop {
+            ready!($ready);
+            match $operation {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        poll_operation!(self.poll_readable(context), {
+            // SAFETY: nothing in it is made uninitialised.
+            let spare = unsafe { buffer.unfilled_mut() };
+            self.try_read_uninit(spare).map(|n| {
+                // SAFETY: the kernel has written n bytes.
+                unsafe { buffer.assume_init(n) };
+                buffer.advance(n);
+            })
+        })
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        poll_operation!(self.poll_writable(context), self.try_write(data))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        poll_operation!(self.poll_writable(context), self.try_write_vectored(pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown_write())
+    }
+}

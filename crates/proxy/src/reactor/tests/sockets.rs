@@ -1,0 +1,437 @@
+//! Edges, short reads, closes and reuse of descriptors.
+
+use super::{on_loop, turn};
+use crate::reactor::{Assumed, Socket, now, sleep, spawn, with_deadline};
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair, sockopt};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A Unix socket on the loop and its peer, which is not.
+pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
+    let (ours, theirs) = descriptors();
+    (
+        Socket::from_nonblocking(ours, assumed).unwrap(),
+        UnixStream::from(theirs),
+    )
+}
+
+pub(super) fn descriptors() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
+}
+
+/// The same over TCP.
+pub(super) fn tcp_pair(assumed: Assumed) -> (Socket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    theirs.set_nodelay(true).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (
+        Socket::from_nonblocking(ours.into(), assumed).unwrap(),
+        theirs,
+    )
+}
+
+fn blocks<T: std::fmt::Debug>(result: std::io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+async fn is_ready(socket: &Socket) -> (bool, bool) {
+    std::future::poll_fn(|context| {
+        Poll::Ready((
+            socket.poll_readable(context).is_ready(),
+            socket.poll_writable(context).is_ready(),
+        ))
+    })
+    .await
+}
+
+#[test]
+fn bytes_from_before_the_registration_are_told() {
+    on_loop(|| async {
+        let (ours, mut theirs) = descriptors_with_peer();
+        theirs.write_all(b"early").unwrap();
+        let socket = Socket::from_nonblocking(ours, Assumed::Nothing).unwrap();
+        let mut buffer = [0; 10];
+        assert!(blocks(socket.try_read(&mut buffer)), "nothing is assumed");
+        socket.readable().await;
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 5);
+    });
+}
+
+fn descriptors_with_peer() -> (OwnedFd, UnixStream) {
+    let (ours, theirs) = descriptors();
+    (ours, UnixStream::from(theirs))
+}
+
+#[test]
+fn bytes_that_come_between_a_short_read_and_the_wait_are_told() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Both);
+        let mut buffer = [0; 10];
+        for _ in 0..100 {
+            theirs.write_all(b"one").unwrap();
+            socket.readable().await;
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), 3);
+            theirs.write_all(b"two").unwrap();
+            assert!(
+                blocks(socket.try_read(&mut buffer)),
+                "a short read is trusted"
+            );
+            socket.readable().await;
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), 3);
+        }
+    });
+}
+
+#[test]
+fn a_wrong_belief_costs_one_call_and_no_more() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Both);
+        let mut buffer = [0; 10];
+        assert!(socket.is_readable());
+        assert!(blocks(socket.try_read(&mut buffer)));
+        assert!(!socket.is_readable());
+        theirs.write_all(b"x").unwrap();
+        socket.readable().await;
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_full_read_leaves_the_socket_readable() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Writable);
+        theirs.write_all(b"123456").unwrap();
+        socket.readable().await;
+        let mut buffer = [0; 3];
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 3);
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 3);
+        assert!(blocks(socket.try_read(&mut buffer)));
+        assert_eq!(
+            socket.try_read(&mut []).unwrap(),
+            0,
+            "an empty buffer asks nothing"
+        );
+    });
+}
+
+#[test]
+fn bytes_before_a_close_are_read_and_then_the_end() {
+    on_loop(|| async {
+        for tcp in [false, true] {
+            let socket = if tcp {
+                let (socket, mut theirs) = tcp_pair(Assumed::Writable);
+                theirs.write_all(b"last words").unwrap();
+                socket
+            } else {
+                let (socket, mut theirs) = pair(Assumed::Writable);
+                theirs.write_all(b"last words").unwrap();
+                socket
+            };
+            while !socket.is_peer_closed() {
+                turn().await;
+            }
+            let mut buffer = [0; 100];
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), 10);
+            // No edge comes any more: the short read must not be trusted.
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), 0);
+            assert_eq!(socket.try_read(&mut buffer).unwrap(), 0, "and again");
+        }
+    });
+}
+
+#[test]
+fn a_close_after_a_short_read_is_told() {
+    on_loop(|| async {
+        let (socket, mut theirs) = tcp_pair(Assumed::Writable);
+        theirs.write_all(b"a").unwrap();
+        socket.readable().await;
+        let mut buffer = [0; 10];
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 1);
+        assert!(!socket.is_peer_closed());
+        drop(theirs);
+        socket.readable().await;
+        assert!(socket.is_peer_closed());
+        assert_eq!(socket.try_read(&mut buffer).unwrap(), 0);
+    });
+}
+
+#[test]
+fn after_a_half_close_of_the_peer_it_can_be_answered() {
+    on_loop(|| async {
+        let (socket, mut theirs) = tcp_pair(Assumed::Writable);
+        theirs.write_all(b"question").unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut buffer = [0; 100];
+        let mut length = 0;
+        loop {
+            socket.readable().await;
+            match socket.try_read(&mut buffer[length..]).unwrap() {
+                0 => break,
+                n => length += n,
+            }
+        }
+        assert_eq!(&buffer[..length], b"question");
+        assert_eq!(socket.try_write(b"answer").unwrap(), 6);
+        socket.shutdown_write().unwrap();
+        let mut answer = String::new();
+        theirs.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "answer");
+        socket.shutdown_write().unwrap();
+    });
+}
+
+#[test]
+fn a_full_socket_is_written_again_when_there_is_room() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Writable);
+        let chunk = [7; 10_000];
+        let mut written = 0;
+        loop {
+            match socket.try_write_vectored(&[IoSlice::new(&chunk), IoSlice::new(&chunk)]) {
+                Ok(n) => written += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !is_ready(&socket).await.1 {
+                        break;
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+            turn().await;
+        }
+        theirs.set_nonblocking(true).unwrap();
+        let mut read = 0;
+        let mut buffer = [0; 50_000];
+        while read < written {
+            match theirs.read(&mut buffer) {
+                Ok(n) => read += n,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        socket.writable().await;
+        assert_eq!(socket.try_write(b"more").unwrap(), 4);
+    });
+}
+
+#[test]
+fn an_event_of_a_former_descriptor_does_not_reach_its_successor() {
+    on_loop(|| async {
+        let (ours, mut theirs) = descriptors_with_peer();
+        // The duplicate keeps the old socket open, and so in epoll.
+        let duplicate = ours.try_clone().unwrap();
+        let number = ours.as_raw_fd();
+        drop(Socket::from_nonblocking(ours, Assumed::Nothing).unwrap());
+        // Other tests run beside this one: the number is taken back by force.
+        let (other, _peer) = descriptors();
+        // SAFETY: the number was just closed; a parallel test that got it would
+        // lose its descriptor, so it is only taken when it is ours.
+        let same_number = other.as_raw_fd() == number;
+        let socket = Socket::from_nonblocking(other, Assumed::Nothing).unwrap();
+        socket.writable().await;
+        theirs.write_all(b"for the former").unwrap();
+        for _ in 0..3 {
+            turn().await;
+            assert!(
+                !socket.is_readable(),
+                "the number was the same: {same_number}"
+            );
+        }
+        drop(theirs);
+        turn().await;
+        assert!(!socket.is_peer_closed());
+        drop(duplicate);
+    });
+}
+
+#[test]
+fn a_socket_leaves_its_loop_with_its_descriptor() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Writable);
+        theirs.write_all(b"moved").unwrap();
+        let fd = socket.into_fd().unwrap();
+        let again = Socket::from_fd(fd).unwrap();
+        again.readable().await;
+        let mut buffer = [0; 10];
+        assert_eq!(again.try_read(&mut buffer).unwrap(), 5);
+    });
+}
+
+#[test]
+fn a_blocking_descriptor_becomes_nonblocking() {
+    on_loop(|| async {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::from_fd(ours.into()).unwrap();
+        let flags = rustix::fs::fcntl_getfl(socket.fd()).unwrap();
+        assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
+    });
+}
+
+#[test]
+fn a_socket_that_outlives_its_loop_refuses_everything() {
+    let (socket, mut theirs) = on_loop(|| async { pair(Assumed::Both) });
+    theirs.write_all(b"late").unwrap();
+    let refused = socket.try_read(&mut [0; 10]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotConnected);
+    // Another loop on this thread does not take it for its own either.
+    on_loop(move || async move {
+        let (_fresh, _peer) = pair(Assumed::Both);
+        let refused = socket.try_write(b"x").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotConnected);
+        assert!(!socket.is_readable());
+    });
+}
+
+#[test]
+fn a_close_with_linger_zero_is_a_reset() {
+    on_loop(|| async {
+        let (socket, mut theirs) = tcp_pair(Assumed::Writable);
+        socket.set_linger_zero().unwrap();
+        drop(socket);
+        let error = theirs.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_reset_ends_a_wait_and_is_told_once() {
+    on_loop(|| async {
+        let (socket, theirs) = tcp_pair(Assumed::Writable);
+        sockopt::set_socket_linger(&theirs, Some(Duration::ZERO)).unwrap();
+        drop(theirs);
+        socket.readable().await;
+        assert!(socket.is_peer_closed());
+        let error = socket.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(socket.take_error().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    on_loop(|| async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = rustix::net::getsockname(&listener).unwrap();
+        drop(listener);
+        let result = match Socket::connect(&address) {
+            Ok(socket) => socket.connected().await,
+            Err(error) => Err(error),
+        };
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn urgent_data_does_not_hide_the_bytes_behind_it() {
+    on_loop(|| async {
+        let (socket, mut theirs) = tcp_pair(Assumed::Writable);
+        theirs.write_all(b"before").unwrap();
+        rustix::net::send(&theirs, b"!", SendFlags::OOB).unwrap();
+        theirs.write_all(b"behind").unwrap();
+        drop(theirs.try_clone());
+        let mut all = Vec::new();
+        let mut buffer = [0; 100];
+        while all.len() < 12 {
+            with_deadline(Some(now() + Duration::from_secs(2)), socket.readable())
+                .await
+                .expect("what is behind the mark is told");
+            match socket.try_read(&mut buffer) {
+                Ok(n) => all.extend_from_slice(&buffer[..n]),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        assert_eq!(all, b"beforebehind");
+    });
+}
+
+#[test]
+fn a_write_to_a_closed_peer_is_an_error_and_no_signal() {
+    on_loop(|| async {
+        let (socket, theirs) = pair(Assumed::Writable);
+        drop(theirs);
+        assert_eq!(
+            socket.try_write(b"x").unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
+        let pieces = [IoSlice::new(b"x")];
+        assert_eq!(
+            socket.try_write_vectored(&pieces).unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
+    });
+}
+
+#[test]
+fn a_task_dropped_in_the_middle_of_a_write_leaves_a_prefix() {
+    on_loop(|| async {
+        let (mut socket, mut theirs) = pair(Assumed::Writable);
+        let data: Vec<u8> = (0..4_000_000_u32).map(|n| n as u8).collect();
+        let sent = data.clone();
+        let writer = async move { socket.write_all(&data).await };
+        let at = now() + Duration::from_millis(2);
+        assert!(with_deadline(Some(at), writer).await.is_err());
+        // The future and its socket are gone; its waker may still be about.
+        let mut read = Vec::new();
+        theirs.set_nonblocking(false).unwrap();
+        theirs.read_to_end(&mut read).unwrap();
+        assert!(!read.is_empty() && read.len() < sent.len());
+        assert_eq!(read, sent[..read.len()]);
+        turn().await;
+    });
+}
+
+#[test]
+fn tokio_s_traits_carry_a_megabyte_both_ways() {
+    on_loop(|| async {
+        let (ours, theirs) = descriptors();
+        let mut near = Socket::from_fd(ours).unwrap();
+        let mut far = Socket::from_fd(theirs).unwrap();
+        spawn(async move {
+            let (mut read, mut write) = tokio::io::split(&mut far);
+            tokio::io::copy(&mut read, &mut write).await.unwrap();
+            write.shutdown().await.unwrap();
+        });
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|n| (n * 7) as u8).collect();
+        let copy = sent.clone();
+        let (mut read, mut write) = tokio::io::split(&mut near);
+        let mut received = Vec::new();
+        let writer = async {
+            write.write_all(&copy).await.unwrap();
+            write.shutdown().await.unwrap();
+        };
+        let reader = read.read_to_end(&mut received);
+        let mut writer = std::pin::pin!(writer);
+        let mut reader = std::pin::pin!(reader);
+        let (mut written, mut done) = (false, false);
+        std::future::poll_fn(|context| {
+            written = written || writer.as_mut().poll(context).is_ready();
+            done = done || reader.as_mut().poll(context).is_ready();
+            if written && done {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        assert!(received == sent);
+    });
+}
+
+#[test]
+fn an_idle_socket_without_a_waiting_task_notices_its_close() {
+    on_loop(|| async {
+        let (socket, theirs) = pair(Assumed::Writable);
+        turn().await;
+        assert!(!socket.is_peer_closed());
+        drop(theirs);
+        sleep(Duration::from_millis(1)).await;
+        assert!(socket.is_peer_closed());
+    });
+}

@@ -1,0 +1,133 @@
+//! Making a connection to a server.
+
+use super::ServerConnection;
+use crate::config::{Proxy, ProxyOption, Server, ServerAddress};
+use crate::reactor::{self, Socket, with_deadline};
+use crate::state::Tally;
+use crate::stream::{Stream, write_all};
+use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Why a connection was not made.
+#[derive(Debug)]
+pub enum ConnectFailure {
+    /// `timeout connect` passed.
+    Timeout,
+    /// The server (or the system) refused.
+    Refused(io::Error),
+    /// The server has no address.
+    Unresolved,
+}
+
+/// Where a server is for a stream.
+enum Target {
+    Inet(SocketAddr),
+    Unix(SocketAddrUnix),
+}
+
+fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
+    let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
+    if let Some(address) = server.state.address_override() {
+        return Ok(Target::Inet(address));
+    }
+    match &server.address {
+        ServerAddress::Inet(address) => Ok(Target::Inet(*address)),
+        ServerAddress::SamePort(ip, offset) => {
+            let port = i32::from(stream.destination().port().unwrap_or(0)) + offset;
+            let port = u16::try_from(port).map_err(|_| ConnectFailure::Unresolved)?;
+            Ok(Target::Inet(SocketAddr::new(*ip, port)))
+        }
+        ServerAddress::Unix(path) => {
+            SocketAddrUnix::new(path.as_path()).map(Target::Unix).map_err(refused)
+        }
+        ServerAddress::Abstract(name) => {
+            SocketAddrUnix::new_abstract_name(name).map(Target::Unix).map_err(refused)
+        }
+        ServerAddress::Unresolved => Err(ConnectFailure::Unresolved),
+    }
+}
+
+fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
+}
+
+fn begin(backend: &Proxy, server: &Server, target: &Target) -> io::Result<Socket> {
+    match target {
+        Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
+        Target::Inet(address) => {
+            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let fd = socket(family)?;
+            sockopt::set_tcp_nodelay(&fd, true)?;
+            if backend.has(ProxyOption::ServerTcpKeepAlive) {
+                sockopt::set_socket_keepalive(&fd, true)?;
+            }
+            if let Some(ms) = server.options.tcp_user_timeout_ms {
+                sockopt::set_tcp_user_timeout(&fd, ms)?;
+            }
+            if let Some(source) = server.options.source.or(backend.source) {
+                sockopt::set_socket_reuseaddr(&fd, true)?;
+                rustix::net::bind(&fd, &source)?;
+            }
+            Socket::connect_by(fd, address)
+        }
+    }
+}
+
+/// Connects to a server for a stream, within `timeout connect`, and sends the
+/// PROXY header where the server's line asks for one.
+pub async fn connect(
+    stream: &Stream,
+    backend: &Proxy,
+    server: &Server,
+) -> Result<ServerConnection, ConnectFailure> {
+    server.state.counters.here().count(Tally::Connects);
+    backend.state.backend.here().count(Tally::Connects);
+    let target = target(server, stream)?;
+    let socket = begin(backend, server, &target).map_err(ConnectFailure::Refused)?;
+    let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
+    let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
+    match with_deadline(deadline, socket.connected()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
+        Err(_) => return Err(ConnectFailure::Timeout),
+    }
+    if let Some(version) = server.options.send_proxy {
+        let header = proxy_header(stream, version);
+        let sent = with_deadline(deadline, write_all(&socket, &header, None)).await;
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
+            Err(_) => return Err(ConnectFailure::Timeout),
+        }
+    }
+    Ok(ServerConnection {
+        socket,
+        state: server.state.clone(),
+        input: None,
+        streams: 0,
+        private: server.options.send_proxy.is_some(),
+    })
+}
+
+fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {
+    use crate::stream::Endpoint::Inet;
+    let endpoints = match (stream.source(), stream.destination()) {
+        (Inet(source), Inet(destination)) => {
+            Endpoints::between(Transport::Stream, source, destination)
+        }
+        _ => Endpoints::Unknown,
+    };
+    let proxied = Header::Proxied(Proxied { endpoints, tlvs: Tlvs::default() });
+    let mut bytes = Vec::new();
+    if version == 1 {
+        proxied.encode_text(&mut bytes);
+    } else {
+        proxied.encode_binary(Checksum::None, &mut bytes);
+    }
+    bytes
+}

@@ -1,0 +1,27 @@
+//! Connections to servers: made ([`connect`]), kept idle per thread
+//! ([`Pools`]), taken again. A server connection is not a stream: it may carry
+//! many, one after the other.
+
+mod connect;
+mod pool;
+
+pub use connect::{ConnectFailure, connect};
+pub use pool::{Pools, purge};
+
+use crate::reactor::{Buffer, Socket};
+use crate::state::ServerState;
+use std::sync::Arc;
+
+/// An open connection to a server.
+pub struct ServerConnection {
+    /// Its socket.
+    pub socket: Socket,
+    /// The server's state, which counts its idle connections.
+    pub state: Arc<ServerState>,
+    /// Bytes that came and were not used; taken only when there are some.
+    pub input: Option<Buffer>,
+    /// Streams that it carried before this one.
+    pub streams: u32,
+    /// It must not carry another client's streams (a PROXY header was sent).
+    pub private: bool,
+}

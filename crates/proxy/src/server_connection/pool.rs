@@ -1,0 +1,118 @@
+//! Idle connections to servers, per thread. A connection that the server closed
+//! or spoke on out of turn is known without a system call and never taken.
+
+use super::ServerConnection;
+use crate::config::ServerOptions;
+use crate::reactor::{self, Instant, Socket};
+use crate::state::ServerState;
+use crate::worker::worker;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often idle connections are looked through.
+const PURGE_EVERY: Duration = Duration::from_secs(1);
+
+struct Idle {
+    socket: Socket,
+    streams: u32,
+    since: Instant,
+}
+
+struct Pool {
+    server: Arc<ServerState>,
+    purge_delay: Duration,
+    idle: Vec<Idle>,
+}
+
+impl Pool {
+    fn dropped(&self, n: usize) {
+        self.server.idle.fetch_sub(n as u32, Ordering::Relaxed);
+    }
+}
+
+/// The pools of a thread, by the servers' unique numbers.
+#[derive(Default)]
+pub struct Pools {
+    by_server: RefCell<Vec<Option<Pool>>>,
+}
+
+impl Pools {
+    /// Takes the connection that was used last and is still good.
+    pub fn take(&self, server: &Arc<ServerState>) -> Option<ServerConnection> {
+        let mut pools = self.by_server.borrow_mut();
+        let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
+        while let Some(idle) = pool.idle.pop() {
+            pool.dropped(1);
+            // Bytes without a request, or the end: neither can be used.
+            if !idle.socket.is_peer_closed() && !idle.socket.is_readable() {
+                return Some(ServerConnection {
+                    socket: idle.socket,
+                    state: server.clone(),
+                    input: None,
+                    streams: idle.streams,
+                    private: false,
+                });
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next stream, if the server's options allow.
+    pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
+        let ServerConnection { socket, state, input, streams, private } = connection;
+        let leftover = input.is_some_and(|i| !i.is_empty());
+        if private || leftover || socket.is_peer_closed() || worker().runtime.stopping() {
+            return;
+        }
+        let spent = options.reuse_max.is_some_and(|most| streams > most);
+        let full = options.pool_max.is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
+        if spent || full {
+            return;
+        }
+        let mut pools = self.by_server.borrow_mut();
+        let place = state.uid as usize;
+        if pools.len() <= place {
+            pools.resize_with(place + 1, || None);
+        }
+        let pool = pools[place].get_or_insert_with(|| Pool {
+            server: state,
+            purge_delay: Duration::from_millis(u64::from(options.pool_purge_delay_ms)),
+            idle: Vec::new(),
+        });
+        pool.server.idle.fetch_add(1, Ordering::Relaxed);
+        pool.idle.push(Idle { socket, streams, since: reactor::now() });
+    }
+
+    /// Closes all of them.
+    pub fn clear(&self) {
+        for pool in self.by_server.borrow_mut().iter_mut().flatten() {
+            pool.dropped(pool.idle.len());
+            pool.idle.clear();
+        }
+    }
+
+    /// Closes what the servers closed, and what has been idle for the purge delay.
+    fn purge(&self) {
+        let now = reactor::now();
+        for pool in self.by_server.borrow_mut().iter_mut().flatten() {
+            let before = pool.idle.len();
+            let delay = pool.purge_delay;
+            pool.idle.retain(|idle| {
+                !idle.socket.is_peer_closed()
+                    && !idle.socket.is_readable()
+                    && now.saturating_duration_since(idle.since) < delay
+            });
+            pool.dropped(before - pool.idle.len());
+        }
+    }
+}
+
+/// Looks through the thread's idle connections for as long as the thread lives.
+pub async fn purge() {
+    loop {
+        reactor::sleep(PURGE_EVERY).await;
+        worker().pools.purge();
+    }
+}

@@ -1,0 +1,124 @@
+//! What one health check found, in the words that statistics and logs use.
+//! Values only.
+
+use std::borrow::Cow;
+
+/// How far a check came and how it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CheckStatus {
+    /// Nothing was checked yet.
+    #[default]
+    Initializing,
+    /// The local system refused (no socket, no address).
+    SocketError,
+    /// A connection was accepted.
+    Layer4Ok,
+    /// No answer to the connection in time.
+    Layer4Timeout,
+    /// The connection was refused or not possible.
+    Layer4Error,
+    /// The connection stood, no answer in time.
+    Layer7Timeout,
+    /// The answer was not understood or not as expected.
+    Layer7Invalid,
+    /// The answer was good.
+    Layer7Ok,
+    /// The answer was 404 where `http-check disable-on-404` stands.
+    Layer7OkConditional,
+    /// The answer had a wrong status.
+    Layer7Status,
+}
+
+impl CheckStatus {
+    /// The short code of the statistics.
+    pub fn code(self) -> &'static str {
+        match self {
+            CheckStatus::Initializing => "INI",
+            CheckStatus::SocketError => "SOCKERR",
+            CheckStatus::Layer4Ok => "L4OK",
+            CheckStatus::Layer4Timeout => "L4TOUT",
+            CheckStatus::Layer4Error => "L4CON",
+            CheckStatus::Layer7Timeout => "L7TOUT",
+            CheckStatus::Layer7Invalid => "L7RSP",
+            CheckStatus::Layer7Ok => "L7OK",
+            CheckStatus::Layer7OkConditional => "L7OKC",
+            CheckStatus::Layer7Status => "L7STS",
+        }
+    }
+
+    /// The words of the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            CheckStatus::Initializing => "Initializing",
+            CheckStatus::SocketError => "Socket error",
+            CheckStatus::Layer4Ok => "Layer4 check passed",
+            CheckStatus::Layer4Timeout => "Layer4 timeout",
+            CheckStatus::Layer4Error => "Layer4 connection problem",
+            CheckStatus::Layer7Timeout => "Layer7 timeout",
+            CheckStatus::Layer7Invalid => "Layer7 invalid response",
+            CheckStatus::Layer7Ok => "Layer7 check passed",
+            CheckStatus::Layer7OkConditional => "Layer7 check conditionally passed",
+            CheckStatus::Layer7Status => "Layer7 wrong status",
+        }
+    }
+
+    /// Whether logs tell a layer-7 code with it.
+    pub fn has_code(self) -> bool {
+        matches!(
+            self,
+            CheckStatus::Layer7Ok
+                | CheckStatus::Layer7OkConditional
+                | CheckStatus::Layer7Status
+        )
+    }
+}
+
+/// What a check means for the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It serves.
+    Passed,
+    /// It serves those that it has, and wants no new ones.
+    Conditional,
+    /// It does not serve.
+    Failed,
+}
+
+/// One finished check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckResult {
+    /// How it ended.
+    pub status: CheckStatus,
+    /// What that means.
+    pub verdict: Verdict,
+    /// The status of an HTTP answer; 0 where there was none.
+    pub code: u16,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// More, for people: the reason of the system, the server's own words.
+    pub info: Cow<'static, str>,
+}
+
+impl CheckResult {
+    /// A result whose status says whether it passed.
+    pub fn new(status: CheckStatus, duration_ms: u32) -> Self {
+        let verdict = match status {
+            CheckStatus::Layer4Ok | CheckStatus::Layer7Ok => Verdict::Passed,
+            CheckStatus::Layer7OkConditional => Verdict::Conditional,
+            _ => Verdict::Failed,
+        };
+        CheckResult { status, verdict, code: 0, duration_ms, info: Cow::Borrowed("") }
+    }
+
+    /// With the status of an HTTP answer.
+    pub fn code(mut self, code: u16) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// With words for people.
+    pub fn info(mut self, info: impl Into<Cow<'static, str>>) -> Self {
+        self.info = info.into();
+        self
+    }
+}

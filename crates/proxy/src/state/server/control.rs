@@ -1,0 +1,403 @@
+//! What changes a server: its file, an operator, a check, time. Each change
+//! computes anew what the data plane may know and tells the backend, the
+//! balance and the queues.
+
+use super::{
+    ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, ServerState, UP, USABLE, WEIGHT_MAX,
+    WEIGHT_SCALE,
+};
+use crate::config::{Server, ServerAddress};
+use crate::queue;
+use crate::state::proxy::LineupChange;
+use crate::state::{CheckResult, Tally, Verdict};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+/// What is behind the atomics.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// A file described it; its backend counts it.
+    pub configured: bool,
+    /// As counted by the backend.
+    pub counted: bool,
+    pub admin: AdminState,
+    /// The last file's word, to see when the next one says otherwise.
+    pub file_disabled: bool,
+    pub unresolved: bool,
+    pub health: HealthState,
+    /// 0..rise is down, rise..rise+fall is up.
+    pub streak: u32,
+    pub rise: u32,
+    pub fall: u32,
+    pub checked: bool,
+    pub weight: u32,
+    pub file_weight: u32,
+    pub file_maxconn: u32,
+    pub slowstart_ms: u32,
+    /// Since when it warms up.
+    pub warming_since_ms: Option<u64>,
+    pub last_change_ms: u64,
+    pub downtime_ms: u64,
+    pub down_since_ms: Option<u64>,
+    pub last_check: CheckResult,
+    pub last_check_ms: Option<u64>,
+    pub check_failures: u32,
+    pub address: Option<SocketAddr>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control {
+            configured: false,
+            counted: false,
+            admin: AdminState::Ready,
+            file_disabled: false,
+            unresolved: false,
+            health: HealthState::Up,
+            streak: 2,
+            rise: 2,
+            fall: 3,
+            checked: false,
+            weight: 1,
+            file_weight: 1,
+            file_maxconn: 0,
+            slowstart_ms: 0,
+            warming_since_ms: None,
+            last_change_ms: 0,
+            downtime_ms: 0,
+            down_since_ms: None,
+            last_check: CheckResult::new(Default::default(), 0),
+            last_check_ms: None,
+            check_failures: 0,
+            address: None,
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn in_maintenance(&self) -> bool {
+        self.unresolved || self.admin == AdminState::Maintenance
+    }
+
+    fn flags(&self, backup: bool) -> u32 {
+        let up = self.health != HealthState::Down && !self.in_maintenance();
+        let usable = up
+            && self.health == HealthState::Up
+            && self.admin == AdminState::Ready
+            && self.weight > 0;
+        (if up { UP | PERSISTENT } else { 0 })
+            | (if usable { USABLE } else { 0 })
+            | (if backup { BACKUP } else { 0 })
+            | (if self.address.is_some() { ADDRESS_SET } else { 0 })
+    }
+}
+
+/// What a change did, for logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Up (and not in maintenance) before.
+    pub was_up: bool,
+    /// Up (and not in maintenance) now.
+    pub is_up: bool,
+    /// Balanced to before.
+    pub was_usable: bool,
+    /// Balanced to now.
+    pub is_usable: bool,
+    /// The backend now.
+    pub lineup: LineupChange,
+    /// Waiting streams that were sent to other servers.
+    pub requeued: u32,
+}
+
+impl Change {
+    /// Whether anything of interest changed.
+    pub fn happened(&self) -> bool {
+        self.was_up != self.is_up || self.was_usable != self.is_usable
+    }
+}
+
+/// What of an earlier file's state a new one takes over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Adoption {
+    /// Nothing: a new server.
+    Fresh,
+    /// Everything that the new file does not say otherwise.
+    Adopted,
+}
+
+impl ServerState {
+    /// Takes its line of the file in. What an operator set at run time stays
+    /// unless the new file says something new about it.
+    pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
+        self.installed.store(true, Relaxed);
+        let options = &server.options;
+        let adoption = {
+            let mut control = self.control();
+            let adoption =
+                if control.configured { Adoption::Adopted } else { Adoption::Fresh };
+            let fresh = adoption == Adoption::Fresh;
+            if fresh {
+                control.last_change_ms = now_ms;
+            }
+            if fresh || control.file_disabled != options.disabled {
+                control.file_disabled = options.disabled;
+                control.admin =
+                    if options.disabled { AdminState::Maintenance } else { AdminState::Ready };
+            }
+            if fresh || control.file_weight != options.weight {
+                (control.file_weight, control.weight) = (options.weight, options.weight);
+            }
+            control.unresolved =
+                server.address == ServerAddress::Unresolved && control.address.is_none();
+            if fresh
+                || !options.check
+                || (control.rise, control.fall) != (options.rise, options.fall)
+            {
+                (control.rise, control.fall) = (options.rise.max(1), options.fall.max(1));
+                // Up, but the first failed check of a new server counts as the last.
+                control.streak = match control.health {
+                    HealthState::Down if options.check => 0,
+                    _ if fresh => control.rise,
+                    _ => control.rise + control.fall - 1,
+                };
+            }
+            if !options.check {
+                control.health = HealthState::Up;
+            }
+            control.checked = options.check;
+            control.slowstart_ms = options.slowstart_ms;
+            if fresh || control.file_maxconn != options.maxconn {
+                control.file_maxconn = options.maxconn;
+                self.maxconn.store(options.maxconn.max(options.minconn), Relaxed);
+            }
+            let min = if options.minconn == 0 { u32::MAX } else { options.minconn };
+            self.minconn.store(min, Relaxed);
+            self.maxqueue.store(options.maxqueue, Relaxed);
+            let was_backup = self.backup();
+            if was_backup != options.backup {
+                if control.counted {
+                    self.backend.swap_side(options.backup);
+                }
+                self.flags.fetch_xor(BACKUP, Relaxed);
+            }
+            control.configured = true;
+            adoption
+        };
+        self.settle(now_ms);
+        // Its side or its limits may be others.
+        self.changed();
+        queue::flow(self);
+        adoption
+    }
+
+    /// The newest file has it no more: its backend counts it no longer and
+    /// gives it nothing.
+    pub fn retire(self: &Arc<Self>, now_ms: u64) {
+        self.control().admin = AdminState::Maintenance;
+        self.settle(now_ms);
+    }
+
+    /// What an operator wants of it.
+    pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> Change {
+        {
+            let mut control = self.control();
+            let was = std::mem::replace(&mut control.admin, admin);
+            if was == AdminState::Maintenance && admin != was && control.checked {
+                // As at the start: up, until the first check says otherwise.
+                control.health = HealthState::Up;
+                control.streak = control.rise;
+            }
+        }
+        self.settle(now_ms)
+    }
+
+    /// An operator knows better than the checks (`set server … health`).
+    pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> Change {
+        {
+            let mut control = self.control();
+            control.health = health;
+            control.streak = match health {
+                HealthState::Down => 0,
+                _ => control.rise + control.fall - 1,
+            };
+        }
+        self.settle(now_ms)
+    }
+
+    /// A weight set at run time, at most [`WEIGHT_MAX`].
+    pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> Change {
+        self.control().weight = weight.min(WEIGHT_MAX);
+        self.settle(now_ms)
+    }
+
+    /// The weight as it is set, and the file's.
+    pub fn user_weight(&self) -> (u32, u32) {
+        let control = self.control();
+        (control.weight, control.file_weight)
+    }
+
+    /// A limit set at run time; 0 is none.
+    pub fn set_maxconn(self: &Arc<Self>, maxconn: u32) {
+        self.maxconn.store(maxconn, SeqCst);
+        self.changed();
+        queue::flow(self);
+    }
+
+    /// The limit as it is set; 0 is none.
+    pub fn maxconn(&self) -> u32 {
+        self.maxconn.load(Relaxed)
+    }
+
+    /// An address set at run time; None goes back to the file's.
+    pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
+        {
+            let mut control = self.control();
+            control.address = address;
+            if address.is_some() {
+                control.unresolved = false;
+            }
+        }
+        self.settle(now_ms)
+    }
+
+    /// Counts a finished check. Says what changed, and whether the streak of
+    /// passed or failed checks moved (`option log-health-checks` tells then).
+    pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
+        let moved = {
+            let mut control = self.control();
+            let before = (control.streak, control.health);
+            let top = control.rise + control.fall - 1;
+            match result.verdict {
+                Verdict::Failed => {
+                    self.counters.here().count(Tally::CheckFailures);
+                    control.check_failures += 1;
+                    if control.streak > control.rise {
+                        control.streak -= 1;
+                    } else {
+                        control.streak = 0;
+                        control.health = HealthState::Down;
+                    }
+                }
+                Verdict::Passed | Verdict::Conditional => {
+                    control.streak = (control.streak + 1).min(top);
+                    if control.streak >= control.rise {
+                        control.streak = top;
+                        control.health = match (result.verdict, control.health) {
+                            // A server that is down does not come up by a 404.
+                            (Verdict::Conditional, HealthState::Down) => HealthState::Down,
+                            (Verdict::Conditional, _) => HealthState::Stopping,
+                            _ => HealthState::Up,
+                        };
+                        if control.health == HealthState::Down {
+                            control.streak = control.rise - 1;
+                        }
+                    }
+                }
+            }
+            control.last_check = result;
+            control.last_check_ms = Some(now_ms);
+            before != (control.streak, control.health)
+        };
+        (self.settle(now_ms), moved)
+    }
+
+    /// Lets a warming server have more. Called now and then; cheap.
+    pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
+        if self.throttle.load(Relaxed) < 100 {
+            self.settle(now_ms);
+            queue::flow(self);
+        }
+    }
+
+    /// Where the next check stands: whether the server is up, and whether the
+    /// last check changed its mind half way (then `fastinter` counts).
+    pub fn check_phase(&self) -> crate::health::Phase {
+        let control = self.control();
+        let top = control.rise + control.fall - 1;
+        match control.streak {
+            0 => crate::health::Phase::Down,
+            streak if streak >= top => crate::health::Phase::Up,
+            _ => crate::health::Phase::Changing,
+        }
+    }
+
+    /// Computes what follows from the control block and tells everyone.
+    fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
+        let (mut change, reweighed) = self.recompute(now_ms);
+        // Queues hand slots to streams: not under the lock of the control block.
+        if !change.is_up {
+            change.requeued = queue::redistribute(self);
+        }
+        if change.is_usable && (!change.was_usable || reweighed) {
+            queue::flow(self);
+        }
+        change
+    }
+
+    /// Fills the atomics, tells the backend and the balance. Also says whether
+    /// the weight is another.
+    fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
+        let mut control = self.control();
+        let before = self.flags.load(Relaxed);
+        let backup = before & BACKUP != 0;
+        let after = control.flags(backup);
+        let (was_up, is_up) = (before & UP != 0, after & UP != 0);
+        let (was_usable, is_usable) = (before & USABLE != 0, after & USABLE != 0);
+        if was_up != is_up {
+            self.up_or_down(&mut control, is_up, now_ms);
+        } else if was_usable != is_usable {
+            control.last_change_ms = now_ms;
+        }
+        let weight = self.warm_weight(&mut control, now_ms);
+        let reweighed = weight != self.weight.swap(weight, Relaxed);
+        let whole = control.weight * WEIGHT_SCALE;
+        let rewhole = whole != self.whole_weight.swap(whole, Relaxed);
+        self.flags.store(after, SeqCst);
+        let mut lineup = self.backend.lineup();
+        if control.configured && control.counted != is_usable {
+            control.counted = is_usable;
+            lineup = self.backend.relineup(backup, is_usable, now_ms);
+        }
+        if was_usable != is_usable || reweighed || rewhole {
+            self.changed();
+        }
+        let change = Change { was_up, is_up, was_usable, is_usable, lineup, requeued: 0 };
+        (change, reweighed)
+    }
+
+    fn up_or_down(&self, control: &mut Control, is_up: bool, now_ms: u64) {
+        control.last_change_ms = now_ms;
+        if is_up {
+            if let Some(since) = control.down_since_ms.take() {
+                control.downtime_ms += now_ms.saturating_sub(since);
+            }
+            control.warming_since_ms = (control.slowstart_ms > 0).then_some(now_ms);
+        } else {
+            control.down_since_ms = Some(now_ms);
+            control.warming_since_ms = None;
+            if control.health == HealthState::Down {
+                self.counters.here().count(Tally::WentDown);
+            }
+        }
+    }
+
+    /// The weight now, in parts of [`WEIGHT_SCALE`]; also sets the throttle.
+    fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
+        let whole = control.weight * WEIGHT_SCALE;
+        let elapsed = control.warming_since_ms.map(|since| now_ms.saturating_sub(since));
+        match elapsed {
+            Some(elapsed) if elapsed < u64::from(control.slowstart_ms) => {
+                let slowstart = u64::from(control.slowstart_ms);
+                self.throttle.store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
+                let part = (u64::from(whole) * elapsed / slowstart) as u32;
+                if whole == 0 { 0 } else { part.max(1) }
+            }
+            _ => {
+                control.warming_since_ms = None;
+                self.throttle.store(100, SeqCst);
+                whole
+            }
+        }
+    }
+}

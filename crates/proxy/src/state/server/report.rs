@@ -1,0 +1,116 @@
+//! What statistics and logs say of a server.
+
+use super::{AdminState, HealthState, ServerState};
+use crate::state::CheckResult;
+use std::net::SocketAddr;
+
+/// Administrative state for statistics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdminReport {
+    /// In service.
+    Ready,
+    /// Draining.
+    Drain,
+    /// In maintenance by an operator or the file.
+    Maintenance,
+    /// In maintenance because its name has no address.
+    Unresolved,
+}
+
+/// One server at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerReport {
+    /// What an operator wants.
+    pub admin: AdminReport,
+    /// What the checks found.
+    pub health: HealthState,
+    /// Whether checks run.
+    pub checked: bool,
+    /// Where it stands between down (0) and surely up (rise + fall - 1).
+    pub streak: u32,
+    /// `rise`.
+    pub rise: u32,
+    /// `fall`.
+    pub fall: u32,
+    /// `weight` as set.
+    pub weight: u32,
+    /// `weight` of the file.
+    pub file_weight: u32,
+    /// Percent of it while it warms up, else 100.
+    pub throttle: u32,
+    /// When it last changed.
+    pub last_change_ms: u64,
+    /// Time that it was down, the present included.
+    pub downtime_ms: u64,
+    /// The last check.
+    pub last_check: CheckResult,
+    /// When that ended; None before the first.
+    pub last_check_ms: Option<u64>,
+    /// Failed checks.
+    pub check_failures: u32,
+    /// The address that an operator set.
+    pub address: Option<SocketAddr>,
+}
+
+impl ServerReport {
+    /// The `status` column: `UP`, `UP 1/3`, `DOWN 1/2`, `NOLB`, `DRAIN`,
+    /// `MAINT`, `no check`, …
+    pub fn status_text(&self) -> String {
+        match self.admin {
+            AdminReport::Maintenance => return "MAINT".into(),
+            AdminReport::Unresolved => return "MAINT (resolution)".into(),
+            _ => {}
+        }
+        let draining = self.admin == AdminReport::Drain;
+        if !self.checked {
+            return if draining { "DRAIN".into() } else { "no check".into() };
+        }
+        let top = self.rise + self.fall - 1;
+        if self.health == HealthState::Down {
+            return match self.streak {
+                0 => "DOWN".into(),
+                streak => format!("DOWN {streak}/{}", self.rise),
+            };
+        }
+        let word = match self.health {
+            _ if draining => "DRAIN",
+            HealthState::Stopping => "NOLB",
+            _ => "UP",
+        };
+        if self.streak >= top {
+            word.into()
+        } else {
+            format!("{word} {}/{}", self.streak + 1 - self.rise.min(self.streak), self.fall)
+        }
+    }
+}
+
+impl ServerState {
+    /// Everything that statistics and logs want to know.
+    pub fn report(&self, now_ms: u64) -> ServerReport {
+        let control = self.control();
+        let down = control.down_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        ServerReport {
+            admin: match control.admin {
+                _ if control.unresolved => AdminReport::Unresolved,
+                AdminState::Ready => AdminReport::Ready,
+                AdminState::Drain => AdminReport::Drain,
+                AdminState::Maintenance => AdminReport::Maintenance,
+            },
+            health: control.health,
+            checked: control.checked,
+            streak: control.streak,
+            rise: control.rise,
+            fall: control.fall,
+            weight: control.weight,
+            file_weight: control.file_weight,
+            throttle: self.throttle(),
+            last_change_ms: control.last_change_ms,
+            downtime_ms: control.downtime_ms + down,
+            last_check: control.last_check.clone(),
+            last_check_ms: control.last_check_ms,
+            check_failures: control.check_failures,
+            address: control.address,
+        }
+    }
+}

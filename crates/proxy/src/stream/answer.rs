@@ -1,0 +1,240 @@
+//! The answer of a server on its way to the client: interim answers, the head
+//! with its rules, the body.
+
+use super::body::{Body, BodyFailure, Copy};
+use super::exchange::connection_mode;
+use super::reply::Reply;
+use super::session::after;
+use super::write::write_all;
+use super::{Phase, Stream, Termination};
+use crate::config::ProxyOption;
+use crate::http1::{self, BodyLength, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::message::Version;
+use crate::reactor::{self, Buffer, Socket, with_deadline};
+use crate::rules::{self, Verdict};
+use crate::worker::worker;
+use std::io;
+
+/// Interim answers (1xx) that one exchange may have.
+const INTERIM_MAX: u32 = 32;
+
+/// Where an answer comes from and where it goes.
+pub struct Incoming<'c> {
+    /// The client.
+    pub client: &'c Socket,
+    /// The server.
+    pub server: &'c Socket,
+    /// What came from the server and was not used.
+    pub input: &'c mut Option<Buffer>,
+    /// The request that is answered.
+    pub request: &'c Parsed,
+    /// The client's connection may be kept.
+    pub keep: bool,
+}
+
+/// An answer that was delivered whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivered {
+    /// The client's connection can carry another request.
+    pub client_keeps: bool,
+    /// The server's connection can.
+    pub server_keeps: bool,
+    /// From here on it is a tunnel (101, CONNECT).
+    pub tunnel: bool,
+}
+
+/// Why an answer was not delivered whole.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server closed before the first byte.
+    ClosedEarly,
+    /// The server closed in the middle of the head.
+    Closed,
+    /// `timeout server` passed before the head was whole.
+    Timeout,
+    /// What the server sent is no answer.
+    Fault(Fault),
+    /// The server sent interim answers without end.
+    Interim,
+    /// A rule refused the answer; this is sent in its place.
+    Denied(Box<Reply>),
+    /// The request's body did not arrive, before an answer began.
+    Upload(BodyFailure),
+    /// The body of the answer was not delivered whole.
+    Body(BodyFailure),
+}
+
+impl Failure {
+    /// How it ends the stream, and the status of the page for the client; None
+    /// where an answer had begun.
+    pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
+        match self {
+            Failure::ClosedEarly | Failure::Closed => {
+                (Termination::ServerAbort, Phase::Headers, Some(502))
+            }
+            Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
+            Failure::Fault(_) | Failure::Interim => (Termination::Proxy, Phase::Headers, Some(502)),
+            Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
+            Failure::Upload(BodyFailure::ReadTimeout) => {
+                (Termination::ClientTimeout, Phase::Data, Some(408))
+            }
+            Failure::Upload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, Some(400)),
+            Failure::Upload(_) => (Termination::ClientAbort, Phase::Data, Some(400)),
+            Failure::Body(BodyFailure::ReadTimeout) => {
+                (Termination::ServerTimeout, Phase::Data, None)
+            }
+            Failure::Body(BodyFailure::Truncated) => (Termination::ServerAbort, Phase::Data, None),
+            Failure::Body(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            Failure::Body(BodyFailure::WriteTimeout) => {
+                (Termination::ClientTimeout, Phase::Data, None)
+            }
+            Failure::Body(BodyFailure::WriteFailed) => (Termination::ClientAbort, Phase::Data, None),
+        }
+    }
+
+    /// Whether the server is to blame.
+    pub fn is_servers(&self) -> bool {
+        matches!(
+            self,
+            Failure::ClosedEarly
+                | Failure::Closed
+                | Failure::Timeout
+                | Failure::Fault(_)
+                | Failure::Interim
+                | Failure::Body(
+                    BodyFailure::ReadTimeout | BodyFailure::Truncated | BodyFailure::Malformed
+                )
+        )
+    }
+}
+
+/// Reads the answer of the server and sends it to the client.
+pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
+    let Incoming { client, server, input, request, keep } = incoming;
+    let facts = RequestFacts::of(&stream.request, request.upgrade);
+    let mut interim = 0;
+    let response = loop {
+        let response = read_head(stream, server, input, &facts).await?;
+        if !response.interim {
+            break response;
+        }
+        interim += 1;
+        if interim > INTERIM_MAX {
+            return Err(Failure::Interim);
+        }
+        if stream.request.version() != Version::Http10 {
+            send_head(stream, client).await?;
+        }
+    };
+    stream.times.response = Some(reactor::now());
+    if let Verdict::Answer(page) = rules::http_response(stream) {
+        return Err(Failure::Denied(page));
+    }
+    if response.body == BodyLength::Tunnel {
+        rules::http_after_response(stream);
+        send_head(stream, client).await?;
+        return Ok(Delivered { client_keeps: false, server_keeps: false, tunnel: true });
+    }
+    let version = stream.request.version();
+    let mode = connection_mode(stream);
+    let framing = http1::to_client(version, keep, mode, &stream.response, &response);
+    // Refused only where rules filled the head to its limit; then the close
+    // itself says what the header would have said.
+    let _ = framing.apply(&mut stream.response);
+    rules::http_after_response(stream);
+    let chunked = response.body == BodyLength::Chunked && !framing.unchunk;
+    send(stream, client, server, input, Body::new(response.body), chunked).await?;
+    Ok(Delivered {
+        client_keeps: framing.keep_alive,
+        server_keeps: response.keep_alive,
+        tunnel: false,
+    })
+}
+
+async fn read_head(
+    stream: &mut Stream,
+    server: &Socket,
+    input: &mut Option<Buffer>,
+    facts: &RequestFacts,
+) -> Result<Parsed, Failure> {
+    let tune = &stream.config.global.tune;
+    let backend = stream.backend();
+    let limits = Limits {
+        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+        message_bytes: tune.bufsize,
+        headers: tune.headers_max,
+        accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
+    };
+    let deadline = after(backend.and_then(|b| b.timeouts.server_ms));
+    let mut parsed_length = 0;
+    loop {
+        if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
+            parsed_length = input.len();
+            match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
+                Ok(Outcome::Done(parsed)) => {
+                    input.consume(parsed.consumed);
+                    return Ok(parsed);
+                }
+                Ok(Outcome::Incomplete) => {}
+                Err(fault) => return Err(Failure::Fault(fault)),
+            }
+        }
+        // The answer is never there yet when the request has just been sent.
+        if with_deadline(deadline, server.readable()).await.is_err() {
+            return Err(Failure::Timeout);
+        }
+        let buffer = input.get_or_insert_with(Buffer::take);
+        match buffer.read_from(server) {
+            Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
+            Ok(0) => return Err(Failure::Closed),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if buffer.is_empty() {
+                    *input = None;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => buffer.compact(),
+            Err(_) if parsed_length == 0 => return Err(Failure::ClosedEarly),
+            Err(_) => return Err(Failure::Closed),
+        }
+    }
+}
+
+/// Sends the head of the answer as it stands.
+async fn send_head(stream: &mut Stream, client: &Socket) -> Result<(), Failure> {
+    let mut head = worker().scratch();
+    stream.response.write_http1(&mut head);
+    stream.bytes_out += head.len() as u64;
+    let limit = stream.frontend().timeouts.client_ms;
+    write_all(client, &head, limit).await.map_err(|failure| Failure::Body(failure.into()))
+}
+
+/// Sends head and body.
+async fn send(
+    stream: &mut Stream,
+    client: &Socket,
+    server: &Socket,
+    input: &mut Option<Buffer>,
+    mut body: Body,
+    chunked: bool,
+) -> Result<(), Failure> {
+    if body.is_done() && !chunked {
+        return send_head(stream, client).await;
+    }
+    let mut head = worker().scratch();
+    stream.response.write_http1(&mut head);
+    stream.bytes_out += head.len() as u64;
+    let mut copy = Copy {
+        from: server,
+        input,
+        body: &mut body,
+        to: client,
+        chunked,
+        read_ms: stream.backend().and_then(|b| b.timeouts.server_ms),
+        write_ms: stream.frontend().timeouts.client_ms,
+        bytes: 0,
+    };
+    let result = copy.run(&mut head).await;
+    stream.bytes_out += copy.bytes;
+    result.map_err(Failure::Body)
+}

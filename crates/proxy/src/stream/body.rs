@@ -1,0 +1,265 @@
+//! Moving a message's body from one side to the other: decoded by its framing,
+//! encoded again in our own form, never buffered beyond one buffer.
+
+use super::session::after;
+use super::write::{WriteFailure, write_all, write_pieces};
+use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
+use crate::message::Fields;
+use crate::reactor::{Buffer, Socket, with_deadline};
+use std::io;
+
+/// A body of at most so many bytes is copied behind its head and sent with it:
+/// cheaper than a second piece for the kernel to gather.
+const COPY_MAX: usize = 8192;
+
+/// A body that is being received.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing more comes.
+    Done,
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunked(Box<ChunkedDecoder>),
+    /// Until the sender closes.
+    UntilClose,
+}
+
+impl Body {
+    /// A body that begins.
+    pub fn new(length: BodyLength) -> Body {
+        match length {
+            BodyLength::None | BodyLength::Tunnel | BodyLength::Length(0) => Body::Done,
+            BodyLength::Length(bytes) => Body::Length(bytes),
+            BodyLength::Chunked => Body::Chunked(Box::default()),
+            BodyLength::UntilClose => Body::UntilClose,
+        }
+    }
+
+    /// Whether all of it came.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Body::Done)
+    }
+
+    /// Whether it is sent in chunks.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self, Body::Chunked(_))
+    }
+
+    /// Makes the front of `input` data of the body, its framing taken out in
+    /// place, and says how many bytes that are. What follows them is not the
+    /// body's.
+    fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
+        match self {
+            Body::Done => Ok(Staged { data: 0, trailers: None }),
+            Body::UntilClose => Ok(Staged { data: input.len(), trailers: None }),
+            Body::Length(left) => {
+                let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= data as u64;
+                if *left == 0 {
+                    *self = Body::Done;
+                }
+                Ok(Staged { data, trailers: None })
+            }
+            Body::Chunked(decoder) => {
+                let data = unchunk(decoder, input)?;
+                let mut trailers = None;
+                if decoder.is_done() {
+                    trailers = decoder.trailers().cloned().map(Box::new);
+                    *self = Body::Done;
+                }
+                Ok(Staged { data, trailers })
+            }
+        }
+    }
+
+    /// What of the body is at the front of some input, without taking it.
+    pub fn peek(&self, input: &[u8]) -> Peeked {
+        match self {
+            Body::Done => Peeked { bytes: Vec::new(), whole: true },
+            Body::UntilClose => Peeked { bytes: input.to_vec(), whole: false },
+            Body::Length(left) => {
+                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                Peeked { bytes: input[..n].to_vec(), whole: n as u64 == *left }
+            }
+            Body::Chunked(decoder) => {
+                let mut decoder = (**decoder).clone();
+                let (mut bytes, mut rest) = (Vec::new(), input);
+                // What is malformed is found again, and answered, when it is forwarded.
+                while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
+                    bytes.extend_from_slice(data);
+                }
+                Peeked { bytes, whole: decoder.is_done() }
+            }
+        }
+    }
+
+    /// Takes the rest of the body away if it has arrived whole; else false.
+    pub fn discard(&mut self, input: &mut Buffer) -> bool {
+        while !self.is_done() && !input.is_empty() {
+            match self.stage(input) {
+                Ok(staged) => input.consume(staged.data),
+                Err(_) => return false,
+            }
+        }
+        self.is_done()
+    }
+}
+
+/// The decoded part of a body that was looked at ahead of time.
+pub struct Peeked {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub whole: bool,
+}
+
+struct Staged {
+    data: usize,
+    trailers: Option<Box<Fields>>,
+}
+
+/// Moves the data of all chunks in a buffer together, to its front, and what
+/// follows the body behind them.
+fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, BodyFailure> {
+    let bytes = input.filled_mut();
+    let (mut taken, mut data) = (0, 0);
+    loop {
+        let mut rest = &bytes[taken..];
+        let before = rest.len();
+        let (length, more) = match decoder.next(&mut rest) {
+            Ok(Chunk::Data(piece)) => (piece.len(), true),
+            Ok(Chunk::NeedMore | Chunk::End) => (0, false),
+            Err(_) => return Err(BodyFailure::Malformed),
+        };
+        taken += before - rest.len();
+        bytes.copy_within(taken - length..taken, data);
+        data += length;
+        if !more {
+            break;
+        }
+    }
+    let left = bytes.len() - taken;
+    bytes.copy_within(taken.., data);
+    input.truncate(data + left);
+    Ok(data)
+}
+
+/// Why a body did not arrive whole.
+#[derive(Debug)]
+pub enum BodyFailure {
+    /// The sender was silent for too long.
+    ReadTimeout,
+    /// The sender closed or broke off.
+    Truncated,
+    /// The sender's framing is wrong.
+    Malformed,
+    /// The receiver took nothing for too long.
+    WriteTimeout,
+    /// The receiver's connection failed.
+    WriteFailed,
+}
+
+impl From<WriteFailure> for BodyFailure {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::Timeout => BodyFailure::WriteTimeout,
+            WriteFailure::Failed(_) => BodyFailure::WriteFailed,
+        }
+    }
+}
+
+/// One body on its way.
+pub struct Copy<'c> {
+    /// The sender.
+    pub from: &'c Socket,
+    /// What came from it and was not used.
+    pub input: &'c mut Option<Buffer>,
+    /// What is still to come.
+    pub body: &'c mut Body,
+    /// The receiver.
+    pub to: &'c Socket,
+    /// The receiver gets chunks.
+    pub chunked: bool,
+    /// How long the sender may be silent, milliseconds.
+    pub read_ms: Option<u32>,
+    /// How long the receiver may take nothing, milliseconds.
+    pub write_ms: Option<u32>,
+    /// Bytes of the body that were sent, framing not counted.
+    pub bytes: u64,
+}
+
+impl Copy<'_> {
+    /// Sends `head` and then the whole body.
+    pub async fn run(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
+        loop {
+            let waiting = self.input.as_ref().is_some_and(|input| !input.is_empty());
+            if waiting || !head.is_empty() {
+                self.send(head).await?;
+            }
+            if self.body.is_done() {
+                return Ok(());
+            }
+            if !self.fill().await? {
+                *self.body = Body::Done;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what is there: the head if it was not sent yet, and all of the
+    /// body that has come, in one go where there is room.
+    async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
+        let chunked = self.chunked;
+        let (mut data, mut trailers): (&[u8], _) = (&[], None);
+        if let Some(input) = self.input.as_mut() {
+            let staged = self.body.stage(input)?;
+            trailers = staged.trailers;
+            data = &input.filled()[..staged.data];
+        }
+        let length = data.len();
+        let mut end = Vec::new();
+        if chunked {
+            if length > 0 {
+                head.extend_from_slice(ChunkHead::new(length as u64).as_bytes());
+                end.extend_from_slice(b"\r\n");
+            }
+            if self.body.is_done() {
+                write_last_chunk(trailers.as_deref(), &mut end);
+            }
+        }
+        if length + end.len() <= COPY_MAX {
+            head.extend_from_slice(data);
+            head.extend_from_slice(&end);
+            write_all(self.to, head, self.write_ms).await?;
+        } else {
+            write_pieces(self.to, [head, data, &end], self.write_ms).await?;
+        }
+        head.clear();
+        if let Some(input) = self.input.as_mut() {
+            input.consume(length);
+        }
+        self.bytes += length as u64;
+        Ok(())
+    }
+
+    /// Reads more. False: the sender ended, where that is the end of the body.
+    async fn fill(&mut self) -> Result<bool, BodyFailure> {
+        loop {
+            if self.input.as_ref().is_some_and(|input| input.is_empty()) {
+                // Nothing is held while waiting.
+                *self.input = None;
+            }
+            let readable = self.from.readable();
+            with_deadline(after(self.read_ms), readable).await.map_err(|_| BodyFailure::ReadTimeout)?;
+            let input = self.input.get_or_insert_with(Buffer::take);
+            match input.read_from(self.from) {
+                Ok(0) if matches!(self.body, Body::UntilClose) => return Ok(false),
+                Ok(0) => return Err(BodyFailure::Truncated),
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Err(BodyFailure::Truncated),
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The exchange with a server: the request goes out, the answer comes in, both
+//! at once where the request has a body. An answer may begin, and even end,
+//! before the request has.
+
+use super::answer::{self, Delivered, Failure};
+use super::body::{Body, BodyFailure, Copy};
+use super::request::{Next, linger};
+use super::serve;
+use super::session::{Client, reset_when_delivered};
+use super::write::write_all;
+use super::{Phase, Stream, Termination, reply, tunnel};
+use crate::config::ProxyOption;
+use crate::http1::{self, ConnectionMode, Parsed};
+use crate::queue::Slot;
+use crate::server_connection::ServerConnection;
+use crate::state::Tally;
+use crate::worker::worker;
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+/// A request on its way.
+pub struct Outgoing<'r> {
+    /// Facts of its head.
+    pub request: &'r Parsed,
+    /// Its body.
+    pub body: Body,
+    /// The client's connection may be kept afterwards.
+    pub keep: bool,
+}
+
+/// Relays a request to a server and its answer to the client.
+pub async fn run(
+    client: &mut Client,
+    stream: &mut Stream,
+    mut outgoing: Outgoing<'_>,
+    mut server: ServerConnection,
+    slot: Slot,
+) -> Next {
+    prepare_request(stream, outgoing.request);
+    let has_body = !outgoing.body.is_done();
+    let mut fresh = false;
+    let delivered = loop {
+        let reused = server.streams > 0;
+        server.streams = server.streams.saturating_add(1);
+        let delivered = once(client, stream, &mut outgoing, &mut server).await;
+        // An idle connection that the server closed at the same moment says
+        // nothing of the request: it goes out again on a new one, where that
+        // cannot do anything twice.
+        let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
+        let again = closed_early
+            && reused
+            && !fresh
+            && !has_body
+            && is_idempotent(stream.request.method());
+        if !again {
+            if closed_early && reused && client.streams > 0 {
+                // Its client knows that a kept-alive connection may close, and
+                // repeats the request; an error page would be final.
+                stream.termination = Termination::ServerAbort;
+                stream.phase = Phase::Headers;
+                return Next::Close;
+            }
+            break delivered;
+        }
+        fresh = true;
+        match serve::reconnect(stream).await {
+            Some(connection) => server = connection,
+            None => break delivered,
+        }
+    };
+    drop(slot);
+    match delivered {
+        Ok(delivered) => done(client, stream, outgoing, server, delivered).await,
+        Err(failure) => failed(client, stream, failure).await,
+    }
+}
+
+/// One try on one connection.
+async fn once(
+    client: &mut Client,
+    stream: &mut Stream,
+    outgoing: &mut Outgoing<'_>,
+    server: &mut ServerConnection,
+) -> Result<Delivered, Failure> {
+    let mut head = worker().scratch();
+    stream.request.write_http1(&mut head);
+    let client_ms = stream.frontend().timeouts.client_ms;
+    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
+    let Client { socket, input, .. } = client;
+    let incoming = answer::Incoming {
+        client: socket,
+        server: &server.socket,
+        input: &mut server.input,
+        request: outgoing.request,
+        keep: outgoing.keep,
+    };
+    if outgoing.body.is_done() {
+        // A failure shows when the answer is read: it may be there already.
+        let _ = write_all(&server.socket, &head, server_ms).await;
+        drop(head);
+        return answer::relay(stream, incoming).await;
+    }
+    let mut copy = Copy {
+        from: socket,
+        input,
+        chunked: outgoing.body.is_chunked(),
+        body: &mut outgoing.body,
+        to: &server.socket,
+        read_ms: client_ms,
+        write_ms: server_ms,
+        bytes: 0,
+    };
+    let result = both(pin!(copy.run(&mut head)), pin!(answer::relay(stream, incoming))).await;
+    stream.bytes_in += copy.bytes;
+    result
+}
+
+/// Runs the upload beside the answer. The answer decides when it is over; only
+/// a client that fails ends it earlier.
+async fn both<U, A>(mut upload: Pin<&mut U>, mut answer: Pin<&mut A>) -> Result<Delivered, Failure>
+where
+    U: Future<Output = Result<(), BodyFailure>>,
+    A: Future<Output = Result<Delivered, Failure>>,
+{
+    let mut uploading = true;
+    poll_fn(|context| {
+        if uploading && let Poll::Ready(result) = upload.as_mut().poll(context) {
+            uploading = false;
+            match result {
+                Ok(()) => {}
+                // The server may have answered early and closed its side.
+                Err(BodyFailure::WriteFailed | BodyFailure::WriteTimeout) => {}
+                Err(failure) => return Poll::Ready(Err(Failure::Upload(failure))),
+            }
+        }
+        answer.as_mut().poll(context)
+    })
+    .await
+}
+
+/// The headers that every request to a server gets, after all rules.
+fn prepare_request(stream: &mut Stream, request: &Parsed) {
+    forward_for(stream);
+    let mode = match connection_mode(stream) {
+        ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
+        mode => mode,
+    };
+    let header = http1::to_server(&stream.request, request, mode);
+    // A head that rules filled to the last byte goes without it; the framing
+    // does not depend on it.
+    let _ = header.add_to(&mut stream.request);
+}
+
+fn pretends(stream: &Stream) -> bool {
+    stream.frontend().has(ProxyOption::HttpPretendKeepAlive)
+        || stream.backend().is_some_and(|b| b.has(ProxyOption::HttpPretendKeepAlive))
+}
+
+/// The stricter of what the frontend and the backend want of connections.
+pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
+    let (frontend, backend) = (stream.frontend(), stream.backend());
+    let has = |option| frontend.has(option) || backend.is_some_and(|b| b.has(option));
+    if has(ProxyOption::HttpClose) {
+        ConnectionMode::Close
+    } else if has(ProxyOption::HttpServerClose) {
+        ConnectionMode::ServerClose
+    } else {
+        ConnectionMode::KeepAlive
+    }
+}
+
+fn forward_for(stream: &mut Stream) {
+    let config = stream.config.clone();
+    let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
+    let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
+    let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
+    if (settings.if_none && stream.request.get(&settings.header).is_some())
+        || settings.excepts(ip)
+    {
+        return;
+    }
+    let mut text = [0; 48];
+    let mut cursor = std::io::Cursor::new(&mut text[..]);
+    if write!(cursor, "{ip}").is_ok() {
+        let length = cursor.position() as usize;
+        // Refused only where rules filled the head to its limit.
+        let _ = stream.request.add(&settings.header, &text[..length]);
+    }
+}
+
+/// The answer was delivered whole.
+async fn done(
+    client: &mut Client,
+    stream: &mut Stream,
+    outgoing: Outgoing<'_>,
+    mut server: ServerConnection,
+    delivered: Delivered,
+) -> Next {
+    if delivered.tunnel {
+        let (up, down) = (client.input.take(), server.input.take());
+        tunnel::carry(stream, &client.socket, up, &server.socket, down).await;
+        return Next::Close;
+    }
+    let whole = outgoing.body.is_done();
+    if let Some(backend) = stream.backend() {
+        let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
+        if delivered.server_keeps && whole && keeps {
+            if let Some(described) = stream.server() {
+                worker().pools.put(server, &described.options);
+            }
+        } else if backend.has(ProxyOption::NoLinger) {
+            reset_when_delivered(&server.socket);
+        }
+    }
+    if delivered.client_keeps && whole {
+        return Next::Request;
+    }
+    if !whole || client.input.is_some() {
+        linger(client).await;
+    }
+    Next::Close
+}
+
+/// Nothing, or not all, was delivered.
+async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure) -> Next {
+    let (termination, phase, status) = failure.meaning();
+    stream.termination = termination;
+    stream.phase = phase;
+    if failure.is_servers() {
+        let config = stream.config.clone();
+        if let Some(backend) = stream.backend {
+            config.proxy(backend).state.backend.here().count(Tally::ResponseErrors);
+        }
+        if let Some(server) = stream.server() {
+            server.state.counters.here().count(Tally::ResponseErrors);
+        }
+    }
+    match failure {
+        Failure::Denied(page) => {
+            reply::send(client, stream, *page, false).await;
+        }
+        _ => match status {
+            // Something was sent already: the close itself says that it is not whole.
+            None => {
+                let _ = client.socket.set_linger_zero();
+                return Next::Close;
+            }
+            Some(status) => {
+                let page = reply::error(stream, status);
+                reply::send(client, stream, page, false).await;
+            }
+        },
+    }
+    linger(client).await;
+    Next::Close
+}
+
+/// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
+fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+}

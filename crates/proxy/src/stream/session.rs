@@ -1,0 +1,239 @@
+//! The client's connection: from its accept through its streams to its close.
+//! What an idle connection holds stands here, so it is kept small: a socket, a
+//! session, no buffer. The state of a request is boxed while there is one.
+
+use super::request::{self, Next};
+use super::{Endpoint, Session, tunnel};
+use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
+use crate::rules::{self, Gate};
+use crate::state::Tally;
+use crate::worker::worker;
+use protocol::proxy_protocol::{self, Header, Progress};
+use rustix::net::SocketAddrAny;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// A client's connection.
+pub struct Client {
+    /// Its socket.
+    pub socket: Socket,
+    /// What its streams see of it.
+    pub session: Rc<Session>,
+    /// Bytes that came and were not used; taken only when there are some.
+    pub input: Option<Buffer>,
+    /// Streams that it carried.
+    pub streams: u32,
+}
+
+/// Counts a session for as long as it lives.
+struct Counted(Rc<Session>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.frontend().state.frontend_sessions.down();
+        worker().runtime.connections.down();
+        worker().session_ended();
+    }
+}
+
+/// Begins a session on a connection that was accepted on this thread.
+pub fn begin(
+    config: Arc<Config>,
+    frontend: ProxyIndex,
+    bind: u32,
+    fd: OwnedFd,
+    peer: Option<SocketAddrAny>,
+) {
+    let proxy = config.proxy(frontend);
+    let destination = destination(proxy, bind, &fd);
+    // A client that connects usually writes at once, so a first read is tried.
+    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
+    let worker = worker();
+    proxy.state.frontend_sessions.up();
+    worker.runtime.connections.up();
+    worker.session_began();
+    let session = Rc::new(Session {
+        frontend,
+        bind,
+        source: endpoint(peer),
+        destination,
+        accepted_at: SystemTime::now(),
+        accepted: reactor::now(),
+        ready: reactor::now(),
+        variables: Default::default(),
+        config,
+    });
+    let counted = Counted(session.clone());
+    let proxy = session.frontend();
+    if !proxy.tcp_connection.is_empty() {
+        match rules::tcp_connection(&session) {
+            Gate::Open => {}
+            Gate::Reject | Gate::SilentDrop => {
+                proxy.state.frontend.here().count(Tally::DeniedConnections);
+                let _ = socket.set_linger_zero();
+                return;
+            }
+        }
+    }
+    let client = Client { socket, session, input: None, streams: 0 };
+    reactor::spawn(run(client, counted));
+}
+
+fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
+    address
+        .and_then(|address| SocketAddr::try_from(address).ok())
+        .map_or(Endpoint::Unix, Endpoint::Inet)
+}
+
+/// The address that the client connected to. Only a wildcard listener has to ask.
+fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
+    match proxy.binds[bind as usize].address {
+        BindAddress::Inet(address) if !address.ip().is_unspecified() && address.port() != 0 => {
+            Endpoint::Inet(address)
+        }
+        BindAddress::Inet(_) | BindAddress::Fd(_) => endpoint(rustix::net::getsockname(fd).ok()),
+        BindAddress::Unix(_) | BindAddress::Abstract(_) => Endpoint::Unix,
+    }
+}
+
+/// A point so many milliseconds from now; none without a limit.
+pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
+    timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
+}
+
+async fn run(mut client: Client, counted: Counted) {
+    if client.session.bind().accept_proxy
+        && pool_box(proxy_header(&mut client)).await.is_err()
+    {
+        let frontend = client.session.frontend();
+        frontend.state.frontend.here().count(Tally::RequestErrors);
+        let _ = client.socket.set_linger_zero();
+        return;
+    }
+    let frontend = client.session.frontend();
+    if !frontend.tcp_session.is_empty() && rules::tcp_session(&client.session) != Gate::Open {
+        frontend.state.frontend.here().count(Tally::DeniedSessions);
+        let _ = client.socket.set_linger_zero();
+        return;
+    }
+    let now_ms = worker().now_ms();
+    frontend.state.session_rate.count(now_ms);
+    worker().runtime.session_rate.count(now_ms);
+    match frontend.mode {
+        Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
+        Mode::Http => http(&mut client).await,
+    }
+    if client.session.frontend().has(ProxyOption::NoLinger) {
+        reset_when_delivered(&client.socket);
+    }
+    drop(client);
+    drop(counted);
+}
+
+/// `option nolinger`: a reset instead of an orderly close, but only when the
+/// peer's kernel has all that was written: a reset earlier would truncate it.
+pub(super) fn reset_when_delivered(socket: &Socket) {
+    if unsent(socket) == 0 {
+        let _ = socket.set_linger_zero();
+    }
+}
+
+/// Bytes that the peer has not acknowledged.
+fn unsent(socket: &Socket) -> i32 {
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which is live.
+    let result = unsafe { libc::ioctl(socket.fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    if result == 0 { bytes } else { 1 }
+}
+
+/// One request after the other.
+async fn http(client: &mut Client) {
+    loop {
+        if client.input.is_none() {
+            let timeouts = client.session.frontend().timeouts;
+            let wait_ms = idle_timeout_ms(&timeouts, client.streams);
+            if with_deadline(after(wait_ms), client.socket.readable()).await.is_err() {
+                if client.streams == 0 {
+                    pool_box(request::timed_out(client)).await;
+                }
+                return;
+            }
+        }
+        match pool_box(request::serve(client)).await {
+            Next::Request => {}
+            Next::Close => return,
+        }
+        client.streams = client.streams.saturating_add(1);
+        if worker().runtime.stopping() && client.input.is_none() {
+            return;
+        }
+    }
+}
+
+/// How long a connection may wait for the first byte of a request.
+fn idle_timeout_ms(timeouts: &Timeouts, streams: u32) -> Option<u32> {
+    if streams == 0 {
+        timeouts.http_request_ms.or(timeouts.client_ms)
+    } else {
+        timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms)
+    }
+}
+
+/// Reads the header of `accept-proxy` and takes its addresses over.
+async fn proxy_header(client: &mut Client) -> io::Result<()> {
+    let deadline = after(client.session.frontend().timeouts.client_ms.or(Some(PROXY_HEADER_MS)));
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut input = Buffer::take();
+    loop {
+        match proxy_protocol::parse(input.filled()) {
+            Ok(Progress::Complete { header, consumed_bytes }) => {
+                input.consume(consumed_bytes);
+                take_addresses(client, &header);
+                client.input = (!input.is_empty()).then_some(input);
+                return Ok(());
+            }
+            Ok(Progress::Incomplete { .. }) => {}
+            Err(_) => return Err(invalid()),
+        }
+        with_deadline(deadline, client.socket.readable()).await.map_err(|_| invalid())?;
+        match input.read_from(&client.socket) {
+            Ok(0) => return Err(invalid()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Longest wait for a PROXY header where no `timeout client` says, milliseconds.
+const PROXY_HEADER_MS: u32 = 5000;
+
+/// The session that streams see has the addresses of the header; a header that
+/// tells none leaves those of the connection.
+fn take_addresses(client: &mut Client, header: &Header) {
+    let Header::Proxied(proxied) = header else { return };
+    let (Some(source), Some(destination)) =
+        (proxied.endpoints.source(), proxied.endpoints.destination())
+    else {
+        return;
+    };
+    let old = &client.session;
+    client.session = Rc::new(Session {
+        config: old.config.clone(),
+        frontend: old.frontend,
+        bind: old.bind,
+        source: Endpoint::Inet(source),
+        destination: Endpoint::Inet(destination),
+        accepted_at: old.accepted_at,
+        accepted: old.accepted,
+        ready: reactor::now(),
+        variables: old.variables.take().into(),
+    });
+}

@@ -1,0 +1,73 @@
+//! Writing to a socket of the data plane: at once where there is room, else
+//! when there is.
+
+use crate::reactor::{Elapsed, Instant, Socket, with_deadline};
+use std::io::{self, IoSlice};
+
+/// Why bytes were not written.
+#[derive(Debug)]
+pub enum WriteFailure {
+    /// The peer took nothing for too long.
+    Timeout,
+    /// The connection failed.
+    Failed(io::Error),
+}
+
+impl From<Elapsed> for WriteFailure {
+    fn from(_: Elapsed) -> Self {
+        WriteFailure::Timeout
+    }
+}
+
+impl From<WriteFailure> for io::Error {
+    fn from(failure: WriteFailure) -> Self {
+        match failure {
+            WriteFailure::Timeout => io::ErrorKind::TimedOut.into(),
+            WriteFailure::Failed(error) => error,
+        }
+    }
+}
+
+/// Writes all of `data`. `limit` gives, each time that the peer takes no more,
+/// the instant until which it may do so.
+pub async fn write_all(
+    socket: &Socket,
+    mut data: &[u8],
+    limit: Option<u32>,
+) -> Result<(), WriteFailure> {
+    while !data.is_empty() {
+        match socket.try_write(data) {
+            Ok(n) => data = &data[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                with_deadline(at(limit), socket.writable()).await?;
+            }
+            Err(error) => return Err(WriteFailure::Failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of some pieces, in one system call where there is room.
+pub async fn write_pieces<const N: usize>(
+    socket: &Socket,
+    pieces: [&[u8]; N],
+    limit: Option<u32>,
+) -> Result<(), WriteFailure> {
+    let mut slices = pieces.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match socket.try_write_vectored(left) {
+            Ok(n) => IoSlice::advance_slices(&mut left, n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                with_deadline(at(limit), socket.writable()).await?;
+            }
+            Err(error) => return Err(WriteFailure::Failed(error)),
+        }
+    }
+    Ok(())
+}
+
+fn at(limit_ms: Option<u32>) -> Option<Instant> {
+    super::session::after(limit_ms)
+}

@@ -1,0 +1,205 @@
+//! One thread of the data plane: its copy of the newest configuration, its pool
+//! of idle server connections, its reusable streams. Nothing of it is shared;
+//! it lives as long as its thread, and so does the process.
+
+use crate::config::Config;
+use crate::reactor::{self, Instant};
+use crate::runtime::{Runtime, STREAM_ID_BLOCK};
+use crate::server_connection::Pools;
+use crate::stream::Stream;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Streams kept for reuse on a thread.
+const STREAMS_KEPT: usize = 1024;
+/// Largest scratch buffer that is kept, bytes.
+const SCRATCH_KEPT: usize = 256 * 1024;
+
+/// A thread of the data plane.
+pub struct Worker {
+    /// What the process shares.
+    pub runtime: &'static Runtime,
+    config: RefCell<Arc<Config>>,
+    generation: Cell<u64>,
+    /// Idle connections to servers.
+    pub pools: Pools,
+    streams: RefCell<Vec<Box<Stream>>>,
+    scratch: Cell<Vec<u8>>,
+    next_id: Cell<u64>,
+    sessions: Cell<usize>,
+    accepting: RefCell<Vec<Rc<Accepting>>>,
+}
+
+/// How a thread ends or wakes one of its accept loops.
+#[derive(Default)]
+pub struct Accepting {
+    /// It is to end.
+    pub ended: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Accepting {
+    /// Notes who is to be woken when something changes.
+    pub fn note(&self, waker: &Waker) {
+        let known = self.waker.take();
+        self.waker.set(match known {
+            Some(same) if same.will_wake(waker) => Some(same),
+            _ => Some(waker.clone()),
+        });
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+thread_local! {
+    static WORKER: OnceCell<&'static Worker> = const { OnceCell::new() };
+}
+
+/// Makes this thread a worker.
+pub fn begin(runtime: &'static Runtime, _thread: usize) {
+    let worker: &'static Worker = Box::leak(Box::new(Worker {
+        runtime,
+        config: RefCell::new(runtime.config()),
+        generation: Cell::new(runtime.generation()),
+        pools: Pools::default(),
+        streams: RefCell::default(),
+        scratch: Cell::default(),
+        next_id: Cell::new(0),
+        sessions: Cell::new(0),
+        accepting: RefCell::default(),
+    }));
+    WORKER.with(|cell| {
+        // A thread begins once; a second call changes nothing.
+        let _ = cell.set(worker);
+    });
+    reactor::spawn(crate::server_connection::purge());
+}
+
+/// This thread's worker.
+///
+/// # Panics
+/// On a thread that is none; only tasks of the data plane call this.
+pub fn worker() -> &'static Worker {
+    WORKER.with(|cell| *cell.get().expect("tasks of the data plane run on its threads"))
+}
+
+/// Ends the accept loops of this thread, and the thread when it has nothing left.
+pub fn soft_stop() {
+    let worker = worker();
+    for accepting in worker.accepting.borrow().iter() {
+        accepting.ended.set(true);
+        accepting.wake();
+    }
+    worker.pools.clear();
+    worker.end_if_idle();
+}
+
+impl Worker {
+    /// The newest configuration.
+    pub fn config(&self) -> Arc<Config> {
+        let newest = self.runtime.generation();
+        if newest != self.generation.get() {
+            self.generation.set(newest);
+            *self.config.borrow_mut() = self.runtime.config();
+        }
+        self.config.borrow().clone()
+    }
+
+    /// Milliseconds since the process began to serve, at this turn of the loop.
+    pub fn now_ms(&self) -> u64 {
+        let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());
+        nanos / 1_000_000
+    }
+
+    /// A number for a stream that no other has.
+    pub fn stream_id(&self) -> u64 {
+        let mut id = self.next_id.get();
+        if id % STREAM_ID_BLOCK == 0 {
+            id = self.runtime.stream_id_block();
+        }
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// An empty buffer for building heads, which keeps its memory.
+    pub fn scratch(&self) -> Scratch {
+        Scratch(self.scratch.take())
+    }
+
+    /// A stream that was used before, if there is one; its owner resets it.
+    pub fn used_stream(&self) -> Option<Box<Stream>> {
+        self.streams.borrow_mut().pop()
+    }
+
+    /// Gives a stream back for reuse.
+    pub fn keep_stream(&self, stream: Box<Stream>) {
+        let mut streams = self.streams.borrow_mut();
+        if streams.len() < STREAMS_KEPT {
+            streams.push(stream);
+        }
+    }
+
+    /// Registers an accept loop.
+    pub fn accepting(&self) -> Rc<Accepting> {
+        let accepting = Rc::new(Accepting::default());
+        self.accepting.borrow_mut().push(accepting.clone());
+        accepting
+    }
+
+    /// A session began on this thread.
+    pub fn session_began(&self) {
+        self.sessions.set(self.sessions.get() + 1);
+    }
+
+    /// A session ended on this thread: an accept loop that waits for room looks again.
+    pub fn session_ended(&self) {
+        self.sessions.set(self.sessions.get() - 1);
+        for accepting in self.accepting.borrow().iter() {
+            accepting.wake();
+        }
+        self.end_if_idle();
+    }
+
+    fn end_if_idle(&self) {
+        if self.runtime.stopping() && self.sessions.get() == 0 {
+            reactor::stop(reactor::thread());
+        }
+    }
+
+    /// The time at this turn of the loop.
+    pub fn now(&self) -> Instant {
+        reactor::now()
+    }
+}
+
+/// The thread's scratch buffer, given back when dropped.
+pub struct Scratch(Vec<u8>);
+
+impl std::ops::Deref for Scratch {
+    type Target = Vec<u8>;
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0);
+        if bytes.capacity() <= SCRATCH_KEPT {
+            bytes.clear();
+            worker().scratch.set(bytes);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The files that both programs get. Ports are not in them: they come by
+//! environment variables, so one file serves both sides at once.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+
+/// The names of the variables: the proxy's port, that of its statistics, that of
+/// the origin.
+pub const PORT_VARIABLES: [&str; 3] = ["BENCH_PORT", "BENCH_STATISTICS_PORT", "BENCH_ORIGIN_PORT"];
+
+const HTTP: &str = include_str!("configuration/http.cfg");
+const TCP: &str = include_str!("configuration/tcp.cfg");
+/// The line of the template that a case may replace by a `tune.` keyword.
+const TUNE_LINE: &str = "@TUNE@\n";
+
+/// Servers in the file of the check case.
+const CHECKED_SERVERS: usize = 10_000;
+/// And how many of them a backend has.
+const CHECKED_SERVERS_A_BACKEND: usize = 100;
+
+/// Which file a case wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum File {
+    /// HTTP with haproxy's default buffers.
+    Http,
+    /// HTTP with `tune.bufsize 65536`.
+    HttpLargeBuffers,
+    /// TCP.
+    Tcp,
+    /// Ten thousand servers, only ever checked.
+    ManyServers,
+    /// The same with a mistake in its last line, which must be refused.
+    ManyServersMistaken,
+}
+
+impl File {
+    /// Writes the file into `folder`.
+    pub fn write(self, folder: &Path) -> Result<PathBuf, Error> {
+        let (name, text) = match self {
+            Self::Http => ("http.cfg", HTTP.replace(TUNE_LINE, "\n")),
+            Self::HttpLargeBuffers => (
+                "http-64k.cfg",
+                HTTP.replace(TUNE_LINE, "    tune.bufsize 65536\n\n"),
+            ),
+            Self::Tcp => ("tcp.cfg", TCP.to_owned()),
+            Self::ManyServers => ("many-servers.cfg", many_servers()),
+            Self::ManyServersMistaken => (
+                "mistaken.cfg",
+                many_servers() + "    server last 10.9.9.9:80 wieght 10\n",
+            ),
+        };
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(Error::file("writing", &path))?;
+        Ok(path)
+    }
+}
+
+fn many_servers() -> String {
+    let backends = CHECKED_SERVERS / CHECKED_SERVERS_A_BACKEND;
+    let mut text = String::from(
+        "global\n    nbthread 1\n    maxconn 9900\n\ndefaults\n    mode http\n    \
+         timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n    \
+         option forwardfor\n\nfrontend web\n    bind 127.0.0.1:8080\n",
+    );
+    // Writing to a String cannot fail.
+    for backend in 0..backends {
+        let _ = writeln!(
+            text,
+            "    use_backend b{backend} if {{ path_beg /b{backend}/ }}"
+        );
+    }
+    text.push_str("    default_backend b0\n");
+    for backend in 0..backends {
+        let _ = writeln!(text, "\nbackend b{backend}\n    balance roundrobin");
+        for server in 0..CHECKED_SERVERS_A_BACKEND {
+            let _ = writeln!(
+                text,
+                "    server s{server} 10.{}.{}.{}:80 weight 10",
+                1 + backend / 100,
+                backend % 100,
+                1 + server
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_name_every_port_and_leave_no_mark() {
+        for text in [HTTP, TCP] {
+            for name in PORT_VARIABLES {
+                assert!(text.contains(&format!("${{{name}}}")), "{name}");
+            }
+        }
+        assert_eq!(HTTP.matches(TUNE_LINE).count(), 1);
+    }
+
+    #[test]
+    fn the_checked_file_has_ten_thousand_servers() {
+        assert_eq!(
+            many_servers().matches("\n    server ").count(),
+            CHECKED_SERVERS
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! What can go wrong in a benchmark. Never a missed target: that is a result.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::answer::Fault;
+
+/// Why a benchmark, or one of its cases, stopped.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument of `cargo xtask bench` that lexopt refuses.
+    Arguments(lexopt::Error),
+    /// A case that does not exist.
+    NoSuchCase { name: String },
+    /// Options that exclude each other.
+    Conflict {
+        first: &'static str,
+        second: &'static str,
+    },
+    /// The program of one side is not there.
+    MissingProgram { path: PathBuf },
+    /// The proxy and the load need a core each.
+    Cores { available: usize },
+    /// Too few descriptors for the idle connections of the memory case.
+    Descriptors { needed: u64, hard_limit: u64 },
+    /// The operating system refused something.
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
+    /// The same, with the file that it was about.
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// No free port in the range of the benchmark.
+    NoPort,
+    /// A proxy ended or does not listen.
+    NotServing {
+        label: String,
+        status: Option<ExitStatus>,
+        stderr: String,
+    },
+    /// `-c` refused the generated file or did not end.
+    CheckFailed {
+        label: String,
+        status: Option<ExitStatus>,
+        stderr: String,
+    },
+    /// `-c` accepts a file with a mistake, so its time means nothing.
+    AcceptsMistake { label: String },
+    /// An answer is not what the origin sent.
+    Answer { connection: usize, fault: Fault },
+    /// A connection to the proxy failed.
+    Connection {
+        connection: usize,
+        doing: &'static str,
+        source: io::Error,
+    },
+    /// One of these, while that side was measured.
+    Side { label: String, source: Box<Error> },
+    /// Nothing arrived for a long time.
+    Stalled { outstanding: u64, seconds: u64 },
+    /// The origin served another number of requests than the client made.
+    Unserved { asked: u64, served: u64 },
+    /// A number of /proc that is not where it should be.
+    Accounting { path: PathBuf },
+    /// README.md has no place for the table.
+    NoMarkers { path: PathBuf },
+    /// README.md gets complete tables only.
+    Incomplete,
+}
+
+impl Error {
+    /// For `map_err`: the system refused what `doing` says.
+    pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System {
+            doing,
+            source: source.into(),
+        }
+    }
+
+    /// For `map_err`: the same about a file.
+    pub fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File {
+            doing,
+            path: path.into(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(source) => write!(f, "{source} (--help shows the options)"),
+            Self::NoSuchCase { name } => {
+                write!(f, "there is no case `{name}` (--list shows them)")
+            }
+            Self::Conflict { first, second } => write!(f, "{first} cannot go with {second}"),
+            Self::MissingProgram { path } => write!(
+                f,
+                "{} is not there; build with `cargo build --release -p evenkeel`, install \
+                 haproxy, or choose with --left and --right",
+                path.display()
+            ),
+            Self::Cores { available } => write!(
+                f,
+                "the proxy and the load need a core each, this process may use {available}"
+            ),
+            Self::Descriptors { needed, hard_limit } => write!(
+                f,
+                "{needed} file descriptors are needed, the hard limit is {hard_limit}; raise it \
+                 with `ulimit -Hn`"
+            ),
+            Self::System { doing, source } => write!(f, "{doing}: {source}"),
+            Self::File {
+                doing,
+                path,
+                source,
+            } => write!(f, "{doing} {}: {source}", path.display()),
+            Self::NoPort => write!(f, "no free port on 127.0.0.1"),
+            Self::NoMarkers { path } => write!(
+                f,
+                "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
+                path.display()
+            ),
+            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            measuring => measuring.fmt_measuring(f),
+        }
+    }
+}
+
+impl Error {
+    /// The part of Display for what happens while a case runs.
+    fn fmt_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotServing {
+                label,
+                status,
+                stderr,
+            } => {
+                match status {
+                    Some(status) => write!(f, "{label} ended ({status})")?,
+                    None => write!(f, "{label} runs but does not listen")?,
+                }
+                write_stderr(f, stderr)
+            }
+            Self::CheckFailed {
+                label,
+                status,
+                stderr,
+            } => {
+                match status {
+                    Some(status) => write!(f, "{label} -c failed ({status})")?,
+                    None => write!(f, "{label} -c did not end")?,
+                }
+                write_stderr(f, stderr)
+            }
+            Self::AcceptsMistake { label } => {
+                write!(
+                    f,
+                    "{label} -c accepts a file with a mistake, so its time means nothing"
+                )
+            }
+            Self::Answer { connection, fault } => {
+                write!(f, "the answer on connection {connection} is wrong: {fault}")
+            }
+            Self::Connection {
+                connection,
+                doing,
+                source,
+            } => {
+                write!(f, "{doing} on connection {connection}: {source}")
+            }
+            Self::Side { label, source } => write!(f, "{label}: {source}"),
+            Self::Stalled {
+                outstanding,
+                seconds,
+            } => write!(
+                f,
+                "nothing arrived for {seconds} s while {outstanding} answers were awaited"
+            ),
+            Self::Unserved { asked, served } => write!(
+                f,
+                "{asked} requests were answered but the origin served {served}: the proxy \
+                 repeats or invents"
+            ),
+            Self::Accounting { path } => {
+                write!(f, "{} does not have the expected form", path.display())
+            }
+            // The others have their text in Display.
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_stderr(f: &mut fmt::Formatter<'_>, stderr: &str) -> fmt::Result {
+    for line in stderr.lines() {
+        write!(f, "\n    {line}")?;
+    }
+    Ok(())
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Arguments(source) => Some(source),
+            Self::Side { source, .. } => Some(source),
+            Self::System { source, .. }
+            | Self::File { source, .. }
+            | Self::Connection { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<lexopt::Error> for Error {
+    fn from(source: lexopt::Error) -> Self {
+        Self::Arguments(source)
+    }
+}

@@ -1,0 +1,229 @@
+//! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run.
+//!
+//! Each side has one thread on a core of its own; the clients and the origin
+//! share the other core. The sides alternate, each window is a fixed number of
+//! verified requests, and what counts is the CPU time that the
+//! proxy took for one, as a ratio within a round. It never compares numbers of
+//! different runs or machines.
+
+mod answer;
+mod case;
+mod configuration;
+mod error;
+mod load;
+mod options;
+mod origin;
+mod process;
+mod statistics;
+mod table;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use case::{Bench, Case};
+use error::Error;
+use options::{Asked, Options};
+use origin::Origin;
+use process::{Cores, Ports, Side};
+use table::{Row, Table, Verdict, in_unit};
+
+/// Runs the benchmark that the arguments ask for.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let result = match options::parse(arguments) {
+        Ok(Asked::Help) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Asked::List) => {
+            print!("{}", options::list());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Asked::Run(options)) => run(&options),
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// A folder which goes when it is dropped.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> Result<Self, Error> {
+        let path = std::env::temp_dir().join(format!("evenkeel-bench-{}", std::process::id()));
+        fs::create_dir(&path).map_err(Error::file("creating", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left of it is in the folder for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(options: &Options) -> Result<ExitCode, Error> {
+    let cores = Cores::of_this_process()?;
+    process::raise_descriptor_limit(case::DESCRIPTORS_NEEDED)?;
+    let scratch = Scratch::create()?;
+    let (left_label, right_label) = options.labels();
+    let left = Side::prepare(left_label, &options.left, &scratch.0.join("left"))?;
+    let right = Side::prepare(right_label, &options.right, &scratch.0.join("right"))?;
+    process::pin(cores.load)?;
+    let body = origin::body();
+    let mut bench = Bench {
+        cores,
+        origin: Origin::start(&body, cores)?,
+        body,
+        ports: Ports::new(),
+        folder: scratch.0.clone(),
+        quick: options.quick,
+    };
+    let mut table = Table {
+        left: left.label.clone(),
+        right: right.label.clone(),
+        rows: vec![],
+    };
+    let mut notes: Vec<String> = Vec::new();
+    let mut failed = false;
+    for case in &options.cases {
+        match measure(
+            case,
+            &mut bench,
+            [&left, &right],
+            options.rounds,
+            &mut notes,
+        ) {
+            Ok(rows) => table.rows.extend(rows),
+            Err(error) => {
+                failed = true;
+                eprintln!("bench: {}: {error}", case.name);
+                notes.push(format!("{}: not measured, see the messages", case.name));
+            }
+        }
+    }
+    let text = if options.markdown {
+        table.markdown()
+    } else {
+        table.text()
+    };
+    print!("{text}");
+    for note in &notes {
+        println!("{note}");
+    }
+    if let Some(readme) = &options.readme {
+        if failed {
+            return Err(Error::Incomplete);
+        }
+        let block = readme_block(&table, &notes, [&left, &right], options.rounds);
+        table::write_between_markers(readme, &block)?;
+    }
+    let missed = table
+        .rows
+        .iter()
+        .any(|row| matches!(row.verdict(), Verdict::ByMedian | Verdict::Missed));
+    let bad = failed || (options.strict && missed);
+    Ok(if bad {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn measure(
+    case: &'static Case,
+    bench: &mut Bench,
+    sides: [&Side; 2],
+    rounds: usize,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Row>, Error> {
+    let configuration = case.configuration(bench)?;
+    let mut rows: Vec<Row> = case
+        .metrics
+        .iter()
+        .map(|metric| Row {
+            metric,
+            left: Vec::new(),
+            right: Vec::new(),
+        })
+        .collect();
+    let begin = Instant::now();
+    for round in 1..=rounds {
+        let mut progress = format!("{} {round}/{rounds}:", case.name);
+        let samples = case.round(bench, sides, &configuration)?;
+        for (at, (side, sample)) in sides.into_iter().zip(samples).enumerate() {
+            progress.push_str(&format!(" {}", side.label));
+            for (row, value) in rows.iter_mut().zip(&sample.values) {
+                let column = if at == 0 {
+                    &mut row.left
+                } else {
+                    &mut row.right
+                };
+                column.push(*value);
+                progress.push_str(&format!(" {}", in_unit(*value, row.metric.unit)));
+            }
+            if let Some(busy) = sample.busy {
+                progress.push_str(&format!(" ({:.0} % of its core)", busy * 100.0));
+            }
+            for note in sample.notes {
+                let note = format!("{}: {}: {note}", case.name, side.label);
+                // Once, not for every round.
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+        }
+        let ratios: Vec<String> = rows
+            .iter()
+            .filter_map(|row| Some(format!("{:.3}", row.left.last()? / row.right.last()?)))
+            .collect();
+        let seconds = begin.elapsed().as_secs_f64();
+        eprintln!("{progress}, ratio {}, {seconds:.1} s", ratios.join(" "));
+    }
+    Ok(rows)
+}
+
+/// What README.md shows: on what, the table, how to repeat it.
+fn readme_block(table: &Table, notes: &[String], sides: [&Side; 2], rounds: usize) -> String {
+    let first = |path: &str, prefix: &str| {
+        let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(prefix))
+            .unwrap_or_default();
+        line.trim_start_matches([' ', '\t', ':']).to_owned()
+    };
+    let versions: Vec<&str> = sides
+        .iter()
+        .map(|side| side.version.as_deref().unwrap_or(&side.label))
+        .collect();
+    let mut block = format!(
+        "CPU time of the proxy for one request, one thread pinned to a core of its own, both \
+         programs on the same file, {rounds} rounds in turn. A ratio is that of one round, {} \
+         divided by {}: above 1 the latter costs less. Measured with {} on {}, Linux {}.\n\n",
+        table.left,
+        table.right,
+        versions.join(" and "),
+        first("/proc/cpuinfo", "model name"),
+        first("/proc/sys/kernel/osrelease", ""),
+    );
+    block.push_str(&table.markdown());
+    if !notes.is_empty() {
+        block.push('\n');
+    }
+    for note in notes {
+        block.push_str(&format!("- {note}\n"));
+    }
+    block.push_str("\nRepeat it with `make bench` (or a case of it with `cargo xtask bench`, see `--help`) on an idle machine with two cores or more.\n");
+    block
+}

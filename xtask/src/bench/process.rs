@@ -1,0 +1,512 @@
+//! The processes that are measured: starting them on their core, reading what
+//! they cost, ending them whatever happens.
+//!
+//! What is read of a proxy includes its descendants, so work moved into a child
+//! stays visible.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::thread::CpuSet;
+
+use super::error::Error;
+
+/// How long a proxy may take until it listens.
+const START_SECONDS: u64 = 10;
+/// How long a proxy may take to end by SIGTERM before it is killed.
+const STOP_SECONDS: u64 = 2;
+/// How long `-c` may take.
+const CHECK_SECONDS: i64 = 60;
+/// Bytes of a failed program's standard error which are shown.
+const STDERR_BYTES_MAX: usize = 1000;
+/// Steps of 2 ms that a proxy gets to fall asleep.
+const QUIET_STEPS_MAX: usize = 50;
+/// Processes of one proxy that are looked at.
+const DESCENDANTS_MAX: usize = 64;
+/// The ports that proxies get: below those that the kernel gives to clients.
+const PORTS: std::ops::Range<u16> = 18_000..32_000;
+
+/// The two cores of a benchmark.
+#[derive(Debug, Clone, Copy)]
+pub struct Cores {
+    /// Where the proxy runs, alone.
+    pub proxy: usize,
+    /// Where the clients and the origin run.
+    pub load: usize,
+}
+
+impl Cores {
+    /// The first two cores that this process may use.
+    pub fn of_this_process() -> Result<Self, Error> {
+        let allowed = rustix::thread::sched_getaffinity(None)
+            .map_err(Error::system("asking for the cores of this process"))?;
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core));
+        match (cores.next(), cores.next()) {
+            (Some(proxy), Some(load)) => Ok(Self { proxy, load }),
+            (first, _) => Err(Error::Cores {
+                available: usize::from(first.is_some()),
+            }),
+        }
+    }
+}
+
+fn only(core: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(core);
+    set
+}
+
+/// Keeps the calling thread on one core.
+pub fn pin(core: usize) -> Result<(), Error> {
+    rustix::thread::sched_setaffinity(None, &only(core))
+        .map_err(Error::system("pinning a thread to its core"))
+}
+
+/// Raises the limit of file descriptors to the hard limit, for this process and
+/// the proxies that it starts.
+pub fn raise_descriptor_limit(needed: u64) -> Result<(), Error> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let hard_limit = limit.maximum.unwrap_or(u64::MAX);
+    if hard_limit < needed {
+        return Err(Error::Descriptors { needed, hard_limit });
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised)
+        .map_err(Error::system("raising the limit of file descriptors"))
+}
+
+/// Hands out ports that are free now.
+#[derive(Debug)]
+pub struct Ports {
+    next: u16,
+}
+
+impl Ports {
+    /// Begins somewhere else in each process, so two benchmarks rarely meet.
+    pub fn new() -> Self {
+        let width = u32::from(PORTS.end - PORTS.start);
+        let offset = (std::process::id().wrapping_mul(37)) % width;
+        Self {
+            next: PORTS.start + u16::try_from(offset).unwrap_or(0),
+        }
+    }
+
+    /// The next free port of 127.0.0.1.
+    pub fn take(&mut self) -> Result<u16, Error> {
+        for _ in PORTS {
+            let port = self.next;
+            self.next = if port + 1 < PORTS.end {
+                port + 1
+            } else {
+                PORTS.start
+            };
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(port);
+            }
+        }
+        Err(Error::NoPort)
+    }
+}
+
+/// One of the two programs that are compared.
+#[derive(Debug)]
+pub struct Side {
+    /// What the table calls it.
+    pub label: String,
+    /// A link named `haproxy` to it, so both see exactly haproxy's command line.
+    program: PathBuf,
+    /// The first line of `-v`, when it says one.
+    pub version: Option<String>,
+    stderr: PathBuf,
+}
+
+impl Side {
+    /// Prepares `program` in a folder of its own.
+    pub fn prepare(label: String, program: &Path, folder: &Path) -> Result<Self, Error> {
+        let real = fs::canonicalize(program).map_err(|_| Error::MissingProgram {
+            path: program.to_owned(),
+        })?;
+        fs::create_dir(folder).map_err(Error::file("creating", folder))?;
+        let link = folder.join("haproxy");
+        std::os::unix::fs::symlink(real, &link).map_err(Error::file("linking", &link))?;
+        let version = Command::new(&link)
+            .arg("-v")
+            .stdin(Stdio::null())
+            .output()
+            .ok()
+            .and_then(|output| {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let line = text.lines().next().filter(|_| output.status.success())?;
+                Some(line.split(" - ").next().unwrap_or(line).to_owned())
+            });
+        Ok(Self {
+            label,
+            program: link,
+            version,
+            stderr: folder.join("stderr"),
+        })
+    }
+
+    fn command(&self, arguments: &[OsString], core: usize) -> Result<Command, Error> {
+        let stderr =
+            fs::File::create(&self.stderr).map_err(Error::file("creating", &self.stderr))?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
+        command.process_group(0);
+        let set = only(core);
+        let parent = rustix::process::getpid();
+        // SAFETY: between fork and exec the closure makes three system calls and
+        // neither allocates nor takes a lock.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                if rustix::process::getppid() != Some(parent) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                Ok(rustix::thread::sched_setaffinity(None, &set)?)
+            });
+        }
+        Ok(command)
+    }
+
+    fn said(&self) -> String {
+        let bytes = fs::read(&self.stderr).unwrap_or_default();
+        let start = bytes.len().saturating_sub(STDERR_BYTES_MAX);
+        let mut end = &bytes[start..];
+        if start > 0
+            && let Some(line_end) = end.iter().position(|&byte| byte == b'\n')
+        {
+            end = &end[line_end + 1..];
+        }
+        String::from_utf8_lossy(end).into_owned()
+    }
+
+    fn spawn(&self, arguments: &[OsString], core: usize, port: &PortNames) -> Result<Child, Error> {
+        let mut command = self.command(arguments, core)?;
+        for (name, value) in port {
+            command.env(name, value.to_string());
+        }
+        command
+            .spawn()
+            .map_err(Error::file("starting", &self.program))
+    }
+}
+
+/// The environment variables that carry the ports.
+pub type PortNames = [(&'static str, u16); 3];
+
+/// A running proxy; ends when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    pid: Pid,
+}
+
+impl Proxy {
+    /// Starts `-f CONFIGURATION -db` and waits until it listens on `port`.
+    pub fn start(
+        side: &Side,
+        configuration: &Path,
+        names: &PortNames,
+        port: u16,
+        cores: Cores,
+    ) -> Result<Self, Error> {
+        let arguments = ["-f".into(), configuration.into(), "-db".into()];
+        let child = side.spawn(&arguments, cores.proxy, names)?;
+        let pid = Pid::from_child(&child);
+        let mut proxy = Self { child, pid };
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
+        loop {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(proxy);
+            }
+            let status = proxy.status()?;
+            if status.is_some() || Instant::now() > deadline {
+                let (label, stderr) = (side.label.clone(), side.said());
+                return Err(Error::NotServing {
+                    label,
+                    status,
+                    stderr,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn status(&mut self) -> Result<Option<ExitStatus>, Error> {
+        self.child
+            .try_wait()
+            .map_err(Error::system("asking for the state of a proxy"))
+    }
+
+    /// What a failure was really about: the proxy's end, when it ended, or else
+    /// the failure with the side's name.
+    pub fn explain(&mut self, side: &Side, error: Error) -> Error {
+        // A process which crashed may take a moment to be gone.
+        std::thread::sleep(Duration::from_millis(20));
+        match self.status() {
+            Ok(status @ Some(_)) => Error::NotServing {
+                label: side.label.clone(),
+                status,
+                stderr: side.said(),
+            },
+            _ => Error::Side {
+                label: side.label.clone(),
+                source: Box::new(error),
+            },
+        }
+    }
+
+    /// CPU time of all threads so far. A thread that runs is accounted up to its
+    /// last tick only, so ask when it is quiet.
+    pub fn cpu_ns(&self) -> Result<u64, Error> {
+        let mut total = 0;
+        for pid in self.processes() {
+            for task in tasks(pid)? {
+                total += first_number(&task.join("schedstat"))?;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Waits until the proxy sleeps, then its CPU time.
+    pub fn quiet_cpu_ns(&self) -> Result<u64, Error> {
+        let mut before = self.cpu_ns()?;
+        for _ in 0..QUIET_STEPS_MAX {
+            std::thread::sleep(Duration::from_millis(2));
+            let now = self.cpu_ns()?;
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        Ok(before)
+    }
+
+    /// Anonymous memory that is resident.
+    pub fn anonymous_bytes(&self) -> Result<u64, Error> {
+        let mut total = 0;
+        for pid in self.processes() {
+            let path = process_folder(pid).join("status");
+            let text = fs::read_to_string(&path).map_err(Error::file("reading", &path))?;
+            let kilobytes = text
+                .lines()
+                .find_map(|line| line.strip_prefix("RssAnon:"))
+                .and_then(|rest| rest.trim().strip_suffix("kB"))
+                .and_then(|digits| digits.trim().parse::<u64>().ok())
+                .ok_or(Error::Accounting { path })?;
+            total += kilobytes * 1024;
+        }
+        Ok(total)
+    }
+
+    fn processes(&self) -> Vec<Pid> {
+        let mut found = vec![self.pid];
+        let mut at = 0;
+        while at < found.len() && found.len() < DESCENDANTS_MAX {
+            // A kernel without CONFIG_PROC_CHILDREN has no such file.
+            for task in tasks(found[at]).unwrap_or_default() {
+                let children = fs::read_to_string(task.join("children")).unwrap_or_default();
+                let children = children.split_ascii_whitespace();
+                found.extend(children.filter_map(|child| Pid::from_raw(child.parse().ok()?)));
+            }
+            at += 1;
+        }
+        found
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(STOP_SECONDS);
+        // An error means that it is gone already.
+        let mut alive = rustix::process::kill_process(self.pid, Signal::TERM).is_ok();
+        while alive && Instant::now() < deadline {
+            alive = matches!(self.child.try_wait(), Ok(None));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // The group too: it is the proxy's own, and children may be left in it.
+        let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn process_folder(pid: Pid) -> PathBuf {
+    Path::new("/proc").join(pid.as_raw_nonzero().to_string())
+}
+
+fn tasks(pid: Pid) -> Result<Vec<PathBuf>, Error> {
+    let folder = process_folder(pid).join("task");
+    let entries = fs::read_dir(&folder).map_err(Error::file("reading", &folder))?;
+    Ok(entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect())
+}
+
+fn first_number(path: &Path) -> Result<u64, Error> {
+    let text = fs::read_to_string(path).map_err(Error::file("reading", path))?;
+    text.split_ascii_whitespace()
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| Error::Accounting {
+            path: path.to_owned(),
+        })
+}
+
+/// What one run of `-c` cost.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckCost {
+    /// Time on the wall.
+    pub wall: Duration,
+    /// User and system time, of its descendants that ended too.
+    pub cpu: Duration,
+    /// Largest resident size. At least that of this process, from which it forked.
+    pub peak_bytes: u64,
+}
+
+/// Runs `-c -f CONFIGURATION`.
+pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCost, Error> {
+    let arguments = ["-c".into(), "-f".into(), configuration.into()];
+    let mut command = side.command(&arguments, cores.proxy)?;
+    let begin = Instant::now();
+    let mut child = command
+        .spawn()
+        .map_err(Error::file("starting", &side.program))?;
+    let pid = Pid::from_child(&child);
+    let ended = wait_for_end(pid);
+    if !matches!(ended, Ok(true)) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let failed = |status| {
+        let (label, stderr) = (side.label.clone(), side.said());
+        Error::CheckFailed {
+            label,
+            status,
+            stderr,
+        }
+    };
+    if !ended? {
+        return Err(failed(None));
+    }
+    let (status, usage) = reap(pid)?;
+    let wall = begin.elapsed();
+    let status = ExitStatus::from_raw(status);
+    if status.success() {
+        let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
+        let peak_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+        Ok(CheckCost {
+            wall,
+            cpu,
+            peak_bytes,
+        })
+    } else {
+        Err(failed(Some(status)))
+    }
+}
+
+/// Whether the process ended in time. It stays to be reaped.
+fn wait_for_end(pid: Pid) -> Result<bool, Error> {
+    let descriptor = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        .map_err(Error::system("opening a process descriptor"))?;
+    let patience = Timespec {
+        tv_sec: CHECK_SECONDS,
+        tv_nsec: 0,
+    };
+    let mut polled = [PollFd::new(&descriptor, PollFlags::IN)];
+    let ready = rustix::event::poll(&mut polled, Some(&patience))
+        .map_err(Error::system("waiting for a process"))?;
+    Ok(ready > 0)
+}
+
+fn reap(pid: Pid) -> Result<(i32, nix::libc::rusage), Error> {
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<nix::libc::rusage>::zeroed();
+    // SAFETY: both pointers are to live values of the right types.
+    let reaped = unsafe {
+        nix::libc::wait4(
+            pid.as_raw_nonzero().get(),
+            &raw mut status,
+            0,
+            usage.as_mut_ptr(),
+        )
+    };
+    if reaped < 0 {
+        return Err(Error::system("reaping a process")(
+            io::Error::last_os_error(),
+        ));
+    }
+    // SAFETY: a struct of integers, all zero before wait4 filled it.
+    Ok((status, unsafe { usage.assume_init() }))
+}
+
+fn duration(time: nix::libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("evenkeel-bench-test-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_check_costs_time_and_memory_and_a_failure_is_told() {
+        let cores = Cores::of_this_process().expect("two cores");
+        for (program, good) in [("/bin/true", true), ("/bin/false", false)] {
+            let folder = folder(if good { "true" } else { "false" });
+            let side = Side::prepare("x".to_owned(), Path::new(program), &folder).expect("a side");
+            match check(&side, Path::new("/dev/null"), cores) {
+                Ok(cost) => assert!(good && cost.peak_bytes > 0 && cost.wall >= Duration::ZERO),
+                Err(error) => {
+                    assert!(
+                        !good
+                            && matches!(
+                                error,
+                                Error::CheckFailed {
+                                    status: Some(_),
+                                    ..
+                                }
+                            )
+                    );
+                }
+            }
+            fs::remove_dir_all(folder).expect("to clean up");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_ends_at_once_is_an_error_with_what_it_said() {
+        let cores = Cores::of_this_process().expect("two cores");
+        let folder = folder("ends");
+        let side = Side::prepare("x".to_owned(), Path::new("/bin/cat"), &folder).expect("a side");
+        let mut ports = Ports::new();
+        let names = ["A", "B", "C"].map(|name| (name, 1));
+        let port = ports.take().expect("a port");
+        let error = Proxy::start(&side, Path::new("/nonexistent"), &names, port, cores);
+        match error.expect_err("cat is no proxy") {
+            Error::NotServing { stderr, .. } => assert!(!stderr.is_empty()),
+            other => panic!("{other}"),
+        }
+        fs::remove_dir_all(folder).expect("to clean up");
+    }
+}

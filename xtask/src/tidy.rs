@@ -1,0 +1,153 @@
+//! What we agreed on and a machine can see: sizes, arrows between crates, heads
+//! and names of modules, words that must not be in the tree. `cargo xtask tidy`
+//! tells all that it finds, and so does a test. It changes no file.
+
+mod exceptions;
+mod house;
+mod keywords;
+mod names;
+mod scan;
+mod size;
+mod tree;
+mod words;
+
+use std::fmt;
+use std::process::ExitCode;
+use tree::Tree;
+
+/// Something that is not as agreed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Finding {
+    file: String,
+    line: usize,
+    wrong: Wrong,
+}
+
+/// What is not as agreed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wrong {
+    LongFile { lines: usize },
+    LongFunction { name: String, lines: usize },
+    StaleException { of: String },
+    Unfinished { macro_name: &'static str },
+    NoHead,
+    ModuleName { name: String },
+    OwnPath { path: String },
+    Registry { source: String },
+    NoRoom { krate: String },
+    Arrow { from: String, to: String, dev: bool },
+    KeywordTwice { name: String, first: String },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.wrong)
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wrong::LongFile { lines } => write!(
+                f,
+                "{lines} lines, more than {}: split it along a concept",
+                size::MAX_FILE_LINES
+            ),
+            Wrong::LongFunction { name, lines } => write!(
+                f,
+                "fn {name} has {lines} lines, more than {}: split it along a concept",
+                size::MAX_FUNCTION_LINES
+            ),
+            Wrong::StaleException { of } => write!(
+                f,
+                "the exception for {of} is not needed any more: take it out"
+            ),
+            Wrong::Unfinished { macro_name } => write!(f, "{macro_name}! left in the code"),
+            Wrong::NoHead => f.write_str(
+                "no module head: begin with //! and say what it is for and what it never does",
+            ),
+            Wrong::ModuleName { name } => {
+                write!(f, "a module named {name} says nothing: name the concept")
+            }
+            Wrong::OwnPath { path } => write!(f, "{path} exists on one machine only"),
+            Wrong::Registry { source } => write!(f, "{source} is not crates.io's index"),
+            Wrong::NoRoom { krate } => write!(
+                f,
+                "the crate {krate} has no room in the house: see xtask/src/tidy/house.rs"
+            ),
+            Wrong::Arrow { from, to, dev } => {
+                let of = if *dev { "tests of " } else { "" };
+                write!(f, "{of}{from} must not know {to}")
+            }
+            Wrong::KeywordTwice { name, first } => {
+                write!(f, "the keyword \"{name}\" is defined in {first} already")
+            }
+        }
+    }
+}
+
+/// Why the tree could not be looked at.
+#[derive(Debug)]
+enum TidyError {
+    /// A program could not be run.
+    Run {
+        program: &'static str,
+        source: std::io::Error,
+    },
+    /// A program did not end well.
+    Failed {
+        program: &'static str,
+        stderr: String,
+    },
+    /// `cargo metadata` said what it should not.
+    Metadata(serde_json::Error),
+}
+
+impl fmt::Display for TidyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TidyError::Run { program, source } => write!(f, "cannot run {program}: {source}"),
+            TidyError::Failed { program, stderr } => write!(f, "{program}: {}", stderr.trim()),
+            TidyError::Metadata(error) => write!(f, "cargo metadata: {error}"),
+        }
+    }
+}
+
+/// Looks, tells, and fails when there is something to tell.
+pub fn main() -> ExitCode {
+    match findings() {
+        Ok(found) if found.is_empty() => ExitCode::SUCCESS,
+        Ok(found) => {
+            for finding in &found {
+                eprintln!("{finding}");
+            }
+            eprintln!("tidy: {} to put right", found.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("tidy: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn findings() -> Result<Vec<Finding>, TidyError> {
+    let tree = Tree::read()?;
+    let mut found = size::check(&tree, exceptions::EXCEPTIONS);
+    found.extend(names::check(&tree));
+    found.extend(words::check(&tree));
+    found.extend(keywords::check(&tree));
+    found.extend(house::check(&house::arrows(tree.root())?));
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tree_is_tidy() {
+        let found = super::findings().unwrap_or_else(|error| panic!("{error}"));
+        let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(lines.is_empty(), "\n{}", lines.join("\n"));
+    }
+}

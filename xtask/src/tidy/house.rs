@@ -1,0 +1,158 @@
+//! Which crate may know which. The table below is the design's; an arrow that is
+//! not in it is a mistake, and so is a crate without a row.
+
+use super::tree::output;
+use super::{Finding, TidyError, Wrong};
+use std::path::Path;
+use std::process::Command;
+
+/// Crates by the name of their package without `evenkeel-`, and what each may
+/// know.
+const HOUSE: &[(&str, Knows)] = &[
+    ("language", Knows::Only(&[])),
+    ("protocol", Knows::Only(&[])),
+    ("lab", Knows::Only(&[])),
+    ("proxy", Knows::Only(&["language", "protocol"])),
+    ("address", Knows::Only(&["language", "protocol"])),
+    ("cluster", Knows::Only(&["language", "protocol"])),
+    ("console", Knows::Only(&["cluster", "language"])),
+    ("evenkeel", Knows::All),
+    ("xtask", Knows::All),
+    ("scenarios", Knows::All),
+];
+
+/// What the tests of every crate may know besides.
+const KNOWN_TO_TESTS: &str = "lab";
+
+/// What nobody may know: they stand on top.
+const KNOWN_TO_NOBODY: [&str; 3] = ["evenkeel", "xtask", "scenarios"];
+
+#[derive(Debug)]
+enum Knows {
+    Only(&'static [&'static str]),
+    All,
+}
+
+/// A crate and the crates of ours that its manifest names.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Arrows {
+    pub(super) krate: String,
+    pub(super) manifest: String,
+    /// With whether it is for tests only.
+    pub(super) to: Vec<(String, bool)>,
+}
+
+/// Reads all manifests by way of cargo, which knows every form of a dependency.
+pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args([
+        "metadata",
+        "--no-deps",
+        "--offline",
+        "--format-version",
+        "1",
+    ]);
+    let json = output("cargo metadata", command)?;
+    let metadata: serde_json::Value = serde_json::from_slice(&json).map_err(TidyError::Metadata)?;
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata["packages"]);
+    Ok(packages
+        .iter()
+        .map(|package| Arrows {
+            krate: short(&package["name"]),
+            manifest: manifest(&package["manifest_path"], &metadata["workspace_root"]),
+            to: list(&package["dependencies"])
+                .iter()
+                .filter(|dependency| dependency["path"].is_string())
+                .map(|dependency| (short(&dependency["name"]), dependency["kind"] == "dev"))
+                .collect(),
+        })
+        .collect())
+}
+
+fn short(name: &serde_json::Value) -> String {
+    let name = name.as_str().unwrap_or_default();
+    name.strip_prefix("evenkeel-").unwrap_or(name).to_owned()
+}
+
+fn manifest(path: &serde_json::Value, root: &serde_json::Value) -> String {
+    let path = Path::new(path.as_str().unwrap_or_default());
+    let relative = path.strip_prefix(root.as_str().unwrap_or_default());
+    relative.unwrap_or(path).display().to_string()
+}
+
+pub(super) fn check(crates: &[Arrows]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for krate in crates {
+        let mut push = |wrong| {
+            found.push(Finding {
+                file: krate.manifest.clone(),
+                line: 1,
+                wrong,
+            });
+        };
+        let Some((_, knows)) = HOUSE.iter().find(|(name, _)| *name == krate.krate) else {
+            push(Wrong::NoRoom {
+                krate: krate.krate.clone(),
+            });
+            continue;
+        };
+        for (to, dev) in &krate.to {
+            let allowed = match knows {
+                _ if KNOWN_TO_NOBODY.contains(&to.as_str()) => false,
+                Knows::All => true,
+                Knows::Only(list) => list.contains(&to.as_str()) || (*dev && to == KNOWN_TO_TESTS),
+            };
+            if !allowed {
+                push(Wrong::Arrow {
+                    from: krate.krate.clone(),
+                    to: to.clone(),
+                    dev: *dev,
+                });
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_fine(krate: &str, to: &str, dev: bool) -> bool {
+        let arrows = Arrows {
+            krate: krate.to_owned(),
+            manifest: "Cargo.toml".to_owned(),
+            to: vec![(to.to_owned(), dev)],
+        };
+        check(&[arrows]).is_empty()
+    }
+
+    #[test]
+    fn only_the_arrows_of_the_design_are_allowed() {
+        for (from, to, dev, fine) in [
+            ("proxy", "language", false, true),
+            ("proxy", "cluster", false, false),
+            ("cluster", "proxy", true, false),
+            ("proxy", "lab", false, false),
+            ("proxy", "lab", true, true),
+            ("lab", "protocol", false, false),
+            ("evenkeel", "proxy", false, true),
+            ("xtask", "evenkeel", false, false),
+            ("attic", "language", false, false),
+        ] {
+            assert_eq!(is_fine(from, to, dev), fine, "{from} -> {to}, dev {dev}");
+        }
+    }
+
+    #[test]
+    fn manifests_are_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let found = arrows(&root).unwrap_or_else(|error| panic!("{error}"));
+        let proxy = found.iter().find(|a| a.krate == "proxy");
+        let proxy = proxy.unwrap_or_else(|| panic!("no proxy in {found:?}"));
+        assert_eq!(proxy.manifest, "crates/proxy/Cargo.toml");
+        assert!(proxy.to.contains(&("language".to_owned(), false)));
+    }
+}

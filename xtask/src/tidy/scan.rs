@@ -1,0 +1,231 @@
+//! As much of Rust's grammar as the checks need: where code is and where only
+//! text, where a function ends. Not a parser: it takes well-formed files, which
+//! the compiler sees to, and is at worst wrong about one that is not.
+
+/// The text with all comments and literals made blank, byte for byte in the same
+/// place, line ends kept.
+pub(super) fn blank(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = literal_end(bytes, at);
+        if end == at {
+            // Outside of literals everything that matters is ASCII.
+            let byte = bytes[at];
+            out.push(if byte.is_ascii() { byte as char } else { ' ' });
+            at += 1;
+            continue;
+        }
+        let blanked = bytes[at..end].iter();
+        out.extend(blanked.map(|b| if *b == b'\n' { '\n' } else { ' ' }));
+        at = end;
+    }
+    out
+}
+
+/// Where the comment or literal that begins here ends; here if none begins.
+fn literal_end(bytes: &[u8], at: usize) -> usize {
+    let rest = &bytes[at..];
+    let in_word = at > 0 && is_word(bytes[at - 1]);
+    let length = match rest {
+        [b'/', b'/', ..] => rest.iter().position(|b| *b == b'\n'),
+        [b'/', b'*', ..] => block_comment(rest),
+        [b'"', ..] => string(rest),
+        [b'\'', ..] => return at + character(rest),
+        [b'r', b'"' | b'#', ..] if !in_word => match raw_string(rest) {
+            Some(length) => length,
+            None => return at,
+        },
+        [b'b' | b'c', b'r', b'"' | b'#', ..] if !in_word => match raw_string(&rest[1..]) {
+            Some(length) => length.map(|l| l + 1),
+            None => return at,
+        },
+        _ => return at,
+    };
+    // What does not end goes to the end of the file.
+    length.map_or(bytes.len(), |length| at + length)
+}
+
+pub(super) fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn block_comment(rest: &[u8]) -> Option<usize> {
+    let (mut depth, mut at) = (0, 0);
+    while at < rest.len() {
+        match &rest[at..] {
+            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn string(rest: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    while at < rest.len() {
+        match rest[at] {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// None when it is no raw string but a raw identifier.
+fn raw_string(rest: &[u8]) -> Option<Option<usize>> {
+    let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
+    if rest.get(1 + hashes) != Some(&b'"') {
+        return None;
+    }
+    let mut end = vec![b'#'; hashes + 1];
+    end[0] = b'"';
+    let start = 2 + hashes;
+    let found = rest[start..].windows(end.len()).position(|w| w == end);
+    Some(found.map(|at| start + at + end.len()))
+}
+
+/// Zero when it is a lifetime.
+fn character(rest: &[u8]) -> usize {
+    let closing = |from: usize| {
+        let found = rest.get(from..)?.iter().position(|b| *b == b'\'')?;
+        Some(from + found + 1)
+    };
+    match rest {
+        [_, b'\\', ..] => closing(3).unwrap_or(0),
+        // A character has at most four bytes.
+        _ => closing(2)
+            .filter(|end| *end <= 6 && is_one(&rest[1..end - 1]))
+            .unwrap_or(0),
+    }
+}
+
+fn is_one(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().count() == 1)
+}
+
+/// A function with a body, from its `fn` to its closing brace.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Function<'c> {
+    pub(super) name: &'c str,
+    pub(super) first_line: usize,
+    pub(super) lines: usize,
+}
+
+/// All functions of blanked code, nested ones too.
+pub(super) fn functions(code: &str) -> Vec<Function<'_>> {
+    let mut found = Vec::new();
+    for (at, _) in words(code).filter(|(_, word)| *word == "fn") {
+        let after = &code[at + 2..];
+        let name = after.trim_start();
+        let length = name.bytes().take_while(|b| is_word(*b)).count();
+        // `fn(` is a type.
+        if length == 0 {
+            continue;
+        }
+        let Some(body) = body_start(after) else {
+            continue;
+        };
+        let start = at + 2 + body;
+        let end = matching_brace(code, start).unwrap_or(code.len());
+        found.push(Function {
+            name: &name[..length],
+            first_line: 1 + newlines(&code[..at]),
+            lines: 1 + newlines(&code[at..end]),
+        });
+    }
+    found
+}
+
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|b| *b == b'\n').count()
+}
+
+/// The words of code and where they are.
+pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let bytes = code.as_bytes();
+        let start = at + bytes.get(at..)?.iter().position(|b| is_word(*b))?;
+        let length = bytes[start..].iter().take_while(|b| is_word(**b)).count();
+        at = start + length;
+        Some((start, &code[start..at]))
+    })
+}
+
+/// Where the body begins; none if the declaration ends without one.
+fn body_start(declaration: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, byte) in declaration.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth -= 1,
+            b'{' if depth == 0 => return Some(at),
+            b';' if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the brace that opens at `start` is closed.
+pub(super) fn matching_brace(code: &str, start: usize) -> Option<usize> {
+    let mut depth = 0;
+    for (at, byte) in code.bytes().enumerate().skip(start) {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_literals_are_blank_and_code_is_not() {
+        for (text, code) in [
+            ("a // b\nc", "a     \nc"),
+            ("a /* b /* c */ d */ e", "a                   e"),
+            (r#"a("b\"c") d"#, "a(      ) d"),
+            ("a(r#\"b\"c\"#) d", "a(        ) d"),
+            ("a(br\"b\") d", "a(     ) d"),
+            (
+                "a('\"') b('\\'') c('\\u{1f}')",
+                "a(   ) b(    ) c(        )",
+            ),
+            ("fn a<'b>(c: &'b str)", "fn a<'b>(c: &'b str)"),
+            ("r#type + bar\"x\"", "r#type + bar   "),
+            ("'ü' x", "     x"),
+            ("\"not closed", "           "),
+        ] {
+            assert_eq!(blank(text), code, "{text}");
+            assert_eq!(blank(text).len(), text.len());
+        }
+    }
+
+    #[test]
+    fn functions_are_measured_from_their_name_to_their_brace() {
+        let code = "fn a() {}\n\
+                    trait T { fn b(x: [u8; 2]); }\n\
+                    type F = fn(u8) -> u8;\n\
+                    fn c(\n  x: [u8; 2],\n) -> fn() {\n  fn d() {\n  }\n}\n";
+        let found: Vec<_> = functions(code)
+            .into_iter()
+            .map(|f| (f.name, f.first_line, f.lines))
+            .collect();
+        assert_eq!(found, [("a", 1, 1), ("c", 4, 6), ("d", 7, 2)]);
+    }
+}

@@ -1,0 +1,100 @@
+//! The files of the tree: those that git tracks, and new ones that it would.
+
+use super::TidyError;
+use super::scan;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A text file.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    /// From the root.
+    pub(super) path: String,
+    pub(super) text: String,
+    /// Rust only: the text with comments and literals blanked, same length.
+    pub(super) code: Option<String>,
+}
+
+impl TextFile {
+    pub(super) fn new(path: &str, text: String) -> Self {
+        let code = path.ends_with(".rs").then(|| scan::blank(&text));
+        TextFile {
+            path: path.to_owned(),
+            text,
+            code,
+        }
+    }
+
+    /// The line, from 1, of a position in the text.
+    pub(super) fn line_of(&self, position: usize) -> usize {
+        let before = self.text.as_bytes().get(..position).unwrap_or_default();
+        1 + before.iter().filter(|b| **b == b'\n').count()
+    }
+}
+
+/// All text files.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    pub(super) files: Vec<TextFile>,
+}
+
+impl Tree {
+    pub(super) fn read() -> Result<Self, TidyError> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&root).args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]);
+        let listed = output("git ls-files", command)?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let files = listed
+            .split('\0')
+            // A file that was deleted is still listed; one that is not text is
+            // nobody's prose.
+            .filter_map(|path| Some((path, std::fs::read_to_string(root.join(path)).ok()?)))
+            .map(|(path, text)| TextFile::new(path, text))
+            .collect();
+        Ok(Tree { root, files })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        let files = files.iter();
+        Tree {
+            root: PathBuf::new(),
+            files: files
+                .map(|(path, text)| TextFile::new(path, (*text).to_owned()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Files of Rust, with their code.
+    pub(super) fn rust(&self) -> impl Iterator<Item = (&TextFile, &str)> {
+        self.files
+            .iter()
+            .filter_map(|file| Some((file, file.code.as_deref()?)))
+    }
+}
+
+/// What a program writes to its standard output.
+pub(super) fn output(program: &'static str, mut command: Command) -> Result<Vec<u8>, TidyError> {
+    let output = command
+        .output()
+        .map_err(|source| TidyError::Run { program, source })?;
+    if !output.status.success() {
+        return Err(TidyError::Failed {
+            program,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        });
+    }
+    Ok(output.stdout)
+}
