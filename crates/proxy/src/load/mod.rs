@@ -72,6 +72,8 @@ pub struct Loader {
     pub section: Section,
     /// The named ACLs of the current section.
     pub acls: AclTable,
+    /// Proxies and servers that expressions name, to be found at the end.
+    pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
     /// Which families of rules the current section has lines of.
@@ -122,6 +124,7 @@ pub fn load(
         defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
         section: Section::None,
         acls: AclTable::default(),
+        lookups: Vec::new(),
         base: DefaultPath::Current,
         order: order::RuleOrder::default(),
         socket: None,

@@ -16,6 +16,7 @@ impl Loader {
         self.number();
         self.index_backends();
         self.resolve_references();
+        self.check_lookups();
         self.give_logs();
         self.check_proxies();
         self.check_listeners();
