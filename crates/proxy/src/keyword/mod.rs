@@ -4,8 +4,10 @@
 
 pub mod known;
 
+mod acl;
 mod args;
 pub mod places;
+mod switching;
 
 pub use args::{Args, Built};
 
@@ -32,11 +34,14 @@ pub struct Registry {
     pub servers: Table<ServerBuilder>,
 }
 
+/// The families of lines, one each.
+static LINES: &[&[LineRow]] = &[acl::LINES, switching::LINES];
+
 /// The registry, made at its first use.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
-        lines: Table::new("keyword", &[], known::KNOWN),
+        lines: Table::new("keyword", LINES, known::KNOWN),
         binds: Table::new("bind option", &[], known::KNOWN),
         servers: Table::new("server option", &[], known::KNOWN),
     })
