@@ -5,6 +5,7 @@
 pub mod known;
 
 mod account;
+mod acl;
 mod args;
 pub mod balance;
 mod bind;
@@ -23,6 +24,7 @@ pub mod server;
 pub mod server_option;
 mod stats;
 mod stats_socket;
+mod switching;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
@@ -56,6 +58,7 @@ pub struct Registry {
 
 /// The families of lines, one each.
 static LINES: &[&[LineRow]] = &[
+    acl::LINES,
     balance::LINES,
     bind::LINES,
     check::LINES,
@@ -70,7 +73,9 @@ static LINES: &[&[LineRow]] = &[
     proxy::LINES,
     server::LINES,
     stats::LINES,
+    stats::OWN,
     stats_socket::LINES,
+    switching::LINES,
     timeout::LINES,
     tls_default::LINES,
     tune::LINES,

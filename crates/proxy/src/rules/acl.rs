@@ -25,7 +25,7 @@ pub struct Test {
 
 impl Test {
     /// Reads one from its words: `path_beg -i /static /images`.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         loader: &mut Loader,
         words: &[Word],
         whole: Span,
@@ -177,8 +177,7 @@ pub struct AclTable {
     order: Vec<Arc<Acl>>,
     /// Predefined ones that were used, so that each is compiled once.
     predefined: HashMap<&'static str, Arc<Acl>>,
-    /// Names that conditions used before any line gave them.
-    #[allow(clippy::type_complexity, reason = "names with the spans of their `defaults` lines")]
+    /// Names of the `defaults` section, which are not visible here.
     hidden: Vec<(Box<str>, Span)>,
 }
 
@@ -208,17 +207,23 @@ impl AclTable {
         }
     }
 
+    fn named(&mut self, name: &str, span: Span) -> &Acl {
+        let order = &mut self.order;
+        self.named.entry(name.into()).or_insert_with(|| {
+            let acl = Arc::new(Acl::new(name, span));
+            order.push(acl.clone());
+            acl
+        })
+    }
+
     /// Adds a line to the ACL of a name.
     pub(crate) fn add(&mut self, name: &str, span: Span, test: Test) {
-        let acl = match self.named.get(name) {
-            Some(acl) => acl,
-            None => {
-                let acl = Arc::new(Acl::new(name, span));
-                self.order.push(acl.clone());
-                self.named.entry(name.into()).or_insert(acl)
-            }
-        };
-        acl.add(test);
+        self.named(name, span).add(test);
+    }
+
+    /// Knows a name whose line was refused, and tells no more of it.
+    pub(crate) fn declare(&mut self, name: &str, span: Span) {
+        self.named(name, span).used.store(true, Relaxed);
     }
 
     /// Whether a line of the section gave the name.

@@ -22,6 +22,8 @@ mod list_file;
 mod lookup;
 mod map;
 mod pattern;
+#[cfg(test)]
+mod tests;
 
 pub use argument::Lookup;
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
