@@ -86,7 +86,8 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let server = &self.server;
         if someone_waits(server) && within_limit(server) {
-            return serve(server, true);
+            serve(server, true);
+            return;
         }
         give_back(server);
         if someone_waits(server) {
@@ -243,7 +244,7 @@ impl Asker<'_> {
         let (turn, ahead) = queue.enter(&waiter, max)?;
         fence(Ordering::SeqCst);
         match server {
-            Some(server) if server.usable_for_persistence() => serve(server, false),
+            Some(server) if server.usable_for_persistence() => _ = serve(server, false),
             Some(server) => _ = redistribute(server),
             None => self.place_one(),
         }
@@ -297,22 +298,24 @@ fn within_limit(server: &ServerState) -> bool {
 }
 
 /// Gives slots of a server to those who wait, while there are both. `held`:
-/// the caller has one to give.
-fn serve(server: &Arc<ServerState>, mut held: bool) {
+/// the caller has one to give. Says how many got one.
+fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
+    let mut served = 0;
     loop {
         match next_waiter(server, held) {
             Some((waiter, index)) => {
                 held = !waiter.give(index, server);
+                served += u32::from(!held);
             }
             None if held => {
                 held = false;
                 give_back(server);
                 // Somebody may have come who saw this slot as taken.
                 if !someone_waits(server) {
-                    return;
+                    return served;
                 }
             }
-            None => return,
+            None => return served,
         }
     }
 }
@@ -367,12 +370,10 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
 const LOOK_MAX: usize = 1024;
 
 /// Lets those who wait flow to a server that has slots now: it came up, its
-/// limit or its weight rose.
-pub fn flow(server: &Arc<ServerState>) {
+/// limit or its weight rose. Says how many got one.
+pub fn flow(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
-    if someone_waits(server) {
-        serve(server, false);
-    }
+    if someone_waits(server) { serve(server, false) } else { 0 }
 }
 
 /// Sends those who wait for a server that went down to the others. Says how

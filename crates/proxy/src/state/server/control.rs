@@ -106,7 +106,7 @@ pub struct Change {
     pub is_usable: bool,
     /// The backend now.
     pub lineup: LineupChange,
-    /// Waiting streams that were sent to other servers.
+    /// Waiting streams that were sent to other servers, or that it took over.
     pub requeued: u32,
 }
 
@@ -261,12 +261,12 @@ impl ServerState {
         self.settle(now_ms)
     }
 
-    /// Counts a finished check. Says what changed, and whether the streak of
-    /// passed or failed checks moved (`option log-health-checks` tells then).
+    /// Counts a finished check. Says what changed, and whether this check is
+    /// another than the last (`option log-health-checks` tells then).
     pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
         let moved = {
             let mut control = self.control();
-            let before = (control.streak, control.health);
+            let before = (control.streak, control.health, control.last_check.status);
             let top = control.rise + control.fall - 1;
             match result.verdict {
                 Verdict::Failed => {
@@ -297,7 +297,7 @@ impl ServerState {
             }
             control.last_check = result;
             control.last_check_ms = Some(now_ms);
-            before != (control.streak, control.health)
+            before != (control.streak, control.health, control.last_check.status)
         };
         (self.settle(now_ms), moved)
     }
@@ -308,6 +308,16 @@ impl ServerState {
             self.settle(now_ms);
             queue::flow(self);
         }
+    }
+
+    /// Whether it is in maintenance, where nothing is checked.
+    pub fn in_maintenance(&self) -> bool {
+        self.control().in_maintenance()
+    }
+
+    /// Tells the streams that use it to end.
+    pub fn shut_sessions_down(&self) {
+        self.shutdowns.fetch_add(1, SeqCst);
     }
 
     /// Where the next check stands: whether the server is up, and whether the
@@ -330,7 +340,7 @@ impl ServerState {
             change.requeued = queue::redistribute(self);
         }
         if change.is_usable && (!change.was_usable || reweighed) {
-            queue::flow(self);
+            change.requeued = queue::flow(self);
         }
         change
     }
