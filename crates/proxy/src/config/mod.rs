@@ -10,7 +10,7 @@ mod proxy;
 mod server;
 
 pub use bind::{Bind, BindAddress, BindOwner};
-pub use check::{Check, CheckKind, HttpCheckRequest};
+pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use global::{Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune};
 pub use proxy::{
     Balance, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,

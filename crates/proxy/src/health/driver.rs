@@ -54,7 +54,11 @@ pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     let server = |(proxy, server): &(ProxyIndex, ServerIndex)| {
         config.proxy(*proxy).servers.get(server.0 as usize)
     };
-    let shortest = checked.iter().filter_map(server).map(|server| server.options.inter_ms).min();
+    let shortest = checked
+        .iter()
+        .filter_map(server)
+        .map(|server| server.options.inter_ms)
+        .min();
     let total = checked.len();
     let spread_max = config.global.max_spread_checks_ms;
     let mut tasks = Vec::with_capacity(total + 1);
@@ -96,7 +100,9 @@ impl Checker {
         tokio::time::sleep(Duration::from_millis(first_ms)).await;
         let config = Arc::clone(&self.config);
         let proxy = config.proxy(self.proxy);
-        let Some(server) = proxy.servers.get(self.server.0 as usize) else { return };
+        let Some(server) = proxy.servers.get(self.server.0 as usize) else {
+            return;
+        };
         let schedule = Schedule {
             inter_ms: server.options.inter_ms,
             fastinter_ms: server.options.fastinter_ms,
@@ -106,7 +112,12 @@ impl Checker {
         loop {
             if !server.state.in_maintenance() {
                 let state = proxy.check.send_state.then(|| {
-                    send_state(proxy, server, &node(&config), &server.state.report(now_ms()))
+                    send_state(
+                        proxy,
+                        server,
+                        &node(&config),
+                        &server.state.report(now_ms()),
+                    )
                 });
                 let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
                 // It can have gone into maintenance meanwhile: then nobody asks any more.
@@ -131,7 +142,10 @@ impl Checker {
 
     /// The next of a row of numbers that servers do not share.
     fn random(&mut self) -> u32 {
-        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.seed = self
+            .seed
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
         self.seed >> 8
     }
 }
@@ -152,6 +166,9 @@ fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &Change) {
 fn node(config: &Config) -> String {
     match &config.global.node {
         Some(node) => node.to_string(),
-        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
     }
 }

@@ -46,7 +46,11 @@ pub(super) fn target(server: &Server) -> Option<Target> {
         ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
         ServerAddress::Unresolved => return None,
     };
-    let port = server.options.check_port.or_else(|| port_of(host)).or_else(|| port_of(own))?;
+    let port = server
+        .options
+        .check_port
+        .or_else(|| port_of(host))
+        .or_else(|| port_of(own))?;
     Some(Target::Inet(SocketAddr::new(ip, port)))
 }
 
@@ -67,9 +71,15 @@ impl Limits {
     pub(super) fn of(proxy: &Proxy, server: &Server) -> Self {
         let inter = server.options.inter_ms;
         let Some(check) = proxy.timeouts.check_ms else {
-            return Limits { connect: Duration::from_millis(inter.into()), answer: None };
+            return Limits {
+                connect: Duration::from_millis(inter.into()),
+                answer: None,
+            };
         };
-        let connect = proxy.timeouts.connect_ms.map_or(inter, |connect| connect.min(inter));
+        let connect = proxy
+            .timeouts
+            .connect_ms
+            .map_or(inter, |connect| connect.min(inter));
         Limits {
             connect: Duration::from_millis(connect.into()),
             answer: Some(Duration::from_millis(check.into())),
@@ -88,7 +98,10 @@ pub(super) async fn probe(
     let began = Instant::now();
     let result = run(proxy, server, state, up, began).await;
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
-    CheckResult { duration_ms, ..result }
+    CheckResult {
+        duration_ms,
+        ..result
+    }
 }
 
 fn failed(status: CheckStatus, error: &io::Error) -> CheckResult {
@@ -123,7 +136,9 @@ async fn run(
         Ok(Ok(connection)) => connection,
     };
     let Connection { wire, ends } = &mut connection;
-    let deadline = limits.answer.map_or(deadline, |answer| Instant::now() + answer);
+    let deadline = limits
+        .answer
+        .map_or(deadline, |answer| Instant::now() + answer);
     let mut out = Vec::new();
     proxy_header(server, *ends, &mut out);
     let check = &proxy.check;
@@ -135,7 +150,11 @@ async fn run(
         if !out.is_empty() {
             wire.write_all(&out).await?;
         }
-        if asks { answer(wire, check, up).await } else { Ok(None) }
+        if asks {
+            answer(wire, check, up).await
+        } else {
+            Ok(None)
+        }
     };
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some(result))) => result,
@@ -154,7 +173,10 @@ struct Connection {
 
 impl Connection {
     fn unix(stream: UnixStream) -> Self {
-        Connection { wire: Box::pin(stream), ends: None }
+        Connection {
+            wire: Box::pin(stream),
+            ends: None,
+        }
     }
 }
 
@@ -172,16 +194,24 @@ async fn connect(
     match target {
         Target::Inet(address) => {
             let socket = tcp_socket(*address, proxy, server).map_err(ConnectError::Local)?;
-            let stream: TcpStream = socket.connect(*address).await.map_err(ConnectError::Remote)?;
+            let stream: TcpStream = socket
+                .connect(*address)
+                .await
+                .map_err(ConnectError::Remote)?;
             // Both only spare a packet or two.
             let _ = stream.set_nodelay(true);
             let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
             let ends = stream.local_addr().map(|local| (local, *address)).ok();
-            Ok(Connection { wire: Box::pin(stream), ends })
+            Ok(Connection {
+                wire: Box::pin(stream),
+                ends,
+            })
         }
-        Target::Unix(path) => {
-            Ok(Connection::unix(UnixStream::connect(path).await.map_err(ConnectError::Remote)?))
-        }
+        Target::Unix(path) => Ok(Connection::unix(
+            UnixStream::connect(path)
+                .await
+                .map_err(ConnectError::Remote)?,
+        )),
         Target::Abstract(name) => {
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)
                 .map_err(ConnectError::Local)?;
@@ -189,7 +219,9 @@ async fn connect(
             let stream = std::os::unix::net::UnixStream::connect_addr(&address)
                 .map_err(ConnectError::Remote)?;
             stream.set_nonblocking(true).map_err(ConnectError::Local)?;
-            Ok(Connection::unix(UnixStream::from_std(stream).map_err(ConnectError::Local)?))
+            Ok(Connection::unix(
+                UnixStream::from_std(stream).map_err(ConnectError::Local)?,
+            ))
         }
     }
 }
@@ -218,7 +250,8 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
 fn proxy_header(server: &Server, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
     let options = &server.options;
     let same_place = options.check_host.is_none() && options.check_port.is_none();
-    if !options.check_send_proxy && !(same_place && options.send_proxy.is_some()) {
+    let with_it = options.check_send_proxy || (same_place && options.send_proxy.is_some());
+    if !with_it {
         return;
     }
     match (options.send_proxy, ends) {

@@ -33,7 +33,10 @@ pub fn lines(
     let log_checks = proxy.has(ProxyOption::LogHealthChecks);
     let reason = reason(result);
     if log_checks && told {
-        lines.push((Level::Notice, check_line(proxy, server, result, &reason, report)));
+        lines.push((
+            Level::Notice,
+            check_line(proxy, server, result, &reason, report),
+        ));
     }
     if change.happened() {
         // Where every check is told, its reason stands there.
@@ -68,7 +71,11 @@ fn check_line(
     reason: &str,
     report: &ServerReport,
 ) -> String {
-    let kind = if server.options.backup { "backup server" } else { "server" };
+    let kind = if server.options.backup {
+        "backup server"
+    } else {
+        "server"
+    };
     let outcome = match result.verdict {
         Verdict::Passed => "succeeded",
         Verdict::Conditional => "conditionally succeeded",
@@ -92,10 +99,18 @@ fn state_line(
     reason: &str,
     report: &ServerReport,
 ) -> LogLine {
-    let kind = if server.options.backup { "Backup Server" } else { "Server" };
+    let kind = if server.options.backup {
+        "Backup Server"
+    } else {
+        "Server"
+    };
     let name = format!("{kind} {}/{}", proxy.name, server.name);
     let (active, backup) = (change.lineup.active, change.lineup.backup);
-    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
+    let on_backup = if active == 0 && backup > 0 {
+        " Running on backup."
+    } else {
+        ""
+    };
     let waiting = server.state.queue.waiting.current();
     if !change.is_up {
         let sessions = server.state.sessions.current();
@@ -106,7 +121,11 @@ fn state_line(
         );
         return (Level::Alert, text);
     }
-    let word = if report.health == HealthState::Stopping { "stopping" } else { "UP" };
+    let word = if report.health == HealthState::Stopping {
+        "stopping"
+    } else {
+        "UP"
+    };
     let text = format!(
         "{name} is {word}{reason}. {active} active and {backup} backup servers online.{on_backup} \
          {} sessions requeued, {waiting} total in queue.",
@@ -124,7 +143,12 @@ pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerRep
         .filter(|other| other.options.backup == server.options.backup)
         .map(|other| u64::from(other.state.weight() / crate::state::WEIGHT_SCALE))
         .sum();
-    let address = match server.state.address_override().as_ref().unwrap_or(&server.address) {
+    let address = match server
+        .state
+        .address_override()
+        .as_ref()
+        .unwrap_or(&server.address)
+    {
         crate::config::ServerAddress::Inet(address) => {
             format!("address={}; port={}; ", address.ip(), address.port())
         }
