@@ -33,7 +33,7 @@ pub struct Worker {
 }
 
 /// How a thread ends or wakes one of its accept loops.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Accepting {
     /// It is to end.
     pub ended: Cell<bool>,

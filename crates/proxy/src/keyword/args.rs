@@ -2,12 +2,15 @@
 //! keyword. Every refusal is a diagnostic at the word that it is about.
 
 use crate::load::codes;
-use language::value;
+use language::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
 use language::{Code, Diagnostic, Line, Span, Word};
 
 /// What a builder returns: the first mistake of its line that it cannot go on
 /// from. Others it hands to the loader and goes on.
 pub type Built = Result<(), Box<Diagnostic>>;
+
+/// The largest size that any keyword takes, bytes.
+const SIZE_MAX: u64 = 1 << 40;
 
 /// The words of a line behind its keyword.
 #[derive(Debug)]
@@ -20,22 +23,46 @@ pub struct Args<'l> {
     pub syntax: &'static str,
     /// `no` stood before it.
     pub negated: bool,
+    /// `default` stood before it.
+    pub reset: bool,
+    /// Warnings about words that were taken all the same.
+    told: Vec<Diagnostic>,
 }
 
 impl<'l> Args<'l> {
     /// The words of a line from the n-th on.
     pub fn new(line: &'l Line, at: usize, keyword: &'static str, syntax: &'static str) -> Self {
-        Args { line, at, keyword, syntax, negated: false }
+        Args {
+            line,
+            at,
+            keyword,
+            syntax,
+            negated: false,
+            reset: false,
+            told: Vec::new(),
+        }
     }
 
     /// The same words for an option within the line.
     pub fn option(&self, keyword: &'static str, syntax: &'static str, words: usize) -> Args<'l> {
-        Args { line: self.line, at: self.at + words, keyword, syntax, negated: false }
+        Args::new(self.line, self.at + words, keyword, syntax)
     }
 
     /// Goes on where the arguments of an option ended.
     pub fn resume(&mut self, option: &Args<'l>) {
         self.at = option.at;
+        self.told.extend(option.told.iter().cloned());
+    }
+
+    /// Keeps a warning about a word that is taken all the same, until whoever
+    /// dispatched the line tells it.
+    pub fn tell(&mut self, diagnostic: Diagnostic) {
+        self.told.push(diagnostic);
+    }
+
+    /// The warnings kept so far.
+    pub fn told(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.told)
     }
 
     /// The whole line.
@@ -58,7 +85,10 @@ impl<'l> Args<'l> {
     }
 
     /// Takes the next word, if there is one.
-    #[allow(clippy::should_implement_trait, reason = "an iterator would borrow the line's end away")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator would borrow the line's end away"
+    )]
     pub fn next(&mut self) -> Option<&'l Word> {
         let word = self.line.word(self.at)?;
         self.at += 1;
@@ -105,65 +135,95 @@ impl<'l> Args<'l> {
     }
 
     /// An error about a word.
-    pub fn wrong(&self, code: &'static Code, word: &Word, message: impl Into<String>) -> Box<Diagnostic> {
+    pub fn wrong(
+        &self,
+        code: &'static Code,
+        word: &Word,
+        message: impl Into<String>,
+    ) -> Box<Diagnostic> {
         Box::new(Diagnostic::error(code, word.span, message))
     }
 
-    /// Takes an integer within a range, units last in `what`: `<weight>`.
-    pub fn integer(&mut self, what: &str, range: std::ops::RangeInclusive<i64>) -> Result<i64, Box<Diagnostic>> {
-        let word = self.required(what)?;
-        match word.str().parse::<i64>() {
-            Ok(n) if range.contains(&n) => Ok(n),
-            Ok(_) => Err(Box::new(
-                Diagnostic::error(
-                    &codes::OUT_OF_RANGE,
-                    word.span,
-                    format!("'{}' wants a number from {} to {}", self.keyword, range.start(), range.end()),
-                )
-                .label("outside of it"),
-            )),
-            Err(_) => Err(Box::new(
-                Diagnostic::error(
-                    &codes::NOT_A_NUMBER,
-                    word.span,
-                    format!("'{}' expects an integer argument, got '{}'", self.keyword, word.text()),
-                )
-                .label("not a number")
-                .help(format!("write `{}`", self.syntax)),
-            )),
+    /// What an error of a value comes to: a warning and the value that HAProxy
+    /// would have taken, or the end of the line.
+    fn settle<E: ValueError>(
+        &mut self,
+        word: &Word,
+        error: &E,
+        code: &'static Code,
+    ) -> Result<E::Value, Box<Diagnostic>>
+    where
+        E::Value: Clone,
+    {
+        let mut diagnostic = error.diagnostic(word.span, &format!("'{}'", self.keyword));
+        diagnostic.code = if error.accepted().is_some() {
+            &codes::LOOSE_VALUE
+        } else {
+            code
+        };
+        if diagnostic.help.is_none() {
+            diagnostic = diagnostic.help(format!("write `{}`", self.syntax));
+        }
+        match error.accepted() {
+            Some(value) => {
+                self.told.push(diagnostic);
+                Ok(value.clone())
+            }
+            None => Err(Box::new(diagnostic)),
         }
     }
 
-    /// Takes a time; a bare number counts in `unit`. Milliseconds, at most 2^31-1.
-    pub fn time_ms(&mut self, unit: value::TimeUnit) -> Result<u32, Box<Diagnostic>> {
-        let word = self.required("a time")?;
-        value::time_ms(word.str(), unit).map_err(|error| {
-            Box::new(
-                Diagnostic::error(
-                    &codes::BAD_TIME,
-                    word.span,
-                    format!("'{}' in '{}': {error}", word.text(), self.keyword),
-                )
-                .label("not a time")
-                .help("a time is a number with a unit of us, ms, s, m, h or d: 500ms, 30s, 2m"),
-            )
+    /// Takes an integer within a range, units last in `what`: `<weight>`.
+    pub fn integer(
+        &mut self,
+        what: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Result<i64, Box<Diagnostic>> {
+        let word = self.required(what)?;
+        value::integer(word.str(), range).or_else(|error| {
+            let outside = matches!(error, IntegerError::OutOfRange { .. });
+            let code = if outside {
+                &codes::OUT_OF_RANGE
+            } else {
+                &codes::NOT_A_NUMBER
+            };
+            self.settle(word, &error, code)
         })
+    }
+
+    /// Takes an integer that the configuration keeps as 32 bits.
+    pub fn count(
+        &mut self,
+        what: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Result<u32, Box<Diagnostic>> {
+        let range = i64::from(*range.start())..=i64::from(*range.end());
+        self.integer(what, range)
+            .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+    }
+
+    /// Takes a time; a bare number counts in `unit`. Milliseconds, at most 2^31-1.
+    pub fn time_ms(&mut self, unit: TimeUnit) -> Result<u32, Box<Diagnostic>> {
+        let word = self.required("a time")?;
+        match value::milliseconds(word.str(), unit) {
+            Ok(ms) => Ok(ms),
+            Err(error @ TimeError::Trailing { .. }) => {
+                let value = self.settle(word, &error, &codes::BAD_TIME)?;
+                Ok(u32::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u32::MAX))
+            }
+            Err(error) => self.settle(word, &error, &codes::BAD_TIME).map(|_| 0),
+        }
     }
 
     /// Takes a size in bytes (`k`, `m`, `g`).
     pub fn size(&mut self, what: &str) -> Result<u64, Box<Diagnostic>> {
+        self.size_up_to(what, SIZE_MAX)
+    }
+
+    /// Takes a size in bytes (`k`, `m`, `g`) with a bound.
+    pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        value::size(word.str()).map_err(|error| {
-            Box::new(
-                Diagnostic::error(
-                    &codes::BAD_SIZE,
-                    word.span,
-                    format!("'{}' in '{}': {error}", word.text(), self.keyword),
-                )
-                .label("not a size")
-                .help("a size is a number of bytes, with k, m or g for its multiples: 64k"),
-            )
-        })
+        value::size(word.str(), max).or_else(|error| self.settle(word, &error, &codes::BAD_SIZE))
     }
 
     /// Says that nothing may follow, if something does.
@@ -174,7 +234,11 @@ impl<'l> Args<'l> {
                 Diagnostic::error(
                     &codes::TOO_MANY_ARGUMENTS,
                     extra.span,
-                    format!("'{}' cannot handle unexpected argument '{}'", self.keyword, extra.text()),
+                    format!(
+                        "'{}' cannot handle unexpected argument '{}'",
+                        self.keyword,
+                        extra.text()
+                    ),
                 )
                 .label("one word too many")
                 .help(format!("write `{}`", self.syntax)),

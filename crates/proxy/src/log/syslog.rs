@@ -35,7 +35,7 @@ fn pid() -> u32 {
 /// The host's name, asked for once.
 fn host() -> &'static [u8] {
     static HOST: OnceLock<Vec<u8>> = OnceLock::new();
-    HOST.get_or_init(|| rustix::system_name())
+    HOST.get_or_init(|| rustix::system::uname().nodename().to_bytes().to_vec())
 }
 
 /// Appends a whole line, cut to the target's `len`.

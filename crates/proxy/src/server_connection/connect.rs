@@ -31,8 +31,8 @@ enum Target {
 
 fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
-    let address = server.state.address_override();
-    match address.as_ref().unwrap_or(&server.address) {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => Ok(Target::Inet(*address)),
         ServerAddress::SamePort(ip, offset) => {
             let port = i32::from(stream.destination().port().unwrap_or(0)) + offset;
@@ -125,7 +125,7 @@ fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {
     if version == 1 {
         proxied.encode_text(&mut bytes);
     } else {
-        proxied.encode_binary(Checksum::Absent, &mut bytes);
+        proxied.encode_binary(Checksum::None, &mut bytes);
     }
     bytes
 }

@@ -176,11 +176,8 @@ fn forward_for(stream: &mut Stream) {
     let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
     let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
     let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
-    let excepted = |(network, bits): &(std::net::IpAddr, u8)| {
-        language::value::network_contains(*network, *bits, ip)
-    };
     if (settings.if_none && stream.request.get(&settings.header).is_some())
-        || settings.except.iter().any(excepted)
+        || settings.excepts(ip)
     {
         return;
     }

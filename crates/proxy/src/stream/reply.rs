@@ -4,7 +4,7 @@ use super::session::Client;
 use super::write::{write_all, write_pieces};
 use super::{Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
-use crate::http1;
+use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
 use crate::message::Message;
 use crate::rules;
 use crate::state::Tally;
@@ -35,22 +35,31 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
 }
 
 fn from_page(page: &ErrorPage) -> Option<Reply> {
+    let mut head = Message::default();
     match page {
         ErrorPage::Raw(bytes) => {
-            let (head, body) = http1::parse_error_file(bytes).ok()?;
-            Some(Reply { head, body: body.into(), close: false })
+            let (limits, facts) = (Limits::default(), RequestFacts::default());
+            // The loader has read it this way before.
+            let Ok(Outcome::Done(parsed)) = http1::parse_response(bytes, &facts, &limits, &mut head)
+            else {
+                return None;
+            };
+            let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
+            Some(Reply { head, body, close: false })
         }
         ErrorPage::Redirect(status, location) => {
-            let mut head = Message::response(*status, http1::reason(*status));
-            head.add(b"cache-control", b"no-cache");
-            head.add(b"location", location);
-            Some(Reply { head, body: Arc::from(&b""[..]), close: false })
+            let code = RedirectCode::of(*status)?;
+            let redirect = Redirect { code, location, set_cookie: None, clear_cookie: None };
+            redirect.respond(&mut head).ok()?;
+            Some(Reply { head, body: Arc::default(), close: false })
         }
     }
 }
 
 fn built_in(status: u16) -> Reply {
-    let (head, body) = http1::error_page(status);
+    let mut head = Message::default();
+    let page = http1::error_page(status).or_else(|| http1::error_page(500));
+    let body = page.and_then(|page| page.respond(&mut head).ok()).unwrap_or_default();
     Reply { head, body: body.into(), close: false }
 }
 
@@ -61,9 +70,10 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     stream.response = head;
     stream.local = true;
     stream.local_status = stream.response.status();
-    stream.response.set(b"content-length", body.len().to_string().as_bytes());
+    // A page that fills its head to the limit goes without; the close tells.
+    let _ = stream.response.set(b"content-length", body.len().to_string().as_bytes());
     if !keep {
-        stream.response.set(b"connection", b"close");
+        let _ = stream.response.set(b"connection", b"close");
     }
     rules::http_after_response(stream);
     stream.frontend().state.frontend.here().count(Tally::Intercepted);

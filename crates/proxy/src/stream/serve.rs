@@ -238,6 +238,15 @@ async fn take_slot(
     Ok(slot)
 }
 
+/// Another connection to the same server, for a stream whose first one proved
+/// stale. None: it could not be made.
+pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
+    stream.retries += 1;
+    count_at_server(stream, Tally::Retries);
+    let (backend, server) = (stream.backend()?, stream.server()?);
+    connect(stream, backend, server).await.ok()
+}
+
 /// Closes without telling the client: nothing is sent, not even a reset, so
 /// that it holds its side until it gives up. TCP_REPAIR does that where the
 /// process may use it; else the TTL of the reset is cut to one hop.

@@ -9,8 +9,8 @@ use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::state::Tally;
 use crate::worker::worker;
-use protocol::proxy_protocol;
-use rustix::net::{SocketAddrAny, sockopt};
+use protocol::proxy_protocol::{self, Header, Progress};
+use rustix::net::SocketAddrAny;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -52,7 +52,7 @@ pub fn begin(
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
-    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Ready) else { return };
+    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     let worker = worker();
     proxy.state.frontend_sessions.up();
     worker.runtime.connections.up();
@@ -97,7 +97,7 @@ fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
             Endpoint::Inet(address)
         }
         BindAddress::Inet(_) | BindAddress::Fd(_) => endpoint(rustix::net::getsockname(fd).ok()),
-        BindAddress::Unix(_) | BindAddress::Abstract(_) => Endpoint::Unix,
+        BindAddress::Unix(_) | BindAddress::Abstract(_) | BindAddress::Name(..) => Endpoint::Unix,
     }
 }
 
@@ -193,13 +193,13 @@ async fn proxy_header(client: &mut Client) -> io::Result<()> {
     let mut input = Buffer::take();
     loop {
         match proxy_protocol::parse(input.filled()) {
-            Ok(proxy_protocol::Parsed::Complete { header, length }) => {
-                input.consume(length);
+            Ok(Progress::Complete { header, consumed_bytes }) => {
+                input.consume(consumed_bytes);
                 take_addresses(client, &header);
                 client.input = (!input.is_empty()).then_some(input);
                 return Ok(());
             }
-            Ok(proxy_protocol::Parsed::Incomplete) => {}
+            Ok(Progress::Incomplete { .. }) => {}
             Err(_) => return Err(invalid()),
         }
         with_deadline(deadline, client.socket.readable()).await.map_err(|_| invalid())?;
@@ -215,7 +215,25 @@ async fn proxy_header(client: &mut Client) -> io::Result<()> {
 /// Longest wait for a PROXY header where no `timeout client` says, milliseconds.
 const PROXY_HEADER_MS: u32 = 5000;
 
-#[allow(dead_code)]
-fn keepalive(socket: &Socket) {
-    let _ = sockopt::set_socket_keepalive(socket.fd(), true);
+/// The session that streams see has the addresses of the header; a header that
+/// tells none leaves those of the connection.
+fn take_addresses(client: &mut Client, header: &Header) {
+    let Header::Proxied(proxied) = header else { return };
+    let (Some(source), Some(destination)) =
+        (proxied.endpoints.source(), proxied.endpoints.destination())
+    else {
+        return;
+    };
+    let old = &client.session;
+    client.session = Rc::new(Session {
+        config: old.config.clone(),
+        frontend: old.frontend,
+        bind: old.bind,
+        source: Endpoint::Inet(source),
+        destination: Endpoint::Inet(destination),
+        accepted_at: old.accepted_at,
+        accepted: old.accepted,
+        ready: reactor::now(),
+        variables: old.variables.take().into(),
+    });
 }
