@@ -253,10 +253,10 @@ impl Gauge {
         let gained = self
             .current
             .try_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1));
-        if let Ok(before) = gained {
-            if before + 1 > self.highest.load(Relaxed) {
-                self.highest.fetch_max(before + 1, Relaxed);
-            }
+        if let Ok(before) = gained
+            && before + 1 > self.highest.load(Relaxed)
+        {
+            self.highest.fetch_max(before + 1, Relaxed);
         }
         gained.is_ok()
     }

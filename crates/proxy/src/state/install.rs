@@ -20,7 +20,7 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
         let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
         let known = before.get(&name);
         if let Some(known) = known {
-            proxy.state = Arc::clone(&known.state);
+            proxy.state = Arc::clone(known.state);
         }
         proxy
             .state
