@@ -1,4 +1,4 @@
-//! The keywords that lead a stream from its frontend to a backend.
+//! The keyword `use_backend`: rules that lead a stream to a backend.
 
 use super::{Args, Built, LineRow, places};
 use crate::config::{Reference, SwitchRule, SwitchTarget};
@@ -16,14 +16,6 @@ pub static LINES: &[LineRow] = &[
               without one `default_backend` does.",
         example: "use_backend static if { path_beg /static/ }",
         build: use_backend,
-    },
-    LineRow {
-        name: "default_backend",
-        places: places::FRONT,
-        syntax: "default_backend <backend>",
-        doc: "The backend of streams that no `use_backend` rule leads elsewhere. Without it they get a 503.",
-        example: "default_backend app",
-        build: default_backend,
     },
 ];
 
@@ -50,22 +42,4 @@ fn target(word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
             .label("Evenkeel does not do this yet")
             .help("write a rule for each backend"),
     ))
-}
-
-fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("a backend name")?;
-    args.end()?;
-    let reference = reference(word);
-    if let Some(before) = loader.proxy().default_backend.replace(reference.clone())
-        && before.span != reference.span
-        && loader.proxy().span.file == before.span.file
-        && loader.proxy().span.start < before.span.start
-    {
-        loader.tell(
-            Diagnostic::warning(&codes::OVERWRITTEN, before.span, "'default_backend' is said twice in this section")
-                .label("this one has no effect")
-                .also(reference.span, "this one counts"),
-        );
-    }
-    Ok(())
 }

@@ -39,7 +39,8 @@ impl Test {
         };
         let parsed = Expression::parse_test(loader, first, usage)?;
         let expression = parsed.expression;
-        let patterned = Patterned::read(loader, rest)?;
+        let mut patterned = Patterned::read(loader, rest)?;
+        patterned.versions = expression.gives_versions();
         let method = match (patterned.method, parsed.method) {
             (Some((method, _)), _) => method,
             // A converter changes what is compared, and so the usual way.

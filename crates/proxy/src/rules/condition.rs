@@ -37,7 +37,7 @@ pub struct Condition {
     /// `unless`.
     negated: bool,
     /// Any of these, each all of its terms.
-    alternatives: Box<[Box<[Term]>]>,
+    alternatives: Alternatives,
     /// Where it stands, from its `if`.
     pub span: Span,
 }
@@ -47,6 +47,9 @@ struct Term {
     acl: Arc<Acl>,
     negated: bool,
 }
+
+/// Any of these, each all of its terms.
+type Alternatives = Box<[Box<[Term]>]>;
 
 /// Most terms of one condition.
 pub const TERMS_MAX: usize = 1024;
@@ -140,7 +143,7 @@ impl<'l> Parser<'_, 'l> {
         Some(word)
     }
 
-    fn alternatives(mut self) -> Result<Box<[Box<[Term]>]>, Box<Diagnostic>> {
+    fn alternatives(mut self) -> Result<Alternatives, Box<Diagnostic>> {
         let mut alternatives: Vec<Box<[Term]>> = Vec::new();
         let mut terms: Vec<Term> = Vec::new();
         let mut negated = false;

@@ -97,6 +97,11 @@ impl Expression {
         self.fetch.name
     }
 
+    /// Whether tests write its numbers as versions.
+    pub(super) fn gives_versions(&self) -> bool {
+        self.fetch.build.versions && self.converters.is_empty()
+    }
+
     /// Whether it looks at HTTP messages.
     pub fn needs_http(&self) -> bool {
         self.fetch.build.http

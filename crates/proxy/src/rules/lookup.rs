@@ -35,8 +35,8 @@ impl Loader {
 
 fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     match lookup.kind {
-        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| p.kind.is_frontend()).err(),
-        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| p.kind.is_backend()).err(),
+        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| p.kind.is_frontend()).err().map(|d| *d),
+        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| p.kind.is_backend()).err().map(|d| *d),
         Kind::Server => server(config, lookup),
         _ => None,
     }
@@ -57,17 +57,17 @@ fn proxy<'c>(
     what: &str,
     name: &str,
     is: fn(&Proxy) -> bool,
-) -> Result<&'c Proxy, Diagnostic> {
+) -> Result<&'c Proxy, Box<Diagnostic>> {
     let mut known = config.proxies.iter().filter(|proxy| is(proxy));
     let names = config.proxies.iter().filter(|proxy| is(proxy)).map(|proxy| &*proxy.name);
-    known.find(|proxy| *proxy.name == *name).ok_or_else(|| unknown(lookup.span, what, name, names))
+    known.find(|proxy| *proxy.name == *name).ok_or_else(|| Box::new(unknown(lookup.span, what, name, names)))
 }
 
 fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     let backend = match (&lookup.backend, lookup.from) {
         (Some(name), _) => match proxy(config, lookup, "backend", name, |p| p.kind.is_backend()) {
             Ok(backend) => backend,
-            Err(diagnostic) => return Some(diagnostic),
+            Err(diagnostic) => return Some(*diagnostic),
         },
         (None, Section::Proxy(index, _)) => config.proxy(index),
         // What a defaults section means is known in the proxies that use it.

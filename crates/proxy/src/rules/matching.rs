@@ -195,8 +195,8 @@ impl Patterns {
                 if few { Set::Edge(edge, list) } else { Set::EdgeMany(edge, EdgeTable::new(list)) }
             }
             Method::Sub => {
-                let finder = |text: &Box<[u8]>| memchr::memmem::Finder::new(text).into_owned();
-                Set::Sub(list.iter().map(finder).collect())
+                let finders = list.iter().map(|text| memchr::memmem::Finder::new(text).into_owned());
+                Set::Sub(finders.collect())
             }
             Method::Dir => Set::Part(b"/?", list),
             Method::Dom => Set::Part(b"/?.:", list),

@@ -18,6 +18,8 @@ pub struct Patterned {
     pub method: Option<(Method, Span)>,
     ignore_case: bool,
     no_lookup: bool,
+    /// Numbers are written as versions: `3.1` for 196609.
+    pub versions: bool,
     /// `--` stood there: an empty list is meant.
     pub ended: bool,
     collected: Collected,
@@ -79,6 +81,9 @@ impl Patterned {
     /// Compiles the patterns for a method.
     pub fn compile(self, loader: &mut Loader, method: Method) -> Result<Patterns, Box<Diagnostic>> {
         let lookup = !self.no_lookup;
+        if self.versions && method == Method::Int {
+            return compile_ranges(loader, self.collected, version);
+        }
         compile(loader, method, self.collected, self.ignore_case, lookup)
     }
 }
@@ -129,8 +134,8 @@ pub(super) fn compile(
     let made = match method {
         Method::Found => Ok(Patterns::found()),
         Method::Bool => Ok(Patterns::truth()),
-        Method::Int => ranges(list).map(Patterns::numbers),
-        Method::Len => ranges(list).map(Patterns::lengths),
+        Method::Int => ranges(list, number).map(Patterns::numbers),
+        Method::Len => ranges(list, number).map(Patterns::lengths),
         Method::Ip => networks(loader, list, lookup),
         Method::Bin => each(list, |text, span| {
             super::argument::unhex(text)
@@ -145,6 +150,27 @@ pub(super) fn compile(
         _ => Ok(Patterns::texts(method, list.into_iter().map(|(text, _)| text).collect(), ignore_case)),
     };
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Compiles numbers that are written in a way of their own.
+fn compile_ranges(loader: &mut Loader, mut collected: Collected, number: Number) -> Result<Patterns, Box<Diagnostic>> {
+    let list = std::mem::take(&mut collected.patterns);
+    ranges(list, number)
+        .map(Patterns::numbers)
+        .map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Reads a number.
+type Number = fn(&str) -> Option<i64>;
+
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+/// `3.1` is 3 * 65536 + 1.
+fn version(text: &str) -> Option<i64> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
 }
 
 type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
@@ -175,7 +201,7 @@ fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong
 }
 
 /// Numbers and ranges, with operators before them that hold until the next.
-fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
+fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
     let mut ranges = Vec::with_capacity(list.len());
     let mut operator = "eq";
     for (text, place) in list {
@@ -186,7 +212,7 @@ fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
             operator = known;
             continue;
         }
-        let Some((low, high)) = range(word) else {
+        let Some((low, high)) = range(word, number) else {
             let why = if word.contains(':') { "is not a valid number range" } else { "is not a number" };
             return wrong(place, text, why);
         };
@@ -206,8 +232,7 @@ fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
 }
 
 /// `5`, `1:5`, `:5`, `5:`.
-fn range(text: &str) -> Option<(i64, i64)> {
-    let number = |text: &str| text.parse::<i64>().ok();
+fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     match text.split_once(':') {
         None => number(text).map(|n| (n, n)),
         Some((low, high)) => {
@@ -248,7 +273,14 @@ mod tests {
 
     fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
         let list = words.iter().map(|w| (w.as_bytes().into(), Place::Word(Span::default()))).collect();
-        ranges(list).ok()
+        ranges(list, number).ok()
+    }
+
+    #[test]
+    fn versions_have_a_dot() {
+        assert_eq!(range("3.1", version), Some((196_609, 196_609)));
+        assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
+        assert_eq!(range("3.x", version), None);
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn times_and_addresses_are_written_as_haproxy_writes_them() {
     all(&[
         ("int(0),utime(%Y-%m-%d)", "1970-01-01"),
         ("int(86399),utime(\"%d/%b/%Y:%H:%M:%S %z %a %j\")", "01/Jan/1970:23:59:59 +0000 Thu 001"),
-        ("int(0),utime(\"%s %% %3N\")", "0 % %3N"),
+        ("int(0),utime(\"%s %% %k%l|%e\")", "0 %  012| 1"),
         ("int(0),http_date", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("int(0),http_date(10)", "Thu, 01 Jan 1970 00:00:10 GMT"),
         ("int(12345),http_date(10,ms)", "Thu, 01 Jan 1970 00:00:12.355 GMT"),

@@ -29,7 +29,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl same path,url_enc -m found",
         "Encodes with percent signs what cannot stand in the query of a URL.";
     "base64", "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
-        "Encodes in base64.";
+        "Encodes bytes in base64, with padding.";
     "b64dec", "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
         "Decodes base64, with its padding. There is no value where the encoding is wrong.";
     "ub64enc", "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",

@@ -5,7 +5,6 @@ use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use std::borrow::Cow;
 
 const fn of_request(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::RequestKept, one).http()
@@ -54,7 +53,7 @@ fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let path = request(stream)?.path_and_query();
-    (!path.is_empty()).then(|| Value::Str(Cow::Borrowed(path)))
+    (!path.is_empty()).then(|| Value::text(path))
 }
 
 fn wire_version<'a>(number: &str) -> Value<'a> {

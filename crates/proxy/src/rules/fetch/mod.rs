@@ -54,6 +54,8 @@ pub struct FetchBuild {
     pub required: usize,
     /// Its names with a matching method (`path_beg`) exist.
     pub variants: bool,
+    /// Tests write its numbers as versions (`3.1`).
+    pub versions: bool,
     /// Its value is not known before the inspection ends, though it needs nothing.
     pub waits: bool,
     /// Checks its arguments.
@@ -80,6 +82,7 @@ impl FetchBuild {
             arguments: &[],
             required: 0,
             variants: false,
+            versions: false,
             waits: false,
             prepare: None,
             one,
@@ -103,6 +106,12 @@ impl FetchBuild {
     /// Its names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
+        self
+    }
+
+    /// See [`FetchBuild::versions`].
+    pub const fn versions(mut self) -> Self {
+        self.versions = true;
         self
     }
 
@@ -193,8 +202,9 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         _ => "holds",
     };
     let name = stay(format!("{}{suffix}", row.name));
-    // The pattern of an example must suit the method.
-    let first = row.example.split([' ', ',']).find(|word| word.starts_with(row.name)).unwrap_or(row.name);
+    // The arguments that the fetch's own example gives.
+    let arguments = row.example.split_once(&format!("{}(", row.name)).and_then(|(_, rest)| rest.split_once(')'));
+    let arguments = arguments.map(|(list, _)| format!("({list})")).unwrap_or_default();
     let pattern = if method == Method::Len { "gt 100" } else { "example" };
     Documented {
         kind: "fetch",
@@ -202,7 +212,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         places: &["acl"],
         syntax: stay(called(row.syntax)),
         doc: stay(format!("In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.", row.name, row.syntax, &suffix[1..])),
-        example: stay(format!("acl example {} {pattern}", called(first))),
+        example: stay(format!("acl example {name}{arguments} {pattern}")),
         built: true,
     }
 }

@@ -126,7 +126,6 @@ fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::stream::sample;
 
     #[test]

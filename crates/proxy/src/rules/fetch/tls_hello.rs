@@ -13,7 +13,7 @@ const fn number(needs: Needs, one: super::One) -> FetchBuild {
 }
 
 const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name).variants();
-const VERSION: FetchBuild = number(Needs::Request, version);
+const VERSION: FetchBuild = number(Needs::Request, version).versions();
 const HELLO: FetchBuild = number(Needs::Request, hello_type);
 const ANSWER: FetchBuild = number(Needs::Response, hello_type);
 
