@@ -87,12 +87,25 @@ pub(super) static ROWS: &[ConverterRow] = maps! {
     "map_ip_ip", Ip, Address, "acl inner src,map_ip_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_ip`, with addresses for values.";
 };
 
-fn prepare(loader: &mut Loader, arguments: &mut Arguments, span: Span, method: Method, gives: Gives) -> Result<(), Box<Diagnostic>> {
+fn prepare(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+    method: Method,
+    gives: Gives,
+) -> Result<(), Box<Diagnostic>> {
     let name = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let map = Map::read(loader, &name, span, method, gives)?;
     if let Some(default) = arguments.text(1) {
-        let value = parse(gives, default)
-            .ok_or_else(|| bad_argument(span, format!("the default '{}' is not of the kind that this map gives", String::from_utf8_lossy(default))))?;
+        let value = parse(gives, default).ok_or_else(|| {
+            bad_argument(
+                span,
+                format!(
+                    "the default '{}' is not of the kind that this map gives",
+                    String::from_utf8_lossy(default)
+                ),
+            )
+        })?;
         arguments.list[1] = match value {
             Value::Int(n) => Some(Argument::Int(n)),
             Value::Ipv4(ip) => Some(Argument::Ipv4(ip)),

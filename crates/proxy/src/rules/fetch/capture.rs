@@ -57,7 +57,11 @@ fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn wire_version<'a>(number: &str) -> Value<'a> {
-    Value::text(if number == "1.0" { b"HTTP/1.0" } else { b"HTTP/1.1" })
+    Value::text(if number == "1.0" {
+        b"HTTP/1.0"
+    } else {
+        b"HTTP/1.1"
+    })
 }
 
 fn version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -71,5 +75,7 @@ fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 
 fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // The first request's time begins with the accept of its session.
-    Some(Value::Bool(stream.times.began_at == stream.session.accepted_at))
+    Some(Value::Bool(
+        stream.times.began_at == stream.session.accepted_at,
+    ))
 }
