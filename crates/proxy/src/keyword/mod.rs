@@ -4,6 +4,7 @@
 
 pub mod known;
 
+mod acl;
 mod account;
 mod args;
 pub mod balance;
@@ -18,6 +19,7 @@ mod legacy;
 mod monitor;
 mod option;
 pub mod places;
+mod switching;
 mod proxy;
 pub mod server;
 pub mod server_option;
@@ -56,6 +58,7 @@ pub struct Registry {
 
 /// The families of lines, one each.
 static LINES: &[&[LineRow]] = &[
+    acl::LINES,
     balance::LINES,
     bind::LINES,
     check::LINES,
@@ -71,6 +74,7 @@ static LINES: &[&[LineRow]] = &[
     server::LINES,
     stats::LINES,
     stats_socket::LINES,
+    switching::LINES,
     timeout::LINES,
     tls_default::LINES,
     tune::LINES,

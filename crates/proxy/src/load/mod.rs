@@ -115,20 +115,9 @@ pub fn load(
     let mut sources = SourceMap::default();
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let ids: Vec<FileId> = files.into_iter().map(|(name, text)| sources.add(name, text)).collect();
-    let mut loader = Loader {
-        sources,
-        diagnostics: Diagnostics::default(),
-        environment,
-        options,
-        config: Config { files: names, ..Config::default() },
-        defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
-        section: Section::None,
-        acls: AclTable::default(),
-        lookups: Vec::new(),
-        base: DefaultPath::Current,
-        order: order::RuleOrder::default(),
-        socket: None,
-    };
+    let mut loader = Loader::new(environment, options);
+    loader.sources = sources;
+    loader.config.files = names;
     let mut reader = Reader::new(ids, facts);
     while let Some(line) =
         reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
@@ -142,6 +131,24 @@ pub fn load(
 }
 
 impl Loader {
+    /// One that has read nothing yet.
+    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
+        Loader {
+            sources: SourceMap::default(),
+            diagnostics: Diagnostics::default(),
+            environment,
+            options,
+            config: Config::default(),
+            defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
+            section: Section::None,
+            acls: AclTable::default(),
+            lookups: Vec::new(),
+            base: DefaultPath::Current,
+            order: order::RuleOrder::default(),
+            socket: None,
+        }
+    }
+
     /// Takes a diagnostic in.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {

@@ -22,9 +22,11 @@ mod list_file;
 mod lookup;
 mod map;
 mod pattern;
+#[cfg(test)]
+mod tests;
 
-pub use argument::Lookup;
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
