@@ -33,7 +33,10 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "set-dumpable" => global.dumpable = on,
         // `default` is what nothing said: on.
         "strict-limits" => global.strict_limits = Some(!args.negated),
-        "numa-cpu-mapping" => global.numa_mapping = !args.negated,
+        "numa-cpu-mapping" => {
+            global.numa_mapping = !args.negated;
+            return args.surplus();
+        }
         _ => {}
     }
     args.end()
@@ -137,16 +140,12 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn log_hostname(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if args.negated || args.reset {
-        loader.config.global.log_hostname = None;
-        return args.end();
-    }
     let name = args
         .next()
         .map(|word| word.bytes.clone())
         .unwrap_or_default();
     loader.config.global.log_hostname = Some(name.into());
-    args.end()
+    args.surplus()
 }
 
 fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -166,7 +165,11 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         },
         _ => {}
     }
-    args.end()
+    if args.keyword == "max-spread-checks" {
+        args.end()
+    } else {
+        args.surplus()
+    }
 }
 
 fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -234,7 +237,7 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             return Err(super::proxy::not_one_of(args, word, &choices));
         }
     };
-    args.end()
+    args.surplus()
 }
 
 /// The table.
@@ -333,7 +336,7 @@ pub static LINES: &[LineRow] = &[
     ),
     row(
         "log-send-hostname",
-        "[no] log-send-hostname [<name>]",
+        "log-send-hostname [<name>]",
         "log-send-hostname lb1",
         log_hostname,
         "Log lines carry the name of the host, or the given one, as syslog servers that take lines of several machines expect.",

@@ -149,7 +149,7 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     let on = !(args.negated || args.reset) && interval != 0;
     loader.proxy().redispatch = on.then_some(interval);
-    args.end()
+    args.surplus()
 }
 
 fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Box<Diagnostic>> {

@@ -36,7 +36,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "stats show-modules" => page.modules = true,
         _ => {}
     }
-    args.end()
+    args.surplus()
 }
 
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -45,12 +45,12 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI is never asked for"));
     }
     page(loader).uri = word.bytes.clone().into();
-    args.end()
+    args.surplus()
 }
 
 fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page(loader).realm = Some(args.required("a text")?.bytes.clone().into());
-    args.end()
+    args.surplus()
 }
 
 fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -77,7 +77,7 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page.users.retain(|(known, _)| **known != *user);
     page.users.push((user.into(), password.into()));
     readable_password(loader, args, word.span);
-    args.end()
+    args.surplus()
 }
 
 /// A password in a file that everyone on the machine can read; told once a file.
@@ -106,13 +106,13 @@ fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: language::S
 fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Seconds)?;
     page(loader).refresh_s = ms.div_ceil(1000);
-    args.end()
+    args.surplus()
 }
 
 fn scope(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a proxy, or `.`")?;
     page(loader).scope.push(word.text().into());
-    args.end()
+    args.surplus()
 }
 
 fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -126,7 +126,7 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ));
     }
     page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
-    args.end()
+    args.surplus()
 }
 
 fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
