@@ -134,10 +134,7 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-dD" => parsed.diag = true,
         "-dr" => parsed.ignore_unresolved = true,
         "-dL" => parsed.dump_libraries = true,
-        "-f" => {
-            // As there, a list of files may follow.
-            parsed.files.push(value(text, words)?.into());
-        }
+        "-f" => parsed.files.push(value(text, words)?.into()),
         "-p" => parsed.pid_file = Some(value(text, words)?.into()),
         "-C" => parsed.directory = Some(value(text, words)?.into()),
         "-L" => parsed.local_peer = Some(name("-L", value(text, words)?)?),

@@ -160,7 +160,7 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
                 server.name,
                 if server.state.up() { "UP" } else { report_word(&report.status_text()) },
                 server.state.sessions.current(),
-                server.state.queue.len(),
+                server.state.queue.waiting.current(),
                 server.state.counters.read(Tally::Sessions),
             ));
         }
@@ -186,7 +186,7 @@ fn proxy_line(proxy: &Proxy) -> String {
         proxy.name,
         state.frontend_sessions.current(),
         state.backend_sessions.current(),
-        state.queue.len(),
+        state.queue.waiting.current(),
         state.frontend.read(Tally::Sessions),
         state.backend.read(Tally::Sessions),
     )
