@@ -1,6 +1,6 @@
 //! The HTTP check as a value: the bytes to send, and what the answer means.
 
-use crate::config::{Check, HttpCheck};
+use crate::config::Check;
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 
@@ -90,13 +90,13 @@ pub enum Answer {
 
 /// The request of a check, in the version and with the fields of the file.
 /// `state` is the line of `http-check send-state`.
-pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
+pub fn request(check: &Check, state: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(check.method.as_bytes());
+    out.extend_from_slice(check.method().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(&check.uri);
+    out.extend_from_slice(check.uri());
     out.push(b' ');
-    out.extend_from_slice(check.version.as_bytes());
+    out.extend_from_slice(check.version().as_bytes());
     out.extend_from_slice(b"\r\n");
     let mut field = |name: &[u8], value: &[u8]| {
         out.extend_from_slice(name);
@@ -104,29 +104,31 @@ pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     };
+    let headers = check.headers();
     let has = |name: &str| {
-        check.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
+        headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
     };
-    for (name, value) in &check.headers {
+    for (name, value) in headers {
         field(&name.to_ascii_lowercase(), value);
     }
     if let Some(state) = state {
         field(b"x-haproxy-server-state", state.as_bytes());
     }
-    if !check.body.is_empty() && !has("content-length") {
-        field(b"content-length", check.body.len().to_string().as_bytes());
+    let body = check.body();
+    if !body.is_empty() && !has("content-length") {
+        field(b"content-length", body.len().to_string().as_bytes());
     }
-    if check.version.ends_with("/1.1") && !has("connection") {
+    if check.version().ends_with("/1.1") && !has("connection") {
         field(b"connection", b"close");
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&check.body);
+    out.extend_from_slice(body);
     out
 }
 
 /// Judges what has come of an answer. `ended`: nothing more will.
 /// `up`: the server is; only then a 404 can ask for a gentle end.
-pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool, up: bool) -> Answer {
+pub fn judge(check: &Check, bytes: &[u8], ended: bool, up: bool) -> Answer {
     let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
     let ended = ended || bytes.len() == ANSWER_MAX;
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -148,14 +150,22 @@ pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool, up: boo
     if code == 404 && check.disable_on_404 && up {
         return by_status(CheckStatus::Layer7OkConditional);
     }
-    let Some(expect) = &http.expect else {
+    if check.expects.is_empty() {
         return by_status(match code {
             200..=399 => CheckStatus::Layer7Ok,
             _ => CheckStatus::Layer7Status,
         });
-    };
+    }
     let body = body_of(head.headers, &bytes[length..]);
-    expect.judge(code, &reason, head.headers, &body, ended)
+    let mut last = Answer::Incomplete;
+    for expect in &check.expects {
+        last = expect.judge(code, &reason, head.headers, &body, ended);
+        match &last {
+            Answer::Complete(result) if result.status == CheckStatus::Layer7Ok => {}
+            _ => return last,
+        }
+    }
+    last
 }
 
 /// What has come of a body, and whether that is all of it.

@@ -5,5 +5,5 @@
 mod http;
 mod schedule;
 
-pub use http::{Answer, Expect, Matcher, Pattern, StatusRange};
+pub use http::{ANSWER_MAX, Answer, Expect, Matcher, Pattern, StatusRange, judge, request};
 pub use schedule::{Phase, Schedule};

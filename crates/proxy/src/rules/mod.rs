@@ -1,36 +1,44 @@
 //! Rules: samples, fetches, converters, conditions, formats, actions.
+//!
+//! An [`Expression`] finds a [`Value`] in a stream, a [`Condition`] compares
+//! values with patterns. Both are compiled when a file is loaded and evaluated
+//! without a look-up by name; they read the stream and change nothing.
+
+pub mod argument;
+pub mod codes;
+pub mod matching;
+pub mod network;
+pub mod regular;
+pub mod usage;
+pub mod value;
+pub mod variables;
+
+mod acl;
+mod condition;
+mod converter;
+mod expression;
+mod fetch;
+mod list_file;
+mod lookup;
+mod map;
+mod pattern;
+
+pub use argument::Lookup;
+pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use condition::{Condition, Outcome};
+pub use converter::{ConverterBuild, ConverterRow};
+pub use expression::Expression;
+pub use fetch::{FetchBuild, FetchRow};
+pub use map::Map;
+pub use usage::{Needs, Usage};
+pub use value::{Type, Value};
+pub use variables::{Scope, VariableName, Variables};
+
+pub(crate) use acl::check_name as check_acl_name;
 
 use crate::stream::{Reply, Session, Stream};
-use language::Diagnostic;
 use language::keyword::Documented;
 use std::rc::Rc;
-
-/// The named ACLs of a section.
-#[derive(Clone, Debug, Default)]
-pub struct AclTable {}
-
-impl AclTable {
-    /// Ends the section: fixes the ACLs and tells which were never used.
-    pub fn seal(self) -> Vec<Diagnostic> {
-        Vec::new()
-    }
-
-    /// What a proxy takes over from its defaults.
-    pub fn inherited(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// A condition: `if …`, `unless …`.
-#[derive(Clone, Debug)]
-pub struct Condition {}
-
-impl Condition {
-    /// Whether it holds.
-    pub fn test(&self, _: &Stream) -> bool {
-        true
-    }
-}
 
 /// A log-format string.
 #[derive(Clone, Debug)]
@@ -48,15 +56,6 @@ pub struct HttpRule {}
 /// One `tcp-request` or `tcp-response` rule.
 #[derive(Clone, Debug)]
 pub struct TcpRule {}
-
-/// Variables of a scope.
-#[derive(Clone, Debug, Default)]
-pub struct Variables {}
-
-impl Variables {
-    /// Forgets all.
-    pub fn clear(&mut self) {}
-}
 
 /// What rules of connections decide.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,5 +114,7 @@ pub fn monitor(_: &mut Stream) -> Option<Reply> {
 
 /// Every fetch, converter and action.
 pub fn documented() -> Vec<Documented> {
-    Vec::new()
+    let mut all = fetch::documented();
+    all.extend(converter::table().documented());
+    all
 }

@@ -9,9 +9,9 @@ pub use control::{Adoption, Change};
 pub use report::{AdminReport, ServerReport};
 
 use super::{Counters, Gauge, ProxyState, Rate};
+use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -222,8 +222,11 @@ impl ServerState {
     }
 
     /// The address that an operator set; None takes the file's.
-    pub fn address_override(&self) -> Option<SocketAddr> {
-        if self.flag(ADDRESS_SET) { self.control().address } else { None }
+    pub fn address_override(&self) -> Option<ServerAddress> {
+        if !self.flag(ADDRESS_SET) {
+            return None;
+        }
+        self.control().address.map(ServerAddress::Inet)
     }
 
     /// Tells the balance that something of it changed.
