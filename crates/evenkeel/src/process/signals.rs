@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::config::{Config, Proxy};
 use proxy::log::{self, Level};
-use proxy::state::{Tally, now_ms};
+use proxy::state::Tally;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
@@ -145,7 +145,6 @@ fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
 /// HUP: the state of each server and proxy, to the logs and to whoever looks.
 fn show_servers(serving: &Serving, voice: &mut Voice) {
     let config: &Config = &serving.config;
-    let now = now_ms();
     voice.warning("SIGHUP received, dumping servers states.");
     for proxy in &config.proxies {
         let mut tell = |text: String| {
@@ -153,12 +152,11 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
             voice.warning(text);
         };
         for server in &proxy.servers {
-            let report = server.state.report(now);
             tell(format!(
                 "SIGHUP: Server {}/{} is {}. Conn: {} act, {} pend, {} tot.",
                 proxy.name,
                 server.name,
-                if server.state.up() { "UP" } else { report_word(&report.status_text()) },
+                if server.state.up() { "UP" } else { "DOWN" },
                 server.state.sessions.current(),
                 server.state.queue.waiting.current(),
                 server.state.counters.read(Tally::Sessions),
@@ -166,11 +164,6 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
         }
         tell(proxy_line(proxy));
     }
-}
-
-/// "DOWN" of "DOWN 1/2".
-fn report_word(text: &str) -> &str {
-    text.split(' ').next().unwrap_or(text)
 }
 
 fn proxy_line(proxy: &Proxy) -> String {

@@ -171,6 +171,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
         BindAddress::Unix(path) => path.display().to_string(),
         BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
         BindAddress::Fd(number) => format!("fd@{number}"),
+        BindAddress::Name(host, port) => format!("{host}:{port}"),
     };
     match form {
         Form::Haproxy => format!(
