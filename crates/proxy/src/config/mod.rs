@@ -12,7 +12,7 @@ mod server;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner};
-pub use check::{Check, CheckKind, HttpCheckRequest};
+pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
     Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,

@@ -3,7 +3,7 @@
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::{Args, Built, LineRow};
-use crate::config::{Mode, ReuseMode};
+use crate::config::{Mode, Reference, ReuseMode};
 use crate::load::{Loader, Section, codes};
 use language::value::{self, Accepts, Host, Port, ValueError};
 use language::{Diagnostic, Word, suggest};
@@ -193,6 +193,17 @@ fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a backend")?;
+    let reference = Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    };
+    loader.proxy().default_backend = Some(reference);
+    args.end()
+}
+
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
@@ -302,5 +313,14 @@ pub static LINES: &[LineRow] = &[
               `interface` are not built yet and refused.",
         example: "source 127.0.0.1",
         build: source,
+    },
+    LineRow {
+        name: "default_backend",
+        places: FRONT,
+        syntax: "default_backend <backend>",
+        doc: "The backend for everything that no `use_backend` rule takes. Without it such requests are answered with 503, \
+              or in a `listen` by its own servers. The backend may stand later in the file.",
+        example: "default_backend sample",
+        build: default_backend,
     },
 ];

@@ -1,4 +1,4 @@
-//! The keywords that lead a stream from its frontend to a backend.
+//! The keyword `use_backend`: rules that lead a stream to a backend.
 
 use super::{Args, Built, LineRow, places};
 use crate::config::{Reference, SwitchRule, SwitchTarget};
@@ -7,28 +7,22 @@ use crate::rules::{Condition, Usage};
 use language::{Diagnostic, Word};
 
 /// The rows of this family.
-pub static LINES: &[LineRow] = &[
-    LineRow {
-        name: "use_backend",
-        places: places::FRONT_ONLY,
-        syntax: "use_backend <backend> [{if | unless} <condition>]",
-        doc: "Leads the streams for which the condition is true to a backend. The rules are tried in their order and the first that applies decides; \
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "use_backend",
+    places: places::FRONT_ONLY,
+    syntax: "use_backend <backend> [{if | unless} <condition>]",
+    doc: "Leads the streams for which the condition is true to a backend. The rules are tried in their order and the first that applies decides; \
               without one `default_backend` does.",
-        example: "use_backend static if { path_beg /static/ }",
-        build: use_backend,
-    },
-    LineRow {
-        name: "default_backend",
-        places: places::FRONT,
-        syntax: "default_backend <backend>",
-        doc: "The backend of streams that no `use_backend` rule leads elsewhere. Without it they get a 503.",
-        example: "default_backend app",
-        build: default_backend,
-    },
-];
+    example: "use_backend static if { path_beg /static/ }",
+    build: use_backend,
+}];
 
 fn reference(word: &Word) -> Reference {
-    Reference { name: word.text().into(), span: word.span, index: None }
+    Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    }
 }
 
 fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -36,7 +30,11 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let target = target(word)?;
     let condition = Condition::parse(loader, args, Usage::USE_BACKEND)?;
     let span = args.line().span;
-    loader.proxy().use_backend.push(SwitchRule { span, target, condition });
+    loader.proxy().use_backend.push(SwitchRule {
+        span,
+        target,
+        condition,
+    });
     Ok(())
 }
 
@@ -46,26 +44,12 @@ fn target(word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
         return Ok(SwitchTarget::Static(reference(word)));
     }
     Err(Box::new(
-        Diagnostic::error(&codes::NOT_BUILT, word.span, "backends named by a format are known, but not built yet")
-            .label("Evenkeel does not do this yet")
-            .help("write a rule for each backend"),
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            "backends named by a format are known, but not built yet",
+        )
+        .label("Evenkeel does not do this yet")
+        .help("write a rule for each backend"),
     ))
-}
-
-fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("a backend name")?;
-    args.end()?;
-    let reference = reference(word);
-    if let Some(before) = loader.proxy().default_backend.replace(reference.clone())
-        && before.span != reference.span
-        && loader.proxy().span.file == before.span.file
-        && loader.proxy().span.start < before.span.start
-    {
-        loader.tell(
-            Diagnostic::warning(&codes::OVERWRITTEN, before.span, "'default_backend' is said twice in this section")
-                .label("this one has no effect")
-                .also(reference.span, "this one counts"),
-        );
-    }
-    Ok(())
 }

@@ -25,8 +25,8 @@ mod pattern;
 #[cfg(test)]
 mod tests;
 
-pub use argument::Lookup;
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;

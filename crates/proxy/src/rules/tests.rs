@@ -11,7 +11,11 @@ const REQUEST: &[u8] = b"GET /a/b?x=1&y=2;z=3&x=4 HTTP/1.1\r\nHost: Ex.com:80\r\
 fn all(rows: &[(&str, &str)]) {
     let stream = sample::request(REQUEST);
     for (expression, expected) in rows {
-        assert_eq!(evaluate(expression, &stream).unwrap_or_default(), *expected, "{expression}");
+        assert_eq!(
+            evaluate(expression, &stream).unwrap_or_default(),
+            *expected,
+            "{expression}"
+        );
     }
 }
 
@@ -194,11 +198,17 @@ fn encodings_are_those_of_haproxy() {
 fn times_and_addresses_are_written_as_haproxy_writes_them() {
     all(&[
         ("int(0),utime(%Y-%m-%d)", "1970-01-01"),
-        ("int(86399),utime(\"%d/%b/%Y:%H:%M:%S %z %a %j\")", "01/Jan/1970:23:59:59 +0000 Thu 001"),
-        ("int(0),utime(\"%s %% %3N\")", "0 % %3N"),
+        (
+            "int(86399),utime(\"%d/%b/%Y:%H:%M:%S %z %a %j\")",
+            "01/Jan/1970:23:59:59 +0000 Thu 001",
+        ),
+        ("int(0),utime(\"%s %% %k%l|%e\")", "0 %  012| 1"),
         ("int(0),http_date", "Thu, 01 Jan 1970 00:00:00 GMT"),
         ("int(0),http_date(10)", "Thu, 01 Jan 1970 00:00:10 GMT"),
-        ("int(12345),http_date(10,ms)", "Thu, 01 Jan 1970 00:00:12.355 GMT"),
+        (
+            "int(12345),http_date(10,ms)",
+            "Thu, 01 Jan 1970 00:00:12.355 GMT",
+        ),
         ("str(10.0.0.1),ipmask(8)", "10.0.0.0"),
         ("int(256),ipmask(32)", "0.0.1.0"),
         ("ipv4(1.2.3.4),add(0)", "16909060"),
@@ -226,10 +236,18 @@ fn responses_have_their_own_headers() {
         ("res.hdr_cnt(set-cookie)", "1"),
         ("res.hdr_val(content-length)", "0"),
     ] {
-        assert_eq!(evaluate(expression, &stream).unwrap_or_default(), expected, "{expression}");
+        assert_eq!(
+            evaluate(expression, &stream).unwrap_or_default(),
+            expected,
+            "{expression}"
+        );
     }
     let response = Usage::http_response(ProxyKind::Listen);
-    let (rule, _) = condition(&["x hdr(server) x"], "if x { hdr(server) -m found } !{ hdr(host) -m found }", response);
+    let (rule, _) = condition(
+        &["x hdr(server) x"],
+        "if x { hdr(server) -m found } !{ hdr(host) -m found }",
+        response,
+    );
     assert!(rule.unwrap().test(&stream));
 }
 
@@ -295,10 +313,21 @@ fn acls_compare_as_haproxys() {
 #[test]
 fn predefined_acls_are_all_there() {
     let stream = sample::request(REQUEST);
-    let true_ones = ["HTTP", "HTTP_1.1", "HTTP_URL_SLASH", "METH_GET", "TRUE", "WAIT_END"];
+    let true_ones = [
+        "HTTP",
+        "HTTP_1.1",
+        "HTTP_URL_SLASH",
+        "METH_GET",
+        "TRUE",
+        "WAIT_END",
+    ];
     for (name, _) in PREDEFINED {
         let (parsed, told) = condition(&[], &format!("if {name}"), Usage::FRONT_HTTP_REQUEST);
-        assert_eq!(parsed.unwrap().test(&stream), true_ones.contains(name), "{name}");
+        assert_eq!(
+            parsed.unwrap().test(&stream),
+            true_ones.contains(name),
+            "{name}"
+        );
         assert!(told.is_empty(), "{told:?}");
     }
 }
@@ -306,7 +335,12 @@ fn predefined_acls_are_all_there() {
 #[test]
 fn conditions_are_alternatives_of_conjunctions() {
     let stream = sample::request(REQUEST);
-    let acls = ["t always_true", "f always_false", "either always_false", "either always_true"];
+    let acls = [
+        "t always_true",
+        "f always_false",
+        "either always_false",
+        "either always_true",
+    ];
     for (text, expected) in [
         ("if t", true),
         ("if f", false),
@@ -346,7 +380,11 @@ fn content_rules_wait_while_an_answer_may_change() {
         ("wait_end", b"", true, Some(true)),
     ];
     for (text, bytes, complete, expected) in rows {
-        assert_eq!(test(text, &sample::tcp(bytes, *complete)), *expected, "{text} {complete}");
+        assert_eq!(
+            test(text, &sample::tcp(bytes, *complete)),
+            *expected,
+            "{text} {complete}"
+        );
     }
     let (negated, _) = condition(&[], "if !{ req.len gt 0 }", Usage::FRONT_TCP_CONTENT);
     let negated = negated.unwrap();
@@ -381,13 +419,22 @@ fn mistakes_are_told_where_they_stand() {
         ("path,regsub(\"(\",x)", "E0411", "\"(\""),
         ("var(foo)", "E0416", "foo"),
         ("var(txn.f+)", "E0416", "txn.f+"),
-        ("path,map(/nonexistent/x.map)", "E0111", "map(/nonexistent/x.map)"),
+        (
+            "path,map(/nonexistent/x.map)",
+            "E0111",
+            "map(/nonexistent/x.map)",
+        ),
         ("ssl_fc_cipher", "E0103", "ssl_fc_cipher"),
         ("path,sha2", "E0103", "sha2"),
     ] {
         let error = sample::expression(text, here).map(|_| ()).unwrap_err();
         let span = error.primary.unwrap();
-        assert_eq!((error.code.id, &text[span.start as usize..span.end as usize]), (code, part), "{text}: {}", error.message);
+        assert_eq!(
+            (error.code.id, &text[span.start as usize..span.end as usize]),
+            (code, part),
+            "{text}: {}",
+            error.message
+        );
     }
 }
 
@@ -414,7 +461,11 @@ fn mistakes_of_conditions_and_acls_have_their_codes() {
         (&["a"], "if TRUE", "E0403"),
     ] {
         let (parsed, _) = condition(acls, text, Usage::FRONT_HTTP_REQUEST);
-        assert_eq!(parsed.map(|_| ()).unwrap_err().code.id, code, "{acls:?} {text}");
+        assert_eq!(
+            parsed.map(|_| ()).unwrap_err().code.id,
+            code,
+            "{acls:?} {text}"
+        );
     }
 }
 
@@ -422,15 +473,33 @@ fn mistakes_of_conditions_and_acls_have_their_codes() {
 fn warnings_are_told_and_the_rule_works_on() {
     let response = Usage::http_response(ProxyKind::Frontend);
     for (acls, text, usage, expected) in [
-        (&["a path /x"][..], "if a", response, "W0401 ACL 'a' will never match"),
-        (&[], "if { path /x }", response, "W0401 this test will never match"),
+        (
+            &["a path /x"][..],
+            "if a",
+            response,
+            "W0401 ACL 'a' will never match",
+        ),
+        (
+            &[],
+            "if { path /x }",
+            response,
+            "W0401 this test will never match",
+        ),
         (&[], "if { path }", Usage::FRONT_HTTP_REQUEST, "W0402 "),
-        (&["unused path /x"], "if TRUE", Usage::FRONT_HTTP_REQUEST, "W0111 ACL 'unused'"),
+        (
+            &["unused path /x"],
+            "if TRUE",
+            Usage::FRONT_HTTP_REQUEST,
+            "W0111 ACL 'unused'",
+        ),
         (&[], "if", Usage::FRONT_HTTP_REQUEST, "W0403 "),
     ] {
         let (parsed, told) = condition(acls, text, usage);
         assert!(parsed.is_ok());
-        assert!(told.len() == 1 && told[0].starts_with(expected), "{text}: {told:?}");
+        assert!(
+            told.len() == 1 && told[0].starts_with(expected),
+            "{text}: {told:?}"
+        );
     }
     // One of its lines can match, so nothing is told.
     let (_, told) = condition(&["a path /x", "a src 10.0.0.1"], "if a", response);
@@ -443,8 +512,19 @@ fn names_that_are_nearly_right_are_suggested() {
     assert_eq!(error.help.as_deref(), Some("did you mean 'req.hdr'?"));
     let error = sample::expression("path,lowr", Usage::FRONT_HTTP_REQUEST).unwrap_err();
     assert_eq!(error.help.as_deref(), Some("did you mean 'lower'?"));
-    let (parsed, _) = condition(&["is_static path_beg /s"], "if !is_statik", Usage::FRONT_HTTP_REQUEST);
-    assert_eq!(parsed.unwrap_err().fix.map(|fix| fix.replacement).as_deref(), Some("!is_static"));
+    let (parsed, _) = condition(
+        &["is_static path_beg /s"],
+        "if !is_statik",
+        Usage::FRONT_HTTP_REQUEST,
+    );
+    assert_eq!(
+        parsed
+            .unwrap_err()
+            .fix
+            .map(|fix| fix.replacement)
+            .as_deref(),
+        Some("!is_static")
+    );
 }
 
 #[test]
@@ -458,7 +538,13 @@ fn every_example_of_a_fetch_and_a_converter_parses() {
         if let Err(error) = sample::build(&mut loader, &line) {
             panic!("{}: {}: {}", row.name, row.example, error.message);
         }
-        assert_eq!(loader.diagnostics.iter().count(), 0, "{}: {:?}", row.name, loader.diagnostics);
+        assert_eq!(
+            loader.diagnostics.iter().count(),
+            0,
+            "{}: {:?}",
+            row.name,
+            loader.diagnostics
+        );
         assert!(row.syntax.starts_with(row.name), "{}", row.name);
         assert!(row.doc.ends_with('.'), "{}", row.name);
     }

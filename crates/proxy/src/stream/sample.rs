@@ -149,25 +149,39 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
 /// The words of a line as the reader gives them.
 pub fn line(loader: &mut Loader, text: &str) -> Line {
     use language::reader::{Facts, Reader};
-    let file = loader.sources.add("sample.cfg", format!("{text}\n").into_bytes());
+    let file = loader
+        .sources
+        .add("sample.cfg", format!("{text}\n").into_bytes());
     let mut reader = Reader::new(vec![file], Facts::new("2.6"));
     reader
-        .next(&loader.sources, &loader.environment, &mut loader.diagnostics)
+        .next(
+            &loader.sources,
+            &loader.environment,
+            &mut loader.diagnostics,
+        )
         .unwrap_or_else(|| panic!("no line: {text}"))
 }
 
 /// Parses an expression, which stands in quotes.
 pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
     let mut loader = loader();
-    let span = language::Span { file: loader.sources.add("sample.cfg", text.into()), start: 0, end: text.len() as u32 };
-    let word = Word { bytes: text.into(), span };
+    let span = language::Span {
+        file: loader.sources.add("sample.cfg", text.into()),
+        start: 0,
+        end: text.len() as u32,
+    };
+    let word = Word {
+        bytes: text.into(),
+        span,
+    };
     Expression::parse(&mut loader, &word, usage)
 }
 
 /// The text form of an expression's value.
 pub fn evaluate(text: &str, stream: &Stream) -> Option<String> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
-    let expression = expression(text, usage).unwrap_or_else(|error| panic!("{text}: {}", error.message));
+    let expression =
+        expression(text, usage).unwrap_or_else(|error| panic!("{text}: {}", error.message));
     expression.evaluate(stream).map(|value| text_of(&value))
 }
 
@@ -176,7 +190,11 @@ fn text_of(value: &Value<'_>) -> String {
 }
 
 /// Parses `if …` after lines of ACLs; says what was told too.
-pub fn condition(acls: &[&str], text: &str, usage: Usage) -> (Result<Condition, Box<Diagnostic>>, Vec<String>) {
+pub fn condition(
+    acls: &[&str],
+    text: &str,
+    usage: Usage,
+) -> (Result<Condition, Box<Diagnostic>>, Vec<String>) {
     let mut loader = loader();
     for text in acls {
         let line = line(&mut loader, &format!("acl {text}"));
@@ -190,14 +208,24 @@ pub fn condition(acls: &[&str], text: &str, usage: Usage) -> (Result<Condition, 
     for diagnostic in std::mem::take(&mut loader.acls).seal() {
         loader.tell(diagnostic);
     }
-    let told = loader.diagnostics.iter().map(|d| format!("{} {}", d.code.id, d.message)).collect();
-    (parsed.map(|condition| condition.unwrap_or_else(|| panic!("no condition: {text}"))), told)
+    let told = loader
+        .diagnostics
+        .iter()
+        .map(|d| format!("{} {}", d.code.id, d.message))
+        .collect();
+    (
+        parsed.map(|condition| condition.unwrap_or_else(|| panic!("no condition: {text}"))),
+        told,
+    )
 }
 
 /// Builds a line by its keyword.
 pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
     use language::keyword::Found;
-    match crate::keyword::registry().lines.find(line.words.iter().map(|word| word.str())) {
+    match crate::keyword::registry()
+        .lines
+        .find(line.words.iter().map(|word| word.str()))
+    {
         Found::Built(row, words) => {
             let mut args = crate::keyword::Args::new(line, words, row.name, row.syntax);
             (row.build)(loader, &mut args)
@@ -210,5 +238,7 @@ pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
 pub fn test(text: &str, stream: &Stream) -> Option<bool> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let (condition, _) = condition(&[], &format!("if {{ {text} }}"), usage);
-    condition.unwrap_or_else(|error| panic!("{text}: {}", error.message)).test_or_wait(stream)
+    condition
+        .unwrap_or_else(|error| panic!("{text}: {}", error.message))
+        .test_or_wait(stream)
 }
