@@ -1,7 +1,7 @@
 //! The end of a stream: times, counters, the log line.
 
-use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
+use super::{Phase, serve};
 use crate::config::Config;
 use crate::log;
 use crate::message::Message;
@@ -29,20 +29,11 @@ pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<
         ended: None,
     };
     if let Some(mut stream) = worker.used_stream() {
-        let Stream {
-            request,
-            response,
-            captured_request,
-            captured_response,
-            variables,
-            ..
-        } = &mut *stream;
+        let Stream { request, response, captured_request, captured_response, variables, .. } =
+            &mut *stream;
         let (mut request, mut response) = (std::mem::take(request), std::mem::take(response));
         let mut variables = std::mem::take(variables);
-        let mut captured = (
-            std::mem::take(captured_request),
-            std::mem::take(captured_response),
-        );
+        let mut captured = (std::mem::take(captured_request), std::mem::take(captured_response));
         request.clear();
         response.clear();
         variables.clear();
@@ -56,15 +47,7 @@ pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<
         };
         return stream;
     }
-    Box::new(blank(
-        session,
-        config,
-        frontend,
-        http,
-        times,
-        Message::default(),
-        Message::default(),
-    ))
+    Box::new(blank(session, config, frontend, http, times, Message::default(), Message::default()))
 }
 
 fn blank(

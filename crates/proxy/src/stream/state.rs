@@ -281,10 +281,6 @@ impl Stream {
 
     /// The status that logs and counters see; 0 when there was no answer.
     pub fn status(&self) -> u16 {
-        if self.local_status != 0 {
-            self.local_status
-        } else {
-            self.response.status()
-        }
+        if self.local_status != 0 { self.local_status } else { self.response.status() }
     }
 }
