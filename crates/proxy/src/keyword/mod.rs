@@ -4,8 +4,8 @@
 
 pub mod known;
 
-mod acl;
 mod account;
+mod acl;
 mod args;
 pub mod balance;
 mod bind;
@@ -19,12 +19,12 @@ mod legacy;
 mod monitor;
 mod option;
 pub mod places;
-mod switching;
 mod proxy;
 pub mod server;
 pub mod server_option;
 mod stats;
 mod stats_socket;
+mod switching;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
@@ -73,6 +73,7 @@ static LINES: &[&[LineRow]] = &[
     proxy::LINES,
     server::LINES,
     stats::LINES,
+    stats::OWN,
     stats_socket::LINES,
     switching::LINES,
     timeout::LINES,
