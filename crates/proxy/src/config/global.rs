@@ -171,4 +171,6 @@ pub struct Global {
     pub unix_bind_owner: BindOwner,
     /// `tune.*`.
     pub tune: Tune,
+    /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
+    pub server_side_shown: bool,
 }

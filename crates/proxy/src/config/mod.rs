@@ -13,7 +13,7 @@ pub use bind::{Bind, BindAddress, BindOwner};
 pub use check::{Check, CheckKind, HttpCheck};
 pub use global::{Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune};
 pub use proxy::{
-    Balance, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
+    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
     StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};

@@ -1,0 +1,299 @@
+//! ACLs: named tests of a section, and those that HAProxy predefines. Several
+//! lines of one name are alternatives. Conditions hold an ACL by reference, so
+//! lines below a rule count for it too; a section's end fixes them.
+
+use super::argument::Boxed;
+use super::codes;
+use super::condition::Outcome;
+use super::expression::Expression;
+use super::matching::{Method, Patterns};
+use super::pattern::Patterned;
+use super::usage::Usage;
+use crate::load::{Loader, codes as load_codes};
+use crate::stream::Stream;
+use language::{Diagnostic, Span, Word};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// One test: an expression and the patterns that its values are compared with.
+#[derive(Clone, Debug)]
+pub struct Test {
+    expression: Expression,
+    patterns: Patterns,
+}
+
+impl Test {
+    /// Reads one from its words: `path_beg -i /static /images`.
+    pub(super) fn parse(
+        loader: &mut Loader,
+        words: &[Word],
+        whole: Span,
+        usage: Option<Usage>,
+    ) -> Result<Test, Box<Diagnostic>> {
+        let Some((first, rest)) = words.split_first() else {
+            return Err(Box::new(
+                Diagnostic::error(&codes::EXPRESSION_SYNTAX, whole, "missing fetch method in ACL expression")
+                    .label("the name of a sample fetch is expected here"),
+            ));
+        };
+        let parsed = Expression::parse_test(loader, first, usage)?;
+        let expression = parsed.expression;
+        let patterned = Patterned::read(loader, rest)?;
+        let method = match (patterned.method, parsed.method) {
+            (Some((method, _)), _) => method,
+            // A converter changes what is compared, and so the usual way.
+            (None, Some(method)) => method,
+            (None, None) => Method::usual(expression.output()).ok_or_else(|| method_needed(&expression))?,
+        };
+        if !expression.output().casts_to(method.wants()) {
+            let at = patterned.method.map_or(first.span, |(_, span)| span);
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::TYPES_DO_NOT_FIT,
+                    at,
+                    format!("matching method cannot be used with sample fetch '{}'", expression.fetch_name()),
+                )
+                .label(format!("compares values of type {}, and these are of type {}", method.wants().name(), expression.output().name())),
+            ));
+        }
+        let needs_none = matches!(method, Method::Found | Method::Bool);
+        if patterned.is_empty() && !patterned.ended && !needs_none {
+            loader.tell(
+                Diagnostic::warning(
+                    &codes::NO_PATTERNS,
+                    first.span,
+                    format!("'{}' has nothing to compare with, so it is never true", first.text()),
+                )
+                .label("patterns are expected behind it")
+                .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
+            );
+        }
+        let patterns = patterned.compile(loader, method)?;
+        Ok(Test { expression, patterns })
+    }
+
+    /// What it finds.
+    pub fn run(&self, stream: &Stream) -> Outcome {
+        if self.expression.any(stream, &mut |value| self.patterns.find(&value).is_some()) {
+            Outcome::Pass
+        } else if self.expression.may_change(stream) {
+            Outcome::Miss
+        } else {
+            Outcome::Fail
+        }
+    }
+
+    /// Whether what it looks at is there in such a rule.
+    fn fits(&self, usage: Usage) -> bool {
+        self.expression.needs().usage().meets(usage)
+    }
+}
+
+fn method_needed(expression: &Expression) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::MATCH_METHOD_NEEDED,
+            expression.span,
+            format!("matching method must be given with '-m' for sample fetch '{}'", expression.fetch_name()),
+        )
+        .label(format!("its value is of type {}", expression.output().name()))
+        .help("write `-m str`, `-m bin`, `-m found` or another behind it"),
+    )
+}
+
+/// A named ACL; an anonymous one has an empty name.
+#[derive(Debug)]
+pub struct Acl {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where its first line gives the name.
+    pub span: Span,
+    /// Lines as they come, until the section ends.
+    draft: Mutex<Vec<Test>>,
+    tests: OnceLock<Box<[Test]>>,
+    used: AtomicBool,
+}
+
+impl Acl {
+    fn new(name: &str, span: Span) -> Self {
+        Acl {
+            name: name.into(),
+            span,
+            draft: Mutex::default(),
+            tests: OnceLock::new(),
+            used: AtomicBool::new(false),
+        }
+    }
+
+    /// One that is a single test.
+    pub(super) fn anonymous(test: Test, span: Span) -> Arc<Self> {
+        let acl = Acl::new("", span);
+        // It is new, so nothing stands there.
+        let _ = acl.tests.set(Box::new([test]));
+        Arc::new(acl)
+    }
+
+    fn add(&self, test: Test) {
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner).push(test);
+    }
+
+    fn seal(&self) {
+        let draft = std::mem::take(&mut *self.draft.lock().unwrap_or_else(PoisonError::into_inner));
+        // A table that was copied is sealed twice; the first time counts.
+        let _ = self.tests.set(draft.into());
+    }
+
+    /// What its tests find: any of them is enough.
+    pub fn run(&self, stream: &Stream) -> Outcome {
+        let mut outcome = Outcome::Fail;
+        for test in self.tests.get().map_or(&[][..], |tests| tests) {
+            outcome = outcome.max(test.run(stream));
+            if outcome == Outcome::Pass {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// The fetch that finds nothing in such a rule, if none of its tests can.
+    pub(super) fn never_in(&self, usage: Usage) -> Option<&'static str> {
+        let name_if_none = |tests: &[Test]| {
+            let first = tests.first()?;
+            (!tests.iter().any(|test| test.fits(usage))).then(|| first.expression.fetch_name())
+        };
+        match self.tests.get() {
+            Some(tests) => name_if_none(tests),
+            None => name_if_none(&self.draft.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+/// The named ACLs of a section.
+#[derive(Clone, Debug, Default)]
+pub struct AclTable {
+    named: HashMap<Box<str>, Arc<Acl>>,
+    /// In the order of the file.
+    order: Vec<Arc<Acl>>,
+    /// Predefined ones that were used, so that each is compiled once.
+    predefined: HashMap<&'static str, Arc<Acl>>,
+    /// Names that conditions used before any line gave them.
+    #[allow(clippy::type_complexity, reason = "names with the spans of their `defaults` lines")]
+    hidden: Vec<(Box<str>, Span)>,
+}
+
+impl AclTable {
+    /// Ends the section: fixes the ACLs and tells which were never used.
+    pub fn seal(self) -> Vec<Diagnostic> {
+        let mut told = Vec::new();
+        for acl in &self.order {
+            acl.seal();
+            if !acl.used.load(Relaxed) {
+                told.push(
+                    Diagnostic::warning(&load_codes::UNUSED_ACL, acl.span, format!("ACL '{}' is never used", acl.name))
+                        .label("no condition of this section names it"),
+                );
+            }
+        }
+        told
+    }
+
+    /// What a proxy takes over from its defaults: nothing but the memory that
+    /// there were such names, for a better answer. ACLs of a `defaults` are
+    /// for its own rules.
+    pub fn inherited(&self) -> Self {
+        AclTable {
+            hidden: self.order.iter().map(|acl| (acl.name.clone(), acl.span)).collect(),
+            ..AclTable::default()
+        }
+    }
+
+    /// Adds a line to the ACL of a name.
+    pub(crate) fn add(&mut self, name: &str, span: Span, test: Test) {
+        let acl = match self.named.get(name) {
+            Some(acl) => acl,
+            None => {
+                let acl = Arc::new(Acl::new(name, span));
+                self.order.push(acl.clone());
+                self.named.entry(name.into()).or_insert(acl)
+            }
+        };
+        acl.add(test);
+    }
+
+    /// Whether a line of the section gave the name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// The names of the section, for "did you mean".
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(|acl| &*acl.name)
+    }
+
+    /// Where a `defaults` gives a name that its proxies cannot see.
+    pub(super) fn hidden(&self, name: &str) -> Option<Span> {
+        self.hidden.iter().find(|(hidden, _)| **hidden == *name).map(|(_, span)| *span)
+    }
+}
+
+impl Loader {
+    /// The ACL of a name: the section's, or a predefined one.
+    pub(super) fn acl(&mut self, name: &str) -> Option<Arc<Acl>> {
+        if let Some(acl) = self.acls.named.get(name) {
+            acl.used.store(true, Relaxed);
+            return Some(acl.clone());
+        }
+        if let Some(acl) = self.acls.predefined.get(name) {
+            return Some(acl.clone());
+        }
+        let (known, words) = PREDEFINED.iter().find(|(known, _)| *known == name)?;
+        let built_in = |bytes: &str| Word { bytes: bytes.into(), span: Span::default() };
+        let words: Vec<Word> = words.iter().map(|word| built_in(word)).collect();
+        let test = Test::parse(self, &words, Span::default(), None).ok()?;
+        let acl = Acl::anonymous(test, Span::default());
+        self.acls.predefined.insert(known, acl.clone());
+        Some(acl)
+    }
+}
+
+/// The ACLs that need no line.
+pub static PREDEFINED: &[(&str, &[&str])] = &[
+    ("FALSE", &["always_false"]),
+    ("HTTP", &["req.proto_http"]),
+    ("HTTP_1.0", &["req.ver", "1.0"]),
+    ("HTTP_1.1", &["req.ver", "1.1"]),
+    ("HTTP_2.0", &["req.ver", "2.0"]),
+    ("HTTP_3.0", &["req.ver", "3.0"]),
+    ("HTTP_CONTENT", &["req.hdr_val(content-length)", "gt", "0"]),
+    ("HTTP_URL_ABS", &["url_reg", "^[^/:]*://"]),
+    ("HTTP_URL_SLASH", &["url_beg", "/"]),
+    ("HTTP_URL_STAR", &["url", "*"]),
+    ("LOCALHOST", &["src", "127.0.0.1/8", "::1"]),
+    ("METH_CONNECT", &["method", "CONNECT"]),
+    ("METH_DELETE", &["method", "DELETE"]),
+    ("METH_GET", &["method", "GET", "HEAD"]),
+    ("METH_HEAD", &["method", "HEAD"]),
+    ("METH_OPTIONS", &["method", "OPTIONS"]),
+    ("METH_POST", &["method", "POST"]),
+    ("METH_PUT", &["method", "PUT"]),
+    ("METH_TRACE", &["method", "TRACE"]),
+    ("RDP_COOKIE", &["req.rdp_cookie_cnt", "gt", "0"]),
+    ("REQ_CONTENT", &["req.len", "gt", "0"]),
+    ("TRUE", &["always_true"]),
+    ("WAIT_END", &["wait_end"]),
+];
+
+/// Whether a name can be one of an ACL; else why not.
+pub(crate) fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
+    let wrong = |message: String| Box::new(Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message));
+    if let Some(bad) = word.bytes.iter().find(|b| !(b.is_ascii_alphanumeric() || b"-_.:".contains(b))) {
+        return Err(wrong(format!("character '{}' is not permitted in acl name '{}'", char::from(*bad), word.text()))
+            .label_boxed("letters, digits, `-`, `_`, `.` and `:` are"));
+    }
+    if word.bytes.eq_ignore_ascii_case(b"or") {
+        return Err(wrong(format!("acl name '{}' will never match", word.text()))
+            .label_boxed("'or' separates the alternatives of a condition"));
+    }
+    Ok(())
+}

@@ -1,0 +1,591 @@
+//! Arguments of fetches and converters: reading a list in parentheses with its
+//! quotes and escapes, and turning each into what the keyword asked for.
+
+use super::codes;
+use super::map::Map;
+use super::regular::Regular;
+use super::variables::{VariableName, VariableNameError};
+use crate::load::Loader;
+use language::{Code, Diagnostic, SourceMap, Span, Word};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A text of the file which is read part by part, and knows where the parts stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'w> {
+    /// The bytes.
+    pub bytes: &'w [u8],
+    span: Span,
+    /// Where the first byte stands in the file, if the bytes stand there as they are.
+    exact: Option<u32>,
+}
+
+impl<'w> Piece<'w> {
+    /// A whole word.
+    pub fn of(sources: &SourceMap, word: &'w Word) -> Self {
+        let span = word.span;
+        let (start, end) = (span.start as usize, span.end as usize);
+        let text = sources
+            .files()
+            .nth(span.file.0 as usize)
+            .and_then(|(_, file)| file.text.get(start..end))
+            .unwrap_or(b"");
+        let bytes = word.bytes.as_slice();
+        let exact = if text == bytes {
+            Some(span.start)
+        } else if text.len() == bytes.len() + 2 && &text[1..text.len() - 1] == bytes {
+            Some(span.start + 1)
+        } else {
+            None
+        };
+        Piece { bytes, span, exact }
+    }
+
+    /// Text that stands in no file (HAProxy's predefined ACLs).
+    pub fn built_in(bytes: &'w [u8]) -> Self {
+        Piece { bytes, span: Span::default(), exact: None }
+    }
+
+    /// Where a part of it stands: exactly, or the whole word where quotes or
+    /// escapes are in the way.
+    pub fn span(&self, part: Range<usize>) -> Span {
+        match self.exact {
+            Some(first) => Span {
+                start: first + part.start as u32,
+                end: first + part.end as u32,
+                ..self.span
+            },
+            None => self.span,
+        }
+    }
+
+    /// A part as text for people.
+    pub fn text(&self, part: Range<usize>) -> Cow<'w, str> {
+        String::from_utf8_lossy(self.bytes.get(part).unwrap_or(b""))
+    }
+
+    pub(super) fn error(&self, code: &'static Code, part: Range<usize>, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(code, self.span(part), message))
+    }
+}
+
+/// What a fetch or converter wants as an argument.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A whole number.
+    Int,
+    /// A whole number or the name of a variable.
+    IntOrVariable,
+    /// The name of a variable.
+    Variable,
+    /// A network mask: a number of bits or, for IPv4, an address.
+    Mask4,
+    /// The same for IPv6.
+    Mask6,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// `true`, `false`, or a number.
+    Bool,
+    /// Pairs of hexadecimal digits.
+    Hex,
+    /// A frontend's name.
+    Frontend,
+    /// A backend's name.
+    Backend,
+    /// `server` or `backend/server`.
+    Server,
+    /// A regular expression; flags follow as a text two arguments later.
+    Regex,
+    /// A map file; its builder reads it.
+    MapFile,
+}
+
+impl Kind {
+    fn what(self) -> &'static str {
+        match self {
+            Kind::Text => "a text",
+            Kind::Int => "an integer",
+            Kind::IntOrVariable => "an integer or a variable",
+            Kind::Variable => "a variable",
+            Kind::Mask4 => "an IPv4 mask",
+            Kind::Mask6 => "an IPv6 mask",
+            Kind::Ipv4 => "an IPv4 address",
+            Kind::Ipv6 => "an IPv6 address",
+            Kind::Bool => "a boolean",
+            Kind::Hex => "pairs of hexadecimal digits",
+            Kind::Frontend => "the name of a frontend",
+            Kind::Backend => "the name of a backend",
+            Kind::Server => "a server as `backend/server`",
+            Kind::Regex => "a regular expression",
+            Kind::MapFile => "the name of a map file",
+        }
+    }
+}
+
+/// One argument, ready for use.
+#[derive(Clone, Debug)]
+pub enum Argument {
+    /// A text.
+    Text(Box<[u8]>),
+    /// A number.
+    Int(i64),
+    /// A variable.
+    Variable(VariableName),
+    /// An IPv4 mask or address.
+    Ipv4(std::net::Ipv4Addr),
+    /// An IPv6 mask or address.
+    Ipv6(std::net::Ipv6Addr),
+    /// A boolean.
+    Bool(bool),
+    /// A frontend or backend by name.
+    Proxy(Box<str>),
+    /// A server by the names of its backend (None is the stream's own) and its own.
+    Server(Option<Box<str>>, Box<str>),
+    /// A regular expression.
+    Regex(Arc<Regular>),
+    /// A map.
+    Map(Arc<Map>),
+}
+
+/// The side whose message a fetch looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Side {
+    /// The request.
+    #[default]
+    Request,
+    /// The answer.
+    Response,
+    /// The answer once it is there, else the request: a named ACL does not
+    /// know which rules will ask it.
+    Either,
+}
+
+/// The arguments of one fetch or converter.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    /// In order; those left out are None.
+    pub list: Vec<Option<Argument>>,
+    /// For fetches that work on either side.
+    pub side: Side,
+}
+
+impl Arguments {
+    fn at(&self, n: usize) -> Option<&Argument> {
+        self.list.get(n)?.as_ref()
+    }
+
+    /// The n-th, where it is a text.
+    pub fn text(&self, n: usize) -> Option<&[u8]> {
+        match self.at(n)? {
+            Argument::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a number.
+    pub fn int(&self, n: usize) -> Option<i64> {
+        match self.at(n)? {
+            Argument::Int(n) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a boolean.
+    pub fn bool(&self, n: usize) -> Option<bool> {
+        match self.at(n)? {
+            Argument::Bool(b) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a variable.
+    pub fn variable(&self, n: usize) -> Option<VariableName> {
+        match self.at(n)? {
+            Argument::Variable(name) => Some(*name),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is an IPv4 address or mask.
+    pub fn ipv4(&self, n: usize) -> Option<std::net::Ipv4Addr> {
+        match self.at(n)? {
+            Argument::Ipv4(ip) => Some(*ip),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is an IPv6 address or mask.
+    pub fn ipv6(&self, n: usize) -> Option<std::net::Ipv6Addr> {
+        match self.at(n)? {
+            Argument::Ipv6(ip) => Some(*ip),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a proxy's name.
+    pub fn proxy(&self, n: usize) -> Option<&str> {
+        match self.at(n)? {
+            Argument::Proxy(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a server: backend and name.
+    pub fn server(&self, n: usize) -> Option<(Option<&str>, &str)> {
+        match self.at(n)? {
+            Argument::Server(backend, name) => Some((backend.as_deref(), name)),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a regular expression.
+    pub fn regex(&self, n: usize) -> Option<&Regular> {
+        match self.at(n)? {
+            Argument::Regex(regex) => Some(regex),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a map.
+    pub fn map(&self, n: usize) -> Option<&Map> {
+        match self.at(n)? {
+            Argument::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+}
+
+/// An argument as it was read, with its place.
+#[derive(Debug)]
+pub struct RawArgument {
+    /// Its bytes after quotes and escapes.
+    pub bytes: Vec<u8>,
+    /// Where it stands in its piece.
+    pub part: Range<usize>,
+}
+
+/// Most arguments that a list may have.
+pub const ARGUMENTS_MAX: usize = 12;
+
+/// Reads a list whose opening parenthesis stands at `open`; says where it ends
+/// (behind the closing one).
+pub fn read_list(piece: &Piece<'_>, open: usize, owner: &str) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
+    let mut list = Vec::new();
+    let mut at = open + 1;
+    loop {
+        let (raw, end) = read_one(piece, at).map_err(|quote| {
+            piece
+                .error(&codes::EXPRESSION_SYNTAX, quote..quote + 1, format!("'{owner}': unmatched quote in its arguments"))
+                .label_boxed("begins here and does not end")
+        })?;
+        list.push(raw);
+        match piece.bytes.get(end) {
+            Some(b')') => return Ok((list, end + 1)),
+            Some(_) if list.len() < ARGUMENTS_MAX => at = end + 1,
+            Some(_) => {
+                return Err(piece
+                    .error(&codes::BAD_EXPRESSION_ARGUMENT, open..end, format!("'{owner}' has too many arguments"))
+                    .label_boxed("no keyword takes so many"));
+            }
+            None => {
+                let whole = piece.bytes.len();
+                return Err(piece
+                    .error(&codes::EXPRESSION_SYNTAX, open..whole, format!("'{owner}': expected ')' behind its arguments"))
+                    .label_boxed("this parenthesis is not closed")
+                    .help_boxed("a space ends a word: put quotes around the whole word if an argument holds one"));
+            }
+        }
+    }
+}
+
+/// One argument from `start` to the comma or parenthesis behind it; an error is
+/// the place of a quote that does not end.
+fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usize> {
+    let bytes = piece.bytes;
+    let mut out = Vec::new();
+    let mut quote: Option<(u8, usize)> = None;
+    let mut at = start;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match (byte, quote) {
+            (b',' | b')', None) => {
+                at -= 1;
+                break;
+            }
+            (b'"' | b'\'', None) => quote = Some((byte, at - 1)),
+            (_, Some((open, _))) if open == byte => quote = None,
+            (b'\\', None | Some((b'"', _))) => match bytes.get(at) {
+                Some(next) if unescape(*next).is_some() => {
+                    out.extend(unescape(*next));
+                    at += 1;
+                }
+                _ => out.push(b'\\'),
+            },
+            _ => out.push(byte),
+        }
+    }
+    match quote {
+        Some((_, open)) => Err(open),
+        None => Ok((RawArgument { bytes: out, part: start..at }, at)),
+    }
+}
+
+/// What a backslash and this byte stand for in arguments; others keep theirs,
+/// as `\1` and `\.` of regular expressions must.
+fn unescape(byte: u8) -> Option<u8> {
+    match byte {
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        b'\\' | b'"' | b'\'' | b' ' => Some(byte),
+        _ => None,
+    }
+}
+
+/// Turns what was read into arguments of the kinds that the keyword wants.
+pub fn build(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    owner: Owner<'_>,
+    raw: &[RawArgument],
+) -> Result<Arguments, Box<Diagnostic>> {
+    let Owner { name, syntax, kinds, required, place } = owner;
+    if let Some(extra) = raw.get(kinds.len()).filter(|extra| !(kinds.is_empty() && extra.bytes.is_empty())) {
+        return Err(piece
+            .error(&codes::BAD_EXPRESSION_ARGUMENT, extra.part.clone(), format!("'{name}' has an argument too many"))
+            .label_boxed(if kinds.is_empty() { "it takes none" } else { "nothing is expected here" })
+            .help_boxed(format!("write `{syntax}`")));
+    }
+    if raw.len() < required {
+        return Err(piece
+            .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kinds[raw.len()].what(), raw.len() + 1))
+            .label_boxed("it is missing")
+            .help_boxed(format!("write `{syntax}`")));
+    }
+    let mut list = Vec::with_capacity(kinds.len());
+    for (n, kind) in kinds.iter().enumerate() {
+        let Some(raw) = raw.get(n) else { break };
+        if raw.bytes.is_empty() && (n >= required || *kind != Kind::Text) {
+            if n < required {
+                return Err(piece
+                    .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kind.what(), n + 1))
+                    .label_boxed("it is empty")
+                    .help_boxed(format!("write `{syntax}`")));
+            }
+            list.push(None);
+            continue;
+        }
+        let argument = build_one(loader, piece, *kind, raw).map_err(|reason| {
+            let diagnostic = match reason {
+                Reason::Told(diagnostic) => return diagnostic,
+                Reason::Kind => piece
+                    .error(
+                        &codes::BAD_EXPRESSION_ARGUMENT,
+                        raw.part.clone(),
+                        format!("'{name}': '{}' is not {}", String::from_utf8_lossy(&raw.bytes), kind.what()),
+                    )
+                    .label_boxed(format!("{} is expected here", kind.what())),
+            };
+            diagnostic.help_boxed(format!("write `{syntax}`"))
+        })?;
+        list.push(Some(argument));
+    }
+    Ok(Arguments { list, side: Side::Request })
+}
+
+/// The keyword whose arguments are built.
+#[derive(Clone, Debug)]
+pub struct Owner<'k> {
+    /// Its name.
+    pub name: &'k str,
+    /// Its syntax line.
+    pub syntax: &'k str,
+    /// The arguments that it takes.
+    pub kinds: &'static [Kind],
+    /// How many of them it must have.
+    pub required: usize,
+    /// Where its name and list stand.
+    pub place: Range<usize>,
+}
+
+enum Reason {
+    Kind,
+    Told(Box<Diagnostic>),
+}
+
+fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Result<Argument, Reason> {
+    let text = std::str::from_utf8(&raw.bytes).unwrap_or("");
+    let bits = |max: u32| text.parse::<u32>().ok().filter(|n| *n <= max);
+    Ok(match kind {
+        Kind::Text | Kind::MapFile => Argument::Text(raw.bytes.clone().into()),
+        Kind::Int => Argument::Int(text.parse().map_err(|_| Reason::Kind)?),
+        Kind::IntOrVariable => match text.parse() {
+            Ok(n) => Argument::Int(n),
+            Err(_) => Argument::Variable(variable(piece, raw, text)?),
+        },
+        Kind::Variable => Argument::Variable(variable(piece, raw, text)?),
+        Kind::Mask4 => Argument::Ipv4(match bits(32) {
+            Some(n) => u32::MAX.checked_shl(32 - n).unwrap_or(0).into(),
+            None => text.parse().map_err(|_| Reason::Kind)?,
+        }),
+        Kind::Mask6 => Argument::Ipv6(match bits(128) {
+            Some(n) => u128::MAX.checked_shl(128 - n).unwrap_or(0).into(),
+            None => text.parse().map_err(|_| Reason::Kind)?,
+        }),
+        Kind::Ipv4 => Argument::Ipv4(text.parse().map_err(|_| Reason::Kind)?),
+        Kind::Ipv6 => Argument::Ipv6(text.parse().map_err(|_| Reason::Kind)?),
+        Kind::Bool => Argument::Bool(match text {
+            "true" => true,
+            "false" => false,
+            number => number.parse::<i64>().map_err(|_| Reason::Kind)? != 0,
+        }),
+        Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
+        Kind::Frontend | Kind::Backend => {
+            let place = piece.span(raw.part.clone());
+            loader.lookups.push(Lookup { span: place, kind, backend: None, name: text.into(), from: loader.section });
+            Argument::Proxy(text.into())
+        }
+        Kind::Server => {
+            let place = piece.span(raw.part.clone());
+            let (backend, name) = match text.split_once('/') {
+                Some((backend, name)) => (Some(backend.into()), name),
+                None => (None, text),
+            };
+            loader.lookups.push(Lookup {
+                span: place,
+                kind,
+                backend: backend.clone(),
+                name: name.into(),
+                from: loader.section,
+            });
+            Argument::Server(backend, name.into())
+        }
+        // Its flags may follow: the keyword's own check compiles it again with them.
+        Kind::Regex => Argument::Regex(Arc::new(
+            Regular::new(&raw.bytes, false)
+                .map_err(|error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)))?,
+        )),
+    })
+}
+
+fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<VariableName, Reason> {
+    VariableName::parse(text)
+        .map_err(|error| Reason::Told(variable_error(error, text, piece.span(raw.part.clone()))))
+}
+
+/// What to tell of the name of a variable that is none.
+pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<Diagnostic> {
+    let message = match error {
+        VariableNameError::Scope => format!("invalid variable name '{text}': it must begin with its scope"),
+        VariableNameError::CheckScope => format!("variable '{text}' is one of health checks, which have none here"),
+        VariableNameError::Empty => format!("invalid variable name '{text}': nothing stands behind the scope"),
+        VariableNameError::Character(at) => {
+            format!("invalid variable name '{text}': bad character at place {}", at + 1)
+        }
+        VariableNameError::TooMany => format!("variable '{text}' is one too many for this process"),
+    };
+    let mut diagnostic = Diagnostic::error(&codes::BAD_VARIABLE, span, message)
+        .label("a scope and a name, as in `txn.user`");
+    if error == VariableNameError::Scope && !text.contains('.') {
+        diagnostic = diagnostic.help(format!("did you mean 'txn.{text}'?")).fix(span, format!("txn.{text}"));
+    }
+    Box::new(diagnostic)
+}
+
+/// What keywords tell of arguments whose kind is right and whose value is not.
+pub(super) fn bad_argument(span: Span, message: String) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message))
+}
+
+/// Bytes of pairs of hexadecimal digits.
+pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |b: u8| char::from(b).to_digit(16);
+    text.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
+}
+
+/// A proxy or server that an expression names: to be checked when the whole
+/// file is known.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Where the name stands.
+    pub span: Span,
+    /// What it must be.
+    pub kind: Kind,
+    /// The backend of a server; None is the section's own.
+    pub backend: Option<Box<str>>,
+    /// The name.
+    pub name: Box<str>,
+    /// The section in which it stands.
+    pub from: crate::load::Section,
+}
+
+/// Label and help on a boxed diagnostic.
+pub(super) trait Boxed {
+    fn label_boxed(self, label: impl Into<String>) -> Self;
+    fn help_boxed(self, help: impl Into<String>) -> Self;
+}
+
+impl Boxed for Box<Diagnostic> {
+    fn label_boxed(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    fn help_boxed(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(Vec<String>, usize)> {
+        let piece = Piece::built_in(text.as_bytes());
+        let (list, end) = read_list(&piece, 0, "test").ok()?;
+        Some((list.iter().map(|raw| String::from_utf8_lossy(&raw.bytes).into_owned()).collect(), end))
+    }
+
+    #[test]
+    fn quotes_and_escapes_of_arguments_are_haproxys() {
+        let rows: &[(&str, Option<&[&str]>)] = &[
+            ("()", Some(&[""])),
+            ("(a,b)", Some(&["a", "b"])),
+            ("(a,)", Some(&["a", ""])),
+            ("( a b )", Some(&[" a b "])),
+            ("(\"a)b,c\")", Some(&["a)b,c"])),
+            ("(a\"b\"c)", Some(&["abc"])),
+            ("(\"a\"'b,\"')", Some(&["ab,\""])),
+            ("(\"a\\\"b\")", Some(&["a\"b"])),
+            ("(\"a\\nb\\2\\.\")", Some(&["a\nb\\2\\."])),
+            ("(\"a\\x41b\")", Some(&["a\\x41b"])),
+            ("(a\\\\b)", Some(&["a\\b"])),
+            ("(a\\,b)", Some(&["a\\", "b"])),
+            ("('a\\nb')", Some(&["a\\nb"])),
+            ("(a", None),
+            ("(\"a)", None),
+        ];
+        for (text, expected) in rows {
+            let found = read(text);
+            let found = found.as_ref().map(|(list, end)| {
+                assert_eq!(*end, text.len());
+                list.iter().map(String::as_str).collect::<Vec<_>>()
+            });
+            assert_eq!(found.as_deref(), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_ends_behind_its_parenthesis() {
+        assert_eq!(read("(a),lower").map(|(_, end)| end), Some(3));
+    }
+}

@@ -1,0 +1,234 @@
+//! Conditions: `if` or `unless`, then ACLs. Compiled to alternatives of tests
+//! which are all to be true; evaluating one allocates nothing.
+
+use super::acl::{Acl, Test};
+use super::codes;
+use super::usage::Usage;
+use crate::keyword::Args;
+use crate::load::Loader;
+use crate::stream::Stream;
+use language::{Diagnostic, Span, Word, suggest};
+use std::sync::Arc;
+
+/// What a test finds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Outcome {
+    /// False.
+    Fail,
+    /// Not known before more bytes are there.
+    Miss,
+    /// True.
+    Pass,
+}
+
+impl Outcome {
+    fn negated(self) -> Self {
+        match self {
+            Outcome::Fail => Outcome::Pass,
+            Outcome::Miss => Outcome::Miss,
+            Outcome::Pass => Outcome::Fail,
+        }
+    }
+}
+
+/// A compiled condition.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// `unless`.
+    negated: bool,
+    /// Any of these, each all of its terms.
+    alternatives: Box<[Box<[Term]>]>,
+    /// Where it stands, from its `if`.
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+struct Term {
+    acl: Arc<Acl>,
+    negated: bool,
+}
+
+/// Most terms of one condition.
+pub const TERMS_MAX: usize = 1024;
+
+impl Condition {
+    /// Reads what is left of a line: nothing, or a condition.
+    pub fn parse(loader: &mut Loader, args: &mut Args<'_>, usage: Usage) -> Result<Option<Condition>, Box<Diagnostic>> {
+        let Some(word) = args.peek() else { return Ok(None) };
+        let negated = match word.str() {
+            "if" => false,
+            "unless" => true,
+            _ => return Err(no_condition(args, word)),
+        };
+        args.next();
+        let words = args.rest();
+        let span = words.last().map_or(word.span, |last| word.span.to(last.span));
+        let alternatives = Parser { loader, words, at: 0, usage }.alternatives()?;
+        let is_empty = alternatives.is_empty();
+        if is_empty {
+            loader.tell(
+                Diagnostic::warning(&codes::EMPTY_CONDITION, word.span, format!("nothing stands behind '{}'", word.text()))
+                    .label("the names of ACLs are expected"),
+            );
+        }
+        Ok(Some(Condition { negated, alternatives, span }))
+    }
+
+    /// Whether it is true. What is not known yet counts as false.
+    pub fn test(&self, stream: &Stream) -> bool {
+        self.run(stream) == Outcome::Pass
+    }
+
+    /// The same; None where more bytes may still change the answer.
+    pub fn test_or_wait(&self, stream: &Stream) -> Option<bool> {
+        match self.run(stream) {
+            Outcome::Pass => Some(true),
+            Outcome::Fail => Some(false),
+            Outcome::Miss => None,
+        }
+    }
+
+    /// What it finds.
+    pub fn run(&self, stream: &Stream) -> Outcome {
+        let mut outcome = Outcome::Fail;
+        for terms in &self.alternatives {
+            outcome = outcome.max(all(terms, stream));
+            if outcome == Outcome::Pass {
+                break;
+            }
+        }
+        if self.negated { outcome.negated() } else { outcome }
+    }
+}
+
+fn all(terms: &[Term], stream: &Stream) -> Outcome {
+    let mut outcome = Outcome::Pass;
+    for term in terms {
+        let found = term.acl.run(stream);
+        outcome = outcome.min(if term.negated { found.negated() } else { found });
+        if outcome == Outcome::Fail {
+            break;
+        }
+    }
+    outcome
+}
+
+fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
+    let mut diagnostic = Diagnostic::error(
+        &codes::CONDITION_SYNTAX,
+        word.span,
+        format!("unexpected keyword '{}' after '{}', only 'if' and 'unless' are allowed", word.text(), args.keyword),
+    )
+    .label("a condition begins with `if` or `unless`");
+    if let Some(near) = suggest::nearest(&word.text(), ["if", "unless"]) {
+        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+    }
+    Box::new(diagnostic)
+}
+
+struct Parser<'p, 'l> {
+    loader: &'p mut Loader,
+    words: &'l [Word],
+    at: usize,
+    usage: Usage,
+}
+
+impl<'l> Parser<'_, 'l> {
+    fn next(&mut self) -> Option<&'l Word> {
+        let word = self.words.get(self.at)?;
+        self.at += 1;
+        Some(word)
+    }
+
+    fn alternatives(mut self) -> Result<Box<[Box<[Term]>]>, Box<Diagnostic>> {
+        let mut alternatives: Vec<Box<[Term]>> = Vec::new();
+        let mut terms: Vec<Term> = Vec::new();
+        let mut negated = false;
+        let mut count = 0;
+        while let Some(word) = self.next() {
+            let mut bytes = word.bytes.as_slice();
+            if matches!(word.str(), "or" | "||") {
+                if !terms.is_empty() {
+                    alternatives.push(std::mem::take(&mut terms).into());
+                }
+                negated = false;
+                continue;
+            }
+            while let Some(rest) = bytes.strip_prefix(b"!") {
+                negated = !negated;
+                bytes = rest;
+            }
+            if bytes.is_empty() {
+                continue;
+            }
+            count += 1;
+            if count > TERMS_MAX {
+                return Err(Box::new(
+                    Diagnostic::error(&codes::CONDITION_SYNTAX, word.span, format!("a condition of more than {TERMS_MAX} terms"))
+                        .label("one too many"),
+                ));
+            }
+            let acl = if bytes == b"{" { self.anonymous(word)? } else { self.named(word, bytes)? };
+            self.warn_never(&acl, word, bytes == b"{");
+            terms.push(Term { acl, negated: std::mem::take(&mut negated) });
+        }
+        if !terms.is_empty() {
+            alternatives.push(terms.into());
+        }
+        Ok(alternatives.into())
+    }
+
+    /// A test in braces, the first of which was read.
+    fn anonymous(&mut self, open: &Word) -> Result<Arc<Acl>, Box<Diagnostic>> {
+        let rest = &self.words[self.at..];
+        let Some(length) = rest.iter().position(|word| word.is("}")) else {
+            return Err(Box::new(
+                Diagnostic::error(&codes::CONDITION_SYNTAX, open.span, "missing closing '}' in condition")
+                    .label("this brace is not closed")
+                    .help("a brace needs a space before and behind it"),
+            ));
+        };
+        let whole = open.span.to(rest[length].span);
+        self.at += length + 1;
+        let test = Test::parse(self.loader, &rest[..length], whole, Some(self.usage))?;
+        Ok(Acl::anonymous(test, whole))
+    }
+
+    fn named(&mut self, word: &Word, bytes: &[u8]) -> Result<Arc<Acl>, Box<Diagnostic>> {
+        let name = String::from_utf8_lossy(bytes);
+        if let Some(acl) = self.loader.acl(&name) {
+            return Ok(acl);
+        }
+        let mut diagnostic =
+            Diagnostic::error(&codes::UNKNOWN_ACL, word.span, format!("no such ACL: '{name}'")).label("not declared above in this section");
+        if let Some(span) = self.loader.acls.hidden(&name) {
+            diagnostic = diagnostic
+                .also(span, "the one of the defaults section is not visible here")
+                .help("repeat the `acl` line in this section");
+        } else {
+            let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
+            if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined)) {
+                // What negates stays.
+                let kept = word.text().chars().take_while(|c| *c == '!').collect::<String>();
+                let near = near.to_owned();
+                diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, kept + &near);
+            }
+        }
+        Err(Box::new(diagnostic))
+    }
+
+    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) {
+        let Some(fetch) = acl.never_in(self.usage) else { return };
+        let what = if anonymous { "this test".to_owned() } else { format!("ACL '{}'", acl.name) };
+        let place = self.usage.name();
+        let at = if anonymous { acl.span } else { word.span };
+        self.loader.tell(
+            Diagnostic::warning(
+                &codes::NEVER_MATCHES,
+                at,
+                format!("{what} will never match: '{fetch}' finds nothing in a {place}"),
+            )
+            .label("always false here"),
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! Expressions: a fetch, then converters, as `req.hdr(host),lower,word(1,.)`.
+//! They are compiled when a file is loaded; evaluating one looks names up in
+//! no table and copies nothing that a converter need not change.
+
+use super::argument::{self, Arguments, Boxed, Owner, Piece, Side};
+use super::codes;
+use super::converter::{self, ConverterBuild};
+use super::fetch::{self, FetchBuild};
+use super::matching::Method;
+use super::usage::{Needs, Usage};
+use super::value::{Type, Value};
+use crate::load::{Loader, codes as load_codes};
+use crate::stream::Stream;
+use language::keyword::{Found, Keyword, Table};
+use language::{Diagnostic, Span, Word, suggest};
+use std::ops::Range;
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    fetch: &'static Keyword<FetchBuild>,
+    arguments: Arguments,
+    converters: Box<[Step]>,
+    output: Type,
+    /// Where it stands in the file.
+    pub span: Span,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    converter: &'static ConverterBuild,
+    arguments: Arguments,
+}
+
+/// What becomes of an expression whose fetch finds nothing at its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Misplaced {
+    Refuse,
+    Keep,
+}
+
+/// An expression, and the matching method that its fetch's name asked for
+/// (`path_beg`).
+#[derive(Debug)]
+pub struct Parsed {
+    /// The expression.
+    pub expression: Expression,
+    /// By the suffix of the name.
+    pub method: Option<Method>,
+    /// Behind its last byte in the piece.
+    pub end: usize,
+}
+
+impl Expression {
+    /// Reads one that is a whole word. What its fetch needs must be there
+    /// where it is used.
+    pub fn parse(loader: &mut Loader, word: &Word, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
+        let piece = Piece::of(&loader.sources, word);
+        let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
+        whole(&piece, &parsed)?;
+        Ok(parsed.expression)
+    }
+
+    /// Reads one from a place in a text on (a log format); says where it ends:
+    /// at the first byte that belongs to no expression.
+    pub fn parse_part(
+        loader: &mut Loader,
+        piece: &Piece<'_>,
+        start: usize,
+        usage: Usage,
+    ) -> Result<(Expression, usize), Box<Diagnostic>> {
+        let parsed = parse(loader, piece, start, Some(usage), Misplaced::Refuse)?;
+        Ok((parsed.expression, parsed.end))
+    }
+
+    /// Reads the first word of an ACL: names may say a matching method, and
+    /// where it is used is not known yet.
+    pub(super) fn parse_test(loader: &mut Loader, word: &Word, usage: Option<Usage>) -> Result<Parsed, Box<Diagnostic>> {
+        let piece = Piece::of(&loader.sources, word);
+        let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
+        whole(&piece, &parsed)?;
+        Ok(parsed)
+    }
+
+    /// The type that it gives; Any where that is known at run time only.
+    pub fn output(&self) -> Type {
+        self.output
+    }
+
+    /// What its fetch needs.
+    pub fn needs(&self) -> Needs {
+        self.fetch.build.needs
+    }
+
+    /// The name of its fetch.
+    pub fn fetch_name(&self) -> &'static str {
+        self.fetch.name
+    }
+
+    /// Whether it looks at HTTP messages.
+    pub fn needs_http(&self) -> bool {
+        self.fetch.build.http
+    }
+
+    /// Its value; None where there is none.
+    pub fn evaluate<'a>(&'a self, stream: &'a Stream) -> Option<Value<'a>> {
+        self.convert((self.fetch.build.one)(&self.arguments, stream)?, stream)
+    }
+
+    /// Shows all values that it has until one is taken (the visitor says
+    /// true); says whether one was.
+    pub fn any<'a>(&'a self, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+        match self.fetch.build.each {
+            Some(each) => each(&self.arguments, stream, &mut |value| {
+                self.convert(value, stream).is_some_and(&mut *take)
+            }),
+            None => self.evaluate(stream).is_some_and(take),
+        }
+    }
+
+    /// Whether what it says now may change when more bytes come.
+    pub fn may_change(&self, stream: &Stream) -> bool {
+        let build = &self.fetch.build;
+        if build.waits {
+            return !stream.payload_complete;
+        }
+        match (build.needs, fetch::side_of(&self.arguments, stream)) {
+            (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
+                let there = build.http && stream.request.start().is_some();
+                !stream.payload_complete && !there
+            }
+            (Needs::Response | Needs::ResponseKept | Needs::EitherSide, Side::Response) => {
+                let there = build.http && stream.response.start().is_some();
+                !stream.response_payload_complete && !there
+            }
+            _ => false,
+        }
+    }
+
+    fn convert<'a>(&'a self, mut value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+        for step in &self.converters {
+            let input = value.cast(step.converter.input)?;
+            value = (step.converter.apply)(&step.arguments, input, stream)?;
+        }
+        Some(value)
+    }
+}
+
+fn whole(piece: &Piece<'_>, parsed: &Parsed) -> Result<(), Box<Diagnostic>> {
+    let (end, len) = (parsed.end, piece.bytes.len());
+    if end == len {
+        return Ok(());
+    }
+    Err(piece
+        .error(&codes::EXPRESSION_SYNTAX, end..len, format!("'{}' cannot stand behind an expression", piece.text(end..len)))
+        .label_boxed("a comma and a converter may follow"))
+}
+
+/// The name that begins at a place: up to a parenthesis, a comma, or what ends
+/// an expression in a format.
+fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
+    let rest = piece.bytes.get(start..).unwrap_or(b"");
+    let length = rest.iter().position(|b| b"(),] \t\"'[".contains(b)).unwrap_or(rest.len());
+    start..start + length
+}
+
+/// The list behind a name, if there is one.
+fn list_at(piece: &Piece<'_>, at: usize, name: &str) -> Result<(Vec<argument::RawArgument>, usize), Box<Diagnostic>> {
+    if piece.bytes.get(at) == Some(&b'(') {
+        argument::read_list(piece, at, name)
+    } else {
+        Ok((Vec::new(), at))
+    }
+}
+
+fn parse(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    start: usize,
+    usage: Option<Usage>,
+    misplaced: Misplaced,
+) -> Result<Parsed, Box<Diagnostic>> {
+    let name = name_at(piece, start);
+    if name.is_empty() {
+        return Err(piece
+            .error(&codes::EXPRESSION_SYNTAX, name, "missing fetch method in an expression")
+            .label_boxed("the name of a sample fetch is expected here"));
+    }
+    let tests = misplaced == Misplaced::Keep;
+    let (row, method) = find_fetch(piece, name.clone(), tests)?;
+    let build = &row.build;
+    let (raw, mut end) = list_at(piece, name.end, row.name)?;
+    let owner = Owner {
+        name: row.name,
+        syntax: row.syntax,
+        kinds: build.arguments,
+        required: build.required,
+        place: name.start..end,
+    };
+    let mut arguments = argument::build(loader, piece, owner, &raw)?;
+    if let Some(prepare) = build.prepare {
+        prepare(loader, &mut arguments, piece.span(start..end)).map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
+    }
+    arguments.side = match (build.needs, usage) {
+        (Needs::Response | Needs::ResponseKept, _) => Side::Response,
+        (Needs::EitherSide, None) => Side::Either,
+        (Needs::EitherSide, Some(usage)) if usage.is_response() => Side::Response,
+        _ => Side::Request,
+    };
+    if misplaced == Misplaced::Refuse
+        && let Some(usage) = usage
+        && !build.needs.usage().meets(usage)
+    {
+        return Err(not_here(piece, start..end, row, usage));
+    }
+    if piece.bytes.get(end).is_some_and(|b| !b",] \t".contains(b)) {
+        let extra = name_at(piece, end);
+        return Err(piece
+            .error(&codes::EXPRESSION_SYNTAX, end..extra.end.max(end + 1), format!("missing comma after fetch keyword '{}'", row.name))
+            .label_boxed("a comma must stand before a converter"));
+    }
+    let mut output = build.output;
+    let mut converters = Vec::new();
+    while piece.bytes.get(end) == Some(&b',') {
+        let (step, gives, after) = parse_converter(loader, piece, end + 1, output)?;
+        output = gives;
+        end = after;
+        converters.push(step);
+    }
+    let span = piece.span(start..end);
+    let expression = Expression { fetch: row, arguments, converters: converters.into(), output, span };
+    Ok(Parsed { expression, method, end })
+}
+
+fn with_syntax(mut diagnostic: Box<Diagnostic>, syntax: &str) -> Box<Diagnostic> {
+    diagnostic.help.get_or_insert_with(|| format!("write `{syntax}`"));
+    diagnostic
+}
+
+fn not_here(piece: &Piece<'_>, part: Range<usize>, row: &Keyword<FetchBuild>, usage: Usage) -> Box<Diagnostic> {
+    let needs = row.build.needs;
+    let mut diagnostic = piece
+        .error(
+            &codes::FETCH_NOT_HERE,
+            part,
+            format!("'{}' cannot be used in a {}", row.name, usage.name()),
+        )
+        .label_boxed(format!("needs {}, which are not known here", needs.what(row.build.http)));
+    if needs == Needs::Request && (usage.is_response() || usage.meets(Usage::LOG)) {
+        diagnostic.help = Some(format!(
+            "keep it while the request is there: `http-request set-var(txn.kept) {}`, and use `var(txn.kept)` here",
+            row.syntax
+        ));
+    }
+    diagnostic
+}
+
+/// The row of a fetch by its name; for tests also by a name with a matching
+/// method in it.
+fn find_fetch(
+    piece: &Piece<'_>,
+    part: Range<usize>,
+    tests: bool,
+) -> Result<(&'static Keyword<FetchBuild>, Option<Method>), Box<Diagnostic>> {
+    let text = piece.text(part.clone());
+    let table = fetch::table();
+    let found = table.find(std::iter::once(&*text));
+    if let Found::Built(row, _) = found {
+        return Ok((row, None));
+    }
+    if tests
+        && let Some((name, method)) = fetch::variant(&text)
+        && let Found::Built(row, _) = table.find(std::iter::once(name))
+        && row.build.variants
+    {
+        return Ok((row, Some(method)));
+    }
+    if let Found::NotBuilt(name, ..) = found {
+        return Err(not_built(piece, part, "sample fetch", name));
+    }
+    Err(unknown(piece, part, &codes::UNKNOWN_FETCH, "unknown fetch method", table))
+}
+
+fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Box<Diagnostic> {
+    piece
+        .error(&load_codes::NOT_BUILT, part, format!("{what} '{name}' is known, but not built yet"))
+        .label_boxed("Evenkeel does not do this yet")
+        .help_boxed("remove the rule, or keep this proxy on HAProxy for now")
+}
+
+fn unknown<B>(
+    piece: &Piece<'_>,
+    part: Range<usize>,
+    code: &'static language::Code,
+    what: &str,
+    table: &'static Table<B>,
+) -> Box<Diagnostic> {
+    let text = piece.text(part.clone());
+    let diagnostic = piece.error(code, part.clone(), format!("{what} '{text}'"));
+    match suggest::nearest(&text, table.names_in(table.kind())) {
+        Some(near) => {
+            let diagnostic = diagnostic.help_boxed(format!("did you mean '{near}'?"));
+            Box::new(diagnostic.fix(piece.span(part), near))
+        }
+        None => diagnostic,
+    }
+}
+
+fn parse_converter(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    start: usize,
+    input: Type,
+) -> Result<(Step, Type, usize), Box<Diagnostic>> {
+    let name = name_at(piece, start);
+    let text = piece.text(name.clone());
+    let table = converter::table();
+    let row = match table.find(std::iter::once(&*text)) {
+        Found::Built(row, _) => row,
+        Found::NotBuilt(known, ..) => return Err(not_built(piece, name, "converter", known)),
+        Found::Unknown if name.is_empty() => {
+            return Err(piece
+                .error(&codes::EXPRESSION_SYNTAX, start.saturating_sub(1)..start, "nothing stands behind a comma of an expression")
+                .label_boxed("the name of a converter is expected behind it"));
+        }
+        Found::Unknown => return Err(unknown(piece, name, &codes::UNKNOWN_CONVERTER, "unknown converter", table)),
+    };
+    let build = &row.build;
+    let (raw, end) = list_at(piece, name.end, row.name)?;
+    let owner = Owner {
+        name: row.name,
+        syntax: row.syntax,
+        kinds: build.arguments,
+        required: build.required,
+        place: name.start..end,
+    };
+    let mut arguments = argument::build(loader, piece, owner, &raw)?;
+    if let Some(prepare) = build.prepare {
+        prepare(loader, &mut arguments, piece.span(name.start..end))
+            .map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
+    }
+    if !input.casts_to(build.input) {
+        return Err(piece
+            .error(
+                &codes::TYPES_DO_NOT_FIT,
+                name.start..end,
+                format!("converter '{}' cannot be applied", row.name),
+            )
+            .label_boxed(format!("wants a value of type {}, and gets one of type {}", build.input.name(), input.name())));
+    }
+    let output = if build.output == Type::Any { input } else { build.output };
+    Ok((Step { converter: build, arguments }, output, end))
+}

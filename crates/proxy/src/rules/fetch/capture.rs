@@ -1,0 +1,76 @@
+//! Fetches of what was captured, and so stays known to the end of the stream.
+
+use super::{FetchBuild, FetchRow, PLACE, request};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use std::borrow::Cow;
+
+const fn of_request(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::RequestKept, one).http()
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "capture.req.hdr", "capture.req.hdr(<slot>)", of_request(request_header).takes(&[Kind::Int], 1), "acl seen capture.req.hdr(0) -m found",
+        "What a `capture request header` line or a `capture` rule kept, by its slot; the first is 0. It can be used in rules for answers and in logs.";
+    "capture.req.method", "capture.req.method", of_request(method), "acl read capture.req.method GET HEAD",
+        "The method of the request, also in rules for answers.";
+    "capture.req.uri", "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
+        "The URL of the request as rules left it, also in rules for answers. A host in it is left out.";
+    "capture.req.ver", "capture.req.ver", of_request(version), "acl old capture.req.ver HTTP/1.0",
+        "The version of the request as `HTTP/1.0` or `HTTP/1.1`, also in rules for answers.";
+    "capture.res.hdr", "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
+        "acl seen capture.res.hdr(0) -m found",
+        "What a `capture response header` line or a `capture` rule kept of the answer, by its slot; the first is 0.";
+    "capture.res.ver", "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
+        "The version of the answer as `HTTP/1.0` or `HTTP/1.1`.";
+    "http_first_req", "http_first_req", FetchBuild::new(Type::Bool, Needs::RequestKept, first_request).http(), "acl first http_first_req",
+        "True for the first request of a client's connection: where a login or a redirection to another server still costs little.";
+};
+
+fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<Value<'a>> {
+    let n = usize::try_from(arguments.int(0)?).ok()?;
+    slots.get(n)?.as_deref().map(Value::text)
+}
+
+fn request_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    slot(&stream.captured_request, arguments)
+}
+
+fn response_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    slot(&stream.captured_response, arguments)
+}
+
+fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(request(stream)?.method()))
+}
+
+fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let path = request(stream)?.path_and_query();
+    (!path.is_empty()).then(|| Value::Str(Cow::Borrowed(path)))
+}
+
+fn wire_version<'a>(number: &str) -> Value<'a> {
+    Value::text(if number == "1.0" { b"HTTP/1.0" } else { b"HTTP/1.1" })
+}
+
+fn version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(wire_version(request(stream)?.version().number()))
+}
+
+fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    stream.response.start()?;
+    Some(wire_version(stream.response.version().number()))
+}
+
+fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    // The first stream's time begins with the accept of its session.
+    Some(Value::Bool(stream.times.idle_since == stream.session.accepted))
+}

@@ -1,0 +1,162 @@
+//! Fetches of the client's connection: its addresses and where it came in.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::rules::argument::Arguments;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::{Endpoint, Stream};
+use std::net::IpAddr;
+
+const fn address(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Address, Needs::Nothing, one)
+}
+
+const fn number(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, Needs::Nothing, one)
+}
+
+const fn truth(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Bool, Needs::Nothing, one)
+}
+
+macro_rules! rows {
+    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $name, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "src", address(src), "acl office src 192.0.2.0/24 2001:db8::/32",
+        "The client's address: of the connection, of a PROXY header, or as a rule set it. A client on a Unix socket has none.";
+    "src_port", number(src_port), "acl privileged src_port lt 1024",
+        "The client's port, where it is known.";
+    "dst", address(dst), "acl second dst 192.0.2.2",
+        "The address that the client connected to, also behind a transparent redirection, and as a PROXY header or a rule set it.";
+    "dst_port", number(dst_port), "acl is_tls dst_port 443",
+        "The port that the client connected to.";
+    "src_is_local", truth(src_is_local), "acl from_here src_is_local",
+        "True when the client's address is one of this host.";
+    "dst_is_local", truth(dst_is_local), "acl to_here dst_is_local",
+        "True when the address that the client connected to is one of this host: with interception not all are.";
+    "fc_src", address(fc_src), "acl balancer fc_src 10.0.0.0/8",
+        "The client's address as the connection or its PROXY header has it, whatever `set-src` of a later rule says.";
+    "fc_src_port", number(fc_src_port), "acl privileged fc_src_port lt 1024",
+        "The client's port as the connection or its PROXY header has it.";
+    "fc_dst", address(fc_dst), "acl second fc_dst 192.0.2.2",
+        "The address that the client connected to, as the connection or its PROXY header has it.";
+    "fc_dst_port", number(fc_dst_port), "acl is_tls fc_dst_port 443",
+        "The port that the client connected to, as the connection or its PROXY header has it.";
+    "fc_src_is_local", truth(fc_src_is_local), "acl from_here fc_src_is_local",
+        "True when `fc_src` is an address of this host.";
+    "fc_dst_is_local", truth(fc_dst_is_local), "acl to_here fc_dst_is_local",
+        "True when `fc_dst` is an address of this host.";
+    "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
+        "True when the connection began with a PROXY header.";
+    "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
+        "The major version of HTTP of the client's connection: 1 or 2. A connection that speaks no HTTP has none.";
+    "so_id", number(so_id), "acl first_listener so_id 1",
+        "The id of the listener that took the connection (`id` on its `bind` line).";
+    "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
+        "The name of the listener that took the connection (`name` on its `bind` line); empty without one.";
+};
+
+fn ip<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
+    endpoint.ip().map(Value::ip)
+}
+
+fn port<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
+    endpoint.port().map(|port| Value::Int(port.into()))
+}
+
+/// Whether an address is this host's: one can bind to it.
+fn is_local<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
+    let address = endpoint.ip()?;
+    let loopback = address.is_loopback();
+    let wildcard = address.is_unspecified();
+    Some(Value::Bool(loopback || (!wildcard && !is_multicast(address) && can_bind(address))))
+}
+
+fn is_multicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_multicast(),
+    }
+}
+
+fn can_bind(address: IpAddr) -> bool {
+    // A datagram socket on any port sends nothing and listens to nothing.
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+fn src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    ip(stream.source())
+}
+
+fn src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    port(stream.source())
+}
+
+fn dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    ip(stream.destination())
+}
+
+fn dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    port(stream.destination())
+}
+
+fn src_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    is_local(stream.source())
+}
+
+fn dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    is_local(stream.destination())
+}
+
+fn fc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    ip(stream.session.source)
+}
+
+fn fc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    port(stream.session.source)
+}
+
+fn fc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    ip(stream.session.destination)
+}
+
+fn fc_dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    port(stream.session.destination)
+}
+
+fn fc_src_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    is_local(stream.session.source)
+}
+
+fn fc_dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    is_local(stream.session.destination)
+}
+
+fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    // A listener with `accept-proxy` refuses what has no header.
+    Some(Value::Bool(stream.session.bind().accept_proxy))
+}
+
+fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    use crate::message::Version;
+    if !stream.http {
+        return None;
+    }
+    Some(Value::Int(match stream.request.version() {
+        Version::Http10 | Version::Http11 => 1,
+        Version::Http2 => 2,
+        Version::Http3 => 3,
+    }))
+}
+
+fn so_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.session.bind().id.into()))
+}
+
+fn so_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.session.bind().name.as_bytes()))
+}

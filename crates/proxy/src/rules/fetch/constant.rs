@@ -1,0 +1,102 @@
+//! Fetches that look at nothing: constants, and variables.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::rules::variables::{Scope, process_variable};
+use crate::stream::Stream;
+use std::borrow::Cow;
+
+const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one).takes(kinds, kinds.len())
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "always_true", "always_true", constant(Type::Bool, yes, &[]), "acl all always_true",
+        "Always true. With it a rule can be switched on by hand for a while.";
+    "always_false", "always_false", constant(Type::Bool, no, &[]), "acl nobody always_false",
+        "Always false. With it a rule can be switched off by hand for a while.";
+    "bool", "bool(<boolean>)", constant(Type::Bool, boolean, &[Kind::Bool]), "acl on bool(true)",
+        "A boolean constant: `true`, `false`, or a number that is true unless it is 0.";
+    "int", "int(<integer>)", constant(Type::Int, integer, &[Kind::Int]), "acl answer int(42) 42",
+        "A number as a constant, for calculations and for variables.";
+    "ipv4", "ipv4(<address>)", constant(Type::Ipv4, ipv4, &[Kind::Ipv4]), "acl net ipv4(192.0.2.1) 192.0.2.0/24",
+        "An IPv4 address as a constant.";
+    "ipv6", "ipv6(<address>)", constant(Type::Ipv6, ipv6, &[Kind::Ipv6]), "acl net ipv6(2001:db8::1) 2001:db8::/32",
+        "An IPv6 address as a constant.";
+    "str", "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[Kind::Text], 0), "acl same str(a) a",
+        "A text as a constant. Commas and parentheses in it need quotes of its own.";
+    "bin", "bin(<hexadecimal>)", constant(Type::Bin, binary, &[Kind::Hex]), "acl same bin(0a0d) -m bin 0a0d",
+        "Bytes as a constant, two hexadecimal digits each.";
+    "meth", "meth(<method>)", constant(Type::Method, method, &[Kind::Text]), "acl get meth(GET) GET",
+        "An HTTP method as a constant.";
+    "var", "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[Kind::Variable, Kind::Text], 1),
+        "acl known var(txn.user) -m found",
+        "The value of a variable, with the type that it was set with; or the default where it was not set. Without both there is no value.";
+};
+
+fn yes<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(true))
+}
+
+fn no<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(false))
+}
+
+fn boolean<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    arguments.bool(0).map(Value::Bool)
+}
+
+fn integer<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    arguments.int(0).map(Value::Int)
+}
+
+fn ipv4<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    arguments.ipv4(0).map(Value::Ipv4)
+}
+
+fn ipv6<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    arguments.ipv6(0).map(Value::Ipv6)
+}
+
+fn text<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(arguments.text(0).unwrap_or(b"")))
+}
+
+fn binary<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    arguments.text(0).map(Value::bytes)
+}
+
+fn method<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Method(Cow::Borrowed(arguments.text(0)?)))
+}
+
+fn variable<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let name = arguments.variable(0)?;
+    let found = match name.scope() {
+        Scope::Process => process_variable(name),
+        Scope::Session => stream.session.variables.borrow().get(name).cloned(),
+        _ => stream.variables.get(name).map(borrowed),
+    };
+    found.or_else(|| arguments.text(1).map(Value::text))
+}
+
+/// The same value, borrowing its bytes.
+pub fn borrowed<'a>(value: &'a Value<'static>) -> Value<'a> {
+    match value {
+        Value::Str(s) => Value::Str(Cow::Borrowed(s)),
+        Value::Bin(s) => Value::Bin(Cow::Borrowed(s)),
+        Value::Method(s) => Value::Method(Cow::Borrowed(s)),
+        Value::Bool(b) => Value::Bool(*b),
+        Value::Int(n) => Value::Int(*n),
+        Value::Ipv4(ip) => Value::Ipv4(*ip),
+        Value::Ipv6(ip) => Value::Ipv6(*ip),
+    }
+}

@@ -1,0 +1,173 @@
+//! Fetches of bytes: the first ones of a TCP stream, or a request's body as far
+//! as it was waited for.
+
+use super::{FetchBuild, FetchRow, PLACE, head, payload};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+
+const fn bytes(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Bin, needs, one)
+}
+
+const fn number(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
+const fn part(needs: Needs) -> FetchBuild {
+    bytes(needs, slice).takes(&[Kind::Int, Kind::Int], 2).prepare(check_slice)
+}
+
+const fn counted(needs: Needs) -> FetchBuild {
+    bytes(needs, counted_slice).takes(&[Kind::Int, Kind::Int, Kind::Text], 2).prepare(check_counted)
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "req.len", "req.len", number(Needs::Request, length), "acl talks req.len gt 0",
+        "How many bytes of the request are there to be inspected. While it inspects, `tcp-request content` counts again when more arrive.";
+    "req_len", "req_len", number(Needs::Request, length), "acl talks req_len gt 0",
+        "The older name of `req.len`.";
+    "req.payload", "req.payload(<offset>,<length>)", part(Needs::Request), "acl ssh req.payload(0,4) -m bin 5353482d",
+        "So many bytes of the request from an offset on. It waits until they are there; with a length of 0 it takes all when the inspection ends.";
+    "payload", "payload(<offset>,<length>)", part(Needs::EitherSide), "acl ssh payload(0,4) -m bin 5353482d",
+        "The same as `req.payload` in rules for requests and as `res.payload` in rules for answers.";
+    "req.payload_lv", "req.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Request), "acl id req.payload_lv(43,1) -m found",
+        "Bytes of the request whose count stands in it: at an offset, in one to eight bytes. They follow it, or stand at a third argument, which with a sign \
+         counts from behind the length.";
+    "payload_lv", "payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::EitherSide), "acl id payload_lv(43,1) -m found",
+        "The same as `req.payload_lv` in rules for requests and as `res.payload_lv` in rules for answers: session ids of TLS, for example.";
+    "res.len", "res.len", number(Needs::Response, length), "acl talks res.len gt 0",
+        "How many bytes of the answer are there to be inspected.";
+    "res.payload", "res.payload(<offset>,<length>)", part(Needs::Response), "acl ssh res.payload(0,4) -m bin 5353482d",
+        "So many bytes of the answer from an offset on; see `req.payload`.";
+    "res.payload_lv", "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
+        "Bytes of the answer whose count stands in it; see `req.payload_lv`.";
+    "req.body", "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
+        "The body of the request, as far as it is there: `option http-buffer-request` waits for it, up to the size of a buffer.";
+    "req.body_len", "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
+        "How many bytes of the request's body are there.";
+    "req.body_size", "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
+        "How long the request says that its body is. Of a body without an announced length it is what is there.";
+    "req.body_param", "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
+        "The value of the first field of this name in a form (`application/x-www-form-urlencoded`) that is the request's body; without a name the first \
+         field's. Nothing is decoded.";
+};
+
+fn length<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(payload(arguments, stream).len()))
+}
+
+/// Whether no more bytes will come on the side that is looked at.
+fn complete(arguments: &Arguments, stream: &Stream) -> bool {
+    match super::side_of(arguments, stream) {
+        super::Side::Response => stream.response_payload_complete,
+        _ => stream.payload_complete,
+    }
+}
+
+fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let offset = usize::try_from(arguments.int(0)?).ok()?;
+    let length = usize::try_from(arguments.int(1)?).ok()?;
+    let all = payload(arguments, stream);
+    if length == 0 {
+        return complete(arguments, stream).then(|| all.get(offset..).map(Value::bytes))?;
+    }
+    all.get(offset..offset.checked_add(length)?).map(Value::bytes)
+}
+
+fn check_slice(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    match (arguments.int(0), arguments.int(1)) {
+        (Some(0..), Some(0..)) => Ok(()),
+        _ => Err(bad_argument(span, "offset and length cannot be negative".into())),
+    }
+}
+
+/// Most bytes of a count.
+const COUNT_BYTES_MAX: i64 = 8;
+
+/// Checks `payload_lv`; its third argument becomes where the value begins: a
+/// fourth one says whether that is relative to the end of the count.
+fn check_counted(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    let bad = |message: &str| Err(bad_argument(span, message.into()));
+    let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
+        return bad("an offset and a length are expected");
+    };
+    if offset < 0 {
+        return bad("the offset cannot be negative");
+    }
+    if !(1..=COUNT_BYTES_MAX).contains(&length) {
+        return bad("the length of the count is from 1 to 8 bytes");
+    }
+    let Some(text) = arguments.text(2) else { return Ok(()) };
+    let Some(shift) = signed(text) else {
+        return bad("the third argument is a number, with a sign where it is relative");
+    };
+    let relative = text.starts_with(b"+") || text.starts_with(b"-");
+    if relative && (offset.checked_add(length).and_then(|end| end.checked_add(shift)).is_none_or(|start| start < 0)) {
+        return bad("the value would begin before the payload");
+    }
+    arguments.list.truncate(2);
+    arguments.list.push(Some(Argument::Int(shift)));
+    arguments.list.push(Some(Argument::Bool(relative)));
+    Ok(())
+}
+
+fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let offset = usize::try_from(arguments.int(0)?).ok()?;
+    let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
+    let all = payload(arguments, stream);
+    let count = all.get(offset..end)?.iter().fold(0_usize, |n, byte| (n << 8) | usize::from(*byte));
+    let start = match arguments.int(2) {
+        None => end,
+        Some(shift) if arguments.bool(3)? => i64::try_from(end).ok()?.checked_add(shift)?.try_into().ok()?,
+        Some(at) => usize::try_from(at).ok()?,
+    };
+    if count == 0 {
+        return None;
+    }
+    all.get(start..start.checked_add(count)?).map(Value::bytes)
+}
+
+fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::bytes(payload(arguments, stream)))
+}
+
+fn body_size<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let there = payload(arguments, stream).len();
+    let announced = head(arguments, stream)?
+        .fields()
+        .get(b"content-length")
+        .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse::<u64>().ok());
+    Some(match announced {
+        Some(size) => Value::count(size),
+        None => Value::count(there),
+    })
+}
+
+fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let form = b"application/x-www-form-urlencoded";
+    let kind = head(arguments, stream)?.fields().get(b"content-type")?;
+    if !kind.get(..form.len())?.eq_ignore_ascii_case(form) {
+        return None;
+    }
+    let body = payload(arguments, stream);
+    body.split(|b| *b == b'&').find_map(|field| {
+        let equals = memchr::memchr(b'=', field)?;
+        let (name, value) = (&field[..equals], &field[equals + 1..]);
+        arguments.text(0).is_none_or(|wanted| wanted == name).then(|| Value::bytes(value))
+    })
+}
+
+/// A number that may have a sign of either kind.
+fn signed(text: &[u8]) -> Option<i64> {
+    crate::rules::value::whole_integer(text.strip_prefix(b"+").unwrap_or(text))
+}

@@ -1,0 +1,101 @@
+//! Fetches of cookies, of requests and answers.
+
+use super::{FetchBuild, FetchRow, PLACE, head, side_of};
+use crate::message::Message;
+use crate::rules::argument::{Arguments, Kind, Side};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value, leading_integer};
+use crate::stream::Stream;
+
+const fn values(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, value).http().takes(&[Kind::Text], 0).each(each_value).variants()
+}
+
+const fn counts(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, count).http().takes(&[Kind::Text], 0)
+}
+
+const fn numbers(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, number).http().takes(&[Kind::Text], 0)
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "req.cook", "req.cook[(<name>)]", values(Needs::Request), "acl beta req.cook(version) beta",
+        "The value of the last cookie of this name in the request; without a name the first cookie's. ACLs look at all cookies of the name.";
+    "cook", "cook[(<name>)]", values(Needs::Request), "acl beta cook(version) beta",
+        "The same as `req.cook`.";
+    "cookie", "cookie[(<name>)]", values(Needs::EitherSide), "acl known cookie(session) -m found",
+        "The same as `req.cook` in rules for requests and as `res.cook` in rules for answers.";
+    "req.cook_cnt", "req.cook_cnt[(<name>)]", counts(Needs::Request), "acl twice req.cook_cnt(session) gt 1",
+        "How many cookies of this name the request has, or in all without a name.";
+    "cook_cnt", "cook_cnt[(<name>)]", counts(Needs::Request), "acl none cook_cnt 0",
+        "The same as `req.cook_cnt`.";
+    "req.cook_val", "req.cook_val[(<name>)]", numbers(Needs::Request), "acl old req.cook_val(version) lt 3",
+        "The value of a cookie as a number, as far as its leading digits go.";
+    "cook_val", "cook_val[(<name>)]", numbers(Needs::Request), "acl old cook_val(version) lt 3",
+        "The same as `req.cook_val`.";
+    "res.cook", "res.cook[(<name>)]", values(Needs::Response), "acl login res.cook(session) -m found",
+        "The value of the last cookie of this name that the answer sets; see `req.cook`.";
+    "scook", "scook[(<name>)]", values(Needs::Response), "acl login scook(session) -m found",
+        "The older name of `res.cook`.";
+    "res.cook_cnt", "res.cook_cnt[(<name>)]", counts(Needs::Response), "acl sets res.cook_cnt gt 0",
+        "How many cookies of this name the answer sets, or in all without a name.";
+    "scook_cnt", "scook_cnt[(<name>)]", counts(Needs::Response), "acl sets scook_cnt gt 0",
+        "The older name of `res.cook_cnt`.";
+    "res.cook_val", "res.cook_val[(<name>)]", numbers(Needs::Response), "acl old res.cook_val(version) lt 3",
+        "The value of a cookie that the answer sets as a number.";
+    "scook_val", "scook_val[(<name>)]", numbers(Needs::Response), "acl old scook_val(version) lt 3",
+        "The older name of `res.cook_val`.";
+};
+
+/// Shows the values of the cookies of a name (or of all) until one is taken.
+fn visit<'a>(message: &'a Message, side: Side, name: Option<&[u8]>, take: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
+    let mut look = |(found, value): (&[u8], &'a [u8])| name.is_none_or(|name| name == found) && take(value);
+    if side == Side::Response {
+        message.fields().response_cookies().any(&mut look)
+    } else {
+        message.fields().request_cookies().any(&mut look)
+    }
+}
+
+fn find<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
+    let message = head(arguments, stream)?;
+    let side = side_of(arguments, stream);
+    let name = arguments.text(0);
+    let mut found = None;
+    visit(message, side, name, &mut |value| {
+        found = Some(value);
+        // Without a name the first counts, else the last.
+        name.is_none()
+    });
+    found
+}
+
+fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    find(arguments, stream).map(Value::text)
+}
+
+fn each_value<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    let Some(message) = head(arguments, stream) else { return false };
+    visit(message, side_of(arguments, stream), arguments.text(0), &mut |value| take(Value::text(value)))
+}
+
+fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let message = head(arguments, stream)?;
+    let mut count = 0_usize;
+    visit(message, side_of(arguments, stream), arguments.text(0), &mut |_| {
+        count += 1;
+        false
+    });
+    Some(Value::count(count))
+}
+
+fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    find(arguments, stream).map(|text| Value::Int(leading_integer(text)))
+}

@@ -1,0 +1,214 @@
+//! Fetches of header fields, of requests and answers.
+
+use super::{FetchBuild, FetchRow, PLACE, head};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value, leading_integer};
+use crate::stream::Stream;
+use std::borrow::Cow;
+
+/// Values as far back from the end as HAProxy remembers them.
+const BACK_MAX: i64 = 10;
+
+const NAME_AND_PLACE: &[Kind] = &[Kind::Text, Kind::Int];
+
+const fn values(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, value).http().takes(NAME_AND_PLACE, 0).each(each_value).variants()
+}
+
+const fn lines(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, line).http().takes(NAME_AND_PLACE, 0).each(each_line).variants()
+}
+
+const fn counts(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one).http().takes(&[Kind::Text], 0)
+}
+
+const fn addresses(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Address, needs, address).http().takes(NAME_AND_PLACE, 0).each(each_address)
+}
+
+const fn numbers(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, number).http().takes(NAME_AND_PLACE, 0).each(each_number)
+}
+
+const fn names(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, field_names).http().takes(&[Kind::Text], 0)
+}
+
+const fn all(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Bin, needs, block).http()
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "req.hdr", "req.hdr(<name>[,<occurrence>])", values(Needs::Request), "acl local req.hdr(host) -i localhost",
+        "A value of a header of the request. Values are counted at the commas of all lines of that name; 1 is the first, -1 the last, \
+         which is also the usual. An ACL looks at all of them where no occurrence is given. Use `req.fhdr` for headers with commas in their values.";
+    "hdr", "hdr(<name>[,<occurrence>])", values(Needs::EitherSide), "acl shop hdr(host) -i shop.example.com",
+        "The same as `req.hdr` in rules for requests and as `res.hdr` in rules for answers.";
+    "req.fhdr", "req.fhdr(<name>[,<occurrence>])", lines(Needs::Request), "acl msie req.fhdr(user-agent) -m sub MSIE",
+        "A whole line of a header of the request, commas included. Right for `User-Agent`, dates and other headers that are no lists.";
+    "req.hdr_cnt", "req.hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl many req.hdr_cnt(x-forwarded-for) gt 3",
+        "How many values the headers of this name have, counted at their commas; without a name, all headers.";
+    "hdr_cnt", "hdr_cnt[(<name>)]", counts(Needs::Request, count), "acl no_host hdr_cnt(host) 0",
+        "The same as `req.hdr_cnt`.";
+    "req.fhdr_cnt", "req.fhdr_cnt[(<name>)]", counts(Needs::Request, line_count), "acl two_hosts req.fhdr_cnt(host) gt 1",
+        "How many lines the request has for a header, or in all without a name.";
+    "req.hdr_ip", "req.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office req.hdr_ip(x-forwarded-for,-1) 192.0.2.0/24",
+        "A value of a header as an address; a port behind an IPv4 address is left out. ACLs look at all values without an occurrence.";
+    "hdr_ip", "hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office hdr_ip(x-real-ip) 192.0.2.0/24",
+        "The same as `req.hdr_ip`.";
+    "req.hdr_val", "req.hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big req.hdr_val(content-length) gt 1000000",
+        "A value of a header as a number, as far as its leading digits go.";
+    "hdr_val", "hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big hdr_val(content-length) gt 1000000",
+        "The same as `req.hdr_val`.";
+    "req.hdr_names", "req.hdr_names[(<delimiter>)]", names(Needs::Request), "acl odd req.hdr_names -m sub x-scanner",
+        "The names of all headers of the request in their order and in lower case, with commas or another delimiter between them.";
+    "req.hdrs", "req.hdrs", all(Needs::Request), "acl huge req.hdrs,length gt 8000",
+        "All headers of the request in one text, a line each with its line end, and an empty line. Names are in lower case.";
+    "res.hdr", "res.hdr(<name>[,<occurrence>])", values(Needs::Response), "acl html res.hdr(content-type) -m beg text/html",
+        "A value of a header of the answer; see `req.hdr`.";
+    "shdr", "shdr(<name>[,<occurrence>])", values(Needs::Response), "acl html shdr(content-type) -m beg text/html",
+        "The older name of `res.hdr`.";
+    "res.fhdr", "res.fhdr(<name>[,<occurrence>])", lines(Needs::Response), "acl expired res.fhdr(expires) 0",
+        "A whole line of a header of the answer; see `req.fhdr`.";
+    "res.hdr_cnt", "res.hdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies res.hdr_cnt(set-cookie) gt 0",
+        "How many values the answer's headers of this name have; see `req.hdr_cnt`.";
+    "shdr_cnt", "shdr_cnt[(<name>)]", counts(Needs::Response, count), "acl cookies shdr_cnt(set-cookie) gt 0",
+        "The older name of `res.hdr_cnt`.";
+    "res.fhdr_cnt", "res.fhdr_cnt[(<name>)]", counts(Needs::Response, line_count), "acl cookies res.fhdr_cnt(set-cookie) gt 2",
+        "How many lines the answer has for a header.";
+    "res.hdr_ip", "res.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner res.hdr_ip(x-served-by) 10.0.0.0/8",
+        "A value of a header of the answer as an address; see `req.hdr_ip`.";
+    "shdr_ip", "shdr_ip(<name>[,<occurrence>])", addresses(Needs::Response), "acl inner shdr_ip(x-served-by) 10.0.0.0/8",
+        "The older name of `res.hdr_ip`.";
+    "res.hdr_val", "res.hdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big res.hdr_val(content-length) gt 1000000",
+        "A value of a header of the answer as a number; see `req.hdr_val`.";
+    "shdr_val", "shdr_val(<name>[,<occurrence>])", numbers(Needs::Response), "acl big shdr_val(content-length) gt 1000000",
+        "The older name of `res.hdr_val`.";
+    "res.hdr_names", "res.hdr_names[(<delimiter>)]", names(Needs::Response), "acl told res.hdr_names -m sub x-powered-by",
+        "The names of all headers of the answer; see `req.hdr_names`.";
+    "res.hdrs", "res.hdrs", all(Needs::Response), "acl huge res.hdrs,length gt 8000",
+        "All headers of the answer in one text; see `req.hdrs`.";
+};
+
+/// The occurrence that is asked for; 0 is none.
+fn occurrence(arguments: &Arguments) -> i64 {
+    arguments.int(1).unwrap_or(0)
+}
+
+/// The one value of a list of them: the last where none is asked for.
+fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Option<&'a [u8]> {
+    let name = arguments.text(0)?;
+    let place = match occurrence(arguments) {
+        0 => -1,
+        place if place < -BACK_MAX => return None,
+        place => i32::try_from(place).ok()?,
+    };
+    let fields = head(arguments, stream)?.fields();
+    if by_line { fields.nth_line(name, place) } else { fields.nth_value(name, place) }
+}
+
+fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    pick(arguments, stream, false).map(Value::text)
+}
+
+fn line<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    pick(arguments, stream, true).map(Value::text)
+}
+
+/// Shows the values that a test looks at: the one that is asked for, or all.
+fn visit<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool, take: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
+    if occurrence(arguments) != 0 {
+        return pick(arguments, stream, by_line).is_some_and(take);
+    }
+    let (Some(name), Some(head)) = (arguments.text(0), head(arguments, stream)) else { return false };
+    if by_line { head.fields().get_all(name).any(take) } else { head.fields().values(name).any(take) }
+}
+
+fn each_value<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    visit(arguments, stream, false, &mut |text| take(Value::text(text)))
+}
+
+fn each_line<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    visit(arguments, stream, true, &mut |text| take(Value::text(text)))
+}
+
+fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let fields = head(arguments, stream)?.fields();
+    Some(Value::count(match arguments.text(0) {
+        Some(name) => fields.count_values(name),
+        None => fields.iter().map(|(_, line)| crate::message::split_values(line).count()).sum(),
+    }))
+}
+
+fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let fields = head(arguments, stream)?.fields();
+    Some(Value::count(match arguments.text(0) {
+        Some(name) => fields.count(name),
+        None => fields.len(),
+    }))
+}
+
+/// An address as headers have it: alone, an IPv4 one with a port behind it,
+/// an IPv6 one in brackets.
+fn parse_address(text: &[u8]) -> Option<Value<'static>> {
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(address) = text.parse() {
+        return Some(Value::ip(address));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        let port_or_nothing = rest.is_empty() || rest.strip_prefix(':')?.parse::<u16>().is_ok();
+        return port_or_nothing.then(|| address.parse().ok().map(Value::Ipv6))?;
+    }
+    let (address, port) = text.split_once(':')?;
+    port.parse::<u16>().ok()?;
+    address.parse().ok().map(Value::Ipv4)
+}
+
+fn address<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    parse_address(pick(arguments, stream, false)?)
+}
+
+fn each_address<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    visit(arguments, stream, false, &mut |text| parse_address(text).is_some_and(&mut *take))
+}
+
+fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    pick(arguments, stream, false).map(|text| Value::Int(leading_integer(text)))
+}
+
+fn each_number<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    visit(arguments, stream, false, &mut |text| take(Value::Int(leading_integer(text))))
+}
+
+fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let delimiter = arguments.text(0).unwrap_or(b",");
+    let mut out = Vec::new();
+    for (n, (name, _)) in head(arguments, stream)?.fields().iter().enumerate() {
+        if n > 0 {
+            out.extend_from_slice(delimiter);
+        }
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+    }
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn block<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let mut out = Vec::new();
+    for (name, line) in head(arguments, stream)?.fields().iter() {
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    Some(Value::Bin(Cow::Owned(out)))
+}

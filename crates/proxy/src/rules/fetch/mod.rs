@@ -1,0 +1,237 @@
+//! Sample fetches: what rules can look at, a file a family. Each is a row: its
+//! name, syntax, documentation and example, what it needs and gives, and the
+//! function that finds its value. A fetch reads the stream and changes nothing.
+
+mod capture;
+mod connection;
+mod constant;
+mod content;
+mod cookie;
+mod header;
+mod process;
+mod proxy;
+mod rdp;
+mod request;
+mod server;
+mod tls;
+mod tls_hello;
+
+use super::argument::{Arguments, Kind, Side};
+use super::matching::Method;
+use super::usage::Needs;
+use super::value::{Type, Value};
+use crate::keyword::known::KNOWN;
+use crate::load::Loader;
+use crate::message::Message;
+use crate::stream::Stream;
+use language::keyword::{Documented, Keyword, Table};
+use language::{Diagnostic, Span};
+use std::sync::OnceLock;
+
+/// Finds the one value that an expression has.
+pub type One = for<'a> fn(&'a Arguments, &'a Stream) -> Option<Value<'a>>;
+/// Shows all values that a test compares until one is taken.
+pub type Each = for<'a> fn(&'a Arguments, &'a Stream, &mut dyn FnMut(Value<'a>) -> bool) -> bool;
+
+/// Checks arguments when a file is loaded, and changes them into what the
+/// keyword works with.
+pub type Prepare = fn(&mut Loader, &mut Arguments, Span) -> Result<(), Box<Diagnostic>>;
+
+/// What a fetch is, besides its documentation.
+#[derive(Debug)]
+pub struct FetchBuild {
+    /// The type of its value.
+    pub output: Type,
+    /// What it looks at.
+    pub needs: Needs,
+    /// It looks at HTTP messages.
+    pub http: bool,
+    /// The arguments that it takes.
+    pub arguments: &'static [Kind],
+    /// How many of them it must have.
+    pub required: usize,
+    /// Its names with a matching method (`path_beg`) exist.
+    pub variants: bool,
+    /// Its value is not known before the inspection ends, though it needs nothing.
+    pub waits: bool,
+    /// Checks its arguments.
+    pub prepare: Option<Prepare>,
+    /// Finds its value.
+    pub one: One,
+    /// Finds all its values, where tests look at several.
+    pub each: Option<Each>,
+}
+
+/// The row of a fetch.
+pub type FetchRow = Keyword<FetchBuild>;
+
+/// Where fetches stand.
+pub const PLACE: &[&str] = &["fetch"];
+
+impl FetchBuild {
+    /// A fetch without arguments which looks at no HTTP message.
+    pub const fn new(output: Type, needs: Needs, one: One) -> Self {
+        FetchBuild {
+            output,
+            needs,
+            http: false,
+            arguments: &[],
+            required: 0,
+            variants: false,
+            waits: false,
+            prepare: None,
+            one,
+            each: None,
+        }
+    }
+
+    /// It looks at HTTP messages.
+    pub const fn http(mut self) -> Self {
+        self.http = true;
+        self
+    }
+
+    /// It takes these arguments, the first so many of which it must have.
+    pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
+        self.arguments = arguments;
+        self.required = required;
+        self
+    }
+
+    /// Its names with a matching method exist.
+    pub const fn variants(mut self) -> Self {
+        self.variants = true;
+        self
+    }
+
+    /// Tests look at all of these values.
+    pub const fn each(mut self, each: Each) -> Self {
+        self.each = Some(each);
+        self
+    }
+
+    /// Its arguments are checked by this.
+    pub const fn prepare(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
+        self
+    }
+
+    /// See [`FetchBuild::waits`].
+    pub const fn waits(mut self) -> Self {
+        self.waits = true;
+        self
+    }
+}
+
+static FAMILIES: &[&[FetchRow]] = &[
+    capture::ROWS,
+    connection::ROWS,
+    constant::ROWS,
+    content::ROWS,
+    cookie::ROWS,
+    header::ROWS,
+    process::ROWS,
+    proxy::ROWS,
+    rdp::ROWS,
+    request::ROWS,
+    server::ROWS,
+    tls::ROWS,
+    tls_hello::ROWS,
+];
+
+/// All fetches by name.
+pub fn table() -> &'static Table<FetchBuild> {
+    static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new("fetch", FAMILIES, KNOWN))
+}
+
+/// Suffixes of names that say a matching method.
+const VARIANTS: [(&str, Method); 7] = [
+    ("_beg", Method::Beg),
+    ("_dir", Method::Dir),
+    ("_dom", Method::Dom),
+    ("_end", Method::End),
+    ("_len", Method::Len),
+    ("_reg", Method::Reg),
+    ("_sub", Method::Sub),
+];
+
+/// `path_beg` as `path` and the method of its suffix.
+pub fn variant(name: &str) -> Option<(&str, Method)> {
+    VARIANTS.iter().find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
+}
+
+/// All fetches, their names with a matching method among them.
+pub fn documented() -> Vec<Documented> {
+    static VARIANT_DOCS: OnceLock<Vec<Documented>> = OnceLock::new();
+    let variants = VARIANT_DOCS.get_or_init(|| {
+        let rows = FAMILIES.iter().flat_map(|family| family.iter()).filter(|row| row.build.variants);
+        rows.flat_map(|row| VARIANTS.iter().map(move |(suffix, method)| variant_doc(row, suffix, *method))).collect()
+    });
+    let is_variant = |name: &str| variants.iter().any(|variant| variant.name == name);
+    let mut all: Vec<Documented> =
+        table().documented().into_iter().filter(|row| row.built || !is_variant(row.name)).collect();
+    all.extend(variants);
+    all.sort_by_key(|row| row.name);
+    all
+}
+
+/// The documentation of a name with a matching method. It is made once a
+/// process, so its texts stay.
+fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
+    let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let called = |text: &str| text.replacen(row.name, &format!("{}{suffix}", row.name), 1);
+    let what = match method {
+        Method::Beg => "begins with",
+        Method::Dir => "holds, between slashes,",
+        Method::Dom => "holds, between dots or slashes,",
+        Method::End => "ends with",
+        Method::Len => "is as long as",
+        Method::Reg => "matches the regular expression",
+        _ => "holds",
+    };
+    let name = stay(format!("{}{suffix}", row.name));
+    // The pattern of an example must suit the method.
+    let first = row.example.split([' ', ',']).find(|word| word.starts_with(row.name)).unwrap_or(row.name);
+    let pattern = if method == Method::Len { "gt 100" } else { "example" };
+    Documented {
+        kind: "fetch",
+        name,
+        places: &["acl"],
+        syntax: stay(called(row.syntax)),
+        doc: stay(format!("In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.", row.name, row.syntax, &suffix[1..])),
+        example: stay(format!("acl example {} {pattern}", called(first))),
+        built: true,
+    }
+}
+
+/// The side whose message is looked at.
+pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
+    match arguments.side {
+        Side::Either if stream.response.start().is_some() || !stream.response_payload.is_empty() => Side::Response,
+        Side::Either => Side::Request,
+        side => side,
+    }
+}
+
+/// The head of the request, once it is there.
+fn request(stream: &Stream) -> Option<&Message> {
+    stream.request.start().is_some().then_some(&stream.request)
+}
+
+/// The head of the message that a fetch looks at, once it is there.
+fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
+    let message = match side_of(arguments, stream) {
+        Side::Response => &stream.response,
+        _ => &stream.request,
+    };
+    message.start().is_some().then_some(message)
+}
+
+/// The first bytes of what follows the head, or of a stream without one.
+fn payload<'a>(arguments: &Arguments, stream: &'a Stream) -> &'a [u8] {
+    match side_of(arguments, stream) {
+        Side::Response => &stream.response_payload,
+        _ => &stream.payload,
+    }
+}

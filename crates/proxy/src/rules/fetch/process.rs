@@ -1,0 +1,152 @@
+//! Fetches of the process and the host: time, chance, environment, names.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::load::Loader;
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::converter::time::{check_unit, shift, to_unit};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const fn fetch(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one)
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "date", "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
+        "The time now in seconds since 1970, with an offset added to it. With the unit `ms` or `us` both count in that.";
+    "date_us", "date_us", fetch(Type::Int, date_us), "acl odd_microsecond date_us,odd",
+        "The microseconds of the second that runs now.";
+    "env", "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Text], 1), "acl test_host env(STAGE) test",
+        "The value of an environment variable of the process, as it was at the start.";
+    "hostname", "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
+        "The name of this host.";
+    "nbproc", "nbproc", fetch(Type::Int, one), "acl single nbproc 1",
+        "The number of processes that serve, which is always 1.";
+    "proc", "proc", fetch(Type::Int, one), "acl first proc 1",
+        "The number of the process that serves, which is always 1.";
+    "rand", "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
+        "A random number from 0 to the range less one; without a range of 32 bits. It is good for sharing out, not for secrets.";
+    "uuid", "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
+        "A random UUID of version 4. No other version is made.";
+    "wait_end", "wait_end", fetch(Type::Bool, wait_end).waits(), "acl ended wait_end",
+        "True once the inspection of the content has ended: all bytes are there that rules will see, or `inspect-delay` is over. \
+         A rule with it waits until then.";
+};
+
+fn since_epoch() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn date<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    let unit = arguments.text(1);
+    let now = to_unit(since_epoch(), unit)?;
+    Some(Value::Int(shift(now, arguments.int(0).unwrap_or(0))))
+}
+
+fn date_us<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(since_epoch().subsec_micros().into()))
+}
+
+fn env<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let name = std::ffi::OsStr::from_bytes(arguments.text(0)?);
+    std::env::var_os(name).map(|value| Value::Str(Cow::Owned(value.into_vec())))
+}
+
+fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    static NAME: OnceLock<Vec<u8>> = OnceLock::new();
+    let name = NAME.get_or_init(|| {
+        use std::os::unix::ffi::OsStringExt;
+        nix::unistd::gethostname().map(OsStringExt::into_vec).unwrap_or_default()
+    });
+    Some(Value::text(name))
+}
+
+fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(1))
+}
+
+/// The next number of a small generator of this thread (splitmix64), which
+/// begins with what the system has for seeds.
+fn random() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::thread::current().id()));
+    }
+    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    STATE.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn rand<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    let number = random() >> 32;
+    Some(match arguments.int(0) {
+        Some(range) if range > 0 => Value::Int(((u128::from(number) * range as u128) >> 32) as i64),
+        _ => Value::count(number),
+    })
+}
+
+fn check_uuid(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    match arguments.int(0) {
+        None | Some(4) => Ok(()),
+        Some(other) => Err(bad_argument(span, format!("UUIDs of version {other} are not made, only of version 4"))),
+    }
+}
+
+fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    let (high, low) = (random(), random());
+    let text = format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        (high >> 16) & 0xffff,
+        high & 0xfff,
+        0x8000 | (low >> 50),
+        low & 0xffff_ffff_ffff,
+    );
+    Some(Value::Str(Cow::Owned(text.into_bytes())))
+}
+
+fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    stream.payload_complete.then_some(Value::Bool(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::sample;
+
+    #[test]
+    fn uuids_have_their_version_and_variant() {
+        let stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
+        for _ in 0..100 {
+            let text = sample::evaluate("uuid", &stream).unwrap();
+            let parts: Vec<&str> = text.split('-').collect();
+            assert_eq!(parts.iter().map(|p| p.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{text}");
+            assert!(parts[2].starts_with('4'), "{text}");
+            assert!(parts[3].starts_with(['8', '9', 'a', 'b']), "{text}");
+        }
+    }
+
+    #[test]
+    fn random_numbers_stay_in_their_range() {
+        let stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
+        for _ in 0..1000 {
+            let n: i64 = sample::evaluate("rand(7)", &stream).unwrap().parse().unwrap();
+            assert!((0..7).contains(&n));
+        }
+    }
+}

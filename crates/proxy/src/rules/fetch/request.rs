@@ -1,0 +1,348 @@
+//! Fetches of a request's start line: method, target and its parts, version.
+
+use super::{FetchBuild, FetchRow, PLACE, head, request};
+use crate::message::{TargetForm, parameter, parameters};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::converter::hash;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value, leading_integer};
+use crate::stream::Stream;
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const fn text(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::Request, one).http()
+}
+
+const URL_PARAMETER: FetchBuild = text(url_parameter).takes(&[Kind::Text, Kind::Text], 0).each(url_parameters).variants();
+
+pub(super) static ROWS: &[FetchRow] = &[
+    FetchRow {
+        name: "method",
+        places: PLACE,
+        syntax: "method",
+        doc: "The method of the request, `GET` for example. It stays known to the end of the stream, so rules for answers and logs may use it.",
+        example: "acl is_post method POST",
+        build: FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
+    },
+    FetchRow {
+        name: "path",
+        places: PLACE,
+        syntax: "path",
+        doc: "The path of the request's URL: from the first slash behind the host to the question mark, which is left out. \
+              Nothing is decoded. `*` and the target of CONNECT have none.",
+        example: "acl is_api path_beg /api/",
+        build: text(path).variants(),
+    },
+    FetchRow {
+        name: "pathq",
+        places: PLACE,
+        syntax: "pathq",
+        doc: "The path of the request's URL with its query string. Of a request in origin form it is the whole URL.",
+        example: "acl is_search pathq -m beg /search?q=",
+        build: text(path_and_query),
+    },
+    FetchRow {
+        name: "query",
+        places: PLACE,
+        syntax: "query",
+        doc: "What stands behind the first question mark of the URL; empty without one.",
+        example: "acl has_query query -m len gt 0",
+        build: text(query),
+    },
+    FetchRow {
+        name: "url",
+        places: PLACE,
+        syntax: "url",
+        doc: "The target of the request as it was sent, with scheme and host where the client sent them. Prefer `path`, \
+              which is the same for a proxied and for a direct request.",
+        example: "acl proxied url_beg http://",
+        build: text(url).variants(),
+    },
+    FetchRow {
+        name: "base",
+        places: PLACE,
+        syntax: "base",
+        doc: "The request's first Host header and its path in one text, without the query. It names an object of a cache or a tree of a virtual host.",
+        example: "acl shop base_beg www.example.com/shop",
+        build: text(base).variants(),
+    },
+    FetchRow {
+        name: "baseq",
+        places: PLACE,
+        syntax: "baseq",
+        doc: "The request's first Host header, its path and its query string in one text.",
+        example: "acl found baseq -m sub ?q=",
+        build: text(base_and_query),
+    },
+    FetchRow {
+        name: "base32",
+        places: PLACE,
+        syntax: "base32",
+        doc: "A hash of 32 bits of what `base` gives: short keys for counting or sharing out URLs.",
+        example: "acl even_half base32,even",
+        build: FetchBuild::new(Type::Int, Needs::Request, base32).http(),
+    },
+    FetchRow {
+        name: "base32+src",
+        places: PLACE,
+        syntax: "base32+src",
+        doc: "The hash of `base32` in four bytes, and behind it the client's address in four or sixteen: a key for one client and URL.",
+        example: "acl known base32+src -m found",
+        build: FetchBuild::new(Type::Bin, Needs::Request, base32_source).http(),
+    },
+    FetchRow {
+        name: "url32",
+        places: PLACE,
+        syntax: "url32",
+        doc: "A hash of 32 bits of the Host header, the path and the query string.",
+        example: "acl odd_half url32,odd",
+        build: FetchBuild::new(Type::Int, Needs::Request, url32).http(),
+    },
+    FetchRow {
+        name: "url32+src",
+        places: PLACE,
+        syntax: "url32+src",
+        doc: "The hash of `url32` in four bytes, and behind it the client's address in four or sixteen.",
+        example: "acl known url32+src -m found",
+        build: FetchBuild::new(Type::Bin, Needs::Request, url32_source).http(),
+    },
+    FetchRow {
+        name: "url_ip",
+        places: PLACE,
+        syntax: "url_ip",
+        doc: "The address that an absolute URL has for its host. Names are not resolved; without an address there is no value.",
+        example: "acl to_private url_ip 10.0.0.0/8",
+        build: FetchBuild::new(Type::Address, Needs::Request, url_ip).http(),
+    },
+    FetchRow {
+        name: "url_port",
+        places: PLACE,
+        syntax: "url_port",
+        doc: "The port of an absolute URL whose host is an address, 80 or 443 by its scheme where it names none.",
+        example: "acl to_smtp url_port 25",
+        build: FetchBuild::new(Type::Int, Needs::Request, url_port).http(),
+    },
+    FetchRow {
+        name: "url_param",
+        places: PLACE,
+        syntax: "url_param[(<name>[,<delimiter>])]",
+        doc: "The value of the first parameter of this name in the query string, as it was sent (see `url_dec`); without a name the first \
+              parameter's. Another delimiter than the question mark may begin the parameters, as `;` does in some session ids.",
+        example: "acl debug url_param(debug) -m found",
+        build: URL_PARAMETER,
+    },
+    FetchRow {
+        name: "urlp",
+        places: PLACE,
+        syntax: "urlp[(<name>[,<delimiter>])]",
+        doc: "The same as `url_param`.",
+        example: "acl german urlp(lang) de",
+        build: URL_PARAMETER,
+    },
+    FetchRow {
+        name: "urlp_val",
+        places: PLACE,
+        syntax: "urlp_val[(<name>[,<delimiter>])]",
+        doc: "The value of the parameter as a number, as far as its leading digits go.",
+        example: "acl far urlp_val(page) gt 100",
+        build: FetchBuild::new(Type::Int, Needs::Request, url_parameter_value).http().takes(&[Kind::Text, Kind::Text], 0),
+    },
+    FetchRow {
+        name: "req.ver",
+        places: PLACE,
+        syntax: "req.ver",
+        doc: "The version of HTTP that the client spoke: `1.0`, `1.1`, `2.0`.",
+        example: "acl old req.ver 1.0",
+        build: text(version),
+    },
+    FetchRow {
+        name: "req_ver",
+        places: PLACE,
+        syntax: "req_ver",
+        doc: "The older name of `req.ver`.",
+        example: "acl old req_ver 1.0",
+        build: text(version),
+    },
+    FetchRow {
+        name: "req.proto_http",
+        places: PLACE,
+        syntax: "req.proto_http",
+        doc: "True when the stream is an HTTP request. In `tcp-request content` it waits until the head of the request is complete or is none.",
+        example: "acl is_http req.proto_http",
+        build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
+    },
+    FetchRow {
+        name: "req_proto_http",
+        places: PLACE,
+        syntax: "req_proto_http",
+        doc: "The older name of `req.proto_http`.",
+        example: "acl is_http req_proto_http",
+        build: FetchBuild::new(Type::Bool, Needs::RequestKept, is_http).http(),
+    },
+    FetchRow {
+        name: "status",
+        places: PLACE,
+        syntax: "status",
+        doc: "The status code of the answer.",
+        example: "acl failed status 500:599",
+        build: FetchBuild::new(Type::Int, Needs::ResponseKept, status).http(),
+    },
+    FetchRow {
+        name: "res.ver",
+        places: PLACE,
+        syntax: "res.ver",
+        doc: "The version of HTTP that the server answered with.",
+        example: "acl old_server res.ver 1.0",
+        build: FetchBuild::new(Type::Str, Needs::Response, version).http(),
+    },
+    FetchRow {
+        name: "resp_ver",
+        places: PLACE,
+        syntax: "resp_ver",
+        doc: "The older name of `res.ver`.",
+        example: "acl old_server resp_ver 1.0",
+        build: FetchBuild::new(Type::Str, Needs::Response, version).http(),
+    },
+];
+
+fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Method(Cow::Borrowed(request(stream)?.method())))
+}
+
+fn path<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let path = request(stream)?.path();
+    (!path.is_empty()).then(|| Value::text(path))
+}
+
+fn path_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let path = request(stream)?.path_and_query();
+    (!path.is_empty()).then(|| Value::text(path))
+}
+
+fn query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(request(stream)?.query().unwrap_or(b"")))
+}
+
+fn url<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(request(stream)?.target()))
+}
+
+/// Host and path, or path and query.
+fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
+    let message = request(stream)?;
+    let path = if with_query { message.path_and_query() } else { message.path() };
+    let host = message.fields().nth_value(b"host", 1).unwrap_or(b"");
+    if host.is_empty() {
+        return (!path.is_empty()).then(|| Value::text(path));
+    }
+    Some(Value::Str(Cow::Owned([host, path].concat())))
+}
+
+fn base<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    joined(stream, false)
+}
+
+fn base_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    joined(stream, true)
+}
+
+fn hashed(stream: &Stream, with_query: bool) -> Option<u32> {
+    let value = joined(stream, with_query)?;
+    Some(value.with_text(|text| hash::avalanche(hash::sdbm(text))))
+}
+
+fn with_source(stream: &Stream, hash: u32) -> Value<'_> {
+    let mut bytes = hash.to_be_bytes().to_vec();
+    match stream.source().ip() {
+        Some(IpAddr::V4(v4)) => bytes.extend(v4.octets()),
+        Some(IpAddr::V6(v6)) => bytes.extend(v6.octets()),
+        None => {}
+    }
+    Value::Bin(Cow::Owned(bytes))
+}
+
+fn base32<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(hashed(stream, false)?.into()))
+}
+
+fn base32_source<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(with_source(stream, hashed(stream, false)?))
+}
+
+fn url32<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(hashed(stream, true)?.into()))
+}
+
+fn url32_source<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(with_source(stream, hashed(stream, true)?))
+}
+
+/// The address and port of an absolute URL.
+fn url_address(stream: &Stream) -> Option<(IpAddr, u16)> {
+    let message = request(stream)?;
+    let parts = message.target_parts();
+    if parts.form != TargetForm::Absolute {
+        return None;
+    }
+    let target = message.target();
+    let default = if target[..parts.scheme_end].eq_ignore_ascii_case(b"https") { 443 } else { 80 };
+    let authority = std::str::from_utf8(message.target_authority()?).ok()?;
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        let port = rest.strip_prefix(':').map_or(Some(default), |port| port.parse().ok())?;
+        return Some((address.parse::<Ipv6Addr>().ok()?.into(), port));
+    }
+    let (address, port) = match authority.split_once(':') {
+        Some((address, port)) => (address, port.parse().ok()?),
+        None => (authority, default),
+    };
+    Some((address.parse::<Ipv4Addr>().ok()?.into(), port))
+}
+
+fn url_ip<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::ip(url_address(stream)?.0))
+}
+
+fn url_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(url_address(stream)?.1.into()))
+}
+
+fn delimiter(arguments: &Arguments) -> u8 {
+    arguments.text(1).and_then(|text| text.first().copied()).unwrap_or(b'?')
+}
+
+fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let target = request(stream)?.target();
+    match arguments.text(0) {
+        Some(name) => parameter(target, name, delimiter(arguments)).map(Value::text),
+        None => parameters(target, delimiter(arguments)).next().map(|(_, value)| Value::text(value)),
+    }
+}
+
+fn url_parameters<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    let Some(message) = request(stream) else { return false };
+    parameters(message.target(), delimiter(arguments))
+        .filter(|(name, _)| arguments.text(0).is_none_or(|wanted| wanted == *name))
+        .any(|(_, value)| take(Value::text(value)))
+}
+
+fn url_parameter_value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let value = url_parameter(arguments, stream)?;
+    Some(value.with_text(|text| Value::Int(leading_integer(text))))
+}
+
+fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(head(arguments, stream)?.version().number().as_bytes()))
+}
+
+fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    (stream.http && request(stream).is_some()).then_some(Value::Bool(true))
+}
+
+fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    match stream.status() {
+        0 => None,
+        status => Some(Value::Int(status.into())),
+    }
+}

@@ -1,0 +1,265 @@
+//! Fetches of what a TLS client says in clear before it encrypts, out of the
+//! first bytes of a TCP stream. For passing TLS through to servers by name.
+
+use super::{FetchBuild, FetchRow, PLACE, Side, payload, side_of};
+use crate::rules::argument::Arguments;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use std::borrow::Cow;
+
+const fn number(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
+const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name).variants();
+const VERSION: FetchBuild = number(Needs::Request, version);
+const HELLO: FetchBuild = number(Needs::Request, hello_type);
+const ANSWER: FetchBuild = number(Needs::Response, hello_type);
+
+macro_rules! rows {
+    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $name, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "req.ssl_hello_type", HELLO, "acl client_hello req.ssl_hello_type 1",
+        "The type of the TLS handshake message that the stream begins with: 1 is a client's hello. No value for other protocols. \
+         Use it with `tcp-request inspect-delay`.";
+    "req_ssl_hello_type", HELLO, "acl client_hello req_ssl_hello_type 1",
+        "The older name of `req.ssl_hello_type`.";
+    "req.ssl_sni", NAME, "acl shop req.ssl_sni -i shop.example.com",
+        "The server name in the client's hello, of TLS that is passed through. It is what browsers send in place of a Host header before they encrypt.";
+    "req_ssl_sni", NAME, "acl shop req_ssl_sni -i shop.example.com",
+        "The older name of `req.ssl_sni`.";
+    "req.ssl_ver", VERSION, "acl old req.ssl_ver lt 3.1",
+        "The version of the client's hello, as 65536 times its major number plus the minor one. In ACLs it is written `3.1`; TLS 1.2 and 1.3 both say 3.3.";
+    "req_ssl_ver", VERSION, "acl old req_ssl_ver lt 3.1",
+        "The older name of `req.ssl_ver`.";
+    "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocols), "acl h2 req.ssl_alpn -m sub h2",
+        "The protocols that the client's hello offers, with commas between them: `h2,http/1.1`.";
+    "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list), "acl offers req.ssl_cipherlist -m found",
+        "The bytes of the list of ciphers in the client's hello, two for each.";
+    "req.ssl_st_ext", number(Needs::Request, ticket), "acl ticket req.ssl_st_ext 2",
+        "Whether the client's hello knows session tickets: 0 it does not, 1 it asks for one, 2 it sends one.";
+    "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves), "acl curves req.ssl_ec_ext",
+        "True when the client's hello knows elliptic curves.";
+    "res.ssl_hello_type", ANSWER, "acl server_hello res.ssl_hello_type 2",
+        "The type of the TLS handshake message that the server's answer begins with: 2 is a server's hello.";
+    "rep_ssl_hello_type", ANSWER, "acl server_hello rep_ssl_hello_type 2",
+        "The older name of `res.ssl_hello_type`.";
+};
+
+/// A record that holds handshake messages.
+const RECORD_HANDSHAKE: u8 = 0x16;
+/// A hello of a client.
+const CLIENT_HELLO: u8 = 1;
+
+/// Reads bytes from the front; None at the end.
+#[derive(Clone, Copy)]
+struct Cursor<'b>(&'b [u8]);
+
+impl<'b> Cursor<'b> {
+    fn take(&mut self, n: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// A number of so many bytes (up to 4).
+    fn number(&mut self, bytes: usize) -> Option<usize> {
+        Some(self.take(bytes)?.iter().fold(0, |n, byte| (n << 8) | usize::from(*byte)))
+    }
+
+    /// Bytes whose count stands before them, in so many bytes.
+    fn counted(&mut self, count_bytes: usize) -> Option<Cursor<'b>> {
+        let count = self.number(count_bytes)?;
+        self.take(count).map(Cursor)
+    }
+}
+
+/// A client's hello.
+struct Hello<'b> {
+    version: (u8, u8),
+    ciphers: &'b [u8],
+    extensions: Cursor<'b>,
+}
+
+/// The type of the first handshake message and what of it is in the first record.
+fn handshake(bytes: &[u8]) -> Option<(u8, usize, Cursor<'_>)> {
+    let mut cursor = Cursor(bytes);
+    if cursor.take(1)? != [RECORD_HANDSHAKE] {
+        return None;
+    }
+    let version = cursor.take(2)?;
+    if version[0] != 3 {
+        return None;
+    }
+    let length = cursor.number(2)?;
+    let mut record = Cursor(cursor.0.get(..length).unwrap_or(cursor.0));
+    let kind = *record.take(1)?.first()?;
+    let length = record.number(3)?;
+    Some((kind, length, record))
+}
+
+/// The client's hello, once all of it is there.
+fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
+    let (kind, length, mut cursor) = handshake(bytes)?;
+    if kind != CLIENT_HELLO {
+        return None;
+    }
+    let mut hello = Cursor(cursor.take(length)?);
+    let version = hello.take(2)?;
+    // 32 random bytes.
+    hello.take(32)?;
+    hello.counted(1)?;
+    let ciphers = hello.counted(2)?.0;
+    hello.counted(1)?;
+    // A hello may end here.
+    let extensions = if hello.0.is_empty() { Cursor(b"") } else { hello.counted(2)? };
+    Some(Hello { version: (version[0], version[1]), ciphers, extensions })
+}
+
+impl<'b> Hello<'b> {
+    fn extension(&self, wanted: usize) -> Option<Cursor<'b>> {
+        let mut rest = self.extensions;
+        loop {
+            let kind = rest.number(2)?;
+            let content = rest.counted(2)?;
+            if kind == wanted {
+                return Some(content);
+            }
+        }
+    }
+
+    fn server_name(&self) -> Option<&'b [u8]> {
+        let mut names = self.extension(0)?.counted(2)?;
+        loop {
+            let kind = names.number(1)?;
+            let name = names.counted(2)?;
+            // A host name; no other kind was ever defined.
+            if kind == 0 {
+                return Some(name.0);
+            }
+        }
+    }
+}
+
+fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let bytes = payload(arguments, stream);
+    let (kind, length, rest) = handshake(bytes)?;
+    // The answer's hello may be cut; the request's is looked into, so it is
+    // told of when it is whole.
+    let whole = side_of(arguments, stream) == Side::Response || rest.0.len() >= length;
+    whole.then_some(Value::Int(kind.into()))
+}
+
+fn server_name<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    client_hello(payload(arguments, stream))?.server_name().map(Value::text)
+}
+
+fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let (major, minor) = client_hello(payload(arguments, stream))?.version;
+    Some(Value::Int((i64::from(major) << 16) + i64::from(minor)))
+}
+
+fn protocols<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let hello = client_hello(payload(arguments, stream))?;
+    let mut list = hello.extension(16)?.counted(2)?;
+    let mut out = Vec::new();
+    while let Some(name) = list.counted(1) {
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.0);
+    }
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::bytes(client_hello(payload(arguments, stream))?.ciphers))
+}
+
+fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let hello = client_hello(payload(arguments, stream))?;
+    Some(Value::Int(match hello.extension(35) {
+        None => 0,
+        Some(Cursor([])) => 1,
+        Some(_) => 2,
+    }))
+}
+
+fn curves<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let hello = client_hello(payload(arguments, stream))?;
+    Some(Value::Bool(hello.extension(10).is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+        [&kind.to_be_bytes()[..], &(content.len() as u16).to_be_bytes(), content].concat()
+    }
+
+    fn hello(extensions: &[u8]) -> Vec<u8> {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.push(0);
+        body.extend([0, 4, 0x13, 0x01, 0xc0, 0x2f]);
+        body.extend([1, 0]);
+        body.extend((extensions.len() as u16).to_be_bytes());
+        body.extend_from_slice(extensions);
+        let mut record = vec![0x16, 3, 1];
+        record.extend((body.len() as u16 + 4).to_be_bytes());
+        record.extend([1, 0]);
+        record.extend((body.len() as u16).to_be_bytes());
+        record.extend(body);
+        record
+    }
+
+    fn sni(name: &str) -> Vec<u8> {
+        let entry = [&[0][..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
+        extension(0, &[&(entry.len() as u16).to_be_bytes()[..], &entry].concat())
+    }
+
+    #[test]
+    fn a_hello_tells_its_server_name_and_nothing_before_it_is_whole() {
+        let bytes = hello(&[extension(10, &[0, 2, 0, 29]), sni("shop.example.com")].concat());
+        let name = |bytes: &[u8]| client_hello(bytes).and_then(|h| h.server_name().map(<[u8]>::to_vec));
+        assert_eq!(name(&bytes).as_deref(), Some(&b"shop.example.com"[..]));
+        for cut in 0..bytes.len() {
+            assert_eq!(name(&bytes[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(name(&hello(&extension(10, &[]))), None);
+    }
+
+    #[test]
+    fn versions_ciphers_and_extensions_are_found() {
+        let bytes = hello(&extension(35, &[1]));
+        let found = client_hello(&bytes).unwrap();
+        assert_eq!(found.version, (3, 3));
+        assert_eq!(found.ciphers, [0x13, 0x01, 0xc0, 0x2f]);
+        assert_eq!(found.extension(35).map(|c| c.0), Some(&[1][..]));
+        assert!(found.extension(10).is_none());
+    }
+
+    #[test]
+    fn other_protocols_are_no_hello() {
+        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"SSH-2.0-x\r\n", b"", b"\x16", b"\x16\x02\x00\x00\x05\x01"] {
+            assert!(handshake(bytes).is_none(), "{bytes:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_the_parser(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), cut in 0_usize..120) {
+            let _ = client_hello(&bytes).map(|hello| hello.server_name().map(<[u8]>::len));
+            let mut broken = hello(&sni("a.example"));
+            let at = cut.min(broken.len() - 1);
+            broken[at] = bytes.first().copied().unwrap_or(0);
+            let _ = client_hello(&broken).map(|hello| (hello.server_name().map(<[u8]>::len), hello.extension(16).is_some()));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Files of patterns (`-f`) and maps: reading them when a configuration is
+//! loaded, line by line. Knows nothing of what the lines mean.
+
+use super::codes;
+use crate::load::{DefaultPath, Loader, codes as load_codes};
+use language::{Diagnostic, Span, Word};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Largest file that is read, bytes.
+pub const LIST_FILE_BYTES_MAX: u64 = 512 << 20;
+
+/// One line that counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    start: u32,
+    end: u32,
+}
+
+/// A file of patterns as it was read.
+#[derive(Clone, Debug)]
+pub struct ListFile {
+    /// As the configuration names it.
+    pub name: Arc<str>,
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl ListFile {
+    /// The lines that count, without blanks before and line ends behind them.
+    pub fn lines(&self) -> impl Iterator<Item = (Entry, &[u8])> {
+        self.entries.iter().map(|entry| (*entry, &self.text[entry.start as usize..entry.end as usize]))
+    }
+
+    /// Lines as keys and values of a map: a word, blanks, the rest. A line
+    /// without a value has None.
+    pub fn pairs(&self) -> impl Iterator<Item = (Entry, &[u8], Option<&[u8]>)> {
+        self.lines().map(|(entry, line)| {
+            let key = line.iter().position(|b| is_blank(*b)).unwrap_or(line.len());
+            let value = line[key..].trim_ascii();
+            (entry, &line[..key], (!value.is_empty()).then_some(value))
+        })
+    }
+
+    /// Tells of a line that is wrong: at the line, and where the file is named.
+    pub fn wrong(self, loader: &mut Loader, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
+        let file = loader.sources.add(self.name.to_string(), self.text);
+        let place = Span { file, start: entry.start, end: entry.end };
+        let diagnostic = Diagnostic { primary: Some(place), ..diagnostic };
+        loader.tell(diagnostic.also(named_at, "the file is named here"));
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Finds the lines that count in a text.
+fn entries(text: &[u8]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut at = 0;
+    for line in text.split(|b| *b == b'\n') {
+        let blanks = line.iter().take_while(|b| is_blank(**b)).count();
+        let start = at + blanks;
+        let mut end = at + line.len();
+        while end > start && text[end - 1] == b'\r' {
+            end -= 1;
+        }
+        if end > start && text[start] != b'#' {
+            entries.push(Entry { start: start as u32, end: end as u32 });
+        }
+        at += line.len() + 1;
+    }
+    entries
+}
+
+impl Loader {
+    /// The file that a name in the configuration stands for.
+    pub(super) fn path_of(&self, name: &str, span: Span) -> PathBuf {
+        let base = match &self.base {
+            DefaultPath::Current => PathBuf::new(),
+            DefaultPath::Origin(directory) => directory.clone(),
+            DefaultPath::Config | DefaultPath::Parent => {
+                let file = self.sources.files().nth(span.file.0 as usize).map(|(_, f)| f.name.as_str());
+                let mut directory = PathBuf::from(file.unwrap_or(""));
+                directory.pop();
+                if self.base == DefaultPath::Parent {
+                    directory.push("..");
+                }
+                directory
+            }
+        };
+        // An absolute name replaces the base.
+        base.join(name)
+    }
+
+    /// Reads a list that a word (or a part of one) names.
+    pub(super) fn read_list(&mut self, name: &str, span: Span) -> Result<ListFile, Box<Diagnostic>> {
+        let path = self.path_of(name, span);
+        let unreadable = |reason: String| {
+            Box::new(
+                Diagnostic::error(&load_codes::UNREADABLE, span, format!("failed to open pattern file '{name}'"))
+                    .label(reason),
+            )
+        };
+        let size = std::fs::metadata(&path).map_err(|error| unreadable(error.to_string()))?.len();
+        if size > LIST_FILE_BYTES_MAX {
+            return Err(unreadable(format!("it is larger than {} MiB", LIST_FILE_BYTES_MAX >> 20)));
+        }
+        let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+        let entries = entries(&text);
+        Ok(ListFile { name: name.into(), text, entries })
+    }
+}
+
+/// A pattern of the configuration or of a file, with what is needed to tell
+/// of it.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A word of the configuration.
+    Word(Span),
+    /// A line of the n-th list file.
+    Line(usize, Entry),
+}
+
+/// The patterns of one test, from words and files.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Bytes and places, in order.
+    pub patterns: Vec<(Box<[u8]>, Place)>,
+    files: Vec<(ListFile, Span)>,
+}
+
+impl Collected {
+    /// Takes a word in.
+    pub fn word(&mut self, word: &Word) {
+        self.patterns.push((word.bytes.as_slice().into(), Place::Word(word.span)));
+    }
+
+    /// Takes the lines of a file in; of a map, the keys.
+    pub fn file(&mut self, file: ListFile, named_at: Span, map: bool) {
+        let n = self.files.len();
+        if map {
+            let keys = file.pairs().map(|(entry, key, _)| (key.into(), Place::Line(n, entry)));
+            self.patterns.extend(keys);
+        } else {
+            let lines = file.lines().map(|(entry, line)| (line.into(), Place::Line(n, entry)));
+            self.patterns.extend(lines);
+        }
+        self.files.push((file, named_at));
+    }
+
+    /// Tells of a pattern that is wrong, made by `diagnose` at its place.
+    /// What stands in a file is told at its line there.
+    pub fn wrong(mut self, loader: &mut Loader, place: Place, diagnose: impl FnOnce(Span) -> Box<Diagnostic>) -> Box<Diagnostic> {
+        match place {
+            Place::Word(span) => diagnose(span),
+            Place::Line(n, entry) => {
+                let (file, named_at) = self.files.swap_remove(n);
+                let name = file.name.clone();
+                let diagnostic = *diagnose(named_at);
+                file.wrong(loader, entry, named_at, diagnostic);
+                Box::new(
+                    Diagnostic::error(&codes::BAD_PATTERN, named_at, format!("pattern file '{name}' cannot be used"))
+                        .label("a line of it is wrong"),
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> ListFile {
+        ListFile { name: "list".into(), text: text.into(), entries: entries(text.as_bytes()) }
+    }
+
+    #[test]
+    fn empty_lines_and_comments_do_not_count() {
+        let file = list("a\n\n  # no\n\t b c \r\n#no\n/x#y");
+        let lines: Vec<&[u8]> = file.lines().map(|(_, line)| line).collect();
+        assert_eq!(lines, [&b"a"[..], b"b c ", b"/x#y"]);
+    }
+
+    #[test]
+    fn a_line_of_a_map_is_a_word_and_the_rest() {
+        let file = list("a.example  web 1 \nb.example\n");
+        let pairs: Vec<_> = file.pairs().map(|(_, key, value)| (key, value)).collect();
+        assert_eq!(pairs, [(&b"a.example"[..], Some(&b"web 1"[..])), (b"b.example", None)]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Maps: files of keys and values that converters look a value up in.
+
+use super::codes;
+use super::list_file::Collected;
+use super::matching::{Method, Patterns};
+use super::pattern;
+use super::value::{Value, whole_integer};
+use crate::load::Loader;
+use language::{Diagnostic, Span};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a map gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gives {
+    /// Text.
+    Text,
+    /// A number.
+    Int,
+    /// An address.
+    Address,
+}
+
+/// A map, compiled.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// The file, as the configuration names it.
+    pub file: Arc<str>,
+    keys: Patterns,
+    values: Vec<Value<'static>>,
+}
+
+impl Map {
+    /// Reads a file's keys for a matching method, and its values.
+    pub fn read(
+        loader: &mut Loader,
+        name: &str,
+        span: Span,
+        method: Method,
+        gives: Gives,
+    ) -> Result<Self, Box<Diagnostic>> {
+        let file = loader.read_list(name, span)?;
+        let mut values = Vec::new();
+        let mut wrong = None;
+        for (entry, key, value) in file.pairs() {
+            match value.map(|text| (text, parse(gives, text))) {
+                Some((_, Some(value))) => values.push(value),
+                Some((text, None)) => {
+                    wrong = Some((entry, format!("'{}' is not {}", String::from_utf8_lossy(text), gives.what())));
+                    break;
+                }
+                None => {
+                    wrong = Some((entry, format!("key '{}' has no value", String::from_utf8_lossy(key))));
+                    break;
+                }
+            }
+        }
+        if let Some((entry, message)) = wrong {
+            file.wrong(loader, entry, span, Diagnostic::error(&codes::BAD_MAP, span, message));
+            return Err(Box::new(
+                Diagnostic::error(&codes::BAD_MAP, span, format!("map file '{name}' cannot be used"))
+                    .label("a line of it is wrong"),
+            ));
+        }
+        let file_name = file.name.clone();
+        let mut collected = Collected::default();
+        collected.file(file, span, true);
+        let keys = pattern::compile(loader, method, collected, false, false)?;
+        Ok(Map { file: file_name, keys, values })
+    }
+
+    /// The value of a key.
+    pub fn find(&self, key: &Value<'_>) -> Option<&Value<'static>> {
+        self.values.get(self.keys.find(key)?)
+    }
+
+    /// How many keys it has.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+impl Gives {
+    fn what(self) -> &'static str {
+        match self {
+            Gives::Text => "a text",
+            Gives::Int => "a number",
+            Gives::Address => "an address",
+        }
+    }
+}
+
+/// A value of a map or the default of its converter.
+pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
+    match gives {
+        Gives::Text => Some(Value::Str(text.to_vec().into())),
+        Gives::Int => whole_integer(text).map(Value::Int),
+        Gives::Address => {
+            let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+            Some(Value::ip(address))
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Patterns that a value is compared with, compiled into what makes the
+//! comparison cheap: few patterns stand in a line, many in a hash table or a
+//! trie. Reads no file and knows no keyword.
+
+use super::network::Networks;
+use super::regular::Regular;
+use super::value::{Type, Value};
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+/// How a value is compared (`-m`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// There is a value.
+    Found,
+    /// The value is true, or a number other than 0.
+    Bool,
+    /// A number in a range.
+    Int,
+    /// An address in a network.
+    Ip,
+    /// Bytes, written in hexadecimal.
+    Bin,
+    /// The length in a range.
+    Len,
+    /// The same text.
+    Str,
+    /// It begins so.
+    Beg,
+    /// It holds this.
+    Sub,
+    /// It holds this between slashes.
+    Dir,
+    /// It holds this between dots, slashes or colons.
+    Dom,
+    /// It ends so.
+    End,
+    /// A regular expression.
+    Reg,
+}
+
+impl Method {
+    /// All of them, by their names.
+    pub const ALL: [(&'static str, Method); 13] = [
+        ("found", Method::Found),
+        ("bool", Method::Bool),
+        ("int", Method::Int),
+        ("ip", Method::Ip),
+        ("bin", Method::Bin),
+        ("len", Method::Len),
+        ("str", Method::Str),
+        ("beg", Method::Beg),
+        ("sub", Method::Sub),
+        ("dir", Method::Dir),
+        ("dom", Method::Dom),
+        ("end", Method::End),
+        ("reg", Method::Reg),
+    ];
+
+    /// The method of a name.
+    pub fn named(name: &str) -> Option<Method> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, method)| *method)
+    }
+
+    /// The type that it compares.
+    pub fn wants(self) -> Type {
+        match self {
+            Method::Found => Type::Any,
+            Method::Bool => Type::Bool,
+            Method::Int => Type::Int,
+            Method::Ip => Type::Address,
+            Method::Bin => Type::Bin,
+            _ => Type::Str,
+        }
+    }
+
+    /// What a value of this type is compared by where nothing is said.
+    pub fn usual(of: Type) -> Option<Method> {
+        match of {
+            Type::Bool => Some(Method::Bool),
+            Type::Int => Some(Method::Int),
+            Type::Address | Type::Ipv4 | Type::Ipv6 => Some(Method::Ip),
+            Type::Str | Type::Method => Some(Method::Str),
+            Type::Bin | Type::Any => None,
+        }
+    }
+}
+
+/// More patterns than this leave the line for a table.
+const FEW: usize = 8;
+/// Values up to this length are lowered on the stack.
+const LOWERED_ON_STACK: usize = 256;
+
+/// Compiled patterns. Which of them matched is told by its number.
+#[derive(Clone, Debug)]
+pub struct Patterns {
+    ignore_case: bool,
+    set: Set,
+}
+
+#[derive(Clone, Debug)]
+enum Set {
+    Found,
+    Bool,
+    Int(Vec<RangeInclusive<i64>>),
+    Len(Vec<RangeInclusive<i64>>),
+    Ip(Networks),
+    Exact(Vec<Box<[u8]>>),
+    ExactMany(HashMap<Box<[u8]>, usize>),
+    Edge(Edge, Vec<Box<[u8]>>),
+    EdgeMany(Edge, EdgeTable),
+    Sub(Vec<memchr::memmem::Finder<'static>>),
+    Part(&'static [u8], Vec<Box<[u8]>>),
+    Reg(Vec<Regular>),
+    Bin(Vec<Box<[u8]>>),
+}
+
+/// Which end of a value is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Edge {
+    Beginning,
+    End,
+}
+
+impl Edge {
+    fn of(self, value: &[u8], length: usize) -> Option<&[u8]> {
+        match self {
+            Edge::Beginning => value.get(..length),
+            Edge::End => value.get(value.len().checked_sub(length)?..),
+        }
+    }
+
+    /// The longest beginning wins, and the first end: what maps give.
+    fn wins(self, new: (usize, usize), old: Option<(usize, usize)>) -> bool {
+        old.is_none_or(|old| match self {
+            Edge::Beginning => new.0 > old.0 || (new.0 == old.0 && new.1 < old.1),
+            Edge::End => new.1 < old.1,
+        })
+    }
+}
+
+/// Beginnings or ends by their bytes, and the lengths that there are.
+#[derive(Clone, Debug)]
+struct EdgeTable {
+    places: HashMap<Box<[u8]>, usize>,
+    lengths: Vec<usize>,
+}
+
+impl Patterns {
+    /// Whether there is any value.
+    pub fn found() -> Self {
+        Patterns { ignore_case: false, set: Set::Found }
+    }
+
+    /// Whether the value is true.
+    pub fn truth() -> Self {
+        Patterns { ignore_case: false, set: Set::Bool }
+    }
+
+    /// A number in one of these ranges.
+    pub fn numbers(ranges: Vec<RangeInclusive<i64>>) -> Self {
+        Patterns { ignore_case: false, set: Set::Int(ranges) }
+    }
+
+    /// A length in one of these ranges.
+    pub fn lengths(ranges: Vec<RangeInclusive<i64>>) -> Self {
+        Patterns { ignore_case: false, set: Set::Len(ranges) }
+    }
+
+    /// An address in one of these networks.
+    pub fn networks(networks: Networks) -> Self {
+        Patterns { ignore_case: false, set: Set::Ip(networks) }
+    }
+
+    /// One of these regular expressions.
+    pub fn regulars(list: Vec<Regular>) -> Self {
+        Patterns { ignore_case: false, set: Set::Reg(list) }
+    }
+
+    /// Exactly one of these byte strings.
+    pub fn binaries(list: Vec<Box<[u8]>>) -> Self {
+        Patterns { ignore_case: false, set: Set::Bin(list) }
+    }
+
+    /// Texts compared by `str`, `beg`, `end`, `sub`, `dir` or `dom`. Other
+    /// methods have their own constructor; here they compare whole texts.
+    pub fn texts(method: Method, mut list: Vec<Box<[u8]>>, ignore_case: bool) -> Self {
+        if ignore_case {
+            list.iter_mut().for_each(|text| text.make_ascii_lowercase());
+        }
+        let few = list.len() <= FEW;
+        let set = match method {
+            Method::Beg | Method::End => {
+                let edge = if method == Method::Beg { Edge::Beginning } else { Edge::End };
+                if few { Set::Edge(edge, list) } else { Set::EdgeMany(edge, EdgeTable::new(list)) }
+            }
+            Method::Sub => {
+                let finder = |text: &Box<[u8]>| memchr::memmem::Finder::new(text).into_owned();
+                Set::Sub(list.iter().map(finder).collect())
+            }
+            Method::Dir => Set::Part(b"/?", list),
+            Method::Dom => Set::Part(b"/?.:", list),
+            _ if few => Set::Exact(list),
+            _ => Set::ExactMany(places(list)),
+        };
+        Patterns { ignore_case, set }
+    }
+
+    /// The number of the pattern that a value matches.
+    pub fn find(&self, value: &Value<'_>) -> Option<usize> {
+        match &self.set {
+            Set::Found => Some(0),
+            Set::Bool => value.truth()?.then_some(0),
+            Set::Int(ranges) => in_range(ranges, value.integer()?),
+            Set::Len(ranges) => value.with_text(|text| in_range(ranges, text.len() as i64)),
+            Set::Ip(networks) => networks.find(value.address()?),
+            Set::Bin(list) => value.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
+            Set::Reg(list) => value.with_text(|text| list.iter().position(|r| r.is_match(text))),
+            _ => value.with_text(|text| self.find_text(text)),
+        }
+    }
+
+    fn find_text(&self, text: &[u8]) -> Option<usize> {
+        // Comparisons of few texts need no lowered copy.
+        match &self.set {
+            Set::Exact(list) if self.ignore_case => {
+                return list.iter().position(|p| p.eq_ignore_ascii_case(text));
+            }
+            Set::Edge(edge, list) => return edge_of_few(*edge, list, text, self.ignore_case),
+            _ => {}
+        }
+        if !self.ignore_case {
+            return self.find_as_is(text);
+        }
+        if text.len() <= LOWERED_ON_STACK {
+            let mut lowered = [0; LOWERED_ON_STACK];
+            let lowered = &mut lowered[..text.len()];
+            lowered.copy_from_slice(text);
+            lowered.make_ascii_lowercase();
+            self.find_as_is(lowered)
+        } else {
+            self.find_as_is(&text.to_ascii_lowercase())
+        }
+    }
+
+    fn find_as_is(&self, text: &[u8]) -> Option<usize> {
+        match &self.set {
+            Set::Exact(list) => list.iter().position(|p| **p == *text),
+            Set::ExactMany(places) => places.get(text).copied(),
+            Set::EdgeMany(edge, table) => table.find(*edge, text),
+            Set::Sub(list) => list.iter().position(|finder| finder.find(text).is_some()),
+            Set::Part(delimiters, list) => {
+                list.iter().position(|part| holds_part(text, part, delimiters))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn in_range(ranges: &[RangeInclusive<i64>], n: i64) -> Option<usize> {
+    ranges.iter().position(|range| range.contains(&n))
+}
+
+fn places(list: Vec<Box<[u8]>>) -> HashMap<Box<[u8]>, usize> {
+    let mut places = HashMap::with_capacity(list.len());
+    for (n, text) in list.into_iter().enumerate() {
+        // The first of two equal ones counts.
+        places.entry(text).or_insert(n);
+    }
+    places
+}
+
+impl EdgeTable {
+    fn new(list: Vec<Box<[u8]>>) -> Self {
+        let mut lengths: Vec<usize> = list.iter().map(|text| text.len()).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        EdgeTable { places: places(list), lengths }
+    }
+
+    fn find(&self, edge: Edge, text: &[u8]) -> Option<usize> {
+        let mut best = None;
+        for length in &self.lengths {
+            let Some(part) = edge.of(text, *length) else { break };
+            if let Some(place) = self.places.get(part)
+                && edge.wins((*length, *place), best)
+            {
+                best = Some((*length, *place));
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+}
+
+fn edge_of_few(edge: Edge, list: &[Box<[u8]>], text: &[u8], ignore_case: bool) -> Option<usize> {
+    let mut best = None;
+    for (n, pattern) in list.iter().enumerate() {
+        let Some(part) = edge.of(text, pattern.len()) else { continue };
+        let same = if ignore_case { pattern.eq_ignore_ascii_case(part) } else { **pattern == *part };
+        if same && edge.wins((pattern.len(), n), best) {
+            best = Some((pattern.len(), n));
+        }
+    }
+    best.map(|(_, n)| n)
+}
+
+/// Whether a text holds a part with a delimiter or an end on both sides.
+/// Delimiters around the pattern itself do not count.
+fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
+    let is_delimiter = |b: &u8| delimiters.contains(b);
+    let start = pattern.iter().take_while(|b| is_delimiter(b)).count();
+    let pattern = &pattern[start..];
+    let pattern = &pattern[..pattern.len() - pattern.iter().rev().take_while(|b| is_delimiter(b)).count()];
+    if pattern.is_empty() {
+        return false;
+    }
+    memchr::memmem::find_iter(text, pattern).any(|at| {
+        (at == 0 || is_delimiter(&text[at - 1]))
+            && text.get(at + pattern.len()).is_none_or(is_delimiter)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(method: Method, list: &[&str], ignore_case: bool) -> Patterns {
+        Patterns::texts(method, list.iter().map(|t| t.as_bytes().into()).collect(), ignore_case)
+    }
+
+    #[test]
+    fn texts_are_compared_as_the_method_says() {
+        let rows: &[(Method, &str, &str, bool, bool)] = &[
+            (Method::Str, "/a", "/a", false, true),
+            (Method::Str, "/a", "/A", false, false),
+            (Method::Str, "/a", "/A", true, true),
+            (Method::Beg, "/a", "/ab", false, true),
+            (Method::Beg, "/ab", "/a", false, false),
+            (Method::Beg, "/A", "/ab", true, true),
+            (Method::End, ".jpg", "/x.jpg", false, true),
+            (Method::End, ".JPG", "/x.jpg", true, true),
+            (Method::Sub, "b/", "/ab/c", false, true),
+            (Method::Sub, "B/", "/ab/c", false, false),
+            (Method::Sub, "B/", "/ab/c", true, true),
+            (Method::Dir, "b", "/a/b/c", false, true),
+            (Method::Dir, "/b/", "/a/b", false, true),
+            (Method::Dir, "b", "/ab/c", false, false),
+            (Method::Dir, "a/b", "/x/a/b?q", false, true),
+            (Method::Dir, "b", "/a.b/c", false, false),
+            (Method::Dom, "b", "/a.b/c", false, true),
+            (Method::Dom, "example.com", "www.example.com:80", false, true),
+            (Method::Dom, "example.com", "notexample.com", false, false),
+        ];
+        for (method, pattern, text, ignore_case, expected) in rows {
+            let found = texts(*method, &[pattern], *ignore_case).find(&Value::text(text.as_bytes()));
+            assert_eq!(found.is_some(), *expected, "{method:?} {pattern} in {text}");
+        }
+    }
+
+    #[test]
+    fn many_patterns_find_what_few_find() {
+        let words: Vec<String> = (0..40).map(|n| format!("/dir{n}")).collect();
+        let all: Vec<&str> = words.iter().map(String::as_str).collect();
+        for method in [Method::Str, Method::Beg, Method::End, Method::Sub, Method::Dir] {
+            for text in ["/dir7", "/dir39", "/dir39/x", "/x/dir3", "/none", "/DIR7", ""] {
+                for ignore_case in [false, true] {
+                    let value = Value::text(text.as_bytes());
+                    let many = texts(method, &all, ignore_case).find(&value);
+                    let one_by_one =
+                        all.iter().any(|one| texts(method, &[one], ignore_case).find(&value).is_some());
+                    assert_eq!(many.is_some(), one_by_one, "{method:?} {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_beginnings_the_longest_is_told_and_of_ends_the_first() {
+        let value = Value::text(b"/a/b/c");
+        assert_eq!(texts(Method::Beg, &["/", "/a/b", "/a"], false).find(&value), Some(1));
+        assert_eq!(texts(Method::End, &["c", "/b/c"], false).find(&value), Some(0));
+        let mut many = vec!["/", "/a/b", "/a"];
+        many.extend(["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(texts(Method::Beg, &many, false).find(&value), Some(1));
+    }
+
+    #[test]
+    fn numbers_and_lengths_are_compared_with_ranges() {
+        let ranges = vec![1..=3, 10..=i64::MAX];
+        assert_eq!(Patterns::numbers(ranges.clone()).find(&Value::Int(12)), Some(1));
+        assert_eq!(Patterns::numbers(ranges.clone()).find(&Value::text(b"4x")), None);
+        assert_eq!(Patterns::lengths(ranges).find(&Value::text(b"abc")), Some(0));
+    }
+
+    #[test]
+    fn found_takes_any_value_and_bool_a_true_one() {
+        assert!(Patterns::found().find(&Value::Bool(false)).is_some());
+        assert!(Patterns::truth().find(&Value::Bool(false)).is_none());
+        assert!(Patterns::truth().find(&Value::Int(3)).is_some());
+    }
+}

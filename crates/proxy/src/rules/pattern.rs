@@ -1,0 +1,264 @@
+//! What stands behind the expression of an ACL: flags, then patterns; and how
+//! texts become patterns that values are compared with.
+
+use super::codes;
+use super::list_file::{Collected, Place};
+use super::matching::{Method, Patterns};
+use super::network::Network;
+use super::regular::Regular;
+use crate::load::Loader;
+use language::{Code, Diagnostic, Span, Word, suggest};
+use std::net::ToSocketAddrs;
+use std::ops::RangeInclusive;
+
+/// What the flags say, and the patterns.
+#[derive(Debug, Default)]
+pub struct Patterned {
+    /// `-m`, with its place.
+    pub method: Option<(Method, Span)>,
+    ignore_case: bool,
+    no_lookup: bool,
+    /// `--` stood there: an empty list is meant.
+    pub ended: bool,
+    collected: Collected,
+}
+
+impl Patterned {
+    /// Reads flags and patterns.
+    pub fn read(loader: &mut Loader, words: &[Word]) -> Result<Self, Box<Diagnostic>> {
+        let mut read = Patterned::default();
+        let mut files: Vec<&Word> = Vec::new();
+        let mut map = false;
+        let mut at = 0;
+        while let Some(word) = words.get(at) {
+            at += 1;
+            let mut argument = |what: &str| {
+                let next = words.get(at);
+                at += 1;
+                next.ok_or_else(|| flag_argument(word, what))
+            };
+            match word.str() {
+                "-i" => read.ignore_case = true,
+                "-n" => read.no_lookup = true,
+                "-M" => map = true,
+                "-f" => files.push(argument("the name of a file")?),
+                // Numbers of lists are for the run time commands of HAProxy.
+                "-u" => {
+                    argument("a number")?;
+                }
+                "-m" => {
+                    let name = argument("a matching method")?;
+                    read.method = Some((method(name)?, name.span));
+                }
+                "--" => {
+                    read.ended = true;
+                    break;
+                }
+                flag if flag.starts_with('-') && flag.len() > 1 && !is_number(flag) => return Err(unknown_flag(word)),
+                _ => {
+                    at -= 1;
+                    break;
+                }
+            }
+        }
+        for name in files {
+            let file = loader.read_list(name.str(), name.span)?;
+            read.collected.file(file, name.span, map);
+        }
+        for word in &words[at.min(words.len())..] {
+            read.collected.word(word);
+        }
+        Ok(read)
+    }
+
+    /// Whether there is nothing to compare with.
+    pub fn is_empty(&self) -> bool {
+        self.collected.patterns.is_empty()
+    }
+
+    /// Compiles the patterns for a method.
+    pub fn compile(self, loader: &mut Loader, method: Method) -> Result<Patterns, Box<Diagnostic>> {
+        let lookup = !self.no_lookup;
+        compile(loader, method, self.collected, self.ignore_case, lookup)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn flag_argument(flag: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(&codes::UNKNOWN_MATCH_FLAG, flag.span, format!("'{}' expects {what}", flag.text()))
+            .label("nothing stands behind it"),
+    )
+}
+
+fn unknown_flag(word: &Word) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(&codes::UNKNOWN_MATCH_FLAG, word.span, format!("'{}' is not a valid ACL option", word.text()))
+            .label("no flag of ACLs")
+            .help("write `--` before the first pattern if this is one"),
+    )
+}
+
+fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
+    Method::named(word.str()).ok_or_else(|| {
+        let mut diagnostic = Diagnostic::error(
+            &codes::UNKNOWN_MATCH_METHOD,
+            word.span,
+            format!("unknown matching method '{}'", word.text()),
+        )
+        .label("found, bool, int, ip, bin, len, str, beg, sub, dir, dom, end and reg are known");
+        if let Some(near) = suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name)) {
+            diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        }
+        Box::new(diagnostic)
+    })
+}
+
+/// Compiles patterns from wherever they came.
+pub(super) fn compile(
+    loader: &mut Loader,
+    method: Method,
+    mut collected: Collected,
+    ignore_case: bool,
+    lookup: bool,
+) -> Result<Patterns, Box<Diagnostic>> {
+    let list = std::mem::take(&mut collected.patterns);
+    let made = match method {
+        Method::Found => Ok(Patterns::found()),
+        Method::Bool => Ok(Patterns::truth()),
+        Method::Int => ranges(list).map(Patterns::numbers),
+        Method::Len => ranges(list).map(Patterns::lengths),
+        Method::Ip => networks(loader, list, lookup),
+        Method::Bin => each(list, |text, span| {
+            super::argument::unhex(text)
+                .map(Vec::into_boxed_slice)
+                .ok_or_else(|| bad(&codes::BAD_PATTERN, span, text, "is not made of pairs of hexadecimal digits"))
+        })
+        .map(Patterns::binaries),
+        Method::Reg => each(list, |text, span| {
+            Regular::new(text, ignore_case).map_err(|error| error.diagnostic(span, text))
+        })
+        .map(Patterns::regulars),
+        _ => Ok(Patterns::texts(method, list.into_iter().map(|(text, _)| text).collect(), ignore_case)),
+    };
+    made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
+type Listed = Vec<(Box<[u8]>, Place)>;
+
+fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(code, span, format!("'{}' {why}", String::from_utf8_lossy(text))))
+}
+
+/// Makes something of each pattern; the diagnostic of the first that is wrong
+/// is made at its place later.
+fn each<T>(list: Listed, make: impl Fn(&[u8], Span) -> Result<T, Box<Diagnostic>> + Copy + 'static) -> Result<Vec<T>, Wrong> {
+    list.into_iter()
+        .map(|(text, place)| {
+            make(&text, Span::default()).map_err(|_| {
+                let again = move |span: Span| match make(&text, span) {
+                    Err(diagnostic) => diagnostic,
+                    Ok(_) => bad(&codes::BAD_PATTERN, span, &text, "cannot be used"),
+                };
+                (place, Box::new(again) as Box<dyn FnOnce(Span) -> Box<Diagnostic>>)
+            })
+        })
+        .collect()
+}
+
+fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong> {
+    Err((place, Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why))))
+}
+
+/// Numbers and ranges, with operators before them that hold until the next.
+fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
+    let mut ranges = Vec::with_capacity(list.len());
+    let mut operator = "eq";
+    for (text, place) in list {
+        let word = std::str::from_utf8(&text).unwrap_or("");
+        if let Place::Word(_) = place
+            && let Some(known) = ["eq", "ge", "gt", "le", "lt"].iter().find(|known| **known == word)
+        {
+            operator = known;
+            continue;
+        }
+        let Some((low, high)) = range(word) else {
+            let why = if word.contains(':') { "is not a valid number range" } else { "is not a number" };
+            return wrong(place, text, why);
+        };
+        if operator != "eq" && word.contains(':') {
+            return wrong(place, text, "is a range, and an operator compares with one number");
+        }
+        ranges.push(match operator {
+            "ge" => low..=i64::MAX,
+            "le" => i64::MIN..=high,
+            // Nothing is above the highest number or below the lowest.
+            "gt" => low.checked_add(1).map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
+            "lt" => high.checked_sub(1).map_or(RangeInclusive::new(1, 0), |high| i64::MIN..=high),
+            _ => low..=high,
+        });
+    }
+    Ok(ranges)
+}
+
+/// `5`, `1:5`, `:5`, `5:`.
+fn range(text: &str) -> Option<(i64, i64)> {
+    let number = |text: &str| text.parse::<i64>().ok();
+    match text.split_once(':') {
+        None => number(text).map(|n| (n, n)),
+        Some((low, high)) => {
+            let low = if low.is_empty() { i64::MIN } else { number(low)? };
+            let high = if high.is_empty() { i64::MAX } else { number(high)? };
+            (low <= high).then_some((low, high))
+        }
+    }
+}
+
+fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
+    let mut networks = Vec::with_capacity(list.len());
+    for (text, place) in list {
+        let word = std::str::from_utf8(&text).unwrap_or("");
+        if let Some(network) = Network::parse(word) {
+            networks.push(network);
+            continue;
+        }
+        let may_be_name = word.contains(|c: char| c.is_ascii_alphabetic()) && !word.contains(['/', ':']);
+        if !may_be_name || !lookup {
+            return wrong(place, text, "is not a valid IPv4 or IPv6 address");
+        }
+        // A check of files from elsewhere looks up no name, and takes it for good.
+        if !loader.options.resolve_names {
+            continue;
+        }
+        match (word, 0_u16).to_socket_addrs() {
+            Ok(found) => networks.extend(found.map(|address| Network::host(address.ip()))),
+            Err(_) => return wrong(place, text, "is not a valid IPv4 or IPv6 address, nor a name that can be resolved"),
+        }
+    }
+    Ok(Patterns::networks(super::network::Networks::new(networks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
+        let list = words.iter().map(|w| (w.as_bytes().into(), Place::Word(Span::default()))).collect();
+        ranges(list).ok()
+    }
+
+    #[test]
+    fn numbers_have_ranges_and_operators() {
+        assert_eq!(read(&["1", "3:5", ":0", "9:"]), Some(vec![1..=1, 3..=5, i64::MIN..=0, 9..=i64::MAX]));
+        assert_eq!(read(&["gt", "2", "le", "-1"]), Some(vec![3..=i64::MAX, i64::MIN..=-1]));
+        assert_eq!(read(&["lt", "2", "5"]), Some(vec![i64::MIN..=1, i64::MIN..=4]));
+        assert_eq!(read(&["gt", "9223372036854775807"]).map(|r| r[0].is_empty()), Some(true));
+        for wrong in [&["5:2"][..], &["foo"], &["1.2:1.5"], &["1:2:3"], &[""]] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+}

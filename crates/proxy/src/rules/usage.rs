@@ -1,0 +1,209 @@
+//! Where expressions stand, and what is known there: the answer's headers are
+//! not yet there when a request's rules run. Knows no fetch by name.
+
+use crate::config::ProxyKind;
+
+/// The moments at which expressions are evaluated, as a set: a rule of a
+/// `listen` runs as both a frontend's and a backend's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage(u32);
+
+impl Usage {
+    /// `tcp-request connection`.
+    pub const TCP_CONNECTION: Usage = Usage(1);
+    /// `tcp-request session`.
+    pub const TCP_SESSION: Usage = Usage(1 << 1);
+    /// A frontend's `tcp-request content`.
+    pub const FRONT_TCP_CONTENT: Usage = Usage(1 << 2);
+    /// A frontend's `http-request`.
+    pub const FRONT_HTTP_REQUEST: Usage = Usage(1 << 3);
+    /// `use_backend`.
+    pub const USE_BACKEND: Usage = Usage(1 << 4);
+    /// A backend's `tcp-request content`.
+    pub const BACK_TCP_CONTENT: Usage = Usage(1 << 5);
+    /// A backend's `http-request`.
+    pub const BACK_HTTP_REQUEST: Usage = Usage(1 << 6);
+    /// `use-server`, `balance`, persistence.
+    pub const USE_SERVER: Usage = Usage(1 << 7);
+    /// The choice of the address that a server is reached from.
+    pub const SERVER_SOURCE: Usage = Usage(1 << 8);
+    /// A backend's `tcp-response`.
+    pub const BACK_TCP_RESPONSE: Usage = Usage(1 << 9);
+    /// A backend's `http-response` and `http-after-response`.
+    pub const BACK_HTTP_RESPONSE: Usage = Usage(1 << 10);
+    /// A frontend's `tcp-response`.
+    pub const FRONT_TCP_RESPONSE: Usage = Usage(1 << 11);
+    /// A frontend's `http-response` and `http-after-response`.
+    pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
+    /// Log lines.
+    pub const LOG: Usage = Usage(1 << 13);
+
+    const NAMES: [&'static str; 14] = [
+        "frontend tcp-request connection rule",
+        "frontend tcp-request session rule",
+        "frontend tcp-request content rule",
+        "frontend http-request header rule",
+        "frontend use-backend rule",
+        "backend tcp-request content rule",
+        "backend http-request header rule",
+        "backend use-server, balance or stick-match rule",
+        "server source selection",
+        "backend tcp-response content rule",
+        "backend http-response header rule",
+        "frontend tcp-response content rule",
+        "frontend http-response header rule",
+        "logs",
+    ];
+
+    const fn from(first: Usage) -> u32 {
+        !(first.0 - 1) & ((1 << Usage::NAMES.len()) - 1)
+    }
+
+    const fn range(first: Usage, last: Usage) -> Usage {
+        Usage(Usage::from(first) & ((last.0 << 1) - 1))
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Usage) -> Usage {
+        Usage(self.0 | other.0)
+    }
+
+    fn of(kind: ProxyKind, front: Usage, back: Usage) -> Usage {
+        match kind {
+            ProxyKind::Frontend => front,
+            ProxyKind::Backend => back,
+            ProxyKind::Listen | ProxyKind::Defaults => front.and(back),
+        }
+    }
+
+    /// `tcp-request content` of such a proxy.
+    pub fn tcp_content(kind: ProxyKind) -> Usage {
+        Self::of(kind, Self::FRONT_TCP_CONTENT, Self::BACK_TCP_CONTENT)
+    }
+
+    /// `http-request` of such a proxy.
+    pub fn http_request(kind: ProxyKind) -> Usage {
+        Self::of(kind, Self::FRONT_HTTP_REQUEST, Self::BACK_HTTP_REQUEST)
+    }
+
+    /// `tcp-response content` of such a proxy.
+    pub fn tcp_response(kind: ProxyKind) -> Usage {
+        Self::of(kind, Self::FRONT_TCP_RESPONSE, Self::BACK_TCP_RESPONSE)
+    }
+
+    /// `http-response` and `http-after-response` of such a proxy.
+    pub fn http_response(kind: ProxyKind) -> Usage {
+        Self::of(kind, Self::FRONT_HTTP_RESPONSE, Self::BACK_HTTP_RESPONSE)
+    }
+
+    /// Whether any of these moments is one of the others.
+    pub const fn meets(self, other: Usage) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether only answers are looked at in it.
+    pub fn is_response(self) -> bool {
+        !self.meets(Self::range(Self::TCP_CONNECTION, Self::SERVER_SOURCE))
+            && self.meets(Self::range(Self::BACK_TCP_RESPONSE, Self::FRONT_HTTP_RESPONSE))
+    }
+
+    /// The first of its moments, for people.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.get(self.0.trailing_zeros() as usize).copied().unwrap_or("rule")
+    }
+}
+
+/// What a fetch looks at, and so from when to when it can find anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// What is always known: constants, the process, the client's connection,
+    /// the frontend.
+    Nothing,
+    /// The request's bytes or headers: until it went to the server.
+    Request,
+    /// What is remembered of the request to the end: its method, captures.
+    RequestKept,
+    /// Either side's bytes or headers, whichever the rule works on.
+    EitherSide,
+    /// The chosen backend.
+    Backend,
+    /// The chosen server.
+    Server,
+    /// The answer's bytes or headers.
+    Response,
+    /// What is remembered of the answer to the end: status, captures.
+    ResponseKept,
+}
+
+impl Needs {
+    /// The moments at which it is there.
+    pub const fn usage(self) -> Usage {
+        match self {
+            Needs::Nothing => Usage(Usage::from(Usage::TCP_CONNECTION)),
+            Needs::Request => Usage::range(Usage::FRONT_TCP_CONTENT, Usage::SERVER_SOURCE),
+            Needs::RequestKept => Usage(Usage::from(Usage::FRONT_TCP_CONTENT)),
+            Needs::EitherSide => Usage::range(Usage::FRONT_TCP_CONTENT, Usage::FRONT_HTTP_RESPONSE),
+            Needs::Backend => Usage(Usage::from(Usage::BACK_TCP_CONTENT)),
+            Needs::Server => Usage(Usage::from(Usage::SERVER_SOURCE)),
+            Needs::Response => Usage::range(Usage::BACK_TCP_RESPONSE, Usage::FRONT_HTTP_RESPONSE),
+            Needs::ResponseKept => Usage(Usage::from(Usage::BACK_TCP_RESPONSE)),
+        }
+    }
+
+    /// What is missing where it is not there.
+    pub fn what(self, http: bool) -> &'static str {
+        match (self, http) {
+            (Needs::Nothing, _) => "nothing",
+            (Needs::Request, true) => "HTTP request headers",
+            (Needs::Request, false) => "request contents",
+            (Needs::RequestKept, _) => "HTTP request meta-data",
+            (Needs::EitherSide, _) => "contents of a message",
+            (Needs::Backend, _) => "backend information",
+            (Needs::Server, _) => "server information",
+            (Needs::Response, true) => "HTTP response headers",
+            (Needs::Response, false) => "response contents",
+            (Needs::ResponseKept, _) => "HTTP response meta-data",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_when_is_as_in_haproxy() {
+        let request = Usage::FRONT_HTTP_REQUEST;
+        let response = Usage::http_response(ProxyKind::Frontend);
+        let rows = [
+            (Needs::Nothing, request, true),
+            (Needs::Request, Usage::TCP_CONNECTION, false),
+            (Needs::Request, request, true),
+            (Needs::Request, Usage::USE_SERVER, true),
+            (Needs::Request, response, false),
+            (Needs::Request, Usage::LOG, false),
+            (Needs::RequestKept, response, true),
+            (Needs::RequestKept, Usage::LOG, true),
+            (Needs::EitherSide, Usage::LOG, false),
+            (Needs::EitherSide, response, true),
+            (Needs::Backend, request, false),
+            (Needs::Backend, Usage::http_request(ProxyKind::Listen), true),
+            (Needs::Server, Usage::USE_SERVER, false),
+            (Needs::Server, response, true),
+            (Needs::Response, request, false),
+            (Needs::Response, Usage::LOG, false),
+            (Needs::ResponseKept, Usage::LOG, true),
+        ];
+        for (needs, usage, there) in rows {
+            assert_eq!(needs.usage().meets(usage), there, "{needs:?} in {}", usage.name());
+        }
+    }
+
+    #[test]
+    fn only_rules_of_answers_look_at_answers() {
+        assert!(Usage::http_response(ProxyKind::Listen).is_response());
+        assert!(!Usage::http_request(ProxyKind::Listen).is_response());
+        assert!(!Usage::LOG.is_response());
+    }
+}

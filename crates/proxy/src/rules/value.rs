@@ -1,0 +1,338 @@
+//! Values of rules: what fetches find and converters change. A value borrows
+//! from the stream wherever it can. This module looks at no stream and knows
+//! no keyword.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A value, with its type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// An IPv4 address.
+    Ipv4(Ipv4Addr),
+    /// An IPv6 address.
+    Ipv6(Ipv6Addr),
+    /// Text, whatever bytes it is made of.
+    Str(Cow<'a, [u8]>),
+    /// Bytes that are no text.
+    Bin(Cow<'a, [u8]>),
+    /// The name of an HTTP method.
+    Method(Cow<'a, [u8]>),
+}
+
+/// The type of a value, or what a converter or a match asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Type {
+    /// Any; of an output: known only when it is evaluated.
+    Any,
+    /// [`Value::Bool`].
+    Bool,
+    /// [`Value::Int`].
+    Int,
+    /// An address of either family.
+    Address,
+    /// [`Value::Ipv4`].
+    Ipv4,
+    /// [`Value::Ipv6`].
+    Ipv6,
+    /// [`Value::Str`].
+    Str,
+    /// [`Value::Bin`].
+    Bin,
+    /// [`Value::Method`].
+    Method,
+}
+
+impl Type {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::Any => "any",
+            Type::Bool => "boolean",
+            Type::Int => "integer",
+            Type::Address => "address",
+            Type::Ipv4 => "IPv4 address",
+            Type::Ipv6 => "IPv6 address",
+            Type::Str => "string",
+            Type::Bin => "binary",
+            Type::Method => "method",
+        }
+    }
+
+    /// Whether a value of this type can ever become one of the other: what is
+    /// refused when a file is loaded.
+    pub fn casts_to(self, to: Type) -> bool {
+        use Type::{Address, Any, Bin, Bool, Int, Ipv4, Ipv6, Method, Str};
+        match (self, to) {
+            (Any, _) | (_, Any) => true,
+            (a, b) if a == b => true,
+            (Bool, Int | Str) | (Int, Bool | Address | Ipv4 | Ipv6 | Str | Bin) => true,
+            (Address, Ipv4 | Ipv6 | Int | Str | Bin) => true,
+            (Ipv4, Address | Ipv6 | Int | Str | Bin) => true,
+            (Ipv6, Address | Ipv4 | Str | Bin) => true,
+            (Str, _) | (Method, Str | Bin) | (Bin, Str) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Longest text of a number or an address.
+const SHORT_TEXT_MAX: usize = 48;
+
+impl<'a> Value<'a> {
+    /// Text that is borrowed.
+    pub fn text(bytes: &'a [u8]) -> Self {
+        Value::Str(Cow::Borrowed(bytes))
+    }
+
+    /// Bytes that are borrowed.
+    pub fn bytes(bytes: &'a [u8]) -> Self {
+        Value::Bin(Cow::Borrowed(bytes))
+    }
+
+    /// An address.
+    pub fn ip(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Value::Ipv4(v4),
+            IpAddr::V6(v6) => Value::Ipv6(v6),
+        }
+    }
+
+    /// A count; what is over the range of a number stays at its end.
+    pub fn count(n: impl TryInto<i64>) -> Self {
+        Value::Int(n.try_into().unwrap_or(i64::MAX))
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Type {
+        match self {
+            Value::Bool(_) => Type::Bool,
+            Value::Int(_) => Type::Int,
+            Value::Ipv4(_) => Type::Ipv4,
+            Value::Ipv6(_) => Type::Ipv6,
+            Value::Str(_) => Type::Str,
+            Value::Bin(_) => Type::Bin,
+            Value::Method(_) => Type::Method,
+        }
+    }
+
+    /// The same value, owning its bytes.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Bool(b) => Value::Bool(b),
+            Value::Int(n) => Value::Int(n),
+            Value::Ipv4(ip) => Value::Ipv4(ip),
+            Value::Ipv6(ip) => Value::Ipv6(ip),
+            Value::Str(s) => Value::Str(Cow::Owned(s.into_owned())),
+            Value::Bin(s) => Value::Bin(Cow::Owned(s.into_owned())),
+            Value::Method(s) => Value::Method(Cow::Owned(s.into_owned())),
+        }
+    }
+
+    /// Bytes that it holds on the heap or borrows: its size in a variable.
+    pub fn size(&self) -> usize {
+        match self {
+            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s.len(),
+            _ => 0,
+        }
+    }
+
+    /// The value as another type, by HAProxy's implicit casts; None where
+    /// there is no such cast or the value is none of that type.
+    pub fn cast(self, to: Type) -> Option<Value<'a>> {
+        match to {
+            Type::Any => Some(self),
+            Type::Bool => self.truth().map(Value::Bool),
+            Type::Int => self.integer().map(Value::Int),
+            Type::Address => match self {
+                Value::Ipv4(_) | Value::Ipv6(_) => Some(self),
+                other => other.address().map(Value::ip),
+            },
+            Type::Ipv4 => match self.address()? {
+                IpAddr::V4(v4) => Some(Value::Ipv4(v4)),
+                IpAddr::V6(v6) => v6.to_ipv4_mapped().map(Value::Ipv4),
+            },
+            Type::Ipv6 => match self.address()? {
+                IpAddr::V4(v4) => Some(Value::Ipv6(v4.to_ipv6_mapped())),
+                IpAddr::V6(v6) => Some(Value::Ipv6(v6)),
+            },
+            Type::Str => Some(Value::Str(self.into_text())),
+            Type::Bin => self.into_bytes().map(Value::Bin),
+            Type::Method => match self {
+                Value::Method(_) => Some(self),
+                Value::Str(s) => Some(Value::Method(s)),
+                _ => None,
+            },
+        }
+    }
+
+    /// As a boolean.
+    pub fn truth(&self) -> Option<bool> {
+        match self {
+            Value::Bool(b) => Some(*b),
+            Value::Int(n) => Some(*n != 0),
+            Value::Str(s) => Some(leading_integer(s) != 0),
+            _ => None,
+        }
+    }
+
+    /// As a number. Text counts as far as its leading digits go, 0 without any.
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Value::Bool(b) => Some(i64::from(*b)),
+            Value::Int(n) => Some(*n),
+            Value::Ipv4(ip) => Some(i64::from(u32::from(*ip))),
+            Value::Str(s) => Some(leading_integer(s)),
+            _ => None,
+        }
+    }
+
+    /// As an address.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Value::Ipv4(ip) => Some(IpAddr::V4(*ip)),
+            Value::Ipv6(ip) => Some(IpAddr::V6(*ip)),
+            Value::Int(n) => Some(IpAddr::V4(Ipv4Addr::from(*n as u32))),
+            Value::Str(s) => std::str::from_utf8(s).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Its text form.
+    pub fn into_text(self) -> Cow<'a, [u8]> {
+        match self {
+            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s,
+            other => {
+                let mut text = Vec::with_capacity(SHORT_TEXT_MAX);
+                other.write_text(&mut text);
+                Cow::Owned(text)
+            }
+        }
+    }
+
+    /// Appends its text form.
+    pub fn write_text(&self, out: &mut Vec<u8>) {
+        use std::io::Write;
+        // Writing into memory does not fail.
+        let _ = match self {
+            Value::Bool(b) => write!(out, "{}", u8::from(*b)),
+            Value::Int(n) => write!(out, "{n}"),
+            Value::Ipv4(ip) => write!(out, "{ip}"),
+            Value::Ipv6(ip) => write!(out, "{ip}"),
+            Value::Str(s) | Value::Bin(s) | Value::Method(s) => out.write_all(s),
+        };
+    }
+
+    /// Its text form for a short while: no allocation where it is text already.
+    pub fn with_text<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        match self {
+            Value::Str(s) | Value::Bin(s) | Value::Method(s) => look(s),
+            other => {
+                let mut text = Vec::with_capacity(SHORT_TEXT_MAX);
+                other.write_text(&mut text);
+                look(&text)
+            }
+        }
+    }
+
+    /// Its bytes: of a number eight, of an address four or sixteen, the first
+    /// of them the highest.
+    pub fn into_bytes(self) -> Option<Cow<'a, [u8]>> {
+        Some(match self {
+            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s,
+            Value::Int(n) => Cow::Owned(n.to_be_bytes().to_vec()),
+            Value::Ipv4(ip) => Cow::Owned(ip.octets().to_vec()),
+            Value::Ipv6(ip) => Cow::Owned(ip.octets().to_vec()),
+            Value::Bool(_) => return None,
+        })
+    }
+}
+
+/// The number at the beginning of a text: an optional sign and digits; 0
+/// without any, the end of the range where there are too many.
+pub fn leading_integer(text: &[u8]) -> i64 {
+    let (negative, digits) = match text.first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let mut n: i64 = 0;
+    for digit in digits.iter().take_while(|b| b.is_ascii_digit()) {
+        let digit = i64::from(digit - b'0');
+        let digit = if negative { -digit } else { digit };
+        n = n.saturating_mul(10).saturating_add(digit);
+    }
+    n
+}
+
+/// Whether a text is a number and nothing else.
+pub fn whole_integer(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_are_those_of_haproxy() {
+        let v4 = Value::Ipv4(Ipv4Addr::new(127, 0, 0, 1));
+        let rows: &[(Value<'_>, Type, Option<Value<'_>>)] = &[
+            (Value::Bool(true), Type::Str, Some(Value::text(b"1"))),
+            (Value::Bool(true), Type::Int, Some(Value::Int(1))),
+            (Value::Bool(true), Type::Ipv4, None),
+            (Value::Int(5), Type::Bool, Some(Value::Bool(true))),
+            (Value::Int(5), Type::Bin, Some(Value::bytes(&[0, 0, 0, 0, 0, 0, 0, 5]))),
+            (Value::Int(256), Type::Ipv4, Some(Value::Ipv4(Ipv4Addr::new(0, 0, 1, 0)))),
+            (v4.clone(), Type::Int, Some(Value::Int(2_130_706_433))),
+            (v4.clone(), Type::Str, Some(Value::text(b"127.0.0.1"))),
+            (v4.clone(), Type::Bin, Some(Value::bytes(&[127, 0, 0, 1]))),
+            (Value::text(b"127.0.0.1"), Type::Address, Some(v4)),
+            (Value::text(b"12ab"), Type::Int, Some(Value::Int(12))),
+            (Value::text(b"abc"), Type::Int, Some(Value::Int(0))),
+            (Value::text(b"-3"), Type::Int, Some(Value::Int(-3))),
+            (Value::text(b"nobody"), Type::Address, None),
+            (Value::text(b"GET"), Type::Method, Some(Value::Method(Cow::Borrowed(b"GET")))),
+            (Value::bytes(b"x"), Type::Int, None),
+        ];
+        for (value, to, expected) in rows {
+            assert_eq!(value.clone().cast(*to), *expected, "{value:?} as {to:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_too_long_stay_at_the_end_of_the_range() {
+        assert_eq!(leading_integer(b"99999999999999999999"), i64::MAX);
+        assert_eq!(leading_integer(b"-99999999999999999999"), i64::MIN);
+        assert_eq!(leading_integer(b"9223372036854775807"), i64::MAX);
+        assert_eq!(leading_integer(b"-9223372036854775808"), i64::MIN);
+    }
+
+    #[test]
+    fn a_refused_cast_never_succeeds() {
+        let values = [
+            Value::Bool(true),
+            Value::Int(7),
+            Value::Ipv4(Ipv4Addr::LOCALHOST),
+            Value::Ipv6(Ipv6Addr::LOCALHOST),
+            Value::text(b"1"),
+            Value::bytes(b"1"),
+            Value::Method(Cow::Borrowed(b"GET")),
+        ];
+        let types = [
+            Type::Bool, Type::Int, Type::Address, Type::Ipv4, Type::Ipv6, Type::Str, Type::Bin,
+            Type::Method,
+        ];
+        for value in &values {
+            for to in types {
+                if !value.kind().casts_to(to) {
+                    assert_eq!(value.clone().cast(to), None, "{value:?} as {to:?}");
+                }
+            }
+        }
+    }
+}
