@@ -154,6 +154,16 @@ author's; look at the `.if` around it for the reason.";
 would become part of the first word, and `global` would not be `global` any more. Save the file as
 UTF-8 without a byte order mark.";
 
+    /// `[` that begins no scope.
+    BAD_SCOPE = "E0018", "not a scope",
+"A line that begins with `[` names a scope, as the files of SPOE engines have them: one name of
+letters, digits and `.`, `_`, `-`, `:` in brackets, alone on its line. In other files it has no
+meaning.
+
+```
+[my-engine]
+```";
+
     /// A time.
     BAD_TIME = "E0020", "not a time",
 "A time is a whole number and a unit: `us`, `ms`, `s`, `m`, `h` or `d`, without a space between them.

@@ -124,6 +124,15 @@ impl Diagnostic {
         self
     }
 
+    /// Says "did you mean 'name'?" and gives the replacement, if a name is near
+    /// (see [`crate::suggest::nearest`]).
+    pub fn did_you_mean(self, span: Span, name: Option<&str>) -> Self {
+        match name {
+            Some(name) => self.help(format!("did you mean '{name}'?")).fix(span, name),
+            None => self,
+        }
+    }
+
     /// Gives the replacement; with it goes a help line.
     pub fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.fix = Some(Fix {

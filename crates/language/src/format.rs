@@ -95,7 +95,7 @@ fn is_space(byte: u8) -> bool {
 fn row<'a>(line: &'a [u8], is_section: &impl Fn(&str) -> bool) -> Row<'a> {
     let start = line
         .iter()
-        .position(|b| !is_space(*b))
+        .position(|b| !is_space(*b) && *b != b'\r')
         .unwrap_or(line.len());
     let trimmed = &line[start..];
     // White space at the end goes, but not that of a word: an escaped space,
@@ -110,6 +110,8 @@ fn row<'a>(line: &'a [u8], is_section: &impl Fn(&str) -> bool) -> Row<'a> {
     };
     let kind = match text.first() {
         None => Kind::Blank,
+        // A scope is laid out like a section.
+        Some(b'[') => Kind::Section,
         Some(b'#') => Kind::Comment,
         Some(b'.') => match text.starts_with(b".endif") {
             true => Kind::Closing,

@@ -12,6 +12,7 @@ mod directive;
 mod facts;
 mod fault;
 mod lex;
+mod scope;
 
 pub use condition::{CONDITION_DEPTH_MAX, ConditionError, ConditionErrorKind, evaluate_condition};
 pub use directive::NESTED_MAX;
@@ -24,7 +25,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::environment::Environment;
 use crate::source::{FileId, SourceMap, Span};
 use crate::token::Line;
-use directive::Blocks;
+use directive::{Blocks, Report};
 use lex::{Lexer, Scope};
 
 /// Where the last word of a physical line ends; none if a mistake (a quote that
@@ -57,6 +58,7 @@ pub struct Reader {
     /// The number of the line that was read last, from 1.
     line_number: u32,
     section: String,
+    scope: Option<String>,
     blocks: Blocks,
     recovered: bool,
     nul_told: bool,
@@ -76,6 +78,7 @@ impl Reader {
             begun: false,
             line_number: 0,
             section: String::new(),
+            scope: None,
             blocks: Blocks::default(),
             recovered: false,
             nul_told: false,
@@ -87,6 +90,11 @@ impl Reader {
     /// begins outside of any section.
     pub fn section(&mut self, name: impl Into<String>) {
         self.section = name.into();
+    }
+
+    /// The name of the last `[name]` line of this file, if there was one.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
     }
 
     /// The file that is being read; none when all are.
@@ -130,11 +138,20 @@ impl Reader {
                 self.end_file(sources, diagnostics);
                 continue;
             };
+            // In front of the first word a carriage return is white space like any other.
+            let blank = |b: &u8| lex::is_space(*b) || *b == b'\r';
             let text = &source.text[start..end];
-            let Some(first) = text.iter().position(|b| !lex::is_space(*b)) else {
+            let start = start + text.iter().take_while(|b| blank(b)).count();
+            let text = &source.text[start..end];
+            let Some(&head) = text.first().filter(|head| **head != b'#') else {
                 continue;
             };
-            if text[first] == b'#' {
+            if head == b'[' {
+                match scope::scope(text, file, start) {
+                    Ok(name) if self.blocks.active() => self.scope = Some(name),
+                    Ok(_) => {}
+                    Err(told) => diagnostics.push(sources, *told),
+                }
                 continue;
             }
             let scope = Scope {
@@ -147,21 +164,26 @@ impl Reader {
             lexer.run();
             let Lexer { words, faults, .. } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
-            for fault in &faults {
+            // A line that is switched off is still refused for a mistake, as HAProxy
+            // does, but not warned about.
+            let active = self.blocks.active();
+            for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
             }
-            let (Some(head), Some(last)) = (words.first(), words.last()) else {
+            let (Some(first), Some(last)) = (words.first(), words.last()) else {
                 continue;
             };
             let line = Line {
-                span: head.span.to(last.span),
+                span: first.span.to(last.span),
                 words,
             };
-            if text[first] == b'.' {
-                if !self.recovered {
-                    self.blocks
-                        .directive(&line, &self.facts, env, sources, diagnostics);
-                }
+            if head == b'.' {
+                let mut report = Report {
+                    sources,
+                    diagnostics,
+                    recovered: self.recovered,
+                };
+                self.blocks.directive(&line, &self.facts, env, &mut report);
             } else if self.blocks.active() {
                 return Some(line);
             }
@@ -170,6 +192,7 @@ impl Reader {
 
     fn begin_file(&mut self, sources: &SourceMap, file: FileId, diagnostics: &mut Diagnostics) {
         self.section.clear();
+        self.scope = None;
         self.nul_told = false;
         if sources.file(file).text.starts_with(BYTE_ORDER_MARK) {
             let span = Span {

@@ -10,8 +10,8 @@ const EDIT: usize = 2;
 /// Cost of what people mix up all the time: `_` for `-`, `K` for `k`.
 const SLIP: usize = 1;
 
-/// The nearest of the names, if one is near enough. The first of several that
-/// are equally near wins, so names should come in a fixed order.
+/// The nearest of the names, if one is near enough; of several that are equally
+/// near the first by alphabet, whatever order they come in.
 ///
 /// Near enough is one edit for words of up to four characters, two up to
 /// eight, three above. When no name is, one that has whole words more or less
@@ -22,21 +22,23 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
         return None;
     }
     let mut bound = limit(characters.len());
-    let mut best = None;
-    let mut grown = None;
+    let mut best: Option<(usize, &str)> = None;
+    let mut grown: Option<(usize, &str)> = None;
     let mut rows = Rows::default();
     for name in names {
         if let Some(cost) = rows.cost(&characters, name, bound) {
-            if cost == 0 {
-                return Some(name);
+            bound = cost;
+            if best.is_none_or(|best| (cost, name) < best) {
+                best = Some((cost, name));
             }
-            best = Some(name);
-            bound = cost - 1;
-        } else if grown.is_none() && (grows(name, word) || grows(word, name)) {
-            grown = Some(name);
+        } else if grows(name, word) || grows(word, name) {
+            let candidate = (name.len().abs_diff(word.len()), name);
+            if grown.is_none_or(|grown| candidate < grown) {
+                grown = Some(candidate);
+            }
         }
     }
-    best.or(grown)
+    best.or(grown).map(|(_, name)| name)
 }
 
 /// The highest cost that is near enough for a word of so many characters.
@@ -218,8 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_wins_and_the_first_of_equals() {
+    fn the_nearest_wins_and_the_first_of_equals_by_alphabet() {
         assert_eq!(nearest("bind", ["bond", "bind", "band"]), Some("bind"));
-        assert_eq!(nearest("bxnd", ["bond", "bind"]), Some("bond"));
+        assert_eq!(nearest("bxnd", ["bond", "bind"]), Some("bind"));
+        assert_eq!(nearest("bxnd", ["bind", "bond"]), Some("bind"));
     }
 }

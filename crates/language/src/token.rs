@@ -7,7 +7,8 @@ use std::borrow::Cow;
 /// One argument of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Word {
-    /// Its value after quotes, escapes and variables: any bytes but NUL.
+    /// Its value after quotes, escapes and variables: any bytes but NUL, and at
+    /// least one (an empty word ends its line, and is not part of it).
     pub bytes: Vec<u8>,
     /// Where it stands, quotes included. Words that one variable made share a span.
     pub span: Span,

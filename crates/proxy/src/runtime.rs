@@ -87,7 +87,7 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
 pub struct Running {
     /// What it shares.
     pub runtime: &'static Runtime,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
 /// How to serve.
@@ -121,11 +121,11 @@ pub fn serve(
         stream_ids: AtomicU64::new(0),
         stopping: AtomicBool::new(false),
     }));
-    let mut running = Running { runtime, threads: Vec::with_capacity(threads) };
+    let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();
         let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
-        running.threads.push(builder.spawn(move || {
+        handles.push(builder.spawn(move || {
             state::set_shard(thread);
             reactor::run(thread, || {
                 worker::begin(runtime, thread);
@@ -137,7 +137,7 @@ pub fn serve(
     }
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
-    Ok(running)
+    Ok(Running { runtime, threads: Mutex::new(handles) })
 }
 
 impl Running {
@@ -159,10 +159,12 @@ impl Running {
         }
     }
 
-    /// Waits until all threads have ended.
-    pub fn wait(self) -> io::Result<()> {
+    /// Waits until all threads have ended. One waits, while others may still
+    /// ask for the end; who comes second finds nothing to wait for.
+    pub fn wait(&self) -> io::Result<()> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
-        for thread in self.threads {
+        for thread in threads {
             match thread.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => result = Err(error),

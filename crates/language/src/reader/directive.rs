@@ -44,14 +44,19 @@ pub(super) struct Blocks {
 }
 
 /// Where a directive reports.
-struct Report<'a> {
-    sources: &'a SourceMap,
-    diagnostics: &'a mut Diagnostics,
+pub(super) struct Report<'a> {
+    pub sources: &'a SourceMap,
+    pub diagnostics: &'a mut Diagnostics,
+    /// Its line has a lexical mistake, which was told: nothing more is told of
+    /// it, but a block that it opens or closes is opened or closed.
+    pub recovered: bool,
 }
 
 impl Report<'_> {
     fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(self.sources, diagnostic);
+        if !self.recovered {
+            self.diagnostics.push(self.sources, diagnostic);
+        }
     }
 }
 
@@ -67,25 +72,20 @@ impl Blocks {
         line: &Line,
         facts: &Facts,
         env: &Environment,
-        sources: &SourceMap,
-        diagnostics: &mut Diagnostics,
+        report: &mut Report<'_>,
     ) {
-        let mut report = Report {
-            sources,
-            diagnostics,
-        };
         let Some(word) = line.word(0) else { return };
         match word.str() {
-            ".if" => self.begin(line, facts, env, &mut report),
-            ".elif" => self.elif(line, facts, env, &mut report),
-            ".else" => self.otherwise(line, &mut report),
-            ".endif" => self.end(line, &mut report),
+            ".if" => self.begin(line, facts, env, report),
+            ".elif" => self.elif(line, facts, env, report),
+            ".else" => self.otherwise(line, report),
+            ".endif" => self.end(line, report),
             _ if !self.active() => {}
-            ".diag" => speak(line, Severity::Diag, &mut report),
-            ".notice" => speak(line, Severity::Notice, &mut report),
-            ".warning" => speak(line, Severity::Warning, &mut report),
-            ".alert" => speak(line, Severity::Error, &mut report),
-            _ => unknown(word, &mut report),
+            ".diag" => speak(line, Severity::Diag, report),
+            ".notice" => speak(line, Severity::Notice, report),
+            ".warning" => speak(line, Severity::Warning, report),
+            ".alert" => speak(line, Severity::Error, report),
+            _ => unknown(word, report),
         }
     }
 
@@ -243,13 +243,11 @@ fn speak(line: &Line, severity: Severity, report: &mut Report<'_>) {
 
 fn unknown(word: &Word, report: &mut Report<'_>) {
     let message = format!("unknown directive '{}'", word.text());
-    let mut told = Diagnostic::error(&codes::UNKNOWN_DIRECTIVE, word.span, message);
-    if let Some(name) = suggest::nearest(word.str(), DIRECTIVES.iter().copied()) {
-        told = told
-            .help(format!("did you mean '{name}'?"))
-            .fix(word.span, name);
-    }
-    report.push(told);
+    let near = suggest::nearest(word.str(), DIRECTIVES.iter().copied());
+    report.push(
+        Diagnostic::error(&codes::UNKNOWN_DIRECTIVE, word.span, message)
+            .did_you_mean(word.span, near),
+    );
 }
 
 fn condition_state(
@@ -258,6 +256,9 @@ fn condition_state(
     env: &Environment,
     report: &mut Report<'_>,
 ) -> State {
+    if report.recovered {
+        return State::Done;
+    }
     let (text, places) = joined(&line.words[1..]);
     match condition::evaluate(&text, facts, env) {
         Ok(true) => State::Taken,

@@ -108,6 +108,7 @@ impl<'a> Lexer<'a> {
                 break;
             }
             self.word();
+            self.carriage_return();
         }
     }
 
@@ -116,10 +117,8 @@ impl<'a> Lexer<'a> {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'#' if self.comments => return false,
-                b'\r' => {
-                    self.carriage_return();
-                    return false;
-                }
+                // Between words it is white space; directly behind one it ends the line.
+                b'\r' => self.at += 1,
                 _ if is_space(*byte) => self.at += 1,
                 _ => return true,
             }
@@ -127,9 +126,12 @@ impl<'a> Lexer<'a> {
         false
     }
 
-    /// A carriage return ends the line wherever it stands; what stands behind
-    /// it is lost, which nobody means.
+    /// A carriage return directly behind a word ends the line; what stands
+    /// behind it is lost, which nobody means.
     fn carriage_return(&mut self) {
+        if self.text.get(self.at) != Some(&b'\r') {
+            return;
+        }
         let rest = &self.text[self.at + 1..];
         if rest.iter().any(|b| !is_space(*b) && *b != b'\r') {
             self.fault(FaultKind::CarriageReturn, self.at, self.text.len());

@@ -342,6 +342,9 @@ fn line_ends_of_windows_and_a_missing_one_are_understood() {
     assert_eq!(cut.told(), ["E0009 2:8"]);
     assert_eq!(cut.words().len(), 2);
     assert_eq!(read(b"a b\rc d\n").told(), ["W0001 1:4"]);
+    let between = read(b"\r a \r b\t\r\n");
+    assert_eq!(between.words(), [["a", "b"]]);
+    assert!(between.told().is_empty());
     assert!(read(b"").told().is_empty());
 }
 
@@ -440,6 +443,7 @@ fn blocks_choose_their_branch() {
         ),
         (".if 1\n.elif foo\n.endif\n", &[]),
         (".if\na\n.endif\n", &[]),
+        (".if 0\na \"\" b\n.endif\n", &[]),
         (".if \"\"\na\n.else\nb\n.endif\n", &["b"]),
     ];
     for (text, expected) in cases {
@@ -471,7 +475,10 @@ fn misplaced_directives_are_told() {
         ),
         (".if foo\na\n.else\nb\n.endif\n", &["E0010 1:5"]),
         (".if  streq(a,b) junk\n.endif\n", &["E0010 1:17"]),
-        (".if 'unmatched\n.endif\n", &["E0001 1:5", "E0011 2:1"]),
+        (
+            ".if 'unmatched\na\n.else 'x\nb\n.endif 'y\n",
+            &["E0001 1:5", "E0001 3:7", "E0001 5:8"],
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(read(text.as_bytes()).told(), *expected, "{text}");
@@ -492,6 +499,23 @@ fn blocks_nest_a_hundred_deep() {
     let beyond = read(nested(NESTED_MAX + 400).as_bytes());
     assert!(beyond.lines.is_empty());
     assert_eq!(beyond.told(), ["E0015 101:1"]);
+}
+
+#[test]
+fn scopes_are_names_in_brackets_alone_on_their_line() {
+    let read = read(b"[ok.a-b_c:1] # x\nx\n []\n[a b]\n[a/\n[a] b\n[a]]\n[a\n [a]#\r\ny\n");
+    assert_eq!(read.words(), [["x"], ["y"]]);
+    assert_eq!(
+        read.told(),
+        [
+            "E0018 3:2",
+            "E0018 4:3",
+            "E0018 5:3",
+            "E0018 6:5",
+            "E0018 7:4",
+            "E0018 8:1"
+        ]
+    );
 }
 
 /// Conditions that HAProxy 2.6.12 evaluates (`-cc`), and its exit status.

@@ -16,6 +16,9 @@ pub enum BindAddress {
     Abstract(Vec<u8>),
     /// A listening descriptor inherited from whoever started the process.
     Fd(RawFd),
+    /// A host name and port, where names were not to be looked up: such a
+    /// configuration was only checked and cannot serve.
+    Name(Box<str>, u16),
 }
 
 /// Who owns a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).

@@ -1,6 +1,6 @@
 //! The `global` section.
 
-use super::{Bind, BindOwner};
+use super::{Bind, BindOwner, CpuMap, TlsDefaults};
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,10 +85,31 @@ pub struct Tune {
     pub sndbuf_server: Option<u32>,
     /// `tune.idletimer`, milliseconds (accepted for streaming; see the keyword).
     pub idle_timer_ms: u32,
-    /// `tune.vars.*-max-size`, bytes: global, proc, sess, txn, reqres, check.
-    pub variables_max: Option<usize>,
-    /// `tune.pool-high-fd-ratio`, `tune.pool-low-fd-ratio` percentages.
+    /// `tune.vars.*-max-size`.
+    pub variables_max: VariablesMax,
+    /// `tune.pool-high-fd-ratio`, percent.
     pub pool_high_fd_ratio: u32,
+    /// `tune.pool-low-fd-ratio`, percent.
+    pub pool_low_fd_ratio: u32,
+    /// `tune.comp.maxlevel`, 1..=9.
+    pub compression_level_max: u32,
+}
+
+/// `tune.vars.*-max-size`, bytes of the variables of each scope; None is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VariablesMax {
+    /// Of all scopes together.
+    pub global: Option<usize>,
+    /// `proc.`
+    pub process: Option<usize>,
+    /// `sess.`, with the scopes below it.
+    pub session: Option<usize>,
+    /// `txn.`, with the scopes below it.
+    pub transaction: Option<usize>,
+    /// `req.` or `res.`
+    pub message: Option<usize>,
+    /// `check.`
+    pub check: Option<usize>,
 }
 
 impl Default for Tune {
@@ -104,19 +125,23 @@ impl Default for Tune {
             rcvbuf_server: None,
             sndbuf_server: None,
             idle_timer_ms: 1000,
-            variables_max: None,
+            variables_max: VariablesMax::default(),
             pool_high_fd_ratio: 25,
+            pool_low_fd_ratio: 20,
+            compression_level_max: 1,
         }
     }
 }
 
 /// The `global` sections, as one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
     /// `master-worker`.
     pub master_worker: bool,
+    /// `debug`: stays in the foreground.
+    pub debug: bool,
     /// `quiet`.
     pub quiet: bool,
     /// `zero-warning`: a warning refuses the file.
@@ -127,6 +152,15 @@ pub struct Global {
     pub threads: Option<u16>,
     /// `ulimit-n`.
     pub files_max: Option<u64>,
+    /// `set-dumpable`: the process may write core files.
+    pub dumpable: bool,
+    /// Whether threads keep to one node of a machine with several (`no
+    /// numa-cpu-mapping` is false).
+    pub numa_mapping: bool,
+    /// `cpu-map`, in the order of the file: a later one counts where they overlap.
+    pub cpu_maps: Vec<CpuMap>,
+    /// TLS settings that `bind` and `server` lines fall back on.
+    pub tls: TlsDefaults,
     /// `no strict-limits` is false.
     pub strict_limits: Option<bool>,
     /// `uid` or `user`.
@@ -173,4 +207,53 @@ pub struct Global {
     pub tune: Tune,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
+}
+
+impl Global {
+    /// The processors that a thread of the data plane, counted from 1, may use
+    /// (`cpu-map`); None leaves it to the system.
+    pub fn cpus_of_thread(&self, thread: u32) -> Option<Vec<u32>> {
+        super::cpu::cpus_of(&self.cpu_maps, thread)
+    }
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Global {
+            daemon: false,
+            master_worker: false,
+            debug: false,
+            quiet: false,
+            zero_warning: false,
+            maxconn: None,
+            threads: None,
+            files_max: None,
+            dumpable: false,
+            numa_mapping: true,
+            cpu_maps: Vec::new(),
+            tls: TlsDefaults::default(),
+            strict_limits: None,
+            uid: None,
+            gid: None,
+            chroot: None,
+            pidfile: None,
+            node: None,
+            description: None,
+            logs: Vec::new(),
+            log_tag: None,
+            log_hostname: None,
+            stats_sockets: Vec::new(),
+            stats_timeout_ms: None,
+            stats_maxconn: None,
+            hard_stop_after_ms: None,
+            grace_ms: None,
+            spread_checks: 0,
+            max_spread_checks_ms: None,
+            connection_rate_max: None,
+            session_rate_max: None,
+            unix_bind_prefix: None,
+            unix_bind_owner: BindOwner::default(),
+            tune: Tune::default(),
+        }
+    }
 }

@@ -5,18 +5,24 @@
 
 mod bind;
 mod check;
+mod cpu;
 mod global;
 mod proxy;
 mod server;
+mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner};
-pub use check::{Check, CheckKind, HttpCheck};
-pub use global::{Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune};
+pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
+pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
+pub use global::{
+    Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
+};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
     StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
+pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};
 
 use std::collections::HashMap;
 
@@ -50,6 +56,11 @@ impl Config {
     /// A backend (or listen) by name.
     pub fn backend(&self, name: &str) -> Option<ProxyIndex> {
         self.backends.get(name).copied()
+    }
+
+    /// Whether anything would listen: a start without it serves no one.
+    pub fn listens(&self) -> bool {
+        self.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
     }
 
     /// All proxies with their indexes.

@@ -290,6 +290,8 @@ pub enum ErrorPage {
 /// `stats …` of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct StatsPage {
+    /// It comes from `defaults`: a `stats` line of the section itself begins afresh.
+    pub inherited: bool,
     /// `stats uri`.
     pub uri: Box<[u8]>,
     /// `stats realm`.

@@ -78,6 +78,10 @@ pub struct ServerOptions {
     pub shutdown_sessions_on_down: bool,
     /// `on-marked-up shutdown-backup-sessions`.
     pub shutdown_backup_sessions_on_up: bool,
+    /// `id`; 0 where the line gives none.
+    pub id: u32,
+    /// `init-addr` holds `none`: a name without an address is no reason not to start.
+    pub starts_unresolved: bool,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
 }
@@ -112,6 +116,8 @@ impl Default for ServerOptions {
             slowstart_ms: 0,
             shutdown_sessions_on_down: false,
             shutdown_backup_sessions_on_up: false,
+            id: 0,
+            starts_unresolved: false,
             redirect_prefix: None,
         }
     }

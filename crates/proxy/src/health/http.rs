@@ -1,6 +1,6 @@
 //! The HTTP check as a value: the bytes to send, and what the answer means.
 
-use crate::config::{Check, HttpCheck};
+use crate::config::Check;
 use crate::state::{CheckResult, CheckStatus};
 use regex::bytes::Regex;
 
@@ -90,13 +90,13 @@ pub enum Answer {
 
 /// The request of a check, in the version and with the fields of the file.
 /// `state` is the line of `http-check send-state`.
-pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
+pub fn request(check: &Check, state: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(check.method.as_bytes());
+    out.extend_from_slice(check.method().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(&check.uri);
+    out.extend_from_slice(check.uri());
     out.push(b' ');
-    out.extend_from_slice(check.version.as_bytes());
+    out.extend_from_slice(check.version().as_bytes());
     out.extend_from_slice(b"\r\n");
     let mut field = |name: &[u8], value: &[u8]| {
         out.extend_from_slice(name);
@@ -104,29 +104,33 @@ pub fn request(check: &HttpCheck, state: Option<&str>) -> Vec<u8> {
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     };
+    let headers = check.headers();
     let has = |name: &str| {
-        check.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
+        headers
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
     };
-    for (name, value) in &check.headers {
+    for (name, value) in headers {
         field(&name.to_ascii_lowercase(), value);
     }
     if let Some(state) = state {
         field(b"x-haproxy-server-state", state.as_bytes());
     }
-    if !check.body.is_empty() && !has("content-length") {
-        field(b"content-length", check.body.len().to_string().as_bytes());
+    let body = check.body();
+    if !body.is_empty() && !has("content-length") {
+        field(b"content-length", body.len().to_string().as_bytes());
     }
-    if check.version.ends_with("/1.1") && !has("connection") {
+    if check.version().ends_with("/1.1") && !has("connection") {
         field(b"connection", b"close");
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&check.body);
+    out.extend_from_slice(body);
     out
 }
 
 /// Judges what has come of an answer. `ended`: nothing more will.
 /// `up`: the server is; only then a 404 can ask for a gentle end.
-pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool, up: bool) -> Answer {
+pub fn judge(check: &Check, bytes: &[u8], ended: bool, up: bool) -> Answer {
     let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
     let ended = ended || bytes.len() == ANSWER_MAX;
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -142,20 +146,32 @@ pub fn judge(check: &Check, http: &HttpCheck, bytes: &[u8], ended: bool, up: boo
     let code = head.code.unwrap_or(0);
     let reason = head.reason.unwrap_or("").to_owned();
     let by_status = |status: CheckStatus| {
-        let info = if status == CheckStatus::Layer7Status { reason.clone() } else { String::new() };
+        let info = if status == CheckStatus::Layer7Status {
+            reason.clone()
+        } else {
+            String::new()
+        };
         Answer::Complete(CheckResult::new(status, 0).code(code).info(info))
     };
     if code == 404 && check.disable_on_404 && up {
         return by_status(CheckStatus::Layer7OkConditional);
     }
-    let Some(expect) = &http.expect else {
+    if check.expects.is_empty() {
         return by_status(match code {
             200..=399 => CheckStatus::Layer7Ok,
             _ => CheckStatus::Layer7Status,
         });
-    };
+    }
     let body = body_of(head.headers, &bytes[length..]);
-    expect.judge(code, &reason, head.headers, &body, ended)
+    let mut last = Answer::Incomplete;
+    for expect in &check.expects {
+        last = expect.judge(code, &reason, head.headers, &body, ended);
+        match &last {
+            Answer::Complete(result) if result.status == CheckStatus::Layer7Ok => {}
+            _ => return last,
+        }
+    }
+    last
 }
 
 /// What has come of a body, and whether that is all of it.
@@ -166,7 +182,10 @@ struct Body {
 
 fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
     let value = |name: &str| {
-        fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value.trim_ascii())
+        fields
+            .iter()
+            .find(|f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value.trim_ascii())
     };
     if value("transfer-encoding").is_some_and(|v| v.to_ascii_lowercase().ends_with(b"chunked")) {
         return unchunked(rest);
@@ -175,10 +194,14 @@ fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
         .and_then(|v| std::str::from_utf8(v).ok())
         .and_then(|v| v.parse::<usize>().ok());
     match length {
-        Some(length) if rest.len() >= length => {
-            Body { bytes: rest[..length].to_vec(), whole: true }
-        }
-        _ => Body { bytes: rest.to_vec(), whole: false },
+        Some(length) if rest.len() >= length => Body {
+            bytes: rest[..length].to_vec(),
+            whole: true,
+        },
+        _ => Body {
+            bytes: rest.to_vec(),
+            whole: false,
+        },
     }
 }
 
@@ -197,7 +220,10 @@ fn unchunked(mut rest: &[u8]) -> Body {
         bytes.extend_from_slice(&chunk[..size]);
         rest = &chunk[size + 2..];
     }
-    Body { bytes, whole: false }
+    Body {
+        bytes,
+        whole: false,
+    }
 }
 
 impl Expect {
@@ -215,9 +241,9 @@ impl Expect {
             return Answer::Incomplete;
         }
         let found = match &self.pattern {
-            Pattern::Status(ranges) => {
-                ranges.iter().any(|range| (range.first..=range.last).contains(&code))
-            }
+            Pattern::Status(ranges) => ranges
+                .iter()
+                .any(|range| (range.first..=range.last).contains(&code)),
             Pattern::StatusText(regex) => regex.is_match(format!("{code:03}").as_bytes()),
             Pattern::Body(text) => memchr::memmem::find(&body.bytes, text).is_some(),
             Pattern::BodyRegex(regex) => regex.is_match(&body.bytes),
@@ -233,7 +259,9 @@ impl Expect {
         Answer::Complete(if found != self.negated {
             result(CheckStatus::Layer7Ok).code(code)
         } else if !on_body {
-            result(CheckStatus::Layer7Status).code(code).info(reason.to_owned())
+            result(CheckStatus::Layer7Status)
+                .code(code)
+                .info(reason.to_owned())
         } else if self.negated {
             result(CheckStatus::Layer7Invalid).info("HTTP check matched unwanted content")
         } else {
@@ -256,5 +284,8 @@ fn header_matches(
     if full {
         return value.matches(field.value.trim_ascii());
     }
-    field.value.split(|byte| *byte == b',').any(|part| value.matches(part.trim_ascii()))
+    field
+        .value
+        .split(|byte| *byte == b',')
+        .any(|part| value.matches(part.trim_ascii()))
 }

@@ -37,6 +37,10 @@ enum State {
     /// Blanks behind the size.
     SizeBlank,
     Extension,
+    /// In a quoted string of an extension, which no line end may cut.
+    Quoted,
+    /// Behind a backslash in it.
+    Escaped,
     /// The LF of a size line.
     SizeEnd,
     Data,
@@ -192,13 +196,24 @@ impl ChunkedDecoder {
                 self.left = self.left << 4 | digit;
             }
             (State::SizeStart, _, None) => return self.fault(FaultKind::ChunkSize),
+            (State::Extension | State::Quoted | State::Escaped, ..) => self.extension(byte)?,
             (_, b'\r', _) => self.state = State::SizeEnd,
-            (State::Extension, b'\t' | b' '..=b'~' | 0x80.., _) => {}
-            (State::Extension, ..) => return self.fault(FaultKind::ChunkExtension),
             (_, b';', _) => self.state = State::Extension,
             (_, b' ' | b'\t', _) => self.state = State::SizeBlank,
             _ => return self.fault(FaultKind::ChunkSize),
         }
+        Ok(())
+    }
+
+    fn extension(&mut self, byte: u8) -> Result<(), Fault> {
+        self.state = match (self.state, byte) {
+            (State::Extension, b'\r') => State::SizeEnd,
+            (_, 0..=8 | 10..=31 | 0x7f) => return self.fault(FaultKind::ChunkExtension),
+            (State::Extension, b'"') | (State::Escaped, _) => State::Quoted,
+            (State::Quoted, b'"') => State::Extension,
+            (State::Quoted, b'\\') => State::Escaped,
+            (state, _) => state,
+        };
         Ok(())
     }
 
@@ -269,8 +284,14 @@ impl ChunkedDecoder {
             at: line_at + fault.at,
             ..fault
         };
-        let line = Line { bytes: line, at: 0 };
-        head::check_value(line).map_err(at)?;
+        if let Some(odd) = memchr::memchr2(0, b'\r', line) {
+            return Err(at(Fault::new(FaultKind::ControlByte, odd)));
+        }
+        let line = Line {
+            bytes: line,
+            whole: &t.line,
+            at: 0,
+        };
         let (name, value) = head::split(line, false).map_err(at)?;
         if !is_forbidden(name) {
             t.fields.push_checked(name, value);

@@ -113,3 +113,115 @@ pub fn to_client(
         unchunk,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, Outcome, RequestFacts, parse_request, parse_response};
+    use super::*;
+
+    fn parsed_request(head: &str) -> (Message, Parsed) {
+        let mut m = Message::new();
+        match parse_request(head.as_bytes(), &Limits::default(), &mut m) {
+            Ok(Outcome::Done(parsed)) => (m, parsed),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn written(message: &Message) -> String {
+        let mut out = Vec::new();
+        message.write_http1(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    const MODES: [ConnectionMode; 3] = [
+        ConnectionMode::KeepAlive,
+        ConnectionMode::ServerClose,
+        ConnectionMode::Close,
+    ];
+
+    #[test]
+    fn the_server_is_told_what_haproxy_tells_it() {
+        // Request, and the Connection headers in the three modes.
+        let table = [
+            ("1.1\r\n", ["", "close", "close"]),
+            ("1.1\r\nConnection: close\r\n", ["", "close", "close"]),
+            (
+                "1.1\r\nConnection: keep-alive, X-Foo, close\r\n",
+                ["X-Foo", "X-Foo+close", "X-Foo+close"],
+            ),
+            ("1.0\r\n", ["keep-alive", "", ""]),
+            ("1.0\r\nConnection: keep-alive\r\n", ["keep-alive", "", ""]),
+            (
+                "1.1\r\nConnection: upgrade, keep-alive\r\nUpgrade: foo\r\n",
+                ["upgrade", "upgrade", "upgrade"],
+            ),
+            ("1.1\r\nUpgrade: foo\r\n", ["", "close", "close"]),
+        ];
+        for (head, expected) in table {
+            for (mode, expected) in MODES.into_iter().zip(expected) {
+                let (mut m, parsed) = parsed_request(&format!("GET / HTTP/{head}\r\n"));
+                to_server(&m, &parsed, mode).add_to(&mut m).unwrap();
+                let all: Vec<&[u8]> = m.fields().get_all(b"connection").collect();
+                let all = String::from_utf8(all.join(&b'+')).unwrap();
+                assert_eq!(all, expected, "{head:?} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_client_is_told_what_haproxy_tells_it() {
+        let (c, k, n) = ("close", "keep-alive", "");
+        let fixed = "200 OK\r\nContent-Length: 2\r\n";
+        let chunked = "200 OK\r\nTransfer-Encoding: chunked\r\n";
+        // Request's version and whether it keeps, response's version, rest of
+        // its head, and the header in the three modes.
+        let table = [
+            ("1.1", true, "1.1", fixed, [n, n, c]),
+            ("1.1", false, "1.1", fixed, [c, c, c]),
+            ("1.0", true, "1.1", fixed, [k, k, c]),
+            ("1.0", false, "1.1", fixed, [c, c, c]),
+            ("1.1", true, "1.0", fixed, [k, k, n]),
+            ("1.1", false, "1.0", fixed, [n, n, n]),
+            ("1.0", true, "1.0", fixed, [k, k, n]),
+            ("1.1", true, "1.1", chunked, [n, n, c]),
+            ("1.1", true, "1.1", "304 Not\r\n", [n, n, c]),
+            ("1.0", true, "1.1", "304 Not\r\n", [k, k, c]),
+            ("1.1", true, "1.1", "200 OK\r\n", [c, c, c]),
+            ("1.0", true, "1.1", "200 OK\r\n", [c, c, c]),
+            ("1.1", true, "1.0", "200 OK\r\n", [n, n, n]),
+            ("1.1", true, "1.1", "100 Continue\r\n", [n, n, n]),
+            // HAProxy sends chunks and keep-alive here; 1.0 knows no chunks.
+            ("1.0", true, "1.1", chunked, [c, c, c]),
+        ];
+        for (request, keeps, version, rest, expected) in table {
+            for (mode, expected) in MODES.into_iter().zip(expected) {
+                let head = format!("HTTP/{version} {rest}\r\n");
+                let mut m = Message::new();
+                let facts = RequestFacts::default();
+                let result = parse_response(head.as_bytes(), &facts, &Limits::default(), &mut m);
+                let Ok(Outcome::Done(parsed)) = result else {
+                    panic!("{result:?}");
+                };
+                let spoken = match request {
+                    "1.0" => Version::Http10,
+                    _ => Version::Http11,
+                };
+                let framing = to_client(spoken, keeps, mode, &m, &parsed);
+                framing.apply(&mut m).unwrap();
+                let got = m.get(b"connection").unwrap_or(b"").to_vec();
+                assert_eq!(
+                    got,
+                    expected.as_bytes(),
+                    "{request} {keeps} {head:?} {mode:?}"
+                );
+                let alive = keeps && mode != ConnectionMode::Close && expected != "close";
+                if rest != "200 OK\r\n" && !rest.starts_with("100") {
+                    assert_eq!(framing.keep_alive, alive, "{head:?} {mode:?}");
+                }
+                let unchunk = request == "1.0" && rest == chunked;
+                assert_eq!(framing.unchunk, unchunk);
+                assert_eq!(written(&m).contains("chunked"), rest == chunked && !unchunk);
+            }
+        }
+    }
+}

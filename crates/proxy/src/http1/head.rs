@@ -6,7 +6,7 @@
 
 use super::Limits;
 use super::fault::{Fault, FaultKind};
-use crate::message::{Fields, NAME_BYTES};
+use crate::message::{Fields, NAME_BYTES, trim};
 
 /// Blank lines skipped before a head: a client may send one after a body that
 /// it miscounted; more than a handful is not a client.
@@ -15,13 +15,16 @@ const BLANK_LINES_MAX: usize = 16;
 /// A line without its end, and where it begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
+    /// Holds no NUL, CR or LF.
     pub(super) bytes: &'a [u8],
+    /// The same with its end.
+    pub(super) whole: &'a [u8],
     pub(super) at: usize,
 }
 
 /// Reads lines from the front. A line ends in LF, and a CR before it belongs
 /// to the end; as with HAProxy the CR may be missing, since what goes on is
-/// written with both.
+/// written with both. A CR elsewhere and NUL are refused.
 #[derive(Debug)]
 pub(super) struct Lines<'a> {
     bytes: &'a [u8],
@@ -34,16 +37,24 @@ impl<'a> Lines<'a> {
     }
 
     /// The next line, `None` when its end is not here yet.
-    pub(super) fn next(&mut self) -> Option<Line<'a>> {
+    pub(super) fn next(&mut self) -> Result<Option<Line<'a>>, Fault> {
         let rest = &self.bytes[self.at..];
-        let end = memchr::memchr(b'\n', rest)?;
-        let line = match end.checked_sub(1) {
-            Some(last) if rest[last] == b'\r' => &rest[..last],
-            _ => &rest[..end],
+        let Some(end) = memchr::memchr3(b'\n', b'\r', 0, rest) else {
+            return Ok(None);
+        };
+        let len = match &rest[end..] {
+            [b'\n', ..] => end + 1,
+            [b'\r', b'\n', ..] => end + 2,
+            [b'\r'] => return Ok(None),
+            _ => return Err(Fault::new(FaultKind::ControlByte, self.at + end)),
         };
         let at = self.at;
-        self.at += end + 1;
-        Some(Line { bytes: line, at })
+        self.at += len;
+        Ok(Some(Line {
+            bytes: &rest[..end],
+            whole: &rest[..len],
+            at,
+        }))
     }
 
     /// What is left without a line end.
@@ -158,7 +169,7 @@ pub(super) fn parse_fields(
 ) -> Result<Section, Fault> {
     let mut folded = false;
     loop {
-        let Some(line) = lines.next() else {
+        let Some(line) = lines.next()? else {
             lines.incomplete(limits)?;
             return Ok(Section::Incomplete);
         };
@@ -171,7 +182,6 @@ pub(super) fn parse_fields(
             }
             return Ok(Section::Done);
         }
-        check_value(line)?;
         if matches!(line.bytes[0], b' ' | b'\t') {
             folded = true;
             fold(fields, line)?;
@@ -184,35 +194,16 @@ pub(super) fn parse_fields(
         if let Some(seen) = noted.of(name) {
             seen.note(line.at);
         }
-        fields.push_checked(name, value);
+        // Nearly all lines are in wire form already.
+        if line.whole.len() == line.bytes.len() + 2
+            && line.bytes.len() == name.len() + 2 + value.len()
+            && line.bytes[name.len()..].starts_with(b": ")
+        {
+            fields.push_wire(line.whole, name.len());
+        } else {
+            fields.push_checked(name, value);
+        }
     }
-}
-
-/// NUL and CR are refused wherever they stand; LF cannot be here.
-pub(super) fn check_value(line: Line<'_>) -> Result<(), Fault> {
-    match memchr::memchr2(0, b'\r', line.bytes) {
-        Some(at) => Err(Fault::new(FaultKind::ControlByte, line.at + at)),
-        None => Ok(()),
-    }
-}
-
-fn is_blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// Without spaces and tabs at both ends; other blanks stay.
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = value
-        && is_blank(first)
-    {
-        value = rest;
-    }
-    while let [rest @ .., last] = value
-        && is_blank(last)
-    {
-        value = rest;
-    }
-    value
 }
 
 /// Splits a header line at its colon and checks the name.

@@ -37,7 +37,7 @@ pub(super) fn check(
             return Err(Fault::new(FaultKind::HostMismatch, target_at));
         }
         // What the server routes by must be what the rules saw.
-        if message.target_parts().form == TargetForm::Absolute {
+        if message.target_parts().form == TargetForm::Absolute && !wanted.is_empty() {
             let wanted = wanted.to_vec();
             message
                 .fields_mut()
@@ -80,9 +80,9 @@ fn scheme(message: &Message) -> Scheme {
     let name = &target[..parts.scheme_end];
     if parts.form == TargetForm::Authority {
         Scheme::Connect
-    } else if name.eq_ignore_ascii_case(b"http") || name.eq_ignore_ascii_case(b"ws") {
+    } else if name.eq_ignore_ascii_case(b"http") {
         Scheme::Http
-    } else if name.eq_ignore_ascii_case(b"https") || name.eq_ignore_ascii_case(b"wss") {
+    } else if name.eq_ignore_ascii_case(b"https") {
         Scheme::Https
     } else {
         Scheme::Other
@@ -137,7 +137,7 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
 }
 
 /// `http://host:80/` is `http://host/`: as with HAProxy, what the rules and
-/// the server see has no needless port.
+/// the server see has no needless port, in the target and in Host.
 fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let parts = message.target_parts();
     if parts.form != TargetForm::Absolute {
@@ -148,6 +148,13 @@ fn drop_default_port(message: &mut Message, scheme: Scheme) {
     if bare < authority.len() {
         // Only shorter, never refused.
         let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
+        let fields = message.fields_mut();
+        if let Some(at) = fields.position(b"host", 0)
+            && let Some((_, host)) = fields.at(at)
+        {
+            let bare = without_default_port(host, scheme).to_vec();
+            let _ = fields.replace_value(at, &bare);
+        }
     }
 }
 

@@ -46,10 +46,18 @@ pub fn parse_request(
 ) -> Result<Outcome, Fault> {
     let mut lines = Lines::new(bytes);
     lines.skip_blank()?;
-    let Some(line) = lines.next() else {
-        check_partial(&lines)?;
-        lines.incomplete(limits)?;
-        return Ok(Outcome::Incomplete);
+    let line = match lines.next() {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            check_partial(&lines)?;
+            lines.incomplete(limits)?;
+            return Ok(Outcome::Incomplete);
+        }
+        Err(fault) => {
+            // What is wrong first is told, however the bytes arrived.
+            check_partial(&lines)?;
+            return Err(fault);
+        }
     };
     prepare(message, limits, bytes);
     let start = RequestLine::parse(line, limits)?;
@@ -190,7 +198,7 @@ impl<'a> RequestLine<'a> {
         let version_at = blanks(bytes, target_end);
         let simple = version_at == bytes.len();
         let version = if simple {
-            if target.is_empty() || !limits.accept_invalid || method != b"GET" {
+            if !limits.accept_invalid || method != b"GET" || target.first() != Some(&b'/') {
                 return Err(fault(FaultKind::Http09, version_at));
             }
             Version::Http10

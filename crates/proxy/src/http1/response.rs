@@ -40,10 +40,18 @@ pub fn parse_response(
 ) -> Result<Outcome, Fault> {
     let mut lines = Lines::new(bytes);
     lines.skip_blank()?;
-    let Some(line) = lines.next() else {
-        check_partial(&lines)?;
-        lines.incomplete(limits)?;
-        return Ok(Outcome::Incomplete);
+    let line = match lines.next() {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            check_partial(&lines)?;
+            lines.incomplete(limits)?;
+            return Ok(Outcome::Incomplete);
+        }
+        Err(fault) => {
+            // What is wrong first is told, however the bytes arrived.
+            check_partial(&lines)?;
+            return Err(fault);
+        }
     };
     prepare(message, limits, bytes);
     let (version, status, reason) = status_line(line, limits.accept_invalid)?;
@@ -116,7 +124,6 @@ fn finish(
 /// Version, status and reason, parted by any number of blanks.
 fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), Fault> {
     let bytes = line.bytes;
-    head::check_value(line)?;
     let fault = |kind, at| Fault::new(kind, line.at + at);
     let version_end = memchr::memchr2(b' ', b'\t', bytes).unwrap_or(bytes.len());
     let version = version_of(&bytes[..version_end], relaxed).ok_or(fault(FaultKind::Version, 0))?;

@@ -2,7 +2,7 @@
 //! keyword. Every refusal is a diagnostic at the word that it is about.
 
 use crate::load::codes;
-use language::value::{self, TimeError, TimeUnit, ValueError};
+use language::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
 use language::{Code, Diagnostic, Line, Span, Word};
 
 /// What a builder returns: the first mistake of its line that it cannot go on
@@ -32,7 +32,15 @@ pub struct Args<'l> {
 impl<'l> Args<'l> {
     /// The words of a line from the n-th on.
     pub fn new(line: &'l Line, at: usize, keyword: &'static str, syntax: &'static str) -> Self {
-        Args { line, at, keyword, syntax, negated: false, reset: false, told: Vec::new() }
+        Args {
+            line,
+            at,
+            keyword,
+            syntax,
+            negated: false,
+            reset: false,
+            told: Vec::new(),
+        }
     }
 
     /// The same words for an option within the line.
@@ -77,7 +85,10 @@ impl<'l> Args<'l> {
     }
 
     /// Takes the next word, if there is one.
-    #[allow(clippy::should_implement_trait, reason = "an iterator would borrow the line's end away")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator would borrow the line's end away"
+    )]
     pub fn next(&mut self) -> Option<&'l Word> {
         let word = self.line.word(self.at)?;
         self.at += 1;
@@ -124,17 +135,32 @@ impl<'l> Args<'l> {
     }
 
     /// An error about a word.
-    pub fn wrong(&self, code: &'static Code, word: &Word, message: impl Into<String>) -> Box<Diagnostic> {
+    pub fn wrong(
+        &self,
+        code: &'static Code,
+        word: &Word,
+        message: impl Into<String>,
+    ) -> Box<Diagnostic> {
         Box::new(Diagnostic::error(code, word.span, message))
     }
 
     /// What an error of a value comes to: a warning and the value that HAProxy
     /// would have taken, or the end of the line.
-    fn settle<E: ValueError>(&mut self, word: &Word, error: &E) -> Result<E::Value, Box<Diagnostic>>
+    fn settle<E: ValueError>(
+        &mut self,
+        word: &Word,
+        error: &E,
+        code: &'static Code,
+    ) -> Result<E::Value, Box<Diagnostic>>
     where
         E::Value: Clone,
     {
         let mut diagnostic = error.diagnostic(word.span, &format!("'{}'", self.keyword));
+        diagnostic.code = if error.accepted().is_some() {
+            &codes::LOOSE_VALUE
+        } else {
+            code
+        };
         if diagnostic.help.is_none() {
             diagnostic = diagnostic.help(format!("write `{}`", self.syntax));
         }
@@ -154,7 +180,15 @@ impl<'l> Args<'l> {
         range: std::ops::RangeInclusive<i64>,
     ) -> Result<i64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        value::integer(word.str(), range).or_else(|error| self.settle(word, &error))
+        value::integer(word.str(), range).or_else(|error| {
+            let outside = matches!(error, IntegerError::OutOfRange { .. });
+            let code = if outside {
+                &codes::OUT_OF_RANGE
+            } else {
+                &codes::NOT_A_NUMBER
+            };
+            self.settle(word, &error, code)
+        })
     }
 
     /// Takes an integer that the configuration keeps as 32 bits.
@@ -164,7 +198,8 @@ impl<'l> Args<'l> {
         range: std::ops::RangeInclusive<u32>,
     ) -> Result<u32, Box<Diagnostic>> {
         let range = i64::from(*range.start())..=i64::from(*range.end());
-        self.integer(what, range).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+        self.integer(what, range)
+            .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     /// Takes a time; a bare number counts in `unit`. Milliseconds, at most 2^31-1.
@@ -173,10 +208,10 @@ impl<'l> Args<'l> {
         match value::milliseconds(word.str(), unit) {
             Ok(ms) => Ok(ms),
             Err(error @ TimeError::Trailing { .. }) => {
-                let value = self.settle(word, &error)?;
+                let value = self.settle(word, &error, &codes::BAD_TIME)?;
                 Ok(u32::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u32::MAX))
             }
-            Err(error) => self.settle(word, &error).map(|_| 0),
+            Err(error) => self.settle(word, &error, &codes::BAD_TIME).map(|_| 0),
         }
     }
 
@@ -188,7 +223,25 @@ impl<'l> Args<'l> {
     /// Takes a size in bytes (`k`, `m`, `g`) with a bound.
     pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        value::size(word.str(), max).or_else(|error| self.settle(word, &error))
+        value::size(word.str(), max).or_else(|error| self.settle(word, &error, &codes::BAD_SIZE))
+    }
+
+    /// Warns about words that are left, which HAProxy passes over without a word
+    /// behind this keyword.
+    pub fn surplus(&mut self) -> Built {
+        if let Some(extra) = self.next() {
+            let told = format!("'{}' is ignored behind '{}'", extra.text(), self.keyword);
+            self.told.push(
+                Diagnostic::warning(&codes::SURPLUS, extra.span, told)
+                    .label("one word too many")
+                    .help(format!(
+                        "write `{}`; a space within a word needs quotes",
+                        self.syntax
+                    )),
+            );
+            self.rest();
+        }
+        Ok(())
     }
 
     /// Says that nothing may follow, if something does.
@@ -199,7 +252,11 @@ impl<'l> Args<'l> {
                 Diagnostic::error(
                     &codes::TOO_MANY_ARGUMENTS,
                     extra.span,
-                    format!("'{}' cannot handle unexpected argument '{}'", self.keyword, extra.text()),
+                    format!(
+                        "'{}' cannot handle unexpected argument '{}'",
+                        self.keyword,
+                        extra.text()
+                    ),
                 )
                 .label("one word too many")
                 .help(format!("write `{}`", self.syntax)),

@@ -4,8 +4,32 @@
 
 pub mod known;
 
+mod acl;
+mod account;
 mod args;
+pub mod balance;
+mod bind;
+mod bind_option;
+pub mod check;
+mod cpu_map;
+mod environment;
+mod error_page;
+mod global;
+mod legacy;
+mod monitor;
+mod option;
 pub mod places;
+mod switching;
+mod proxy;
+pub mod server;
+pub mod server_option;
+mod stats;
+mod stats_socket;
+pub(crate) mod timeout;
+mod tls_default;
+mod tune;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use args::{Args, Built};
 
@@ -32,13 +56,37 @@ pub struct Registry {
     pub servers: Table<ServerBuilder>,
 }
 
+/// The families of lines, one each.
+static LINES: &[&[LineRow]] = &[
+    acl::LINES,
+    balance::LINES,
+    bind::LINES,
+    check::LINES,
+    cpu_map::LINES,
+    environment::LINES,
+    error_page::LINES,
+    global::LINES,
+    legacy::LINES,
+    monitor::LINES,
+    option::LINES,
+    option::SPECIAL,
+    proxy::LINES,
+    server::LINES,
+    stats::LINES,
+    stats_socket::LINES,
+    switching::LINES,
+    timeout::LINES,
+    tls_default::LINES,
+    tune::LINES,
+];
+
 /// The registry, made at its first use.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
-        lines: Table::new("keyword", &[], known::KNOWN),
-        binds: Table::new("bind option", &[], known::KNOWN),
-        servers: Table::new("server option", &[], known::KNOWN),
+        lines: Table::new("keyword", LINES, known::KNOWN),
+        binds: Table::new("bind option", &[bind_option::OPTIONS], known::KNOWN),
+        servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }
 

@@ -72,12 +72,24 @@ const BACKLOG_DEFAULT: i32 = 4096;
 /// beside what could not.
 pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
     let (mut opened, mut errors) = (Vec::new(), Vec::new());
-    for (index, proxy) in config.iter().filter(|(_, p)| p.kind.is_frontend() && !p.disabled) {
+    for (index, proxy) in config
+        .iter()
+        .filter(|(_, p)| p.kind.is_frontend() && !p.disabled)
+    {
         for (n, bind) in proxy.binds.iter().enumerate() {
             match open_one(config, proxy, bind) {
-                Ok(fd) => opened.push(Listening { fd: Arc::new(fd), proxy: index, bind: n as u32 }),
+                Ok(fd) => opened.push(Listening {
+                    fd: Arc::new(fd),
+                    proxy: index,
+                    bind: n as u32,
+                }),
                 Err((step, errno)) => {
-                    errors.push(OpenError { proxy: index, bind: n as u32, step, errno });
+                    errors.push(OpenError {
+                        proxy: index,
+                        bind: n as u32,
+                        step,
+                        errno,
+                    });
                 }
             }
         }
@@ -107,11 +119,14 @@ fn open_one(config: &Config, proxy: &Proxy, bind: &Bind) -> Step<OwnedFd> {
             rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
             Ok(fd)
         }
+        // Names are looked up while loading; this one was only checked.
+        BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
         BindAddress::Fd(number) => {
             // SAFETY: the descriptor is only borrowed for one duplication; a
             // number that is not open gives EBADF.
             let inherited = unsafe { BorrowedFd::borrow_raw(*number) };
-            let fd = rustix::io::fcntl_dupfd_cloexec(inherited, 0).map_err(at(OpenStep::Inherit))?;
+            let fd =
+                rustix::io::fcntl_dupfd_cloexec(inherited, 0).map_err(at(OpenStep::Inherit))?;
             sockopt::socket_type(&fd).map_err(at(OpenStep::Inherit))?;
             rustix::io::ioctl_fionbio(&fd, true).map_err(at(OpenStep::Option))?;
             rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
@@ -146,7 +161,11 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
 }
 
 fn open_inet(proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> Step<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let fd = create(family)?;
     inet_options(&fd, proxy, bind, address).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
@@ -156,7 +175,12 @@ fn open_inet(proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> S
 
 /// Options of a listening socket. Accepted connections inherit most of them,
 /// which saves system calls for each.
-fn inet_options(fd: &OwnedFd, proxy: &Proxy, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
+fn inet_options(
+    fd: &OwnedFd,
+    proxy: &Proxy,
+    bind: &Bind,
+    address: SocketAddr,
+) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;
     // An older process of ours, or HAProxy, may still accept on the address.
     let _ = sockopt::set_socket_reuseport(fd, true);
@@ -175,7 +199,12 @@ fn inet_options(fd: &OwnedFd, proxy: &Proxy, bind: &Bind, address: SocketAddr) -
         sockopt::set_tcp_user_timeout(fd, ms)?;
     }
     if let Some(interface) = &bind.interface {
-        set_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, interface.as_bytes())?;
+        set_option(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            interface.as_bytes(),
+        )?;
     }
     if let Some(mss) = bind.mss.filter(|mss| *mss > 0) {
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, mss)?;
@@ -208,9 +237,19 @@ fn set_option(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(), E
     // SAFETY: the pointer and the length are those of a live slice, which the
     // kernel only reads.
     let result = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
     };
-    if result == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw())) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
+    }
 }
 
 /// A Unix socket is made beside its name and renamed onto it, so that there is

@@ -60,10 +60,25 @@ codes! {
     UNRESOLVED_HOST = "E0210", "host name does not resolve",
         "A server's name has no address now. HAProxy refuses to start then, and so does Evenkeel; `init-addr last,libc,none` starts with the server down.";
 
+    UNKNOWN_USER = "E0211", "no such user or group",
+        "The system has no user or group of that name (`getent passwd NAME`, `getent group NAME`).";
+    BAD_ERROR_PAGE = "E0212", "error page cannot be used",
+        "The file of an `errorfile` cannot be read, or is not an HTTP answer: a status line, header lines, an empty line, a body. \
+         An empty file (or /dev/null) closes the connection without an answer.";
+    SECOND_SETTING = "E0213", "may be given once only",
+        "The setting may stand in `global` once. HAProxy refuses the second line, and so does Evenkeel: which of two paths is meant cannot be guessed.";
+    BAD_TLS_SETTING = "E0214", "TLS setting not understood",
+        "A file or directory that a TLS setting names does not hold what it should.";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have.";
     WRONG_MODE = "E0302", "modes do not match",
         "A frontend and the backend that it leads to must both be `mode http` or both `mode tcp`; and HTTP rules need `mode http`.";
+    BACKEND_LOOP = "E0303", "backend leads to itself",
+        "A `listen` names itself as its `default_backend` or in `use_backend`. Remove the line: its own servers are used anyway.";
+    ZERO_WARNING = "E0304", "warnings, and zero-warning is set",
+        "`zero-warning` in `global` (or `-dW`) refuses a file that gives any warning. Resolve the warnings above, or silence one with \
+         the comment `# evenkeel: allow CODE` on its line.";
     TWICE_BOUND = "W0303", "same address bound twice",
         "Two listeners of this file have the same address and port; connections go to one or the other.";
 
@@ -79,7 +94,7 @@ codes! {
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",
         "The keyword works on HTTP requests and its proxy is in `mode tcp`.";
     OVERWRITTEN = "W0106", "said twice",
-        "The later of two lines counts; the earlier has no effect.";
+        "Two lines say the same thing. In `global` the first one counts, in a proxy the last; the other has no effect.";
     NO_LINGER = "W0107", "option nolinger truncates answers",
         "`option nolinger` closes with a reset and throws away what the peer has not read yet: large answers arrive truncated, \
          most of all over slow links. It frees ports and memory a little earlier and is needed hardly ever. Remove the line; \
@@ -93,6 +108,37 @@ codes! {
         "A rule before it is without a condition and final, so this one never runs.";
     UNUSED_ACL = "W0111", "ACL never used",
         "The named ACL is in no condition of its section.";
+    WRONG_SIDE = "W0113", "ignored on this side",
+        "The keyword is about clients and stands in a `backend`, or about servers and stands in a `frontend`. HAProxy ignores \
+         the line with a warning, and so does Evenkeel. Move it to the other side, or remove it.";
+    SMALL_TIMEOUT = "W0114", "very short timeout without a unit",
+        "A time without a unit counts milliseconds. A timeout of less than 100 of them is hardly ever meant: write the unit.";
+    RULE_ORDER = "W0115", "rule placed after rules that run later",
+        "Rules run in a fixed order whatever the order of their lines: tcp-request connection, session and content, then \
+         `monitor fail`, `http-request`, `redirect`, `use_backend`, `use-server`. Put the line where it runs, so that the file \
+         reads as it works.";
+    NO_EFFECT = "W0116", "has no effect here",
+        "HAProxy knows the word and it changes nothing in this place, or nothing in Evenkeel. The message says why. Remove it.";
+    NEVER_USED_SERVERS = "W0117", "servers never used",
+        "A `listen` with a `default_backend` sends every request there, so its own servers never get one.";
+    LARGE_ERROR_PAGE = "W0118", "error page larger than a buffer",
+        "The file of an `errorfile` does not fit into `tune.bufsize`. HAProxy truncates such an answer; keep error pages small.";
+    LOOSE_VALUE = "W0119", "letters behind a number",
+        "HAProxy reads the number in front and ignores what stands behind it: `maxconn 10k` is 10, `timeout client 5sec` is 5 \
+         seconds. Evenkeel reads the same, and says so. Write what is meant.";
+    SURPLUS = "W0120", "words that are ignored",
+        "Behind a few keywords HAProxy passes over words that do not belong there, often because a text with a space in it was not \
+         quoted. So does Evenkeel, but not in silence.";
+    TLS_LIST = "W0121", "strange list of TLS names",
+        "A list of ciphers, curves or signature algorithms holds a character that no name has. OpenSSL passes over names that it does \
+         not know, so HAProxy says nothing; the list may mean less than it seems to.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
+
+    CHECK_RULES_IDLE = "W0601", "http-check rules without option httpchk",
+        "`http-check` lines say what an HTTP check sends and expects, but the section checks by connections only: without \
+         `option httpchk` they do nothing.";
+    UNRESOLVED_SERVER = "W0602", "server without an address",
+        "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
+         operator gives it an address (`set server … addr`).";
 }

@@ -5,23 +5,29 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
+mod check;
 pub mod codes;
+mod line;
+mod order;
+mod path;
 mod resolve;
 mod section;
+mod side;
+#[cfg(test)]
+mod tests;
 
 pub use section::Section;
 
-use crate::config::{Config, Proxy};
-use crate::keyword::{Args, registry};
+use crate::config::{Config, Proxy, StatsLevel};
 use crate::rules::AclTable;
-use language::keyword::Found;
-use language::{Environment, Facts, Reader};
-use language::{Code, Diagnostic, Diagnostics, FileId, Line, Severity, SourceMap, Span, suggest};
+use language::reader::{Facts, Reader};
+use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
 
 /// What the loader is asked to do besides reading.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Names may be looked up (a check of files from elsewhere says no).
+    /// Names may be looked up and addresses be compared with those of this
+    /// host (a check of files from elsewhere says no).
     pub resolve_names: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
@@ -66,8 +72,23 @@ pub struct Loader {
     pub section: Section,
     /// The named ACLs of the current section.
     pub acls: AclTable,
+    /// Proxies and servers that expressions name, to be found at the end.
+    pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
+    /// Which families of rules the current section has lines of.
+    order: order::RuleOrder,
+    /// Set while a `stats socket` line is built: what only its options say.
+    pub socket: Option<SocketRights>,
+}
+
+/// What the options `level` and `expose-fd` of a `stats socket` say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketRights {
+    /// `level`.
+    pub level: StatsLevel,
+    /// `expose-fd listeners`.
+    pub expose_listeners: bool,
 }
 
 /// `default-path`: what relative file names count from.
@@ -94,17 +115,9 @@ pub fn load(
     let mut sources = SourceMap::default();
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let ids: Vec<FileId> = files.into_iter().map(|(name, text)| sources.add(name, text)).collect();
-    let mut loader = Loader {
-        sources,
-        diagnostics: Diagnostics::default(),
-        environment,
-        options,
-        config: Config { files: names, ..Config::default() },
-        defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
-        section: Section::None,
-        acls: AclTable::default(),
-        base: DefaultPath::Current,
-    };
+    let mut loader = Loader::new(environment, options);
+    loader.sources = sources;
+    loader.config.files = names;
     let mut reader = Reader::new(ids, facts);
     while let Some(line) =
         reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
@@ -118,6 +131,24 @@ pub fn load(
 }
 
 impl Loader {
+    /// One that has read nothing yet.
+    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
+        Loader {
+            sources: SourceMap::default(),
+            diagnostics: Diagnostics::default(),
+            environment,
+            options,
+            config: Config::default(),
+            defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
+            section: Section::None,
+            acls: AclTable::default(),
+            lookups: Vec::new(),
+            base: DefaultPath::Current,
+            order: order::RuleOrder::default(),
+            socket: None,
+        }
+    }
+
     /// Takes a diagnostic in.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
@@ -147,120 +178,4 @@ impl Loader {
     pub fn in_defaults(&self) -> bool {
         matches!(self.section, Section::Defaults(_))
     }
-
-    fn line(&mut self, reader: &mut Reader, line: &Line) {
-        if section::is_section(line.words[0].str()) {
-            self.end_section();
-            reader.section(line.words[0].str());
-            self.begin_section(line);
-            return;
-        }
-        let place = self.section.place();
-        let Some(place) = place else {
-            if matches!(self.section, Section::None) {
-                self.tell(
-                    Diagnostic::error(
-                        &codes::NO_SECTION,
-                        line.words[0].span,
-                        format!("unknown keyword '{}' out of section", line.words[0].text()),
-                    )
-                    .label("no section has begun here"),
-                );
-            }
-            return;
-        };
-        let (negated, skip) = match line.words[0].str() {
-            "no" => (Some(true), 1),
-            "default" => (Some(false), 1),
-            _ => (None, 0),
-        };
-        if line.words.len() == skip {
-            return self.unknown(line, skip.saturating_sub(1), place);
-        }
-        let table = &registry().lines;
-        match table.find(line.words[skip..].iter().map(|w| w.str())) {
-            Found::Built(row, _) if !row.places.contains(&place) => {
-                self.misplaced(line, skip, row.name, row.places, place);
-            }
-            // Its section's first line was told already.
-            Found::NotBuilt(..) | Found::Built(..) if matches!(self.section, Section::NotBuilt(_)) => {}
-            Found::NotBuilt(name, group, words) => {
-                if group.places.contains(&place) {
-                    self.not_built(line, skip, words, name);
-                } else {
-                    self.misplaced(line, skip, name, group.places, place);
-                }
-            }
-            Found::Built(row, words) => {
-                let mut args = Args::new(line, skip + words, row.name, row.syntax);
-                args.negated = negated == Some(true);
-                if negated.is_some() && !negatable(row.name) {
-                    return self.tell(
-                        Diagnostic::error(
-                            &codes::NO_NEGATION,
-                            line.words[0].span,
-                            format!("negation/default is not supported for '{}'", row.name),
-                        )
-                        .label("remove this word"),
-                    );
-                }
-                if let Err(diagnostic) = (row.build)(self, &mut args) {
-                    self.tell(*diagnostic);
-                }
-            }
-            Found::Unknown => self.unknown(line, skip, place),
-        }
-    }
-
-    fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
-        let span = line.words[skip].span.to(line.words[skip + words - 1].span);
-        self.tell(
-            Diagnostic::error(&codes::NOT_BUILT, span, format!("'{name}' is known, but not built yet"))
-                .label("Evenkeel does not do this yet")
-                .help("remove the line, or keep this proxy on HAProxy for now"),
-        );
-    }
-
-    fn misplaced(&mut self, line: &Line, skip: usize, name: &str, places: &[&str], place: &str) {
-        self.tell(
-            Diagnostic::error(
-                &codes::KEYWORD_MISPLACED,
-                line.words[skip].span,
-                format!("'{name}' not allowed in '{place}' section"),
-            )
-            .label("does not belong here")
-            .note(format!("it is legal in: {}", places.join(", "))),
-        );
-    }
-
-    fn unknown(&mut self, line: &Line, skip: usize, place: &str) {
-        let word = &line.words[skip];
-        let mut diagnostic = Diagnostic::error(
-            &codes::UNKNOWN_KEYWORD,
-            word.span,
-            format!("unknown keyword '{}' in '{place}' section", word.text()),
-        );
-        // Two words of the line may be one keyword ("option httplgo").
-        let two = line.word(skip + 1).map(|next| format!("{} {}", word.text(), next.text()));
-        let names = || registry().lines.names_in(place);
-        let near = two.as_deref().and_then(|two| {
-            suggest::nearest(two, names().filter(|n| n.contains(' '))).map(|n| (n, 2))
-        });
-        let near = near.or_else(|| suggest::nearest(&word.text(), names()).map(|n| (n, 1)));
-        if let Some((name, words)) = near {
-            let span = word.span.to(line.words[(skip + words - 1).min(line.words.len() - 1)].span);
-            diagnostic = diagnostic.help(format!("did you mean '{name}'?")).fix(span, name);
-        }
-        self.tell(diagnostic);
-    }
-}
-
-fn negatable(name: &str) -> bool {
-    name.starts_with("option ")
-        || matches!(
-            name,
-            "log" | "strict-limits" | "busy-polling" | "set-dumpable" | "insecure-fork-wanted"
-                | "insecure-setuid-wanted" | "splice" | "cpu-map" | "log-send-hostname"
-                | "numa-cpu-mapping" | "prealloc-fd" | "stick-table" | "disabled" | "quick-exit"
-        )
 }

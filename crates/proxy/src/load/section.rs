@@ -54,6 +54,7 @@ pub(super) fn built_in_defaults() -> Proxy {
 impl Loader {
     /// The first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
+        self.order = Default::default();
         let word = &line.words[0];
         self.section = match word.str() {
             "global" => {
@@ -65,7 +66,10 @@ impl Loader {
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
             other => {
-                let name = SECTIONS.iter().map(|(name, _)| *name).find(|name| *name == other);
+                let name = SECTIONS
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .find(|name| *name == other);
                 self.tell(
                     Diagnostic::error(
                         &codes::NOT_BUILT,
@@ -83,7 +87,12 @@ impl Loader {
     pub(super) fn end_section(&mut self) {
         let acls = std::mem::take(&mut self.acls);
         match self.section {
-            Section::Defaults(index) => self.defaults[index].acls = acls,
+            Section::Defaults(index) => {
+                for diagnostic in acls.clone().seal() {
+                    self.tell(diagnostic);
+                }
+                self.defaults[index].acls = acls;
+            }
             Section::Proxy(..) => {
                 for diagnostic in acls.seal() {
                     self.tell(diagnostic);
@@ -100,7 +109,11 @@ impl Loader {
                 Diagnostic::error(
                     &codes::TOO_MANY_ARGUMENTS,
                     extra.span,
-                    format!("'{}' cannot handle unexpected argument '{}'", line.words[0].text(), extra.text()),
+                    format!(
+                        "'{}' cannot handle unexpected argument '{}'",
+                        line.words[0].text(),
+                        extra.text()
+                    ),
                 )
                 .label("one word too many"),
             );
@@ -117,15 +130,24 @@ impl Loader {
         }
         let mut acls = AclTable::default();
         if line.word(at).is_some_and(|w| w.is("from")) {
-            let Some(base) = self.named_defaults(line, at) else { return Section::Refused };
+            let Some(base) = self.named_defaults(line, at) else {
+                return Section::Refused;
+            };
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
-            proxy = Proxy { name, span, ..self.defaults[base].proxy.clone() };
-            acls = self.defaults[base].acls.clone();
+            proxy = Proxy {
+                name,
+                span,
+                ..self.defaults[base].proxy.clone()
+            };
+            acls = self.defaults[base].acls.inherited();
             at += 2;
         }
         self.no_more_words(line, at);
         self.acls = acls;
-        self.defaults.push(Defaults { proxy, acls: AclTable::default() });
+        self.defaults.push(Defaults {
+            proxy,
+            acls: AclTable::default(),
+        });
         Section::Defaults(self.defaults.len() - 1)
     }
 
@@ -133,12 +155,19 @@ impl Loader {
     fn named_defaults(&mut self, line: &Line, at: usize) -> Option<usize> {
         let Some(name) = line.word(at + 1) else {
             self.tell(
-                Diagnostic::error(&codes::MISSING_ARGUMENT, line.end(), "'from' expects the name of a defaults section")
-                    .label("a name is missing here"),
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    "'from' expects the name of a defaults section",
+                )
+                .label("a name is missing here"),
             );
             return None;
         };
-        let found = self.defaults.iter().rposition(|d| !d.proxy.name.is_empty() && *d.proxy.name == *name.text());
+        let found = self
+            .defaults
+            .iter()
+            .rposition(|d| !d.proxy.name.is_empty() && *d.proxy.name == *name.text());
         if found.is_none() {
             let mut diagnostic = Diagnostic::error(
                 &codes::UNKNOWN_DEFAULTS,
@@ -147,8 +176,12 @@ impl Loader {
             )
             .label("no `defaults` of that name stands before this line");
             let text = name.text();
-            if let Some(near) = suggest::nearest(&text, self.defaults.iter().map(|d| &*d.proxy.name)) {
-                diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(name.span, near);
+            if let Some(near) =
+                suggest::nearest(&text, self.defaults.iter().map(|d| &*d.proxy.name))
+            {
+                diagnostic = diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(name.span, near);
             }
             self.tell(diagnostic);
         }
@@ -173,31 +206,43 @@ impl Loader {
                 Diagnostic::error(
                     &codes::SECTION_NAME,
                     name.span,
-                    format!("character '{}' is not permitted in '{}' name '{}'", char::from(*bad), kind.name(), name.text()),
+                    format!(
+                        "character '{}' is not permitted in '{}' name '{}'",
+                        char::from(*bad),
+                        kind.name(),
+                        name.text()
+                    ),
                 )
                 .label("letters, digits, `.`, `_`, `-` and `:` are"),
             );
             return Section::Refused;
         }
         let mut at = 2;
-        let legacy_address = line.word(at).filter(|w| kind.is_frontend() && !w.is("from"));
+        let legacy_address = line
+            .word(at)
+            .filter(|w| kind.is_frontend() && !w.is("from"));
         at += usize::from(legacy_address.is_some());
         let mut base = self.defaults.len() - 1;
         if line.word(at).is_some_and(|w| w.is("from")) {
-            let Some(named) = self.named_defaults(line, at) else { return Section::Refused };
+            let Some(named) = self.named_defaults(line, at) else {
+                return Section::Refused;
+            };
             base = named;
             at += 2;
         }
         self.no_more_words(line, at);
         self.acls = self.defaults[base].acls.inherited();
         let index = ProxyIndex(self.config.proxies.len() as u32);
-        let proxy = Proxy {
+        let mut proxy = Proxy {
             span: name.span,
             name: name.text().into(),
             kind,
             state: Arc::new(ProxyState::new(&name.text())),
             ..self.defaults[base].proxy.clone()
         };
+        if let Some(page) = &mut proxy.stats {
+            page.inherited = true;
+        }
         self.duplicate_name(&proxy);
         self.config.proxies.push(proxy);
         self.section = Section::Proxy(index, kind);
@@ -217,7 +262,13 @@ impl Loader {
             let diagnostic = Diagnostic::error(
                 &codes::DUPLICATE_NAME,
                 new.span,
-                format!("{} '{}' has the same name as {} '{}'", new.kind.name(), new.name, old.kind.name(), old.name),
+                format!(
+                    "{} '{}' has the same name as {} '{}'",
+                    new.kind.name(),
+                    new.name,
+                    old.kind.name(),
+                    old.name
+                ),
             )
             .label("this name is taken")
             .also(old.span, "first used here");

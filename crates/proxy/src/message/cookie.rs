@@ -2,6 +2,7 @@
 //! Nothing here knows what a cookie is for.
 
 use super::fields::Fields;
+use super::values::trim;
 
 /// The `name=value` pairs of a line. Pairs without `=` or without a value are
 /// passed over.
@@ -59,8 +60,8 @@ impl<'a> Iterator for CookiePairs<'a> {
             let Some(equals) = memchr::memchr(b'=', pair) else {
                 continue;
             };
-            let name = pair[..equals].trim_ascii();
-            let value = pair[equals + 1..].trim_ascii();
+            let name = trim(&pair[..equals]);
+            let value = trim(&pair[equals + 1..]);
             if !name.is_empty() && !value.is_empty() {
                 return Some((name, value));
             }

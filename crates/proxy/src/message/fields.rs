@@ -5,6 +5,8 @@
 //! It never parses a head and never judges what a header means. It holds no
 //! field that could break a head apart: [`Refusal::Byte`].
 
+use super::values::trim;
+
 /// Live bytes that a message holds when nobody said otherwise; the same as
 /// HAProxy's `tune.bufsize`.
 pub const MESSAGE_BYTES_DEFAULT: usize = 16_384;
@@ -226,7 +228,7 @@ impl Fields {
     /// Adds a field at the end. The value is trimmed, the name made lower case.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
-        let value = value.trim_ascii();
+        let value = trim(value);
         self.check_value(name, value, 0)?;
         let field = self.append(name, value);
         self.list.push(field);
@@ -237,7 +239,7 @@ impl Fields {
     /// Removes all fields of a name and adds one at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
-        let value = value.trim_ascii();
+        let value = trim(value);
         let freed = self
             .list
             .iter()
@@ -252,7 +254,7 @@ impl Fields {
     /// Replaces the value of the n-th field; a field that is not there is not
     /// replaced. The field keeps its place.
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), Refusal> {
-        let value = value.trim_ascii();
+        let value = trim(value);
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
         };
@@ -365,6 +367,21 @@ impl Fields {
     pub(crate) fn push_checked(&mut self, name: &[u8], value: &[u8]) {
         let field = self.append(name, value);
         self.list.push(field);
+    }
+
+    /// As [`Self::push_checked`] for a whole line that already is in wire form:
+    /// one copy, the name made lower case in its place.
+    pub(crate) fn push_wire(&mut self, line: &[u8], name_len: usize) {
+        debug_assert!(line.ends_with(b"\r\n") && line[name_len..].starts_with(b": "));
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(line);
+        self.bytes[start..start + name_len].make_ascii_lowercase();
+        self.live += line.len();
+        self.list.push(Field {
+            start: start as u32,
+            name_len: name_len as u32,
+            value_len: (line.len() - name_len - 4) as u32,
+        });
     }
 
     /// Appends checked bytes to the value of the last field; only for a parser

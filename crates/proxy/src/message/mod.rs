@@ -19,6 +19,7 @@ pub use values::{Values, split_values};
 
 pub(crate) use fields::NAME_BYTES;
 use fields::{Piece, check_name};
+pub(crate) use values::trim;
 
 /// The version that the sender spoke.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -357,7 +358,7 @@ impl Message {
     /// saying the same.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
-            self.set_authority_of_target(value.trim_ascii())?;
+            self.set_authority_of_target(values::trim(value))?;
         }
         self.fields.set(name, value)
     }

@@ -23,8 +23,20 @@ impl<'a> Iterator for Values<'a> {
         let line = self.rest?;
         let end = comma(line);
         self.rest = line.get(end + 1..);
-        Some(line[..end].trim_ascii())
+        Some(trim(&line[..end]))
     }
+}
+
+/// Without the spaces and tabs at both ends. Other white space is no blank in
+/// HTTP: `\x0cchunked` is not `chunked`.
+pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// The first comma outside of quotes, or the end.

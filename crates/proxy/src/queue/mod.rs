@@ -7,19 +7,23 @@
 //! so no one who comes later overtakes. Nothing here waits while it holds a
 //! lock; time limits are the caller's.
 //!
-//! Why no one is forgotten: who comes writes himself into the list, then
-//! (after a fence) looks for a slot once more; who gives back counts himself
-//! out, then (after a fence) looks for waiters. One of the two sees the other.
+//! Why no one is forgotten: who comes writes himself into the list, then looks
+//! for a slot once more; who gives back counts himself out, then looks for
+//! waiters. All four are sequentially consistent, so one of the two sees the
+//! other.
 
+#[cfg(test)]
+pub(crate) mod tests;
 mod waiter;
 
 pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
-use crate::config::{Proxy, ServerIndex};
+use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
 use crate::state::{Gauge, ServerState};
 use crate::stream::Stream;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waiter::Waiter;
@@ -45,6 +49,19 @@ impl Queue {
     fn list(&self) -> MutexGuard<'_, BTreeMap<Turn, Arc<Waiter>>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Writes one in, unless `max` wait. Says its turn and how many are before it.
+    fn enter(&self, waiter: &Arc<Waiter>, max: usize) -> Option<(Turn, u32)> {
+        let mut list = self.list();
+        let ahead = list.len();
+        if ahead >= max {
+            return None;
+        }
+        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+        list.insert(turn, Arc::clone(waiter));
+        self.waiting.up();
+        Some((turn, ahead as u32))
+    }
 }
 
 /// The right to one session of a server. It goes to the next who waits when it
@@ -62,7 +79,9 @@ impl Slot {
 
     /// A slot that is counted already.
     fn counted(server: &Arc<ServerState>) -> Self {
-        Slot { server: Arc::clone(server) }
+        Slot {
+            server: Arc::clone(server),
+        }
     }
 }
 
@@ -70,7 +89,8 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let server = &self.server;
         if someone_waits(server) && within_limit(server) {
-            return serve(server, true);
+            serve(server, true);
+            return;
         }
         give_back(server);
         if someone_waits(server) {
@@ -123,7 +143,13 @@ pub struct Wish {
 /// Gives a stream a server by the backend's balance, a place in a queue, or a
 /// refusal.
 pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
-    assign_wish(stream, Wish { server: None, avoid })
+    assign_wish(
+        stream,
+        Wish {
+            server: None,
+            avoid,
+        },
+    )
 }
 
 /// The same for a stream that may belong to a server.
@@ -131,39 +157,147 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let Some(backend) = stream.backend else {
         return Assignment::Refused(Refusal::NoBackend);
     };
-    let config = Arc::clone(&stream.config);
-    let proxy = config.proxy(backend);
-    if let Some(index) = wish.server
-        && let Some(server) = proxy.servers.get(index.0 as usize)
-        && server.state.usable_for_persistence()
-    {
-        if take_in_turn(&server.state) == Take::Taken {
-            return granted(stream, index, &server.state);
-        }
-        if let Some(waiting) = wait_for(stream, wish, Some(index)) {
-            return waiting;
-        }
-    }
-    let request = balance::Request {
+    let asker = Asker {
+        config: &stream.config,
+        backend,
         source: stream.source().ip(),
-        avoid: wish.avoid,
-        // Whoever finds others waiting for any server waits behind them.
-        look: proxy.state.queue.waiting.current() == 0,
+        wish,
     };
-    match balance::choose(proxy, &request, &mut take_in_turn) {
-        Choice::Taken(index) => {
-            granted(stream, index, &proxy.servers[index.0 as usize].state)
+    let place = asker.assign();
+    stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
+    stream.backend_queue = place.backend_queue.unwrap_or(stream.backend_queue);
+    match place.outcome {
+        Outcome::Granted(granted) => {
+            stream.server = Some(granted.server);
+            Assignment::Granted(granted.slot)
         }
-        Choice::Full(at) => wait_for(stream, wish, at)
-            .or_else(|| wait_for(stream, wish, None))
-            .unwrap_or(Assignment::Refused(Refusal::QueueFull)),
-        Choice::None => Assignment::Refused(Refusal::NoServer),
+        Outcome::Wait(ticket) => Assignment::Wait(ticket),
+        Outcome::Refused(refusal) => Assignment::Refused(refusal),
     }
 }
 
-fn granted(stream: &mut Stream, index: ServerIndex, server: &Arc<ServerState>) -> Assignment {
-    stream.server = Some(index);
-    Assignment::Granted(Slot::counted(server))
+/// What of a stream counts here.
+struct Asker<'c> {
+    config: &'c Arc<Config>,
+    backend: ProxyIndex,
+    source: Option<IpAddr>,
+    wish: Wish,
+}
+
+enum Outcome {
+    Granted(Granted),
+    Wait(Ticket),
+    Refused(Refusal),
+}
+
+/// What became of an asker, and how many were before it where it waits.
+struct Placement {
+    outcome: Outcome,
+    server_queue: Option<u32>,
+    backend_queue: Option<u32>,
+}
+
+impl From<Outcome> for Placement {
+    fn from(outcome: Outcome) -> Self {
+        Placement {
+            outcome,
+            server_queue: None,
+            backend_queue: None,
+        }
+    }
+}
+
+fn granted(server: ServerIndex, state: &Arc<ServerState>) -> Placement {
+    Outcome::Granted(Granted {
+        server,
+        slot: Slot::counted(state),
+    })
+    .into()
+}
+
+impl Asker<'_> {
+    fn proxy(&self) -> &Proxy {
+        self.config.proxy(self.backend)
+    }
+
+    fn assign(&self) -> Placement {
+        let proxy = self.proxy();
+        if let Some(index) = self.wish.server
+            && let Some(server) = proxy.servers.get(index.0 as usize)
+            && server.state.usable_for_persistence()
+        {
+            if take_in_turn(&server.state) == Take::Taken {
+                return granted(index, &server.state);
+            }
+            if let Some(place) = self.wait(Some(index)) {
+                return place;
+            }
+        }
+        // Whoever finds others waiting for any server waits behind them.
+        let look = proxy.state.queue.waiting.current() == 0;
+        match balance::choose(proxy, &self.request(look), &mut take_in_turn) {
+            Choice::Taken(index) => granted(index, &proxy.servers[index.0 as usize].state),
+            Choice::Full(at) => self
+                .wait(at)
+                .or_else(|| self.wait(None))
+                .unwrap_or_else(|| Outcome::Refused(Refusal::QueueFull).into()),
+            Choice::None => Outcome::Refused(Refusal::NoServer).into(),
+        }
+    }
+
+    fn request(&self, look: bool) -> balance::Request {
+        balance::Request {
+            source: self.source,
+            avoid: self.wish.avoid,
+            look,
+        }
+    }
+
+    /// Goes into the queue of a server or of the backend. None: that is full.
+    fn wait(&self, at: Option<ServerIndex>) -> Option<Placement> {
+        let proxy = self.proxy();
+        let server = match at {
+            Some(index) => Some(&proxy.servers.get(index.0 as usize)?.state),
+            None => None,
+        };
+        let queue = server.map_or(&proxy.state.queue, |server| &server.queue);
+        let max = match server.map_or(0, |server| server.maxqueue()) {
+            0 => WAITING_MAX,
+            max => WAITING_MAX.min(max as usize),
+        };
+        let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.wish.avoid);
+        let waiter = Arc::new(waiter);
+        let (turn, ahead) = queue.enter(&waiter, max)?;
+        match server {
+            Some(server) if server.usable_for_persistence() => _ = serve(server, false),
+            Some(server) => _ = redistribute(server),
+            None => self.place_one(),
+        }
+        let server = server.map(Arc::clone);
+        let (server_queue, backend_queue) = if server.is_some() {
+            (Some(ahead), None)
+        } else {
+            (None, Some(ahead))
+        };
+        let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
+        let outcome = match ticket.granted() {
+            Some(granted) => Outcome::Granted(granted),
+            None => Outcome::Wait(ticket),
+        };
+        Some(Placement {
+            outcome,
+            server_queue,
+            backend_queue,
+        })
+    }
+
+    /// Looks for a slot of any server, and gives it to whoever is first in turn.
+    fn place_one(&self) {
+        let proxy = self.proxy();
+        if let Choice::Taken(index) = balance::choose(proxy, &self.request(true), &mut take) {
+            serve(&proxy.servers[index.0 as usize].state, true);
+        }
+    }
 }
 
 /// Takes a slot unless somebody waits for it.
@@ -182,7 +316,11 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
 
 /// Takes a slot if there is one.
 fn take(server: &Arc<ServerState>) -> Take {
-    if server.sessions.up_to(server.limit()) { Take::Taken } else { Take::Full }
+    if server.sessions.up_to(server.limit()) {
+        Take::Taken
+    } else {
+        Take::Full
+    }
 }
 
 fn someone_waits(server: &ServerState) -> bool {
@@ -195,73 +333,25 @@ fn within_limit(server: &ServerState) -> bool {
     limit == 0 || server.sessions.current() <= limit
 }
 
-/// Puts the stream into the queue of a server or of its backend. None: that
-/// queue is full.
-fn wait_for(stream: &mut Stream, wish: Wish, at: Option<ServerIndex>) -> Option<Assignment> {
-    let backend = stream.backend?;
-    let config = Arc::clone(&stream.config);
-    let proxy = config.proxy(backend);
-    let server = match at {
-        Some(index) => Some(Arc::clone(&proxy.servers.get(index.0 as usize)?.state)),
-        None => None,
-    };
-    let queue = server.as_ref().map_or(&proxy.state.queue, |server| &server.queue);
-    let max = server.as_ref().map_or(0, |server| server.maxqueue()) as usize;
-    let max = if max == 0 { WAITING_MAX } else { max.min(WAITING_MAX) };
-    let waiter = Arc::new(Waiter::new(Arc::clone(&config), backend, wish.avoid));
-    let turn = {
-        let mut list = queue.list();
-        if list.len() >= max {
-            return None;
-        }
-        let ahead = list.len() as u32;
-        if server.is_some() { stream.server_queue = ahead } else { stream.backend_queue = ahead }
-        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
-        list.insert(turn, Arc::clone(&waiter));
-        queue.waiting.up();
-        turn
-    };
-    fence(Ordering::SeqCst);
-    match &server {
-        Some(server) if server.usable_for_persistence() => serve(server, false),
-        Some(server) => _ = redistribute(server),
-        None => place_one(proxy, stream, wish.avoid),
-    }
-    let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
-    Some(match ticket.granted() {
-        Some(granted) => {
-            stream.server = Some(granted.server);
-            Assignment::Granted(granted.slot)
-        }
-        None => Assignment::Wait(ticket),
-    })
-}
-
-/// Looks for a slot of any server, and gives it to whoever is first in turn.
-fn place_one(proxy: &Proxy, stream: &Stream, avoid: Option<ServerIndex>) {
-    let request = balance::Request { source: stream.source().ip(), avoid, look: true };
-    if let Choice::Taken(index) = balance::choose(proxy, &request, &mut take) {
-        serve(&proxy.servers[index.0 as usize].state, true);
-    }
-}
-
 /// Gives slots of a server to those who wait, while there are both. `held`:
-/// the caller has one to give.
-fn serve(server: &Arc<ServerState>, mut held: bool) {
+/// the caller has one to give. Says how many got one.
+fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
+    let mut served = 0;
     loop {
         match next_waiter(server, held) {
             Some((waiter, index)) => {
                 held = !waiter.give(index, server);
+                served += u32::from(!held);
             }
             None if held => {
                 held = false;
                 give_back(server);
                 // Somebody may have come who saw this slot as taken.
                 if !someone_waits(server) {
-                    return;
+                    return served;
                 }
             }
-            None => return,
+            None => return served,
         }
     }
 }
@@ -269,9 +359,7 @@ fn serve(server: &Arc<ServerState>, mut held: bool) {
 /// Counts a slot out.
 fn give_back(server: &Arc<ServerState>) {
     server.sessions.down();
-    fence(Ordering::SeqCst);
     server.relieved();
-    fence(Ordering::SeqCst);
 }
 
 /// Takes the first in turn off his list, with a slot counted for him.
@@ -316,11 +404,13 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
 const LOOK_MAX: usize = 1024;
 
 /// Lets those who wait flow to a server that has slots now: it came up, its
-/// limit or its weight rose.
-pub fn flow(server: &Arc<ServerState>) {
+/// limit or its weight rose. Says how many got one.
+pub fn flow(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     if someone_waits(server) {
-        serve(server, false);
+        serve(server, false)
+    } else {
+        0
     }
 }
 
@@ -345,7 +435,11 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     }
     fence(Ordering::SeqCst);
     for waiter in &moved {
-        let request = balance::Request { source: None, avoid: None, look: true };
+        let request = balance::Request {
+            source: None,
+            avoid: None,
+            look: true,
+        };
         if let Choice::Taken(index) = balance::choose(waiter.backend(), &request, &mut take) {
             serve(&waiter.backend().servers[index.0 as usize].state, true);
         }

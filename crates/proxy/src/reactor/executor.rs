@@ -494,13 +494,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_slot_is_at_most_24_bytes_and_its_deadline_32() {
-        println!(
-            "task slot: {} bytes, deadline: {} bytes",
-            size_of::<Slot>(),
-            size_of::<super::super::timer::Entry>()
-        );
-        assert!(size_of::<Slot>() <= 24);
-        assert!(size_of::<super::super::timer::Entry>() <= 32);
+    fn an_idle_connection_takes_at_most_112_bytes_besides_its_future() {
+        use super::super::{poll::Descriptor, timer::Entry};
+        // The allocator's header before a boxed future.
+        const BOX_HEADER: usize = 16;
+        let (task, deadline) = (size_of::<Slot>(), size_of::<Entry>());
+        let descriptor = size_of::<Descriptor>();
+        let sum = task + deadline + descriptor + BOX_HEADER;
+        println!("task {task}, deadline {deadline}, descriptor {descriptor}: {sum} bytes");
+        assert!(task <= 24 && deadline <= 32 && descriptor <= 40 && sum <= 112);
+        assert_eq!(size_of::<super::super::Socket>(), 12);
+        assert_eq!(size_of::<super::super::Buffer>(), 24);
     }
 }

@@ -27,6 +27,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
+/// A connection and the address of its peer.
+type Accepted = (OwnedFd, Option<SocketAddrAny>);
+
 /// Connections that were reset before they were accepted are passed over, so
 /// many in a row; then the error is returned.
 const ABORTED_MAX: usize = 64;
@@ -67,10 +70,7 @@ impl Listener {
         poll_fn(|context| self.poll_accept(context)).await
     }
 
-    fn poll_accept(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<(OwnedFd, Option<SocketAddrAny>)>> {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let gone = || Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         let Some(key) = self.key.get() else {
             return gone();
@@ -95,20 +95,31 @@ impl Listener {
         core: &Core,
         key: Key,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<(OwnedFd, Option<SocketAddrAny>)>> {
+    ) -> Poll<io::Result<Accepted>> {
+        match self.try_accept() {
+            Ok(accepted) => {
+                core.operated();
+                Poll::Ready(Ok(accepted))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                core.poller.clear(key, Readiness::READABLE);
+                core.poller.wait_for(key, Direction::Read, context.waker());
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Asks the kernel for a connection, without waiting and also while paused;
+    /// `WouldBlock` when there is none. To leave a socket to another process,
+    /// [`Listener::pause`], then take what is left by this: our loop may have
+    /// had the edge for it, and nobody tells the other process.
+    pub fn try_accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let mut last = Errno::CONNABORTED;
         for _ in 0..ABORTED_MAX {
             match rustix::net::acceptfrom_with(&self.fd, flags) {
-                Ok(accepted) => {
-                    core.operated();
-                    return Poll::Ready(Ok(accepted));
-                }
-                Err(Errno::AGAIN) => {
-                    core.poller.clear(key, Readiness::READABLE);
-                    core.poller.wait_for(key, Direction::Read, context.waker());
-                    return Poll::Pending;
-                }
+                Ok(accepted) => return Ok(accepted),
                 // The fault of one connection, not of the listener.
                 Err(
                     error @ (Errno::CONNABORTED
@@ -119,13 +130,12 @@ impl Listener {
                     | Errno::HOSTDOWN
                     | Errno::HOSTUNREACH
                     | Errno::NONET
-                    | Errno::NOPROTOOPT
-                    | Errno::OPNOTSUPP),
+                    | Errno::NOPROTOOPT),
                 ) => last = error,
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Err(error) => return Err(error.into()),
             }
         }
-        Poll::Ready(Err(last.into()))
+        Err(last.into())
     }
 
     /// Leaves epoll until the next [`Listener::accept`], so that new

@@ -5,7 +5,9 @@
 //! socket is known to have nothing. A short read or write is trusted: it proves
 //! that the socket is empty or full, so the next one waits for an edge. Not
 //! trusted is a short read when the end of the stream, an error or urgent data
-//! was announced, since then something is left without a further edge.
+//! was announced, since then something is left without a further edge. (A peer
+//! on a Unix socket that passes descriptors in the middle of its bytes is not
+//! announced: what it sent behind them is found with its next bytes or its end.)
 //!
 //! It stays on its loop. A socket that outlives the loop closes its descriptor
 //! and refuses everything else with `NotConnected`.
@@ -89,6 +91,7 @@ impl Socket {
     }
 
     /// Begins a connection to `address`; [`Socket::connected`] waits for it.
+    /// `WouldBlock` here means that the backlog of a Unix listener is full.
     pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<Socket> {
         let fd = rustix::net::socket_with(
             address.address_family(),

@@ -239,9 +239,9 @@ mod tests {
         ] {
             let mut wheel = Wheel::new(tick(0));
             wheel.set(3, tick(at));
-            assert_eq!(fired(&mut wheel, at - 1), [], "{at}");
+            assert_eq!(fired(&mut wheel, at - 1), [0u32; 0], "{at}");
             assert_eq!(fired(&mut wheel, at), [3], "{at}");
-            assert_eq!(fired(&mut wheel, at + 10_000), [], "{at}");
+            assert_eq!(fired(&mut wheel, at + 10_000), [0u32; 0], "{at}");
             assert!(wheel.next().is_none());
         }
     }
@@ -250,7 +250,7 @@ mod tests {
     fn a_deadline_within_a_tick_is_rounded_up() {
         let mut wheel = Wheel::new(Instant::from_nanos(77));
         wheel.set(0, Instant::from_nanos(77 + NANOS_PER_TICK + 1));
-        assert_eq!(fired(&mut wheel, 2), []);
+        assert_eq!(fired(&mut wheel, 2), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 3), [0]);
     }
 
@@ -260,7 +260,7 @@ mod tests {
         wheel.set(0, tick(10));
         wheel.set(0, tick(5000));
         assert_eq!(wheel.next(), Some(tick(10)), "the entry has not moved");
-        assert_eq!(fired(&mut wheel, 4999), []);
+        assert_eq!(fired(&mut wheel, 4999), [0u32; 0]);
         wheel.set(0, tick(9000));
         wheel.set(0, tick(5002));
         assert_eq!(fired(&mut wheel, 5002), [0]);
@@ -285,11 +285,11 @@ mod tests {
     #[test]
     fn a_past_deadline_and_one_in_a_thousand_years_are_taken() {
         let mut wheel = Wheel::new(tick(1000));
-        assert_eq!(fired(&mut wheel, 2000), []);
+        assert_eq!(fired(&mut wheel, 2000), [0u32; 0]);
         wheel.set(0, tick(3));
         wheel.set(1, Instant::from_nanos(u64::MAX - 1));
         assert_eq!(fired(&mut wheel, 2001), [0]);
-        assert_eq!(fired(&mut wheel, 1 << 40), []);
+        assert_eq!(fired(&mut wheel, 1 << 40), [0u32; 0]);
     }
 
     #[derive(Clone, Debug)]

@@ -2,10 +2,11 @@
 //! quotes and escapes, and turning each into what the keyword asked for.
 
 use super::codes;
+pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
-use crate::load::Loader;
+use crate::load::{Loader, Section};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -44,7 +45,11 @@ impl<'w> Piece<'w> {
 
     /// Text that stands in no file (HAProxy's predefined ACLs).
     pub fn built_in(bytes: &'w [u8]) -> Self {
-        Piece { bytes, span: Span::default(), exact: None }
+        Piece {
+            bytes,
+            span: Span::default(),
+            exact: None,
+        }
     }
 
     /// Where a part of it stands: exactly, or the whole word where quotes or
@@ -65,7 +70,12 @@ impl<'w> Piece<'w> {
         String::from_utf8_lossy(self.bytes.get(part).unwrap_or(b""))
     }
 
-    pub(super) fn error(&self, code: &'static Code, part: Range<usize>, message: impl Into<String>) -> Box<Diagnostic> {
+    pub(super) fn error(
+        &self,
+        code: &'static Code,
+        part: Range<usize>,
+        message: impl Into<String>,
+    ) -> Box<Diagnostic> {
         Box::new(Diagnostic::error(code, self.span(part), message))
     }
 }
@@ -89,7 +99,7 @@ pub enum Kind {
     Ipv4,
     /// An IPv6 address.
     Ipv6,
-    /// `true`, `false`, or a number.
+    /// `true`, `false`, `1` or `0`.
     Bool,
     /// Pairs of hexadecimal digits.
     Hex,
@@ -116,7 +126,7 @@ impl Kind {
             Kind::Mask6 => "an IPv6 mask",
             Kind::Ipv4 => "an IPv4 address",
             Kind::Ipv6 => "an IPv6 address",
-            Kind::Bool => "a boolean",
+            Kind::Bool => "true, false, 1 or 0",
             Kind::Hex => "pairs of hexadecimal digits",
             Kind::Frontend => "the name of a frontend",
             Kind::Backend => "the name of a backend",
@@ -274,13 +284,21 @@ pub const ARGUMENTS_MAX: usize = 12;
 
 /// Reads a list whose opening parenthesis stands at `open`; says where it ends
 /// (behind the closing one).
-pub fn read_list(piece: &Piece<'_>, open: usize, owner: &str) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
+pub fn read_list(
+    piece: &Piece<'_>,
+    open: usize,
+    owner: &str,
+) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
     let mut list = Vec::new();
     let mut at = open + 1;
     loop {
         let (raw, end) = read_one(piece, at).map_err(|quote| {
             piece
-                .error(&codes::EXPRESSION_SYNTAX, quote..quote + 1, format!("'{owner}': unmatched quote in its arguments"))
+                .error(
+                    &codes::EXPRESSION_SYNTAX,
+                    quote..quote + 1,
+                    format!("'{owner}': unmatched quote in its arguments"),
+                )
                 .label_boxed("begins here and does not end")
         })?;
         list.push(raw);
@@ -289,7 +307,11 @@ pub fn read_list(piece: &Piece<'_>, open: usize, owner: &str) -> Result<(Vec<Raw
             Some(_) if list.len() < ARGUMENTS_MAX => at = end + 1,
             Some(_) => {
                 return Err(piece
-                    .error(&codes::BAD_EXPRESSION_ARGUMENT, open..end, format!("'{owner}' has too many arguments"))
+                    .error(
+                        &codes::BAD_EXPRESSION_ARGUMENT,
+                        open..end,
+                        format!("'{owner}' has too many arguments"),
+                    )
                     .label_boxed("no keyword takes so many"));
             }
             None => {
@@ -331,7 +353,13 @@ fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usi
     }
     match quote {
         Some((_, open)) => Err(open),
-        None => Ok((RawArgument { bytes: out, part: start..at }, at)),
+        None => Ok((
+            RawArgument {
+                bytes: out,
+                part: start..at,
+            },
+            at,
+        )),
     }
 }
 
@@ -354,18 +382,46 @@ pub fn build(
     owner: Owner<'_>,
     raw: &[RawArgument],
 ) -> Result<Arguments, Box<Diagnostic>> {
-    let Owner { name, syntax, kinds, required, place } = owner;
-    if let Some(extra) = raw.get(kinds.len()).filter(|extra| !(kinds.is_empty() && extra.bytes.is_empty())) {
+    let Owner {
+        name,
+        syntax,
+        kinds,
+        required,
+        place,
+    } = owner;
+    if let Some(extra) = raw
+        .get(kinds.len())
+        .filter(|extra| !(kinds.is_empty() && extra.bytes.is_empty()))
+    {
         return Err(piece
-            .error(&codes::BAD_EXPRESSION_ARGUMENT, extra.part.clone(), format!("'{name}' has an argument too many"))
-            .label_boxed(if kinds.is_empty() { "it takes none" } else { "nothing is expected here" })
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                extra.part.clone(),
+                format!("'{name}' has an argument too many"),
+            )
+            .label_boxed(if kinds.is_empty() {
+                "it takes none"
+            } else {
+                "nothing is expected here"
+            })
             .help_boxed(format!("write `{syntax}`")));
     }
     if raw.len() < required {
         return Err(piece
-            .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kinds[raw.len()].what(), raw.len() + 1))
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                place,
+                format!(
+                    "'{name}' wants {} as argument {}",
+                    kinds[raw.len()].what(),
+                    raw.len() + 1
+                ),
+            )
             .label_boxed("it is missing")
             .help_boxed(format!("write `{syntax}`")));
+    }
+    if raw.first().is_none_or(|raw| raw.bytes.is_empty()) {
+        own_proxy(loader, piece.span(place.clone()), kinds);
     }
     let mut list = Vec::with_capacity(kinds.len());
     for (n, kind) in kinds.iter().enumerate() {
@@ -373,7 +429,11 @@ pub fn build(
         if raw.bytes.is_empty() && (n >= required || *kind != Kind::Text) {
             if n < required {
                 return Err(piece
-                    .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kind.what(), n + 1))
+                    .error(
+                        &codes::BAD_EXPRESSION_ARGUMENT,
+                        place,
+                        format!("'{name}' wants {} as argument {}", kind.what(), n + 1),
+                    )
                     .label_boxed("it is empty")
                     .help_boxed(format!("write `{syntax}`")));
             }
@@ -387,7 +447,11 @@ pub fn build(
                     .error(
                         &codes::BAD_EXPRESSION_ARGUMENT,
                         raw.part.clone(),
-                        format!("'{name}': '{}' is not {}", String::from_utf8_lossy(&raw.bytes), kind.what()),
+                        format!(
+                            "'{name}': '{}' is not {}",
+                            String::from_utf8_lossy(&raw.bytes),
+                            kind.what()
+                        ),
                     )
                     .label_boxed(format!("{} is expected here", kind.what())),
             };
@@ -395,7 +459,27 @@ pub fn build(
         })?;
         list.push(Some(argument));
     }
-    Ok(Arguments { list, side: Side::Request })
+    Ok(Arguments {
+        list,
+        side: Side::Request,
+    })
+}
+
+/// Without a name the section's own proxy is meant, which must be of the kind.
+fn own_proxy(loader: &mut Loader, span: Span, kinds: &[Kind]) {
+    let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else {
+        return;
+    };
+    if let Section::Proxy(index, _) = loader.section {
+        let name = loader.config.proxy(index).name.clone();
+        loader.lookups.push(Lookup {
+            span,
+            kind,
+            backend: None,
+            name,
+            from: loader.section,
+        });
+    }
 }
 
 /// The keyword whose arguments are built.
@@ -418,7 +502,12 @@ enum Reason {
     Told(Box<Diagnostic>),
 }
 
-fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Result<Argument, Reason> {
+fn build_one(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    kind: Kind,
+    raw: &RawArgument,
+) -> Result<Argument, Reason> {
     let text = std::str::from_utf8(&raw.bytes).unwrap_or("");
     let bits = |max: u32| text.parse::<u32>().ok().filter(|n| *n <= max);
     Ok(match kind {
@@ -440,14 +529,20 @@ fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgume
         Kind::Ipv4 => Argument::Ipv4(text.parse().map_err(|_| Reason::Kind)?),
         Kind::Ipv6 => Argument::Ipv6(text.parse().map_err(|_| Reason::Kind)?),
         Kind::Bool => Argument::Bool(match text {
-            "true" => true,
-            "false" => false,
-            number => number.parse::<i64>().map_err(|_| Reason::Kind)? != 0,
+            "true" | "1" => true,
+            "false" | "0" => false,
+            _ => return Err(Reason::Kind),
         }),
         Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
         Kind::Frontend | Kind::Backend => {
             let place = piece.span(raw.part.clone());
-            loader.lookups.push(Lookup { span: place, kind, backend: None, name: text.into(), from: loader.section });
+            loader.lookups.push(Lookup {
+                span: place,
+                kind,
+                backend: None,
+                name: text.into(),
+                from: loader.section,
+            });
             Argument::Proxy(text.into())
         }
         Kind::Server => {
@@ -466,10 +561,9 @@ fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgume
             Argument::Server(backend, name.into())
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
-        Kind::Regex => Argument::Regex(Arc::new(
-            Regular::new(&raw.bytes, false)
-                .map_err(|error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)))?,
-        )),
+        Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(
+            |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
+        )?)),
     })
 }
 
@@ -481,25 +575,40 @@ fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<Variable
 /// What to tell of the name of a variable that is none.
 pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<Diagnostic> {
     let message = match error {
-        VariableNameError::Scope => format!("invalid variable name '{text}': it must begin with its scope"),
-        VariableNameError::CheckScope => format!("variable '{text}' is one of health checks, which have none here"),
-        VariableNameError::Empty => format!("invalid variable name '{text}': nothing stands behind the scope"),
+        VariableNameError::Scope => {
+            format!("invalid variable name '{text}': it must begin with its scope")
+        }
+        VariableNameError::CheckScope => {
+            format!("variable '{text}' is one of health checks, which have none here")
+        }
+        VariableNameError::Empty => {
+            format!("invalid variable name '{text}': nothing stands behind the scope")
+        }
         VariableNameError::Character(at) => {
-            format!("invalid variable name '{text}': bad character at place {}", at + 1)
+            format!(
+                "invalid variable name '{text}': bad character at place {}",
+                at + 1
+            )
         }
         VariableNameError::TooMany => format!("variable '{text}' is one too many for this process"),
     };
     let mut diagnostic = Diagnostic::error(&codes::BAD_VARIABLE, span, message)
         .label("a scope and a name, as in `txn.user`");
     if error == VariableNameError::Scope && !text.contains('.') {
-        diagnostic = diagnostic.help(format!("did you mean 'txn.{text}'?")).fix(span, format!("txn.{text}"));
+        diagnostic = diagnostic
+            .help(format!("did you mean 'txn.{text}'?"))
+            .fix(span, format!("txn.{text}"));
     }
     Box::new(diagnostic)
 }
 
 /// What keywords tell of arguments whose kind is right and whose value is not.
 pub(super) fn bad_argument(span: Span, message: String) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message))
+    Box::new(Diagnostic::error(
+        &codes::BAD_EXPRESSION_ARGUMENT,
+        span,
+        message,
+    ))
 }
 
 /// Bytes of pairs of hexadecimal digits.
@@ -508,23 +617,9 @@ pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16);
-    text.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
-}
-
-/// A proxy or server that an expression names: to be checked when the whole
-/// file is known.
-#[derive(Clone, Debug)]
-pub struct Lookup {
-    /// Where the name stands.
-    pub span: Span,
-    /// What it must be.
-    pub kind: Kind,
-    /// The backend of a server; None is the section's own.
-    pub backend: Option<Box<str>>,
-    /// The name.
-    pub name: Box<str>,
-    /// The section in which it stands.
-    pub from: crate::load::Section,
+    text.chunks_exact(2)
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
 }
 
 /// Label and help on a boxed diagnostic.
@@ -552,7 +647,12 @@ mod tests {
     fn read(text: &str) -> Option<(Vec<String>, usize)> {
         let piece = Piece::built_in(text.as_bytes());
         let (list, end) = read_list(&piece, 0, "test").ok()?;
-        Some((list.iter().map(|raw| String::from_utf8_lossy(&raw.bytes).into_owned()).collect(), end))
+        Some((
+            list.iter()
+                .map(|raw| String::from_utf8_lossy(&raw.bytes).into_owned())
+                .collect(),
+            end,
+        ))
     }
 
     #[test]

@@ -59,8 +59,6 @@ codes! {
         "There is nothing to compare with, so the ACL is always false. `-m found` asks whether there is a value at all, \
          `-m bool` takes a number as yes or no, and `--` says that the list is empty on purpose.";
     EMPTY_CONDITION = "W0403", "condition without a test",
-        "Nothing stands behind `if`, or a negation or `or` has nothing behind it. HAProxy takes such a condition as one that is true for \
-         `if` and false for `unless`; so does Evenkeel, but something was probably forgotten.";
-    ACL_NAME_SHADOWS = "W0404", "ACL has the name of a predefined one",
-        "The section declares an ACL under a name that HAProxy predefines. The section's own counts.";
+        "Nothing stands behind `if` or `unless`. As in HAProxy such a condition is false, so a rule with `if` never runs and one with \
+         `unless` always does; but something was probably forgotten.";
 }

@@ -21,21 +21,26 @@ mod expression;
 mod fetch;
 mod format;
 mod list_file;
+mod lookup;
 mod map;
 mod pattern;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub use converter::{ConverterBuild, ConverterRow};
-pub use action::{HttpRule, TcpRule};
+pub use action::{HttpRule, TcpRule, codes as action_codes};
+pub(crate) use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};
-pub use format::{Dialect, Format};
+pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::Map;
 pub use run::{
     Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection, tcp_content,
-    tcp_session,
+    tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
@@ -49,5 +54,7 @@ use language::keyword::Documented;
 pub fn documented() -> Vec<Documented> {
     let mut all = fetch::documented();
     all.extend(converter::table().documented());
+    all.extend(action::documented());
+    all.extend(format::documented());
     all
 }

@@ -4,7 +4,6 @@
 
 use super::codes;
 use language::{Diagnostic, Span};
-use std::borrow::Cow;
 
 /// Most captures that a substitution can name: `\0` to `\9`.
 pub const GROUPS_MAX: usize = 10;
@@ -36,7 +35,11 @@ impl RegularError {
     /// The diagnostic, at the place of the expression.
     pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Box<Diagnostic> {
         let text = String::from_utf8_lossy(pattern);
-        let diagnostic = Diagnostic::error(&codes::BAD_REGEX, span, format!("regex '{text}' is invalid"));
+        let diagnostic = Diagnostic::error(
+            &codes::BAD_REGEX,
+            span,
+            format!("regex '{text}' is invalid"),
+        );
         Box::new(match self {
             RegularError::Syntax(error) => {
                 let reason = error.to_string();
@@ -66,6 +69,7 @@ impl Regular {
         };
         fancy_regex::RegexBuilder::new(pattern)
             .case_insensitive(ignore_case)
+            .bytes_mode(fancy_regex::BytesMode::Ascii)
             .backtrack_limit(BACKTRACK_STEPS_MAX)
             .delegate_size_limit(COMPILED_SIZE_MAX)
             .build()
@@ -73,11 +77,19 @@ impl Regular {
             .map_err(|_| RegularError::Syntax(Box::new(error)))
     }
 
+    /// As it was written.
+    pub fn pattern(&self) -> &str {
+        match &self.0 {
+            Engine::Linear(regex) => regex.as_str(),
+            Engine::Backtracking(regex) => regex.as_str(),
+        }
+    }
+
     /// Whether it matches anywhere. Giving up is no match.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match &self.0 {
             Engine::Linear(regex) => regex.is_match(text),
-            Engine::Backtracking(regex) => regex.is_match(&latin(text).text).unwrap_or(false),
+            Engine::Backtracking(regex) => regex.is_match(text).unwrap_or(false),
         }
     }
 
@@ -93,10 +105,9 @@ impl Regular {
                 }
             }
             Engine::Backtracking(regex) => {
-                let latin = latin(text);
-                let found = regex.captures_from_pos(&latin.text, latin.inner(from)).ok()??;
+                let found = regex.captures_from_pos(text, from).ok()??;
                 for (n, group) in groups.iter_mut().enumerate().take(found.len()) {
-                    *group = found.get(n).map(|m| (latin.outer(m.start()), latin.outer(m.end())));
+                    *group = found.get(n).map(|m| (m.start(), m.end()));
                 }
             }
         }
@@ -104,46 +115,22 @@ impl Regular {
     }
 }
 
-/// Bytes as text for the engine that takes text only: where they are no
-/// UTF-8, each byte over 127 is the character of that number.
-struct Latin<'t> {
-    bytes: &'t [u8],
-    text: Cow<'t, str>,
-}
-
-fn latin(bytes: &[u8]) -> Latin<'_> {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().map(|b| char::from(*b)).collect()),
-    };
-    Latin { bytes, text }
-}
-
-impl Latin<'_> {
-    fn inner(&self, outer: usize) -> usize {
-        match &self.text {
-            Cow::Borrowed(text) => (outer..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len()),
-            Cow::Owned(_) => outer + self.bytes[..outer].iter().filter(|b| **b > 127).count(),
-        }
-    }
-
-    fn outer(&self, inner: usize) -> usize {
-        match &self.text {
-            Cow::Borrowed(_) => inner,
-            Cow::Owned(text) => text.get(..inner).map_or(self.bytes.len(), |t| t.chars().count()),
-        }
-    }
-}
-
 /// Replaces the first match (or all of them) by a text in which `\0` to `\9`
 /// stand for groups. None where nothing matches.
-pub fn substitute(regular: &Regular, text: &[u8], replacement: &[u8], all: bool) -> Option<Vec<u8>> {
+pub fn substitute(
+    regular: &Regular,
+    text: &[u8],
+    replacement: &[u8],
+    all: bool,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + replacement.len());
     let mut copied = 0;
     let mut from = 0;
     let mut any = false;
     while from <= text.len() {
-        let Some(groups) = regular.groups_at(text, from) else { break };
+        let Some(groups) = regular.groups_at(text, from) else {
+            break;
+        };
         let Some((start, end)) = groups[0] else { break };
         any = true;
         out.extend_from_slice(&text[copied..start]);
@@ -191,7 +178,10 @@ mod tests {
 
     #[test]
     fn substitution_fills_groups_in() {
-        assert_eq!(sub("(a)(/)", "/a/b", "\\2\\1\\0", false).as_deref(), Some("//aa/b"));
+        assert_eq!(
+            sub("(a)(/)", "/a/b", "\\2\\1\\0", false).as_deref(),
+            Some("//aa/b")
+        );
         assert_eq!(sub("/", "/a/b", "-", true).as_deref(), Some("-a-b"));
         assert_eq!(sub("b*", "aaa", "-", true).as_deref(), Some("-a-a-a-"));
         assert_eq!(sub("x", "aaa", "-", true), None);
@@ -215,6 +205,10 @@ mod tests {
     fn what_neither_engine_takes_says_why() {
         let error = Regular::new(b"(", false).unwrap_err();
         let diagnostic = error.diagnostic(Span::default(), b"(");
-        assert!(diagnostic.label.contains("unclosed"), "{}", diagnostic.label);
+        assert!(
+            diagnostic.label.contains("unclosed"),
+            "{}",
+            diagnostic.label
+        );
     }
 }

@@ -31,10 +31,8 @@ enum Target {
 
 fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
-    if let Some(address) = server.state.address_override() {
-        return Ok(Target::Inet(address));
-    }
-    match &server.address {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => Ok(Target::Inet(*address)),
         ServerAddress::SamePort(ip, offset) => {
             let port = i32::from(stream.destination().port().unwrap_or(0)) + offset;

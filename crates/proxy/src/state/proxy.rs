@@ -88,7 +88,10 @@ pub struct LineupChange {
 impl ProxyState {
     /// A new proxy's state.
     pub fn new(name: &str) -> Self {
-        ProxyState { name: name.into(), ..Default::default() }
+        ProxyState {
+            name: name.into(),
+            ..Default::default()
+        }
     }
 
     /// Usable servers that are no backups.
@@ -116,8 +119,16 @@ impl ProxyState {
     pub(super) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let before = lineup.active + lineup.backup;
-        let cell = if backup { &mut lineup.backup } else { &mut lineup.active };
-        *cell = if usable { *cell + 1 } else { cell.saturating_sub(1) };
+        let cell = if backup {
+            &mut lineup.backup
+        } else {
+            &mut lineup.active
+        };
+        *cell = if usable {
+            *cell + 1
+        } else {
+            cell.saturating_sub(1)
+        };
         let after = lineup.active + lineup.backup;
         let change = LineupChange {
             active: lineup.active,
@@ -167,7 +178,9 @@ impl ProxyState {
     /// For statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = lineup.down_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        let running = lineup
+            .down_since_ms
+            .map_or(0, |since| now_ms.saturating_sub(since));
         BackendReport {
             active: lineup.active,
             backup: lineup.backup,

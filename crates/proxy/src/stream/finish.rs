@@ -72,6 +72,7 @@ fn blank(
         payload: Vec::new(),
         payload_complete: false,
         response_payload: Vec::new(),
+        response_payload_complete: false,
         source: None,
         destination: None,
         variables: Variables::default(),

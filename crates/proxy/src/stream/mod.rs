@@ -13,6 +13,8 @@ mod finish;
 mod reply;
 mod request;
 mod serve;
+#[cfg(test)]
+pub(crate) mod sample;
 mod session;
 mod state;
 mod tunnel;

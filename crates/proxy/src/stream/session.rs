@@ -98,7 +98,7 @@ fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
             Endpoint::Inet(address)
         }
         BindAddress::Inet(_) | BindAddress::Fd(_) => endpoint(rustix::net::getsockname(fd).ok()),
-        BindAddress::Unix(_) | BindAddress::Abstract(_) => Endpoint::Unix,
+        BindAddress::Unix(_) | BindAddress::Abstract(_) | BindAddress::Name(..) => Endpoint::Unix,
     }
 }
 

@@ -223,6 +223,8 @@ pub struct Stream {
     pub payload_complete: bool,
     /// The same for the server's side (`tcp-response content`).
     pub response_payload: Vec<u8>,
+    /// No more will come into `response_payload`.
+    pub response_payload_complete: bool,
     /// The client's address as a rule set it (`set-src`).
     pub source: Option<Endpoint>,
     /// The destination as a rule set it (`set-dst`, `set-dst-port`).

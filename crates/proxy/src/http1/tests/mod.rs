@@ -1,3 +1,61 @@
 //! The tables of what is accepted, and what holds for any bytes.
 
+use crate::http1::*;
+use crate::message::Message;
+
+mod chunks;
+mod properties;
+mod relaxed;
 mod requests;
+mod responses;
+
+/// What came of a parse, in one line: the head as it is written (line ends as
+/// `|`), the body and what else was learnt; or the fault and its place.
+fn describe(result: Result<Outcome, Fault>, message: &Message, input: &[u8]) -> String {
+    let parsed = match result {
+        Err(fault) => return format!("{:?} at {}", fault.kind, fault.at),
+        Ok(Outcome::Incomplete) => return "Incomplete".to_owned(),
+        Ok(Outcome::Done(parsed)) => parsed,
+    };
+    let mut head = Vec::new();
+    message.write_http1(&mut head);
+    let mut text = head.escape_ascii().to_string().replace("\\r\\n", "|");
+    text.push_str(match parsed.body {
+        BodyLength::None => " none",
+        BodyLength::Length(_) => " length",
+        BodyLength::Chunked => " chunked",
+        BodyLength::UntilClose => " until-close",
+        BodyLength::Tunnel => " tunnel",
+    });
+    if let BodyLength::Length(n) = parsed.body {
+        text.push_str(&format!(" {n}"));
+    }
+    text.push_str(if parsed.keep_alive { " keep" } else { " close" });
+    match parsed.upgrade {
+        Some(Upgrade::WebSocket) => text.push_str(" websocket"),
+        Some(Upgrade::Other) => text.push_str(" upgrade"),
+        None => {}
+    }
+    if parsed.expect_continue {
+        text.push_str(" expect");
+    }
+    if parsed.interim {
+        text.push_str(" interim");
+    }
+    if parsed.consumed < input.len() {
+        text.push_str(&format!(" +{}", input.len() - parsed.consumed));
+    }
+    text
+}
+
+fn request(input: &[u8], limits: &Limits) -> String {
+    let mut message = Message::new();
+    let result = parse_request(input, limits, &mut message);
+    describe(result, &message, input)
+}
+
+fn response(input: &[u8], facts: &RequestFacts) -> String {
+    let mut message = Message::new();
+    let result = parse_response(input, facts, &Limits::default(), &mut message);
+    describe(result, &message, input)
+}

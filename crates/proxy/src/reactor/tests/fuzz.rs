@@ -1,4 +1,5 @@
-//! Random schedules against a model. `REACTOR_SEED=n` replays one.
+//! Random schedules against a model. `REACTOR_SEED=n` replays one,
+//! `REACTOR_SEEDS=n` tries as many.
 
 use super::sockets::{descriptors, pair, tcp_pair};
 use super::threads::Other;
@@ -37,12 +38,14 @@ impl Random {
 }
 
 fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("REACTOR_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse().ok())
+    };
+    match number("REACTOR_SEED") {
         Some(seed) => vec![seed],
-        None => (0..count).collect(),
+        None => (0..number("REACTOR_SEEDS").unwrap_or(count)).collect(),
     }
 }
 
@@ -131,21 +134,36 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
             _ => {
                 turn().await;
                 told = true;
-                let limit = now() + Duration::from_secs(if strict { 0 } else { 5 });
-                loop {
-                    let (readable, writable) = ready(&socket).await;
-                    let bytes = readable || incoming == 0 && !ended;
-                    let room = writable || outgoing > 0;
-                    let end = socket.is_peer_closed() || !ended;
-                    // The end is behind the bytes, which TCP may hold back.
-                    if bytes && room && (end || !strict && incoming > 0) {
-                        break;
-                    }
-                    assert!(now() < limit, "{place}: not told, {bytes} {room} {end}");
-                    turn().await;
-                }
+                let bytes = incoming > 0 || ended;
+                must_be_told(&socket, bytes, outgoing == 0, ended, strict, &place).await;
             }
         }
+    }
+}
+
+/// Readable when there are bytes or the end, writable when nothing fills the
+/// socket, closed when the peer has ended.
+async fn must_be_told(
+    socket: &Socket,
+    bytes: bool,
+    room: bool,
+    end: bool,
+    strict: bool,
+    place: &str,
+) {
+    let limit = now() + Duration::from_secs(if strict { 0 } else { 5 });
+    loop {
+        let (readable, writable) = ready(socket).await;
+        // The end is behind the bytes, which TCP may hold back.
+        let end_told = !end || socket.is_peer_closed() || !strict && readable;
+        if (readable || !bytes) && (writable || !room) && end_told {
+            return;
+        }
+        assert!(
+            now() < limit,
+            "{place}: not told, {readable} {writable} {end_told}"
+        );
+        turn().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::threads::Other;
 use super::{on_loop, turn};
-use crate::reactor::{Listener, now, sleep, spawn, with_deadline};
+use crate::reactor::{Listener, inject, now, sleep, spawn, with_deadline};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -110,6 +110,54 @@ fn a_listener_that_leaves_hands_what_waits_to_the_others() {
             wait_until(|| count.load(Ordering::Relaxed) == 2);
         });
     }
+}
+
+#[test]
+fn an_edge_that_a_leaving_loop_has_taken_reaches_another() {
+    for _ in 0..10 {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let fd = socket.try_clone().unwrap();
+        let (leave, mut left) = tokio::sync::mpsc::unbounded_channel::<()>();
+        // First in the kernel's list of waiters, and it never accepts.
+        let lazy = Other::new(move || {
+            spawn(async move {
+                let listener = Listener::from_fd(fd.into()).unwrap();
+                left.recv().await;
+                drop(listener);
+            });
+        });
+        inject(lazy.index, || ()).unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let other = counting(&socket, &count);
+        std::thread::sleep(Duration::from_millis(1)); // both fall asleep
+        let _client = TcpStream::connect(address).unwrap();
+        leave.send(()).unwrap();
+        wait_until(|| count.load(Ordering::Relaxed) == 1);
+        drop((lazy, other));
+    }
+}
+
+#[test]
+fn what_is_left_for_another_process_can_be_taken_while_paused() {
+    on_loop(|| async {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::from_fd(socket.into()).unwrap();
+        let clients: Vec<_> = (0..3)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        turn().await;
+        listener.pause();
+        listener.pause();
+        for _ in &clients {
+            listener.try_accept().unwrap();
+        }
+        assert_eq!(
+            listener.try_accept().unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock
+        );
+    });
 }
 
 #[test]

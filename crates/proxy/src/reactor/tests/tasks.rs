@@ -203,6 +203,26 @@ fn a_task_with_endless_data_is_interrupted() {
 }
 
 #[test]
+fn a_task_that_was_refused_an_operation_is_polled_again_whatever_it_waits_for() {
+    on_loop(|| async {
+        let (socket, mut theirs) = pair(Assumed::Both);
+        theirs.write_all(&[b'x'; 100]).unwrap();
+        let read = Rc::new(Cell::new(0));
+        let count = Rc::clone(&read);
+        spawn(poll_fn(move |_| {
+            let mut buffer = [0; 1];
+            while socket.try_read(&mut buffer).is_ok() {
+                count.set(count.get() + 1);
+            }
+            Poll::Pending
+        }));
+        turn().await;
+        turn().await;
+        assert_eq!(read.get(), 100);
+    });
+}
+
+#[test]
 fn the_clock_stands_during_a_turn_and_moves_between_turns() {
     on_loop(|| async {
         let before = now();

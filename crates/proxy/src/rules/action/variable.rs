@@ -149,34 +149,22 @@ impl SetWhen {
         match self {
             SetWhen::Empty => empty(),
             SetWhen::NotEmpty => !empty(),
-            _ => {
-                let old = get(stream, name);
-                match self {
-                    SetWhen::Exists => old.is_some(),
-                    SetWhen::NotExists => old.is_none(),
-                    SetWhen::Set => old.is_some_and(|old| !is_zero(&old)),
-                    SetWhen::NotSet => old.is_none_or(|old| is_zero(&old)),
-                    SetWhen::Greater => old.is_none_or(|old| compare(new, &old) == Some(Ordering::Greater)),
-                    _ => old.is_none_or(|old| compare(new, &old) == Some(Ordering::Less)),
-                }
-            }
+            SetWhen::Exists => name.scope() == Scope::Process || get(stream, name).is_some(),
+            SetWhen::NotExists => name.scope() != Scope::Process && get(stream, name).is_none(),
+            SetWhen::Set => get(stream, name).is_some(),
+            SetWhen::NotSet => get(stream, name).is_none(),
+            SetWhen::Greater => compare(stream, name, new).is_none_or(Ordering::is_gt),
+            SetWhen::Less => compare(stream, name, new).is_none_or(Ordering::is_lt),
         }
     }
 }
 
-/// Whether a value is as good as none: nothing, or nought.
-fn is_zero(value: &Value<'_>) -> bool {
-    match value {
-        Value::Str(s) | Value::Bin(s) => s.is_empty(),
-        Value::Int(n) => *n == 0,
-        Value::Bool(b) => !b,
-        _ => false,
+/// The variable against the new value. There is an order of numbers only.
+fn compare(stream: &Stream, name: VariableName, new: &Value<'_>) -> Option<Ordering> {
+    match (get(stream, name)?, new) {
+        (Value::Int(old), Value::Int(new)) => Some(old.cmp(new)),
+        _ => None,
     }
-}
-
-/// Numbers as numbers; there is no order of anything else.
-fn compare(new: &Value<'_>, old: &Value<'_>) -> Option<Ordering> {
-    Some(new.integer()?.cmp(&old.integer()?))
 }
 
 fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {

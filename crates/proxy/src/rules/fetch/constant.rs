@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow, PLACE};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::rules::variables::{Scope, process_variable};
+use crate::rules::variables::{Scope, VariableName, process_variable};
 use crate::stream::Stream;
 use std::borrow::Cow;
 
@@ -79,13 +79,16 @@ fn method<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn variable<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let name = arguments.variable(0)?;
-    let found = match name.scope() {
+    variable_value(arguments.variable(0)?, stream).or_else(|| arguments.text(1).map(Value::text))
+}
+
+/// The value of a variable; those that outlive the stream are copied.
+pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> {
+    match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
         _ => stream.variables.get(name).map(borrowed),
-    };
-    found.or_else(|| arguments.text(1).map(Value::text))
+    }
 }
 
 /// The same value, borrowing its bytes.

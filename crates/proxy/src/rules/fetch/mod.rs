@@ -16,6 +16,8 @@ mod server;
 mod tls;
 mod tls_hello;
 
+pub use constant::{borrowed, variable_value};
+
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
@@ -52,6 +54,8 @@ pub struct FetchBuild {
     pub required: usize,
     /// Its names with a matching method (`path_beg`) exist.
     pub variants: bool,
+    /// Tests write its numbers as versions (`3.1`).
+    pub versions: bool,
     /// Its value is not known before the inspection ends, though it needs nothing.
     pub waits: bool,
     /// Checks its arguments.
@@ -78,6 +82,7 @@ impl FetchBuild {
             arguments: &[],
             required: 0,
             variants: false,
+            versions: false,
             waits: false,
             prepare: None,
             one,
@@ -101,6 +106,12 @@ impl FetchBuild {
     /// Its names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
+        self
+    }
+
+    /// See [`FetchBuild::versions`].
+    pub const fn versions(mut self) -> Self {
+        self.versions = true;
         self
     }
 
@@ -158,19 +169,32 @@ const VARIANTS: [(&str, Method); 7] = [
 
 /// `path_beg` as `path` and the method of its suffix.
 pub fn variant(name: &str) -> Option<(&str, Method)> {
-    VARIANTS.iter().find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
+    VARIANTS
+        .iter()
+        .find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
 }
 
 /// All fetches, their names with a matching method among them.
 pub fn documented() -> Vec<Documented> {
     static VARIANT_DOCS: OnceLock<Vec<Documented>> = OnceLock::new();
     let variants = VARIANT_DOCS.get_or_init(|| {
-        let rows = FAMILIES.iter().flat_map(|family| family.iter()).filter(|row| row.build.variants);
-        rows.flat_map(|row| VARIANTS.iter().map(move |(suffix, method)| variant_doc(row, suffix, *method))).collect()
+        let rows = FAMILIES
+            .iter()
+            .flat_map(|family| family.iter())
+            .filter(|row| row.build.variants);
+        rows.flat_map(|row| {
+            VARIANTS
+                .iter()
+                .map(move |(suffix, method)| variant_doc(row, suffix, *method))
+        })
+        .collect()
     });
     let is_variant = |name: &str| variants.iter().any(|variant| variant.name == name);
-    let mut all: Vec<Documented> =
-        table().documented().into_iter().filter(|row| row.built || !is_variant(row.name)).collect();
+    let mut all: Vec<Documented> = table()
+        .documented()
+        .into_iter()
+        .filter(|row| row.built || !is_variant(row.name))
+        .collect();
     all.extend(variants);
     all.sort_by_key(|row| row.name);
     all
@@ -191,16 +215,31 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         _ => "holds",
     };
     let name = stay(format!("{}{suffix}", row.name));
-    // The pattern of an example must suit the method.
-    let first = row.example.split([' ', ',']).find(|word| word.starts_with(row.name)).unwrap_or(row.name);
-    let pattern = if method == Method::Len { "gt 100" } else { "example" };
+    // The arguments that the fetch's own example gives.
+    let arguments = row
+        .example
+        .split_once(&format!("{}(", row.name))
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let arguments = arguments
+        .map(|(list, _)| format!("({list})"))
+        .unwrap_or_default();
+    let pattern = if method == Method::Len {
+        "gt 100"
+    } else {
+        "example"
+    };
     Documented {
         kind: "fetch",
         name,
         places: &["acl"],
         syntax: stay(called(row.syntax)),
-        doc: stay(format!("In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.", row.name, row.syntax, &suffix[1..])),
-        example: stay(format!("acl example {} {pattern}", called(first))),
+        doc: stay(format!(
+            "In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.",
+            row.name,
+            row.syntax,
+            &suffix[1..]
+        )),
+        example: stay(format!("acl example {name}{arguments} {pattern}")),
         built: true,
     }
 }
@@ -208,7 +247,11 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
 /// The side whose message is looked at.
 pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     match arguments.side {
-        Side::Either if stream.response.start().is_some() || !stream.response_payload.is_empty() => Side::Response,
+        Side::Either
+            if stream.response.start().is_some() || !stream.response_payload.is_empty() =>
+        {
+            Side::Response
+        }
         Side::Either => Side::Request,
         side => side,
     }

@@ -1,0 +1,2 @@
+//! stub
+pub fn main(_script: bool) -> std::process::ExitCode { std::process::ExitCode::FAILURE }

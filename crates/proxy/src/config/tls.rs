@@ -1,0 +1,127 @@
+//! TLS settings of the `global` section. They are checked and kept; they take
+//! effect where a `bind` or `server` line says `ssl`.
+
+use std::path::PathBuf;
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TlsVersion {
+    /// SSL 3.0
+    Ssl3,
+    /// TLS 1.0
+    Tls10,
+    /// TLS 1.1
+    Tls11,
+    /// TLS 1.2
+    Tls12,
+    /// TLS 1.3
+    Tls13,
+}
+
+/// The lowest and highest version, and single ones that are off.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsVersions {
+    /// `ssl-min-ver`.
+    pub min: Option<TlsVersion>,
+    /// `ssl-max-ver`.
+    pub max: Option<TlsVersion>,
+    /// `no-tlsv10` and its like.
+    pub off: Vec<TlsVersion>,
+}
+
+/// Defaults of `bind` or of `server` lines.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsSide {
+    /// `ciphers`: up to TLS 1.2, as OpenSSL writes them.
+    pub ciphers: Option<Box<str>>,
+    /// `ciphersuites`: of TLS 1.3.
+    pub ciphersuites: Option<Box<str>>,
+    /// `curves`.
+    pub curves: Option<Box<str>>,
+    /// `sigalgs`.
+    pub sigalgs: Option<Box<str>>,
+    /// `client-sigalgs`.
+    pub client_sigalgs: Option<Box<str>>,
+    /// Versions.
+    pub versions: TlsVersions,
+    /// `no-tls-tickets`.
+    pub no_tickets: bool,
+    /// `strict-sni`.
+    pub strict_sni: bool,
+    /// `prefer-client-ciphers`.
+    pub prefer_client_ciphers: bool,
+}
+
+/// `ssl-load-extra-files`: which files beside a certificate's are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExtraFiles {
+    /// `.rsa`, `.ecdsa`: bundles.
+    pub bundle: bool,
+    /// `.sctl`
+    pub sctl: bool,
+    /// `.ocsp`
+    pub ocsp: bool,
+    /// `.issuer`
+    pub issuer: bool,
+    /// `.key`
+    pub key: bool,
+}
+
+impl Default for ExtraFiles {
+    fn default() -> Self {
+        ExtraFiles {
+            bundle: true,
+            sctl: true,
+            ocsp: true,
+            issuer: true,
+            key: true,
+        }
+    }
+}
+
+/// The TLS settings of `global`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsDefaults {
+    /// `ca-base`.
+    pub ca_base: Option<PathBuf>,
+    /// `crt-base`.
+    pub crt_base: Option<PathBuf>,
+    /// `key-base`.
+    pub key_base: Option<PathBuf>,
+    /// `ssl-default-bind-…`.
+    pub bind: TlsSide,
+    /// `ssl-default-server-…`.
+    pub server: TlsSide,
+    /// `ssl-server-verify none`.
+    pub server_verify_none: bool,
+    /// `ssl-dh-param-file`.
+    pub dh_param_file: Option<PathBuf>,
+    /// `issuers-chain-path`.
+    pub issuers_chain_path: Option<PathBuf>,
+    /// `ssl-load-extra-files`.
+    pub extra_files: ExtraFiles,
+    /// `ssl-load-extra-del-ext`.
+    pub extra_files_without_extension: bool,
+    /// `ssl-skip-self-issued-ca`.
+    pub skip_self_issued_ca: bool,
+    /// `maxsslconn`.
+    pub connections_max: Option<u32>,
+    /// `maxsslrate`, a second.
+    pub rate_max: Option<u32>,
+    /// `tune.ssl.default-dh-param`, bits.
+    pub dh_bits: Option<u32>,
+    /// `tune.ssl.cachesize`, sessions.
+    pub cached_sessions_max: Option<u32>,
+    /// `tune.ssl.lifetime`, seconds.
+    pub session_lifetime_s: Option<u32>,
+    /// `tune.ssl.maxrecord`, bytes.
+    pub record_max: Option<u32>,
+    /// `tune.ssl.hard-maxrecord`, bytes.
+    pub record_hard_max: Option<u32>,
+    /// `tune.ssl.capture-buffer-size`, bytes.
+    pub capture_max: Option<u32>,
+    /// `tune.ssl.ssl-ctx-cache-size`, certificates.
+    pub generated_certificates_max: Option<u32>,
+    /// `tune.ssl.keylog`.
+    pub key_log: bool,
+}

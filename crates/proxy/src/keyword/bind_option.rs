@@ -1,0 +1,265 @@
+//! Options of `bind` lines, which `stats socket` lines take too.
+
+use super::places::BIND;
+use super::{Args, BindRow, Built, account};
+use crate::config::{Bind, StatsLevel};
+use crate::load::{Loader, codes};
+use language::Diagnostic;
+use language::value::TimeUnit;
+
+fn switch(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "accept-proxy" => bind.accept_proxy = true,
+        "defer-accept" => bind.defer_accept = true,
+        "tfo" => bind.tcp_fast_open = true,
+        "transparent" => bind.transparent = true,
+        "v4v6" => bind.v6only = Some(false),
+        "v6only" => bind.v6only = Some(true),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "backlog" => {
+            let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
+            bind.backlog = (length > 0).then_some(length);
+        }
+        "maxconn" => {
+            let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+            bind.maxconn = (limit > 0).then_some(limit);
+        }
+        "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,
+        "nice" => {
+            let nice = args.integer("a number from -1024 to 1024", -1024..=1024)?;
+            bind.nice = i32::try_from(nice).unwrap_or(0);
+        }
+        "gid" => bind.owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
+        "uid" => bind.owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn mss(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let mss = args.integer("a segment size", -65_535..=65_535)?;
+    match word {
+        Some(word) if mss == 0 => Err(args.wrong(
+            &codes::OUT_OF_RANGE,
+            word,
+            "'mss' wants a size from 1 to 65535, or the same below zero",
+        )),
+        _ => {
+            bind.mss = i32::try_from(mss).ok();
+            Ok(())
+        }
+    }
+}
+
+fn tcp_user_timeout(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    bind.tcp_user_timeout_ms = Some(args.time_ms(TimeUnit::Milliseconds)?);
+    Ok(())
+}
+
+fn name(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    bind.name = args.required("a name")?.text().into();
+    Ok(())
+}
+
+fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    /// What the system has room for.
+    const NAME_BYTES_MAX: usize = 15;
+    let word = args.required("the name of an interface")?;
+    if word.bytes.is_empty() || word.bytes.len() > NAME_BYTES_MAX {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!("'{}' cannot be the name of an interface", word.text()),
+        ));
+    }
+    bind.interface = Some(word.text().into());
+    Ok(())
+}
+
+/// An octal mode of a file.
+pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+    let word = args.required("an octal mode")?;
+    let digits = !word.bytes.is_empty() && word.bytes.iter().all(|b| (b'0'..=b'7').contains(b));
+    let mode = u32::from_str_radix(word.str(), 8)
+        .ok()
+        .filter(|mode| digits && *mode <= 0o7777);
+    mode.ok_or_else(|| {
+        Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'mode': '{}' is not an octal mode", word.text()),
+            )
+            .label("three or four digits from 0 to 7, as chmod takes them: 660"),
+        )
+    })
+}
+
+fn owner(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "mode" => bind.owner.mode = Some(octal(args)?),
+        "user" => bind.owner.uid = Some(account::user(args.required("a user")?)?),
+        "group" => bind.owner.gid = Some(account::group(args.required("a group")?)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `process`, `thread`: all threads serve every listener, so that only a set
+/// that leaves none out can be had.
+fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a set of threads")?;
+    let set = word.text();
+    let everything = |part: &str| matches!(part, "all" | "1" | "1-");
+    let whole = match (args.keyword, set.split_once('/')) {
+        ("process", None) => everything(&set) || set == "odd",
+        (_, None) => set == "all",
+        (_, Some((group, threads))) => everything(group) && matches!(threads, "all" | "1-"),
+    };
+    if !whole {
+        return Err(super::proxy::not_built(
+            word,
+            &format!("{} {set}", args.keyword),
+        ));
+    }
+    if args.keyword == "process" {
+        let span = word.span;
+        loader.warn(
+            &codes::LEGACY,
+            span,
+            "'process' on 'bind' lines is not needed: there is one process",
+        );
+    }
+    Ok(())
+}
+
+fn proto(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let word = args.required("a protocol")?;
+    match word.str() {
+        // What a proxy in its mode speaks anyhow.
+        "h1" | "none" => Ok(()),
+        "h2" | "fcgi" | "quic" => Err(super::proxy::not_built(
+            word,
+            &format!("proto {}", word.text()),
+        )),
+        _ => Err(super::proxy::not_one_of(args, word, &["h1", "h2", "none"])),
+    }
+}
+
+/// The options that only a `stats socket` has use for. HAProxy takes them on
+/// every `bind` line.
+fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
+    let mut rights = loader.socket.unwrap_or_default();
+    let word = args.required("an argument")?;
+    match (args.keyword, word.str()) {
+        ("level", "user") => rights.level = StatsLevel::User,
+        ("level", "operator") => rights.level = StatsLevel::Operator,
+        ("level", "admin") => rights.level = StatsLevel::Admin,
+        ("level", _) => {
+            return Err(super::proxy::not_one_of(
+                args,
+                word,
+                &["admin", "operator", "user"],
+            ));
+        }
+        (_, "listeners") => rights.expose_listeners = true,
+        _ => return Err(super::proxy::not_one_of(args, word, &["listeners"])),
+    }
+    if loader.socket.is_some() {
+        loader.socket = Some(rights);
+    } else {
+        let told = format!("'{}' has no effect on a 'bind' line", args.keyword);
+        loader.tell(
+            Diagnostic::warning(&codes::NO_EFFECT, word.span, told)
+                .label("only a `stats socket` in `global` has commands to allow"),
+        );
+    }
+    Ok(())
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $example:literal, $build:ident, $doc:literal;)*) => {
+        /// The table.
+        pub static OPTIONS: &[BindRow] = &[$(BindRow {
+            name: $name,
+            places: BIND,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*];
+    };
+}
+
+rows! {
+    "accept-proxy", "accept-proxy", "bind :8080 accept-proxy", switch,
+        "A PROXY header, version 1 or 2, is required before anything else, and the addresses in it count as the client's. \
+         Connections without it are refused, so only proxies may reach such a listener.";
+    "backlog", "backlog <conns>", "bind :8080 backlog 1000", number,
+        "How many connections the kernel may hold until they are accepted, in place of the frontend's `backlog`. 0 leaves it \
+         to the frontend.";
+    "defer-accept", "defer-accept", "bind :8080 defer-accept", switch,
+        "The kernel reports a connection when its first data has arrived, not before. It saves a wake-up a connection for \
+         protocols in which the client speaks first.";
+    "expose-fd", "expose-fd listeners", "stats socket /run/admin.sock expose-fd listeners", rights,
+        "Who connects to this `stats socket` with the level `admin` can be handed the listening sockets, so that a new process \
+         takes over without a gap.";
+    "gid", "gid <gid>", "bind /run/site.sock gid 33", number,
+        "The group of a Unix socket's file, by number. Without it the file belongs to the group of the process.";
+    "group", "group <group>", "bind /run/site.sock group root", owner,
+        "The group of a Unix socket's file, by name. Without it the file belongs to the group of the process.";
+    "id", "id <id>", "bind :8080 id 5", number,
+        "A number for the listener that stays the same when others are added, for programs that read the statistics. \
+         Listeners without one are numbered in the order of the file.";
+    "interface", "interface <interface>", "bind :8080 interface lo", interface,
+        "Only connections that arrive over this interface are taken. It needs the rights of root at the start.";
+    "level", "level { user | operator | admin }", "stats socket /run/admin.sock level admin", rights,
+        "What a connection to this `stats socket` may do: `user` reads what is not sensitive, `operator` (the default) reads \
+         everything and clears counters, `admin` changes servers and limits.";
+    "maxconn", "maxconn <conns>", "bind :8080 maxconn 500", number,
+        "How many connections of this listener are served at one time, within the frontend's own `maxconn`. 0 is no limit of \
+         its own.";
+    "mode", "mode <mode>", "bind /run/site.sock mode 660", owner,
+        "The permissions of a Unix socket's file, in octal. Without it they come from the umask of the process.";
+    "mss", "mss <size>", "bind :8080 mss 1400", mss,
+        "The largest TCP segment that is announced to clients. A number below zero counts from what the interface would \
+         announce.";
+    "name", "name <name>", "bind :8080 name public", name,
+        "A name for the listener in statistics.";
+    "nice", "nice <number>", "bind :8080 nice 100", number,
+        "How patient the connections of this listener are with others when there is much to do, from -1024 (first) to 1024 \
+         (last). It is for listeners of operators and of bulk transfers.";
+    "process", "process <set>[/<set>]", "bind :8080 process 1/all", threads,
+        "Chose the processes and threads that serve a listener. All threads serve every listener here: only sets that leave no \
+         thread out are accepted, with a warning.";
+    "proto", "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
+        "Fixes the protocol of the connections instead of what the mode and TLS negotiate. `h1` is what a listener without TLS \
+         speaks anyhow; `h2` is not built yet and refused.";
+    "tcp-ut", "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
+        "How long sent data may stay unacknowledged before the system gives the connection up. It detects dead clients much \
+         sooner than retransmissions do.";
+    "tfo", "tfo", "bind :8080 tfo", switch,
+        "TCP Fast Open: a client that came before may send its request with the first packet. The system must allow it \
+         (net.ipv4.tcp_fastopen).";
+    "thread", "thread [<group>/]<set>", "bind :8080 thread all", threads,
+        "Chooses the threads that serve a listener. All threads serve every listener here: only sets that leave none out are \
+         accepted.";
+    "transparent", "transparent", "bind :8080 transparent", switch,
+        "Connections to addresses of others which the system's firewall redirects here are accepted under those addresses. It \
+         needs the rights of root at the start.";
+    "uid", "uid <uid>", "bind /run/site.sock uid 33", number,
+        "The owner of a Unix socket's file, by number. Without it the file belongs to the user of the process.";
+    "user", "user <user>", "bind /run/site.sock user root", owner,
+        "The owner of a Unix socket's file, by name. Without it the file belongs to the user of the process.";
+    "v4v6", "v4v6", "bind [::]:8080 v4v6", switch,
+        "A listener on IPv6 takes IPv4 connections too. That is the default of this listener whatever the system's is.";
+    "v6only", "v6only", "bind [::]:8080 v6only", switch,
+        "A listener on IPv6 takes no IPv4 connections, so that another one can have the same port.";
+}

@@ -1,0 +1,68 @@
+//! `setenv` and its like: they change the variables that the rest of the file
+//! sees, and nothing outside of the loader.
+
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow};
+use crate::load::Loader;
+
+fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("a name and a value")?.text().into_owned();
+    let value = args.required("a value")?.bytes.clone();
+    args.surplus()?;
+    if args.keyword == "setenv" {
+        loader.environment.set(name, value);
+    } else {
+        loader.environment.set_if_absent(name, value);
+    }
+    Ok(())
+}
+
+fn unset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    for name in args.rest() {
+        loader.environment.unset(name.str());
+    }
+    Ok(())
+}
+
+fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let keep: Vec<&str> = args.rest().iter().map(|word| word.str()).collect();
+    loader.environment.reset_except(&keep);
+    Ok(())
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "setenv",
+        places: GLOBAL,
+        syntax: "setenv <name> <value>",
+        doc: "Gives an environment variable a value for the lines that follow, whether it had one or not.",
+        example: "setenv SITE www.example.com",
+        build: set,
+    },
+    LineRow {
+        name: "presetenv",
+        places: GLOBAL,
+        syntax: "presetenv <name> <value>",
+        doc: "Gives an environment variable a value for the lines that follow, unless it has one: a default that the \
+              environment of the start may override.",
+        example: "presetenv PORT 8080",
+        build: set,
+    },
+    LineRow {
+        name: "unsetenv",
+        places: GLOBAL,
+        syntax: "unsetenv [<name> …]",
+        doc: "Removes environment variables for the lines that follow. Those that do not exist are passed over.",
+        example: "unsetenv SECRET",
+        build: unset,
+    },
+    LineRow {
+        name: "resetenv",
+        places: GLOBAL,
+        syntax: "resetenv [<name> …]",
+        doc: "Removes all environment variables but the named ones for the lines that follow.",
+        example: "resetenv PATH",
+        build: reset,
+    },
+];

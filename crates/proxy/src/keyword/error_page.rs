@@ -1,0 +1,169 @@
+//! `errorfile` and `errorloc…`: what clients get in place of an answer that the
+//! proxy itself would give. Files are read while loading, never later.
+
+use super::places::ALL;
+use super::{Args, Built, LineRow};
+use crate::config::ErrorPage;
+use crate::load::{Loader, codes};
+use language::{Diagnostic, Word};
+
+/// The statuses that HAProxy itself answers with.
+pub(crate) const STATUSES: &[u16] = &[
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
+];
+
+/// Most header lines of an error page.
+const HEADERS_MAX: usize = 128;
+
+fn status(args: &mut Args<'_>) -> Result<u16, Box<Diagnostic>> {
+    let word = args.required("a status code")?;
+    let status = word
+        .str()
+        .parse::<u16>()
+        .ok()
+        .filter(|n| STATUSES.contains(n));
+    status.ok_or_else(|| {
+        let all: Vec<String> = STATUSES.iter().map(u16::to_string).collect();
+        Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!(
+                    "'{}': status code '{}' not handled",
+                    args.keyword,
+                    word.text()
+                ),
+            )
+            .label("never answered by the proxy itself")
+            .note(format!("the statuses are: {}", all.join(", "))),
+        )
+    })
+}
+
+fn set(loader: &mut Loader, status: u16, page: ErrorPage) {
+    let errors = &mut loader.proxy().errors;
+    errors.retain(|(other, _)| *other != status);
+    errors.push((status, page));
+}
+
+/// Whether a file is an HTTP answer, or why not.
+fn check(bytes: &[u8]) -> Result<(), String> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    // People write these files by hand, with line feeds alone.
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        Ok(httparse::Status::Partial) => Err("no empty line ends its header lines".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let status = status(args)?;
+    let word = args.required("a file")?;
+    args.surplus()?;
+    let bytes = loader.read_file(word)?;
+    if let Err(why) = check(&bytes) {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::BAD_ERROR_PAGE,
+                word.span,
+                format!("'{}' is no HTTP answer: {why}", word.text()),
+            )
+            .label("named here")
+            .help(
+                "begin it with `HTTP/1.1 503 Service Unavailable`, header lines and an empty line",
+            ),
+        ));
+    }
+    too_large(loader, word, bytes.len());
+    set(loader, status, ErrorPage::Raw(bytes.into()));
+    Ok(())
+}
+
+fn too_large(loader: &mut Loader, word: &Word, size: usize) {
+    let room = loader.config.global.tune.bufsize;
+    if size > room {
+        let told = format!("'{}' has {size} bytes and a buffer {room}", word.text());
+        loader.tell(
+            Diagnostic::warning(&codes::LARGE_ERROR_PAGE, word.span, told)
+                .label("does not fit")
+                .help("make it smaller, or raise `tune.bufsize` in `global` (before this line)"),
+        );
+    }
+}
+
+fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let status = status(args)?;
+    let word = args.required("a URL")?;
+    let code = if args.keyword == "errorloc303" {
+        303
+    } else {
+        302
+    };
+    if word.bytes.iter().any(u8::is_ascii_control) {
+        return Err(args.wrong(&codes::BAD_VALUE, word, "a URL holds no control characters"));
+    }
+    set(
+        loader,
+        status,
+        ErrorPage::Redirect(code, word.bytes.clone().into()),
+    );
+    args.surplus()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "errorfile",
+        places: ALL,
+        syntax: "errorfile <status> <file>",
+        doc: "The whole answer, status line and headers included, that clients get instead of the proxy's own with that \
+              status. It is read when the configuration is loaded; an empty file or /dev/null closes without an answer.",
+        example: "errorfile 503 /dev/null",
+        build: error_file,
+    },
+    LineRow {
+        name: "errorloc",
+        places: ALL,
+        syntax: "errorloc <status> <url>",
+        doc: "Clients are sent to a URL (302) instead of getting the proxy's own answer with that status. The URL should be \
+              served by someone else, or they go round in circles.",
+        example: "errorloc 503 http://status.example.com/",
+        build: error_location,
+    },
+    LineRow {
+        name: "errorloc302",
+        places: ALL,
+        syntax: "errorloc302 <status> <url>",
+        doc: "The same as `errorloc`: a redirection with 302, after which clients repeat their method.",
+        example: "errorloc302 503 http://status.example.com/",
+        build: error_location,
+    },
+    LineRow {
+        name: "errorloc303",
+        places: ALL,
+        syntax: "errorloc303 <status> <url>",
+        doc: "A redirection with 303, after which clients ask with GET whatever their method was. It is the better one for \
+              requests with POST.",
+        example: "errorloc303 503 http://status.example.com/",
+        build: error_location,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    #[test]
+    fn an_error_page_is_a_whole_answer_or_empty() {
+        assert!(check(b"").is_ok());
+        assert!(check(b"HTTP/1.0 503 Gone\r\nContent-Type: text/html\r\n\r\n<p>").is_ok());
+        assert!(check(b"HTTP/1.0 503 Gone\nContent-Type: text/html\n\n<p>").is_ok());
+        assert!(check(b"<html>").is_err());
+        assert!(check(b"HTTP/1.0 503 Gone\r\nContent-Type: text/html\r\n").is_err());
+    }
+}

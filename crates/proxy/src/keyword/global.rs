@@ -1,0 +1,452 @@
+//! The `global` section: how the process runs, as whom, and how much it takes.
+//! `maxconn` and `description` stand with the proxies' keywords of that name.
+
+use super::bind_option::octal;
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow, account};
+use crate::config::BindOwner;
+use crate::load::{DefaultPath, Loader, codes};
+use language::Diagnostic;
+use language::value::TimeUnit;
+use std::path::PathBuf;
+
+/// Most threads of the data plane that may be asked for.
+const THREADS_MAX: u32 = 64;
+
+/// The warning for a setting that `global` has already; the first one counts.
+pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
+    let told = format!("'{}' already specified, this line is ignored", args.keyword);
+    loader.tell(
+        Diagnostic::warning(&codes::OVERWRITTEN, args.line().span, told)
+            .label("the first one counts")
+            .help("remove one of the two lines"),
+    );
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let on = !(args.negated || args.reset);
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "daemon" => global.daemon = true,
+        "quiet" => global.quiet = true,
+        "zero-warning" => global.zero_warning = true,
+        "set-dumpable" => global.dumpable = on,
+        // `default` is what nothing said: on.
+        "strict-limits" => global.strict_limits = Some(!args.negated),
+        "numa-cpu-mapping" => {
+            global.numa_mapping = !args.negated;
+            return args.surplus();
+        }
+        _ => {}
+    }
+    args.end()
+}
+
+fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    super::legacy::warn_needless(
+        loader,
+        span,
+        "debug",
+        "it kept the process in the foreground, as the command line's -d does; `daemon` has no effect beside it",
+    );
+    loader.config.global.debug = true;
+    args.end()
+}
+
+fn threads(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let threads = args.count("a number of threads", 1..=THREADS_MAX)?;
+    loader.config.global.threads = u16::try_from(threads).ok();
+    args.end()
+}
+
+fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let processes = args.count("a number of processes", 1..=THREADS_MAX)?;
+    args.end()?;
+    if processes == 1 {
+        let why = "there is one process; `nbthread` sets its threads";
+        super::legacy::warn_needless(loader, span, "nbproc 1", why);
+        return Ok(());
+    }
+    super::legacy::warn(
+        loader,
+        span,
+        &format!("nbproc {processes}"),
+        &format!("nbthread {processes}"),
+    );
+    let global = &mut loader.config.global;
+    global.threads = global.threads.or(u16::try_from(processes).ok());
+    Ok(())
+}
+
+fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let files = args.count("a number of files", 1..=i32::MAX as u32)?;
+    loader.config.global.files_max = Some(u64::from(files));
+    args.end()
+}
+
+fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let id = match args.keyword {
+        "user" => account::user(args.required("the name of a user")?)?,
+        "group" => account::group(args.required("the name of a group")?)?,
+        _ => args.count("a number", 0..=u32::MAX - 1)?,
+    };
+    let global = &mut loader.config.global;
+    let field = if matches!(args.keyword, "user" | "uid") {
+        &mut global.uid
+    } else {
+        &mut global.gid
+    };
+    match *field {
+        Some(first) if first != id => already(loader, args),
+        _ => *field = Some(id),
+    }
+    args.end()
+}
+
+fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    use std::os::unix::ffi::OsStrExt;
+    let word = args.required("a path")?;
+    if word.bytes.is_empty() {
+        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty path names nothing"));
+    }
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
+    let global = &mut loader.config.global;
+    let field = if args.keyword == "chroot" {
+        &mut global.chroot
+    } else {
+        &mut global.pidfile
+    };
+    match field {
+        Some(_) => already(loader, args),
+        None => *field = Some(path),
+    }
+    args.end()
+}
+
+fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a name")?;
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+    if word.bytes.is_empty() || !word.bytes.iter().all(fits) {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!("'{}' cannot be the name of a node: letters, digits, '.', '-' and '_' may stand in it", word.text()),
+        ));
+    }
+    loader.config.global.node = Some(word.text().into());
+    args.end()
+}
+
+fn log_hostname(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args
+        .next()
+        .map(|word| word.bytes.clone())
+        .unwrap_or_default();
+    loader.config.global.log_hostname = Some(name.into());
+    args.surplus()
+}
+
+fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "hard-stop-after" => global.hard_stop_after_ms = (ms > 0).then_some(ms),
+        "grace" => global.grace_ms = (ms > 0).then_some(ms),
+        "max-spread-checks" => global.max_spread_checks_ms = (ms > 0).then_some(ms),
+        "stats timeout" => match word {
+            Some(word) if ms == 0 => {
+                let told = "'stats timeout' wants a time greater than 0";
+                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+            }
+            _ => global.stats_timeout_ms = Some(ms),
+        },
+        _ => {}
+    }
+    if args.keyword == "max-spread-checks" {
+        args.end()
+    } else {
+        args.surplus()
+    }
+}
+
+fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.spread_checks = args.count("a percentage", 0..=50)?;
+    args.end()
+}
+
+fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let rate = args.count("a number a second", 0..=i32::MAX as u32)?;
+    let global = &mut loader.config.global;
+    let field = match args.keyword {
+        "maxconnrate" => &mut global.connection_rate_max,
+        _ => &mut global.session_rate_max,
+    };
+    *field = (rate > 0).then_some(rate);
+    args.end()
+}
+
+fn pipes(_: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.count("a number of pipes", 0..=i32::MAX as u32)?;
+    args.end()
+}
+
+fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    use std::os::unix::ffi::OsStrExt;
+    let mut owner = BindOwner::default();
+    let mut prefix = None;
+    args.peek()
+        .map_or_else(|| args.required("an option").map(|_| ()), |_| Ok(()))?;
+    while let Some(word) = args.next() {
+        match word.str() {
+            "prefix" => {
+                let word = args.required("a path")?;
+                prefix = Some(PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes)));
+            }
+            "mode" => owner.mode = Some(octal(args)?),
+            "user" => owner.uid = Some(account::user(args.required("a user")?)?),
+            "group" => owner.gid = Some(account::group(args.required("a group")?)?),
+            "uid" => owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
+            "gid" => owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
+            _ => {
+                let choices = ["gid", "group", "mode", "prefix", "uid", "user"];
+                return Err(super::proxy::not_one_of(args, word, &choices));
+            }
+        }
+    }
+    let global = &mut loader.config.global;
+    global.unix_bind_owner = owner;
+    global.unix_bind_prefix = prefix.or(global.unix_bind_prefix.take());
+    Ok(())
+}
+
+fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("current, config, parent or origin")?;
+    loader.base = match word.str() {
+        "current" => DefaultPath::Current,
+        "config" => DefaultPath::Config,
+        "parent" => DefaultPath::Parent,
+        "origin" => {
+            let word = args.required("a path")?;
+            DefaultPath::Origin(PathBuf::from(&*word.text()))
+        }
+        _ => {
+            let choices = ["config", "current", "origin", "parent"];
+            return Err(super::proxy::not_one_of(args, word, &choices));
+        }
+    };
+    args.surplus()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "daemon",
+        "daemon",
+        "daemon",
+        switch,
+        "The process goes to the background once it serves. Under a service manager that supervises it, leave the line away.",
+    ),
+    row(
+        "quiet",
+        "quiet",
+        "quiet",
+        switch,
+        "Nothing is printed at the start when all is well. The same as -q on the command line.",
+    ),
+    row(
+        "zero-warning",
+        "zero-warning",
+        "# zero-warning",
+        switch,
+        "A file that gives any warning is refused, at the start and by -c. It keeps a configuration clean once it is.",
+    ),
+    row(
+        "debug",
+        "debug",
+        "debug",
+        debug,
+        "Kept the process in the foreground, in HAProxy 1.x. It does so here too, with a warning: -d on the command line is today's form.",
+    ),
+    row(
+        "nbthread",
+        "nbthread <number>",
+        "nbthread 2",
+        threads,
+        "How many threads serve. Without it there are as many as the process may use processors, which is nearly always right.",
+    ),
+    row(
+        "nbproc",
+        "nbproc <number>",
+        "nbproc 1",
+        processes,
+        "How many processes served, in HAProxy up to 2.4. There is one process here; the number is taken as that of its threads unless `nbthread` says otherwise, with a warning.",
+    ),
+    row(
+        "ulimit-n",
+        "ulimit-n <number>",
+        "ulimit-n 65536",
+        files,
+        "How many files the process asks the system for. Without it the number follows from `maxconn`, which is right unless other things need files.",
+    ),
+    row(
+        "user",
+        "user <name>",
+        "user root",
+        who,
+        "The user that the process becomes once its sockets are open. It needs the rights of root at the start.",
+    ),
+    row("uid", "uid <number>", "uid 0", who, "As `user`, by number."),
+    row(
+        "group",
+        "group <name>",
+        "group root",
+        who,
+        "The group that the process becomes once its sockets are open. It needs the rights of root at the start.",
+    ),
+    row(
+        "gid",
+        "gid <number>",
+        "gid 0",
+        who,
+        "As `group`, by number.",
+    ),
+    row(
+        "chroot",
+        "chroot <directory>",
+        "chroot /var/empty",
+        place,
+        "The directory which the process sees as the root of all files once everything is read. An empty one that nobody may write to leaves an intruder nothing.",
+    ),
+    row(
+        "pidfile",
+        "pidfile <file>",
+        "pidfile /run/evenkeel.pid",
+        place,
+        "A file for the number of the process in the background. The same as -p on the command line.",
+    ),
+    row(
+        "node",
+        "node <name>",
+        "node lb1",
+        node,
+        "The name of this machine in statistics and headers, where two machines share an address. Without it the name of the host is shown.",
+    ),
+    row(
+        "log-send-hostname",
+        "log-send-hostname [<name>]",
+        "log-send-hostname lb1",
+        log_hostname,
+        "Log lines carry the name of the host, or the given one, as syslog servers that take lines of several machines expect.",
+    ),
+    row(
+        "hard-stop-after",
+        "hard-stop-after <time>",
+        "hard-stop-after 30s",
+        duration,
+        "How long a process that was asked to stop softly may go on with connections that do not end; then it stops all the same. Without it, it waits for the last one.",
+    ),
+    row(
+        "grace",
+        "grace <time>",
+        "grace 5s",
+        duration,
+        "How long the process goes on to accept after it was asked to stop softly, so that a balancer in front of it can notice. 0, the default, stops accepting at once.",
+    ),
+    row(
+        "spread-checks",
+        "spread-checks <percent>",
+        "spread-checks 5",
+        spread,
+        "By how much the interval of each health check is varied at random, from 0 to 50 percent, so that checks do not all come at the same moment.",
+    ),
+    row(
+        "max-spread-checks",
+        "max-spread-checks <time>",
+        "max-spread-checks 2s",
+        duration,
+        "Over how long a time the first checks of all servers are spread at the start. Without it, over their interval.",
+    ),
+    row(
+        "maxconnrate",
+        "maxconnrate <number>",
+        "maxconnrate 1000",
+        rate,
+        "How many new connections a second the process accepts; the others wait in the kernel's queue. 0, the default, is no limit.",
+    ),
+    row(
+        "maxsessrate",
+        "maxsessrate <number>",
+        "maxsessrate 1000",
+        rate,
+        "How many new sessions a second the process begins, those counted that pass `tcp-request connection`. 0, the default, is no limit.",
+    ),
+    row(
+        "maxpipes",
+        "maxpipes <number>",
+        "maxpipes 100",
+        pipes,
+        "How many pipes HAProxy may use to splice. Evenkeel needs no pipes, so any number is kept to.",
+    ),
+    row(
+        "stats timeout",
+        "stats timeout <time>",
+        "stats timeout 30s",
+        duration,
+        "How long a connection to a `stats socket` may be silent. The default is 10 seconds.",
+    ),
+    row(
+        "unix-bind",
+        "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]",
+        "unix-bind mode 660",
+        unix_bind,
+        "Owner and permissions of the Unix sockets of all `bind` lines which do not say their own, and text that is put before their paths.",
+    ),
+    row(
+        "set-dumpable",
+        "[no] set-dumpable",
+        "set-dumpable",
+        switch,
+        "The process may write a core file although it changed its user. It is for developers, and off by default.",
+    ),
+    row(
+        "strict-limits",
+        "[no] strict-limits",
+        "no strict-limits",
+        switch,
+        "Whether a start fails when the system does not grant the limits that `maxconn` or `ulimit-n` need. It does by default; `no` only warns and lowers the numbers.",
+    ),
+    row(
+        "numa-cpu-mapping",
+        "[no] numa-cpu-mapping",
+        "no numa-cpu-mapping",
+        switch,
+        "Whether threads keep to the processors of one node of a machine that has several, unless `nbthread` or `cpu-map` is given. They do by default.",
+    ),
+    row(
+        "default-path",
+        "default-path { current | config | parent | origin <path> }",
+        "default-path config",
+        default_path,
+        "What relative file names of the lines that follow count from: the directory of the process (the default), that of the configuration file, the one above it, or a given one.",
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: super::LineBuilder,
+    doc: &'static str,
+) -> LineRow {
+    LineRow {
+        name,
+        places: GLOBAL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}

@@ -1,0 +1,192 @@
+//! Forms of HAProxy 1.x that today's HAProxy refuses and that work here, each
+//! with a warning that shows today's form. Those that belong to a family stand
+//! with it (`clitimeout` beside `timeout client`).
+
+use super::places::{ALL, BACK};
+use super::{Args, Built, LineRow};
+use crate::config::ProxyOption;
+use crate::load::{Loader, codes};
+use language::{Diagnostic, Line, Span, Word};
+
+/// The warning that shows today's form of a keyword, with the replacement of
+/// the words under the span.
+pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            format!("'{old}' is an old form of '{new}'"),
+        )
+        .label("HAProxy no longer knows this")
+        .help(format!("write `{new}`"))
+        .fix(span, new),
+    );
+}
+
+/// The warning about a word that does nothing any more.
+pub(crate) fn warn_needless(loader: &mut Loader, span: Span, old: &str, why: &str) {
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            format!("'{old}' is not needed any more"),
+        )
+        .label("HAProxy no longer knows this")
+        .note(why)
+        .help("remove the line"),
+    );
+}
+
+impl Loader {
+    /// `listen NAME ADDRESS`: the form of 1.x, today a `bind` line of its own.
+    pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
+        let (kind, name) = (line.words[0].text(), line.words[1].text());
+        self.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                word.span,
+                format!("an address on the line of '{kind} {name}' is an old form"),
+            )
+            .label("HAProxy no longer knows this")
+            .help(format!(
+                "put it on a line of its own: `bind {}`",
+                word.text()
+            )),
+        );
+        if let Err(diagnostic) =
+            super::bind::listeners(self, word, &super::bind::template(word.span))
+        {
+            self.tell(*diagnostic);
+        }
+    }
+}
+
+fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, args.keyword, "option redispatch");
+    loader.proxy().redispatch = Some(super::option::REDISPATCH_DEFAULT);
+    args.end()
+}
+
+fn force_close(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, "option forceclose", "option httpclose");
+    super::option::connection_mode(
+        loader,
+        ProxyOption::HttpClose,
+        !(args.negated || args.reset),
+    );
+    args.end()
+}
+
+fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn_needless(
+        loader,
+        span,
+        "option http-tunnel",
+        "every request of a connection passes the rules here, as in HAProxy since 2.1; the \
+         connection is kept alive",
+    );
+    super::option::connection_mode(
+        loader,
+        ProxyOption::HttpKeepAlive,
+        !(args.negated || args.reset),
+    );
+    args.end()
+}
+
+fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    let why = match args.keyword {
+        "option http-use-htx" => "it chose HAProxy's present HTTP engine while there were two",
+        "option tcpsplice" => "it needed a patched kernel of 2006",
+        _ => "it chose the processes of a proxy, and there is one process with threads now",
+    };
+    warn_needless(loader, span, args.keyword, why);
+    args.rest();
+    Ok(())
+}
+
+fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    warn(loader, span, args.keyword, "option independent-streams");
+    let on = !(args.negated || args.reset);
+    loader
+        .proxy()
+        .options
+        .set(ProxyOption::IndependentStreams, on);
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "redispatch",
+        places: BACK,
+        syntax: "redispatch",
+        doc: "The name of `option redispatch` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        example: "redispatch",
+        build: redispatch,
+    },
+    LineRow {
+        name: "redisp",
+        places: BACK,
+        syntax: "redisp",
+        doc: "The name of `option redispatch` in HAProxy 1.0. It works as before, with a warning that shows today's form.",
+        example: "redisp",
+        build: redispatch,
+    },
+    LineRow {
+        name: "option forceclose",
+        places: ALL,
+        syntax: "option forceclose",
+        doc: "Closed both connections after each answer, also when the server kept its own open. `option httpclose` does the \
+              same today; the old name works, with a warning.",
+        example: "option forceclose",
+        build: force_close,
+    },
+    LineRow {
+        name: "option http-tunnel",
+        places: ALL,
+        syntax: "option http-tunnel",
+        doc: "Let only the first request of a connection pass the rules. HAProxy removed it, and here too every request \
+              passes them; the connection is kept alive, with a warning.",
+        example: "option http-tunnel",
+        build: tunnel_mode,
+    },
+    LineRow {
+        name: "option http-use-htx",
+        places: ALL,
+        syntax: "option http-use-htx",
+        doc: "Chose between two HTTP engines in HAProxy 1.9 and 2.0. There is one engine here, so the line changes nothing and \
+              is warned about.",
+        example: "option http-use-htx",
+        build: needless,
+    },
+    LineRow {
+        name: "option tcpsplice",
+        places: ALL,
+        syntax: "option tcpsplice",
+        doc: "Asked for a kernel patch that is gone since HAProxy 1.4. The line changes nothing and is warned about.",
+        example: "option tcpsplice",
+        build: needless,
+    },
+    LineRow {
+        name: "bind-process",
+        places: ALL,
+        syntax: "bind-process { all | odd | even | <number>[-<number>] } …",
+        doc: "Chose the processes that serve a proxy when HAProxy had several. There is one process, and all its threads serve \
+              every proxy; the line changes nothing and is warned about.",
+        example: "bind-process all",
+        build: needless,
+    },
+    LineRow {
+        name: "option independant-streams",
+        places: ALL,
+        syntax: "option independant-streams",
+        doc: "A wrong spelling of `option independent-streams` which HAProxy 1.x documented. It works as before, with a warning.",
+        example: "option independant-streams",
+        build: independant_streams,
+    },
+];

@@ -1,0 +1,326 @@
+//! What a proxy is and how much it takes: `mode`, `maxconn`, `retries`, names
+//! and switches. References to other proxies are resolved when all are known.
+
+use super::places::{ALL, BACK, FRONT, PROXIES};
+use super::{Args, Built, LineRow};
+use crate::config::{Mode, Reference, ReuseMode};
+use crate::load::{Loader, Section, codes};
+use language::value::{self, Accepts, Host, Port, ValueError};
+use language::{Diagnostic, Word, suggest};
+use std::net::SocketAddr;
+
+/// What may follow `mode`, besides what HAProxy knows and is not built.
+const MODES: &[&str] = &["http", "tcp"];
+const MODES_NOT_BUILT: &[&str] = &["haterm", "health", "log", "peers", "spop", "syslog"];
+
+/// An error for a word that is none of a few, with the nearest of them.
+pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
+    let mut diagnostic = Diagnostic::error(
+        &codes::BAD_VALUE,
+        word.span,
+        format!("'{}' does not know '{}'", args.keyword, word.text()),
+    )
+    .label(format!("expected one of: {}", choices.join(", ")));
+    if let Some(near) = suggest::nearest(&word.text(), choices.iter().copied()) {
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
+    }
+    Box::new(diagnostic)
+}
+
+/// An error for a word that HAProxy knows here and that is not built.
+pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("'{what}' is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet"),
+    )
+}
+
+fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("http or tcp")?;
+    loader.proxy().mode = match word.str() {
+        "http" => Mode::Http,
+        "tcp" => Mode::Tcp,
+        other if MODES_NOT_BUILT.contains(&other) => {
+            return Err(not_built(word, &format!("mode {other}")));
+        }
+        _ => return Err(not_one_of(args, word, MODES)),
+    };
+    args.end()
+}
+
+fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    if matches!(loader.section, Section::Global) {
+        if loader.config.global.maxconn.is_some() {
+            super::global::already(loader, args);
+        } else {
+            loader.config.global.maxconn = (limit > 0).then_some(limit);
+        }
+    } else {
+        loader.proxy().maxconn = (limit > 0).then_some(limit);
+    }
+    args.end()
+}
+
+fn fullconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().fullconn = (limit > 0).then_some(limit);
+    args.end()
+}
+
+fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().backlog = (length > 0).then_some(length);
+    args.end()
+}
+
+fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let retries = args.count("a number of retries", 0..=i32::MAX as u32)?;
+    loader.proxy().retries = Some(retries);
+    args.end()
+}
+
+fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let rate = args.count("a number of sessions per second", 0..=i32::MAX as u32)?;
+    loader.proxy().session_rate_max = (rate > 0).then_some(rate);
+    args.surplus()
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.proxy().disabled = args.keyword == "disabled";
+    args.end()
+}
+
+fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let id = args.count("a number greater than 0", 1..=i32::MAX as u32)?;
+    let keyword = args.line().span;
+    let taken = loader
+        .config
+        .proxies
+        .iter()
+        .find(|p| p.id == id)
+        .map(|p| p.span);
+    match taken {
+        Some(first) if first != loader.proxy().span => loader.tell(
+            Diagnostic::error(
+                &codes::DUPLICATE_ID,
+                keyword,
+                format!("id {id} is used twice"),
+            )
+            .label("this id is taken")
+            .also(first, "by this proxy"),
+        ),
+        _ => loader.proxy().id = id,
+    }
+    args.end()
+}
+
+fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.required("a text")?;
+    // HAProxy joins all words: people write them without quotes.
+    let words = args.line().words[1..].iter().map(|w| w.text());
+    let text = words.collect::<Vec<_>>().join(" ");
+    args.rest();
+    if matches!(loader.section, Section::Global) {
+        loader.config.global.description = Some(text.into());
+    } else {
+        loader.proxy().description = Some(text.into());
+    }
+    Ok(())
+}
+
+fn http_reuse(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("never, safe, aggressive or always")?;
+    loader.proxy().reuse = match word.str() {
+        "never" => ReuseMode::Never,
+        "safe" => ReuseMode::Safe,
+        "aggressive" => ReuseMode::Aggressive,
+        "always" => ReuseMode::Always,
+        _ => {
+            return Err(not_one_of(
+                args,
+                word,
+                &["never", "safe", "aggressive", "always"],
+            ));
+        }
+    };
+    args.end()
+}
+
+fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("an address")?;
+    let address = value::address(
+        &word.text(),
+        &Accepts {
+            name: false,
+            ..Accepts::SOURCE
+        },
+    )
+    .map_err(|e| Box::new(e.diagnostic(word.span, "'source'")))?;
+    let port = if let Port::One(port) = address.port {
+        port
+    } else {
+        0
+    };
+    let source = match address.host {
+        Host::Ip(ip) => Some(SocketAddr::new(ip, port)),
+        Host::Any if port == 0 => None,
+        Host::Any => Some(SocketAddr::new(
+            std::net::Ipv4Addr::UNSPECIFIED.into(),
+            port,
+        )),
+        _ => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_ADDRESS,
+                    word.span,
+                    format!("'source' cannot use '{}'", word.text()),
+                )
+                .label("an IPv4 or IPv6 address is needed, `*` leaves the choice to the system"),
+            ));
+        }
+    };
+    if let Some(option) = args.peek().filter(|w| w.is("usesrc") || w.is("interface")) {
+        return Err(not_built(option, &format!("source … {}", option.text())));
+    }
+    loader.proxy().source = source;
+    args.end()
+}
+
+fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a backend")?;
+    let reference = Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    };
+    loader.proxy().default_backend = Some(reference);
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "mode",
+        places: ALL,
+        syntax: "mode { tcp | http }",
+        doc: "Whether the proxy moves bytes (`tcp`, the default) or understands requests and answers (`http`). HTTP rules, \
+              cookies, statistics pages and most options need `mode http`; a frontend and its backends must agree.",
+        example: "mode http",
+        build: mode,
+    },
+    LineRow {
+        name: "maxconn",
+        places: &["global", "defaults", "frontend", "listen"],
+        syntax: "maxconn <conns>",
+        doc: "In a proxy: how many clients' connections it serves at one time; others wait in the kernel's queue. In \
+              `global`: the same for the whole process, which also sets how many files it asks the system for. 0 is no limit \
+              of its own.",
+        example: "maxconn 2000",
+        build: maxconn,
+    },
+    LineRow {
+        name: "fullconn",
+        places: BACK,
+        syntax: "fullconn <conns>",
+        doc: "The load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
+              shrinks in proportion. Without it a tenth of the `maxconn` of the frontends that lead here is taken.",
+        example: "fullconn 10000",
+        build: fullconn,
+    },
+    LineRow {
+        name: "backlog",
+        places: FRONT,
+        syntax: "backlog <conns>",
+        doc: "How many connections the kernel may hold until they are accepted. Without it the frontend's `maxconn` is asked \
+              for; the kernel's own bound (net.core.somaxconn) applies in any case.",
+        example: "backlog 10000",
+        build: backlog,
+    },
+    LineRow {
+        name: "retries",
+        places: BACK,
+        syntax: "retries <value>",
+        doc: "How many times a failed connection to a server is tried again, a second apart, before the request fails with \
+              503. The default is 3; `option redispatch` lets the last attempt go to another server.",
+        example: "retries 3",
+        build: retries,
+    },
+    LineRow {
+        name: "rate-limit sessions",
+        places: FRONT,
+        syntax: "rate-limit sessions <rate>",
+        doc: "How many new sessions a second the frontend accepts; the others wait in the kernel's queue, which smooths \
+              peaks. 0, the default, is no limit.",
+        example: "rate-limit sessions 100",
+        build: rate_limit,
+    },
+    LineRow {
+        name: "disabled",
+        places: ALL,
+        syntax: "disabled",
+        doc: "The proxy is read and checked and then left alone: nothing listens, nothing is checked, `use_backend` to it \
+              fails. In `defaults` it holds for all proxies that follow and do not say `enabled`.",
+        example: "disabled",
+        build: switch,
+    },
+    LineRow {
+        name: "enabled",
+        places: ALL,
+        syntax: "enabled",
+        doc: "Undoes a `disabled` of the `defaults` section. It is the state of every proxy that says nothing.",
+        example: "enabled",
+        build: switch,
+    },
+    LineRow {
+        name: "id",
+        places: PROXIES,
+        syntax: "id <value>",
+        doc: "A number for the proxy that stays the same when others are added, for programs that read the statistics. \
+              Without it, proxies are numbered in the order of the file.",
+        example: "id 100",
+        build: id,
+    },
+    LineRow {
+        name: "description",
+        places: &["global", "frontend", "listen", "backend"],
+        syntax: "description <text>",
+        doc: "A sentence for people, shown on the statistics page. All words of the line belong to it.",
+        example: "description The shop, without its pictures",
+        build: description,
+    },
+    LineRow {
+        name: "http-reuse",
+        places: BACK,
+        syntax: "http-reuse { never | safe | aggressive | always }",
+        doc: "Whether an idle connection to a server may carry a request of another client. `safe`, the default, keeps the \
+              first request of each client on a connection of its own, because it could not be sent again if the server \
+              closes at that moment; `aggressive` trusts connections that were reused before, `always` all, `never` none.",
+        example: "http-reuse always",
+        build: http_reuse,
+    },
+    LineRow {
+        name: "source",
+        places: BACK,
+        syntax: "source <addr>[:<port>]",
+        doc: "The local address from which servers are connected to; a server's own `source` goes first. `usesrc` and \
+              `interface` are not built yet and refused.",
+        example: "source 127.0.0.1",
+        build: source,
+    },
+    LineRow {
+        name: "default_backend",
+        places: FRONT,
+        syntax: "default_backend <backend>",
+        doc: "The backend for everything that no `use_backend` rule takes. Without it such requests are answered with 503, \
+              or in a `listen` by its own servers. The backend may stand later in the file.",
+        example: "default_backend sample",
+        build: default_backend,
+    },
+];

@@ -1,0 +1,436 @@
+//! `server` and `default-server`. The options stand in `server_option`.
+
+use super::{Args, Built, LineRow, ServerBuilder, places, registry};
+use crate::config::{CheckKind, Server, ServerAddress, ServerOptions};
+use crate::load::{Loader, codes};
+use crate::state::ServerState;
+use language::keyword::Found;
+use language::value::{self, Accepts, Family, Host, Port, ValueError};
+use language::{Diagnostic, Word, suggest};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "server",
+        places: places::BACK_ONLY,
+        syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
+        doc: "A server of this backend. Without a port the port of the client's connection is taken, with a sign it is moved \
+              by so much. The options of `default-server` lines before it hold for it too.",
+        example: "server web1 192.0.2.11:8080 check weight 10",
+        build: server,
+    },
+    LineRow {
+        name: "default-server",
+        places: places::BACK,
+        syntax: "default-server [<option>…]",
+        doc: "Options for the `server` lines that follow in this section. Several lines add up; in `defaults` they hold for \
+              the sections that take those.",
+        example: "default-server check inter 5s fall 2",
+        build: default_server,
+    },
+];
+
+fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let mut options = loader.proxy().default_server.clone();
+    build_options(loader, &mut options, args, "default-server");
+    loader.proxy().default_server = options;
+    Ok(())
+}
+
+fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<name> and <addr>[:<port>]")?;
+    let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+    if let Some(bad) = name.bytes.iter().find(bad) {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::SECTION_NAME,
+                name.span,
+                format!(
+                    "character '{}' is not permitted in server name '{}'",
+                    char::from(*bad),
+                    name.text()
+                ),
+            )
+            .label("letters, digits, `.`, `_`, `-` and `:` are"),
+        ));
+    }
+    let word = args.required("<addr>[:<port>]")?;
+    let mut options = loader.proxy().default_server.clone();
+    // The options first: they say what a name without an address means.
+    build_options(loader, &mut options, args, "server");
+    let address = server_address(loader, word, &options)?;
+    let proxy = loader.proxy();
+    let state = Arc::new(ServerState::new(&name.text(), Arc::clone(&proxy.state)));
+    proxy.servers.push(Server {
+        span: name.span,
+        id: options.id,
+        name: name.text().into(),
+        address_text: word.text().into(),
+        address,
+        options,
+        state,
+    });
+    Ok(())
+}
+
+/// Builds all options of a line. Each mistake is told; the rest of its option
+/// is skipped as far as the option's builder came.
+fn build_options(
+    loader: &mut Loader,
+    options: &mut ServerOptions,
+    args: &mut Args<'_>,
+    place: &'static str,
+) {
+    let table = &registry().servers;
+    while let Some(word) = args.peek() {
+        let diagnostic = match table.find(std::iter::once(word.str())) {
+            Found::Built(row, words) if row.places.contains(&place) => {
+                let mut option = args.option(row.name, row.syntax, words);
+                let build: ServerBuilder = row.build;
+                let built = build(loader, options, &mut option);
+                args.resume(&option);
+                match built {
+                    Ok(()) => continue,
+                    Err(diagnostic) => *diagnostic,
+                }
+            }
+            Found::Built(row, _) => {
+                args.skip(2);
+                Diagnostic::error(
+                    &codes::KEYWORD_MISPLACED,
+                    word.span,
+                    format!("'{}' option is not accepted in '{place}' lines", row.name),
+                )
+                .label("belongs to one server")
+            }
+            Found::NotBuilt(name, _, _) => {
+                // How many words it takes is not known: nothing more can be said.
+                args.rest();
+                Diagnostic::error(
+                    &codes::NOT_BUILT,
+                    word.span,
+                    format!("server option '{name}' is known, but not built yet"),
+                )
+                .label("Evenkeel does not do this yet")
+                .help("remove the option, or keep this proxy on HAProxy for now")
+            }
+            Found::Unknown => {
+                args.rest();
+                unknown_option(word, place)
+            }
+        };
+        loader.tell(diagnostic);
+    }
+}
+
+fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
+    let message = format!("'{place}': unknown option '{}'", word.text());
+    let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message)
+        .label("no option of a server");
+    if let Some(near) = suggest::nearest(word.str(), registry().servers.names_in(place)) {
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
+    }
+    diagnostic
+}
+
+/// Reads and resolves the address of a server.
+fn server_address(
+    loader: &mut Loader,
+    word: &Word,
+    options: &ServerOptions,
+) -> Result<ServerAddress, Box<Diagnostic>> {
+    let address = value::address(word.str(), &Accepts::SERVER)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'server'")))?;
+    let ip = match address.host {
+        Host::Ip(ip) => ip,
+        Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
+        Host::Abstract {
+            name,
+            zero_terminated,
+        } => {
+            return Ok(ServerAddress::Abstract(abstract_name(
+                name,
+                zero_terminated,
+            )));
+        }
+        Host::Name(name) => {
+            let found = resolve(loader, &name, address.family);
+            match found {
+                Some(ip) => ip,
+                None if !loader.options.resolve_names => return Ok(ServerAddress::Unresolved),
+                None => return unresolved(loader, word, &name, options),
+            }
+        }
+        Host::Any => return Err(no_target(word, "the address that the client connected to")),
+        _ => return Err(no_target(word, "this kind of address")),
+    };
+    if ip.is_unspecified() {
+        return Err(no_target(word, "the address that the client connected to"));
+    }
+    Ok(match address.port {
+        Port::One(0) | Port::None => ServerAddress::SamePort(ip, 0),
+        Port::One(port) | Port::Range(port, _) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        Port::Offset(offset) => ServerAddress::SamePort(ip, offset),
+    })
+}
+
+fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!(
+                "'{}': {what} as a server is known, but not built yet",
+                word.text()
+            ),
+        )
+        .label("write the server's own address"),
+    )
+}
+
+/// Bytes of an abstract name that the kernel compares: HAProxy's `abns@` names
+/// fill all of them, padded with zeros.
+const ABSTRACT_BYTES: usize = 107;
+
+fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
+    let mut bytes = name.into_bytes();
+    if zero_terminated {
+        bytes.push(0);
+    } else {
+        bytes.resize(ABSTRACT_BYTES, 0);
+    }
+    bytes
+}
+
+/// The first address of a name, of the family that its prefix asks for.
+pub(super) fn resolve(loader: &Loader, name: &str, family: Family) -> Option<IpAddr> {
+    if !loader.options.resolve_names {
+        return None;
+    }
+    let mut found = (name, 0).to_socket_addrs().ok()?;
+    found.find_map(|address| match (family, address.ip()) {
+        (Family::V4, ip @ IpAddr::V6(_)) | (Family::V6, ip @ IpAddr::V4(_)) => {
+            let _ = ip;
+            None
+        }
+        (_, ip) => Some(ip),
+    })
+}
+
+fn unresolved(
+    loader: &mut Loader,
+    word: &Word,
+    name: &str,
+    options: &ServerOptions,
+) -> Result<ServerAddress, Box<Diagnostic>> {
+    let message = format!("'server': could not resolve address '{name}'");
+    if options.starts_unresolved {
+        loader.tell(
+            Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
+                .label("the server starts in maintenance"),
+        );
+        return Ok(ServerAddress::Unresolved);
+    }
+    Err(Box::new(
+        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
+            .label("has no address now")
+            .help("with `init-addr last,libc,none` the server starts in maintenance instead"),
+    ))
+}
+
+/// What can be said of a proxy's servers only when all of its lines are read:
+/// names and ids used twice, ids of those that have none, checks that cannot
+/// work. For the end of loading.
+pub fn finish_servers(loader: &mut Loader) {
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        names_and_ids(&proxy.servers, &mut told);
+        assign_ids(&mut proxy.servers);
+        for server in &proxy.servers {
+            let no_port = matches!(server.address, ServerAddress::SamePort(..))
+                && server.options.check_port.is_none()
+                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)));
+            if server.options.check && no_port {
+                told.push(
+                    Diagnostic::error(
+                        &codes::MISSING_ARGUMENT,
+                        server.span,
+                        format!(
+                            "server '{}' has neither service port nor check port",
+                            server.name
+                        ),
+                    )
+                    .label("checks would not know where to connect")
+                    .help("write a port behind its address, or the option `port <port>`"),
+                );
+            }
+        }
+        if let (Some(span), CheckKind::Connect) = (proxy.check.rules, proxy.check.kind) {
+            told.push(
+                Diagnostic::warning(
+                    &codes::CHECK_RULES_IDLE,
+                    span,
+                    format!(
+                        "'{}' uses http-check rules without 'option httpchk'",
+                        proxy.name
+                    ),
+                )
+                .label("has no effect")
+                .help("add `option httpchk` to this section"),
+            );
+        }
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
+    let (mut names, mut ids) = (HashMap::new(), HashMap::new());
+    for server in servers {
+        if let Some(first) = names.insert(&*server.name, server.span) {
+            told.push(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    server.span,
+                    format!("another server named '{}' was already defined", server.name),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+        }
+        if server.id == 0 {
+            continue;
+        }
+        if let Some(first) = ids.insert(server.id, server.span) {
+            told.push(
+                Diagnostic::error(
+                    &codes::DUPLICATE_ID,
+                    server.span,
+                    format!("server id {} is already used", server.id),
+                )
+                .label("this server's id is taken")
+                .also(first, "by this one"),
+            );
+        }
+    }
+}
+
+/// Gives the lowest free ids, in the order of the file.
+fn assign_ids(servers: &mut [Server]) {
+    let taken: std::collections::HashSet<u32> = servers.iter().map(|server| server.id).collect();
+    let mut next = 1;
+    for server in servers.iter_mut().filter(|server| server.id == 0) {
+        while taken.contains(&next) {
+            next += 1;
+        }
+        server.id = next;
+        next += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::ServerAddress;
+    use crate::keyword::testing::{backend, codes_of, load_text};
+
+    #[test]
+    fn addresses_have_haproxys_forms() {
+        let of = |text: &str| {
+            let backend = backend(&format!("server a {text}"));
+            backend.servers[0].address.clone()
+        };
+        let inet = |text: &str| text.parse().map(ServerAddress::Inet).ok();
+        assert_eq!(Some(of("127.0.0.1:80")), inet("127.0.0.1:80"));
+        assert_eq!(Some(of("[::1]:80")), inet("[::1]:80"));
+        assert_eq!(Some(of("::1:81")), inet("[::1]:81"));
+        assert_eq!(Some(of("ipv4@127.0.0.1:82")), inet("127.0.0.1:82"));
+        let host = [127, 0, 0, 1].into();
+        assert_eq!(of("127.0.0.1"), ServerAddress::SamePort(host, 0));
+        assert_eq!(of("127.0.0.1:+10"), ServerAddress::SamePort(host, 10));
+        assert_eq!(of("127.0.0.1:-10"), ServerAddress::SamePort(host, -10));
+        assert_eq!(
+            of("unix@/run/a.sock"),
+            ServerAddress::Unix("/run/a.sock".into())
+        );
+        assert_eq!(of("/run/a.sock"), ServerAddress::Unix("/run/a.sock".into()));
+        assert_eq!(of("web.example:80"), ServerAddress::Unresolved);
+        let ServerAddress::Abstract(name) = of("abns@a") else {
+            panic!("not abstract")
+        };
+        assert_eq!((name[0], name.len()), (b'a', 107));
+    }
+
+    #[test]
+    fn options_come_from_the_default_server_lines_before() {
+        let backend = backend(
+            "default-server check inter 5s\ndefault-server backup\nserver a 127.0.0.1:80\n\
+             default-server no-backup\nserver b 127.0.0.1:81 no-check",
+        );
+        let [a, b] = &backend.servers[..] else {
+            panic!("two servers")
+        };
+        assert!(a.options.check && a.options.backup && a.options.inter_ms == 5000);
+        assert!(!b.options.check && !b.options.backup && b.options.inter_ms == 5000);
+    }
+
+    #[test]
+    fn defaults_reach_the_sections_that_take_them() {
+        let loaded =
+            load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80\n");
+        let told: Vec<&str> = loaded
+            .diagnostics
+            .iter()
+            .map(|d| d.message.as_str())
+            .collect();
+        let config = loaded.config.unwrap_or_else(|| panic!("{told:?}"));
+        assert_eq!(config.proxies[0].servers[0].options.weight, 7);
+    }
+
+    #[test]
+    fn ids_are_the_lowest_that_are_free() {
+        let backend =
+            backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
+        assert_eq!(
+            backend
+                .servers
+                .iter()
+                .map(|server| server.id)
+                .collect::<Vec<_>>(),
+            [2, 1, 3]
+        );
+    }
+
+    #[test]
+    fn check_rules_without_httpchk_are_warned_about() {
+        let loaded = load_text("backend b\nhttp-check expect status 200\n");
+        assert!(loaded.diagnostics.iter().any(|d| d.code.id == "W0601"));
+    }
+
+    #[test]
+    fn every_mistake_of_a_line_is_told() {
+        for (lines, want) in [
+            ("server", "E0201"),
+            ("server a", "E0201"),
+            ("server a/b 127.0.0.1:80", "E0105"),
+            ("server a 127.0.0.1:80 maxcon 5", "E0209"),
+            ("server a 127.0.0.1:80 ssl", "E0103"),
+            ("server a :80", "E0103"),
+            ("server a 0.0.0.0:80", "E0103"),
+            ("default-server id 4", "E0102"),
+            ("default-server 127.0.0.1:80", "E0209"),
+        ] {
+            assert_eq!(codes_of(lines), [want], "{lines}");
+        }
+        let twice = "server a 127.0.0.1:80 id 5\nserver a 127.0.0.1:81 id 5";
+        assert_eq!(codes_of(twice), ["E0106", "E0107"]);
+        assert_eq!(codes_of("server a 127.0.0.1 check"), ["E0201"]);
+        let two = codes_of("server a 127.0.0.1:80 weight 257 rise 0 check");
+        assert_eq!(two, ["E0204", "E0204"]);
+    }
+}

@@ -1,0 +1,245 @@
+//! Options about health checks.
+
+use super::time_above_zero;
+use crate::config::{ServerAddress, ServerOptions};
+use crate::keyword::server::resolve;
+use crate::keyword::{Args, Built, ServerRow, places};
+use crate::load::{Loader, codes};
+use language::Diagnostic;
+use language::value::{self, Accepts, Host, PortRule, ValueError};
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "check",
+        places: places::SERVER,
+        syntax: "check",
+        doc: "Checks the server's health: by a connection, or as `option httpchk` says. Without it the server \
+              counts as up for ever.",
+        example: "server web1 192.0.2.11:8080 check",
+        build: check,
+    },
+    ServerRow {
+        name: "no-check",
+        places: places::SERVER,
+        syntax: "no-check",
+        doc: "Undoes a `check` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-check",
+        build: no_check,
+    },
+    ServerRow {
+        name: "inter",
+        places: places::SERVER,
+        syntax: "inter <time>",
+        doc: "Time between two checks; the default is 2s. It also bounds a check's duration where no `timeout \
+              check` does.",
+        example: "server web1 192.0.2.11:8080 check inter 5s",
+        build: inter,
+    },
+    ServerRow {
+        name: "fastinter",
+        places: places::SERVER,
+        syntax: "fastinter <time>",
+        doc: "Time between two checks while the server is on its way up or down. The default is that of \
+              `inter`.",
+        example: "server web1 192.0.2.11:8080 check fastinter 500ms",
+        build: fastinter,
+    },
+    ServerRow {
+        name: "downinter",
+        places: places::SERVER,
+        syntax: "downinter <time>",
+        doc: "Time between two checks of a server that is down. The default is that of `inter`.",
+        example: "server web1 192.0.2.11:8080 check downinter 10s",
+        build: downinter,
+    },
+    ServerRow {
+        name: "rise",
+        places: places::SERVER,
+        syntax: "rise <count>",
+        doc: "Good checks in a row after which a server that is down counts as up; the default is 2.",
+        example: "server web1 192.0.2.11:8080 check rise 3",
+        build: rise,
+    },
+    ServerRow {
+        name: "fall",
+        places: places::SERVER,
+        syntax: "fall <count>",
+        doc: "Bad checks in a row after which a server that is up counts as down; the default is 3. The first \
+              bad check of a fresh start counts for all.",
+        example: "server web1 192.0.2.11:8080 check fall 2",
+        build: fall,
+    },
+    ServerRow {
+        name: "port",
+        places: places::SERVER,
+        syntax: "port <port>",
+        doc: "Checks go to this port instead of the server's own.",
+        example: "server web1 192.0.2.11:8080 check port 8081",
+        build: port,
+    },
+    ServerRow {
+        name: "addr",
+        places: places::SERVER,
+        syntax: "addr <address>[:<port>]",
+        doc: "Checks go to this address instead of the server's own.",
+        example: "server web1 192.0.2.11:8080 check addr 192.0.2.111",
+        build: addr,
+    },
+    ServerRow {
+        name: "check-send-proxy",
+        places: places::SERVER,
+        syntax: "check-send-proxy",
+        doc: "Checks begin with a PROXY header. Where neither `port` nor `addr` is given, `send-proxy` alone \
+              is enough.",
+        example: "server web1 192.0.2.11:8080 check check-send-proxy",
+        build: |_, options, _| switch(&mut options.check_send_proxy, true),
+    },
+    ServerRow {
+        name: "no-check-send-proxy",
+        places: places::SERVER,
+        syntax: "no-check-send-proxy",
+        doc: "Undoes a `check-send-proxy` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 check no-check-send-proxy",
+        build: |_, options, _| switch(&mut options.check_send_proxy, false),
+    },
+    ServerRow {
+        name: "init-addr",
+        places: places::SERVER,
+        syntax: "init-addr { last | libc | none | <ip> }[,…]",
+        doc: "What to do for the address of a server that is known by name: ask the system (`libc`, always \
+              done), or start it in maintenance when that fails (`none`).",
+        example: "server web1 web.example.com:8080 init-addr libc,none",
+        build: init_addr,
+    },
+];
+
+fn switch(switch: &mut bool, on: bool) -> Built {
+    *switch = on;
+    Ok(())
+}
+
+fn check(_: &mut Loader, options: &mut ServerOptions, _: &mut Args<'_>) -> Built {
+    switch(&mut options.check, true)
+}
+
+fn no_check(_: &mut Loader, options: &mut ServerOptions, _: &mut Args<'_>) -> Built {
+    switch(&mut options.check, false)
+}
+
+fn inter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.inter_ms = time_above_zero(args)?;
+    Ok(())
+}
+
+fn fastinter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.fastinter_ms = Some(time_above_zero(args)?);
+    Ok(())
+}
+
+fn downinter(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.downinter_ms = Some(time_above_zero(args)?);
+    Ok(())
+}
+
+/// More checks in a row than any server is worth.
+const STREAK_MAX: i64 = 1_000_000;
+
+fn rise(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.rise = args.integer("<count>", 1..=STREAK_MAX)? as u32;
+    Ok(())
+}
+
+fn fall(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.fall = args.integer("<count>", 1..=STREAK_MAX)? as u32;
+    Ok(())
+}
+
+fn port(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let port = args.integer("<port>", 0..=65535)? as u16;
+    options.check_port = (port != 0).then_some(port);
+    Ok(())
+}
+
+fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<address>")?;
+    let accepts = Accepts {
+        port: PortRule::Optional,
+        offset: false,
+        ..Accepts::SERVER
+    };
+    let address = value::address(word.str(), &accepts)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'addr'")))?;
+    let ip = match address.host {
+        Host::Ip(ip) => ip,
+        Host::Name(name) => match resolve(loader, &name, address.family) {
+            Some(ip) => ip,
+            None if !loader.options.resolve_names => {
+                options.check_host = Some(ServerAddress::Unresolved);
+                return Ok(());
+            }
+            None => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        &codes::UNRESOLVED_HOST,
+                        word.span,
+                        format!("'addr': could not resolve address '{name}'"),
+                    )
+                    .label("has no address now"),
+                ));
+            }
+        },
+        Host::Path(path) => {
+            options.check_host = Some(ServerAddress::Unix(path.into()));
+            return Ok(());
+        }
+        _ => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_ADDRESS,
+                    word.span,
+                    format!("'addr' cannot take '{}'", word.text()),
+                )
+                .label("an address of a host is needed"),
+            ));
+        }
+    };
+    options.check_host = Some(match address.port {
+        value::Port::One(port) if port != 0 => ServerAddress::Inet((ip, port).into()),
+        _ => ServerAddress::SamePort(ip, 0),
+    });
+    Ok(())
+}
+
+fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("a list of methods")?;
+    let mut none = false;
+    for method in word.str().split(',') {
+        match method {
+            "last" | "libc" => {}
+            "none" => none = true,
+            address if address.parse::<std::net::IpAddr>().is_ok() => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        &codes::NOT_BUILT,
+                        word.span,
+                        "an address in 'init-addr' is known, but not built yet",
+                    )
+                    .label("`last`, `libc` and `none` work"),
+                ));
+            }
+            other => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        &codes::BAD_VALUE,
+                        word.span,
+                        format!("unknown init-addr method '{other}'"),
+                    )
+                    .label("methods are `last`, `libc` and `none`"),
+                ));
+            }
+        }
+    }
+    options.starts_unresolved = none;
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Options about the connections to a server.
+
+use super::one_of;
+use crate::config::ServerOptions;
+use crate::keyword::{Args, Built, ServerRow, places};
+use crate::load::{Loader, codes};
+use language::Diagnostic;
+use language::value::{self, Accepts, Host, Port, TimeUnit, ValueError};
+use std::net::SocketAddr;
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "send-proxy",
+        places: places::SERVER,
+        syntax: "send-proxy",
+        doc: "Each connection to the server begins with a PROXY header of version 1, which tells it the \
+              client's address.",
+        example: "server web1 192.0.2.11:8080 send-proxy",
+        build: |_, options, _| send_proxy(options, Some(1)),
+    },
+    ServerRow {
+        name: "send-proxy-v2",
+        places: places::SERVER,
+        syntax: "send-proxy-v2",
+        doc: "Each connection to the server begins with a PROXY header of version 2 (binary), which tells it \
+              the client's address.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2",
+        build: |_, options, _| send_proxy(options, Some(2)),
+    },
+    ServerRow {
+        name: "no-send-proxy",
+        places: places::SERVER,
+        syntax: "no-send-proxy",
+        doc: "Undoes a `send-proxy` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "no-send-proxy-v2",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2",
+        doc: "Undoes a `send-proxy-v2` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "source",
+        places: places::SERVER,
+        syntax: "source <address>[:<port>] [interface <name>]",
+        doc: "Connections to the server come from this address, and leave by this interface. A range of ports, \
+              `usesrc` and a client's address are not built yet.",
+        example: "server web1 192.0.2.11:8080 source 192.0.2.1",
+        build: source,
+    },
+    ServerRow {
+        name: "tcp-ut",
+        places: places::SERVER,
+        syntax: "tcp-ut <time>",
+        doc: "Ends a connection to the server when what was sent has not been acknowledged for so long. The \
+              default is the system's.",
+        example: "server web1 192.0.2.11:8080 tcp-ut 10s",
+        build: tcp_ut,
+    },
+    ServerRow {
+        name: "tfo",
+        places: places::SERVER,
+        syntax: "tfo",
+        doc: "Sends the first data with the opening of a connection (TCP fast open), where the system allows \
+              it.",
+        example: "server web1 192.0.2.11:8080 tfo",
+        build: |_, options, _| fast_open(options, true),
+    },
+    ServerRow {
+        name: "no-tfo",
+        places: places::SERVER,
+        syntax: "no-tfo",
+        doc: "Undoes a `tfo` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-tfo",
+        build: |_, options, _| fast_open(options, false),
+    },
+    ServerRow {
+        name: "pool-max-conn",
+        places: places::SERVER,
+        syntax: "pool-max-conn <connections>",
+        doc: "Idle connections to the server that are kept for reuse; -1, the default, is no limit and 0 keeps \
+              none.",
+        example: "server web1 192.0.2.11:8080 pool-max-conn 20",
+        build: pool_max_conn,
+    },
+    ServerRow {
+        name: "pool-purge-delay",
+        places: places::SERVER,
+        syntax: "pool-purge-delay <time>",
+        doc: "How long an idle connection is kept beyond need; the default is 5s.",
+        example: "server web1 192.0.2.11:8080 pool-purge-delay 1m",
+        build: pool_purge_delay,
+    },
+    ServerRow {
+        name: "max-reuse",
+        places: places::SERVER,
+        syntax: "max-reuse <count>",
+        doc: "How often a connection to the server is used again after its first request; -1, the default, is \
+              no limit.",
+        example: "server web1 192.0.2.11:8080 max-reuse 1000",
+        build: max_reuse,
+    },
+    ServerRow {
+        name: "proto",
+        places: places::SERVER,
+        syntax: "proto h1",
+        doc: "The protocol towards the server. HTTP/1 is the default; others are not built yet.",
+        example: "server web1 192.0.2.11:8080 proto h1",
+        build: proto,
+    },
+    ServerRow {
+        name: "ws",
+        places: places::SERVER,
+        syntax: "ws { auto | h1 }",
+        doc: "The version of HTTP for WebSocket connections to the server: HTTP/1 always.",
+        example: "server web1 192.0.2.11:8080 ws h1",
+        build: ws,
+    },
+];
+
+fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
+    options.send_proxy = version;
+    Ok(())
+}
+
+fn fast_open(options: &mut ServerOptions, on: bool) -> Built {
+    options.tcp_fast_open = on;
+    Ok(())
+}
+
+fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            span,
+            format!("{what} is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet"),
+    )
+}
+
+fn source(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<address>")?;
+    let address = value::address(word.str(), &Accepts::SERVER_SOURCE)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'source'")))?;
+    let any = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let (ip, port) = match (address.host, address.port) {
+        (Host::Ip(ip), Port::One(port)) => (ip, port),
+        (Host::Ip(ip), Port::None) => (ip, 0),
+        (Host::Any, Port::None) => (any, 0),
+        (Host::Any, Port::One(port)) => (any, port),
+        (Host::Ip(_) | Host::Any, Port::Range(..)) => {
+            return Err(not_built(word.span, "a range of ports in 'source'"));
+        }
+        _ => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_ADDRESS,
+                    word.span,
+                    format!("'source' cannot take '{}'", word.text()),
+                )
+                .label("an address of this host is needed"),
+            ));
+        }
+    };
+    options.source = (!ip.is_unspecified() || port != 0).then_some(SocketAddr::new(ip, port));
+    if args.take("interface") {
+        options.interface = Some(args.required("<name>")?.text().into());
+    } else if args.peek().is_some_and(|word| word.is("usesrc"))
+        && let Some(word) = args.next()
+    {
+        args.rest();
+        return Err(not_built(word.span, "'usesrc'"));
+    }
+    Ok(())
+}
+
+fn tcp_ut(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tcp_user_timeout_ms = Some(args.time_ms(TimeUnit::Milliseconds)?);
+    Ok(())
+}
+
+/// A count, or -1 for none.
+fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Box<Diagnostic>> {
+    let count = args.integer("<count>", -1..=i64::from(i32::MAX))?;
+    Ok(u32::try_from(count).ok())
+}
+
+fn pool_max_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.pool_max = unlimited(args)?;
+    Ok(())
+}
+
+fn max_reuse(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.reuse_max = unlimited(args)?;
+    Ok(())
+}
+
+fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.pool_purge_delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+    Ok(())
+}
+
+fn proto(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let span = args.peek().map(|word| word.span).unwrap_or_default();
+    match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" | "none" => Ok(()),
+        other => Err(not_built(span, &format!("'proto {other}'"))),
+    }
+}
+
+fn ws(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let span = args.peek().map(|word| word.span).unwrap_or_default();
+    match one_of(args, &["auto", "h1", "h2"])? {
+        "h2" => Err(not_built(span, "'ws h2'")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,195 @@
+//! Options about how much a server gets: weight, limits, role, state.
+
+use crate::config::ServerOptions;
+use crate::keyword::{Args, Built, ServerRow, places};
+use crate::load::Loader;
+use language::value::TimeUnit;
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "backup",
+        places: places::SERVER,
+        syntax: "backup",
+        doc: "The server is used only when all others of its backend are down. Of several backups the first \
+              takes all, unless `option allbackups` is set.",
+        example: "server web1 192.0.2.11:8080 backup",
+        build: |_, options, _| on(&mut options.backup),
+    },
+    ServerRow {
+        name: "no-backup",
+        places: places::SERVER,
+        syntax: "no-backup",
+        doc: "Undoes a `backup` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-backup",
+        build: |_, options, _| off(&mut options.backup),
+    },
+    ServerRow {
+        name: "disabled",
+        places: places::SERVER,
+        syntax: "disabled",
+        doc: "The server starts in maintenance: no traffic, no checks, until an operator sets it ready.",
+        example: "server web1 192.0.2.11:8080 disabled",
+        build: |_, options, _| on(&mut options.disabled),
+    },
+    ServerRow {
+        name: "enabled",
+        places: places::SERVER,
+        syntax: "enabled",
+        doc: "Undoes a `disabled` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 enabled",
+        build: |_, options, _| off(&mut options.disabled),
+    },
+    ServerRow {
+        name: "weight",
+        places: places::SERVER,
+        syntax: "weight <weight>",
+        doc: "The server's share of the load, 0 to 256, against the weights of the others; the default is 1. \
+              With 0 it gets persistent sessions only.",
+        example: "server web1 192.0.2.11:8080 weight 10",
+        build: weight,
+    },
+    ServerRow {
+        name: "maxconn",
+        places: places::SERVER,
+        syntax: "maxconn <sessions>",
+        doc: "Sessions that the server has at most; more wait in a queue. The default is 0, no limit.",
+        example: "server web1 192.0.2.11:8080 maxconn 100",
+        build: maxconn,
+    },
+    ServerRow {
+        name: "minconn",
+        places: places::SERVER,
+        syntax: "minconn <sessions>",
+        doc: "Makes the limit of `maxconn` move with the load of the backend: so many sessions when it is \
+              idle, `maxconn` from `fullconn` sessions on.",
+        example: "server web1 192.0.2.11:8080 minconn 10 maxconn 100",
+        build: minconn,
+    },
+    ServerRow {
+        name: "maxqueue",
+        places: places::SERVER,
+        syntax: "maxqueue <sessions>",
+        doc: "Streams that wait for this very server at most; more are sent to another one. The default is 0, \
+              no limit.",
+        example: "server web1 192.0.2.11:8080 maxconn 100 maxqueue 50",
+        build: maxqueue,
+    },
+    ServerRow {
+        name: "slowstart",
+        places: places::SERVER,
+        syntax: "slowstart <time>",
+        doc: "After it came up, the server's weight and limit grow over this time from next to nothing to what \
+              they are. The default is 0: all at once.",
+        example: "server web1 192.0.2.11:8080 check slowstart 30s",
+        build: slowstart,
+    },
+    ServerRow {
+        name: "id",
+        places: places::SERVER_ONLY,
+        syntax: "id <number>",
+        doc: "A number above 0, unique in the proxy, by which statistics and commands know the server. Without \
+              it the lowest free one is taken.",
+        example: "server web1 192.0.2.11:8080 id 12",
+        build: id,
+    },
+    ServerRow {
+        name: "cookie",
+        places: places::SERVER,
+        syntax: "cookie <value>",
+        doc: "The value by which the backend's cookie names this server.",
+        example: "server web1 192.0.2.11:8080 cookie w1",
+        build: cookie,
+    },
+    ServerRow {
+        name: "redir",
+        places: places::SERVER,
+        syntax: "redir <prefix>",
+        doc: "GET and HEAD requests for this server are answered with a redirection to this prefix and the \
+              request's path, and do not go through.",
+        example: "server web1 192.0.2.11:8080 redir http://img.example.com",
+        build: redir,
+    },
+    ServerRow {
+        name: "on-marked-down",
+        places: places::SERVER,
+        syntax: "on-marked-down shutdown-sessions",
+        doc: "When checks find the server down, its sessions are ended at once instead of running on until \
+              they fail.",
+        example: "server web1 192.0.2.11:8080 check on-marked-down shutdown-sessions",
+        build: on_marked_down,
+    },
+    ServerRow {
+        name: "on-marked-up",
+        places: places::SERVER,
+        syntax: "on-marked-up shutdown-backup-sessions",
+        doc: "When checks find the server up, the sessions of the backups are ended, so that their clients \
+              come back to it.",
+        example: "server web1 192.0.2.11:8080 check on-marked-up shutdown-backup-sessions",
+        build: on_marked_up,
+    },
+];
+
+fn on(switch: &mut bool) -> Built {
+    *switch = true;
+    Ok(())
+}
+
+fn off(switch: &mut bool) -> Built {
+    *switch = false;
+    Ok(())
+}
+
+const COUNT_MAX: i64 = i32::MAX as i64;
+
+fn weight(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.weight = args.integer("<weight>", 0..=256)? as u32;
+    Ok(())
+}
+
+fn maxconn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.maxconn = args.integer("<sessions>", 0..=COUNT_MAX)? as u32;
+    Ok(())
+}
+
+fn minconn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.minconn = args.integer("<sessions>", 0..=COUNT_MAX)? as u32;
+    Ok(())
+}
+
+fn maxqueue(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.maxqueue = args.integer("<sessions>", 0..=COUNT_MAX)? as u32;
+    Ok(())
+}
+
+fn slowstart(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.slowstart_ms = args.time_ms(TimeUnit::Milliseconds)?;
+    Ok(())
+}
+
+fn id(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.id = args.integer("<number>", 1..=COUNT_MAX)? as u32;
+    Ok(())
+}
+
+fn cookie(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.cookie = Some(args.required("<value>")?.bytes.as_slice().into());
+    Ok(())
+}
+
+fn redir(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.redirect_prefix = Some(args.required("<prefix>")?.bytes.as_slice().into());
+    Ok(())
+}
+
+fn on_marked_down(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    super::one_of(args, &["shutdown-sessions"])?;
+    options.shutdown_sessions_on_down = true;
+    Ok(())
+}
+
+fn on_marked_up(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    super::one_of(args, &["shutdown-backup-sessions"])?;
+    options.shutdown_backup_sessions_on_up = true;
+    Ok(())
+}

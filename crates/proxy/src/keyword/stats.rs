@@ -1,0 +1,256 @@
+//! `stats …` of proxies: the statistics page. Any of these lines turns it on.
+//! A section with a line of its own begins afresh: what `defaults` said about
+//! the page does not hold there, as in HAProxy.
+
+use super::places::ALL;
+use super::{Args, Built, LineBuilder, LineRow};
+use crate::config::StatsPage;
+use crate::load::{Loader, codes};
+use language::Diagnostic;
+use language::value::TimeUnit;
+use std::os::unix::fs::PermissionsExt;
+
+/// `stats uri` of a page that names none.
+const URI_DEFAULT: &[u8] = b"/haproxy?stats";
+
+/// The page of the current section.
+pub(crate) fn page(loader: &mut Loader) -> &mut StatsPage {
+    let stats = &mut loader.proxy().stats;
+    if stats.as_ref().is_some_and(|page| page.inherited) {
+        *stats = None;
+    }
+    stats.get_or_insert_with(|| {
+        Box::new(StatsPage {
+            uri: URI_DEFAULT.into(),
+            ..StatsPage::default()
+        })
+    })
+}
+
+fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let page = page(loader);
+    match args.keyword {
+        "stats hide-version" => page.hide_version = true,
+        "stats show-version" => page.hide_version = false,
+        "stats show-legends" => page.legends = true,
+        "stats show-modules" => page.modules = true,
+        _ => {}
+    }
+    args.surplus()
+}
+
+fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a URI")?;
+    if word.bytes.is_empty() {
+        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI is never asked for"));
+    }
+    page(loader).uri = word.bytes.clone().into();
+    args.surplus()
+}
+
+fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    page(loader).realm = Some(args.required("a text")?.bytes.clone().into());
+    args.surplus()
+}
+
+fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("user:password")?;
+    let colon = word.bytes.iter().position(|b| *b == b':');
+    let (user, password) = match colon {
+        Some(colon) => (&word.bytes[..colon], &word.bytes[colon + 1..]),
+        None => (&word.bytes[..], &b""[..]),
+    };
+    if password.is_empty() {
+        args.tell(
+            Diagnostic::warning(
+                &codes::NO_EFFECT,
+                word.span,
+                format!(
+                    "'stats auth' for the user '{}' has no password",
+                    String::from_utf8_lossy(user)
+                ),
+            )
+            .label("written user:password"),
+        );
+    }
+    let page = page(loader);
+    page.users.retain(|(known, _)| **known != *user);
+    page.users.push((user.into(), password.into()));
+    readable_password(loader, args, word.span);
+    args.surplus()
+}
+
+/// A password in a file that everyone on the machine can read; told once a file.
+fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: language::Span) {
+    let name = &loader.sources.file(span.file).name;
+    let told = |d: &Diagnostic| {
+        d.code == &codes::READABLE_PASSWORD && d.primary.is_some_and(|p| p.file == span.file)
+    };
+    if loader.diagnostics.iter().any(told) {
+        return;
+    }
+    let readable = std::fs::metadata(name)
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0);
+    if readable {
+        args.tell(
+            Diagnostic::warning(
+                &codes::READABLE_PASSWORD,
+                span,
+                format!("every user of this machine can read this password in '{name}'"),
+            )
+            .help(format!("chmod o-r {name}")),
+        );
+    }
+}
+
+fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let ms = args.time_ms(TimeUnit::Seconds)?;
+    page(loader).refresh_s = ms.div_ceil(1000);
+    args.surplus()
+}
+
+fn scope(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a proxy, or `.`")?;
+    page(loader).scope.push(word.text().into());
+    args.surplus()
+}
+
+fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.next();
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+    if let Some(word) = name.filter(|word| !word.bytes.iter().all(fits)) {
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            format!("'{}' cannot be the name of a node: letters, digits, '.', '-' and '_' may stand in it", word.text()),
+        ));
+    }
+    page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
+    args.surplus()
+}
+
+fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let words: Vec<_> = args.rest().iter().map(|word| word.text()).collect();
+    let text = words.join(" ");
+    if text.is_empty() && loader.config.global.description.is_none() {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::NO_EFFECT,
+                args.line().span,
+                "'stats show-desc' has nothing to show",
+            )
+            .help("write the text behind it, or a `description` in `global`"),
+        );
+    }
+    let text = match &loader.config.global.description {
+        Some(global) if text.is_empty() => global.clone(),
+        _ => text.into(),
+    };
+    page(loader).description = Some(text);
+    Ok(())
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "stats enable",
+        "stats enable",
+        "stats enable",
+        switch,
+        "Turns the statistics page of this proxy on, with what nothing else says: every proxy, no password, the URI /haproxy?stats. Every other `stats` line does so too.",
+    ),
+    row(
+        "stats uri",
+        "stats uri <prefix>",
+        "stats uri /admin?stats",
+        uri,
+        "The URI of the statistics page; what begins with it belongs to the page. The default is /haproxy?stats.",
+    ),
+    row(
+        "stats realm",
+        "stats realm <text>",
+        "stats realm The\\ site",
+        realm,
+        "The text that browsers show when they ask for the name and password of the page. A space in it is written with a backslash.",
+    ),
+    row(
+        "stats auth",
+        "stats auth <user>:<password>",
+        "stats auth admin:AdMiN123",
+        auth,
+        "A user who may see the page; several lines give several users. The password stands in the file in clear, so the file should not be readable by everyone (W0109).",
+    ),
+    row(
+        "stats refresh",
+        "stats refresh <delay>",
+        "stats refresh 10s",
+        refresh,
+        "How often browsers load the page again; a bare number counts seconds. They do not by default.",
+    ),
+    row(
+        "stats scope",
+        "stats scope { <name> | \".\" }",
+        "stats scope .",
+        scope,
+        "Only the named proxies are shown, one a line; `.` is the one that the line stands in. Without it all are.",
+    ),
+    row(
+        "stats show-node",
+        "stats show-node [<name>]",
+        "stats show-node Europe-1",
+        node,
+        "The page shows which machine it is: the given name, or `node` of `global`, or the name of the host.",
+    ),
+    row(
+        "stats show-desc",
+        "stats show-desc [<text>]",
+        "stats show-desc The master node of Europe",
+        description,
+        "The page shows a description: the rest of the line, or `description` of `global`.",
+    ),
+    row(
+        "stats show-legends",
+        "stats show-legends",
+        "stats show-legends",
+        switch,
+        "The page shows more about each object when the mouse is over it: addresses, cookies, modes. These are not for everyone's eyes.",
+    ),
+    row(
+        "stats show-modules",
+        "stats show-modules",
+        "stats show-modules",
+        switch,
+        "The page shows the counters of modules beside its own.",
+    ),
+    row(
+        "stats hide-version",
+        "stats hide-version",
+        "stats hide-version",
+        switch,
+        "The page does not say which version of the program runs.",
+    ),
+    row(
+        "stats show-version",
+        "stats show-version",
+        "stats show-version",
+        switch,
+        "The page says which version of the program runs. That is the default.",
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: LineBuilder,
+    doc: &'static str,
+) -> LineRow {
+    LineRow {
+        name,
+        places: ALL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}

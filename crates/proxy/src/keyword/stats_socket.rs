@@ -1,0 +1,71 @@
+//! `stats socket`, `stats maxconn` and `stats bind-process` of `global`.
+
+use super::places::GLOBAL;
+use super::{Args, Built, LineRow, bind, legacy};
+use crate::config::{Bind, StatsSocket};
+use crate::load::{Loader, SocketRights};
+
+fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("an address")?;
+    let mut listener = bind::template(word.span);
+    loader.socket = Some(SocketRights::default());
+    let options = bind::options(loader, args, &mut listener);
+    let rights = loader.socket.take().unwrap_or_default();
+    for address in bind::addresses(loader, word)? {
+        let bind = Bind {
+            address,
+            ..listener.clone()
+        };
+        loader.config.global.stats_sockets.push(StatsSocket {
+            bind,
+            level: rights.level,
+            expose_listeners: rights.expose_listeners,
+        });
+    }
+    options
+}
+
+fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let limit = args.count("a number of connections", 1..=i32::MAX as u32)?;
+    loader.config.global.stats_maxconn = Some(limit);
+    args.surplus()
+}
+
+fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    args.required("a set of processes")?;
+    args.rest();
+    legacy::warn_needless(loader, span, "stats bind-process", "there is one process");
+    Ok(())
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "stats socket",
+        places: GLOBAL,
+        syntax: "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]",
+        doc: "A socket on which operators ask for the state of the process and change it (`show stat`, `disable server`). Give \
+              it a path and a mode, and `level admin` only where servers are to be changed; an address with a port is open to \
+              everyone who can reach it.",
+        example: "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
+        build: socket,
+    },
+    LineRow {
+        name: "stats maxconn",
+        places: GLOBAL,
+        syntax: "stats maxconn <connections>",
+        doc: "How many connections all `stats socket`s may have at one time. The default is 10.",
+        example: "stats maxconn 20",
+        build: maxconn,
+    },
+    LineRow {
+        name: "stats bind-process",
+        places: GLOBAL,
+        syntax: "stats bind-process { all | odd | even | <number>[-<number>] } …",
+        doc: "Chose the processes that a `stats socket` speaks for when HAProxy had several. There is one; the line changes \
+              nothing and is warned about.",
+        example: "stats bind-process 1",
+        build: processes,
+    },
+];

@@ -1,0 +1,242 @@
+//! `timeout …` of proxies, and the old names of three of them. Each sets one
+//! field of [`Timeouts`]; 0 is the same as none, as in HAProxy.
+
+use super::places::{ALL, BACK, FRONT};
+use super::{Args, Built, LineRow};
+use crate::config::Timeouts;
+use crate::load::{Loader, codes};
+use language::value::TimeUnit;
+use language::{Diagnostic, Span};
+
+/// A bare number below this is told: the unit was probably forgotten.
+const SUSPICIOUS_MS: u32 = 100;
+
+fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option<u32>> {
+    Some(match keyword {
+        "timeout client" | "clitimeout" | "timeout clitimeout" => &mut timeouts.client_ms,
+        "timeout client-fin" => &mut timeouts.client_fin_ms,
+        "timeout http-request" => &mut timeouts.http_request_ms,
+        "timeout http-keep-alive" => &mut timeouts.http_keep_alive_ms,
+        "timeout connect" | "contimeout" | "timeout contimeout" => &mut timeouts.connect_ms,
+        "timeout queue" => &mut timeouts.queue_ms,
+        "timeout server" | "srvtimeout" | "timeout srvtimeout" => &mut timeouts.server_ms,
+        "timeout server-fin" => &mut timeouts.server_fin_ms,
+        "timeout tunnel" => &mut timeouts.tunnel_ms,
+        "timeout tarpit" => &mut timeouts.tarpit_ms,
+        "timeout check" => &mut timeouts.check_ms,
+        _ => return None,
+    })
+}
+
+fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let keyword = args.keyword;
+    let word = args.peek();
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    args.end()?;
+    if let Some(word) = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit)) {
+        if ms > 0 && ms < SUSPICIOUS_MS {
+            let told = format!("'{keyword} {ms}' is {ms} milliseconds");
+            loader.tell(
+                Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
+                    .label("no unit stands here")
+                    .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
+                    .fix(word.span, format!("{ms}s")),
+            );
+        }
+    }
+    if let Some(field) = field(&mut loader.proxy().timeouts, keyword) {
+        *field = (ms > 0).then_some(ms);
+    }
+    Ok(())
+}
+
+fn old_timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = match args.keyword {
+        "contimeout" | "timeout contimeout" => "timeout connect",
+        "srvtimeout" | "timeout srvtimeout" => "timeout server",
+        _ => "timeout client",
+    };
+    let span = args.keyword_span();
+    super::legacy::warn(loader, span, args.keyword, name);
+    timeout(loader, args)
+}
+
+/// The timeouts that HAProxy asks for: which of them a proxy lacks.
+pub(crate) fn missing(proxy: &crate::config::Proxy) -> Vec<&'static str> {
+    let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
+    let timeouts = &proxy.timeouts;
+    let mut missing = Vec::new();
+    if proxy.kind.is_frontend() && timeouts.client_ms.is_none() {
+        missing.push("client");
+    }
+    if serves && timeouts.connect_ms.is_none() {
+        missing.push("connect");
+    }
+    if serves && timeouts.server_ms.is_none() {
+        missing.push("server");
+    }
+    missing
+}
+
+/// Where a missing timeout is told.
+pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagnostic {
+    let lines: Vec<String> = missing
+        .iter()
+        .map(|name| format!("timeout {name} 30s"))
+        .collect();
+    Diagnostic::warning(&codes::MISSING_TIMEOUT, span, format!("missing timeouts for {what}"))
+        .label(format!("'{}' not set, or 0", missing.join("', '")))
+        .note("'client', 'connect' and 'server' have to be set to a non-zero value in every proxy that uses them")
+        .help(format!("add to it or to its `defaults`: {}", lines.join(", ")))
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "timeout client",
+        places: FRONT,
+        syntax: "timeout client <timeout>",
+        doc: "The longest time that a client may be silent while it is expected to send or to take data. A bare number \
+              counts milliseconds. There is no default: a frontend without it keeps the connections of dead clients for ever, \
+              and is warned about.",
+        example: "timeout client 30s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout client-fin",
+        places: FRONT,
+        syntax: "timeout client-fin <timeout>",
+        doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed connections do \
+              not stay. Without it `timeout client` goes on to count.",
+        example: "timeout client-fin 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout http-request",
+        places: ALL,
+        syntax: "timeout http-request <timeout>",
+        doc: "The longest time for a whole request head to arrive, counted from its first byte (for the first request, from \
+              the acceptance). A client that sends a byte now and then does not extend it. Without it `timeout client` counts.",
+        example: "timeout http-request 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout http-keep-alive",
+        places: ALL,
+        syntax: "timeout http-keep-alive <timeout>",
+        doc: "How long a client's connection is kept between a finished answer and the next request. Without it `timeout \
+              http-request` counts, and without that `timeout client`.",
+        example: "timeout http-keep-alive 10s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout connect",
+        places: BACK,
+        syntax: "timeout connect <timeout>",
+        doc: "The longest time for a connection to a server to be established; then the attempt counts as failed and \
+              `retries` decides. A few seconds cover a lost packet on a local network.",
+        example: "timeout connect 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout queue",
+        places: BACK,
+        syntax: "timeout queue <timeout>",
+        doc: "How long a request may wait for a free slot of a server; then it is answered with 503. Without it `timeout \
+              connect` counts.",
+        example: "timeout queue 30s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout server",
+        places: BACK,
+        syntax: "timeout server <timeout>",
+        doc: "The longest time that a server may be silent, first of all until its answer begins; then the client gets 504. \
+              There is no default, and a backend with servers and without it is warned about.",
+        example: "timeout server 30s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout server-fin",
+        places: BACK,
+        syntax: "timeout server-fin <timeout>",
+        doc: "Replaces `timeout server` once one direction of the connection to the server is closed. Without it `timeout \
+              server` goes on to count.",
+        example: "timeout server-fin 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout tunnel",
+        places: BACK,
+        syntax: "timeout tunnel <timeout>",
+        doc: "Replaces `timeout client` and `timeout server` once bytes flow both ways without a protocol: TCP, WebSocket, \
+              CONNECT. It allows long silences there while requests keep short timeouts.",
+        example: "timeout tunnel 1h",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout tarpit",
+        places: ALL,
+        syntax: "timeout tarpit <timeout>",
+        doc: "How long a tarpitted request is held before its answer. Without it `timeout connect` counts.",
+        example: "timeout tarpit 10s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout check",
+        places: BACK,
+        syntax: "timeout check <timeout>",
+        doc: "The time that a health check has for its answer once its connection stands; the connection itself then has \
+              `timeout connect`. Without it the interval between two checks bounds the whole.",
+        example: "timeout check 2s",
+        build: timeout,
+    },
+    LineRow {
+        name: "clitimeout",
+        places: FRONT,
+        syntax: "clitimeout <timeout>",
+        doc: "The name of `timeout client` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        example: "clitimeout 50000",
+        build: old_timeout,
+    },
+    LineRow {
+        name: "timeout clitimeout",
+        places: FRONT,
+        syntax: "timeout clitimeout <timeout>",
+        doc: "A mixture of two forms that HAProxy 1.x took for `timeout client`. It works as before, with a warning.",
+        example: "timeout clitimeout 50s",
+        build: old_timeout,
+    },
+    LineRow {
+        name: "contimeout",
+        places: BACK,
+        syntax: "contimeout <timeout>",
+        doc: "The name of `timeout connect` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        example: "contimeout 5000",
+        build: old_timeout,
+    },
+    LineRow {
+        name: "timeout contimeout",
+        places: BACK,
+        syntax: "timeout contimeout <timeout>",
+        doc: "A mixture of two forms that HAProxy 1.x took for `timeout connect`. It works as before, with a warning.",
+        example: "timeout contimeout 5s",
+        build: old_timeout,
+    },
+    LineRow {
+        name: "srvtimeout",
+        places: BACK,
+        syntax: "srvtimeout <timeout>",
+        doc: "The name of `timeout server` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        example: "srvtimeout 50000",
+        build: old_timeout,
+    },
+    LineRow {
+        name: "timeout srvtimeout",
+        places: BACK,
+        syntax: "timeout srvtimeout <timeout>",
+        doc: "A mixture of two forms that HAProxy 1.x took for `timeout server`. It works as before, with a warning.",
+        example: "timeout srvtimeout 50s",
+        build: old_timeout,
+    },
+];

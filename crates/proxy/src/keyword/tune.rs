@@ -1,0 +1,249 @@
+//! `tune.*`: sizes and limits of the data plane that few people should touch.
+//! Those of TLS stand in [`super::tls_default`].
+
+use super::places::GLOBAL;
+use super::{Args, Built, LineBuilder, LineRow};
+use crate::config::Tune;
+use crate::load::{Loader, codes};
+use language::Diagnostic;
+use language::value::TimeUnit;
+
+/// The smallest buffer in which a request's head has room, bytes.
+const BUFSIZE_MIN: u64 = 1024;
+/// The largest buffer: a connection may need two of them, bytes.
+const BUFSIZE_MAX: u64 = 16 << 20;
+
+fn buffer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let bytes = args.size_up_to("a size", BUFSIZE_MAX)?;
+    let tune = &mut loader.config.global.tune;
+    match (args.keyword, word) {
+        ("tune.bufsize", Some(word)) if bytes < BUFSIZE_MIN => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::OUT_OF_RANGE,
+                    word.span,
+                    format!("'tune.bufsize' wants {BUFSIZE_MIN} bytes or more"),
+                )
+                .label("no request would fit")
+                .help("remove the line: the default of 16384 is right nearly always"),
+            ));
+        }
+        ("tune.bufsize", _) => tune.bufsize = bytes as usize,
+        _ => tune.maxrewrite = bytes as usize,
+    }
+    args.end()
+}
+
+fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let keyword = args.keyword;
+    let range = match keyword {
+        "tune.http.maxhdr" => 1..=32_767,
+        "tune.http.logurilen" => 1..=65_535,
+        "tune.comp.maxlevel" => 1..=9,
+        "tune.pool-high-fd-ratio" | "tune.pool-low-fd-ratio" => 1..=100,
+        _ => 0..=i32::MAX as u32,
+    };
+    if keyword == "tune.maxaccept" && args.peek().is_some_and(|w| w.is("-1")) {
+        args.next();
+        loader.config.global.tune.accept_max = None;
+        return args.end();
+    }
+    let number = args.count("a number", range)?;
+    let tune = &mut loader.config.global.tune;
+    let some = (number > 0).then_some(number);
+    match keyword {
+        "tune.http.maxhdr" => tune.headers_max = number as usize,
+        "tune.http.logurilen" => tune.log_uri_max = number as usize,
+        "tune.maxaccept" => tune.accept_max = some,
+        "tune.rcvbuf.client" => tune.rcvbuf_client = some,
+        "tune.sndbuf.client" => tune.sndbuf_client = some,
+        "tune.rcvbuf.server" => tune.rcvbuf_server = some,
+        "tune.sndbuf.server" => tune.sndbuf_server = some,
+        "tune.comp.maxlevel" => tune.compression_level_max = number,
+        "tune.pool-high-fd-ratio" => tune.pool_high_fd_ratio = number,
+        "tune.pool-low-fd-ratio" => tune.pool_low_fd_ratio = number,
+        _ => {}
+    }
+    args.end()
+}
+
+fn idle_timer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.tune.idle_timer_ms = args.time_ms(TimeUnit::Milliseconds)?;
+    args.end()
+}
+
+fn variables(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let bytes = args.size("a size")?;
+    if let Some(field) = variables_field(&mut loader.config.global.tune, args.keyword) {
+        *field = (bytes > 0).then_some(bytes as usize);
+    }
+    args.end()
+}
+
+fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Option<usize>> {
+    let max = &mut tune.variables_max;
+    Some(match keyword {
+        "tune.vars.global-max-size" => &mut max.global,
+        "tune.vars.proc-max-size" => &mut max.process,
+        "tune.vars.sess-max-size" => &mut max.session,
+        "tune.vars.txn-max-size" => &mut max.transaction,
+        "tune.vars.reqres-max-size" => &mut max.message,
+        "tune.vars.check-max-size" => &mut max.check,
+        _ => return None,
+    })
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    row(
+        "tune.bufsize",
+        "tune.bufsize <bytes>",
+        "tune.bufsize 32768",
+        buffer,
+        "The size of a buffer, which bounds the head of a request or an answer. The default is 16384; a larger one allows larger heads (cookies) and costs memory for each active connection.",
+    ),
+    row(
+        "tune.maxrewrite",
+        "tune.maxrewrite <bytes>",
+        "tune.maxrewrite 1024",
+        buffer,
+        "How much of a buffer is kept free of the received head, so that rules can add to it. The default is 1024; half a buffer is the most that is kept.",
+    ),
+    row(
+        "tune.http.maxhdr",
+        "tune.http.maxhdr <number>",
+        "tune.http.maxhdr 128",
+        number,
+        "How many header lines a message may have, 1 to 32767. The default is 101; a request with more is answered with 400.",
+    ),
+    row(
+        "tune.http.logurilen",
+        "tune.http.logurilen <bytes>",
+        "tune.http.logurilen 4096",
+        number,
+        "How much of a request line is logged. The default is 1024; the rest is cut off.",
+    ),
+    row(
+        "tune.maxaccept",
+        "tune.maxaccept <number>",
+        "tune.maxaccept 64",
+        number,
+        "How many connections a thread accepts in one go before it looks at others. -1 is no limit of its own.",
+    ),
+    row(
+        "tune.rcvbuf.client",
+        "tune.rcvbuf.client <bytes>",
+        "tune.rcvbuf.client 65536",
+        number,
+        "The receive buffer of the kernel for each client's connection. Without it, or with 0, the kernel adapts it, which is nearly always better.",
+    ),
+    row(
+        "tune.rcvbuf.server",
+        "tune.rcvbuf.server <bytes>",
+        "tune.rcvbuf.server 65536",
+        number,
+        "The receive buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
+    ),
+    row(
+        "tune.sndbuf.client",
+        "tune.sndbuf.client <bytes>",
+        "tune.sndbuf.client 65536",
+        number,
+        "The send buffer of the kernel for each client's connection. A small one saves memory with many slow clients; without it, or with 0, the kernel adapts it.",
+    ),
+    row(
+        "tune.sndbuf.server",
+        "tune.sndbuf.server <bytes>",
+        "tune.sndbuf.server 65536",
+        number,
+        "The send buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
+    ),
+    row(
+        "tune.comp.maxlevel",
+        "tune.comp.maxlevel <level>",
+        "tune.comp.maxlevel 1",
+        number,
+        "The strongest level of compression, 1 to 9. The default is 1, the fastest.",
+    ),
+    row(
+        "tune.pool-high-fd-ratio",
+        "tune.pool-high-fd-ratio <percent>",
+        "tune.pool-high-fd-ratio 25",
+        number,
+        "The share of the process's files in use above which idle connections to servers are closed to make room. The default is 25.",
+    ),
+    row(
+        "tune.pool-low-fd-ratio",
+        "tune.pool-low-fd-ratio <percent>",
+        "tune.pool-low-fd-ratio 20",
+        number,
+        "The share of the process's files in use above which a connection to a server is closed rather than kept idle. The default is 20.",
+    ),
+    row(
+        "tune.idletimer",
+        "tune.idletimer <time>",
+        "tune.idletimer 1s",
+        idle_timer,
+        "After how long a pause a connection counts as idle for HAProxy's guess whether a transfer is interactive or bulk. The default is one second; it matters for the size of TLS records only.",
+    ),
+    row(
+        "tune.vars.global-max-size",
+        "tune.vars.global-max-size <size>",
+        "tune.vars.global-max-size 1048576",
+        variables,
+        "The most memory of all variables together, of every scope. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.proc-max-size",
+        "tune.vars.proc-max-size <size>",
+        "tune.vars.proc-max-size 102400",
+        variables,
+        "The most memory of the variables of the process. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.sess-max-size",
+        "tune.vars.sess-max-size <size>",
+        "tune.vars.sess-max-size 10240",
+        variables,
+        "The most memory of the variables of one client's connection and its requests. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.txn-max-size",
+        "tune.vars.txn-max-size <size>",
+        "tune.vars.txn-max-size 10240",
+        variables,
+        "The most memory of the variables of one request and its answer. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.reqres-max-size",
+        "tune.vars.reqres-max-size <size>",
+        "tune.vars.reqres-max-size 10240",
+        variables,
+        "The most memory of the variables of one request, or of one answer, alone. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.check-max-size",
+        "tune.vars.check-max-size <size>",
+        "tune.vars.check-max-size 10240",
+        variables,
+        "The most memory of the variables of one health check. 0, the default, is no limit.",
+    ),
+];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: LineBuilder,
+    doc: &'static str,
+) -> LineRow {
+    LineRow {
+        name,
+        places: GLOBAL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}

@@ -1,0 +1,62 @@
+//! File names of the configuration: what a relative one counts from
+//! (`default-path`), and what is said when a file cannot be read.
+
+use super::{DefaultPath, Loader, codes};
+use language::{Diagnostic, Word};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest file that a line may name, bytes: a log or a device that is named by
+/// mistake must not fill the memory.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+impl Loader {
+    /// The file that a word names.
+    pub fn path(&self, word: &Word) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
+        if named.is_absolute() {
+            return named.to_owned();
+        }
+        let file = &self.sources.file(word.span.file).name;
+        let directory = match file.rfind('/') {
+            Some(slash) => &file[..=slash],
+            None => "",
+        };
+        match &self.base {
+            DefaultPath::Current => named.to_owned(),
+            DefaultPath::Config => Path::new(directory).join(named),
+            DefaultPath::Parent => Path::new(directory).join("..").join(named),
+            DefaultPath::Origin(origin) => origin.join(named),
+        }
+    }
+
+    /// The bytes of the file that a word names, or why there are none.
+    pub fn read_file(&self, word: &Word) -> Result<Vec<u8>, Box<Diagnostic>> {
+        let path = self.path(word);
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(&path)?;
+            file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > FILE_BYTES_MAX {
+                return Err(std::io::ErrorKind::FileTooLarge.into());
+            }
+            Ok(bytes)
+        };
+        read().map_err(|error| {
+            let mut diagnostic = Diagnostic::error(
+                &codes::UNREADABLE,
+                word.span,
+                format!("cannot read the file '{}': {error}", path.display()),
+            )
+            .label("named here");
+            if path.is_relative() {
+                diagnostic = diagnostic.note(
+                    "a relative name counts from the directory of the process, \
+                     unless `default-path` in `global` says otherwise",
+                );
+            }
+            Box::new(diagnostic)
+        })
+    }
+}

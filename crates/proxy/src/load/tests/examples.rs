@@ -1,0 +1,78 @@
+//! Every row's example, loaded where it is legal.
+
+use super::{text, told};
+use crate::keyword::registry;
+use language::keyword::Documented;
+
+/// Sections that hold an example, with what it may refer to.
+fn file(place: &str, example: &str) -> String {
+    let others = "backend sample\n    mode http\nbackend static\n    mode http\n";
+    let lines: String = example
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect();
+    match place {
+        "global" => format!("global\n{lines}"),
+        "defaults" => format!("defaults named\n    mode http\n{lines}"),
+        place => format!("{place} example\n    mode http\n{lines}{others}"),
+    }
+}
+
+fn refused(place: &str, row: &Documented) -> Option<String> {
+    let loaded = text(&file(place, row.example));
+    (loaded.diagnostics.errors() > 0)
+        .then(|| format!("{} '{}' in {place}:\n{}", row.kind, row.name, told(&loaded)))
+}
+
+#[test]
+fn every_example_of_a_line_loads_in_every_section_where_it_is_legal() {
+    let mut all = Vec::new();
+    for row in registry().lines.documented().iter().filter(|row| row.built) {
+        let sections = ["global", "defaults", "frontend", "listen", "backend"];
+        for place in row.places.iter().filter(|place| sections.contains(place)) {
+            all.extend(refused(place, row));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_example_of_a_bind_option_loads_on_its_line() {
+    let rows = registry().binds.documented();
+    let place = |row: &Documented| {
+        if row.example.starts_with("stats socket") {
+            "global"
+        } else {
+            "frontend"
+        }
+    };
+    let all: Vec<String> = rows
+        .iter()
+        .filter(|row| row.built)
+        .filter_map(|row| refused(place(row), row))
+        .collect();
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn every_row_says_what_it_is_and_how_it_is_written() {
+    for row in registry()
+        .documented()
+        .iter()
+        .filter(|row| row.built && row.kind != "fetch")
+    {
+        assert!(
+            row.doc.len() > 20 && row.doc.ends_with(['.', ')']),
+            "{}: {}",
+            row.name,
+            row.doc
+        );
+        assert!(!row.example.is_empty(), "{} has no example", row.name);
+        assert!(
+            row.syntax.contains(row.name),
+            "{}: {}",
+            row.name,
+            row.syntax
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! Converters of addresses, and of hosts with ports.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::value::{Type, Value, leading_integer};
+use crate::stream::Stream;
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "ipmask", "ipmask(<mask>[,<IPv6 mask>])", ConverterBuild::new(Type::Address, Type::Address, mask).takes(&[Kind::Mask4, Kind::Mask6], 1),
+        "acl net src,ipmask(24) 192.0.2.0",
+        "The network of an address: of IPv4 by the first mask, of IPv6 by the second, without which IPv6 addresses have no value.";
+    "host_only", "host_only", ConverterBuild::new(Type::Str, Type::Str, host), "acl shop hdr(host),host_only shop.example.com",
+        "A host and port, as in a Host header, without the port. The brackets of an IPv6 address stay.";
+    "port_only", "port_only", ConverterBuild::new(Type::Str, Type::Int, port), "acl alternative hdr(host),port_only 8080",
+        "The port of a host and port, as in a Host header; 0 without one.";
+};
+
+fn mask<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let masked_v4 = |ip: std::net::Ipv4Addr| {
+        let mask = u32::from(arguments.ipv4(0)?);
+        Some(Value::Ipv4((u32::from(ip) & mask).into()))
+    };
+    match value {
+        Value::Ipv4(ip) => masked_v4(ip),
+        Value::Ipv6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => masked_v4(ip),
+            None => {
+                let mask = u128::from(arguments.ipv6(1)?);
+                Some(Value::Ipv6(Ipv6Addr::from(u128::from(ip) & mask)))
+            }
+        },
+        _ => None,
+    }
+}
+
+/// Where the colon before the port stands: the last one, unless it is within
+/// the brackets of an address.
+fn colon(text: &[u8]) -> Option<usize> {
+    let colon = memchr::memrchr(b':', text)?;
+    let bracket = memchr::memrchr(b']', text);
+    bracket
+        .is_none_or(|bracket| bracket < colon)
+        .then_some(colon)
+}
+
+fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let Some(end) = colon(&text) else {
+        return Some(Value::Str(text));
+    };
+    Some(Value::Str(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
+        Cow::Owned(mut text) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    }))
+}
+
+fn port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    Some(Value::Int(
+        colon(&text).map_or(0, |at| leading_integer(&text[at + 1..])),
+    ))
+}

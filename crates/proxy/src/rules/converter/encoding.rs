@@ -1,0 +1,237 @@
+//! Converters between bytes and ways to write them: URLs, base64, hexadecimal.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+const fn encodes(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Bin, Type::Str, apply)
+}
+
+const fn decodes(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Str, Type::Bin, apply)
+}
+
+const CHUNKED: &[Kind] = &[Kind::Text, Kind::Int, Kind::Int];
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "url_dec", "url_dec[(<in form>)]", ConverterBuild::new(Type::Str, Type::Str, url_dec).takes(&[Kind::Int], 0),
+        "acl admin path,url_dec -m beg /admin",
+        "Decodes the percent signs of a URL. A plus sign becomes a space behind a question mark, or everywhere with an argument of 1. There is no value where \
+         the encoding is wrong.";
+    "url_enc", "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[Kind::Text], 0).prepare(check_query),
+        "acl same path,url_enc -m found",
+        "Encodes with percent signs what cannot stand in the query of a URL.";
+    "base64", "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
+        "Encodes bytes in base64, with padding.";
+    "b64dec", "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
+        "Decodes base64, with its padding. There is no value where the encoding is wrong.";
+    "ub64enc", "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",
+        "Encodes in the base64 of URLs, without padding.";
+    "ub64dec", "ub64dec", decodes(ub64dec), "acl word hdr(x-word),ub64dec -m str hello",
+        "Decodes the base64 of URLs, as tokens have it. There is no value where the encoding is wrong.";
+    "hex", "hex", encodes(hex), "acl local src,hex 7F000001",
+        "Two hexadecimal digits in capital letters for each byte. A number has eight bytes, an address four or sixteen.";
+    "hex2i", "hex2i", ConverterBuild::new(Type::Str, Type::Int, hex2i), "acl mark hdr(x-mark),hex2i gt 15",
+        "Takes hexadecimal digits as a number. There is no value where a character is none.";
+    "be2hex", "be2hex([<separator>[,<chunk>[,<truncate>]]])", encodes(be2hex).takes(CHUNKED, 0).prepare(check_hex_chunk),
+        "acl bytes req.payload(0,2),be2hex(:,1) 16:03",
+        "Hexadecimal digits for each byte, with a separator between chunks of so many bytes. With a third argument of 1 a last chunk that is too short is left out.";
+    "be2dec", "be2dec(<separator>,<chunk>[,<truncate>])", encodes(be2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
+        "acl bytes req.payload(0,2),be2dec(:,1) 22:3",
+        "Takes chunks of so many bytes as numbers, the highest byte first, and writes them in decimal with a separator between them. With a third argument of 1 a \
+         last chunk that is too short is left out.";
+    "htonl", "htonl", ConverterBuild::new(Type::Int, Type::Bin, htonl), "acl bytes int(1),htonl -m bin 00000001",
+        "The lower 32 bits of a number as four bytes, the highest first.";
+};
+
+fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let mut in_form = arguments.int(0).unwrap_or(0) != 0;
+    if memchr::memchr3(b'%', b'+', b'?', &text).is_none() {
+        return Some(Value::Str(text));
+    }
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => (digit(bytes.next())? * 16 + digit(bytes.next())?) as u8,
+            b'+' if in_form => b' ',
+            b'?' => {
+                in_form = true;
+                b'?'
+            }
+            other => other,
+        });
+    }
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn check_query(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    match arguments.text(0) {
+        None | Some(b"query") => Ok(()),
+        Some(_) => Err(bad_argument(
+            span,
+            "url_enc knows the kind 'query' only".into(),
+        )),
+    }
+}
+
+fn url_enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let kept = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
+    if text.iter().all(kept) {
+        return Some(Value::Str(text));
+    }
+    let mut out = Vec::with_capacity(text.len() * 3);
+    for byte in text.iter() {
+        if kept(byte) {
+            out.push(*byte);
+        } else {
+            out.push(b'%');
+            push_hex(&mut out, *byte);
+        }
+    }
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn push_hex(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend([
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]);
+}
+
+fn owned_text<'a>(text: String) -> Option<Value<'a>> {
+    Some(Value::Str(Cow::Owned(text.into_bytes())))
+}
+
+fn base64<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    owned_text(STANDARD.encode(value.into_bytes()?))
+}
+
+fn b64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    STANDARD
+        .decode(value.into_text())
+        .ok()
+        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
+}
+
+fn ub64enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    owned_text(URL_SAFE_NO_PAD.encode(value.into_bytes()?))
+}
+
+fn ub64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let padding = text.iter().rev().take_while(|b| **b == b'=').count();
+    URL_SAFE_NO_PAD
+        .decode(&text[..text.len() - padding])
+        .ok()
+        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
+}
+
+fn hex<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    let mut out = Vec::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|byte| push_hex(&mut out, *byte));
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn hex2i<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let mut n: u64 = 0;
+    for byte in value.into_text().iter() {
+        n = (n << 4) | u64::from(char::from(*byte).to_digit(16)?);
+    }
+    Some(Value::Int(n as i64))
+}
+
+/// Checks that chunks have a size of 1 up to so many bytes.
+fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Diagnostic>> {
+    if arguments
+        .int(1)
+        .is_some_and(|size| !(1..=max).contains(&size))
+    {
+        return Err(bad_argument(
+            span,
+            format!("a chunk has from 1 to {max} bytes"),
+        ));
+    }
+    if arguments.int(2).is_some_and(|n| !(0..=1).contains(&n)) {
+        return Err(bad_argument(span, "the last argument is 0 or 1".into()));
+    }
+    Ok(())
+}
+
+fn check_hex_chunk(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    check_chunk(arguments, span, i32::MAX.into())
+}
+
+fn check_dec_chunk(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    check_chunk(arguments, span, 8)
+}
+
+/// Writes chunk by chunk with separators.
+fn chunked<'a>(
+    arguments: &Arguments,
+    value: Value<'a>,
+    write: fn(&mut Vec<u8>, &[u8]),
+) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    let size = arguments
+        .int(1)
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(bytes.len().max(1));
+    let truncate = arguments.int(2) == Some(1);
+    let mut out = Vec::new();
+    for chunk in bytes
+        .chunks(size.max(1))
+        .filter(|chunk| !truncate || chunk.len() == size)
+    {
+        if !out.is_empty() {
+            out.extend_from_slice(arguments.text(0).unwrap_or(b""));
+        }
+        write(&mut out, chunk);
+    }
+    Some(Value::Str(Cow::Owned(out)))
+}
+
+fn be2hex<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    chunked(arguments, value, |out, chunk| {
+        chunk.iter().for_each(|byte| push_hex(out, *byte))
+    })
+}
+
+fn be2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    chunked(arguments, value, |out, chunk| {
+        let n = chunk
+            .iter()
+            .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
+        out.extend_from_slice(n.to_string().as_bytes());
+    })
+}
+
+fn htonl<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bin(Cow::Owned(
+        (value.integer()? as u32).to_be_bytes().to_vec(),
+    )))
+}

@@ -1,0 +1,104 @@
+//! Converters: what changes a value in an expression, a file a family. Each is
+//! a row: its name, syntax, documentation and example, the types that it takes
+//! and gives, and its function. A converter changes nothing but its value.
+
+mod address;
+mod encoding;
+pub mod hash;
+mod json;
+mod lookup;
+mod number;
+mod text;
+pub mod time;
+
+use super::argument::{Arguments, Kind};
+use super::fetch::Prepare;
+use super::value::{Type, Value};
+use crate::keyword::known::KNOWN;
+use crate::stream::Stream;
+use language::keyword::{Keyword, Table};
+use std::sync::OnceLock;
+
+/// Changes a value.
+pub type Apply = for<'a> fn(&'a Arguments, Value<'a>, &'a Stream) -> Option<Value<'a>>;
+
+/// What a converter is, besides its documentation.
+#[derive(Debug)]
+pub struct ConverterBuild {
+    /// The type that its input is cast to.
+    pub input: Type,
+    /// The type that it gives; Any is the same as its input.
+    pub output: Type,
+    /// The arguments that it takes.
+    pub arguments: &'static [Kind],
+    /// How many of them it must have.
+    pub required: usize,
+    /// Checks its arguments.
+    pub prepare: Option<Prepare>,
+    /// Changes a value.
+    pub apply: Apply,
+}
+
+/// The row of a converter.
+pub type ConverterRow = Keyword<ConverterBuild>;
+
+/// Where converters stand.
+pub const PLACE: &[&str] = &["converter"];
+
+impl ConverterBuild {
+    /// A converter without arguments.
+    pub const fn new(input: Type, output: Type, apply: Apply) -> Self {
+        ConverterBuild {
+            input,
+            output,
+            arguments: &[],
+            required: 0,
+            prepare: None,
+            apply,
+        }
+    }
+
+    /// It takes these arguments, the first so many of which it must have.
+    pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
+        self.arguments = arguments;
+        self.required = required;
+        self
+    }
+
+    /// Its arguments are checked by this.
+    pub const fn prepare(mut self, prepare: Prepare) -> Self {
+        self.prepare = Some(prepare);
+        self
+    }
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(crate::rules::converter::ConverterRow {
+            name: $name,
+            places: crate::rules::converter::PLACE,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*]
+    };
+}
+use rows;
+
+static FAMILIES: &[&[ConverterRow]] = &[
+    address::ROWS,
+    encoding::ROWS,
+    hash::ROWS,
+    json::ROWS,
+    lookup::ROWS,
+    number::ROWS,
+    text::ROWS,
+    time::ROWS,
+];
+
+/// All converters by name.
+pub fn table() -> &'static Table<ConverterBuild> {
+    static TABLE: OnceLock<Table<ConverterBuild>> = OnceLock::new();
+    TABLE.get_or_init(|| Table::new("converter", FAMILIES, KNOWN))
+}

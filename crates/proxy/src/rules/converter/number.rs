@@ -1,0 +1,115 @@
+//! Converters of numbers and booleans. Sums and products stay at the ends of
+//! the range of 64 bits instead of wrapping around.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::fetch::variable_value;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+
+const fn two(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Int, Type::Int, apply).takes(&[Kind::IntOrVariable], 1)
+}
+
+const fn one(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Int, Type::Int, apply)
+}
+
+const fn truth(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Int, Type::Bool, apply)
+}
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "add", "add(<value>)", two(add), "acl near dst_port,add(1) 444",
+        "Adds a number or the value of a variable.";
+    "sub", "sub(<value>)", two(sub), "acl low dst_port,sub(8000) lt 80",
+        "Takes a number or the value of a variable off.";
+    "mul", "mul(<value>)", two(mul), "acl big req.body_size,mul(8) gt 8000000",
+        "Multiplies by a number or by the value of a variable.";
+    "div", "div(<value>)", two(div), "acl megabytes req.body_size,div(1048576) gt 10",
+        "Divides by a number or by the value of a variable, towards zero. A division by zero gives the highest number.";
+    "mod", "mod(<value>)", two(modulo), "acl tenth rand,mod(10) 0",
+        "The rest of a division by a number or by the value of a variable; 0 of a division by zero.";
+    "and", "and(<value>)", two(and), "acl bit src_port,and(1) 1",
+        "The bits that are set in the value and in a number or a variable's value.";
+    "or", "or(<value>)", two(or), "acl bits src_port,or(1) gt 1",
+        "The bits that are set in the value, or in a number or a variable's value.";
+    "xor", "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
+        "The bits that are set in one of the value and a number or a variable's value, not in both.";
+    "cpl", "cpl", one(complement), "acl bits src_port,cpl lt 0",
+        "Turns all bits around.";
+    "neg", "neg", one(negative), "acl after int(5),neg -5",
+        "The number with the other sign.";
+    "not", "not", truth(not), "acl plain ssl_fc,not",
+        "True for 0 or false, and false for the rest.";
+    "bool", "bool", truth(boolean), "acl some req.body_len,bool",
+        "False for 0, and true for other numbers.";
+    "even", "even", truth(even), "acl half src_port,even",
+        "True for even numbers.";
+    "odd", "odd", truth(odd), "acl half src_port,odd",
+        "True for odd numbers.";
+};
+
+/// The other number: an argument, or the value of a variable. Without a value
+/// there is no result.
+fn operand(arguments: &Arguments, stream: &Stream) -> Option<i64> {
+    match arguments.variable(0) {
+        Some(name) => variable_value(name, stream)?.integer(),
+        None => arguments.int(0),
+    }
+}
+
+macro_rules! calculation {
+    ($name:ident, $left:ident, $right:ident, $result:expr) => {
+        fn $name<'a>(
+            arguments: &'a Arguments,
+            value: Value<'a>,
+            stream: &'a Stream,
+        ) -> Option<Value<'a>> {
+            let ($left, $right) = (value.integer()?, operand(arguments, stream)?);
+            Some(Value::Int($result))
+        }
+    };
+}
+
+calculation!(add, a, b, a.saturating_add(b));
+calculation!(sub, a, b, a.saturating_sub(b));
+calculation!(mul, a, b, a.saturating_mul(b));
+calculation!(
+    div,
+    a,
+    b,
+    if b == 0 {
+        i64::MAX
+    } else {
+        a.saturating_div(b)
+    }
+);
+calculation!(modulo, a, b, if b == 0 { 0 } else { a.wrapping_rem(b) });
+calculation!(and, a, b, a & b);
+calculation!(or, a, b, a | b);
+calculation!(xor, a, b, a ^ b);
+
+fn complement<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(!value.integer()?))
+}
+
+fn negative<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(value.integer()?.saturating_neg()))
+}
+
+fn not<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(value.integer()? == 0))
+}
+
+fn boolean<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(value.integer()? != 0))
+}
+
+fn even<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(value.integer()? & 1 == 0))
+}
+
+fn odd<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(value.integer()? & 1 == 1))
+}

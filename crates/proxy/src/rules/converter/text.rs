@@ -1,0 +1,317 @@
+//! Converters of text: case, parts, substitution.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::fetch::variable_value;
+use crate::rules::regular::{Regular, substitute};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+const fn text(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Str, Type::Str, apply)
+}
+
+const PART: &[Kind] = &[Kind::Int, Kind::Text, Kind::Int];
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "lower", "lower", text(lower), "acl shop hdr(host),lower shop.example.com",
+        "Makes capital letters small. Letters beyond ASCII stay as they are.";
+    "upper", "upper", text(upper), "acl get method,upper GET",
+        "Makes small letters capital. Letters beyond ASCII stay as they are.";
+    "length", "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
+        "The length of a text in bytes.";
+    "bytes", "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::Int, Kind::Int], 1).prepare(check_bytes),
+        "acl begins req.payload(0,9),bytes(4,2) -m bin 0d0a",
+        "A part of the value: from an offset on, at most so many bytes. It is empty where the value is shorter.";
+    "field", "field(<index>,<delimiters>[,<count>])", text(field).takes(PART, 2).prepare(check_part), "acl tenant path,field(2,/) red blue",
+        "The field of an index, where each of the delimiters ends one; 1 is the first, and negative indexes count from the end. With a count so many \
+         fields, with 0 all that are left. Two delimiters side by side have an empty field between them.";
+    "word", "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
+        "As `field`, but delimiters side by side count as one, so no word is empty.";
+    "regsub", "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
+        "acl clean path,regsub(/+,/,g) /admin",
+        "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` lets case not matter. In the replacement `\\0` is the match \
+         and `\\1` to `\\9` are its groups. Commas and parentheses need quotes around the argument.";
+    "concat", "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[Kind::Text, Kind::Variable, Kind::Text], 0),
+        "acl both hdr(host),concat(/,txn.user) -m found",
+        "Appends a text, the value of a variable, and another text. A variable that is not set appends nothing.";
+    "add_item", "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[Kind::Text, Kind::Variable, Kind::Text], 1).prepare(check_item),
+        "acl list str(a),add_item(;,txn.user) -m found",
+        "Appends the value of a variable and a text as an item of a list: the delimiter comes before it unless the list is empty.";
+    "ltrim", "ltrim(<characters>)", text(ltrim).takes(&[Kind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
+        "Removes these characters from the beginning, as many as there are.";
+    "rtrim", "rtrim(<characters>)", text(rtrim).takes(&[Kind::Text], 1), "acl slashless path,rtrim(/) /admin",
+        "Removes these characters from the end, as many as there are.";
+    "cut_crlf", "cut_crlf", text(cut_crlf), "acl first req.fhdr(x-text),cut_crlf -m found",
+        "Cuts the text before its first carriage return or line feed.";
+    "iif", "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[Kind::Text, Kind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
+        "One text where the value is true, and another where it is false.";
+    "strcmp", "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[Kind::Variable], 1), "acl same path,strcmp(txn.path) 0",
+        "Compares with the value of a variable: 0 when both are the same, negative when the value comes before it, positive when behind it.";
+};
+
+/// The text as it is, or a copy changed by a function where one is needed.
+fn changed<'a>(
+    value: Value<'a>,
+    needs: fn(&u8) -> bool,
+    change: fn(&mut [u8]),
+) -> Option<Value<'a>> {
+    let text = value.into_text();
+    Some(Value::Str(if text.iter().any(needs) {
+        let mut owned = text.into_owned();
+        change(&mut owned);
+        Cow::Owned(owned)
+    } else {
+        text
+    }))
+}
+
+fn lower<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    changed(value, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase)
+}
+
+fn upper<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    changed(value, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase)
+}
+
+fn length<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(value.size()))
+}
+
+/// A part of a text, borrowed where the text is.
+fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
+        Cow::Owned(mut text) => {
+            text.truncate(range.end);
+            text.drain(..range.start);
+            Cow::Owned(text)
+        }
+    }
+}
+
+fn check_bytes(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let negative = |n: usize| arguments.int(n).is_some_and(|n| n < 0);
+    if negative(0) || negative(1) {
+        return Err(bad_argument(
+            span,
+            "offset and length cannot be negative".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_bytes()?;
+    let start = usize::try_from(arguments.int(0)?).ok()?.min(text.len());
+    let length = arguments
+        .int(1)
+        .map_or(Ok(usize::MAX), usize::try_from)
+        .ok()?;
+    let end = start.saturating_add(length).min(text.len());
+    Some(Value::Bin(part(text, start..end)))
+}
+
+fn check_part(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    if arguments.int(0) == Some(0) {
+        return Err(bad_argument(
+            span,
+            "indexes count from 1, or from -1 backwards".into(),
+        ));
+    }
+    if arguments.int(2).is_some_and(|n| n < 0) {
+        return Err(bad_argument(span, "the count cannot be negative".into()));
+    }
+    if arguments.text(1).is_none_or(<[u8]>::is_empty) {
+        return Err(bad_argument(span, "delimiters are expected".into()));
+    }
+    Ok(())
+}
+
+/// Where fields (or words, which are never empty) of a text stand, in order.
+fn fields<'t>(
+    text: &'t [u8],
+    delimiters: &'t [u8],
+    words: bool,
+) -> impl DoubleEndedIterator<Item = (usize, usize)> + 't {
+    let base = text.as_ptr() as usize;
+    text.split(|b| delimiters.contains(b))
+        .filter(move |field| !words || !field.is_empty())
+        // Fields are parts of the text, so their addresses tell their places.
+        .map(move |field| {
+            (
+                field.as_ptr() as usize - base,
+                field.as_ptr() as usize - base + field.len(),
+            )
+        })
+}
+
+/// The part from a field of an index over so many fields. Where there are
+/// fewer, it goes to the end of the text (backwards: to its beginning).
+fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Range<usize>> {
+    let index = arguments.int(0)?;
+    let delimiters = arguments.text(1)?;
+    let count = usize::try_from(arguments.int(2).unwrap_or(1)).ok()?;
+    let steps = usize::try_from(index.unsigned_abs()).ok()?.checked_sub(1)?;
+    let all = fields(text, delimiters, words);
+    if index > 0 {
+        let mut all = all.skip(steps).peekable();
+        let start = all.peek()?.0;
+        let last = count.checked_sub(1).and_then(|n| all.nth(n));
+        Some(start..last.map_or(text.len(), |(_, end)| end))
+    } else {
+        let mut all = all.rev().skip(steps).peekable();
+        let end = all.peek()?.1;
+        let last = count.checked_sub(1).and_then(|n| all.nth(n));
+        Some(last.map_or(0, |(start, _)| start)..end)
+    }
+}
+
+fn cut<'a>(arguments: &Arguments, value: Value<'a>, words: bool) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let range = range(&text, arguments, words).unwrap_or(0..0);
+    Some(Value::Str(part(text, range)))
+}
+
+fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    cut(arguments, value, false)
+}
+
+fn word<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    cut(arguments, value, true)
+}
+
+/// Turns the flags of `regsub` into a compiled expression and whether all
+/// matches are meant.
+fn prepare_regsub(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let flags = arguments.text(2).unwrap_or(b"").to_vec();
+    if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {
+        return Err(bad_argument(
+            span,
+            format!(
+                "regsub knows the flags 'g' and 'i', not '{}'",
+                char::from(*bad)
+            ),
+        ));
+    }
+    if flags.contains(&b'i') {
+        let pattern = arguments
+            .regex(0)
+            .map(Regular::pattern)
+            .unwrap_or_default()
+            .to_owned();
+        let compiled = Regular::new(pattern.as_bytes(), true)
+            .map_err(|error| error.diagnostic(span, pattern.as_bytes()))?;
+        arguments.list[0] = Some(Argument::Regex(Arc::new(compiled)));
+    }
+    arguments.list.truncate(2);
+    arguments
+        .list
+        .push(Some(Argument::Bool(flags.contains(&b'g'))));
+    Ok(())
+}
+
+fn regsub<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let all = arguments.bool(2).unwrap_or(false);
+    let replaced = substitute(arguments.regex(0)?, &text, arguments.text(1)?, all);
+    Some(Value::Str(replaced.map_or(text, Cow::Owned)))
+}
+
+fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let mut text = value.into_text().into_owned();
+    text.extend_from_slice(arguments.text(0).unwrap_or(b""));
+    if let Some(found) = arguments
+        .variable(1)
+        .and_then(|name| variable_value(name, stream))
+    {
+        found.write_text(&mut text);
+    }
+    text.extend_from_slice(arguments.text(2).unwrap_or(b""));
+    Some(Value::Str(Cow::Owned(text)))
+}
+
+fn check_item(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    if arguments.variable(1).is_none() && arguments.text(2).is_none() {
+        return Err(bad_argument(
+            span,
+            "add_item wants a variable, a text, or both".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn add_item<'a>(
+    arguments: &'a Arguments,
+    value: Value<'a>,
+    stream: &'a Stream,
+) -> Option<Value<'a>> {
+    let mut text = value.into_text().into_owned();
+    let found = arguments
+        .variable(1)
+        .and_then(|name| variable_value(name, stream));
+    let behind = arguments.text(2).unwrap_or(b"");
+    if found.is_some() || !behind.is_empty() {
+        if !text.is_empty() {
+            text.extend_from_slice(arguments.text(0).unwrap_or(b""));
+        }
+        if let Some(found) = found {
+            found.write_text(&mut text);
+        }
+        text.extend_from_slice(behind);
+    }
+    Some(Value::Str(Cow::Owned(text)))
+}
+
+fn ltrim<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let trim = arguments.text(0)?;
+    let start = text.iter().take_while(|b| trim.contains(b)).count();
+    let end = text.len();
+    Some(Value::Str(part(text, start..end)))
+}
+
+fn rtrim<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let trim = arguments.text(0)?;
+    let end = text.len() - text.iter().rev().take_while(|b| trim.contains(b)).count();
+    Some(Value::Str(part(text, 0..end)))
+}
+
+fn cut_crlf<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let end = memchr::memchr2(b'\r', b'\n', &text).unwrap_or(text.len());
+    Some(Value::Str(part(text, 0..end)))
+}
+
+fn iif<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let place = if value.truth()? { 0 } else { 1 };
+    Some(Value::text(arguments.text(place).unwrap_or(b"")))
+}
+
+fn strcmp<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let other = variable_value(arguments.variable(0)?, stream)?;
+    let text = value.into_text();
+    let ordering = other.with_text(|other| text.as_ref().cmp(other));
+    Some(Value::Int(ordering as i64))
+}

@@ -1,0 +1,240 @@
+//! Fetches of frontends and backends: which the stream has, and how they do.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::config::Proxy;
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::state::now_ms;
+use crate::stream::Stream;
+use std::time::Duration;
+
+const fn number(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
+const fn text(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, one)
+}
+
+const fn of_backend(one: super::One) -> FetchBuild {
+    number(Needs::Nothing, one).takes(&[Kind::Backend], 0)
+}
+
+const fn of_frontend(one: super::One) -> FetchBuild {
+    number(Needs::Nothing, one).takes(&[Kind::Frontend], 0)
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "fe_id", "fe_id", number(Needs::Nothing, fe_id), "acl first fe_id 1",
+        "The id of the stream's frontend. A backend can tell by it where a stream came in.";
+    "fe_name", "fe_name", text(Needs::Nothing, fe_name), "acl public fe_name public",
+        "The name of the stream's frontend.";
+    "fe_defbe", "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
+        "The name of the default backend of the stream's frontend.";
+    "fe_conn", "fe_conn[(<frontend>)]", of_frontend(fe_conn), "acl busy fe_conn gt 1000",
+        "How many connections a frontend has now; without an argument the stream's own.";
+    "fe_req_rate", "fe_req_rate[(<frontend>)]", of_frontend(fe_req_rate), "acl busy fe_req_rate gt 1000",
+        "How many HTTP requests a second a frontend gets.";
+    "fe_sess_rate", "fe_sess_rate[(<frontend>)]", of_frontend(fe_sess_rate), "acl busy fe_sess_rate gt 1000",
+        "How many sessions a second a frontend gets. With it a rule can slow down who comes too fast.";
+    "fe_client_timeout", "fe_client_timeout", number(Needs::Nothing, fe_client_timeout), "acl short fe_client_timeout lt 5000",
+        "`timeout client` of the stream's frontend in milliseconds.";
+    "dst_conn", "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
+        "How many connections the frontend has now that the client came to. All listeners of a frontend count together.";
+    "be_id", "be_id", number(Needs::Backend, be_id), "acl second be_id 2",
+        "The id of the stream's backend.";
+    "be_name", "be_name", text(Needs::Backend, be_name), "acl app be_name app",
+        "The name of the stream's backend.";
+    "be_server_timeout", "be_server_timeout", number(Needs::Backend, be_server_timeout), "acl short be_server_timeout lt 5000",
+        "`timeout server` of the stream's backend in milliseconds.";
+    "be_tunnel_timeout", "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
+        "`timeout tunnel` of the stream's backend in milliseconds.";
+    "be_conn", "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
+        "How many streams are in a backend now, those that wait included; without an argument the section's own.";
+    "be_sess_rate", "be_sess_rate[(<backend>)]", of_backend(be_sess_rate), "acl busy be_sess_rate(app) gt 100",
+        "How many sessions a second a backend gets.";
+    "be_conn_free", "be_conn_free[(<backend>)]", of_backend(be_conn_free), "acl full be_conn_free(app) lt 1",
+        "How many more sessions the usable servers of a backend take before they are full, queues not counted; -1 where one of them has no `maxconn`.";
+    "connslots", "connslots[(<backend>)]", of_backend(connslots), "acl full connslots(app) lt 10",
+        "How many more streams the usable servers of a backend take, in sessions and in queues; -1 where one of them has no `maxconn` or no `maxqueue`.";
+    "nbsrv", "nbsrv[(<backend>)]", of_backend(nbsrv), "acl dead nbsrv(app) lt 1",
+        "How many servers of a backend can be used: those that are up, or its backups where no other is. Most useful for `monitor fail`.";
+    "queue", "queue[(<backend>)]", of_backend(queue), "acl waiting queue(app) gt 10",
+        "How many streams wait in a backend, for any of its servers or for a certain one.";
+    "avg_queue", "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
+        "How many streams wait in a backend for each server that can be used. Where none can, the number that wait.";
+};
+
+/// The backend of an argument; without one the stream's own, and before it has
+/// one its frontend (which is the backend, too, in a `listen`).
+fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
+    match arguments.proxy(0) {
+        Some(name) => stream
+            .config
+            .backend(name)
+            .map(|index| stream.config.proxy(index)),
+        None => Some(stream.backend().unwrap_or_else(|| stream.frontend())),
+    }
+}
+
+/// The frontend of an argument, or the stream's own.
+fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
+    match arguments.proxy(0) {
+        Some(name) => stream
+            .config
+            .iter()
+            .map(|(_, proxy)| proxy)
+            .find(|p| p.kind.is_frontend() && *p.name == *name),
+        None => Some(stream.frontend()),
+    }
+}
+
+fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
+    Some(Value::count(Duration::from_millis(ms?.into()).as_millis()))
+}
+
+fn fe_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.frontend().id.into()))
+}
+
+fn fe_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.frontend().name.as_bytes()))
+}
+
+fn fe_defbe<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(
+        stream.frontend().default_backend.as_ref()?.name.as_bytes(),
+    ))
+}
+
+fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        frontend(arguments, stream)?
+            .state
+            .frontend_sessions
+            .current()
+            .into(),
+    ))
+}
+
+fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(
+        frontend(arguments, stream)?
+            .state
+            .request_rate
+            .read(now_ms()),
+    ))
+}
+
+fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(
+        frontend(arguments, stream)?
+            .state
+            .session_rate
+            .read(now_ms()),
+    ))
+}
+
+fn fe_client_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    timeout(stream.frontend().timeouts.client_ms)
+}
+
+fn be_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.backend()?.id.into()))
+}
+
+fn be_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.backend()?.name.as_bytes()))
+}
+
+fn be_server_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    timeout(stream.backend()?.timeouts.server_ms)
+}
+
+fn be_tunnel_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    timeout(stream.backend()?.timeouts.tunnel_ms)
+}
+
+fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        backend(arguments, stream)?
+            .state
+            .backend_sessions
+            .current()
+            .into(),
+    ))
+}
+
+fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(
+        backend(arguments, stream)?
+            .state
+            .backend_session_rate
+            .read(now_ms()),
+    ))
+}
+
+fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let servers = backend(arguments, stream)?
+        .servers
+        .iter()
+        .filter(|server| server.state.usable());
+    let mut free = 0_i64;
+    for server in servers {
+        let limit = i64::from(server.state.limit());
+        if limit == 0 {
+            return Some(Value::Int(-1));
+        }
+        free += (limit - i64::from(server.state.sessions.current())).max(0);
+    }
+    Some(Value::Int(free))
+}
+
+fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let servers = backend(arguments, stream)?
+        .servers
+        .iter()
+        .filter(|server| server.state.usable());
+    let mut slots = 0_i64;
+    for server in servers {
+        let state = &server.state;
+        if state.limit() == 0 || state.maxqueue() == 0 {
+            return Some(Value::Int(-1));
+        }
+        slots += i64::from(state.limit()) - i64::from(state.sessions.current());
+        slots += i64::from(state.maxqueue()) - i64::from(state.queue.waiting.current());
+    }
+    Some(Value::Int(slots.max(0)))
+}
+
+fn nbsrv<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        backend(arguments, stream)?.state.usable_servers().into(),
+    ))
+}
+
+fn waiting(backend: &Proxy) -> i64 {
+    let servers = backend
+        .servers
+        .iter()
+        .map(|server| i64::from(server.state.queue.waiting.current()));
+    i64::from(backend.state.queue.waiting.current()) + servers.sum::<i64>()
+}
+
+fn queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(waiting(backend(arguments, stream)?)))
+}
+
+fn avg_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let backend = backend(arguments, stream)?;
+    let servers = i64::from(backend.state.usable_servers()).max(1);
+    let waiting = waiting(backend);
+    Some(Value::Int((waiting + servers - 1) / servers))
+}

@@ -1,0 +1,102 @@
+//! Fetches of servers: which the stream has, and how they do.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::config::Server;
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::state::{WEIGHT_SCALE, now_ms};
+use crate::stream::Stream;
+
+const fn of_server(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "srv_id", "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
+        "The id of the server that the stream has. Useful in rules for answers.";
+    "srv_name", "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
+        "The name of the server that the stream has. Useful in rules for answers, to tell who answered.";
+    "srv_is_up", "srv_is_up([<backend>/]<server>)", of_server(Type::Bool, srv_is_up), "acl alive srv_is_up(app/web1)",
+        "True when a server is up and not in maintenance. Without a backend it is one of the section's own.";
+    "srv_conn", "srv_conn([<backend>/]<server>)", of_server(Type::Int, srv_conn), "acl busy srv_conn(app/web1) gt 100",
+        "How many sessions a server has now.";
+    "srv_conn_free", "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
+        "How many more sessions a server takes before it is full; -1 where it has no `maxconn`.";
+    "srv_queue", "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
+        "How many streams wait for a server.";
+    "srv_sess_rate", "srv_sess_rate([<backend>/]<server>)", of_server(Type::Int, srv_sess_rate), "acl busy srv_sess_rate(app/web1) gt 50",
+        "How many sessions a second a server gets.";
+    "srv_weight", "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
+        "The weight of a server now, as an operator or its warming up left it; 0 where it takes no new sessions.";
+    "srv_iweight", "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
+        "The weight of a server as the file gives it.";
+};
+
+fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
+    let (backend, name) = arguments.server(0)?;
+    let backend = match backend {
+        Some(backend) => stream.config.proxy(stream.config.backend(backend)?),
+        None => stream.backend().unwrap_or_else(|| stream.frontend()),
+    };
+    backend.servers.iter().find(|server| *server.name == *name)
+}
+
+fn srv_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.server()?.id.into()))
+}
+
+fn srv_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.server()?.name.as_bytes()))
+}
+
+fn srv_is_up<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(server(arguments, stream)?.state.up()))
+}
+
+fn srv_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        server(arguments, stream)?.state.sessions.current().into(),
+    ))
+}
+
+fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let state = &server(arguments, stream)?.state;
+    Some(Value::Int(match state.limit() {
+        0 => -1,
+        limit => (i64::from(limit) - i64::from(state.sessions.current())).max(0),
+    }))
+}
+
+fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        server(arguments, stream)?
+            .state
+            .queue
+            .waiting
+            .current()
+            .into(),
+    ))
+}
+
+fn srv_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(
+        server(arguments, stream)?.state.session_rate.read(now_ms()),
+    ))
+}
+
+fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(
+        (server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into(),
+    ))
+}
+
+fn srv_iweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(server(arguments, stream)?.options.weight.into()))
+}

@@ -1,0 +1,109 @@
+//! Proxies and servers that expressions name: found when the whole file is
+//! known, for they may stand below.
+
+use super::argument::Kind;
+use super::codes;
+use crate::config::{Config, Proxy};
+use crate::load::{Loader, Section};
+use language::{Diagnostic, Span, suggest};
+
+/// A name in an expression that must be one of a proxy or server.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Where the name stands.
+    pub span: Span,
+    /// What it must be.
+    pub kind: Kind,
+    /// The backend of a server; None is the section's own.
+    pub backend: Option<Box<str>>,
+    /// The name.
+    pub name: Box<str>,
+    /// The section in which it stands.
+    pub from: Section,
+}
+
+impl Loader {
+    /// Tells of the names that are none.
+    pub(crate) fn check_lookups(&mut self) {
+        for lookup in std::mem::take(&mut self.lookups) {
+            if let Some(diagnostic) = check(&self.config, &lookup) {
+                self.tell(diagnostic);
+            }
+        }
+    }
+}
+
+fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
+    match lookup.kind {
+        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| {
+            p.kind.is_frontend()
+        })
+        .err()
+        .map(|d| *d),
+        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| {
+            p.kind.is_backend()
+        })
+        .err()
+        .map(|d| *d),
+        Kind::Server => server(config, lookup),
+        _ => None,
+    }
+}
+
+fn unknown<'n>(
+    span: Span,
+    what: &str,
+    name: &str,
+    names: impl Iterator<Item = &'n str>,
+) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        &codes::UNKNOWN_PROXY,
+        span,
+        format!("unable to find {what} '{name}'"),
+    )
+    .label("an expression names it");
+    match suggest::nearest(name, names) {
+        Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
+        None => diagnostic,
+    }
+}
+
+fn proxy<'c>(
+    config: &'c Config,
+    lookup: &Lookup,
+    what: &str,
+    name: &str,
+    is: fn(&Proxy) -> bool,
+) -> Result<&'c Proxy, Box<Diagnostic>> {
+    let mut known = config.proxies.iter().filter(|proxy| is(proxy));
+    let names = config
+        .proxies
+        .iter()
+        .filter(|proxy| is(proxy))
+        .map(|proxy| &*proxy.name);
+    known
+        .find(|proxy| *proxy.name == *name)
+        .ok_or_else(|| Box::new(unknown(lookup.span, what, name, names)))
+}
+
+fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
+    let backend = match (&lookup.backend, lookup.from) {
+        (Some(name), _) => match proxy(config, lookup, "backend", name, |p| p.kind.is_backend()) {
+            Ok(backend) => backend,
+            Err(diagnostic) => return Some(*diagnostic),
+        },
+        (None, Section::Proxy(index, _)) => config.proxy(index),
+        // What a defaults section means is known in the proxies that use it.
+        (None, _) => return None,
+    };
+    let names = backend.servers.iter().map(|server| &*server.name);
+    if names.clone().any(|name| *name == *lookup.name) {
+        return None;
+    }
+    Some(unknown(
+        lookup.span,
+        &format!("a server of '{}' named", backend.name),
+        &lookup.name,
+        names,
+    ))
+}
