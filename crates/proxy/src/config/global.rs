@@ -254,6 +254,7 @@ impl Default for Global {
             unix_bind_prefix: None,
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
+            server_side_shown: false,
         }
     }
 }

@@ -93,9 +93,9 @@ fn evaluate<'r>(rules: impl Iterator<Item = &'r Rule>, stream: &mut Stream, pati
 }
 
 fn count_failed(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::FailedRewrites);
+    stream.frontend().state.frontend.here().count(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.here().count(Tally::FailedRewrites);
+        backend.state.backend.here().count(Tally::RewriteFailures);
     }
 }
 

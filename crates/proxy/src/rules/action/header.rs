@@ -147,7 +147,7 @@ fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
 
 /// Bytes that would end a header's line become spaces, so that no value that a
 /// client sent can add a header.
-pub(super) fn harmless(value: &mut [u8]) {
+pub(in crate::rules) fn harmless(value: &mut [u8]) {
     for byte in value.iter_mut().filter(|b| matches!(b, 0 | b'\r' | b'\n')) {
         *byte = b' ';
     }

@@ -44,20 +44,20 @@ pub struct HttpRule(Rule);
 pub struct TcpRule(Rule);
 
 impl HttpRule {
-    pub(super) fn rule(&self) -> &Rule {
+    pub(crate) fn rule(&self) -> &Rule {
         &self.0
     }
 }
 
 impl TcpRule {
-    pub(super) fn rule(&self) -> &Rule {
+    pub(crate) fn rule(&self) -> &Rule {
         &self.0
     }
 }
 
 /// A condition and what is done when it holds.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// Where it stands: its action.
     pub(super) span: Span,
     /// When; always without one.

@@ -1,7 +1,8 @@
 //! Actions that set and forget variables.
 
+use crate::config::VariablesMax;
 use super::{Action, ActionRow, Build, Step, places};
-use crate::load::{Loader, codes as load_codes};
+use crate::load::codes as load_codes;
 use crate::rules::argument::variable_error;
 use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
@@ -175,9 +176,21 @@ fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
     }
 }
 
+/// The least of the limits that count for a scope: each holds for what lives
+/// shorter too.
+fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
+    let limits: &[Option<usize>] = match scope {
+        Scope::Process => &[max.global, max.process],
+        Scope::Session => &[max.global, max.session],
+        Scope::Transaction => &[max.global, max.session, max.transaction],
+        Scope::Request | Scope::Response => &[max.global, max.session, max.transaction, max.message],
+    };
+    limits.iter().copied().flatten().min()
+}
+
 /// Sets a variable; one that does not fit into the limits is not set.
 fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
-    let bytes_max = stream.config.global.tune.variables_max;
+    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
         Scope::Session => stream.session.variables.borrow_mut().set(name, value, bytes_max),

@@ -148,10 +148,8 @@ fn end(stream: &Stream) -> Option<Instant> {
 
 fn server_address(stream: &Stream) -> Option<SocketAddr> {
     let server = stream.server()?;
-    if let Some(address) = server.state.address_override() {
-        return Some(address);
-    }
-    match &server.address {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => Some(*address),
         ServerAddress::SamePort(ip, offset) => {
             let port = i32::from(stream.destination().port()?) + offset;

@@ -15,6 +15,7 @@ type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize)
 /// says where it ends.
 pub(super) fn pieces(
     source: &Source<'_>,
+    dialect: Dialect,
     warnings: &mut Vec<Diagnostic>,
     expression: ReadExpression<'_>,
 ) -> Result<Box<[Piece]>, Box<Diagnostic>> {
