@@ -89,6 +89,12 @@ fn blank(
         backend_queue: 0,
         local: false,
         local_status: 0,
+        statistics: false,
+        server_side: None,
+        received: None,
+        unique_id: None,
+        resume_at: 0,
+        lenient: false,
         termination: Termination::Normal,
         phase: Phase::Done,
     }
