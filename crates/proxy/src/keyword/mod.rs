@@ -15,16 +15,19 @@ mod cpu_map;
 mod environment;
 mod error_page;
 mod global;
+mod http_rules;
 mod legacy;
 mod monitor;
 mod option;
 pub mod places;
 mod proxy;
+mod redirect;
 pub mod server;
 pub mod server_option;
 mod stats;
 mod stats_socket;
 mod switching;
+mod tcp_rules;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
@@ -66,15 +69,18 @@ static LINES: &[&[LineRow]] = &[
     environment::LINES,
     error_page::LINES,
     global::LINES,
+    http_rules::LINES,
     legacy::LINES,
     monitor::LINES,
     option::LINES,
     option::SPECIAL,
     proxy::LINES,
+    redirect::LINES,
     server::LINES,
     stats::LINES,
     stats::OWN,
     stats_socket::LINES,
+    tcp_rules::LINES,
     switching::LINES,
     timeout::LINES,
     tls_default::LINES,

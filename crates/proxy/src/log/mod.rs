@@ -8,8 +8,8 @@ mod syslog;
 mod time;
 
 pub use sink::{Sink, dropped, start};
-pub use syslog::SyslogFormat;
-pub use time::{clf_date, iso_date, syslog_date};
+pub use syslog::{SyslogFormat, hostname};
+pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date};
 
 use crate::config::{Config, LogTarget, Proxy, ProxyOption};
 use crate::stream::{Phase, Stream, Termination};
@@ -37,6 +37,9 @@ pub enum Level {
     /// For debugging.
     Debug,
 }
+
+/// The names of the levels in files, in their order.
+pub const LEVEL_NAMES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// What a target's line needs besides the message.
 struct Head<'a> {
@@ -85,6 +88,7 @@ pub fn stream_ended(stream: &Stream) {
         None => connect_line(stream, &mut message),
     }
     deliver(&stream.config, Some(frontend), &frontend.logs, level, &message);
+    frontend.state.log_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether `option log-separate-errors` and `option dontlog-normal` take it for

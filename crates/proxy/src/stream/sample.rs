@@ -69,6 +69,7 @@ pub fn stream(http: bool) -> Stream {
         accepted_at: wall,
         accepted: now,
         ready: now,
+        rewritten: Default::default(),
         variables: Default::default(),
     };
     let times = Times {
@@ -95,6 +96,7 @@ pub fn stream(http: bool) -> Stream {
         payload_complete: false,
         response_payload: Vec::new(),
         response_payload_complete: false,
+        sniffed: std::cell::OnceCell::new(),
         source: None,
         destination: None,
         variables: Default::default(),
@@ -110,6 +112,12 @@ pub fn stream(http: bool) -> Stream {
         backend_queue: 0,
         local: false,
         local_status: 0,
+        statistics: false,
+        server_side: None,
+        received: None,
+        unique_id: None,
+        resume_at: 0,
+        lenient: false,
         termination: Termination::Normal,
         phase: Phase::Done,
     }
