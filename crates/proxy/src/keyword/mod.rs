@@ -4,8 +4,8 @@
 
 pub mod known;
 
-mod acl;
 mod account;
+mod acl;
 mod args;
 pub mod balance;
 mod bind;
@@ -22,13 +22,13 @@ mod log;
 mod monitor;
 mod option;
 pub mod places;
-mod switching;
 mod proxy;
 mod redirect;
 pub mod server;
 pub mod server_option;
 mod stats;
 mod stats_socket;
+mod switching;
 mod tcp_rules;
 pub(crate) mod timeout;
 mod tls_default;
@@ -82,6 +82,7 @@ static LINES: &[&[LineRow]] = &[
     redirect::LINES,
     server::LINES,
     stats::LINES,
+    stats::OWN,
     stats_socket::LINES,
     tcp_rules::LINES,
     switching::LINES,

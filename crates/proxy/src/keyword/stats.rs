@@ -2,10 +2,11 @@
 //! A section with a line of its own begins afresh: what `defaults` said about
 //! the page does not hold there, as in HAProxy.
 
-use super::places::ALL;
+use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineBuilder, LineRow};
 use crate::config::StatsPage;
 use crate::load::{Loader, codes};
+use crate::rules::Usage;
 use language::Diagnostic;
 use language::value::TimeUnit;
 use std::os::unix::fs::PermissionsExt;
@@ -149,6 +150,24 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page(loader).description = Some(text);
     Ok(())
 }
+
+fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let usage = Usage::http_request(loader.proxy().kind);
+    let condition = super::monitor::condition(loader, args, usage)?;
+    page(loader).admin.push(condition);
+    Ok(())
+}
+
+/// The lines that no `defaults` may have.
+pub static OWN: &[LineRow] = &[LineRow {
+    name: "stats admin",
+    places: PROXIES,
+    syntax: "stats admin { if | unless } <condition>",
+    doc: "Who may change servers from the page while the condition holds: put them into maintenance, drain them, bring them \
+          back. Without the line nobody may; `if LOCALHOST` is a good beginning.",
+    example: "stats admin if LOCALHOST",
+    build: admin,
+}];
 
 /// The table.
 pub static LINES: &[LineRow] = &[

@@ -11,7 +11,7 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.socket = Some(SocketRights::default());
     let options = bind::options(loader, args, &mut listener);
     let rights = loader.socket.take().unwrap_or_default();
-    for address in bind::addresses(loader, word)? {
+    for address in bind::addresses(loader, word, args.keyword)? {
         let bind = Bind {
             address,
             ..listener.clone()

@@ -33,16 +33,15 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()?;
-    if let Some(word) = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit)) {
-        if ms > 0 && ms < SUSPICIOUS_MS {
-            let told = format!("'{keyword} {ms}' is {ms} milliseconds");
-            loader.tell(
-                Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
-                    .label("no unit stands here")
-                    .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
-                    .fix(word.span, format!("{ms}s")),
-            );
-        }
+    let bare = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit));
+    if let Some(word) = bare.filter(|_| ms > 0 && ms < SUSPICIOUS_MS) {
+        let told = format!("'{keyword} {ms}' is {ms} milliseconds");
+        loader.tell(
+            Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
+                .label("no unit stands here")
+                .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
+                .fix(word.span, format!("{ms}s")),
+        );
     }
     if let Some(field) = field(&mut loader.proxy().timeouts, keyword) {
         *field = (ms > 0).then_some(ms);

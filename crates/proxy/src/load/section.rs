@@ -134,11 +134,7 @@ impl Loader {
                 return Section::Refused;
             };
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
-            proxy = Proxy {
-                name,
-                span,
-                ..self.defaults[base].proxy.clone()
-            };
+            proxy = Proxy { name, span, ..self.defaults[base].proxy.clone() };
             acls = self.defaults[base].acls.inherited();
             at += 2;
         }

@@ -382,80 +382,22 @@ pub fn build(
     owner: Owner<'_>,
     raw: &[RawArgument],
 ) -> Result<Arguments, Box<Diagnostic>> {
-    let Owner {
-        name,
-        syntax,
-        kinds,
-        required,
-        place,
-    } = owner;
-    if let Some(extra) = raw
-        .get(kinds.len())
-        .filter(|extra| !(kinds.is_empty() && extra.bytes.is_empty()))
-    {
-        return Err(piece
-            .error(
-                &codes::BAD_EXPRESSION_ARGUMENT,
-                extra.part.clone(),
-                format!("'{name}' has an argument too many"),
-            )
-            .label_boxed(if kinds.is_empty() {
-                "it takes none"
-            } else {
-                "nothing is expected here"
-            })
-            .help_boxed(format!("write `{syntax}`")));
-    }
-    if raw.len() < required {
-        return Err(piece
-            .error(
-                &codes::BAD_EXPRESSION_ARGUMENT,
-                place,
-                format!(
-                    "'{name}' wants {} as argument {}",
-                    kinds[raw.len()].what(),
-                    raw.len() + 1
-                ),
-            )
-            .label_boxed("it is missing")
-            .help_boxed(format!("write `{syntax}`")));
-    }
+    owner.check_count(piece, raw)?;
     if raw.first().is_none_or(|raw| raw.bytes.is_empty()) {
-        own_proxy(loader, piece.span(place.clone()), kinds);
+        own_proxy(loader, piece.span(owner.place.clone()), owner.kinds);
     }
-    let mut list = Vec::with_capacity(kinds.len());
-    for (n, kind) in kinds.iter().enumerate() {
-        let Some(raw) = raw.get(n) else { break };
-        if raw.bytes.is_empty() && (n >= required || *kind != Kind::Text) {
-            if n < required {
-                return Err(piece
-                    .error(
-                        &codes::BAD_EXPRESSION_ARGUMENT,
-                        place,
-                        format!("'{name}' wants {} as argument {}", kind.what(), n + 1),
-                    )
-                    .label_boxed("it is empty")
-                    .help_boxed(format!("write `{syntax}`")));
+    let mut list = Vec::with_capacity(owner.kinds.len());
+    for (n, (kind, raw)) in owner.kinds.iter().zip(raw).enumerate() {
+        if raw.bytes.is_empty() && (n >= owner.required || *kind != Kind::Text) {
+            if n < owner.required {
+                return Err(owner.missing(piece, n, "it is empty"));
             }
             list.push(None);
             continue;
         }
-        let argument = build_one(loader, piece, *kind, raw).map_err(|reason| {
-            let diagnostic = match reason {
-                Reason::Told(diagnostic) => return diagnostic,
-                Reason::Kind => piece
-                    .error(
-                        &codes::BAD_EXPRESSION_ARGUMENT,
-                        raw.part.clone(),
-                        format!(
-                            "'{name}': '{}' is not {}",
-                            String::from_utf8_lossy(&raw.bytes),
-                            kind.what()
-                        ),
-                    )
-                    .label_boxed(format!("{} is expected here", kind.what())),
-            };
-            diagnostic.help_boxed(format!("write `{syntax}`"))
+        let argument = build_one(loader, piece, *kind, raw).map_err(|reason| match reason {
+            Reason::Told(diagnostic) => diagnostic,
+            Reason::Kind => owner.wrong_kind(piece, *kind, raw),
         })?;
         list.push(Some(argument));
     }
@@ -463,6 +405,58 @@ pub fn build(
         list,
         side: Side::Request,
     })
+}
+
+impl Owner<'_> {
+    fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Box<Diagnostic>> {
+        let none = self.kinds.is_empty();
+        // `path()` has no argument, though something stands in its list: nothing.
+        let extra = raw
+            .get(self.kinds.len())
+            .filter(|extra| !(none && extra.bytes.is_empty()));
+        if let Some(extra) = extra {
+            return Err(piece
+                .error(
+                    &codes::BAD_EXPRESSION_ARGUMENT,
+                    extra.part.clone(),
+                    format!("'{}' has an argument too many", self.name),
+                )
+                .label_boxed(if none {
+                    "it takes none"
+                } else {
+                    "nothing is expected here"
+                })
+                .help_boxed(format!("write `{}`", self.syntax)));
+        }
+        if raw.len() < self.required {
+            return Err(self.missing(piece, raw.len(), "it is missing"));
+        }
+        Ok(())
+    }
+
+    fn missing(&self, piece: &Piece<'_>, n: usize, label: &str) -> Box<Diagnostic> {
+        let what = self.kinds.get(n).map_or("something", |kind| kind.what());
+        piece
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                self.place.clone(),
+                format!("'{}' wants {what} as argument {}", self.name, n + 1),
+            )
+            .label_boxed(label)
+            .help_boxed(format!("write `{}`", self.syntax))
+    }
+
+    fn wrong_kind(&self, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Box<Diagnostic> {
+        let text = String::from_utf8_lossy(&raw.bytes);
+        piece
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                raw.part.clone(),
+                format!("'{}': '{text}' is not {}", self.name, kind.what()),
+            )
+            .label_boxed(format!("{} is expected here", kind.what()))
+            .help_boxed(format!("write `{}`", self.syntax))
+    }
 }
 
 /// Without a name the section's own proxy is meant, which must be of the kind.

@@ -2,10 +2,10 @@
 //! They are compiled when a file is loaded; evaluating one looks names up in
 //! no table and copies nothing that a converter need not change.
 
-use super::argument::{self, Arguments, Boxed, Owner, Piece, Side};
+use super::argument::{self, Arguments, Boxed, Kind, Owner, Piece, Side};
 use super::codes;
 use super::converter::{self, ConverterBuild};
-use super::fetch::{self, FetchBuild};
+use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
@@ -139,8 +139,7 @@ impl Expression {
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
             (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
-                let there = build.http && stream.request.start().is_some();
-                !stream.payload_complete && !there
+                !stream.payload_complete && (!build.http || fetch::request_awaited(stream))
             }
             (Needs::Response | Needs::ResponseKept | Needs::EitherSide, Side::Response) => {
                 let there = build.http && stream.response.start().is_some();
@@ -220,19 +219,7 @@ fn parse(
     let tests = misplaced == Misplaced::Keep;
     let (row, method) = find_fetch(piece, name.clone(), tests)?;
     let build = &row.build;
-    let (raw, mut end) = list_at(piece, name.end, row.name)?;
-    let owner = Owner {
-        name: row.name,
-        syntax: row.syntax,
-        kinds: build.arguments,
-        required: build.required,
-        place: name.start..end,
-    };
-    let mut arguments = argument::build(loader, piece, owner, &raw)?;
-    if let Some(prepare) = build.prepare {
-        prepare(loader, &mut arguments, piece.span(start..end))
-            .map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
-    }
+    let (mut arguments, mut end) = parse_arguments(loader, piece, name, row.into())?;
     arguments.side = match (build.needs, usage) {
         (Needs::Response | Needs::ResponseKept, _) => Side::Response,
         (Needs::EitherSide, None) => Side::Either,
@@ -276,6 +263,74 @@ fn parse(
         method,
         end,
     })
+}
+
+/// What fetches and converters have in common: how they take arguments.
+struct Callable {
+    name: &'static str,
+    syntax: &'static str,
+    kinds: &'static [Kind],
+    required: usize,
+    prepare: Option<Prepare>,
+}
+
+impl From<&'static Keyword<FetchBuild>> for Callable {
+    fn from(row: &'static Keyword<FetchBuild>) -> Self {
+        let FetchBuild {
+            arguments,
+            required,
+            prepare,
+            ..
+        } = &row.build;
+        Callable {
+            name: row.name,
+            syntax: row.syntax,
+            kinds: arguments,
+            required: *required,
+            prepare: *prepare,
+        }
+    }
+}
+
+impl From<&'static Keyword<ConverterBuild>> for Callable {
+    fn from(row: &'static Keyword<ConverterBuild>) -> Self {
+        let ConverterBuild {
+            arguments,
+            required,
+            prepare,
+            ..
+        } = &row.build;
+        Callable {
+            name: row.name,
+            syntax: row.syntax,
+            kinds: arguments,
+            required: *required,
+            prepare: *prepare,
+        }
+    }
+}
+
+/// The arguments behind a name; says where they end.
+fn parse_arguments(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    name: Range<usize>,
+    callable: Callable,
+) -> Result<(Arguments, usize), Box<Diagnostic>> {
+    let (raw, end) = list_at(piece, name.end, callable.name)?;
+    let owner = Owner {
+        name: callable.name,
+        syntax: callable.syntax,
+        kinds: callable.kinds,
+        required: callable.required,
+        place: name.start..end,
+    };
+    let mut arguments = argument::build(loader, piece, owner, &raw)?;
+    if let Some(prepare) = callable.prepare {
+        prepare(loader, &mut arguments, piece.span(name.start..end))
+            .map_err(|diagnostic| with_syntax(diagnostic, callable.syntax))?;
+    }
+    Ok((arguments, end))
 }
 
 fn with_syntax(mut diagnostic: Box<Diagnostic>, syntax: &str) -> Box<Diagnostic> {
@@ -404,19 +459,7 @@ fn parse_converter(
         }
     };
     let build = &row.build;
-    let (raw, end) = list_at(piece, name.end, row.name)?;
-    let owner = Owner {
-        name: row.name,
-        syntax: row.syntax,
-        kinds: build.arguments,
-        required: build.required,
-        place: name.start..end,
-    };
-    let mut arguments = argument::build(loader, piece, owner, &raw)?;
-    if let Some(prepare) = build.prepare {
-        prepare(loader, &mut arguments, piece.span(name.start..end))
-            .map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
-    }
+    let (arguments, end) = parse_arguments(loader, piece, name.clone(), row.into())?;
     if !input.casts_to(build.input) {
         return Err(piece
             .error(

@@ -316,8 +316,9 @@ fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wro
             networks.push(network);
             continue;
         }
+        let in_names = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         let may_be_name =
-            word.contains(|c: char| c.is_ascii_alphabetic()) && !word.contains(['/', ':']);
+            word.contains(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(in_names);
         if !may_be_name || !lookup {
             return wrong(place, text, "is not a valid IPv4 or IPv6 address");
         }

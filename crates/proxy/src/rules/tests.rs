@@ -375,6 +375,28 @@ fn content_rules_wait_while_an_answer_may_change() {
         ("req.payload(0,2) -m str SS", b"S", false, None),
         ("req.payload(0,2) -m str SS", b"SSH", false, Some(true)),
         ("path /x", b"", false, None),
+        ("path /x", b"GET /x HTTP/1.1\r\n", false, None),
+        (
+            "path /x",
+            b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
+            false,
+            Some(true),
+        ),
+        (
+            "path /x",
+            b"GET /y HTTP/1.1\r\nHost: a\r\n\r\n",
+            false,
+            Some(false),
+        ),
+        ("path /x", b"SSH-2.0-OpenSSH\r\n", false, Some(false)),
+        ("req.proto_http", b"GET / HT", false, None),
+        (
+            "req.proto_http",
+            b"GET / HTTP/1.1\r\n\r\n",
+            false,
+            Some(true),
+        ),
+        ("req.proto_http", b"SSH-2.0-OpenSSH\r\n", false, Some(false)),
         ("src 10.0.0.1", b"", false, Some(false)),
         ("wait_end", b"", false, None),
         ("wait_end", b"", true, Some(true)),
@@ -548,4 +570,98 @@ fn every_example_of_a_fetch_and_a_converter_parses() {
         assert!(row.syntax.starts_with(row.name), "{}", row.name);
         assert!(row.doc.ends_with('.'), "{}", row.name);
     }
+}
+
+/// A file in a directory of its own, gone when it is dropped.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("evenkeel-rules-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+
+    fn name(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn maps_find_what_haproxys_find() {
+    let stream = sample::request(REQUEST);
+    let text = Scratch::new("text.map", "# comment\na A\na/b AB value\n");
+    let nets = Scratch::new("nets.map", "198.51.100.0/24 big\n198.51.100.7 one\n");
+    let numbers = Scratch::new("numbers.map", "1:9 few\nlt never\n");
+    let wrong = Scratch::new("wrong.map", "a 1\nb x\n");
+    let empty = Scratch::new("empty.map", "a\n");
+    for (expression, expected) in [
+        (
+            format!("str(a/b/c),map_beg({},def)", text.name()),
+            "AB value",
+        ),
+        (format!("str(x),map_beg({},def)", text.name()), "def"),
+        (format!("str(a),map({})", text.name()), "A"),
+        (format!("str(x),map({})", text.name()), ""),
+        (format!("src,map_ip({},no)", nets.name()), "one"),
+        (
+            format!(
+                "str(x),map_str_int({},7)",
+                numbers.name().replace("numbers", "wrong_not_there")
+            ),
+            "E0111",
+        ),
+        (format!("int(5),map_int({})", numbers.name()), "E0410"),
+        (format!("str(a),map_str_int({},7)", wrong.name()), "E0417"),
+        (format!("str(a),map({})", empty.name()), "E0417"),
+        (format!("str(a),map_str_int({},x)", numbers.name()), "E0417"),
+    ] {
+        match sample::expression(&expression, Usage::FRONT_HTTP_REQUEST) {
+            Ok(parsed) => {
+                let found = parsed
+                    .evaluate(&stream)
+                    .map(|v| String::from_utf8_lossy(&v.into_text()).into_owned());
+                assert_eq!(found.unwrap_or_default(), expected, "{expression}");
+            }
+            Err(error) => assert_eq!(error.code.id, expected, "{expression}: {}", error.message),
+        }
+    }
+}
+
+#[test]
+fn patterns_come_from_files_too() {
+    let stream = sample::request(REQUEST);
+    let list = Scratch::new("list", "# none\n/x\n\n  /a/b\n");
+    let nets = Scratch::new("nets", "10.0.0.0/8\n198.51.100.0/24\n");
+    let map = Scratch::new("map", "/a/b value\n");
+    let wrong = Scratch::new("wrong", "10.0.0.0/8\nnonsense!\n");
+    assert_eq!(
+        test(&format!("path -f {}", list.name()), &stream),
+        Some(true)
+    );
+    assert_eq!(
+        test(&format!("path -f {} /y", list.name()), &stream),
+        Some(true)
+    );
+    assert_eq!(
+        test(&format!("path -M -f {}", map.name()), &stream),
+        Some(true)
+    );
+    assert_eq!(
+        test(&format!("src -n -f {}", nets.name()), &stream),
+        Some(true)
+    );
+    let (parsed, _) = condition(
+        &[],
+        &format!("if {{ src -f {} }}", wrong.name()),
+        Usage::FRONT_HTTP_REQUEST,
+    );
+    assert_eq!(parsed.map(|_| ()).unwrap_err().code.id, "E0410");
 }

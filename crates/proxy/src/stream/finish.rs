@@ -73,6 +73,7 @@ fn blank(
         payload_complete: false,
         response_payload: Vec::new(),
         response_payload_complete: false,
+        sniffed: std::cell::OnceCell::new(),
         source: None,
         destination: None,
         variables: Variables::default(),

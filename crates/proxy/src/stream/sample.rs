@@ -96,6 +96,7 @@ pub fn stream(http: bool) -> Stream {
         payload_complete: false,
         response_payload: Vec::new(),
         response_payload_complete: false,
+        sniffed: std::cell::OnceCell::new(),
         source: None,
         destination: None,
         variables: Default::default(),

@@ -223,6 +223,9 @@ pub struct Stream {
     pub payload_complete: bool,
     /// The same for the server's side (`tcp-response content`).
     pub response_payload: Vec<u8>,
+    /// The request that stands in `payload` of a stream that is not HTTP, once
+    /// a rule looked for one and all of its head was there.
+    pub sniffed: std::cell::OnceCell<Box<Message>>,
     /// No more will come into `response_payload`.
     pub response_payload_complete: bool,
     /// The client's address as a rule set it (`set-src`).

@@ -22,6 +22,7 @@ use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
 use super::value::{Type, Value};
+use crate::http1::{Limits, Outcome, parse_request};
 use crate::keyword::known::KNOWN;
 use crate::load::Loader;
 use crate::message::Message;
@@ -257,18 +258,59 @@ pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     }
 }
 
+/// What the bytes of a stream that is not HTTP are.
+enum Sniffed<'a> {
+    /// A whole head of a request.
+    Request(&'a Message),
+    /// It may become one.
+    Beginning,
+    /// Something else.
+    Other,
+}
+
+/// Looks for a request in a stream that is not HTTP: content rules of a
+/// `mode tcp` may ask for a path, as in HAProxy.
+fn sniff(stream: &Stream) -> Sniffed<'_> {
+    if let Some(found) = stream.sniffed.get() {
+        return Sniffed::Request(found);
+    }
+    let mut message = Message::new();
+    match parse_request(&stream.payload, &Limits::default(), &mut message) {
+        Ok(Outcome::Done(_)) => Sniffed::Request(stream.sniffed.get_or_init(|| Box::new(message))),
+        Ok(Outcome::Incomplete) => Sniffed::Beginning,
+        Err(_) => Sniffed::Other,
+    }
+}
+
 /// The head of the request, once it is there.
 fn request(stream: &Stream) -> Option<&Message> {
-    stream.request.start().is_some().then_some(&stream.request)
+    if stream.request.start().is_some() {
+        return Some(&stream.request);
+    }
+    if stream.http {
+        return None;
+    }
+    match sniff(stream) {
+        Sniffed::Request(found) => Some(found),
+        Sniffed::Beginning | Sniffed::Other => None,
+    }
+}
+
+/// Whether the head of the request may still come.
+pub fn request_awaited(stream: &Stream) -> bool {
+    stream.request.start().is_none() && (stream.http || matches!(sniff(stream), Sniffed::Beginning))
 }
 
 /// The head of the message that a fetch looks at, once it is there.
 fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
-    let message = match side_of(arguments, stream) {
-        Side::Response => &stream.response,
-        _ => &stream.request,
-    };
-    message.start().is_some().then_some(message)
+    match side_of(arguments, stream) {
+        Side::Response => stream
+            .response
+            .start()
+            .is_some()
+            .then_some(&stream.response),
+        _ => request(stream),
+    }
 }
 
 /// The first bytes of what follows the head, or of a stream without one.

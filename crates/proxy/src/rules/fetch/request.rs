@@ -1,6 +1,6 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
-use super::{FetchBuild, FetchRow, PLACE, head, request};
+use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
 use crate::message::{TargetForm, parameter, parameters};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::converter::hash;
@@ -365,7 +365,10 @@ fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 }
 
 fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    (stream.http && request(stream).is_some()).then_some(Value::Bool(true))
+    match request(stream) {
+        Some(_) => Some(Value::Bool(true)),
+        None => (!request_awaited(stream)).then_some(Value::Bool(false)),
+    }
 }
 
 fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
