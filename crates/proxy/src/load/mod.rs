@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod logs;
 mod resolve;
 mod section;
 mod side;
