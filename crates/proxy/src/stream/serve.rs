@@ -16,11 +16,6 @@ const RETRIES_DEFAULT: u32 = 3;
 /// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A stream begins: counts it at the frontend.
-pub fn count_stream(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::Sessions);
-}
-
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
@@ -230,9 +225,12 @@ async fn take_slot(
         let shard = server.state.counters.here();
         shard.count(Tally::Sessions);
         shard.count(Tally::Chosen);
-        server.state.session_rate.count(worker().now_ms());
+        let now_ms = worker().now_ms();
+        server.state.session_rate.count(now_ms);
+        server.state.last_session.note(now_ms);
     }
     if let Some(backend) = stream.backend() {
+        backend.state.last_session.note(worker().now_ms());
         backend.state.backend.here().count(Tally::Chosen);
     }
     Ok(slot)

@@ -7,7 +7,7 @@ use super::{Endpoint, Session, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
-use crate::state::Tally;
+use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
@@ -31,11 +31,44 @@ pub struct Client {
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Rc<Session>);
+struct Counted {
+    session: Rc<Session>,
+    /// Its listener's count, where `option socket-stats` asks for one.
+    listener: Option<Arc<ListenerState>>,
+}
+
+impl Counted {
+    fn new(session: Rc<Session>) -> Counted {
+        let listener = listener_state(&session);
+        if let Some(listener) = &listener {
+            listener.sessions.up();
+        }
+        Counted { session, listener }
+    }
+
+    /// The rules let it begin.
+    fn began(&self, now_ms: u64) {
+        let state = &self.session.frontend().state;
+        state.frontend.here().count(Tally::Sessions);
+        state.session_rate.count(now_ms);
+        if let Some(listener) = &self.listener {
+            listener.counters.here().count(Tally::Sessions);
+        }
+    }
+}
+
+/// What the listener of a session counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(session: &Session) -> Option<Arc<ListenerState>> {
+    let frontend = session.frontend();
+    frontend.has(ProxyOption::SocketStats).then(|| frontend.state.listener(session.bind().id))
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.frontend().state.frontend_sessions.down();
+        self.session.frontend().state.frontend_sessions.down();
+        if let Some(listener) = &self.listener {
+            listener.sessions.down();
+        }
         worker().runtime.connections.down();
         worker().session_ended();
     }
@@ -69,7 +102,7 @@ pub fn begin(
         variables: Default::default(),
         config,
     });
-    let counted = Counted(session.clone());
+    let counted = Counted::new(session.clone());
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
@@ -123,7 +156,7 @@ async fn run(mut client: Client, counted: Counted) {
         return;
     }
     let now_ms = worker().now_ms();
-    frontend.state.session_rate.count(now_ms);
+    counted.began(now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
         Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
