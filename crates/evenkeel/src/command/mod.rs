@@ -76,7 +76,7 @@ fn man() -> ExitCode {
     let mut command = definition();
     command.build();
     let subcommands: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-    let mut pages = || -> std::io::Result<()> {
+    let pages = || -> std::io::Result<()> {
         clap_mangen::Man::new(command.clone()).render(&mut text)?;
         for subcommand in subcommands {
             let name = subcommand.get_name().to_uppercase();

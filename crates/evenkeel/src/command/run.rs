@@ -17,9 +17,8 @@ pub fn main(paths: &[PathBuf]) -> ExitCode {
     };
     let options = LoadOptions { resolve_names: true, ..Default::default() };
     let mut loaded = process::load_files(files, None, options);
-    let quiet = loaded.config.as_ref().is_some_and(|config| config.global.quiet);
     let zero_warning = loaded.config.as_ref().is_some_and(|config| config.global.zero_warning);
-    voice.quiet = quiet;
+    voice.quiet = loaded.quiet;
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, zero_warning);
     let Some(config) = loaded.config.take() else { return ExitCode::FAILURE };
     if zero_warning && loaded.diagnostics.warnings() > 0 {

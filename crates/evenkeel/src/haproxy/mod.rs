@@ -108,7 +108,7 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
 
 fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
     let global = loaded.config.as_ref().map(|config| &config.global);
-    voice.quiet |= !arguments.verbose && global.is_some_and(|global| global.quiet);
+    voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, arguments.diag, zero_warning);
     if let Some(classes) = &arguments.dump_keywords {

@@ -1,7 +1,8 @@
 //! From files to a process that serves.
 
 use super::daemon::{self, Ready, Side as Fork};
-use super::{StartError, WantedLimits, limits, privileges, signals, side::Side};
+use super::side::{self, Side};
+use super::{StartError, WantedLimits, limits, privileges, signals};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice};
@@ -10,7 +11,7 @@ use proxy::listener::{self, Listening, OpenError};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::runtime::{self, Running, ServeOptions};
-use proxy::state;
+use proxy::{health, state};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -85,21 +86,31 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
     let global = &config.global;
     privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
     let signals = signals::watch()?;
-    state::install(&mut config, None, state::now_ms());
-    let config = Arc::new(config);
-    proxy::log::start(sink).map_err(StartError::Threads)?;
     let options = ServeOptions { threads: wanted.threads, connections_max: limits.connections };
-    let running = runtime::serve(Arc::clone(&config), listening, &options).map_err(StartError::Threads)?;
-    let side = Side::start(Arc::clone(&config)).map_err(StartError::Threads)?;
+    proxy::log::start(sink).map_err(StartError::Threads)?;
+    let (serving, side) = serve(config, listening, &options, side::to_logs)?;
     if let Some(ready) = ready {
         ready.tell()?;
         // Its standard error is closed, so nothing that it says is read.
         voice.quiet = true;
     }
-    let serving = Serving { config, running: Arc::new(running) };
     let result = signals::obey(&signals, &serving, voice);
     drop(side);
     result
+}
+
+/// Puts a configuration into service and starts all threads.
+pub fn serve(
+    mut config: Config,
+    listening: Vec<Listening>,
+    options: &ServeOptions,
+    notice: impl FnOnce(&Arc<Config>) -> health::Notice,
+) -> Result<(Serving, Side), StartError> {
+    state::install(&mut config, None, state::now_ms());
+    let config = Arc::new(config);
+    let running = runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
+    let side = Side::start(Arc::clone(&config), notice(&config)).map_err(StartError::Threads)?;
+    Ok((Serving { config, running: Arc::new(running) }, side))
 }
 
 fn apply_plan(config: &mut Config, plan: &Plan) {

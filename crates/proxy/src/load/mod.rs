@@ -38,6 +38,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The configuration; None when there were errors.
     pub config: Option<Config>,
+    /// `quiet` was read, with errors or without.
+    pub quiet: bool,
     /// The files.
     pub sources: SourceMap,
     /// What there is to tell.
@@ -137,8 +139,9 @@ pub fn load(
     }
     loader.end_section();
     loader.finish();
+    let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded { config, sources: loader.sources, diagnostics: loader.diagnostics }
+    Loaded { config, quiet, sources: loader.sources, diagnostics: loader.diagnostics }
 }
 
 impl Loader {
