@@ -48,6 +48,11 @@ impl Voice {
         Voice { form, quiet, executable, introduced: false }
     }
 
+    /// The start is over: from now on no message needs to say who speaks.
+    pub fn started(&mut self) {
+        self.introduced = true;
+    }
+
     /// Which form it speaks in.
     pub fn form(&self) -> Form {
         self.form

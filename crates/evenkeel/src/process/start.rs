@@ -94,6 +94,7 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
         // Its standard error is closed, so nothing that it says is read.
         voice.quiet = true;
     }
+    voice.started();
     let result = signals::obey(&signals, &serving, voice);
     drop(side);
     result
