@@ -89,6 +89,11 @@ pub fn worker() -> &'static Worker {
     WORKER.with(|cell| *cell.get().expect("tasks of the data plane run on its threads"))
 }
 
+/// This thread's worker; None on a thread that is none.
+pub fn running() -> Option<&'static Worker> {
+    WORKER.with(|cell| cell.get().copied())
+}
+
 /// Ends the accept loops of this thread, and the thread when it has nothing left.
 pub fn soft_stop() {
     let worker = worker();

@@ -18,7 +18,7 @@ pub use global::{
     Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
 };
 pub use proxy::{
-    Balance, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
+    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
     StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};

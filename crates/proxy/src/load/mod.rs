@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod logs;
 mod resolve;
 mod section;
 mod side;
@@ -18,7 +19,7 @@ mod tests;
 
 pub use section::Section;
 
-use crate::config::{Config, Proxy, StatsLevel};
+use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
 use language::reader::{Facts, Reader};
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
@@ -78,6 +79,9 @@ pub struct Loader {
     pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
+    /// Proxies with a line that gives them something to do without a server that
+    /// could be built: a refused `server`, a `stick-table`.
+    occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
     /// Set while a `stats socket` line is built: what only its options say.
@@ -117,20 +121,9 @@ pub fn load(
     let mut sources = SourceMap::default();
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let ids: Vec<FileId> = files.into_iter().map(|(name, text)| sources.add(name, text)).collect();
-    let mut loader = Loader {
-        sources,
-        diagnostics: Diagnostics::default(),
-        environment,
-        options,
-        config: Config { files: names, ..Config::default() },
-        defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
-        section: Section::None,
-        acls: AclTable::default(),
-        lookups: Vec::new(),
-        base: DefaultPath::Current,
-        order: order::RuleOrder::default(),
-        socket: None,
-    };
+    let mut loader = Loader::new(environment, options);
+    loader.sources = sources;
+    loader.config.files = names;
     let mut reader = Reader::new(ids, facts);
     while let Some(line) =
         reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
@@ -145,6 +138,25 @@ pub fn load(
 }
 
 impl Loader {
+    /// One that has read nothing yet.
+    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
+        Loader {
+            sources: SourceMap::default(),
+            diagnostics: Diagnostics::default(),
+            environment,
+            options,
+            config: Config::default(),
+            defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
+            section: Section::None,
+            acls: AclTable::default(),
+            lookups: Vec::new(),
+            base: DefaultPath::Current,
+            occupied: Default::default(),
+            order: order::RuleOrder::default(),
+            socket: None,
+        }
+    }
+
     /// Takes a diagnostic in.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {

@@ -87,7 +87,12 @@ impl Loader {
     pub(super) fn end_section(&mut self) {
         let acls = std::mem::take(&mut self.acls);
         match self.section {
-            Section::Defaults(index) => self.defaults[index].acls = acls,
+            Section::Defaults(index) => {
+                for diagnostic in acls.clone().seal() {
+                    self.tell(diagnostic);
+                }
+                self.defaults[index].acls = acls;
+            }
             Section::Proxy(..) => {
                 for diagnostic in acls.seal() {
                     self.tell(diagnostic);
@@ -129,12 +134,8 @@ impl Loader {
                 return Section::Refused;
             };
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
-            proxy = Proxy {
-                name,
-                span,
-                ..self.defaults[base].proxy.clone()
-            };
-            acls = self.defaults[base].acls.clone();
+            proxy = Proxy { name, span, ..self.defaults[base].proxy.clone() };
+            acls = self.defaults[base].acls.inherited();
             at += 2;
         }
         self.no_more_words(line, at);

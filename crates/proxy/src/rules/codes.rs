@@ -61,6 +61,4 @@ codes! {
     EMPTY_CONDITION = "W0403", "condition without a test",
         "Nothing stands behind `if` or `unless`. As in HAProxy such a condition is false, so a rule with `if` never runs and one with \
          `unless` always does; but something was probably forgotten.";
-    ACL_NAME_SHADOWS = "W0404", "ACL has the name of a predefined one",
-        "The section declares an ACL under a name that HAProxy predefines. The section's own counts.";
 }

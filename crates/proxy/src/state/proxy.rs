@@ -3,7 +3,7 @@
 use super::{Counters, Gauge, Rate};
 use crate::balance;
 use crate::queue::Queue;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// The state of one proxy, found again by its name.
@@ -37,6 +37,8 @@ pub struct ProxyState {
     pub paused: AtomicBool,
     /// Streams in the backend from which on servers get their whole `maxconn`.
     pub fullconn: AtomicU32,
+    /// Lines that its frontend has logged.
+    pub log_lines: AtomicU64,
     active_usable: AtomicU32,
     backup_usable: AtomicU32,
     /// `option allbackups` of the newest file.

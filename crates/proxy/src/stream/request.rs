@@ -299,8 +299,8 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 serve::drop_silently(&client.socket);
                 Ruled::Close
             }
-            Verdict::NeedBody(bytes) => {
-                if wait_for_body(client, stream, body, bytes).await {
+            Verdict::NeedBody { bytes, time_ms } => {
+                if wait_for_body(client, stream, body, bytes, time_ms).await {
                     continue;
                 }
                 Ruled::Answer(reply::error(stream, 408))
@@ -333,8 +333,14 @@ async fn closed(client: &mut Client) {
 
 /// Waits until so many bytes of the body (or all of it) came, as far as they
 /// fit into one buffer, and shows them to the rules. They stay to be forwarded.
-async fn wait_for_body(client: &mut Client, stream: &mut Stream, body: &Body, bytes: usize) -> bool {
-    let deadline = after(stream.frontend().timeouts.http_request_ms.or(stream.frontend().timeouts.client_ms));
+async fn wait_for_body(
+    client: &mut Client,
+    stream: &mut Stream,
+    body: &Body,
+    bytes: usize,
+    time_ms: Option<u32>,
+) -> bool {
+    let deadline = after(time_ms.or(stream.frontend().timeouts.http_request_ms).or(stream.frontend().timeouts.client_ms));
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         let peeked = body.peek(input.filled());

@@ -65,6 +65,7 @@ pub fn begin(
         accepted_at: SystemTime::now(),
         accepted: reactor::now(),
         ready: reactor::now(),
+        rewritten: Default::default(),
         variables: Default::default(),
         config,
     });
@@ -234,6 +235,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
         accepted_at: old.accepted_at,
         accepted: old.accepted,
         ready: reactor::now(),
+        rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),
     });
 }
