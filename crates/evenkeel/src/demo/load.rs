@@ -33,7 +33,10 @@ impl Seen {
     /// Answers of the first and second server, and failures.
     pub fn read(&self) -> Counted {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counted { served: [load(&self.served[0]), load(&self.served[1])], failed: load(&self.failed) }
+        Counted {
+            served: [load(&self.served[0]), load(&self.served[1])],
+            failed: load(&self.failed),
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl Counted {
     /// What was counted since another moment.
     pub fn since(self, before: Counted) -> Counted {
         Counted {
-            served: [self.served[0] - before.served[0], self.served[1] - before.served[1]],
+            served: [
+                self.served[0] - before.served[0],
+                self.served[1] - before.served[1],
+            ],
             failed: self.failed - before.failed,
         }
     }
@@ -74,11 +80,15 @@ impl Load {
         seen: &Arc<Seen>,
         told: impl Fn(String) + Clone + Send + 'static,
     ) -> io::Result<Load> {
-        let mut load = Load { stop: Arc::default(), threads: Vec::new() };
+        let mut load = Load {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
         for _ in 0..CLIENTS {
             let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
             let thread = std::thread::Builder::new().name("client".into());
-            load.threads.push(thread.spawn(move || client(proxy, &stop, &seen, &told))?);
+            load.threads
+                .push(thread.spawn(move || client(proxy, &stop, &seen, &told))?);
         }
         Ok(load)
     }
@@ -137,7 +147,9 @@ fn connect(proxy: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 
 /// Asks once; gives which server answered, and the connection if it goes on.
 fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufReader<TcpStream>>)> {
-    connection.get_mut().write_all(b"GET /demo HTTP/1.1\r\nHost: demo\r\n\r\n")?;
+    connection
+        .get_mut()
+        .write_all(b"GET /demo HTTP/1.1\r\nHost: demo\r\n\r\n")?;
     let mut status = String::new();
     let (mut server, mut length, mut keep) = (None, None, true);
     let mut head = (&mut connection).take(ANSWER_MAX);
@@ -151,22 +163,31 @@ fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufRea
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let line = line.trim_end().to_ascii_lowercase();
-        let Some((name, value)) = line.split_once(':') else { break };
+        let Some((name, value)) = line.split_once(':') else {
+            break;
+        };
         match (name, value.trim()) {
-            ("x-served-by", name) => server = ["one", "two"].iter().position(|known| *known == name),
+            ("x-served-by", name) => {
+                server = ["one", "two"].iter().position(|known| *known == name)
+            }
             ("content-length", value) => length = value.parse::<u64>().ok(),
             ("connection", "close") => keep = false,
             _ => {}
         }
     }
-    let length = length.filter(|length| *length <= ANSWER_MAX).ok_or(io::ErrorKind::InvalidData)?;
+    let length = length
+        .filter(|length| *length <= ANSWER_MAX)
+        .ok_or(io::ErrorKind::InvalidData)?;
     let copied = io::copy(&mut (&mut connection).take(length), &mut io::sink())?;
     if copied != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     match server.filter(|_| status.starts_with("HTTP/1.1 200")) {
         Some(server) => Ok((server, keep.then_some(connection))),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, status.trim().to_owned())),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            status.trim().to_owned(),
+        )),
     }
 }
 
@@ -176,9 +197,22 @@ mod tests {
 
     #[test]
     fn what_was_counted_in_a_phase_is_the_difference() {
-        let before = Counted { served: [10, 20], failed: 0 };
-        let phase = Counted { served: [15, 29], failed: 1 }.since(before);
-        assert_eq!(phase, Counted { served: [5, 9], failed: 1 });
+        let before = Counted {
+            served: [10, 20],
+            failed: 0,
+        };
+        let phase = Counted {
+            served: [15, 29],
+            failed: 1,
+        }
+        .since(before);
+        assert_eq!(
+            phase,
+            Counted {
+                served: [5, 9],
+                failed: 1
+            }
+        );
         assert_eq!(phase.requests(), 15);
     }
 }

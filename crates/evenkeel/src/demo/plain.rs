@@ -36,7 +36,11 @@ fn lines(stage: &Stage) -> io::Result<()> {
         let now = stage.seen.read();
         let second = now.since(before);
         before = now;
-        let states: Vec<String> = stage.states().into_iter().map(|(name, state)| format!("{name} {state}")).collect();
+        let states: Vec<String> = stage
+            .states()
+            .into_iter()
+            .map(|(name, state)| format!("{name} {state}"))
+            .collect();
         writeln!(
             out,
             "{:5} requests/s: one {:4}, two {:4}, failed {} (since the start {})   {}",

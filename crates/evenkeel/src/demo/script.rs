@@ -26,7 +26,11 @@ pub fn play(stage: &Stage) -> ExitCode {
         Ok(phases) => {
             let good = phases.iter().all(|phase| phase.seen.failed == 0);
             let shared = phases.iter().all(|phase| phase.seen.requests() > 0);
-            if good && shared { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if good && shared {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             crate::voice::Voice::new(crate::voice::Form::Own, false)
@@ -40,9 +44,10 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     let mut out = io::stdout();
     plain::introduce(&mut out, stage)?;
     let mut phases = vec![watch(stage, "both serve")];
-    for (index, stopped, returned) in
-        [(0, "server one is stopped", "server one is back"), (1, "server two is stopped", "server two is back")]
-    {
+    for (index, stopped, returned) in [
+        (0, "server one is stopped", "server one is back"),
+        (1, "server two is stopped", "server two is back"),
+    ] {
         stage.toggle(index)?;
         tell(&mut out, stage)?;
         phases.push(watch(stage, stopped));
@@ -61,7 +66,10 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
 fn watch(stage: &Stage, name: &'static str) -> Phase {
     let before = stage.seen.read();
     std::thread::sleep(PHASE);
-    Phase { name, seen: stage.seen.read().since(before) }
+    Phase {
+        name,
+        seen: stage.seen.read().since(before),
+    }
 }
 
 /// Waits until a client saw the server again.
@@ -70,7 +78,10 @@ fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
     let began = Instant::now();
     while stage.seen.read().since(before).served[index] == 0 {
         if began.elapsed() > NOTICED_WITHIN {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "a server that returned was not used"));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "a server that returned was not used",
+            ));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -85,7 +96,10 @@ fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
 }
 
 fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
-    writeln!(out, "\nwhat clients saw        requests      one      two   failed")?;
+    writeln!(
+        out,
+        "\nwhat clients saw        requests      one      two   failed"
+    )?;
     let mut whole = Counted::default();
     for Phase { name, seen } in phases {
         writeln!(

@@ -43,7 +43,11 @@ impl Sample {
                 Ok(listener) => {
                     let address = listener.local_addr()?;
                     let running = Mutex::new(Some(Running::begin(name, listener)?));
-                    return Ok(Sample { name, address, running });
+                    return Ok(Sample {
+                        name,
+                        address,
+                        running,
+                    });
                 }
                 Err(error) => last = error,
             }
@@ -53,12 +57,19 @@ impl Sample {
 
     /// Whether it takes connections.
     pub fn runs(&self) -> bool {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// Stops it; returns when it listens no more.
     pub fn stop(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(running) = running {
             running.stopping.store(true, Ordering::Relaxed);
             // Its panic was printed by the panic hook already.
@@ -99,11 +110,13 @@ fn accept(name: &'static str, listener: &TcpListener, stopping: &Arc<AtomicBool>
         };
         let (stop, count) = (Arc::clone(stopping), Arc::clone(&connections));
         connections.fetch_add(1, Ordering::Relaxed);
-        let served = std::thread::Builder::new().name(format!("sample {name}")).spawn(move || {
-            // A client that breaks off is no concern of a sample.
-            let _ = serve(name, &stream.0, &stop);
-            count.fetch_sub(1, Ordering::Relaxed);
-        });
+        let served = std::thread::Builder::new()
+            .name(format!("sample {name}"))
+            .spawn(move || {
+                // A client that breaks off is no concern of a sample.
+                let _ = serve(name, &stream.0, &stop);
+                count.fetch_sub(1, Ordering::Relaxed);
+            });
         if served.is_err() {
             connections.fetch_sub(1, Ordering::Relaxed);
         }
@@ -120,7 +133,9 @@ fn serve(name: &str, stream: &TcpStream, stopping: &AtomicBool) -> io::Result<()
             return Ok(());
         }
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let Some(request) = read_head(&mut reader)? else { return Ok(()) };
+        let Some(request) = read_head(&mut reader)? else {
+            return Ok(());
+        };
         stream.set_read_timeout(Some(TICK))?;
         let close = stopping.load(Ordering::Relaxed) || !matches!(&*request.method, "GET" | "HEAD");
         let answer = answer(name, &request, close);
@@ -138,7 +153,11 @@ fn wait_for_request(reader: &mut BufReader<&TcpStream>, stopping: &AtomicBool) -
     loop {
         match reader.fill_buf() {
             Ok(bytes) => return Ok(!bytes.is_empty()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -173,7 +192,9 @@ fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> 
     }
     let mut words = first.split_whitespace().map(str::to_owned);
     let (method, path) = (words.next(), words.next());
-    Ok(method.zip(path).map(|(method, path)| Request { method, path }))
+    Ok(method
+        .zip(path)
+        .map(|(method, path)| Request { method, path }))
 }
 
 fn answer(name: &str, request: &Request, close: bool) -> String {
@@ -182,7 +203,11 @@ fn answer(name: &str, request: &Request, close: bool) -> String {
         path => page(name, path),
     };
     let connection = if close { "Connection: close\r\n" } else { "" };
-    let kind = if request.path == "/health" { "text/plain" } else { "text/html; charset=utf-8" };
+    let kind = if request.path == "/health" {
+        "text/plain"
+    } else {
+        "text/html; charset=utf-8"
+    };
     let length = body.len();
     let body = if request.method == "HEAD" { "" } else { &body };
     format!(
@@ -193,7 +218,11 @@ fn answer(name: &str, request: &Request, close: bool) -> String {
 
 fn page(name: &str, path: &str) -> String {
     let colour = if name == "one" { "#2a6f97" } else { "#bc6c25" };
-    let path: String = path.chars().filter(|c| c.is_ascii_alphanumeric() || "/._-?=".contains(*c)).take(80).collect();
+    let path: String = path
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "/._-?=".contains(*c))
+        .take(80)
+        .collect();
     format!(
         "<!doctype html><meta charset=utf-8><title>Server {name}</title>\
          <body style=\"font:1.5em sans-serif;background:{colour};color:#fff;text-align:center;padding-top:20vh\">\

@@ -81,7 +81,10 @@ pub struct Events {
 
 impl Events {
     fn new() -> Self {
-        Events { began: Instant::now(), list: Arc::default() }
+        Events {
+            began: Instant::now(),
+            list: Arc::default(),
+        }
     }
 
     /// Adds one; the oldest goes when there are too many.
@@ -90,18 +93,28 @@ impl Events {
         if list.len() == EVENTS_MAX {
             list.pop_front();
         }
-        list.push_back(Event { at: self.began.elapsed(), text: text.into() });
+        list.push_back(Event {
+            at: self.began.elapsed(),
+            text: text.into(),
+        });
     }
 
     /// The last ones, the oldest first.
     pub fn last(&self, count: usize) -> Vec<Event> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().skip(list.len().saturating_sub(count)).cloned().collect()
+        list.iter()
+            .skip(list.len().saturating_sub(count))
+            .cloned()
+            .collect()
     }
 
     /// Takes all out.
     pub fn take(&self) -> Vec<Event> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .collect()
     }
 }
 
@@ -136,27 +149,46 @@ impl Stage {
         let (listening, errors) = listener::open(&config);
         if let Some(error) = errors.first() {
             let why = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
-            return Err(StageError::Listen(format!("{} {address}: {why}", error.step)));
+            return Err(StageError::Listen(format!(
+                "{} {address}: {why}",
+                error.step
+            )));
         }
-        let options = ServeOptions { threads: 1, connections_max: CONNECTIONS_MAX };
+        let options = ServeOptions {
+            threads: 1,
+            connections_max: CONNECTIONS_MAX,
+        };
         let told = events.clone();
-        let notice = |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, text| told.add(text)) };
-        let (serving, side) = process::serve(config, listening, &options, notice).map_err(StageError::Start)?;
+        let notice =
+            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, text| told.add(text)) };
+        let (serving, side) =
+            process::serve(config, listening, &options, notice).map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();
         let load = Load::start(address, &seen, move |text| told.add(text))?;
-        Ok(Stage { _load: load, _side: side, seen, events, servers: [one, two], address, serving })
+        Ok(Stage {
+            _load: load,
+            _side: side,
+            seen,
+            events,
+            servers: [one, two],
+            address,
+            serving,
+        })
     }
 
     /// Stops a server that runs, returns one that does not.
     pub fn toggle(&self, index: usize) -> io::Result<()> {
-        let Some(server) = self.servers.get(index) else { return Ok(()) };
+        let Some(server) = self.servers.get(index) else {
+            return Ok(());
+        };
         if server.runs() {
             self.events.add(format!("you stop server {}", server.name));
             server.stop();
         } else {
             server.restart()?;
-            self.events.add(format!("you return server {}", server.name));
+            self.events
+                .add(format!("you return server {}", server.name));
         }
         Ok(())
     }
@@ -164,8 +196,20 @@ impl Stage {
     /// What the proxy's checks say of each server.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
-        let servers = self.serving.config.proxies.iter().flat_map(|proxy| &proxy.servers);
-        servers.map(|server| (server.name.to_string(), server.state.report(now).status_text())).collect()
+        let servers = self
+            .serving
+            .config
+            .proxies
+            .iter()
+            .flat_map(|proxy| &proxy.servers);
+        servers
+            .map(|server| {
+                (
+                    server.name.to_string(),
+                    server.state.report(now).status_text(),
+                )
+            })
+            .collect()
     }
 }
 
@@ -187,8 +231,14 @@ fn free_address() -> io::Result<SocketAddr> {
 }
 
 fn configuration(environment: Environment) -> Result<Config, StageError> {
-    let files = vec![("examples/demo.cfg".to_owned(), CONFIGURATION.as_bytes().to_vec())];
-    let options = LoadOptions { resolve_names: true, ..Default::default() };
+    let files = vec![(
+        "examples/demo.cfg".to_owned(),
+        CONFIGURATION.as_bytes().to_vec(),
+    )];
+    let options = LoadOptions {
+        resolve_names: true,
+        ..Default::default()
+    };
     let loaded = proxy::load::load(files, environment, identity::facts(), options);
     loaded.config.ok_or_else(|| {
         StageError::Configuration(render::concise(&loaded.sources, &loaded.diagnostics, false))

@@ -47,7 +47,9 @@ pub fn show(stage: &Stage) -> ExitCode {
 
 /// Obeys a key; true at the end.
 fn key(stage: &Stage, event: &Event) -> io::Result<bool> {
-    let Event::Key(key) = event else { return Ok(false) };
+    let Event::Key(key) = event else {
+        return Ok(false);
+    };
     if key.kind != KeyEventKind::Press {
         return Ok(false);
     }
@@ -73,7 +75,12 @@ struct Rates {
 
 impl Rates {
     fn new(now: Counted) -> Self {
-        Rates { began: Instant::now(), before: now, whole: now, second: Counted::default() }
+        Rates {
+            began: Instant::now(),
+            before: now,
+            whole: now,
+            second: Counted::default(),
+        }
     }
 
     fn measure(&mut self, now: Counted) {
@@ -87,11 +94,17 @@ impl Rates {
 }
 
 fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
-    let rows = Layout::vertical([Constraint::Length(6), Constraint::Length(8), Constraint::Min(5), Constraint::Length(1)]);
+    let rows = Layout::vertical([
+        Constraint::Length(6),
+        Constraint::Length(8),
+        Constraint::Min(5),
+        Constraint::Length(1),
+    ]);
     let [top, middle, bottom, foot] = rows.areas(frame.area());
     addresses(frame, top, stage);
     servers(frame, middle, stage, rates);
-    let [left, right] = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(bottom);
+    let [left, right] =
+        Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(bottom);
     events(frame, left, stage);
     let text = Paragraph::new(excerpt()).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(text, right);
@@ -102,12 +115,24 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
 fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     let [one, two] = &stage.servers;
     let lines = vec![
-        Line::from(vec!["open in a browser  ".into(), format!("http://{}/", stage.address).bold()]),
-        Line::from(vec!["statistics         ".into(), format!("http://{}/stats", stage.address).bold()]),
-        Line::from(format!("the servers        http://{}/  http://{}/", one.address, two.address)),
+        Line::from(vec![
+            "open in a browser  ".into(),
+            format!("http://{}/", stage.address).bold(),
+        ]),
+        Line::from(vec![
+            "statistics         ".into(),
+            format!("http://{}/stats", stage.address).bold(),
+        ]),
+        Line::from(format!(
+            "the servers        http://{}/  http://{}/",
+            one.address, two.address
+        )),
         Line::from("the load           a few clients of the demo itself, through the proxy".dim()),
     ];
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" evenkeel demo ")), area);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().title(" evenkeel demo ")),
+        area,
+    );
 }
 
 fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
@@ -115,7 +140,11 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
     let block = Block::bordered().title(title);
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    let rows = Layout::vertical([Constraint::Length(2), Constraint::Length(2), Constraint::Length(2)]);
+    let rows = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(2),
+        Constraint::Length(2),
+    ]);
     let [first, second, last] = rows.areas(inside);
     let all = rates.second.requests().max(1);
     for (at, ((name, state), row)) in stage.states().into_iter().zip([first, second]).enumerate() {
@@ -126,16 +155,36 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
             (true, 0) => Color::Blue,
             (true, _) => Color::Yellow,
         };
-        let [label, bar] = Layout::horizontal([Constraint::Length(22), Constraint::Min(10)]).areas(row);
-        let label_text = Line::from(vec![Span::from(format!("{name:<6}")).bold(), Span::styled(state, Style::new().fg(color))]);
+        let [label, bar] =
+            Layout::horizontal([Constraint::Length(22), Constraint::Min(10)]).areas(row);
+        let label_text = Line::from(vec![
+            Span::from(format!("{name:<6}")).bold(),
+            Span::styled(state, Style::new().fg(color)),
+        ]);
         frame.render_widget(Paragraph::new(label_text), label);
         let ratio = (served as f64 / all as f64).clamp(0.0, 1.0);
-        let gauge = Gauge::default().gauge_style(Style::new().fg(color)).ratio(ratio).label(format!("{served}/s"));
-        frame.render_widget(gauge, Rect { height: row.height.min(1), ..bar });
+        let gauge = Gauge::default()
+            .gauge_style(Style::new().fg(color))
+            .ratio(ratio)
+            .label(format!("{served}/s"));
+        frame.render_widget(
+            gauge,
+            Rect {
+                height: row.height.min(1),
+                ..bar
+            },
+        );
     }
     let failed = rates.whole.failed;
-    let text = format!("failed requests, as the clients saw them: {failed} of {}", rates.whole.requests());
-    let text = if failed == 0 { text.green() } else { text.red().bold() };
+    let text = format!(
+        "failed requests, as the clients saw them: {failed} of {}",
+        rates.whole.requests()
+    );
+    let text = if failed == 0 {
+        text.green()
+    } else {
+        text.red().bold()
+    };
     frame.render_widget(Paragraph::new(text), last);
 }
 
@@ -147,12 +196,18 @@ fn events(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
         .into_iter()
         .map(|event| Line::from(format!("{:6.1} s  {}", event.at.as_secs_f64(), event.text)))
         .collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" what happened ")), area);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().title(" what happened ")),
+        area,
+    );
 }
 
 /// The configuration without its opening comment.
 fn excerpt() -> &'static str {
-    CONFIGURATION.find("\nfrontend").and_then(|at| CONFIGURATION.get(at + 1..)).unwrap_or(CONFIGURATION)
+    CONFIGURATION
+        .find("\nfrontend")
+        .and_then(|at| CONFIGURATION.get(at + 1..))
+        .unwrap_or(CONFIGURATION)
 }
 
 #[cfg(test)]
@@ -167,10 +222,16 @@ mod tests {
     #[test]
     fn rates_are_those_of_the_last_whole_window() {
         let mut rates = Rates::new(Counted::default());
-        rates.measure(Counted { served: [5, 5], failed: 0 });
+        rates.measure(Counted {
+            served: [5, 5],
+            failed: 0,
+        });
         assert_eq!(rates.second.requests(), 0);
         rates.began = Instant::now().checked_sub(WINDOW).unwrap();
-        rates.measure(Counted { served: [50, 60], failed: 1 });
+        rates.measure(Counted {
+            served: [50, 60],
+            failed: 1,
+        });
         assert_eq!((rates.second.requests(), rates.whole.failed), (111, 1));
     }
 }

@@ -19,17 +19,24 @@ pub struct Side {
 impl Side {
     /// Starts it for a tree that is installed. `notice` is told what checks find.
     pub fn start(config: Arc<Config>, notice: health::Notice) -> io::Result<Side> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("side".into()).spawn(move || {
-            runtime.block_on(async move {
-                let checks = health::start(&config, notice);
-                // Both an order and a dropped sender end it.
-                let _ = stopped.await;
-                checks.stop();
-            });
-        })?;
-        Ok(Side { stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("side".into())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let checks = health::start(&config, notice);
+                    // Both an order and a dropped sender end it.
+                    let _ = stopped.await;
+                    checks.stop();
+                });
+            })?;
+        Ok(Side {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 

@@ -49,12 +49,20 @@ pub fn load_files(files: Vec<NamedFile>, local_peer: Option<&str>, options: Load
 
 /// Whether a configuration has anything to listen on.
 pub fn listens(config: &Config) -> bool {
-    config.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
+    config
+        .proxies
+        .iter()
+        .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
 }
 
 /// Serves until the end; returns also in the process that only started the
 /// one in the background.
-pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -> Result<(), StartError> {
+pub fn run(
+    loaded: Loaded,
+    mut config: Config,
+    plan: &Plan,
+    voice: &mut Voice,
+) -> Result<(), StartError> {
     if !listens(&config) {
         return Err(StartError::NothingListens);
     }
@@ -86,7 +94,10 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
     let global = &config.global;
     privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
     let signals = signals::watch()?;
-    let options = ServeOptions { threads: wanted.threads, connections_max: limits.connections };
+    let options = ServeOptions {
+        threads: wanted.threads,
+        connections_max: limits.connections,
+    };
     proxy::log::start(sink).map_err(StartError::Threads)?;
     let (serving, side) = serve(config, listening, &options, side::to_logs)?;
     if let Some(ready) = ready {
@@ -109,9 +120,16 @@ pub fn serve(
 ) -> Result<(Serving, Side), StartError> {
     state::install(&mut config, None, state::now_ms());
     let config = Arc::new(config);
-    let running = runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
+    let running =
+        runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
     let side = Side::start(Arc::clone(&config), notice(&config)).map_err(StartError::Threads)?;
-    Ok((Serving { config, running: Arc::new(running) }, side))
+    Ok((
+        Serving {
+            config,
+            running: Arc::new(running),
+        },
+        side,
+    ))
 }
 
 fn apply_plan(config: &mut Config, plan: &Plan) {
@@ -130,7 +148,12 @@ fn apply_plan(config: &mut Config, plan: &Plan) {
 
 fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
     let global = &config.global;
-    let checks = config.proxies.iter().flat_map(|p| &p.servers).filter(|s| s.options.check).count();
+    let checks = config
+        .proxies
+        .iter()
+        .flat_map(|p| &p.servers)
+        .filter(|s| s.options.check)
+        .count();
     WantedLimits {
         connections: global.maxconn,
         files: global.files_max,
@@ -145,7 +168,11 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
 /// `nbthread`, or the number of processors that the process may use.
 fn threads(config: &Config) -> usize {
     let usable = || std::thread::available_parallelism().map_or(1, usize::from);
-    config.global.threads.map_or_else(usable, usize::from).clamp(1, proxy::reactor::THREADS_MAX)
+    config
+        .global
+        .threads
+        .map_or_else(usable, usize::from)
+        .clamp(1, proxy::reactor::THREADS_MAX)
 }
 
 /// Every place that log lines go to, once.
@@ -160,12 +187,20 @@ fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
     addresses
 }
 
-fn open_listeners(config: &Config, loaded: &Loaded, voice: &mut Voice) -> Result<Vec<Listening>, StartError> {
+fn open_listeners(
+    config: &Config,
+    loaded: &Loaded,
+    voice: &mut Voice,
+) -> Result<Vec<Listening>, StartError> {
     let (listening, errors) = listener::open(config);
     for error in &errors {
         voice.alert(open_error(config, loaded, error, voice.form()));
     }
-    if errors.is_empty() { Ok(listening) } else { Err(StartError::Listeners) }
+    if errors.is_empty() {
+        Ok(listening)
+    } else {
+        Err(StartError::Listeners)
+    }
 }
 
 /// One listener that could not be opened.
@@ -177,7 +212,11 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     };
     let file = &loaded.sources.file(bind.span.file).name;
     let line = loaded.sources.position(bind.span).line;
-    let kind = if proxy.kind.is_backend() { "proxy" } else { "frontend" };
+    let kind = if proxy.kind.is_backend() {
+        "proxy"
+    } else {
+        "frontend"
+    };
     let address = match &bind.address {
         BindAddress::Inet(address) => address.to_string(),
         BindAddress::Unix(path) => path.display().to_string(),
@@ -190,6 +229,9 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
             "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
             proxy.name, error.step
         ),
-        Form::Own => format!("{file}:{line}: {kind} '{}': {} {address}: {reason}", proxy.name, error.step),
+        Form::Own => format!(
+            "{file}:{line}: {kind} '{}': {} {address}: {reason}",
+            proxy.name, error.step
+        ),
     }
 }

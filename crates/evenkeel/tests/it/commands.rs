@@ -15,10 +15,21 @@ fn check_ends_with_0_or_1_and_speaks_in_three_forms() {
     assert_eq!(good.code(), Some(0), "{}", good.stdout);
     let full = ours(&bench, "check bad.cfg");
     assert_eq!(full.code(), Some(1));
-    assert!(full.stdout.contains("error[E0101]") && full.stdout.contains("did you mean 'bind'?"), "{}", full.stdout);
-    assert!(!full.stdout.contains('\x1b'), "no colour outside of a terminal");
+    assert!(
+        full.stdout.contains("error[E0101]") && full.stdout.contains("did you mean 'bind'?"),
+        "{}",
+        full.stdout
+    );
+    assert!(
+        !full.stdout.contains('\x1b'),
+        "no colour outside of a terminal"
+    );
     let concise = ours(&bench, "check --format concise bad.cfg");
-    assert!(concise.stdout.starts_with("bad.cfg:2:5: "), "{}", concise.stdout);
+    assert!(
+        concise.stdout.starts_with("bad.cfg:2:5: "),
+        "{}",
+        concise.stdout
+    );
     let json = ours(&bench, "check --format json bad.cfg");
     assert_eq!(json.code(), Some(1));
     let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
@@ -46,9 +57,17 @@ fn keyword_explains_lists_and_suggests() {
     assert!(page.stdout.contains("timeout client"));
     let unknown = ours(&bench, "keyword bnid");
     assert_eq!(unknown.code(), Some(1));
-    assert!(unknown.stderr.contains("did you mean 'bind'?"), "{}", unknown.stderr);
+    assert!(
+        unknown.stderr.contains("did you mean 'bind'?"),
+        "{}",
+        unknown.stderr
+    );
     assert!(ours(&bench, "keyword --list").stdout.lines().count() > 500);
-    assert!(ours(&bench, "manual").stdout.starts_with("# The configuration language"));
+    assert!(
+        ours(&bench, "manual")
+            .stdout
+            .starts_with("# The configuration language")
+    );
 }
 
 #[test]
@@ -58,11 +77,24 @@ fn fmt_checks_prints_or_replaces_and_keeps_the_mode() {
     let path = bench.file("f.cfg", "frontend f\nbind :80\n");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(ours(&bench, "fmt --check f.cfg").code(), Some(1));
-    assert_eq!(ours(&bench, "fmt --stdout f.cfg").stdout, "frontend f\n    bind :80\n");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "frontend f\nbind :80\n", "not written yet");
+    assert_eq!(
+        ours(&bench, "fmt --stdout f.cfg").stdout,
+        "frontend f\n    bind :80\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "frontend f\nbind :80\n",
+        "not written yet"
+    );
     assert_eq!(ours(&bench, "fmt f.cfg").code(), Some(0));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "frontend f\n    bind :80\n");
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "frontend f\n    bind :80\n"
+    );
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
     assert_eq!(ours(&bench, "fmt --check f.cfg").code(), Some(0));
     assert_eq!(ours(&bench, "fmt missing.cfg").code(), Some(1));
 }
@@ -75,16 +107,28 @@ fn completions_and_the_man_page_come_from_the_same_definitions() {
         assert!(outcome.stdout.contains("explain"), "{shell}");
     }
     let man = ours(&bench, "man").stdout;
-    assert!(man.contains(".TH") && man.contains("EVENKEEL CHECK"), "{man}");
+    assert!(
+        man.contains(".TH") && man.contains("EVENKEEL CHECK"),
+        "{man}"
+    );
 }
 
 #[test]
 fn help_is_as_it_was() {
     let bench = Bench::new();
-    for command in ["", "run ", "check ", "fmt ", "explain ", "keyword ", "demo "] {
+    for command in [
+        "", "run ", "check ", "fmt ", "explain ", "keyword ", "demo ",
+    ] {
         let outcome = ours(&bench, &format!("{command}--help"));
         assert_eq!(outcome.code(), Some(0), "{command}");
-        let name = format!("help_{}", if command.is_empty() { "evenkeel" } else { command.trim() });
+        let name = format!(
+            "help_{}",
+            if command.is_empty() {
+                "evenkeel"
+            } else {
+                command.trim()
+            }
+        );
         insta::assert_snapshot!(name, outcome.stdout);
     }
 }
@@ -94,7 +138,10 @@ fn the_haproxy_personality_needs_no_link_and_keepalived_says_when_it_comes() {
     let bench = Bench::new();
     bench.listening(18990, "");
     let outcome = ours(&bench, "haproxy -c -f listening.cfg");
-    assert_eq!((outcome.code(), outcome.stdout.as_str()), (Some(0), "Configuration file is valid\n"));
+    assert_eq!(
+        (outcome.code(), outcome.stdout.as_str()),
+        (Some(0), "Configuration file is valid\n")
+    );
     let keepalived = ours(&bench, "keepalived -f x");
     assert_eq!(keepalived.code(), Some(1));
     assert!(keepalived.stderr.contains("later version"));
@@ -104,6 +151,12 @@ fn the_haproxy_personality_needs_no_link_and_keepalived_says_when_it_comes() {
 fn the_scripted_demo_loses_no_request() {
     let bench = Bench::new();
     let outcome = ours(&bench, "demo --script");
-    assert_eq!(outcome.code(), Some(0), "{}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(
+        outcome.code(),
+        Some(0),
+        "{}{}",
+        outcome.stdout,
+        outcome.stderr
+    );
     assert!(outcome.stdout.contains("what clients saw"));
 }

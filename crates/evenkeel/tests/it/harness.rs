@@ -72,8 +72,13 @@ impl Bench {
     }
 
     /// The same with the real haproxy; None where it may be missing and is.
-    pub fn oracle<A: AsRef<OsStr>>(&self, test: &str, arguments: impl IntoIterator<Item = A>) -> Option<Outcome> {
-        lab::may_run(test, lab::installed("haproxy")).then(|| run(&oracle_path(), self.scratch.path(), arguments))
+    pub fn oracle<A: AsRef<OsStr>>(
+        &self,
+        test: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Option<Outcome> {
+        lab::may_run(test, lab::installed("haproxy"))
+            .then(|| run(&oracle_path(), self.scratch.path(), arguments))
     }
 }
 
@@ -90,19 +95,36 @@ pub fn evenkeel() -> &'static Path {
 }
 
 fn oracle_path() -> PathBuf {
-    let found = ["/usr/sbin/haproxy", "/usr/bin/haproxy", "/usr/local/sbin/haproxy"];
-    found.iter().map(PathBuf::from).find(|path| path.exists()).unwrap_or_else(|| "haproxy".into())
+    let found = [
+        "/usr/sbin/haproxy",
+        "/usr/bin/haproxy",
+        "/usr/local/sbin/haproxy",
+    ];
+    found
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "haproxy".into())
 }
 
-pub fn run<A: AsRef<OsStr>>(program: &Path, directory: &Path, arguments: impl IntoIterator<Item = A>) -> Outcome {
+pub fn run<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Outcome {
     finish(start(program, directory, arguments))
 }
 
-pub fn start<A: AsRef<OsStr>>(program: &Path, directory: &Path, arguments: impl IntoIterator<Item = A>) -> Child {
+pub fn start<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Child {
     Command::new(program)
         .args(arguments)
         .current_dir(directory)
         .env_remove("NO_COLOR")
+        .env_remove("COLUMNS")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -135,7 +157,14 @@ pub fn finish(mut child: Child) -> Outcome {
         std::thread::sleep(Duration::from_millis(5));
     };
     // A stream that a process in the background keeps open would hang here.
-    assert!(lab::eventually(PATIENCE, || reader.is_finished()), "a standard stream stays open");
+    assert!(
+        lab::eventually(PATIENCE, || reader.is_finished()),
+        "a standard stream stays open"
+    );
     let (stdout, stderr) = reader.join().unwrap();
-    Outcome { status, stdout, stderr }
+    Outcome {
+        status,
+        stdout,
+        stderr,
+    }
 }

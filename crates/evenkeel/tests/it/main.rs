@@ -3,6 +3,6 @@
 
 mod commands;
 mod examples;
-mod harness;
 mod haproxy_check;
 mod haproxy_life;
+mod harness;
