@@ -21,6 +21,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     let options = LoadOptions {
         resolve_names: !matches.get_flag("no-resolve"),
         diag,
+        ..Default::default()
     };
     let loaded = process::load_files(files, None, options);
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);

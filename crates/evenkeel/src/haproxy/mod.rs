@@ -113,9 +113,9 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
             return None;
         }
     };
-    // With `-dr` a name that has no address leaves its server without one.
     let options = LoadOptions {
-        resolve_names: !arguments.ignore_unresolved,
+        resolve_names: true,
+        ignore_unresolved: arguments.ignore_unresolved,
         diag: arguments.diag,
     };
     Some(process::load_files(

@@ -110,25 +110,9 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
 }
 
 fn begin_soft_stop(serving: &Serving) -> Option<Instant> {
-    for proxy in &serving.config.proxies {
-        log::notice(
-            &serving.config,
-            proxy,
-            Level::Notice,
-            &format!("Stopping {} {}.", kind(proxy), proxy.name),
-        );
-    }
     serving.running.soft_stop();
     let limit = serving.config.global.hard_stop_after_ms;
     limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()))
-}
-
-fn kind(proxy: &Proxy) -> &'static str {
-    match (proxy.kind.is_frontend(), proxy.kind.is_backend()) {
-        (true, true) => "proxy",
-        (true, false) => "frontend",
-        _ => "backend",
-    }
 }
 
 /// Waits for a signal or the end; tells which it was.

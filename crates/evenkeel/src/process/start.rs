@@ -14,6 +14,10 @@ use proxy::runtime::{self, Running, ServeOptions};
 use proxy::{health, state};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the last log lines may take when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How a process is to serve; what stands here wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -106,8 +110,15 @@ pub fn run(
         voice.quiet = true;
     }
     voice.started();
+    if voice.form() == Form::Own {
+        let (addresses, threads) = (wanted.listeners, wanted.threads);
+        voice.notice(format_args!(
+            "serves on {addresses} addresses with {threads} threads"
+        ));
+    }
     let result = signals::obey(&signals, &serving, voice);
     drop(side);
+    proxy::log::drain(LAST_LINES);
     result
 }
 

@@ -30,6 +30,8 @@ pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
     /// host (a check of files from elsewhere says no).
     pub resolve_names: bool,
+    /// A server whose name does not resolve starts in maintenance (`-dr`).
+    pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
 }
