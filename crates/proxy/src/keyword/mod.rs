@@ -10,6 +10,7 @@ mod args;
 pub mod balance;
 mod bind;
 mod bind_option;
+mod capture;
 pub mod check;
 mod cpu_map;
 mod environment;
@@ -17,6 +18,7 @@ mod error_page;
 mod global;
 mod http_rules;
 mod legacy;
+mod log;
 mod monitor;
 mod option;
 pub mod places;
@@ -64,6 +66,7 @@ static LINES: &[&[LineRow]] = &[
     acl::LINES,
     balance::LINES,
     bind::LINES,
+    capture::LINES,
     check::LINES,
     cpu_map::LINES,
     environment::LINES,
@@ -71,6 +74,7 @@ static LINES: &[&[LineRow]] = &[
     global::LINES,
     http_rules::LINES,
     legacy::LINES,
+    log::LINES,
     monitor::LINES,
     option::LINES,
     option::SPECIAL,

@@ -2,8 +2,8 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::config::{Reference, SwitchRule, SwitchTarget};
-use crate::load::{Loader, codes};
-use crate::rules::{Condition, Usage};
+use crate::load::Loader;
+use crate::rules::{Condition, Format, Usage};
 use language::{Diagnostic, Word};
 
 /// The rows of this family.
@@ -27,7 +27,7 @@ fn reference(word: &Word) -> Reference {
 
 fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a backend name")?;
-    let target = target(word)?;
+    let target = target(loader, word)?;
     let condition = Condition::parse(loader, args, Usage::USE_BACKEND)?;
     let span = args.line().span;
     loader.proxy().use_backend.push(SwitchRule {
@@ -39,17 +39,9 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// A name, or a format that makes one for each request.
-fn target(word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
+fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
     if !word.bytes.contains(&b'%') {
         return Ok(SwitchTarget::Static(reference(word)));
     }
-    Err(Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            word.span,
-            "backends named by a format are known, but not built yet",
-        )
-        .label("Evenkeel does not do this yet")
-        .help("write a rule for each backend"),
-    ))
+    Format::parse(loader, word, Usage::USE_BACKEND).map(SwitchTarget::Dynamic)
 }

@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod logs;
 mod resolve;
 mod section;
 mod side;
@@ -18,7 +19,7 @@ mod tests;
 
 pub use section::Section;
 
-use crate::config::{Config, Proxy, StatsLevel};
+use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
 use language::reader::{Facts, Reader};
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
@@ -76,6 +77,9 @@ pub struct Loader {
     pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
+    /// Proxies with a line that gives them something to do without a server that
+    /// could be built: a refused `server`, a `stick-table`.
+    occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
     /// Set while a `stats socket` line is built: what only its options say.
@@ -144,6 +148,7 @@ impl Loader {
             acls: AclTable::default(),
             lookups: Vec::new(),
             base: DefaultPath::Current,
+            occupied: Default::default(),
             order: order::RuleOrder::default(),
             socket: None,
         }

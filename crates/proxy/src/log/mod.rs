@@ -46,15 +46,18 @@ struct Head<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
+    /// The structured data of RFC 5424; empty is none.
+    structured: &'a [u8],
 }
 
 impl<'a> Head<'a> {
-    fn of(config: &'a Config, proxy: Option<&'a Proxy>) -> Head<'a> {
+    fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
         let tag = proxy.and_then(|p| p.log_tag.as_deref()).or(config.global.log_tag.as_deref());
         Head {
             tag: tag.unwrap_or(b"haproxy"),
             hostname: config.global.log_hostname.as_deref(),
             now: SystemTime::now(),
+            structured,
         }
     }
 }
@@ -87,7 +90,11 @@ pub fn stream_ended(stream: &Stream) {
         Some(format) => format.append(stream, &mut message),
         None => connect_line(stream, &mut message),
     }
-    deliver(&stream.config, Some(frontend), &frontend.logs, level, &message);
+    let mut structured = Vec::new();
+    if let Some(format) = &frontend.log_format_sd {
+        format.append(stream, &mut structured);
+    }
+    deliver(&stream.config, Some(frontend), &frontend.logs, level, (&message, &structured));
     frontend.state.log_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
@@ -121,16 +128,23 @@ fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
 
 /// Logs a notice about a proxy (a server that went down) to its targets.
 pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
-    deliver(config, Some(proxy), &proxy.logs, level as u8, text.as_bytes());
+    deliver(config, Some(proxy), &proxy.logs, level as u8, (text.as_bytes(), b""));
 }
 
 /// Logs a notice about the process to the global targets.
 pub fn process_notice(config: &Config, level: Level, text: &str) {
-    deliver(config, None, &config.global.logs, level as u8, text.as_bytes());
+    deliver(config, None, &config.global.logs, level as u8, (text.as_bytes(), b""));
 }
 
-fn deliver(config: &Config, proxy: Option<&Proxy>, targets: &[LogTarget], level: u8, message: &[u8]) {
-    let head = Head::of(config, proxy);
+/// Sends a message, and its structured data, to those targets that want the level.
+fn deliver(
+    config: &Config,
+    proxy: Option<&Proxy>,
+    targets: &[LogTarget],
+    level: u8,
+    (message, structured): (&[u8], &[u8]),
+) {
+    let head = Head::of(config, proxy, structured);
     for target in targets.iter().filter(|target| level <= target.level_max) {
         if !sampled(target) {
             continue;

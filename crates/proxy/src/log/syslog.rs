@@ -68,7 +68,10 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
             out.extend_from_slice(hostname);
             out.push(b' ');
             out.extend_from_slice(head.tag);
-            write!(out, " {} - - ", pid())
+            let _ = write!(out, " {} - ", pid());
+            out.extend_from_slice(if head.structured.is_empty() { b"-" } else { head.structured });
+            out.push(b' ');
+            Ok(())
         }
         SyslogFormat::Priority => write!(out, "<{priority}>"),
         SyslogFormat::Short => write!(out, "<{level}>"),

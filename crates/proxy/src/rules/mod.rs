@@ -32,7 +32,7 @@ pub use acl::{Acl, AclTable, PREDEFINED, Test};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub use converter::{ConverterBuild, ConverterRow};
-pub use action::{HttpRule, TcpRule, codes as action_codes};
+pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
 pub(crate) use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};

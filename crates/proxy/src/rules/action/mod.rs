@@ -15,6 +15,7 @@ mod redirect;
 mod target;
 mod variable;
 
+pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub use redirect::Redirection;
 pub(super) use capture::headers as capture_headers;
 pub(super) use flow::count_denied;
