@@ -6,6 +6,7 @@
 //! variable `EVENKEEL_CORPUS` adds all of its own. `EVENKEEL_SEED` chooses
 //! other damage, `EVENKEEL_MUTANTS` more of it.
 
+mod against_haproxy;
 mod corpus;
 mod free_text;
 mod mutation;

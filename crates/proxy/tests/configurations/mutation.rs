@@ -101,6 +101,14 @@ fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
     text
 }
 
+/// A text with one wound that leaves most of it whole.
+pub fn gentle(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
+    match random.below(4) {
+        0 => by_lines(&sample.text, samples, random),
+        _ => by_words(&sample.text, random),
+    }
+}
+
 fn wounded(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
     match random.below(24) {
         0..=8 => by_words(text, random),
