@@ -27,6 +27,6 @@ pub mod stream;
 
 /// The codes of all diagnostics of this crate.
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
-    let families = [load::codes::CODES, rules::codes::CODES, rules::action::codes::CODES];
+    let families = [load::codes::CODES, rules::codes::CODES, rules::action_codes::CODES];
     families.into_iter().flatten().copied()
 }
