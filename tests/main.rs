@@ -1,3 +1,5 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod program;
 mod proxy_protocol;
+mod small_business;
