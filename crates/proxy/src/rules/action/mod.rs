@@ -319,7 +319,11 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
             places,
             syntax: stay(format!("{place} {} [ {{ if | unless }} <condition> ]", row.syntax)),
             doc: row.doc,
-            example: stay(format!("{place} {}", row.example)),
+            example: stay(match row.example.rsplit_once('\n') {
+                // Only the last line is the rule.
+                Some((before, last)) => format!("{before}\n{place} {last}"),
+                None => format!("{place} {}", row.example),
+            }),
             built: true,
         })
         .collect();
