@@ -19,6 +19,8 @@ mod tunnel;
 mod write;
 
 pub use finish::new_stream;
+#[cfg(debug_assertions)]
+pub use finish::observe_ended;
 pub use reply::Reply;
 pub use session::begin;
 pub use state::{Endpoint, Phase, Session, Stream, Termination, Times};
