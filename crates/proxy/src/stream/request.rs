@@ -320,6 +320,9 @@ async fn tarpit(client: &mut Client, stream: &mut Stream) {
     let limit = after(timeouts.tarpit_ms.or(timeouts.connect_ms).or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
+    // Its time counts as waiting in a queue.
+    stream.times.request = None;
+    stream.times.queued = Some(reactor::now());
 }
 
 /// How long a tarpit holds where no timeout says, milliseconds.

@@ -100,6 +100,11 @@ pub async fn establish(
         let failure = match attempt(stream, how).await {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
+                if stream.config.global.server_side_shown {
+                    stream.server_side = rustix::net::getsockname(connection.socket.fd())
+                        .ok()
+                        .and_then(|address| std::net::SocketAddr::try_from(address).ok());
+                }
                 return Ok((connection, slot));
             }
             Some(Err(failure)) => failure,

@@ -53,7 +53,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         places: places::ANSWERING,
         syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Refuses a request with 403, or an answer with 502, and the proxy's page for it. Another status, a body of its own and headers can be given. \
-              `deny_status` is an old name of `status`.",
+              `deny_status` alone gives another status with its page, `status` alone one without a body.",
         example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
         build: |loader, build| self::build(loader, build, Purpose::Deny),
     },
@@ -81,6 +81,8 @@ pub(super) static ROWS: &[ActionRow] = &[
 #[derive(Default)]
 struct Draft<'l> {
     status: Option<u16>,
+    /// It was given as `status`; `deny_status` alone means the page of the proxy.
+    new_words: bool,
     content_type: Option<Box<[u8]>>,
     content: Option<(&'l Word, Content)>,
     headers: Vec<(Box<[u8]>, Format)>,
@@ -93,6 +95,7 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Re
         match word.str() {
             "if" | "unless" => break,
             "status" | "deny_status" => {
+                draft.new_words |= word.is("status");
                 build.args.next();
                 draft.status = Some(status(build)?);
             }
@@ -103,7 +106,11 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Re
             "hdr" => {
                 build.args.next();
                 let name = header_name(build)?;
-                draft.headers.push((name, build.format(loader, "<fmt>")?));
+                super::header::warn_framing(loader, build, &name);
+                let format = build.format(loader, "<fmt>")?;
+                if !super::header::is_framing(&name) {
+                    draft.headers.push((name, format));
+                }
             }
             "default-errorfiles" | "errorfile" | "file" | "lf-file" | "string" | "lf-string" => {
                 build.args.next();
@@ -143,7 +150,7 @@ fn finish(
         Purpose::Deny if response => 502,
         Purpose::Deny => 403,
     };
-    let only_status = draft.content_type.is_none() && draft.headers.is_empty();
+    let only_status = draft.content_type.is_none() && draft.headers.is_empty() && !draft.new_words;
     let mut status = draft.status.unwrap_or(usual);
     let content = match draft.content {
         None if purpose != Purpose::Return && only_status => Content::Page,
@@ -228,6 +235,10 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
             match parse_response(&bytes, &facts, &limits, &mut head) {
                 Ok(Outcome::Done(parsed)) => {
                     let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
+                    // Connection and framing are the driver's.
+                    for name in [&b"connection"[..], b"transfer-encoding", b"content-length"] {
+                        head.remove(name);
+                    }
                     Content::Whole(Box::new((head, body)))
                 }
                 _ => {
@@ -300,6 +311,9 @@ impl Answer {
             format.append(stream, &mut value);
             super::header::harmless(&mut value);
             head.add(name, &value).ok()?;
+        }
+        if !matches!(self.status, 204 | 304) {
+            head.add(b"content-length", body.len().to_string().as_bytes()).ok()?;
         }
         if let Some(content_type) = &self.content_type {
             head.add(b"content-type", content_type).ok()?;

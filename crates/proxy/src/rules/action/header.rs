@@ -1,7 +1,7 @@
 //! Actions that change headers.
 
 use super::answer::header_name;
-use super::{Action, ActionRow, Build, Step, places};
+use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::message::{Message, Refusal, split_values};
 use crate::rules::format::Format;
@@ -82,6 +82,28 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
 ];
 
+/// Headers that say where a message ends: what is sent must agree with what was
+/// received, so rules do not change them.
+pub(super) fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+}
+
+/// Tells of a rule that names such a header.
+pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u8]) {
+    if is_framing(name) {
+        let name = String::from_utf8_lossy(name);
+        loader.tell(
+            Diagnostic::warning(
+                &codes::FRAMING_HEADER,
+                build.word.span,
+                format!("'{}' of '{name}' has no effect", build.word.text()),
+            )
+            .label("the proxy itself sends this header as the body needs it")
+            .help("remove the line"),
+        );
+    }
+}
+
 fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
     Action::Header(Box::new(HeaderChange { name, response: build.set.is_response(), change }))
 }
@@ -92,6 +114,7 @@ fn with_format(
     change: fn(Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
     let name = header_name(build)?;
+    warn_framing(loader, build, &name);
     let format = build.format(loader, "<fmt>")?;
     Ok(action(build, name, change(format)))
 }
@@ -108,12 +131,13 @@ fn replace(
     change: fn(Regular, Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
     let name = header_name(build)?;
+    warn_framing(loader, build, &name);
     let regular = regex(build)?;
     let format = build.format(loader, "<replace-fmt>")?;
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.peek();
     let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m")) && build.args.left().get(2).is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
@@ -125,6 +149,7 @@ fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
         _ => header_name(build)?,
     };
     if !build.args.take("-m") {
+        warn_framing(loader, build, &name);
         return Ok(action(build, name, Change::Remove(NameMatch::Same)));
     }
     let method = build.args.required("<method>")?;
@@ -155,6 +180,9 @@ pub(in crate::rules) fn harmless(value: &mut [u8]) {
 
 impl HeaderChange {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        if is_framing(&self.name) && !matches!(self.change, Change::Remove(_)) {
+            return Step::Next;
+        }
         let done = match &self.change {
             Change::Set(format) => {
                 let value = value(format, stream);
@@ -181,13 +209,14 @@ impl HeaderChange {
     fn remove(&self, matching: &NameMatch, stream: &mut Stream) {
         let wanted = &*self.name;
         let message = self.message(stream);
-        match matching {
-            NameMatch::Same => message.remove(wanted),
-            NameMatch::Begin => message.remove_if(|name, _| name.starts_with(wanted)),
-            NameMatch::End => message.remove_if(|name, _| name.ends_with(wanted)),
-            NameMatch::Sub => message.remove_if(|name, _| memchr::memmem::find(name, wanted).is_some()),
-            NameMatch::Regex(regular) => message.remove_if(|name, _| regular.is_match(name)),
+        let matches = |name: &[u8]| match matching {
+            NameMatch::Same => name == wanted,
+            NameMatch::Begin => name.starts_with(wanted),
+            NameMatch::End => name.ends_with(wanted),
+            NameMatch::Sub => memchr::memmem::find(name, wanted).is_some(),
+            NameMatch::Regex(regular) => regular.is_match(name),
         };
+        message.remove_if(|name, _| matches(name) && !is_framing(name));
     }
 
     fn replace_lines(&self, regular: &Regular, format: &Format, stream: &mut Stream) -> Result<(), Refusal> {

@@ -103,6 +103,8 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("tcp-request inspect-delay", "E0201"),
         ("redirect location /x set-cookie", "E0201"),
         ("http-request deny\nhttp-request allow", "W0110"),
+        ("http-request set-header content-length 5", "W0504"),
+        ("http-response del-header Transfer-Encoding", "W0504"),
     ];
     for (line, code) in rows {
         assert_eq!(codes_of(&format!("mode http\n{line}")), [code], "{line}");

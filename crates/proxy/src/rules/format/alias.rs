@@ -221,6 +221,12 @@ impl Alias {
             Alias::TerminationCookie => {
                 put.out.extend_from_slice(&[stream.termination.letter(), stream.phase.letter(), b'-', b'-']);
             }
+            // What was no request was not captured from.
+            Alias::RequestHeaders | Alias::ResponseHeaders | Alias::RequestHeadersList | Alias::ResponseHeadersList
+                if stream.http && stream.received_method().is_empty() =>
+            {
+                return false;
+            }
             Alias::RequestHeaders => {
                 return captures(&stream.captured_request, stream.frontend().captures.request.len(), put);
             }

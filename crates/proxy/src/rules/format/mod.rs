@@ -26,7 +26,8 @@ pub enum Dialect {
     /// Log lines: spaces are separators of which several count as one, a
     /// missing value is a dash.
     Log,
-    /// Everything else: text is as it stands, a missing value is nothing.
+    /// Everything else: text is as it stands, a missing value is nothing, and
+    /// control characters in the values of expressions are shown as `%0A`.
     Text,
 }
 
@@ -150,7 +151,9 @@ impl Format {
                 Piece::Expression(expression, flags) => {
                     let mut put = Put { out, flags: *flags, dash: self.dialect == Dialect::Log };
                     match expression.evaluate(stream) {
+                        Some(value) if self.dialect == Dialect::Text => value.with_text(|text| put.visible(text)),
                         Some(value) => value.with_text(|text| put.text(text)),
+                        None if self.dialect == Dialect::Text => {}
                         None => put.missing(),
                     }
                     after_space = false;

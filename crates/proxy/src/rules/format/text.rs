@@ -47,6 +47,20 @@ impl Put<'_> {
         self.quote();
     }
 
+    /// The value of an expression outside of logs: never in quotes, control
+    /// characters but the tab as in a URL, so that it can end no line.
+    pub(super) fn visible(&mut self, text: &[u8]) {
+        let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
+        let mut rest = text;
+        loop {
+            let clean = rest.iter().position(control).unwrap_or(rest.len());
+            self.escaped(&rest[..clean]);
+            let Some((odd, after)) = rest[clean..].split_first() else { return };
+            self.out.extend_from_slice(&[b'%', HEX[usize::from(odd >> 4)], HEX[usize::from(odd & 15)]]);
+            rest = after;
+        }
+    }
+
     /// Text that came from outside.
     pub(super) fn encoded(&mut self, text: &[u8], encode: Encode) {
         self.quote();

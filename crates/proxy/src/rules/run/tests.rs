@@ -65,12 +65,14 @@ fn answers_are_what_haproxy_gives() {
     assert_eq!(state(&stream), "PR");
     let (_, text) = answer("http-request deny deny_status 429");
     assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{text}");
+    let (_, text) = answer("http-request deny status 403");
+    assert_eq!(text, "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
     let (_, text) = answer("http-request deny status 418");
-    assert_eq!(text, "HTTP/1.1 418 I'm a teapot\r\n\r\n");
+    assert_eq!(text, "HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\n\r\n");
     let (_, text) = answer("http-request deny status 400 content-type text/plain string \"he %[src]\" hdr X-A \"%[path] b\"");
-    assert_eq!(text, "HTTP/1.1 400 Bad Request\r\nx-a: /a/b b\r\ncontent-type: text/plain\r\n\r\nhe %[src]");
+    assert_eq!(text, "HTTP/1.1 400 Bad Request\r\nx-a: /a/b b\r\ncontent-length: 9\r\ncontent-type: text/plain\r\n\r\nhe %[src]");
     let (stream, text) = answer("http-request return content-type text/x lf-string \"%[path]  %HM\"");
-    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-type: text/x\r\n\r\n/a/b  GET");
+    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ncontent-type: text/x\r\n\r\n/a/b  GET");
     assert_eq!(state(&stream), "LR");
     let (stream, text) = answer("http-request tarpit");
     assert!(text.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{text}");
@@ -138,8 +140,18 @@ fn headers_change_as_rules_say() {
 #[test]
 fn a_client_cannot_add_a_header_by_a_value() {
     let (stream, _) = request("http-request set-header x-a \"%[str(a%0d%0ab: c),url_dec]\"");
-    assert_eq!(stream.request.get(b"x-a"), Some(&b"a  b: c"[..]));
+    assert_eq!(stream.request.get(b"x-a"), Some(&b"a%0D%0Ab: c"[..]));
     assert_eq!(stream.request.get(b"b"), None);
+}
+
+#[test]
+fn rules_do_not_change_where_a_message_ends() {
+    let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+    for words in ["set-header content-length 9", "del-header content-length", "del-header ^ -m reg", "replace-header content-length 4 5"] {
+        let mut stream = with(&format!("http-request {words}"), sample::request(post));
+        assert!(matches!(http_request(&mut stream, false), Verdict::Continue));
+        assert_eq!(stream.request.get(b"content-length"), Some(&b"4"[..]), "{words}");
+    }
 }
 
 #[test]
