@@ -32,6 +32,9 @@ pub async fn timed_out(client: &mut Client) {
         return;
     }
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    stream.times.idle_since = client.session.accepted;
+    stream.times.began = client.session.accepted;
+    stream.times.began_at = client.session.accepted_at;
     refuse_head(client, &mut stream, HeadFailure::Timeout).await;
     finish(stream);
 }
@@ -51,10 +54,7 @@ enum HeadFailure {
 /// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
-    if client.streams == 0 {
-        stream.times.began = client.session.accepted;
-        stream.times.began_at = client.session.accepted_at;
-    }
+    stream.times.idle_since = client.idle_since;
     let next = match read_head(client, &mut stream).await {
         Ok(request) => {
             let next = run(client, &mut stream, request).await;
@@ -308,7 +308,10 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
         };
     }
     match stats::answer(stream, in_backend) {
-        Some(answer) => Ruled::Answer(answer),
+        Some(answer) => {
+            stream.statistics = true;
+            Ruled::Answer(answer)
+        }
         None => Ruled::Forward,
     }
 }
