@@ -80,6 +80,6 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
         SyslogFormat::Raw => Ok(()),
     };
     out.extend(message.iter().map(|b| if *b == b'\n' { b' ' } else { *b }));
-    out.truncate(target.length_max.saturating_sub(1));
+    out.truncate(target.length_max);
     out.push(b'\n');
 }

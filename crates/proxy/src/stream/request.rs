@@ -15,6 +15,7 @@ use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
+use std::time::SystemTime;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +98,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
     let timeouts = frontend.timeouts;
     let deadline = after(timeouts.http_request_ms.or(timeouts.client_ms));
     let mut parsed_length = 0;
+    let mut waited = false;
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         if input.len() > parsed_length {
@@ -116,13 +118,17 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
             Ok(_) => {
-                if parsed_length == 0 && client.streams > 0 {
+                if parsed_length == 0 && waited {
+                    // Only now did the request begin.
                     stream.times.began = reactor::now();
+                    stream.times.began_at = SystemTime::now();
+                    waited = false;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;
+                    waited = true;
                 }
                 let readable = client.socket.readable();
                 with_deadline(deadline, readable).await.map_err(|_| HeadFailure::Timeout)?;

@@ -88,7 +88,11 @@ struct Draft<'l> {
     headers: Vec<(Box<[u8]>, Format)>,
 }
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Result<Action, Box<Diagnostic>> {
+fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    purpose: Purpose,
+) -> Result<Action, Box<Diagnostic>> {
     let response = build.set.is_response();
     let mut draft = Draft::default();
     while let Some(word) = build.args.peek() {
@@ -117,7 +121,9 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Re
                 if let Some((first, _)) = &draft.content {
                     let message = format!("'{}' gives a second body", word.text());
                     return Err(Box::new(
-                        build.wrong(&codes::PAYLOAD_TWICE, word, message, "one too many").also(first.span, "the first one"),
+                        build
+                            .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
+                            .also(first.span, "the first one"),
                     ));
                 }
                 draft.content = Some((word, content(loader, build, word)?));
@@ -169,7 +175,8 @@ fn finish(
         // The status of the file is what is sent.
         status = whole.0.status();
     }
-    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty()) || matches!(content, Content::Format(_));
+    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
+        || matches!(content, Content::Format(_));
     if has_body && draft.content_type.is_none() {
         return Err(build.wrong(
             &codes::CONTENT_TYPE_MISSING,
@@ -190,7 +197,14 @@ fn finish(
     }
     let content_type = draft.content_type.filter(|_| has_body);
     let headers = draft.headers.into();
-    Ok(Action::Answer(Box::new(Answer { purpose, response, status, content, content_type, headers })))
+    Ok(Action::Answer(Box::new(Answer {
+        purpose,
+        response,
+        status,
+        content,
+        content_type,
+        headers,
+    })))
 }
 
 fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
@@ -213,10 +227,18 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
     let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
     if name.is_empty() || name.iter().any(bad) {
         let message = format!("'{}' is no name of a header", word.text());
-        return Err(build.wrong(&codes::BAD_HEADER_NAME, word, message, "a name is expected here"));
+        return Err(build.wrong(
+            &codes::BAD_HEADER_NAME,
+            word,
+            message,
+            "a name is expected here",
+        ));
     }
     if name.len() < word.bytes.len() {
-        let told = format!("the colon is no part of the name '{}', and is left out", word.text());
+        let told = format!(
+            "the colon is no part of the name '{}', and is left out",
+            word.text()
+        );
         let meant = String::from_utf8_lossy(name);
         build.args.tell(
             Diagnostic::warning(&codes::NAME_WITH_COLON, word.span, told)
@@ -227,7 +249,11 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
     Ok(name.to_ascii_lowercase().into())
 }
 
-fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Result<Content, Box<Diagnostic>> {
+fn content(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    kind: &Word,
+) -> Result<Content, Box<Diagnostic>> {
     Ok(match kind.str() {
         "default-errorfiles" => Content::Page,
         "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
@@ -235,7 +261,10 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
         "file" => Content::Bytes(file(loader, build)?.1.into()),
         "lf-file" => {
             let (name, bytes) = file(loader, build)?;
-            let text = Word { bytes, span: name.span };
+            let text = Word {
+                bytes,
+                span: name.span,
+            };
             Content::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
         }
         _ => {
@@ -253,7 +282,12 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
                 }
                 _ => {
                     let message = format!("'{}' is no HTTP answer", name.text());
-                    return Err(build.wrong(&codes::BAD_ERROR_FILE, name, message, "does not hold a whole answer"));
+                    return Err(build.wrong(
+                        &codes::BAD_ERROR_FILE,
+                        name,
+                        message,
+                        "does not hold a whole answer",
+                    ));
                 }
             }
         }
@@ -261,12 +295,16 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
 }
 
 /// The bytes of a file that the next word names.
-fn file<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
+fn file<'l>(
+    loader: &mut Loader,
+    build: &mut Build<'_, 'l>,
+) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    let read = std::fs::File::open(&path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let message = format!("file '{}' cannot be read: {error}", path.display());
         return Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"));
@@ -280,7 +318,9 @@ fn file<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<(&'l Word,
 
 impl Answer {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        let Some(reply) = self.reply(stream) else { return Step::Failed };
+        let Some(reply) = self.reply(stream) else {
+            return Step::Failed;
+        };
         let reply = Box::new(reply);
         stream.termination = match self.purpose {
             Purpose::Return => Termination::Local,
@@ -292,7 +332,11 @@ impl Answer {
             _ => Phase::Request,
         };
         if self.purpose != Purpose::Return {
-            if self.response { count_denied_response(stream) } else { count_denied(stream) }
+            if self.response {
+                count_denied_response(stream)
+            } else {
+                count_denied(stream)
+            }
         }
         Step::End(match self.purpose {
             Purpose::Tarpit => Verdict::Tarpit(reply),
@@ -304,9 +348,16 @@ impl Answer {
     fn reply(&self, stream: &Stream) -> Option<Reply> {
         let body: Arc<[u8]> = match &self.content {
             Content::Whole(whole) => {
-                return Some(Reply { head: whole.0.clone(), body: whole.1.clone(), close: false });
+                return Some(Reply {
+                    head: whole.0.clone(),
+                    body: whole.1.clone(),
+                    close: false,
+                });
             }
-            Content::Page if crate::http1::error_page(self.status).is_some() || has_page(stream, self.status) => {
+            Content::Page
+                if crate::http1::error_page(self.status).is_some()
+                    || has_page(stream, self.status) =>
+            {
                 return Some(error_page(stream, self.status));
             }
             Content::Page | Content::Empty => Arc::default(),
@@ -314,7 +365,12 @@ impl Answer {
             Content::Format(format) => format.fill(stream).into(),
         };
         let mut head = Message::default();
-        head.begin_response(Version::Http11, self.status, reason_of(self.status).as_bytes()).ok()?;
+        head.begin_response(
+            Version::Http11,
+            self.status,
+            reason_of(self.status).as_bytes(),
+        )
+        .ok()?;
         let mut value = Vec::new();
         for (name, format) in &self.headers {
             value.clear();
@@ -323,12 +379,17 @@ impl Answer {
             head.add(name, &value).ok()?;
         }
         if !matches!(self.status, 204 | 304) {
-            head.add(b"content-length", body.len().to_string().as_bytes()).ok()?;
+            head.add(b"content-length", body.len().to_string().as_bytes())
+                .ok()?;
         }
         if let Some(content_type) = &self.content_type {
             head.add(b"content-type", content_type).ok()?;
         }
-        Some(Reply { head, body, close: false })
+        Some(Reply {
+            head,
+            body,
+            close: false,
+        })
     }
 }
 

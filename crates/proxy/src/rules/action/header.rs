@@ -105,7 +105,11 @@ pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u
 }
 
 fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
-    Action::Header(Box::new(HeaderChange { name, response: build.set.is_response(), change }))
+    Action::Header(Box::new(HeaderChange {
+        name,
+        response: build.set.is_response(),
+        change,
+    }))
 }
 
 fn with_format(
@@ -139,7 +143,8 @@ fn replace(
 
 fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.peek();
-    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m")) && build.args.left().get(2).is_some_and(|w| w.is("reg"));
+    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
+        && build.args.left().get(2).is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
         // A regular expression is no name.
         Some(word) if by_regex => {
@@ -160,11 +165,18 @@ fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<
         "sub" => NameMatch::Sub,
         "reg" => {
             let span = word.map_or(method.span, |word| word.span);
-            NameMatch::Regex(Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?)
+            NameMatch::Regex(
+                Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?,
+            )
         }
         other => {
             let message = format!("'-m' with unsupported matching method '{other}'");
-            return Err(build.wrong(&load_codes::BAD_VALUE, method, message, "one of str, beg, end, sub, reg is expected"));
+            return Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                method,
+                message,
+                "one of str, beg, end, sub, reg is expected",
+            ));
         }
     };
     Ok(action(build, name, Change::Remove(matching)))
@@ -199,11 +211,19 @@ impl HeaderChange {
             Change::ReplaceLine(regular, format) => self.replace_lines(regular, format, stream),
             Change::ReplaceValue(regular, format) => self.replace_values(regular, format, stream),
         };
-        if done.is_ok() { Step::Next } else { Step::Failed }
+        if done.is_ok() {
+            Step::Next
+        } else {
+            Step::Failed
+        }
     }
 
     fn message<'s>(&self, stream: &'s mut Stream) -> &'s mut Message {
-        if self.response { &mut stream.response } else { &mut stream.request }
+        if self.response {
+            &mut stream.response
+        } else {
+            &mut stream.request
+        }
     }
 
     fn remove(&self, matching: &NameMatch, stream: &mut Stream) {
@@ -219,25 +239,51 @@ impl HeaderChange {
         message.remove_if(|name, _| matches(name) && !is_framing(name));
     }
 
-    fn replace_lines(&self, regular: &Regular, format: &Format, stream: &mut Stream) -> Result<(), Refusal> {
+    fn replace_lines(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
         let mut from = 0;
         while let Some(at) = self.message(stream).fields().position(&self.name, from) {
             from = at + 1;
-            let fields = if self.response { stream.response.fields() } else { stream.request.fields() };
-            let Some((_, line)) = fields.at(at) else { break };
-            let Some(new) = substitute(regular, line, format, stream) else { continue };
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = substitute(regular, line, format, stream) else {
+                continue;
+            };
             self.message(stream).fields_mut().replace_value(at, &new)?;
         }
         Ok(())
     }
 
-    fn replace_values(&self, regular: &Regular, format: &Format, stream: &mut Stream) -> Result<(), Refusal> {
+    fn replace_values(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
         let mut from = 0;
         while let Some(at) = self.message(stream).fields().position(&self.name, from) {
             from = at + 1;
-            let fields = if self.response { stream.response.fields() } else { stream.request.fields() };
-            let Some((_, line)) = fields.at(at) else { break };
-            let Some(new) = replace_each(regular, line, format, stream) else { continue };
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = replace_each(regular, line, format, stream) else {
+                continue;
+            };
             self.message(stream).fields_mut().replace_value(at, &new)?;
         }
         Ok(())
@@ -252,7 +298,12 @@ fn value(format: &Format, stream: &Stream) -> Vec<u8> {
 }
 
 /// What a text that matches is replaced with: the format, with groups filled in.
-pub(super) fn substitute(regular: &Regular, text: &[u8], format: &Format, stream: &Stream) -> Option<Vec<u8>> {
+pub(super) fn substitute(
+    regular: &Regular,
+    text: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
     let groups = regular.groups_at(text, 0)?;
     let mut out = Vec::new();
     expand(&mut out, text, &format.fill(stream), &groups);
@@ -261,7 +312,12 @@ pub(super) fn substitute(regular: &Regular, text: &[u8], format: &Format, stream
 }
 
 /// A list with each value that matches replaced; None when none did.
-fn replace_each(regular: &Regular, line: &[u8], format: &Format, stream: &Stream) -> Option<Vec<u8>> {
+fn replace_each(
+    regular: &Regular,
+    line: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(line.len());
     let (mut copied, mut any) = (0, false);
     for value in split_values(line) {
