@@ -159,6 +159,12 @@ fn server_address(stream: &Stream) -> Option<SocketAddr> {
     }
 }
 
+/// Whether no whole request came. What the parser took in until it gave up is
+/// none to a log.
+fn without_request(stream: &Stream) -> bool {
+    stream.http && stream.times.request.is_none()
+}
+
 /// What stands for a request that was none.
 const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
@@ -222,10 +228,12 @@ impl Alias {
                 put.out.extend_from_slice(&[stream.termination.letter(), stream.phase.letter(), b'-', b'-']);
             }
             Alias::RequestHeaders => {
-                return captures(&stream.captured_request, stream.frontend().captures.request.len(), put);
+                let slots = if without_request(stream) { 0 } else { stream.frontend().captures.request.len() };
+                return captures(&stream.captured_request, slots, put);
             }
             Alias::ResponseHeaders => {
-                return captures(&stream.captured_response, stream.frontend().captures.response.len(), put);
+                let slots = if without_request(stream) { 0 } else { stream.frontend().captures.response.len() };
+                return captures(&stream.captured_response, slots, put);
             }
             Alias::RequestHeadersList => {
                 return capture_list(&stream.captured_request, stream.frontend().captures.request.len(), put);
@@ -248,7 +256,7 @@ impl Alias {
     /// The parts of the request line.
     fn request(self, stream: &Stream, put: &mut Put<'_>) {
         let method = stream.received_method();
-        if method.is_empty() {
+        if method.is_empty() || without_request(stream) {
             return put.text(BAD_REQUEST);
         }
         // The whole line is bounded in logs, so its parts are.
