@@ -11,11 +11,7 @@ use std::process::ExitCode;
 
 /// All codes of all crates, by number.
 pub fn codes() -> Vec<&'static Code> {
-    let mut all: Vec<&'static Code> = language::CODES
-        .iter()
-        .chain(proxy::load::codes::CODES)
-        .copied()
-        .collect();
+    let mut all: Vec<&'static Code> = language::CODES.iter().copied().chain(proxy::codes()).collect();
     all.sort_by_key(|code| code.id);
     all
 }
@@ -23,10 +19,7 @@ pub fn codes() -> Vec<&'static Code> {
 /// `evenkeel explain`
 pub fn explain(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("list") {
-        let lines: String = codes()
-            .iter()
-            .map(|code| format!("{}  {}\n", code.id, code.title))
-            .collect();
+        let lines: String = codes().iter().map(|code| format!("{}  {}\n", code.id, code.title)).collect();
         return print(&lines);
     }
     let wanted = matches.get_one::<String>("CODE").map_or("", String::as_str);
@@ -47,27 +40,13 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());
     }
-    let words: Vec<&str> = matches
-        .get_many::<String>("NAME")
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
+    let words: Vec<&str> = matches.get_many::<String>("NAME").into_iter().flatten().map(String::as_str).collect();
     let name = words.join(" ");
     let found = manual::look_up(&name, &documented);
     if found.rows.is_empty() {
-        return refuse(unknown(
-            "keyword",
-            &name,
-            found.near,
-            "evenkeel keyword --list",
-        ));
+        return refuse(unknown("keyword", &name, found.near, "evenkeel keyword --list"));
     }
-    let pages: Vec<String> = found
-        .rows
-        .iter()
-        .map(|row| manual::page(row, terminal_width()))
-        .collect();
+    let pages: Vec<String> = found.rows.iter().map(|row| manual::page(row, terminal_width())).collect();
     print(&pages.join("\n"))
 }
 
@@ -89,11 +68,7 @@ pub fn manual() -> String {
     let kinds: BTreeSet<&str> = documented.iter().map(|row| row.kind).collect();
     let mut text = String::from("# The configuration language of Evenkeel\n");
     for kind in kinds {
-        let rows: Vec<Documented> = documented
-            .iter()
-            .filter(|row| row.kind == kind)
-            .copied()
-            .collect();
+        let rows: Vec<Documented> = documented.iter().filter(|row| row.kind == kind).copied().collect();
         let mut title = kind.to_owned();
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -117,10 +92,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_comes_with_its_neighbour_or_the_list() {
-        assert_eq!(
-            unknown("code", "E011", Some("E0111"), "x"),
-            "unknown code 'E011'; did you mean 'E0111'?"
-        );
+        assert_eq!(unknown("code", "E011", Some("E0111"), "x"), "unknown code 'E011'; did you mean 'E0111'?");
         assert!(unknown("keyword", "zz", None, "the list").contains("the list"));
     }
 }

@@ -86,6 +86,9 @@ pub struct Loader {
     occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
+    /// Proxies with lines about checks that are not built, and were told: what
+    /// else is missing of their checks is not known.
+    pub unsettled_checks: Vec<ProxyIndex>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -155,6 +158,7 @@ impl Loader {
             base: DefaultPath::Current,
             occupied: Default::default(),
             order: order::RuleOrder::default(),
+            unsettled_checks: Vec::new(),
             socket: None,
         }
     }
