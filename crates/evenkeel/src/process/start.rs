@@ -1,7 +1,7 @@
 //! From files to a process that serves.
 
 use super::daemon::{self, Ready, Side as Fork};
-use super::{StartError, WantedLimits, limits, privileges, signals, side::Side};
+use super::{StartError, WantedLimits, limits, privileges, processors, signals, side::Side};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice};
@@ -58,6 +58,7 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
         return Err(StartError::NothingListens);
     }
     apply_plan(&mut config, plan);
+    processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
@@ -69,7 +70,7 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
         ));
     }
     drop(loaded);
-    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground;
+    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     let mut ready: Option<Ready> = None;
     if in_background {
         let path = config.global.pidfile.clone();
@@ -84,6 +85,10 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
     }
     let global = &config.global;
     privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
+    if global.dumpable {
+        // Only refused for an argument that is none of 0 and 1.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     let signals = signals::watch()?;
     state::install(&mut config, None, state::now_ms());
     let config = Arc::new(config);
@@ -124,16 +129,10 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
         files: global.files_max,
         listeners,
         checks,
-        threads: threads(config),
+        threads: processors::threads(global),
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
-}
-
-/// `nbthread`, or the number of processors that the process may use.
-fn threads(config: &Config) -> usize {
-    let usable = || std::thread::available_parallelism().map_or(1, usize::from);
-    config.global.threads.map_or_else(usable, usize::from).clamp(1, proxy::reactor::THREADS_MAX)
 }
 
 /// Every place that log lines go to, once.
