@@ -1,3 +1,6 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod personality;
+mod program;
 mod proxy_protocol;
+mod small_business;

@@ -15,6 +15,6 @@ mod signals;
 mod start;
 
 pub use error::StartError;
-pub use side::Side;
 use limits::WantedLimits;
-pub use start::{Plan, listens, load_files, run};
+pub use side::Side;
+pub use start::{Plan, Serving, listens, load_files, run, serve};

@@ -20,8 +20,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The signals that are read here.
-const WATCHED: [Signal; 6] =
-    [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTTOU, Signal::SIGTTIN];
+const WATCHED: [Signal; 6] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTTOU,
+    Signal::SIGTTIN,
+];
 
 /// Blocks the watched signals for this thread and those that it starts from
 /// now on, and gives the descriptor that they are read from.
@@ -72,7 +78,11 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
         }
         if left(hard_stop) == Some(Duration::ZERO) {
             voice.warning("soft-stop running for too long, performing a hard-stop.");
-            log::process_notice(&serving.config, Level::Warning, "hard-stop-after elapsed, closing what is left.");
+            log::process_notice(
+                &serving.config,
+                Level::Warning,
+                "hard-stop-after elapsed, closing what is left.",
+            );
             serving.running.stop();
             hard_stop = None;
             continue;
@@ -97,7 +107,10 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
             }
         }
     }
-    let result = end.result.join().unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
+    let result = end
+        .result
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
     if stopping {
         told_stopped(serving, voice);
     }
@@ -105,25 +118,21 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
 }
 
 fn begin_soft_stop(serving: &Serving) -> Option<Instant> {
-    for proxy in &serving.config.proxies {
-        log::notice(&serving.config, proxy, Level::Notice, &format!("Stopping {} {}.", kind(proxy), proxy.name));
-    }
     serving.running.soft_stop();
     let limit = serving.config.global.hard_stop_after_ms;
     limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()))
 }
 
-fn kind(proxy: &Proxy) -> &'static str {
-    match (proxy.kind.is_frontend(), proxy.kind.is_backend()) {
-        (true, true) => "proxy",
-        (true, false) => "frontend",
-        _ => "backend",
-    }
-}
-
 /// Waits for a signal or the end; tells which it was.
-fn wait(signals: &SignalFd, end: &OwnedFd, left: Option<Duration>) -> Result<(bool, bool), StartError> {
-    let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+fn wait(
+    signals: &SignalFd,
+    end: &OwnedFd,
+    left: Option<Duration>,
+) -> Result<(bool, bool), StartError> {
+    let mut watched = [
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        PollFd::new(end, PollFlags::IN),
+    ];
     let timeout = left.map(|left| Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
@@ -132,7 +141,10 @@ fn wait(signals: &SignalFd, end: &OwnedFd, left: Option<Duration>) -> Result<(bo
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(StartError::Threads(errno.into())),
     }
-    Ok((!watched[0].revents().is_empty(), !watched[1].revents().is_empty()))
+    Ok((
+        !watched[0].revents().is_empty(),
+        !watched[1].revents().is_empty(),
+    ))
 }
 
 fn next(signals: &SignalFd) -> Option<Signal> {
@@ -143,7 +155,12 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 /// Stops accepting without closing (another process is to bind the addresses),
 /// or goes on.
 fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
-    for proxy in serving.config.proxies.iter().filter(|proxy| proxy.kind.is_frontend()) {
+    for proxy in serving
+        .config
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.kind.is_frontend())
+    {
         proxy.state.paused.store(paused, Ordering::Relaxed);
     }
     let word = if paused { "paused" } else { "resumed" };
@@ -176,11 +193,17 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
 
 fn proxy_line(proxy: &Proxy) -> String {
     let state = &proxy.state;
-    let servers = match (proxy.servers.is_empty(), state.active_usable(), state.backup_usable()) {
+    let servers = match (
+        proxy.servers.is_empty(),
+        state.active_usable(),
+        state.backup_usable(),
+    ) {
         (true, ..) => "has no servers.".to_owned(),
         (_, 0, 0) => "has no server available !".to_owned(),
         (_, 0, backup) => format!("is running on {backup} backup servers."),
-        (_, active, backup) => format!("has {active} active servers and {backup} backup servers available."),
+        (_, active, backup) => {
+            format!("has {active} active servers and {backup} backup servers available.")
+        }
     };
     format!(
         "SIGHUP: Proxy {} {servers} Conn: act(FE+BE): {}+{}, {} pend, tot(FE+BE): {}+{}.",

@@ -7,7 +7,7 @@ mod sink;
 mod syslog;
 mod time;
 
-pub use sink::{Sink, dropped, start};
+pub use sink::{Sink, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date};
 

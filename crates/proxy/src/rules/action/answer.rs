@@ -148,6 +148,14 @@ fn finish(
     let content = match draft.content {
         None if purpose != Purpose::Return && only_status => Content::Page,
         None => Content::Empty,
+        Some((word, Content::Page)) if crate::http1::error_page(status).is_none() => {
+            return Err(build.wrong(
+                &codes::STATUS_RANGE,
+                word,
+                format!("status code '{status}' has no page of its own"),
+                "`string` or `errorfile` is needed for it",
+            ));
+        }
         Some((_, content)) => content,
     };
     if let Content::Whole(whole) = &content {
@@ -195,11 +203,21 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
 pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Diagnostic>> {
     let word = build.args.required("<name>")?;
     let bad = |b: &u8| crate::message::NAME_BYTES[usize::from(*b)] == 0;
-    if word.bytes.is_empty() || word.bytes.iter().any(bad) {
+    let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
+    if name.is_empty() || name.iter().any(bad) {
         let message = format!("'{}' is no name of a header", word.text());
         return Err(build.wrong(&codes::BAD_HEADER_NAME, word, message, "a name is expected here"));
     }
-    Ok(word.bytes.to_ascii_lowercase().into())
+    if name.len() < word.bytes.len() {
+        let told = format!("the colon is no part of the name '{}', and is left out", word.text());
+        let meant = String::from_utf8_lossy(name);
+        build.args.tell(
+            Diagnostic::warning(&codes::NAME_WITH_COLON, word.span, told)
+                .help(format!("write `{meant}`"))
+                .fix(word.span, meant),
+        );
+    }
+    Ok(name.to_ascii_lowercase().into())
 }
 
 fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Result<Content, Box<Diagnostic>> {
@@ -313,7 +331,8 @@ mod tests {
     #[test]
     fn all_answers_take_the_same_arguments() {
         for row in ROWS {
-            assert_eq!(row.syntax.split_once(' ').unwrap().1, ARGUMENTS);
+            let arguments = |row: &ActionRow| row.syntax.split_once(' ').unwrap().1.to_owned();
+            assert_eq!(arguments(row), arguments(&ROWS[0]));
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     syntax: "capture <expr> { len <length> | id <slot> }",
     doc: "Keeps a value for the log line (`%hr`, `%hs`, `capture.req.hdr`). With `len` it gets a slot of its own, behind those declared above it; \
           with `id` it goes into a slot that a `declare capture` line made. Rules for answers and of backends need `id`.",
-    example: "capture req.hdr(user-agent) len 64",
+    example: "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
     build,
 }];
 

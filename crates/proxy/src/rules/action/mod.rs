@@ -23,7 +23,7 @@ pub(super) use header::harmless;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 
 use super::condition::Condition;
-use super::expression::Expression;
+use super::expression::{Expression, OF_LUA};
 use super::format::Format;
 use super::run::{Gate, Verdict};
 use super::usage::Usage;
@@ -319,7 +319,11 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
             places,
             syntax: stay(format!("{place} {} [ {{ if | unless }} <condition> ]", row.syntax)),
             doc: row.doc,
-            example: stay(format!("{place} {}", row.example)),
+            example: stay(match row.example.rsplit_once('\n') {
+                // Only the last line is the rule.
+                Some((before, last)) => format!("{before}\n{place} {last}"),
+                None => format!("{place} {}", row.example),
+            }),
             built: true,
         })
         .collect();
@@ -392,15 +396,8 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box
             .label("does not belong here")
             .note(format!("it is an action of: {}", row.places.join(", "))),
         )),
-        Found::Built(..) | Found::NotBuilt(..) => Err(Box::new(
-            Diagnostic::error(
-                &load_codes::NOT_BUILT,
-                word.span,
-                format!("'{place} {name}' is known, but not built yet"),
-            )
-            .label("Evenkeel does not do this yet")
-            .help("remove the line, or keep this proxy on HAProxy for now"),
-        )),
+        Found::Built(..) | Found::NotBuilt(..) => Err(not_built(place, name, word)),
+        Found::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
         Found::Unknown => {
             let mut diagnostic = Diagnostic::error(
                 &codes::UNKNOWN_ACTION,
@@ -414,6 +411,18 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box
             Err(Box::new(diagnostic))
         }
     }
+}
+
+fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &load_codes::NOT_BUILT,
+            word.span,
+            format!("'{place} {name}' is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet")
+        .help("remove the line, or keep this proxy on HAProxy for now"),
+    )
 }
 
 #[cfg(test)]

@@ -216,8 +216,11 @@ impl Alias {
                 0 if stream.http => put.out.extend_from_slice(b"-1"),
                 status => decimal(put.out, u64::from(status), 1),
             },
-            Alias::Termination => put.text(&[stream.termination.letter(), stream.phase.letter()]),
-            Alias::TerminationCookie => put.text(&[stream.termination.letter(), stream.phase.letter(), b'-', b'-']),
+            // Letters are never quoted.
+            Alias::Termination => put.out.extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]),
+            Alias::TerminationCookie => {
+                put.out.extend_from_slice(&[stream.termination.letter(), stream.phase.letter(), b'-', b'-']);
+            }
             Alias::RequestHeaders => {
                 return captures(&stream.captured_request, stream.frontend().captures.request.len(), put);
             }
