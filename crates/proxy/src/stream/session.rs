@@ -29,6 +29,8 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
@@ -72,14 +74,15 @@ pub fn begin(
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
             Gate::Open => {}
-            Gate::Reject | Gate::SilentDrop => {
+            gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
-                let _ = socket.set_linger_zero();
+                refuse(&socket, gate);
                 return;
             }
         }
     }
-    let client = Client { socket, session, input: None, streams: 0 };
+    let idle_since = session.accepted;
+    let client = Client { socket, session, input: None, streams: 0, idle_since };
     reactor::spawn(run(client, counted));
 }
 
@@ -115,10 +118,13 @@ async fn run(mut client: Client, counted: Counted) {
         return;
     }
     let frontend = client.session.frontend();
-    if !frontend.tcp_session.is_empty() && rules::tcp_session(&client.session) != Gate::Open {
-        frontend.state.frontend.here().count(Tally::DeniedSessions);
-        let _ = client.socket.set_linger_zero();
-        return;
+    if !frontend.tcp_session.is_empty() {
+        let gate = rules::tcp_session(&client.session);
+        if gate != Gate::Open {
+            frontend.state.frontend.here().count(Tally::DeniedSessions);
+            refuse(&client.socket, gate);
+            return;
+        }
     }
     let now_ms = worker().now_ms();
     frontend.state.session_rate.count(now_ms);
@@ -152,6 +158,15 @@ fn unsent(socket: &Socket) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
+/// A rule refused the connection: it is reset, or forgotten.
+fn refuse(socket: &Socket, gate: Gate) {
+    if gate == Gate::SilentDrop {
+        super::serve::drop_silently(socket);
+    } else {
+        let _ = socket.set_linger_zero();
+    }
+}
+
 /// One request after the other.
 async fn http(client: &mut Client) {
     loop {
@@ -170,6 +185,7 @@ async fn http(client: &mut Client) {
             Next::Close => return,
         }
         client.streams = client.streams.saturating_add(1);
+        client.idle_since = reactor::now();
         if worker().runtime.stopping() && client.input.is_none() {
             return;
         }
