@@ -5,6 +5,7 @@
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::state::Tally;
@@ -33,12 +34,12 @@ pub struct Client {
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Rc<Session>);
+struct Counted(Option<Seat>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.frontend().state.frontend_sessions.down();
-        worker().runtime.connections.down();
+        // Its places first: an accept loop that waits for them looks now.
+        self.0 = None;
         worker().session_ended();
     }
 }
@@ -46,19 +47,17 @@ impl Drop for Counted {
 /// Begins a session on a connection that was accepted on this thread.
 pub fn begin(
     config: Arc<Config>,
-    frontend: ProxyIndex,
-    bind: u32,
+    (frontend, bind): (ProxyIndex, u32),
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
+    seat: Seat,
 ) {
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
-    let worker = worker();
-    proxy.state.frontend_sessions.up();
-    worker.runtime.connections.up();
-    worker.session_began();
+    worker().session_began();
+    let counted = Counted(Some(seat));
     let session = Rc::new(Session {
         frontend,
         bind,
@@ -71,7 +70,6 @@ pub fn begin(
         variables: Default::default(),
         config,
     });
-    let counted = Counted(session.clone());
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
