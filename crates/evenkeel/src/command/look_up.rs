@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// All codes of all crates, by number.
 pub fn codes() -> Vec<&'static Code> {
-    let mut all: Vec<&'static Code> = language::CODES.iter().chain(proxy::load::codes::CODES).copied().collect();
+    let mut all: Vec<&'static Code> = language::CODES.iter().copied().chain(proxy::codes()).collect();
     all.sort_by_key(|code| code.id);
     all
 }

@@ -229,7 +229,7 @@ fn unresolved(
     options: &ServerOptions,
 ) -> Result<ServerAddress, Box<Diagnostic>> {
     let message = format!("'server': could not resolve address '{name}'");
-    if options.starts_unresolved {
+    if options.starts_unresolved || loader.options.ignore_unresolved {
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),
@@ -248,10 +248,11 @@ fn unresolved(
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
     let mut told = Vec::new();
-    for proxy in &mut loader.config.proxies {
+    for (index, proxy) in loader.config.proxies.iter_mut().enumerate() {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
-        for server in &proxy.servers {
+        let unsettled = loader.unsettled_checks.iter().any(|found| found.0 as usize == index);
+        for server in proxy.servers.iter().filter(|_| !unsettled) {
             let no_port = matches!(server.address, ServerAddress::SamePort(..))
                 && server.options.check_port.is_none()
                 && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)));

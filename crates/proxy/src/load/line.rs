@@ -187,6 +187,9 @@ impl Loader {
     }
 
     fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
+        if let (Section::Proxy(index, _), true) = (self.section, name.contains("-check connect")) {
+            self.unsettled_checks.push(index);
+        }
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
         self.tell(
             Diagnostic::error(

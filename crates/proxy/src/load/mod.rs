@@ -30,6 +30,8 @@ pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
     /// host (a check of files from elsewhere says no).
     pub resolve_names: bool,
+    /// A server whose name does not resolve starts in maintenance (`-dr`).
+    pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
 }
@@ -39,6 +41,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The configuration; None when there were errors.
     pub config: Option<Config>,
+    /// `quiet` was read, with errors or without.
+    pub quiet: bool,
     /// The files.
     pub sources: SourceMap,
     /// What there is to tell.
@@ -82,6 +86,9 @@ pub struct Loader {
     occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
+    /// Proxies with lines about checks that are not built, and were told: what
+    /// else is missing of their checks is not known.
+    pub unsettled_checks: Vec<ProxyIndex>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -130,8 +137,9 @@ pub fn load(
     }
     loader.end_section();
     loader.finish();
+    let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded { config, sources: loader.sources, diagnostics: loader.diagnostics }
+    Loaded { config, quiet, sources: loader.sources, diagnostics: loader.diagnostics }
 }
 
 impl Loader {
@@ -150,6 +158,7 @@ impl Loader {
             base: DefaultPath::Current,
             occupied: Default::default(),
             order: order::RuleOrder::default(),
+            unsettled_checks: Vec::new(),
             socket: None,
         }
     }

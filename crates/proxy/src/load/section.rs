@@ -103,6 +103,22 @@ impl Loader {
         self.section = Section::None;
     }
 
+    /// Words behind the name of a `defaults` or `backend`, which HAProxy passes
+    /// over without a word.
+    fn surplus_words(&mut self, line: &Line, from: usize) {
+        if let Some(extra) = line.word(from) {
+            let keyword = line.words[0].text();
+            self.tell(
+                Diagnostic::warning(
+                    &codes::SURPLUS,
+                    extra.span,
+                    format!("'{}' is ignored behind the name of the '{keyword}' section", extra.text()),
+                )
+                .label("one word too many"),
+            );
+        }
+    }
+
     fn no_more_words(&mut self, line: &Line, from: usize) {
         if let Some(extra) = line.word(from) {
             self.tell(
@@ -138,7 +154,7 @@ impl Loader {
             acls = self.defaults[base].acls.inherited();
             at += 2;
         }
-        self.no_more_words(line, at);
+        self.surplus_words(line, at);
         self.acls = acls;
         self.defaults.push(Defaults {
             proxy,
@@ -226,7 +242,11 @@ impl Loader {
             base = named;
             at += 2;
         }
-        self.no_more_words(line, at);
+        if kind.is_frontend() {
+            self.no_more_words(line, at);
+        } else {
+            self.surplus_words(line, at);
+        }
         self.acls = self.defaults[base].acls.inherited();
         let index = ProxyIndex(self.config.proxies.len() as u32);
         let mut proxy = Proxy {

@@ -83,6 +83,17 @@ impl Test {
                 .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
             );
         }
+        if let (true, Some(span)) = (needs_none, patterned.first_word) {
+            loader.tell(
+                Diagnostic::warning(
+                    &codes::IGNORED_PATTERNS,
+                    span,
+                    format!("'{}' is compared with nothing, so its patterns are ignored", first.text()),
+                )
+                .label("has no effect")
+                .help("remove the patterns, or name a matching method before them: `-m str`"),
+            );
+        }
         let patterns = patterned.compile(loader, method)?;
         Ok(Test {
             expression,

@@ -182,7 +182,7 @@ impl<'l> Parser<'_, 'l> {
         let mut count = 0;
         while let Some(word) = self.next() {
             let mut bytes = word.bytes.as_slice();
-            if matches!(word.str(), "or" | "||") {
+            if word.is("||") || bytes.eq_ignore_ascii_case(b"or") {
                 if !terms.is_empty() {
                     alternatives.push(std::mem::take(&mut terms).into());
                 }

@@ -389,6 +389,9 @@ fn find_fetch(
     if let Found::NotBuilt(name, ..) = found {
         return Err(not_built(piece, part, "sample fetch", name));
     }
+    if text.starts_with(OF_LUA) {
+        return Err(not_built(piece, part, "sample fetch", &text));
+    }
     Err(unknown(
         piece,
         part,
@@ -397,6 +400,10 @@ fn find_fetch(
         table,
     ))
 }
+
+/// What the names of fetches, converters and actions begin with that a script
+/// of the user's defines. Scripts are not built yet.
+pub(super) const OF_LUA: &str = "lua.";
 
 fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Box<Diagnostic> {
     piece
@@ -439,6 +446,7 @@ fn parse_converter(
     let row = match table.find(std::iter::once(&*text)) {
         Found::Built(row, _) => row,
         Found::NotBuilt(known, ..) => return Err(not_built(piece, name, "converter", known)),
+        Found::Unknown if text.starts_with(OF_LUA) => return Err(not_built(piece, name, "converter", &text)),
         Found::Unknown if name.is_empty() => {
             return Err(piece
                 .error(

@@ -22,6 +22,8 @@ pub struct Patterned {
     pub versions: bool,
     /// `--` stood there: an empty list is meant.
     pub ended: bool,
+    /// Where the first pattern stands, if any is written on the line.
+    pub first_word: Option<Span>,
     collected: Collected,
 }
 
@@ -69,6 +71,7 @@ impl Patterned {
             let file = loader.read_list(name.str(), name.span)?;
             read.collected.file(file, name.span, map);
         }
+        read.first_word = words.get(at).map(|word| word.span);
         for word in &words[at.min(words.len())..] {
             read.collected.word(word);
         }

@@ -5,6 +5,7 @@
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::state::{ListenerState, Tally};
@@ -28,48 +29,50 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
 struct Counted {
-    session: Rc<Session>,
+    seat: Option<Seat>,
     /// Its listener's count, where `option socket-stats` asks for one.
     listener: Option<Arc<ListenerState>>,
 }
 
 impl Counted {
-    fn new(session: Rc<Session>) -> Counted {
-        let listener = listener_state(&session);
+    fn new(seat: Seat, frontend: &Proxy, bind: u32) -> Counted {
+        let listener = listener_state(frontend, bind);
         if let Some(listener) = &listener {
             listener.sessions.up();
         }
-        Counted { session, listener }
+        Counted { seat: Some(seat), listener }
     }
 
     /// The rules let it begin.
-    fn began(&self, now_ms: u64) {
-        let state = &self.session.frontend().state;
-        state.frontend.here().count(Tally::Sessions);
-        state.session_rate.count(now_ms);
+    fn began(&self, frontend: &Proxy, now_ms: u64) {
+        frontend.state.frontend.here().count(Tally::Sessions);
+        frontend.state.session_rate.count(now_ms);
         if let Some(listener) = &self.listener {
             listener.counters.here().count(Tally::Sessions);
         }
     }
 }
 
-/// What the listener of a session counts, where `option socket-stats` asks for it.
-pub(super) fn listener_state(session: &Session) -> Option<Arc<ListenerState>> {
-    let frontend = session.frontend();
-    frontend.has(ProxyOption::SocketStats).then(|| frontend.state.listener(session.bind().id))
+/// What a listener counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
+    let asked = frontend.has(ProxyOption::SocketStats);
+    let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
+    Some(frontend.state.listener(bind.id))
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.session.frontend().state.frontend_sessions.down();
+        // Its places first: an accept loop that waits for them looks now.
+        self.seat = None;
         if let Some(listener) = &self.listener {
             listener.sessions.down();
         }
-        worker().runtime.connections.down();
         worker().session_ended();
     }
 }
@@ -77,19 +80,17 @@ impl Drop for Counted {
 /// Begins a session on a connection that was accepted on this thread.
 pub fn begin(
     config: Arc<Config>,
-    frontend: ProxyIndex,
-    bind: u32,
+    (frontend, bind): (ProxyIndex, u32),
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
+    seat: Seat,
 ) {
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
-    let worker = worker();
-    proxy.state.frontend_sessions.up();
-    worker.runtime.connections.up();
-    worker.session_began();
+    worker().session_began();
+    let counted = Counted::new(seat, proxy, bind);
     let session = Rc::new(Session {
         frontend,
         bind,
@@ -102,19 +103,19 @@ pub fn begin(
         variables: Default::default(),
         config,
     });
-    let counted = Counted::new(session.clone());
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
             Gate::Open => {}
-            Gate::Reject | Gate::SilentDrop => {
+            gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
-                let _ = socket.set_linger_zero();
+                refuse(&socket, gate);
                 return;
             }
         }
     }
-    let client = Client { socket, session, input: None, streams: 0 };
+    let idle_since = session.accepted;
+    let client = Client { socket, session, input: None, streams: 0, idle_since };
     reactor::spawn(run(client, counted));
 }
 
@@ -150,13 +151,16 @@ async fn run(mut client: Client, counted: Counted) {
         return;
     }
     let frontend = client.session.frontend();
-    if !frontend.tcp_session.is_empty() && rules::tcp_session(&client.session) != Gate::Open {
-        frontend.state.frontend.here().count(Tally::DeniedSessions);
-        let _ = client.socket.set_linger_zero();
-        return;
+    if !frontend.tcp_session.is_empty() {
+        let gate = rules::tcp_session(&client.session);
+        if gate != Gate::Open {
+            frontend.state.frontend.here().count(Tally::DeniedSessions);
+            refuse(&client.socket, gate);
+            return;
+        }
     }
     let now_ms = worker().now_ms();
-    counted.began(now_ms);
+    counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
         Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
@@ -187,6 +191,15 @@ fn unsent(socket: &Socket) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
+/// A rule refused the connection: it is reset, or forgotten.
+fn refuse(socket: &Socket, gate: Gate) {
+    if gate == Gate::SilentDrop {
+        super::serve::drop_silently(socket);
+    } else {
+        let _ = socket.set_linger_zero();
+    }
+}
+
 /// One request after the other.
 async fn http(client: &mut Client) {
     loop {
@@ -205,6 +218,7 @@ async fn http(client: &mut Client) {
             Next::Close => return,
         }
         client.streams = client.streams.saturating_add(1);
+        client.idle_since = reactor::now();
         if worker().runtime.stopping() && client.input.is_none() {
             return;
         }
