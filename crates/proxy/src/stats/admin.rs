@@ -109,7 +109,7 @@ mod tests {
         let run = |body: &str| run(&config, body.as_bytes(), |_| true);
         let status = |n: usize| config.proxies[0].servers[n].state.report(state::now_ms()).status_text();
         assert_eq!(run(&by_id), Outcome::Done);
-        assert_eq!((status(0), status(1)), ("DRAIN".into(), "DRAIN".into()));
+        assert_eq!((status(0), status(1)), ("DRAIN 1/3".into(), "DRAIN".into()));
         assert_eq!(run("s=s1&s=nope&action=maint&b=b"), Outcome::Part);
         assert_eq!((status(0), status(1)), ("MAINT".into(), "DRAIN".into()));
         assert_eq!(run("s=s1&action=ready&b=b"), Outcome::Done);
