@@ -15,7 +15,6 @@ use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
-use std::time::SystemTime;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,7 +120,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                 if parsed_length == 0 && waited {
                     // Only now did the request begin.
                     stream.times.began = reactor::now();
-                    stream.times.began_at = SystemTime::now();
+                    stream.times.began_at = worker().wall_clock();
                     waited = false;
                 }
             }

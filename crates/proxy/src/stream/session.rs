@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// A client's connection.
 pub struct Client {
@@ -63,7 +63,7 @@ pub fn begin(
         bind,
         source: endpoint(peer),
         destination,
-        accepted_at: SystemTime::now(),
+        accepted_at: worker().wall_clock(),
         accepted: reactor::now(),
         ready: reactor::now(),
         rewritten: Default::default(),
