@@ -235,6 +235,14 @@ pub(super) fn listen_elsewhere(here: usize) {
     }
 }
 
+/// Wakes every task of every loop: something changed that all of them look at.
+/// For rare events only.
+pub fn wake_all() {
+    for inbox in INBOXES.iter().filter(|inbox| inbox.bell.get().is_some()) {
+        inbox.mark(WAKE_ALL);
+    }
+}
+
 /// Why a loop did not take a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {

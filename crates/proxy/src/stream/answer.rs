@@ -5,6 +5,7 @@ use super::body::{Body, BodyFailure, Copy};
 use super::exchange::connection_mode;
 use super::reply::Reply;
 use super::session::after;
+use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
@@ -12,6 +13,7 @@ use crate::http1::{self, BodyLength, Fault, Limits, Outcome, Parsed, RequestFact
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Socket, with_deadline};
 use crate::rules::{self, Verdict};
+use crate::state::Shutdown;
 use crate::worker::worker;
 use std::io;
 
@@ -62,6 +64,19 @@ pub enum Failure {
     Upload(BodyFailure),
     /// The body of the answer was not delivered whole.
     Body(BodyFailure),
+    /// The sessions of the server were shut down, and how far it had come.
+    Shut(Shutdown, Progress),
+}
+
+/// How far an exchange had come when it was shut down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The request was not sent whole.
+    Sending,
+    /// It was, and nothing of an answer was delivered.
+    Sent,
+    /// An answer was begun.
+    Answering,
 }
 
 impl Failure {
@@ -88,6 +103,9 @@ impl Failure {
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
+            Failure::Shut(why, Progress::Sending) => (termination(*why), Phase::Done, None),
+            Failure::Shut(why, Progress::Sent) => (termination(*why), Phase::Headers, Some(502)),
+            Failure::Shut(why, Progress::Answering) => (termination(*why), Phase::Data, None),
             Failure::Body(BodyFailure::WriteFailed) => (Termination::ClientAbort, Phase::Data, None),
         }
     }

@@ -2,11 +2,12 @@
 //! at once where the request has a body. An answer may begin, and even end,
 //! before the request has.
 
-use super::answer::{self, Delivered, Failure};
+use super::answer::{self, Delivered, Failure, Progress};
 use super::body::{Body, BodyFailure, Copy};
 use super::request::{Next, linger};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
+use super::shutdown::{termination, unless_shut};
 use super::write::write_all;
 use super::{Phase, Stream, Termination, reply, tunnel};
 use crate::config::ProxyOption;
@@ -44,7 +45,11 @@ pub async fn run(
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
-        let delivered = once(client, stream, &mut outgoing, &mut server).await;
+        let exchange = once(client, stream, &mut outgoing, &mut server);
+        let delivered = match unless_shut(&slot, exchange).await {
+            Ok(delivered) => delivered,
+            Err(why) => Err(Failure::Shut(why, progress(stream, &outgoing))),
+        };
         // An idle connection that the server closed at the same moment says
         // nothing of the request: it goes out again on a new one, where that
         // cannot do anything twice.
@@ -70,10 +75,39 @@ pub async fn run(
             None => break delivered,
         }
     };
+    if let Ok(Delivered { tunnel: true, .. }) = delivered {
+        // A tunnel is a session of the server for as long as it lasts.
+        return carry(client, stream, server, &slot).await;
+    }
     drop(slot);
     match delivered {
         Ok(delivered) => done(client, stream, outgoing, server, delivered).await,
         Err(failure) => failed(client, stream, failure).await,
+    }
+}
+
+/// What follows an upgrade or CONNECT.
+async fn carry(
+    client: &mut Client,
+    stream: &mut Stream,
+    mut server: ServerConnection,
+    slot: &Slot,
+) -> Next {
+    let (up, down) = (client.input.take(), server.input.take());
+    let tunnel = tunnel::carry(stream, &client.socket, up, &server.socket, down);
+    if let Err(why) = unless_shut(slot, tunnel).await {
+        stream.termination = termination(why);
+        stream.phase = Phase::Data;
+    }
+    Next::Close
+}
+
+/// How far an exchange had come that was shut down.
+fn progress(stream: &Stream, outgoing: &Outgoing<'_>) -> Progress {
+    match stream.times.response {
+        Some(_) => Progress::Answering,
+        None if outgoing.body.is_done() => Progress::Sent,
+        None => Progress::Sending,
     }
 }
 
@@ -196,14 +230,9 @@ async fn done(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: Outgoing<'_>,
-    mut server: ServerConnection,
+    server: ServerConnection,
     delivered: Delivered,
 ) -> Next {
-    if delivered.tunnel {
-        let (up, down) = (client.input.take(), server.input.take());
-        tunnel::carry(stream, &client.socket, up, &server.socket, down).await;
-        return Next::Close;
-    }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;

@@ -5,6 +5,7 @@
 use super::finish::finish;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
+use super::shutdown::{termination, unless_shut};
 use super::{Phase, Stream, Termination, new_stream};
 use crate::config::{ProxyOption, Timeouts};
 use crate::reactor::{Buffer, Instant, Socket, with_deadline};
@@ -204,7 +205,10 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     let established = serve::establish(stream, Establish::Fresh, &client.socket).await;
     let Ok((server, slot)) = established else { return };
     let ServerConnection { socket, input: server_input, .. } = server;
-    carry(stream, &client.socket, input, &socket, server_input).await;
+    let tunnel = carry(stream, &client.socket, input, &socket, server_input);
+    if let Err(why) = unless_shut(&slot, tunnel).await {
+        stream.termination = termination(why);
+    }
     if stream.backend().is_some_and(|b| b.has(ProxyOption::NoLinger)) {
         super::session::reset_when_delivered(&socket);
     }
