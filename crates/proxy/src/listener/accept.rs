@@ -10,7 +10,6 @@ use crate::stream;
 use crate::worker::{Accepting, worker};
 use rustix::net::SocketAddrAny;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,10 +27,12 @@ pub fn listen(listening: Listening) {
 
 /// Why no connection came out of [`next`].
 enum Quiet {
-    /// The accept loop is to end.
+    /// The process takes no more.
     Ended,
+    /// The frontend or the process is full.
+    Full,
     /// The system refused.
-    Failed(io::Error),
+    Failed,
 }
 
 async fn accept(listening: Listening) {
@@ -45,14 +46,10 @@ async fn accept(listening: Listening) {
         Err(_) => return,
     };
     loop {
-        if !worker.runtime.takes(config.proxy(listening.proxy)) && !accepting.ended.get() {
-            listener.pause();
-            let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(&accepting)).await;
-        }
-        match next(&listener, &accepting).await {
+        match next(&listener, &config, &listening).await {
             Ok((fd, peer)) => begin(&config, &listening, fd, peer),
             Err(Quiet::Ended) => return,
-            Err(Quiet::Failed(_)) => {
+            Err(Quiet::Full | Quiet::Failed) => {
                 listener.pause();
                 let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(&accepting)).await;
             }
@@ -60,27 +57,39 @@ async fn accept(listening: Listening) {
     }
 }
 
-/// Waits until the loop is woken once from outside.
+/// Waits until the loop is woken once: by the end of a session on this thread,
+/// or by the end of the process.
 async fn woken(accepting: &Accepting) {
     let mut first = true;
     poll_fn(|context| {
-        accepting.note(context.waker());
-        if std::mem::take(&mut first) && !accepting.ended.get() { Poll::Pending } else { Poll::Ready(()) }
+        if std::mem::take(&mut first) {
+            accepting.note(context.waker());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     })
     .await;
 }
 
+/// The next connection. Whether there is room is asked when one can be
+/// accepted, not when the loop begins to wait for it.
 async fn next(
     listener: &Listener,
-    accepting: &Accepting,
+    config: &Config,
+    listening: &Listening,
 ) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
+    let runtime = worker().runtime;
+    let frontend = config.proxy(listening.proxy);
     let mut accept = pin!(listener.accept());
     poll_fn(|context| {
-        if accepting.ended.get() {
+        if runtime.stopping() {
             return Poll::Ready(Err(Quiet::Ended));
         }
-        accepting.note(context.waker());
-        accept.as_mut().poll(context).map_err(Quiet::Failed)
+        if !runtime.takes(config, frontend) {
+            return Poll::Ready(Err(Quiet::Full));
+        }
+        accept.as_mut().poll(context).map_err(|_| Quiet::Failed)
     })
     .await
 }

@@ -5,7 +5,7 @@ use super::write::{write_all, write_pieces};
 use super::{Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
-use crate::message::Message;
+use crate::message::{Message, Version};
 use crate::rules;
 use crate::state::Tally;
 use crate::worker::worker;
@@ -71,9 +71,13 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     stream.local = true;
     stream.local_status = stream.response.status();
     // A page that fills its head to the limit goes without; the close tells.
-    let _ = stream.response.set(b"content-length", body.len().to_string().as_bytes());
+    if !matches!(stream.local_status, 100..200 | 204) {
+        let _ = stream.response.set(b"content-length", body.len().to_string().as_bytes());
+    }
     if !keep {
         let _ = stream.response.set(b"connection", b"close");
+    } else if stream.request.version() == Version::Http10 {
+        let _ = stream.response.set(b"connection", b"keep-alive");
     }
     rules::http_after_response(stream);
     stream.frontend().state.frontend.here().count(Tally::Intercepted);

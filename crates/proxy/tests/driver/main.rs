@@ -1,5 +1,12 @@
 //! The driver from outside: raw clients, half-broken servers, a data plane
 //! between them.
 
+mod addresses;
+mod answers;
 mod bed;
 mod exchange;
+mod faults;
+mod limits;
+mod reuse;
+mod tcp;
+mod timeouts;
