@@ -235,14 +235,6 @@ pub(super) fn listen_elsewhere(here: usize) {
     }
 }
 
-/// Wakes every task of every loop: something changed that all of them look at.
-/// For rare events only.
-pub fn wake_all() {
-    for inbox in INBOXES.iter().filter(|inbox| inbox.bell.get().is_some()) {
-        inbox.mark(WAKE_ALL);
-    }
-}
-
 /// Why a loop did not take a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
@@ -286,6 +278,14 @@ pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(),
 pub fn stop(thread: usize) {
     if let Some(inbox) = Inbox::of(thread) {
         inbox.mark(STOP);
+    }
+}
+
+/// Wakes every task of the loop of `thread`, to look at something that they
+/// do not wait for: the end of the process. Does nothing when no loop runs there.
+pub fn wake_all(thread: usize) {
+    if let Some(inbox) = Inbox::of(thread) {
+        inbox.mark(WAKE_ALL);
     }
 }
 

@@ -278,7 +278,9 @@ impl ServerState {
         let count = |mark: u32| Some(((mark >> SHUTDOWN_BITS) + 1) << SHUTDOWN_BITS | why as u32);
         // The closure never refuses.
         let _ = self.shutdowns.try_update(Ordering::SeqCst, Ordering::SeqCst, count);
-        crate::reactor::wake_all();
+        for thread in 0..crate::reactor::THREADS_MAX {
+            crate::reactor::wake_all(thread);
+        }
     }
 
     /// What a stream remembers when it begins with this server.
