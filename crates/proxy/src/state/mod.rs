@@ -20,6 +20,6 @@ pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_
 pub use install::install;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, WEIGHT_MAX,
+    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown, WEIGHT_MAX,
     WEIGHT_SCALE,
 };

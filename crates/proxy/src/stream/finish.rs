@@ -197,7 +197,7 @@ fn count(stream: &Stream) {
     let aborted = match stream.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
         Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(stream.phase, Phase::Data | Phase::Last | Phase::Headers) =>
+            if matches!(stream.phase, Phase::Data | Phase::Last) =>
         {
             Some(Tally::ServerAborts)
         }
@@ -231,7 +231,8 @@ fn count(stream: &Stream) {
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);
-            if status != 0 {
+            // A page of our own is not the server's answer.
+            if status != 0 && !stream.local {
                 shard.status(status);
             }
         }

@@ -4,19 +4,22 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
-use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
+use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A client's connection.
@@ -31,6 +34,9 @@ pub struct Client {
     pub streams: u32,
     /// When it was accepted, or the stream before ended: the next one counts from there.
     pub idle_since: Instant,
+    /// The server connection that only this client's streams may use:
+    /// `http-reuse never`, or a PROXY header was sent on it.
+    pub own: Option<Box<ServerConnection>>,
 }
 
 /// Counts a session for as long as it lives.
@@ -82,7 +88,7 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, idle_since };
+    let client = Client { socket, session, input: None, streams: 0, idle_since, own: None };
     reactor::spawn(run(client, counted));
 }
 
@@ -171,34 +177,52 @@ fn refuse(socket: &Socket, gate: Gate) {
 async fn http(client: &mut Client) {
     loop {
         if client.input.is_none() {
-            let timeouts = client.session.frontend().timeouts;
-            let wait_ms = idle_timeout_ms(&timeouts, client.streams);
-            if with_deadline(after(wait_ms), client.socket.readable()).await.is_err() {
-                if client.streams == 0 {
-                    pool_box(request::timed_out(client)).await;
-                }
-                return;
+            match with_deadline(idle_deadline(client), next_request(client)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) if client.streams > 0 => return,
+                Err(_) => return pool_box(request::timed_out(client)).await,
             }
         }
         match pool_box(request::serve(client)).await {
-            Next::Request => {}
-            Next::Close => return,
-        }
-        client.streams = client.streams.saturating_add(1);
-        client.idle_since = reactor::now();
-        if worker().runtime.stopping() && client.input.is_none() {
-            return;
+            Next::Request => {
+                client.streams = client.streams.saturating_add(1);
+                client.idle_since = reactor::now();
+            }
+            Next::Again => {}
+            Next::Close | Next::Linger => return,
         }
     }
 }
 
-/// How long a connection may wait for the first byte of a request.
-fn idle_timeout_ms(timeouts: &Timeouts, streams: u32) -> Option<u32> {
-    if streams == 0 {
-        timeouts.http_request_ms.or(timeouts.client_ms)
-    } else {
-        timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms)
+/// Waits for the first byte of a request. False: the process is stopping, and
+/// this connection has had its answers.
+async fn next_request(client: &Client) -> bool {
+    poll_fn(|context| {
+        let readable = client.socket.poll_readable(context).map(|()| true);
+        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+            return Poll::Ready(false);
+        }
+        readable
+    })
+    .await
+}
+
+/// Until when a connection may wait for the first byte of a request.
+fn idle_deadline(client: &Client) -> Option<Instant> {
+    let timeouts = &client.session.frontend().timeouts;
+    if client.streams == 0 {
+        return head_deadline(client).or(after(timeouts.client_ms));
     }
+    after(timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms))
+}
+
+/// Until when the head of a request that begins now has to be whole: `timeout
+/// http-request`, which for the first one counts from the connection.
+pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
+    let limit_ms = client.session.frontend().timeouts.http_request_ms?;
+    let from = if client.streams == 0 { client.session.ready } else { reactor::now() };
+    Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
 /// Reads the header of `accept-proxy` and takes its addresses over.

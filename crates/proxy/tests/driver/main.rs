@@ -1,6 +1,13 @@
 //! The driver from outside: raw clients, half-broken servers, a data plane
 //! between them.
 
+mod addresses;
+mod answers;
 mod bed;
 mod exchange;
+mod faults;
 mod limits;
+mod reuse;
+mod settings;
+mod tcp;
+mod timeouts;
