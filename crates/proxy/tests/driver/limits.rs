@@ -13,7 +13,7 @@ const CLOSE: &str = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 fn connections_beyond_maxconn_wait_and_are_served() {
     let origin = Origin::echo();
     for threads in [1, 2] {
-        for (front, most) in [("maxconn 2", 100), ("", 2)] {
+        for (front, most) in [("backlog 100\n maxconn 2", 100), ("", 2)] {
             let options = ServeOptions { threads, connections_max: most };
             let bed = Bed::with(&origin.behind(front, ""), &options);
             let mut held: Vec<_> = (0..2).map(|_| bed.client()).collect();
@@ -26,7 +26,8 @@ fn connections_beyond_maxconn_wait_and_are_served() {
             }
             pause(100);
             // Threads that look at the same moment may pass the limit by one.
-            let now: u32 = bed.counted("front", "scur").trim_start_matches("scur=").parse().unwrap();
+            let now = bed.counted("front", "scur");
+            let now: u32 = now.trim_start_matches("scur=").parse().unwrap();
             assert!((2..=1 + threads as u32).contains(&now), "{now} connections");
             drop(held);
             for client in &mut waiting {

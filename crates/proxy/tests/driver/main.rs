@@ -6,6 +6,7 @@ mod answers;
 mod bed;
 mod exchange;
 mod faults;
+mod hostile;
 mod limits;
 mod reuse;
 mod settings;
