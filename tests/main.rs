@@ -5,3 +5,4 @@ mod personality;
 mod program;
 mod proxy_protocol;
 mod small_business;
+mod traffic;
