@@ -1,6 +1,7 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
 mod logs;
+mod overload;
 mod personality;
 mod program;
 mod proxy_protocol;
