@@ -9,6 +9,7 @@ mod daemon;
 mod error;
 mod limits;
 mod privileges;
+mod processors;
 mod side;
 mod signals;
 mod start;

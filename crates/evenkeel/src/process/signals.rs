@@ -67,10 +67,16 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
 pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<(), StartError> {
     let end = wait_for(serving)?;
     let mut hard_stop: Option<Instant> = None;
+    let mut soft_stop: Option<Instant> = None;
     let mut stopping = false;
     loop {
-        let left = hard_stop.map(|at| at.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
+        let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
+        if left(soft_stop) == Some(Duration::ZERO) {
+            soft_stop = None;
+            hard_stop = begin_soft_stop(serving);
+            continue;
+        }
+        if left(hard_stop) == Some(Duration::ZERO) {
             voice.warning("soft-stop running for too long, performing a hard-stop.");
             log::process_notice(
                 &serving.config,
@@ -81,7 +87,7 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
             hard_stop = None;
             continue;
         }
-        let (signalled, ended) = wait(signals, &end.event, left)?;
+        let (signalled, ended) = wait(signals, &end.event, left(soft_stop).or(left(hard_stop)))?;
         if ended {
             break;
         }
@@ -89,7 +95,9 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
             match signal {
                 Signal::SIGUSR1 if !stopping => {
                     stopping = true;
-                    hard_stop = begin_soft_stop(serving);
+                    // `grace`: it accepts until then.
+                    let grace = serving.config.global.grace_ms.unwrap_or(0);
+                    soft_stop = Some(Instant::now() + Duration::from_millis(grace.into()));
                 }
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),

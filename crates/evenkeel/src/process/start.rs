@@ -2,7 +2,7 @@
 
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
-use super::{StartError, WantedLimits, limits, privileges, signals};
+use super::{StartError, WantedLimits, limits, privileges, processors, signals};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice};
@@ -71,6 +71,7 @@ pub fn run(
         return Err(StartError::NothingListens);
     }
     apply_plan(&mut config, plan);
+    processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
@@ -82,7 +83,7 @@ pub fn run(
         ));
     }
     drop(loaded);
-    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground;
+    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     let mut ready: Option<Ready> = None;
     if in_background {
         let path = config.global.pidfile.clone();
@@ -97,6 +98,10 @@ pub fn run(
     }
     let global = &config.global;
     privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
+    if global.dumpable {
+        // Only refused for an argument that is none of 0 and 1.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     let signals = signals::watch()?;
     let options = ServeOptions {
         threads: wanted.threads,
@@ -170,20 +175,10 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
         files: global.files_max,
         listeners,
         checks,
-        threads: threads(config),
+        threads: processors::threads(global),
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
-}
-
-/// `nbthread`, or the number of processors that the process may use.
-fn threads(config: &Config) -> usize {
-    let usable = || std::thread::available_parallelism().map_or(1, usize::from);
-    config
-        .global
-        .threads
-        .map_or_else(usable, usize::from)
-        .clamp(1, proxy::reactor::THREADS_MAX)
 }
 
 /// Every place that log lines go to, once.

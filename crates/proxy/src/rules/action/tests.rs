@@ -76,7 +76,10 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request deny errorfiles x", "E0103"),
         ("http-request return string a", "E0506"),
         ("http-request return content-type", "E0201"),
-        ("http-request return content-type a/b string x string y", "E0507"),
+        (
+            "http-request return content-type a/b string x string y",
+            "E0507",
+        ),
         ("http-request return errorfile /nope", "E0111"),
         ("http-request return hdr a", "E0201"),
         ("http-request redirect foo /x", "E0207"),
@@ -103,6 +106,8 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("tcp-request inspect-delay", "E0201"),
         ("redirect location /x set-cookie", "E0201"),
         ("http-request deny\nhttp-request allow", "W0110"),
+        ("http-request set-header content-length 5", "W0504"),
+        ("http-response del-header Transfer-Encoding", "W0504"),
     ];
     for (line, code) in rows {
         assert_eq!(codes_of(&format!("mode http\n{line}")), [code], "{line}");
@@ -120,21 +125,43 @@ fn rules_of_a_defaults_need_its_name() {
 
 #[test]
 fn the_nearest_action_is_offered() {
-    let loaded = crate::keyword::testing::load_text("listen l\nmode http\nhttp-request set-hedaer a b\n");
-    let error = loaded.diagnostics.iter().find(|d| d.code.id == "E0501").unwrap();
+    let loaded =
+        crate::keyword::testing::load_text("listen l\nmode http\nhttp-request set-hedaer a b\n");
+    let error = loaded
+        .diagnostics
+        .iter()
+        .find(|d| d.code.id == "E0501")
+        .unwrap();
     assert_eq!(error.help.as_deref(), Some("did you mean 'set-header'?"));
     assert_eq!(error.fix.as_ref().unwrap().replacement, "set-header");
 }
 
 #[test]
 fn every_example_of_an_action_and_an_alias_loads() {
-    for row in documented().iter().chain(&crate::rules::format::documented()).filter(|row| row.built) {
+    for row in documented()
+        .iter()
+        .chain(&crate::rules::format::documented())
+        .filter(|row| row.built)
+    {
         // What answers without a condition would make the section's own rules unreachable.
-        let text = format!("frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n", row.example);
+        let text = format!(
+            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
+            row.example
+        );
         let loaded = crate::keyword::testing::load_text(&text);
-        let errors: Vec<&str> = loaded.diagnostics.iter().map(|d| d.code.id).filter(|id| id.starts_with('E')).collect();
+        let errors: Vec<&str> = loaded
+            .diagnostics
+            .iter()
+            .map(|d| d.code.id)
+            .filter(|id| id.starts_with('E'))
+            .collect();
         assert_eq!(errors, [""; 0], "{}", row.example);
         assert!(row.doc.ends_with('.'), "{}", row.name);
-        assert!(row.syntax.contains(row.name), "{}: {}", row.name, row.syntax);
+        assert!(
+            row.syntax.contains(row.name),
+            "{}: {}",
+            row.name,
+            row.syntax
+        );
     }
 }

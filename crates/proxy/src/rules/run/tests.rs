@@ -38,13 +38,18 @@ fn head(message: &crate::message::Message) -> String {
 /// The head and body of the answer that the rules give.
 fn answer(lines: &str) -> (Stream, String) {
     let (stream, verdict) = request(lines);
-    let (Verdict::Answer(reply) | Verdict::Tarpit(reply)) = verdict else { panic!("{lines}: {verdict:?}") };
+    let (Verdict::Answer(reply) | Verdict::Tarpit(reply)) = verdict else {
+        panic!("{lines}: {verdict:?}")
+    };
     let text = head(&reply.head) + &String::from_utf8_lossy(&reply.body);
     (stream, text)
 }
 
 fn state(stream: &Stream) -> String {
-    [stream.termination.letter(), stream.phase.letter()].map(char::from).iter().collect()
+    [stream.termination.letter(), stream.phase.letter()]
+        .map(char::from)
+        .iter()
+        .collect()
 }
 
 #[test]
@@ -55,7 +60,10 @@ fn rules_run_in_order_until_one_ends_them() {
     );
     assert!(matches!(verdict, Verdict::Continue));
     let get = |name: &[u8]| stream.request.get(name).map(<[u8]>::to_vec);
-    assert_eq!((get(b"a"), get(b"b"), get(b"c")), (Some(b"1".to_vec()), None, Some(b"3".to_vec())));
+    assert_eq!(
+        (get(b"a"), get(b"b"), get(b"c")),
+        (Some(b"1".to_vec()), None, Some(b"3".to_vec()))
+    );
 }
 
 #[test]
@@ -64,16 +72,36 @@ fn answers_are_what_haproxy_gives() {
     assert!(text.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{text}");
     assert_eq!(state(&stream), "PR");
     let (_, text) = answer("http-request deny deny_status 429");
-    assert!(text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 429 Too Many Requests\r\n"),
+        "{text}"
+    );
+    let (_, text) = answer("http-request deny status 403");
+    assert_eq!(text, "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
     let (_, text) = answer("http-request deny status 418");
-    assert_eq!(text, "HTTP/1.1 418 I'm a teapot\r\n\r\n");
-    let (_, text) = answer("http-request deny status 400 content-type text/plain string \"he %[src]\" hdr X-A \"%[path] b\"");
-    assert_eq!(text, "HTTP/1.1 400 Bad Request\r\nx-a: /a/b b\r\ncontent-type: text/plain\r\n\r\nhe %[src]");
-    let (stream, text) = answer("http-request return content-type text/x lf-string \"%[path]  %HM\"");
-    assert_eq!(text, "HTTP/1.1 200 OK\r\ncontent-type: text/x\r\n\r\n/a/b  GET");
+    assert_eq!(
+        text,
+        "HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\n\r\n"
+    );
+    let (_, text) = answer(
+        "http-request deny status 400 content-type text/plain string \"he %[src]\" hdr X-A \"%[path] b\"",
+    );
+    assert_eq!(
+        text,
+        "HTTP/1.1 400 Bad Request\r\nx-a: /a/b b\r\ncontent-length: 9\r\ncontent-type: text/plain\r\n\r\nhe %[src]"
+    );
+    let (stream, text) =
+        answer("http-request return content-type text/x lf-string \"%[path]  %HM\"");
+    assert_eq!(
+        text,
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ncontent-type: text/x\r\n\r\n/a/b  GET"
+    );
     assert_eq!(state(&stream), "LR");
     let (stream, text) = answer("http-request tarpit");
-    assert!(text.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 500 Internal Server Error\r\n"),
+        "{text}"
+    );
     assert_eq!(state(&stream), "PT");
 }
 
@@ -82,24 +110,44 @@ fn redirections_are_what_haproxy_gives() {
     let location = |lines: &str| {
         let (stream, text) = answer(lines);
         assert_eq!(state(&stream), "LR");
-        let line = text.lines().find_map(|line| line.strip_prefix("location: ")).unwrap_or("").to_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("location: "))
+            .unwrap_or("")
+            .to_owned();
         (text.split(' ').nth(1).unwrap_or("").to_owned(), line)
     };
     let rows = [
         ("location /x%[path]%[query]", "302", "/x/a/bc=d"),
         ("prefix http://h/p", "302", "http://h/p/a/b?c=d"),
-        ("prefix http://h/p drop-query append-slash", "302", "http://h/p/a/b/"),
-        ("prefix http://h/p append-slash", "302", "http://h/p/a/b?c=d"),
+        (
+            "prefix http://h/p drop-query append-slash",
+            "302",
+            "http://h/p/a/b/",
+        ),
+        (
+            "prefix http://h/p append-slash",
+            "302",
+            "http://h/p/a/b?c=d",
+        ),
         ("prefix /", "302", "/a/b?c=d"),
         ("scheme https code 301", "301", "https://h/a/b?c=d"),
-        ("scheme https drop-query append-slash code 308", "308", "https://h/a/b/"),
+        (
+            "scheme https drop-query append-slash code 308",
+            "308",
+            "https://h/a/b/",
+        ),
         ("location %[req.hdr(nope)]", "302", ""),
         ("location \"%[str(a%7fb),url_dec]\"", "302", "a%7Fb"),
     ];
     for (words, status, expected) in rows {
         for keyword in ["http-request redirect", "redirect"] {
             let found = location(&format!("{keyword} {words}"));
-            assert_eq!(found, (status.to_owned(), expected.to_owned()), "{keyword} {words}");
+            assert_eq!(
+                found,
+                (status.to_owned(), expected.to_owned()),
+                "{keyword} {words}"
+            );
         }
     }
     let (_, verdict) = request("http-request redirect location %[req.hdr(nope)] ignore-empty");
@@ -110,15 +158,27 @@ fn redirections_are_what_haproxy_gives() {
 fn headers_change_as_rules_say() {
     let rows = [
         ("set-header x-list new", vec![("x-list", "new")]),
-        ("add-header x-list new", vec![("x-list", "a, b ,c"), ("x-list", "d"), ("x-list", "new")]),
+        (
+            "add-header x-list new",
+            vec![("x-list", "a, b ,c"), ("x-list", "d"), ("x-list", "new")],
+        ),
         ("del-header x-list", vec![]),
         ("del-header X-L -m beg", vec![]),
         ("del-header list -m end", vec![]),
         ("del-header -li -m sub", vec![]),
         ("del-header ^X-.*t$ -m reg", vec![]),
-        ("del-header x-lis -m str", vec![("x-list", "a, b ,c"), ("x-list", "d")]),
-        ("replace-header x-list (.*),(.*) \\2-\\1", vec![("x-list", "c-a, b"), ("x-list", "d")]),
-        ("replace-value x-list ^([bd])$ <\\1%[path]>", vec![("x-list", "a, <b/a/b> ,c"), ("x-list", "<d/a/b>")]),
+        (
+            "del-header x-lis -m str",
+            vec![("x-list", "a, b ,c"), ("x-list", "d")],
+        ),
+        (
+            "replace-header x-list (.*),(.*) \\2-\\1",
+            vec![("x-list", "c-a, b"), ("x-list", "d")],
+        ),
+        (
+            "replace-value x-list ^([bd])$ <\\1%[path]>",
+            vec![("x-list", "a, <b/a/b> ,c"), ("x-list", "<d/a/b>")],
+        ),
     ];
     for (words, expected) in rows {
         let (stream, verdict) = request(&format!("http-request {words}"));
@@ -128,9 +188,17 @@ fn headers_change_as_rules_say() {
             .fields()
             .iter()
             .filter(|(name, _)| *name == b"x-list")
-            .map(|(name, value)| (String::from_utf8_lossy(name).into(), String::from_utf8_lossy(value).into()))
+            .map(|(name, value)| {
+                (
+                    String::from_utf8_lossy(name).into(),
+                    String::from_utf8_lossy(value).into(),
+                )
+            })
             .collect();
-        let expected: Vec<(String, String)> = expected.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        let expected: Vec<(String, String)> = expected
+            .iter()
+            .map(|(a, b)| (a.to_string(), b.to_string()))
+            .collect();
         assert_eq!(found, expected, "{words}");
     }
 }
@@ -138,8 +206,30 @@ fn headers_change_as_rules_say() {
 #[test]
 fn a_client_cannot_add_a_header_by_a_value() {
     let (stream, _) = request("http-request set-header x-a \"%[str(a%0d%0ab: c),url_dec]\"");
-    assert_eq!(stream.request.get(b"x-a"), Some(&b"a  b: c"[..]));
+    assert_eq!(stream.request.get(b"x-a"), Some(&b"a%0D%0Ab: c"[..]));
     assert_eq!(stream.request.get(b"b"), None);
+}
+
+#[test]
+fn rules_do_not_change_where_a_message_ends() {
+    let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+    for words in [
+        "set-header content-length 9",
+        "del-header content-length",
+        "del-header ^ -m reg",
+        "replace-header content-length 4 5",
+    ] {
+        let mut stream = with(&format!("http-request {words}"), sample::request(post));
+        assert!(matches!(
+            http_request(&mut stream, false),
+            Verdict::Continue
+        ));
+        assert_eq!(
+            stream.request.get(b"content-length"),
+            Some(&b"4"[..]),
+            "{words}"
+        );
+    }
 }
 
 #[test]
@@ -147,12 +237,18 @@ fn the_request_line_changes_as_rules_say() {
     let rows = [
         ("set-path /app%[path]", "GET /app/a/b?c=d HTTP/1.1"),
         ("set-path app", "GET /app?c=d HTTP/1.1"),
-        ("set-path \"/%[str(a%20b),url_dec]\"", "GET /a%20b?c=d HTTP/1.1"),
+        (
+            "set-path \"/%[str(a%20b),url_dec]\"",
+            "GET /a%20b?c=d HTTP/1.1",
+        ),
         ("set-pathq /x?y", "GET /x?y HTTP/1.1"),
         ("set-query e=%[src]", "GET /a/b?e=198.51.100.7 HTTP/1.1"),
         ("set-uri http://o/p", "GET http://o/p HTTP/1.1"),
         ("set-method POST", "POST /a/b?c=d HTTP/1.1"),
-        ("replace-path /a/(.*) /\\1/%[req.hdr(host)]", "GET /b/h?c=d HTTP/1.1"),
+        (
+            "replace-path /a/(.*) /\\1/%[req.hdr(host)]",
+            "GET /b/h?c=d HTTP/1.1",
+        ),
         ("replace-pathq (.*)\\?(.*) /z?\\2", "GET /z?c=d HTTP/1.1"),
         ("replace-uri ^/a(.*) \\1", "GET /b?c=d HTTP/1.1"),
         ("replace-path /nope /x", "GET /a/b?c=d HTTP/1.1"),
@@ -161,7 +257,10 @@ fn the_request_line_changes_as_rules_say() {
         let (stream, verdict) = request(&format!("http-request {words}"));
         assert!(matches!(verdict, Verdict::Continue), "{words}");
         assert_eq!(head(&stream.request).lines().next(), Some(line), "{words}");
-        assert_eq!((stream.received_method(), stream.received_target()), (&b"GET"[..], &b"/a/b?c=d"[..]));
+        assert_eq!(
+            (stream.received_method(), stream.received_target()),
+            (&b"GET"[..], &b"/a/b?c=d"[..])
+        );
     }
 }
 
@@ -174,7 +273,10 @@ fn variables_live_from_rule_to_rule() {
          http-request set-var(req.c,ifgt) int(2)\nhttp-request unset-var(txn.a)\n\
          http-request set-header e \"%[var(txn.a)]|%[var(req.c)]\"",
     );
-    assert_eq!(stream.request.get(b"d"), Some(&b"/a/b <198.51.100.7> 5"[..]));
+    assert_eq!(
+        stream.request.get(b"d"),
+        Some(&b"/a/b <198.51.100.7> 5"[..])
+    );
     assert_eq!(stream.request.get(b"e"), Some(&b"|2"[..]));
 }
 
@@ -184,8 +286,14 @@ fn addresses_change_for_rules_and_logs() {
         "http-request set-src src,ipmask(24)\nhttp-request set-src-port int(7)\nhttp-request set-dst-port int(99999)\n\
          http-request set-dst str(2001:db8::1)\nhttp-request set-header seen %[src]:%[src_port]",
     );
-    assert_eq!(stream.source(), Endpoint::Inet(([198, 51, 100, 0], 7).into()));
-    assert_eq!(stream.destination(), Endpoint::Inet("[2001:db8::1]:80".parse().unwrap()));
+    assert_eq!(
+        stream.source(),
+        Endpoint::Inet(([198, 51, 100, 0], 7).into())
+    );
+    assert_eq!(
+        stream.destination(),
+        Endpoint::Inet("[2001:db8::1]:80".parse().unwrap())
+    );
     assert_eq!(stream.request.get(b"seen"), Some(&b"198.51.100.0:7"[..]));
 }
 
@@ -195,7 +303,11 @@ fn headers_are_captured_as_they_were_received() {
         "capture request header User-Agent len 4\ndeclare capture request len 10\n\
          http-request del-header user-agent\nhttp-request capture path id 1\nhttp-request capture req.hdr(host) len 5",
     );
-    let kept: Vec<_> = stream.captured_request.iter().map(|v| v.as_deref()).collect();
+    let kept: Vec<_> = stream
+        .captured_request
+        .iter()
+        .map(|v| v.as_deref())
+        .collect();
     assert_eq!(kept, [Some(&b"curl"[..]), Some(b"/a/b"), Some(b"h")]);
 }
 
@@ -205,9 +317,21 @@ fn rules_go_on_where_they_waited_for_the_body() {
     let mut stream = with(lines, sample::request(REQUEST));
     stream.payload_complete = false;
     let verdict = http_request(&mut stream, false);
-    assert!(matches!(verdict, Verdict::NeedBody { bytes: 4, time_ms: Some(1000) }), "{verdict:?}");
+    assert!(
+        matches!(
+            verdict,
+            Verdict::NeedBody {
+                bytes: 4,
+                time_ms: Some(1000)
+            }
+        ),
+        "{verdict:?}"
+    );
     stream.payload = b"body".to_vec();
-    assert!(matches!(http_request(&mut stream, false), Verdict::Continue));
+    assert!(matches!(
+        http_request(&mut stream, false),
+        Verdict::Continue
+    ));
     let seen: Vec<&[u8]> = stream.request.fields().get_all(b"seen").collect();
     assert_eq!(seen, [&b"1"[..], b"2"]);
 }
@@ -218,17 +342,29 @@ fn a_rewrite_that_does_not_fit_is_an_error_unless_rules_are_lenient() {
     let mut stream = with(long, sample::request(REQUEST));
     stream.request.set_limit(stream.request.wire_len() + 4);
     let verdict = http_request(&mut stream, false);
-    assert!(matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 500), "{verdict:?}");
-    let mut stream = with(&format!("http-request strict-mode off\n{long}"), sample::request(REQUEST));
+    assert!(
+        matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 500),
+        "{verdict:?}"
+    );
+    let mut stream = with(
+        &format!("http-request strict-mode off\n{long}"),
+        sample::request(REQUEST),
+    );
     stream.request.set_limit(stream.request.wire_len() + 4);
-    assert!(matches!(http_request(&mut stream, false), Verdict::Continue));
+    assert!(matches!(
+        http_request(&mut stream, false),
+        Verdict::Continue
+    ));
 }
 
 #[test]
 fn a_refused_request_is_closed_without_times() {
     let (stream, verdict) = request("http-request reject");
     assert!(matches!(verdict, Verdict::Reject));
-    assert_eq!((state(&stream).as_str(), stream.times.request), ("PR", None));
+    assert_eq!(
+        (state(&stream).as_str(), stream.times.request),
+        ("PR", None)
+    );
     let (_, verdict) = request("http-request silent-drop");
     assert!(matches!(verdict, Verdict::SilentDrop));
 }
@@ -249,21 +385,33 @@ fn answers_of_servers_are_changed_and_refused() {
          http-response replace-header server ori(.*) \\1\nhttp-response set-header seen %[status]",
     );
     assert!(matches!(verdict, Verdict::Continue));
-    assert_eq!(head(&stream.response).lines().next(), Some("HTTP/1.1 404 no no"));
+    assert_eq!(
+        head(&stream.response).lines().next(),
+        Some("HTTP/1.1 404 no no")
+    );
     assert_eq!(stream.response.get(b"server"), Some(&b"gin"[..]));
     assert_eq!(stream.response.get(b"seen"), Some(&b"404"[..]));
     assert_eq!(stream.captured_response, [Some(b"ori".to_vec())]);
     let (stream, verdict) = response("http-response deny if { res.hdr(server) origin }");
-    assert!(matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 502), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 502),
+        "{verdict:?}"
+    );
     assert_eq!(state(&stream), "PH");
     let (stream, verdict) = response("http-response return content-type a/b string hi");
-    assert!(matches!(&verdict, Verdict::Answer(reply) if &*reply.body == b"hi"), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::Answer(reply) if &*reply.body == b"hi"),
+        "{verdict:?}"
+    );
     assert_eq!(state(&stream), "LH");
 }
 
 #[test]
 fn the_last_rules_see_every_answer() {
-    let mut stream = with("http-after-response set-header x-ar \"%ST %s\"", sample::exchange(REQUEST, ANSWER));
+    let mut stream = with(
+        "http-after-response set-header x-ar \"%ST %s\"",
+        sample::exchange(REQUEST, ANSWER),
+    );
     http_after_response(&mut stream);
     assert_eq!(stream.response.get(b"x-ar"), Some(&b"200 <NOSRV>"[..]));
 }
@@ -289,11 +437,19 @@ fn content_rules_see_requests_too() {
 
 #[test]
 fn connection_rules_look_at_addresses() {
-    let config = config("tcp-request connection accept if { src 203.0.113.0/24 }\ntcp-request connection reject if { src 198.51.100.0/24 }");
+    let config = config(
+        "tcp-request connection accept if { src 203.0.113.0/24 }\ntcp-request connection reject if { src 198.51.100.0/24 }",
+    );
     let mut stream = sample::tcp(b"", false);
-    assert_eq!(connection_stream(&mut stream, &config.proxies[0].tcp_connection), Gate::Reject);
+    assert_eq!(
+        connection_stream(&mut stream, &config.proxies[0].tcp_connection),
+        Gate::Reject
+    );
     stream.source = Some(Endpoint::Inet(([203, 0, 113, 1], 1).into()));
-    assert_eq!(connection_stream(&mut stream, &config.proxies[0].tcp_connection), Gate::Open);
+    assert_eq!(
+        connection_stream(&mut stream, &config.proxies[0].tcp_connection),
+        Gate::Open
+    );
 }
 
 #[test]
@@ -310,7 +466,13 @@ fn the_monitor_answers_and_is_not_logged() {
 
 #[test]
 fn unique_ids_go_to_the_server() {
-    let mut stream = with("unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID", sample::request(REQUEST));
+    let mut stream = with(
+        "unique-id-format %{+X}o%ci:%cp\nunique-id-header X-Unique-ID",
+        sample::request(REQUEST),
+    );
     unique_id(&mut stream);
-    assert_eq!(stream.request.get(b"x-unique-id"), Some(&b"C6336407:9C40"[..]));
+    assert_eq!(
+        stream.request.get(b"x-unique-id"),
+        Some(&b"C6336407:9C40"[..])
+    );
 }
