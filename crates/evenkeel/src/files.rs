@@ -37,13 +37,25 @@ impl fmt::Display for FileError {
         match self {
             FileError::Open { path, error } => {
                 let reason = reason(error);
-                write!(f, "Cannot open configuration file/directory {} : {reason}", path.display())
+                write!(
+                    f,
+                    "Cannot open configuration file/directory {} : {reason}",
+                    path.display()
+                )
             }
             FileError::TooLarge { path } => {
-                write!(f, "Configuration file {} is larger than {FILE_BYTES_MAX} bytes", path.display())
+                write!(
+                    f,
+                    "Configuration file {} is larger than {FILE_BYTES_MAX} bytes",
+                    path.display()
+                )
             }
             FileError::TooMany { path } => {
-                write!(f, "Directory {} holds more than {DIRECTORY_FILES_MAX} files", path.display())
+                write!(
+                    f,
+                    "Directory {} holds more than {DIRECTORY_FILES_MAX} files",
+                    path.display()
+                )
             }
         }
     }
@@ -76,7 +88,10 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
 
 /// The files of a path.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let refused = |error| FileError::Open { path: path.into(), error };
+    let refused = |error| FileError::Open {
+        path: path.into(),
+        error,
+    };
     if !std::fs::metadata(path).map_err(refused)?.is_dir() {
         return Ok(vec![path.into()]);
     }
@@ -100,10 +115,16 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 /// Reads one file; the path may be a pipe.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let refused = |error| FileError::Open { path: path.into(), error };
+    let refused = |error| FileError::Open {
+        path: path.into(),
+        error,
+    };
     let file = std::fs::File::open(path).map_err(refused)?;
     let mut bytes = Vec::new();
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(refused)?;
+    let read = file
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(refused)?;
     if read as u64 > FILE_BYTES_MAX {
         return Err(FileError::TooLarge { path: path.into() });
     }

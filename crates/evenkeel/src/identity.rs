@@ -16,30 +16,57 @@ pub const HAPROXY_VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VE
 pub const HAPROXY_DATE: &str = "2026/11/20";
 
 /// The features of `haproxy -vv` that are built.
-pub const FEATURES: &[&str] = &["ACCEPT4", "CPU_AFFINITY", "EPOLL", "GETADDRINFO", "RT", "TFO", "THREAD", "TPROXY"];
+pub const FEATURES: &[&str] = &[
+    "ACCEPT4",
+    "CPU_AFFINITY",
+    "EPOLL",
+    "GETADDRINFO",
+    "RT",
+    "TFO",
+    "THREAD",
+    "TPROXY",
+];
 
 /// Features that people ask for and that are not built.
-pub const FEATURES_MISSING: &[&str] =
-    &["LUA", "LINUX_SPLICE", "NS", "OPENSSL", "PCRE", "PCRE2", "PROMEX", "QUIC", "SLZ", "SYSTEMD", "ZLIB"];
+pub const FEATURES_MISSING: &[&str] = &[
+    "LUA",
+    "LINUX_SPLICE",
+    "NS",
+    "OPENSSL",
+    "PCRE",
+    "PCRE2",
+    "PROMEX",
+    "QUIC",
+    "SLZ",
+    "SYSTEMD",
+    "ZLIB",
+];
 
 /// What `enabled(NAME)` says yes to.
 const ENABLED: &[&str] = &["EPOLL"];
 
 /// What `.if` and `-cc` are evaluated against.
 pub fn facts() -> Facts {
-    Facts::new(HAPROXY_LEVEL).with_features(FEATURES.iter().copied()).with_enabled(ENABLED.iter().copied())
+    Facts::new(HAPROXY_LEVEL)
+        .with_features(FEATURES.iter().copied())
+        .with_enabled(ENABLED.iter().copied())
 }
 
 /// The name of this host; empty where the system tells none.
 pub fn host_name() -> String {
-    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// The environment that files see: that of the process, and what HAProxy adds.
 pub fn environment(files: &[String], local_peer: Option<&str>) -> Environment {
     let mut environment = Environment::from_process();
     environment.set("HAPROXY_CFGFILES", files.join(";"));
-    environment.set("HAPROXY_LOCALPEER", local_peer.map_or_else(host_name, str::to_owned));
+    environment.set(
+        "HAPROXY_LOCALPEER",
+        local_peer.map_or_else(host_name, str::to_owned),
+    );
     environment
 }
 

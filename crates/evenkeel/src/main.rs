@@ -18,7 +18,11 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_else(|| "evenkeel".into());
     let mut words: Vec<OsString> = words.collect();
-    let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = Path::new(&program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     match name.as_str() {
         "haproxy" => haproxy::main(words),
         "keepalived" => keepalived(),

@@ -45,7 +45,17 @@ impl Voice {
             |_| std::env::args().next().unwrap_or_default(),
             |path| path.to_string_lossy().into_owned(),
         );
-        Voice { form, quiet, executable, introduced: false }
+        Voice {
+            form,
+            quiet,
+            executable,
+            introduced: false,
+        }
+    }
+
+    /// The start is over: from now on no message needs to say who speaks.
+    pub fn started(&mut self) {
+        self.introduced = true;
     }
 
     /// Which form it speaks in.
@@ -106,7 +116,13 @@ impl Voice {
     }
 
     /// Says what there is to say about files.
-    pub fn diagnostics(&mut self, sources: &SourceMap, diagnostics: &Diagnostics, diag: bool, zero_warning: bool) {
+    pub fn diagnostics(
+        &mut self,
+        sources: &SourceMap,
+        diagnostics: &Diagnostics,
+        diag: bool,
+        zero_warning: bool,
+    ) {
         if self.quiet {
             return;
         }
@@ -160,7 +176,9 @@ fn utf8_locale() -> bool {
 /// The width of the terminal, or a fitting one where there is none.
 pub fn terminal_width() -> usize {
     const WIDTH_WITHOUT_TERMINAL: usize = 100;
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     columns
         .or_else(|| {
             let (width, _) = ratatui::crossterm::terminal::size().ok()?;
@@ -179,9 +197,15 @@ mod tests {
         let mut voice = Voice::new(Form::Haproxy, false);
         assert!(!voice.text(Gravity::Notice, "x").contains("version is"));
         let first = voice.text(Gravity::Alert, "Cannot do it.");
-        assert!(first.contains("haproxy version is 2.6.12-evenkeel-"), "{first}");
+        assert!(
+            first.contains("haproxy version is 2.6.12-evenkeel-"),
+            "{first}"
+        );
         let last = first.lines().last().unwrap_or_default();
-        assert_eq!(last, format!("[ALERT]    ({}) : Cannot do it.", std::process::id()));
+        assert_eq!(
+            last,
+            format!("[ALERT]    ({}) : Cannot do it.", std::process::id())
+        );
         assert_eq!(voice.text(Gravity::Warning, "x").lines().count(), 1);
     }
 

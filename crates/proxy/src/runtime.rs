@@ -106,6 +106,8 @@ pub fn serve(
     options: &ServeOptions,
 ) -> io::Result<Running> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
+    // A head that `tune.bufsize` allows must fit into one.
+    reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
     state::set_shards(threads);
     let runtime: &'static Runtime = Box::leak(Box::new(Runtime {
         config: Mutex::new(config),
@@ -125,7 +127,11 @@ pub fn serve(
     for thread in 0..threads {
         let listening = listening.clone();
         let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
+        let cpus = runtime.config().global.cpus_of_thread(thread as u32 + 1);
         handles.push(builder.spawn(move || {
+            if let Some(cpus) = cpus {
+                keep_to(&cpus);
+            }
             state::set_shard(thread);
             reactor::run(thread, || {
                 worker::begin(runtime, thread);
@@ -138,6 +144,18 @@ pub fn serve(
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
     Ok(Running { runtime, threads: Mutex::new(handles) })
+}
+
+/// `cpu-map`: keeps this thread to some processors. Those that the machine does
+/// not have are passed over; with none left it runs where the system wants.
+fn keep_to(cpus: &[u32]) {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    let mut set = CpuSet::new();
+    for cpu in cpus.iter().map(|cpu| *cpu as usize).filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        set.set(cpu);
+    }
+    // Refused when the machine has none of them, which was told at the start.
+    let _ = sched_setaffinity(None, &set);
 }
 
 impl Running {

@@ -18,7 +18,11 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let diag = matches.get_flag("hints");
-    let options = LoadOptions { resolve_names: !matches.get_flag("no-resolve"), diag };
+    let options = LoadOptions {
+        resolve_names: !matches.get_flag("no-resolve"),
+        diag,
+        ..Default::default()
+    };
     let loaded = process::load_files(files, None, options);
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
     let text = match matches.get_one::<String>("format").map(String::as_str) {
@@ -33,14 +37,31 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         }
     };
     print(&text);
-    if found.errors() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if found.errors() > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// What is said of files about which there is nothing to say.
 fn summary(loaded: &proxy::load::Loaded) -> String {
-    let Some(config) = &loaded.config else { return String::new() };
-    let frontends = config.proxies.iter().filter(|p| p.kind.is_frontend()).count();
+    let Some(config) = &loaded.config else {
+        return String::new();
+    };
+    let frontends = config
+        .proxies
+        .iter()
+        .filter(|p| p.kind.is_frontend())
+        .count();
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
-    let also = if process::listens(config) { "" } else { "; nothing listens, so it would not start" };
-    format!("no mistakes: {frontends} that listen, {} proxies, {servers} servers{also}\n", config.proxies.len())
+    let also = if process::listens(config) {
+        ""
+    } else {
+        "; nothing listens, so it would not start"
+    };
+    format!(
+        "no mistakes: {frontends} that listen, {} proxies, {servers} servers{also}\n",
+        config.proxies.len()
+    )
 }

@@ -31,12 +31,22 @@ pub fn definition() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
-        .subcommands([run(), check(), fmt(), explain(), keyword(), manual(), demo()])
+        .subcommands([
+            run(),
+            check(),
+            fmt(),
+            explain(),
+            keyword(),
+            manual(),
+            demo(),
+        ])
         .subcommands([version(), completions(), man()])
 }
 
 fn path(name: &'static str) -> Arg {
-    Arg::new(name).value_name(name).value_parser(ValueParser::path_buf())
+    Arg::new(name)
+        .value_name(name)
+        .value_parser(ValueParser::path_buf())
 }
 
 fn run() -> Command {
@@ -121,8 +131,17 @@ fn explain() -> Command {
     Command::new("explain")
         .about("Explain a code such as E0101")
         .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain --list")
-        .arg(Arg::new("CODE").required_unless_present("list").help("A code, as diagnostics show it"))
-        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List all codes"))
+        .arg(
+            Arg::new("CODE")
+                .required_unless_present("list")
+                .help("A code, as diagnostics show it"),
+        )
+        .arg(
+            Arg::new("list")
+                .long("list")
+                .action(ArgAction::SetTrue)
+                .help("List all codes"),
+        )
 }
 
 fn keyword() -> Command {
@@ -164,11 +183,17 @@ fn completions() -> Command {
     Command::new("completions")
         .about("Print completions for a shell")
         .after_help("Example:\n  evenkeel completions bash >/etc/bash_completion.d/evenkeel")
-        .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(clap_complete::Shell)))
+        .arg(
+            Arg::new("SHELL")
+                .required(true)
+                .value_parser(value_parser!(clap_complete::Shell)),
+        )
 }
 
 fn man() -> Command {
-    Command::new("man").about("Print the man page").after_help("Example:\n  evenkeel man | man -l -")
+    Command::new("man")
+        .about("Print the man page")
+        .after_help("Example:\n  evenkeel man | man -l -")
 }
 
 #[cfg(test)]
@@ -182,12 +207,24 @@ mod tests {
 
     #[test]
     fn run_takes_files_in_every_way() {
-        for line in ["evenkeel run -f a b", "evenkeel run -f a -f b", "evenkeel run --file a --file b"] {
+        for line in [
+            "evenkeel run -f a b",
+            "evenkeel run -f a -f b",
+            "evenkeel run --file a --file b",
+        ] {
             let matches = definition().try_get_matches_from(line.split(' ')).unwrap();
             let (_, run) = matches.subcommand().unwrap();
-            assert_eq!(run.get_many::<std::path::PathBuf>("FILE").unwrap().len(), 2, "{line}");
+            assert_eq!(
+                run.get_many::<std::path::PathBuf>("FILE").unwrap().len(),
+                2,
+                "{line}"
+            );
         }
-        assert!(definition().try_get_matches_from(["evenkeel", "run"]).is_err());
+        assert!(
+            definition()
+                .try_get_matches_from(["evenkeel", "run"])
+                .is_err()
+        );
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
             print(&format!("{} would change\n", path.display()));
             result = ExitCode::FAILURE;
         } else if let Err(error) = replace(path, &formatted) {
-            result = refuse(format_args!("cannot write {}: {}", path.display(), files::reason(&error)));
+            result = refuse(format_args!(
+                "cannot write {}: {}",
+                path.display(),
+                files::reason(&error)
+            ));
         }
     }
     result
@@ -49,7 +53,10 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside: OsString = path.clone().into();
     beside.push(format!(".{}.new", std::process::id()));
     let written = (|| {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&beside)?;
         file.set_permissions(permissions)?;
         file.write_all(text)?;
         file.sync_all()?;

@@ -27,7 +27,9 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let Some((name, matches)) = matches.subcommand() else { return ExitCode::FAILURE };
+    let Some((name, matches)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
     match name {
         "run" => run::main(&files(matches)),
         "check" => check::main(&files(matches), matches),
@@ -48,7 +50,12 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
 }
 
 fn files(matches: &ArgMatches) -> Vec<PathBuf> {
-    matches.get_many::<PathBuf>("FILE").into_iter().flatten().cloned().collect()
+    matches
+        .get_many::<PathBuf>("FILE")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 /// Prints to standard output; a reader that has gone is no error.
@@ -64,7 +71,9 @@ fn refuse(message: impl std::fmt::Display) -> ExitCode {
 }
 
 fn completions(matches: &ArgMatches) -> ExitCode {
-    let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") else { return ExitCode::FAILURE };
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") else {
+        return ExitCode::FAILURE;
+    };
     let mut text = Vec::new();
     clap_complete::generate(*shell, &mut definition(), "evenkeel", &mut text);
     print(&String::from_utf8_lossy(&text))
@@ -75,8 +84,12 @@ fn man() -> ExitCode {
     let mut text = Vec::new();
     let mut command = definition();
     command.build();
-    let subcommands: Vec<_> = command.get_subcommands().filter(|c| c.get_name() != "help").cloned().collect();
-    let mut pages = || -> std::io::Result<()> {
+    let subcommands: Vec<_> = command
+        .get_subcommands()
+        .filter(|c| c.get_name() != "help")
+        .cloned()
+        .collect();
+    let pages = || -> std::io::Result<()> {
         clap_mangen::Man::new(command.clone()).render(&mut text)?;
         for subcommand in subcommands {
             let name = subcommand.get_name().to_uppercase();

@@ -15,18 +15,28 @@ pub fn main(paths: &[PathBuf]) -> ExitCode {
         Ok(files) => files,
         Err(error) => return refuse(error),
     };
-    let options = LoadOptions { resolve_names: true, ..Default::default() };
+    let options = LoadOptions {
+        resolve_names: true,
+        ..Default::default()
+    };
     let mut loaded = process::load_files(files, None, options);
-    let quiet = loaded.config.as_ref().is_some_and(|config| config.global.quiet);
-    let zero_warning = loaded.config.as_ref().is_some_and(|config| config.global.zero_warning);
-    voice.quiet = quiet;
+    let zero_warning = loaded
+        .config
+        .as_ref()
+        .is_some_and(|config| config.global.zero_warning);
+    voice.quiet = loaded.quiet;
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, zero_warning);
-    let Some(config) = loaded.config.take() else { return ExitCode::FAILURE };
+    let Some(config) = loaded.config.take() else {
+        return ExitCode::FAILURE;
+    };
     if zero_warning && loaded.diagnostics.warnings() > 0 {
         voice.alert("there are warnings, and `zero-warning` refuses a file that has any");
         return ExitCode::FAILURE;
     }
-    let plan = Plan { foreground: true, ..Default::default() };
+    let plan = Plan {
+        foreground: true,
+        ..Default::default()
+    };
     match process::run(loaded, config, &plan, &mut voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -70,7 +70,10 @@ impl fmt::Display for ArgumentError {
             ArgumentError::Usage => f.write_str("the command line is not understood"),
             ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
             ArgumentError::NotBuilt(flag, what) => {
-                write!(f, "{flag} ({what}) is known, but not built yet: a later version of Evenkeel has it")
+                write!(
+                    f,
+                    "{flag} ({what}) is known, but not built yet: a later version of Evenkeel has it"
+                )
             }
             ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
         }
@@ -87,7 +90,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dG", "names are always looked up by the system's resolver"),
     ("-de", "epoll is the only poller"),
     ("-dp", "poll is not used"),
-    ("-dR", "the addresses are shared with an older process all the same"),
+    (
+        "-dR",
+        "the addresses are shared with an older process all the same",
+    ),
     ("-dI", "no external program is run"),
     ("-dF", "there is no fast-forward"),
 ];
@@ -105,11 +111,15 @@ const NOT_BUILT: &[(&str, &str)] = &[
 ];
 
 /// Understands a command line, without the name of the program.
-pub fn parse(words: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Arguments, ArgumentError> {
+pub fn parse(
+    words: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<Arguments, ArgumentError> {
     let mut parsed = Arguments::default();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
-        let Some(text) = word.to_str() else { return Err(ArgumentError::Usage) };
+        let Some(text) = word.to_str() else {
+            return Err(ArgumentError::Usage);
+        };
         if text == "--" {
             parsed.files.extend(words.by_ref().map(PathBuf::from));
             break;
@@ -159,7 +169,9 @@ fn other_flag(parsed: &mut Arguments, text: &str) -> Result<(), ArgumentError> {
         parsed.dump_keywords = Some(classes.into());
         return Ok(());
     }
-    let known = WITHOUT_EFFECT.iter().find(|(flag, _)| text == *flag || (*flag == "-dM" && text.starts_with("-dM")));
+    let known = WITHOUT_EFFECT
+        .iter()
+        .find(|(flag, _)| text == *flag || (*flag == "-dM" && text.starts_with("-dM")));
     match known {
         Some((_, why)) => parsed.without_effect.push((text.into(), why)),
         None => return Err(ArgumentError::Usage),
@@ -168,7 +180,9 @@ fn other_flag(parsed: &mut Arguments, text: &str) -> Result<(), ArgumentError> {
 }
 
 fn value(flag: &str, words: Words<'_>) -> Result<std::ffi::OsString, ArgumentError> {
-    words.next().ok_or_else(|| ArgumentError::Missing(flag.into()))
+    words
+        .next()
+        .ok_or_else(|| ArgumentError::Missing(flag.into()))
 }
 
 fn name(flag: &'static str, word: std::ffi::OsString) -> Result<String, ArgumentError> {
@@ -181,12 +195,17 @@ fn number(word: std::ffi::OsString) -> u64 {
     let text = word.to_string_lossy();
     let text = text.trim_start();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    text[..digits].parse().unwrap_or(if digits > 0 { u64::MAX } else { 0 })
+    text[..digits]
+        .parse()
+        .unwrap_or(if digits > 0 { u64::MAX } else { 0 })
 }
 
 /// 0 is "not set".
 fn positive(number: &u64) -> Option<u32> {
-    u32::try_from(*number).ok().or(Some(u32::MAX)).filter(|n| *n > 0)
+    u32::try_from(*number)
+        .ok()
+        .or(Some(u32::MAX))
+        .filter(|n| *n > 0)
 }
 
 #[cfg(test)]
@@ -206,7 +225,8 @@ mod tests {
 
     #[test]
     fn flags_of_init_scripts_are_understood() {
-        let arguments = parsed("-D -p /run/h.pid -n 100 -N 50 -m 64 -C /etc -L me -q -V -db -f x").unwrap();
+        let arguments =
+            parsed("-D -p /run/h.pid -n 100 -N 50 -m 64 -C /etc -L me -q -V -db -f x").unwrap();
         assert_eq!(
             arguments,
             Arguments {
@@ -247,7 +267,10 @@ mod tests {
     fn what_is_not_built_is_refused_by_its_name() {
         for flag in ["-sf", "-st", "-x", "-W", "-Ws", "-S"] {
             let error = parsed(flag).unwrap_err();
-            assert!(matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag), "{flag}");
+            assert!(
+                matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),
+                "{flag}"
+            );
             assert!(error.to_string().contains("not built yet"));
         }
     }
@@ -255,7 +278,11 @@ mod tests {
     #[test]
     fn flags_without_effect_are_kept_to_be_told() {
         let arguments = parsed("-dM42,tag -dS -de").unwrap();
-        let flags: Vec<_> = arguments.without_effect.iter().map(|(flag, _)| flag.as_str()).collect();
+        let flags: Vec<_> = arguments
+            .without_effect
+            .iter()
+            .map(|(flag, _)| flag.as_str())
+            .collect();
         assert_eq!(flags, ["-dM42,tag", "-dS", "-de"]);
     }
 
@@ -263,6 +290,9 @@ mod tests {
     fn numbers_are_read_as_c_reads_them() {
         assert_eq!(parsed("-n abc").unwrap().connections, None);
         assert_eq!(parsed("-n 10k").unwrap().connections, Some(10));
-        assert_eq!(parsed("-n 99999999999999999999").unwrap().connections, Some(u32::MAX));
+        assert_eq!(
+            parsed("-n 99999999999999999999").unwrap().connections,
+            Some(u32::MAX)
+        );
     }
 }

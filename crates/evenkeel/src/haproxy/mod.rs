@@ -29,17 +29,24 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let mut voice = Voice::new(Form::Haproxy, arguments.quiet && !arguments.verbose);
     if arguments.build || arguments.version {
-        print(&if arguments.build { text::build() } else { text::version() });
+        print(&if arguments.build {
+            text::build()
+        } else {
+            text::version()
+        });
         return ExitCode::SUCCESS;
     }
     if let Some(condition) = &arguments.condition {
         return evaluate(condition, &arguments, &mut voice);
     }
-    if let Some(classes) = &arguments.dump_keywords {
-        if classes == "help" || arguments.files.is_empty() {
-            print(&text::keywords(classes, &proxy::keyword::registry().documented()));
-            return ExitCode::SUCCESS;
-        }
+    if let Some(classes) = &arguments.dump_keywords
+        && (classes == "help" || arguments.files.is_empty())
+    {
+        print(&text::keywords(
+            classes,
+            &proxy::keyword::registry().documented(),
+        ));
+        return ExitCode::SUCCESS;
     }
     if arguments.files.is_empty() {
         return usage();
@@ -79,7 +86,9 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCo
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            voice.alert(format_args!("config : Failed to evaluate condition: {error}"));
+            voice.alert(format_args!(
+                "config : Failed to evaluate condition: {error}"
+            ));
             ExitCode::from(NOT_UNDERSTOOD)
         }
     }
@@ -87,12 +96,15 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCo
 
 /// Reads and loads the files; None when that was refused, which was told.
 fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
-    if let Some(directory) = &arguments.directory {
-        if let Err(error) = std::env::set_current_dir(directory) {
-            let why = reason(&error);
-            voice.alert(format_args!("Could not change to directory {} : {why}", directory.display()));
-            return None;
-        }
+    if let Some(directory) = &arguments.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        let why = reason(&error);
+        voice.alert(format_args!(
+            "Could not change to directory {} : {why}",
+            directory.display()
+        ));
+        return None;
     }
     let files = match files::read_all(&arguments.files) {
         Ok(files) => files,
@@ -101,25 +113,42 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
             return None;
         }
     };
-    // With `-dr` a name that has no address leaves its server without one.
-    let options = LoadOptions { resolve_names: !arguments.ignore_unresolved, diag: arguments.diag };
-    Some(process::load_files(files, arguments.local_peer.as_deref(), options))
+    let options = LoadOptions {
+        resolve_names: true,
+        ignore_unresolved: arguments.ignore_unresolved,
+        diag: arguments.diag,
+    };
+    Some(process::load_files(
+        files,
+        arguments.local_peer.as_deref(),
+        options,
+    ))
 }
 
 fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
     let global = loaded.config.as_ref().map(|config| &config.global);
-    voice.quiet |= !arguments.verbose && global.is_some_and(|global| global.quiet);
+    voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);
     let zero_warning = zero_warning && loaded.refusing_warnings() > 0;
-    voice.diagnostics(&loaded.sources, &loaded.diagnostics, arguments.diag, zero_warning);
+    voice.diagnostics(
+        &loaded.sources,
+        &loaded.diagnostics,
+        arguments.diag,
+        zero_warning,
+    );
     if let Some(classes) = &arguments.dump_keywords {
-        print(&text::keywords(classes, &proxy::keyword::registry().documented()));
+        print(&text::keywords(
+            classes,
+            &proxy::keyword::registry().documented(),
+        ));
     }
     if arguments.dump_libraries {
         print(&text::libraries());
     }
     let warned = loaded.diagnostics.warnings() > 0;
-    let Some(config) = loaded.config.take() else { return ExitCode::from(REFUSED) };
+    let Some(config) = loaded.config.take() else {
+        return ExitCode::from(REFUSED);
+    };
     if zero_warning {
         return ExitCode::from(REFUSED);
     }
@@ -159,5 +188,9 @@ fn checked(listens: bool, warned: bool, quiet: bool) -> ExitCode {
     if !quiet {
         print(&said);
     }
-    if listens { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_LISTENS) }
+    if listens {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOTHING_LISTENS)
+    }
 }

@@ -9,7 +9,10 @@ use std::fmt::Write;
 pub fn version() -> String {
     let system = nix::sys::utsname::uname();
     let part = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
-        system.as_ref().map(|s| f(s).to_string_lossy().into_owned()).unwrap_or_default()
+        system
+            .as_ref()
+            .map(|s| f(s).to_string_lossy().into_owned())
+            .unwrap_or_default()
     };
     format!(
         "HAProxy version {} {}\n\
@@ -84,7 +87,11 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVD ] [ -n <maxconn> ] [ -N <maxpconn
 
 /// `-dK`: the keywords of the classes; what there is for `help`.
 pub fn keywords(classes: &str, documented: &[Documented]) -> String {
-    let all: BTreeSet<&str> = documented.iter().filter(|d| d.built).map(|d| d.kind).collect();
+    let all: BTreeSet<&str> = documented
+        .iter()
+        .filter(|d| d.built)
+        .map(|d| d.kind)
+        .collect();
     if classes == "help" {
         let mut text = String::from("List of supported keyword classes:\nall: list all keywords\n");
         for class in all {
@@ -92,7 +99,10 @@ pub fn keywords(classes: &str, documented: &[Documented]) -> String {
         }
         return text;
     }
-    let wanted: Vec<&str> = classes.split(',').filter(|class| !class.is_empty()).collect();
+    let wanted: Vec<&str> = classes
+        .split(',')
+        .filter(|class| !class.is_empty())
+        .collect();
     let everything = wanted.is_empty() || wanted.contains(&"all");
     let mut text = String::new();
     for class in all {
@@ -113,7 +123,10 @@ pub fn libraries() -> String {
     let mut seen = BTreeSet::new();
     let mut text = String::from("# Dependencies:\n");
     for line in maps.lines() {
-        let path = line.split_whitespace().nth(5).filter(|path| path.starts_with('/'));
+        let path = line
+            .split_whitespace()
+            .nth(5)
+            .filter(|path| path.starts_with('/'));
         if let Some(path) = path.filter(|path| seen.insert(*path)) {
             let _ = writeln!(text, "{path}");
         }
@@ -131,21 +144,43 @@ mod tests {
         let first = text.lines().next().unwrap_or_default();
         let rest = first.strip_prefix("HAProxy version ").unwrap_or_default();
         let number = rest.split(['-', ' ']).next().unwrap_or_default();
-        assert_eq!(number.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{first}");
+        assert_eq!(
+            number
+                .split('.')
+                .filter(|part| part.parse::<u32>().is_ok())
+                .count(),
+            3,
+            "{first}"
+        );
         assert!(text.contains("This is Evenkeel"));
     }
 
     #[test]
     fn a_script_that_looks_for_a_feature_finds_it_or_its_absence() {
         let text = build();
-        assert!(text.contains(" +THREAD") && text.contains(" -OPENSSL") && text.contains("Feature list :"));
+        assert!(
+            text.contains(" +THREAD")
+                && text.contains(" -OPENSSL")
+                && text.contains("Feature list :")
+        );
     }
 
     #[test]
     fn keywords_are_listed_by_class() {
-        let row = |kind, name| Documented { kind, name, places: &["x"], syntax: name, doc: "", example: "", built: true };
+        let row = |kind, name| Documented {
+            kind,
+            name,
+            places: &["x"],
+            syntax: name,
+            doc: "",
+            example: "",
+            built: true,
+        };
         let rows = [row("bind option", "nice"), row("fetch", "src")];
-        assert_eq!(keywords("fetch", &rows), "# List of keywords of class fetch:\n    src [x]\n");
+        assert_eq!(
+            keywords("fetch", &rows),
+            "# List of keywords of class fetch:\n    src [x]\n"
+        );
         assert!(keywords("help", &rows).contains("bind-option"));
         assert!(keywords("", &rows).contains("nice"));
     }

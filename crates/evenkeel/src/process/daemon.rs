@@ -33,7 +33,11 @@ fn failed(step: &'static str) -> impl Fn(io::Error) -> StartError {
 /// Forks. The parent returns when the child serves or failed.
 pub fn fork_and_wait() -> Result<Side, StartError> {
     // Before chroot, and before the parent has gone.
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed("/dev/null"))?;
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(failed("/dev/null"))?;
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failed("pipe")(errno.into()))?;
     // SAFETY: no thread but this one exists yet, so the child may do anything.
@@ -85,11 +89,16 @@ pub fn open_pid_file(path: &Path) -> Result<File, StartError> {
         .truncate(true)
         .mode(0o644)
         .open(path)
-        .map_err(|error| StartError::PidFile { path: path.into(), error })
+        .map_err(|error| StartError::PidFile {
+            path: path.into(),
+            error,
+        })
 }
 
 /// Writes the id of this process.
 pub fn write_pid(file: &mut File, path: &Path) -> Result<(), StartError> {
-    writeln!(file, "{}", std::process::id())
-        .map_err(|error| StartError::PidFile { path: path.into(), error })
+    writeln!(file, "{}", std::process::id()).map_err(|error| StartError::PidFile {
+        path: path.into(),
+        error,
+    })
 }

@@ -76,7 +76,9 @@ impl fmt::Display for StartError {
             StartError::NothingListens => {
                 f.write_str("No enabled listener found (check for 'bind' directives) ! Exiting.")
             }
-            StartError::Listeners => f.write_str("Some protocols failed to start their listeners! Exiting."),
+            StartError::Listeners => {
+                f.write_str("Some protocols failed to start their listeners! Exiting.")
+            }
             StartError::FileLimit { wanted, allowed } => {
                 write!(f, "Cannot raise FD limit to {wanted}, limit is {allowed}.")
             }
@@ -84,15 +86,28 @@ impl fmt::Display for StartError {
                 write!(f, "Cannot set the limit of {resource} ({}).", errno.desc())
             }
             StartError::PidFile { path, error } => {
-                write!(f, "Cannot create pidfile {} ({})", path.display(), reason(error))
+                write!(
+                    f,
+                    "Cannot create pidfile {} ({})",
+                    path.display(),
+                    reason(error)
+                )
             }
             StartError::Chroot { path, errno } => {
                 write!(f, "Cannot chroot({}) ({}).", path.display(), errno.desc())
             }
-            StartError::Group { gid, errno } => write!(f, "Cannot set gid {gid} ({}).", errno.desc()),
-            StartError::User { uid, errno } => write!(f, "Cannot set uid {uid} ({}).", errno.desc()),
+            StartError::Group { gid, errno } => {
+                write!(f, "Cannot set gid {gid} ({}).", errno.desc())
+            }
+            StartError::User { uid, errno } => {
+                write!(f, "Cannot set uid {uid} ({}).", errno.desc())
+            }
             StartError::Daemon { step, error } => {
-                write!(f, "Cannot go into the background: {step} ({})", reason(error))
+                write!(
+                    f,
+                    "Cannot go into the background: {step} ({})",
+                    reason(error)
+                )
             }
             StartError::Threads(error) => write!(f, "Cannot start threads ({})", reason(error)),
             StartError::Child => f.write_str("The process in the background did not start."),

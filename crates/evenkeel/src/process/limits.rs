@@ -52,7 +52,10 @@ pub struct Limits {
 /// The arithmetic: what can be had when the system allows so many files now
 /// and at most.
 pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, StartError> {
-    let fixed = RESERVE + wanted.listeners as u64 + wanted.checks as u64 + PER_THREAD * wanted.threads as u64;
+    let fixed = RESERVE
+        + wanted.listeners as u64
+        + wanted.checks as u64
+        + PER_THREAD * wanted.threads as u64;
     let room = |files: u64| {
         let room = files.saturating_sub(fixed) / PER_CONNECTION;
         u32::try_from(room.max(CONNECTIONS_MIN)).unwrap_or(u32::MAX)
@@ -60,22 +63,40 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
     let Some(connections) = wanted.connections else {
         let files = wanted.files.unwrap_or_else(|| hard.min(DEFAULT_FILES_MAX));
         if files > hard && wanted.strict {
-            return Err(StartError::FileLimit { wanted: files, allowed: hard });
+            return Err(StartError::FileLimit {
+                wanted: files,
+                allowed: hard,
+            });
         }
         let files = files.min(hard);
-        return Ok(Limits { connections: room(files), files, lowered_by: None });
+        return Ok(Limits {
+            connections: room(files),
+            files,
+            lowered_by: None,
+        });
     };
     let needed = fixed + PER_CONNECTION * u64::from(connections);
     // A limit that the file sets is kept, also when it is too low: HAProxy
     // starts then and accepts for as long as there are descriptors.
     let files = wanted.files.unwrap_or_else(|| needed.max(soft));
     if files <= hard {
-        return Ok(Limits { connections, files, lowered_by: None });
+        return Ok(Limits {
+            connections,
+            files,
+            lowered_by: None,
+        });
     }
     if wanted.strict {
-        return Err(StartError::FileLimit { wanted: files, allowed: hard });
+        return Err(StartError::FileLimit {
+            wanted: files,
+            allowed: hard,
+        });
     }
-    Ok(Limits { connections: connections.min(room(hard)), files: hard, lowered_by: Some(files) })
+    Ok(Limits {
+        connections: connections.min(room(hard)),
+        files: hard,
+        lowered_by: Some(files),
+    })
 }
 
 /// Asks the system. A hard limit that is too low is raised where that is
@@ -85,8 +106,15 @@ pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(refused("open files"))?;
     let set = |limits: Limits| -> Result<Limits, StartError> {
         if limits.files != soft {
-            setrlimit(Resource::RLIMIT_NOFILE, limits.files, hard.max(limits.files))
-                .map_err(|_| StartError::FileLimit { wanted: limits.files, allowed: hard })?;
+            setrlimit(
+                Resource::RLIMIT_NOFILE,
+                limits.files,
+                hard.max(limits.files),
+            )
+            .map_err(|_| StartError::FileLimit {
+                wanted: limits.files,
+                allowed: hard,
+            })?;
         }
         Ok(limits)
     };
@@ -110,13 +138,26 @@ mod tests {
     use super::*;
 
     fn wanted(connections: Option<u32>) -> WantedLimits {
-        WantedLimits { connections, listeners: 2, threads: 1, strict: true, ..Default::default() }
+        WantedLimits {
+            connections,
+            listeners: 2,
+            threads: 1,
+            strict: true,
+            ..Default::default()
+        }
     }
 
     #[test]
     fn without_maxconn_the_limit_of_the_system_decides() {
         let limits = plan(&wanted(None), 1024, 20_000).unwrap();
-        assert_eq!(limits, Limits { connections: 9948, files: 20_000, lowered_by: None });
+        assert_eq!(
+            limits,
+            Limits {
+                connections: 9948,
+                files: 20_000,
+                lowered_by: None
+            }
+        );
         let limits = plan(&wanted(None), 1024, u64::MAX).unwrap();
         assert_eq!(limits.files, DEFAULT_FILES_MAX);
     }
@@ -132,8 +173,17 @@ mod tests {
     #[test]
     fn too_high_a_maxconn_is_refused_or_lowered() {
         let error = plan(&wanted(Some(50_000)), 1024, 20_000).unwrap_err();
-        assert!(matches!(error, StartError::FileLimit { wanted: 100_104, allowed: 20_000 }));
-        let lenient = WantedLimits { strict: false, ..wanted(Some(50_000)) };
+        assert!(matches!(
+            error,
+            StartError::FileLimit {
+                wanted: 100_104,
+                allowed: 20_000
+            }
+        ));
+        let lenient = WantedLimits {
+            strict: false,
+            ..wanted(Some(50_000))
+        };
         let limits = plan(&lenient, 1024, 20_000).unwrap();
         assert_eq!(limits.lowered_by, Some(100_104));
         assert_eq!((limits.connections, limits.files), (9948, 20_000));
@@ -141,7 +191,10 @@ mod tests {
 
     #[test]
     fn a_limit_of_almost_nothing_still_leaves_one_connection() {
-        let lenient = WantedLimits { strict: false, ..wanted(Some(50_000)) };
+        let lenient = WantedLimits {
+            strict: false,
+            ..wanted(Some(50_000))
+        };
         assert_eq!(plan(&lenient, 10, 10).unwrap().connections, 1);
     }
 }

@@ -9,11 +9,12 @@ mod daemon;
 mod error;
 mod limits;
 mod privileges;
+mod processors;
 mod side;
 mod signals;
 mod start;
 
 pub use error::StartError;
-pub use side::Side;
 use limits::WantedLimits;
-pub use start::{Plan, listens, load_files, run};
+pub use side::Side;
+pub use start::{Plan, Serving, listens, load_files, run, serve};

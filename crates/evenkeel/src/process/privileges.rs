@@ -7,9 +7,16 @@ use std::path::Path;
 
 /// Gives up what the configuration says. Nothing is given up where it says
 /// nothing.
-pub fn drop_rights(root: Option<&Path>, gid: Option<u32>, uid: Option<u32>) -> Result<(), StartError> {
+pub fn drop_rights(
+    root: Option<&Path>,
+    gid: Option<u32>,
+    uid: Option<u32>,
+) -> Result<(), StartError> {
     if let Some(root) = root {
-        let refused = |errno| StartError::Chroot { path: root.into(), errno };
+        let refused = |errno| StartError::Chroot {
+            path: root.into(),
+            errno,
+        };
         chroot(root).map_err(refused)?;
         chdir("/").map_err(refused)?;
     }
@@ -38,7 +45,10 @@ mod tests {
     #[test]
     fn a_root_directory_that_does_not_exist_is_told() {
         let error = drop_rights(Some(Path::new("/nonexistent")), None, None).unwrap_err();
-        assert!(error.to_string().starts_with("Cannot chroot(/nonexistent)"), "{error}");
+        assert!(
+            error.to_string().starts_with("Cannot chroot(/nonexistent)"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -17,24 +17,33 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts it for a tree that is installed.
-    pub fn start(config: Arc<Config>) -> io::Result<Side> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// Starts it for a tree that is installed. `notice` is told what checks find.
+    pub fn start(config: Arc<Config>, notice: health::Notice) -> io::Result<Side> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("side".into()).spawn(move || {
-            runtime.block_on(async move {
-                let logged = Arc::clone(&config);
-                let notice: health::Notice = Arc::new(move |proxy, level, text| {
-                    log::notice(&logged, proxy, level_of(level), text);
+        let thread = std::thread::Builder::new()
+            .name("side".into())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let checks = health::start(&config, notice);
+                    // Both an order and a dropped sender end it.
+                    let _ = stopped.await;
+                    checks.stop();
                 });
-                let checks = health::start(&config, notice);
-                // Both an order and a dropped sender end it.
-                let _ = stopped.await;
-                checks.stop();
-            });
-        })?;
-        Ok(Side { stop: Some(stop), thread: Some(thread) })
+            })?;
+        Ok(Side {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
+}
+
+/// Sends what checks find to the logs of their proxies.
+pub fn to_logs(config: &Arc<Config>) -> health::Notice {
+    let config = Arc::clone(config);
+    Arc::new(move |proxy, level, text| log::notice(&config, proxy, level_of(level), text))
 }
 
 fn level_of(level: health::Level) -> log::Level {

@@ -20,8 +20,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The signals that are read here.
-const WATCHED: [Signal; 6] =
-    [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTTOU, Signal::SIGTTIN];
+const WATCHED: [Signal; 6] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTTOU,
+    Signal::SIGTTIN,
+];
 
 /// Blocks the watched signals for this thread and those that it starts from
 /// now on, and gives the descriptor that they are read from.
@@ -61,17 +67,27 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
 pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<(), StartError> {
     let end = wait_for(serving)?;
     let mut hard_stop: Option<Instant> = None;
+    let mut soft_stop: Option<Instant> = None;
     let mut stopping = false;
     loop {
-        let left = hard_stop.map(|at| at.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
+        let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
+        if left(soft_stop) == Some(Duration::ZERO) {
+            soft_stop = None;
+            hard_stop = begin_soft_stop(serving);
+            continue;
+        }
+        if left(hard_stop) == Some(Duration::ZERO) {
             voice.warning("soft-stop running for too long, performing a hard-stop.");
-            log::process_notice(&serving.config, Level::Warning, "hard-stop-after elapsed, closing what is left.");
+            log::process_notice(
+                &serving.config,
+                Level::Warning,
+                "hard-stop-after elapsed, closing what is left.",
+            );
             serving.running.stop();
             hard_stop = None;
             continue;
         }
-        let (signalled, ended) = wait(signals, &end.event, left)?;
+        let (signalled, ended) = wait(signals, &end.event, left(soft_stop).or(left(hard_stop)))?;
         if ended {
             break;
         }
@@ -79,7 +95,9 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
             match signal {
                 Signal::SIGUSR1 if !stopping => {
                     stopping = true;
-                    hard_stop = begin_soft_stop(serving);
+                    // `grace`: it accepts until then.
+                    let grace = serving.config.global.grace_ms.unwrap_or(0);
+                    soft_stop = Some(Instant::now() + Duration::from_millis(grace.into()));
                 }
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
@@ -89,7 +107,10 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
             }
         }
     }
-    let result = end.result.join().unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
+    let result = end
+        .result
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
     if stopping {
         told_stopped(serving, voice);
     }
@@ -97,25 +118,21 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
 }
 
 fn begin_soft_stop(serving: &Serving) -> Option<Instant> {
-    for proxy in &serving.config.proxies {
-        log::notice(&serving.config, proxy, Level::Notice, &format!("Stopping {} {}.", kind(proxy), proxy.name));
-    }
     serving.running.soft_stop();
     let limit = serving.config.global.hard_stop_after_ms;
     limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()))
 }
 
-fn kind(proxy: &Proxy) -> &'static str {
-    match (proxy.kind.is_frontend(), proxy.kind.is_backend()) {
-        (true, true) => "proxy",
-        (true, false) => "frontend",
-        _ => "backend",
-    }
-}
-
 /// Waits for a signal or the end; tells which it was.
-fn wait(signals: &SignalFd, end: &OwnedFd, left: Option<Duration>) -> Result<(bool, bool), StartError> {
-    let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+fn wait(
+    signals: &SignalFd,
+    end: &OwnedFd,
+    left: Option<Duration>,
+) -> Result<(bool, bool), StartError> {
+    let mut watched = [
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        PollFd::new(end, PollFlags::IN),
+    ];
     let timeout = left.map(|left| Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
@@ -124,7 +141,10 @@ fn wait(signals: &SignalFd, end: &OwnedFd, left: Option<Duration>) -> Result<(bo
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(StartError::Threads(errno.into())),
     }
-    Ok((!watched[0].revents().is_empty(), !watched[1].revents().is_empty()))
+    Ok((
+        !watched[0].revents().is_empty(),
+        !watched[1].revents().is_empty(),
+    ))
 }
 
 fn next(signals: &SignalFd) -> Option<Signal> {
@@ -135,7 +155,12 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 /// Stops accepting without closing (another process is to bind the addresses),
 /// or goes on.
 fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
-    for proxy in serving.config.proxies.iter().filter(|proxy| proxy.kind.is_frontend()) {
+    for proxy in serving
+        .config
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.kind.is_frontend())
+    {
         proxy.state.paused.store(paused, Ordering::Relaxed);
     }
     let word = if paused { "paused" } else { "resumed" };
@@ -168,11 +193,17 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
 
 fn proxy_line(proxy: &Proxy) -> String {
     let state = &proxy.state;
-    let servers = match (proxy.servers.is_empty(), state.active_usable(), state.backup_usable()) {
+    let servers = match (
+        proxy.servers.is_empty(),
+        state.active_usable(),
+        state.backup_usable(),
+    ) {
         (true, ..) => "has no servers.".to_owned(),
         (_, 0, 0) => "has no server available !".to_owned(),
         (_, 0, backup) => format!("is running on {backup} backup servers."),
-        (_, active, backup) => format!("has {active} active servers and {backup} backup servers available."),
+        (_, active, backup) => {
+            format!("has {active} active servers and {backup} backup servers available.")
+        }
     };
     format!(
         "SIGHUP: Proxy {} {servers} Conn: act(FE+BE): {}+{}, {} pend, tot(FE+BE): {}+{}.",

@@ -1,7 +1,8 @@
 //! From files to a process that serves.
 
 use super::daemon::{self, Ready, Side as Fork};
-use super::{StartError, WantedLimits, limits, privileges, signals, side::Side};
+use super::side::{self, Side};
+use super::{StartError, WantedLimits, limits, privileges, processors, signals};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice};
@@ -10,9 +11,13 @@ use proxy::listener::{self, Listening, OpenError};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::runtime::{self, Running, ServeOptions};
-use proxy::state;
+use proxy::{health, state};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the last log lines may take when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How a process is to serve; what stands here wins over the file.
 #[derive(Clone, Debug, Default)]
@@ -48,16 +53,25 @@ pub fn load_files(files: Vec<NamedFile>, local_peer: Option<&str>, options: Load
 
 /// Whether a configuration has anything to listen on.
 pub fn listens(config: &Config) -> bool {
-    config.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
+    config
+        .proxies
+        .iter()
+        .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
 }
 
 /// Serves until the end; returns also in the process that only started the
 /// one in the background.
-pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -> Result<(), StartError> {
+pub fn run(
+    loaded: Loaded,
+    mut config: Config,
+    plan: &Plan,
+    voice: &mut Voice,
+) -> Result<(), StartError> {
     if !listens(&config) {
         return Err(StartError::NothingListens);
     }
     apply_plan(&mut config, plan);
+    processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
@@ -69,7 +83,7 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
         ));
     }
     drop(loaded);
-    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground;
+    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     let mut ready: Option<Ready> = None;
     if in_background {
         let path = config.global.pidfile.clone();
@@ -84,22 +98,54 @@ pub fn run(loaded: Loaded, mut config: Config, plan: &Plan, voice: &mut Voice) -
     }
     let global = &config.global;
     privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
+    if global.dumpable {
+        // Only refused for an argument that is none of 0 and 1.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     let signals = signals::watch()?;
-    state::install(&mut config, None, state::now_ms());
-    let config = Arc::new(config);
+    let options = ServeOptions {
+        threads: wanted.threads,
+        connections_max: limits.connections,
+    };
     proxy::log::start(sink).map_err(StartError::Threads)?;
-    let options = ServeOptions { threads: wanted.threads, connections_max: limits.connections };
-    let running = runtime::serve(Arc::clone(&config), listening, &options).map_err(StartError::Threads)?;
-    let side = Side::start(Arc::clone(&config)).map_err(StartError::Threads)?;
+    let (serving, side) = serve(config, listening, &options, side::to_logs)?;
     if let Some(ready) = ready {
         ready.tell()?;
         // Its standard error is closed, so nothing that it says is read.
         voice.quiet = true;
     }
-    let serving = Serving { config, running: Arc::new(running) };
+    voice.started();
+    if voice.form() == Form::Own {
+        let (addresses, threads) = (wanted.listeners, wanted.threads);
+        voice.notice(format_args!(
+            "serves on {addresses} addresses with {threads} threads"
+        ));
+    }
     let result = signals::obey(&signals, &serving, voice);
     drop(side);
+    proxy::log::drain(LAST_LINES);
     result
+}
+
+/// Puts a configuration into service and starts all threads.
+pub fn serve(
+    mut config: Config,
+    listening: Vec<Listening>,
+    options: &ServeOptions,
+    notice: impl FnOnce(&Arc<Config>) -> health::Notice,
+) -> Result<(Serving, Side), StartError> {
+    state::install(&mut config, None, state::now_ms());
+    let config = Arc::new(config);
+    let running =
+        runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
+    let side = Side::start(Arc::clone(&config), notice(&config)).map_err(StartError::Threads)?;
+    Ok((
+        Serving {
+            config,
+            running: Arc::new(running),
+        },
+        side,
+    ))
 }
 
 fn apply_plan(config: &mut Config, plan: &Plan) {
@@ -118,22 +164,21 @@ fn apply_plan(config: &mut Config, plan: &Plan) {
 
 fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
     let global = &config.global;
-    let checks = config.proxies.iter().flat_map(|p| &p.servers).filter(|s| s.options.check).count();
+    let checks = config
+        .proxies
+        .iter()
+        .flat_map(|p| &p.servers)
+        .filter(|s| s.options.check)
+        .count();
     WantedLimits {
         connections: global.maxconn,
         files: global.files_max,
         listeners,
         checks,
-        threads: threads(config),
+        threads: processors::threads(global),
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
-}
-
-/// `nbthread`, or the number of processors that the process may use.
-fn threads(config: &Config) -> usize {
-    let usable = || std::thread::available_parallelism().map_or(1, usize::from);
-    config.global.threads.map_or_else(usable, usize::from).clamp(1, proxy::reactor::THREADS_MAX)
 }
 
 /// Every place that log lines go to, once.
@@ -148,12 +193,20 @@ fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
     addresses
 }
 
-fn open_listeners(config: &Config, loaded: &Loaded, voice: &mut Voice) -> Result<Vec<Listening>, StartError> {
+fn open_listeners(
+    config: &Config,
+    loaded: &Loaded,
+    voice: &mut Voice,
+) -> Result<Vec<Listening>, StartError> {
     let (listening, errors) = listener::open(config);
     for error in &errors {
         voice.alert(open_error(config, loaded, error, voice.form()));
     }
-    if errors.is_empty() { Ok(listening) } else { Err(StartError::Listeners) }
+    if errors.is_empty() {
+        Ok(listening)
+    } else {
+        Err(StartError::Listeners)
+    }
 }
 
 /// One listener that could not be opened.
@@ -165,7 +218,11 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     };
     let file = &loaded.sources.file(bind.span.file).name;
     let line = loaded.sources.position(bind.span).line;
-    let kind = if proxy.kind.is_backend() { "proxy" } else { "frontend" };
+    let kind = if proxy.kind.is_backend() {
+        "proxy"
+    } else {
+        "frontend"
+    };
     let address = match &bind.address {
         BindAddress::Inet(address) => address.to_string(),
         BindAddress::Unix(path) => path.display().to_string(),
@@ -178,6 +235,9 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
             "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
             proxy.name, error.step
         ),
-        Form::Own => format!("{file}:{line}: {kind} '{}': {} {address}: {reason}", proxy.name, error.step),
+        Form::Own => format!(
+            "{file}:{line}: {kind} '{}': {} {address}: {reason}",
+            proxy.name, error.step
+        ),
     }
 }

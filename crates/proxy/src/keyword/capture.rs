@@ -73,7 +73,11 @@ fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<
     let length = args.integer("<length>", 0..=CAPTURE_BYTES_MAX)?;
     args.surplus()?;
     let captures = &mut loader.proxy().captures;
-    let slots = if side == Side::Request { &mut captures.request } else { &mut captures.response };
+    let slots = if side == Side::Request {
+        &mut captures.request
+    } else {
+        &mut captures.response
+    };
     if slots.len() >= CAPTURE_SLOTS_MAX {
         return Err(Box::new(
             Diagnostic::error(
@@ -84,6 +88,9 @@ fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<
             .label("one too many"),
         ));
     }
-    slots.push(Capture { header, length_max: usize::try_from(length).unwrap_or_default() });
+    slots.push(Capture {
+        header,
+        length_max: usize::try_from(length).unwrap_or_default(),
+    });
     Ok(())
 }

@@ -57,7 +57,10 @@ pub(super) fn not_in_unnamed_defaults(loader: &mut Loader, args: &Args<'_>) -> B
         Diagnostic::error(
             &action_codes::RULE_IN_DEFAULTS,
             args.keyword_span(),
-            format!("'{}' not allowed in anonymous 'defaults' section", args.keyword),
+            format!(
+                "'{}' not allowed in anonymous 'defaults' section",
+                args.keyword
+            ),
         )
         .label("belongs into a section with a name")
         .help("give the section a name: `defaults web`"),

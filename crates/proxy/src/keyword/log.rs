@@ -20,8 +20,9 @@ const LENGTH_DEFAULT: usize = 1024;
 const RANGES_MAX: usize = 1024;
 
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp", "audit", "alert", "cron2",
-    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2",
+    "ftp", "ntp", "audit", "alert", "cron2", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
 ];
 
 const FORMATS: [(&str, SyslogFormat); 8] = [
@@ -95,7 +96,11 @@ pub(super) static LINES: &[LineRow] = &[
         doc: "Log lines with all that is known of a request: times, status, termination state, captures, request line. With `clf` they begin like the common log format.",
         example: "option httplog",
         build: |loader, args| {
-            let which = if args.take("clf") { BuiltIn::Clf } else { BuiltIn::Http };
+            let which = if args.take("clf") {
+                BuiltIn::Clf
+            } else {
+                BuiltIn::Http
+            };
             args.end()?;
             loader.proxy().log_format = Some(built_in(which));
             Ok(())
@@ -136,7 +141,11 @@ pub(super) static LINES: &[LineRow] = &[
     },
 ];
 
-fn format(loader: &mut Loader, args: &mut Args<'_>, slot: fn(&mut Proxy) -> &mut Option<Arc<Format>>) -> Built {
+fn format(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    slot: fn(&mut Proxy) -> &mut Option<Arc<Format>>,
+) -> Built {
     let word = args.required("a format")?;
     if let Some(extra) = args.peek() {
         return Err(Box::new(
@@ -194,7 +203,8 @@ fn target(loader: &Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnos
     };
     loop {
         if args.take("len") {
-            target.length_max = usize::try_from(args.integer("<length>", 80..=65_535)?).unwrap_or(LENGTH_DEFAULT);
+            target.length_max =
+                usize::try_from(args.integer("<length>", 80..=65_535)?).unwrap_or(LENGTH_DEFAULT);
         } else if args.take("format") {
             let word = args.required("<format>")?;
             target.format = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))
@@ -220,7 +230,12 @@ fn target(loader: &Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnos
 }
 
 /// The place of a word in a list.
-fn one_of(args: &Args<'_>, word: &Word, what: &str, names: &[&'static str]) -> Result<usize, Box<Diagnostic>> {
+fn one_of(
+    args: &Args<'_>,
+    word: &Word,
+    what: &str,
+    names: &[&'static str],
+) -> Result<usize, Box<Diagnostic>> {
     if let Some(at) = names.iter().position(|name| word.is(name)) {
         return Ok(at);
     }
@@ -232,7 +247,9 @@ fn one_of(args: &Args<'_>, word: &Word, what: &str, names: &[&'static str]) -> R
     .label(format!("the name of a {what} is expected"))
     .help(format!("write `{}`", args.syntax));
     if let Some(near) = suggest::nearest(&word.text(), names.iter().copied()) {
-        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
     } else {
         diagnostic = diagnostic.note(format!("one of: {}", names.join(", ")));
     }
@@ -241,9 +258,13 @@ fn one_of(args: &Args<'_>, word: &Word, what: &str, names: &[&'static str]) -> R
 
 fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
     Box::new(
-        Diagnostic::error(&codes::NOT_BUILT, word.span, format!("{what} known, but not built yet"))
-            .label("Evenkeel does not do this yet")
-            .help("use syslog over UDP or a Unix socket, or `stdout`"),
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("{what} known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet")
+        .help("use syslog over UDP or a Unix socket, or `stdout`"),
     )
 }
 
@@ -262,7 +283,9 @@ fn address(loader: &Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box
         Host::Path(path) => return Ok(LogTargetAddress::Unix(path.into())),
         Host::Stdout => return Ok(LogTargetAddress::Fd(1)),
         Host::Stderr => return Ok(LogTargetAddress::Fd(2)),
-        Host::Descriptor(fd) if i32::try_from(fd).is_ok() => return Ok(LogTargetAddress::Fd(fd as i32)),
+        Host::Descriptor(fd) if i32::try_from(fd).is_ok() => {
+            return Ok(LogTargetAddress::Fd(fd as i32));
+        }
         Host::Ip(ip) => ip,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
@@ -280,7 +303,9 @@ fn address(loader: &Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
         Host::Ring(_) => return Err(not_built(word, "rings as log targets are")),
-        Host::Abstract { .. } => return Err(not_built(word, "abstract sockets as log targets are")),
+        Host::Abstract { .. } => {
+            return Err(not_built(word, "abstract sockets as log targets are"));
+        }
         Host::Any | Host::Descriptor(_) | Host::Pair(_) => {
             return Err(Box::new(
                 Diagnostic::error(
@@ -295,8 +320,11 @@ fn address(loader: &Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box
     Ok(LogTargetAddress::Udp(SocketAddr::new(ip, port)))
 }
 
+/// Ranges of line numbers, and after how many lines they begin again.
+type Sample = (Vec<(u32, u32)>, u32);
+
 /// `1,3-5:10`: of every ten lines the first, and the third to the fifth.
-fn sample(args: &mut Args<'_>) -> Result<(Vec<(u32, u32)>, u32), Box<Diagnostic>> {
+fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
     let word = args.required("<ranges>:<size>")?;
     let wrong = |label: &str| {
         Box::new(
@@ -306,7 +334,9 @@ fn sample(args: &mut Args<'_>) -> Result<(Vec<(u32, u32)>, u32), Box<Diagnostic>
                 format!("'{}' is no sample of log lines", word.text()),
             )
             .label(label)
-            .help("write it as `1,3-5:10`: of every ten lines the first, and the third to the fifth"),
+            .help(
+                "write it as `1,3-5:10`: of every ten lines the first, and the third to the fifth",
+            ),
         )
     };
     let Some((ranges, size)) = word.str().rsplit_once(':') else {
@@ -338,16 +368,32 @@ mod tests {
     use super::*;
 
     fn one(line: &str) -> LogTarget {
-        backend(line).logs.first().cloned().unwrap_or_else(|| panic!("{line}"))
+        backend(line)
+            .logs
+            .first()
+            .cloned()
+            .unwrap_or_else(|| panic!("{line}"))
     }
 
     #[test]
     fn targets_have_all_forms_of_addresses() {
         let rows = [
-            ("127.0.0.1", LogTargetAddress::Udp(([127, 0, 0, 1], 514).into())),
-            ("127.0.0.1:5514", LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into())),
-            ("udp@127.0.0.1:5514", LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into())),
-            ("[::1]:514", LogTargetAddress::Udp("[::1]:514".parse().unwrap())),
+            (
+                "127.0.0.1",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 514).into()),
+            ),
+            (
+                "127.0.0.1:5514",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into()),
+            ),
+            (
+                "udp@127.0.0.1:5514",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into()),
+            ),
+            (
+                "[::1]:514",
+                LogTargetAddress::Udp("[::1]:514".parse().unwrap()),
+            ),
             ("/dev/log", LogTargetAddress::Unix("/dev/log".into())),
             ("unix@/dev/log", LogTargetAddress::Unix("/dev/log".into())),
             ("stdout", LogTargetAddress::Fd(1)),
@@ -355,7 +401,11 @@ mod tests {
             ("fd@5", LogTargetAddress::Fd(5)),
         ];
         for (text, address) in rows {
-            assert_eq!(one(&format!("log {text} local0")).address, address, "{text}");
+            assert_eq!(
+                one(&format!("log {text} local0")).address,
+                address,
+                "{text}"
+            );
         }
     }
 
@@ -363,10 +413,16 @@ mod tests {
     fn options_levels_and_samples_are_read() {
         let target = one("log stdout len 200 format raw sample 1,3-5:10 local3 notice err");
         assert_eq!((target.length_max, target.format), (200, SyslogFormat::Raw));
-        assert_eq!((target.facility, target.level_max, target.level_min), (19, 5, 3));
+        assert_eq!(
+            (target.facility, target.level_max, target.level_min),
+            (19, 5, 3)
+        );
         assert_eq!(target.sample, Some((vec![(1, 1), (3, 5)], 10)));
         let target = one("log stdout daemon");
-        assert_eq!((target.facility, target.level_max, target.level_min), (3, 7, 0));
+        assert_eq!(
+            (target.facility, target.level_max, target.level_min),
+            (3, 7, 0)
+        );
         assert_eq!(target.length_max, LENGTH_DEFAULT);
     }
 

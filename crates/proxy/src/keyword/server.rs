@@ -229,7 +229,7 @@ fn unresolved(
     options: &ServerOptions,
 ) -> Result<ServerAddress, Box<Diagnostic>> {
     let message = format!("'server': could not resolve address '{name}'");
-    if options.starts_unresolved {
+    if options.starts_unresolved || loader.options.ignore_unresolved {
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),

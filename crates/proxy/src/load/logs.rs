@@ -11,7 +11,12 @@ impl Loader {
     /// Checks the log formats of all proxies.
     pub(super) fn check_logs(&mut self) {
         let mut told = Vec::new();
-        for proxy in self.config.proxies.iter_mut().filter(|proxy| proxy.kind.is_frontend()) {
+        for proxy in self
+            .config
+            .proxies
+            .iter_mut()
+            .filter(|proxy| proxy.kind.is_frontend())
+        {
             told.extend(check(proxy));
         }
         for diagnostic in told {
@@ -25,7 +30,10 @@ fn check(proxy: &mut Proxy) -> Option<Diagnostic> {
     let name = format!("{} '{}'", proxy.kind.name(), proxy.name);
     if proxy.mode == Mode::Tcp {
         let http = [BuiltIn::Http, BuiltIn::Clf];
-        if http.into_iter().any(|which| Arc::ptr_eq(&format, &built_in(which))) {
+        if http
+            .into_iter()
+            .any(|which| Arc::ptr_eq(&format, &built_in(which)))
+        {
             proxy.log_format = Some(built_in(BuiltIn::Tcp));
             return Some(
                 Diagnostic::warning(

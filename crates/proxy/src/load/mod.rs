@@ -31,6 +31,8 @@ pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
     /// host (a check of files from elsewhere says no).
     pub resolve_names: bool,
+    /// A server whose name does not resolve starts in maintenance (`-dr`).
+    pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
 }
@@ -40,6 +42,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The configuration; None when there were errors.
     pub config: Option<Config>,
+    /// `quiet` was read, with errors or without.
+    pub quiet: bool,
     /// The files.
     pub sources: SourceMap,
     /// What there is to tell.
@@ -154,8 +158,9 @@ pub fn load(
     }
     loader.end_section();
     loader.finish();
+    let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded { config, sources: loader.sources, diagnostics: loader.diagnostics }
+    Loaded { config, quiet, sources: loader.sources, diagnostics: loader.diagnostics }
 }
 
 impl Loader {

@@ -2,7 +2,7 @@
 
 use super::Head;
 use super::time::{iso_date, syslog_date};
-use crate::config::{LogTarget, LogTargetAddress};
+use crate::config::LogTarget;
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -80,8 +80,6 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
         SyslogFormat::Raw => Ok(()),
     };
     out.extend(message.iter().map(|b| if *b == b'\n' { b' ' } else { *b }));
-    out.truncate(target.length_max.saturating_sub(1));
-    if matches!(target.address, LogTargetAddress::Fd(_)) {
-        out.push(b'\n');
-    }
+    out.truncate(target.length_max);
+    out.push(b'\n');
 }

@@ -62,7 +62,12 @@ enum Patience {
     Waits,
 }
 
-fn evaluate<'r>(rules: impl Iterator<Item = &'r Rule>, stream: &mut Stream, patience: Patience, from: u32) -> Outcomes {
+fn evaluate<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+    stream: &mut Stream,
+    patience: Patience,
+    from: u32,
+) -> Outcomes {
     for (at, rule) in rules.enumerate().skip(from as usize) {
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
@@ -93,7 +98,12 @@ fn evaluate<'r>(rules: impl Iterator<Item = &'r Rule>, stream: &mut Stream, pati
 }
 
 fn count_failed(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::RewriteFailures);
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
         backend.state.backend.here().count(Tally::RewriteFailures);
     }
@@ -102,7 +112,11 @@ fn count_failed(stream: &Stream) {
 /// The answer when a message cannot be changed as a rule wants.
 fn broken(stream: &mut Stream) -> Reply {
     stream.termination = Termination::Proxy;
-    stream.phase = if stream.response.status() == 0 { Phase::Request } else { Phase::Headers };
+    stream.phase = if stream.response.status() == 0 {
+        Phase::Request
+    } else {
+        Phase::Headers
+    };
     error_page(stream, 500)
 }
 
@@ -114,7 +128,10 @@ fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
     }
     let mut stream = new_stream(session.clone(), session.config.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
-    session.rewritten.set((stream.source.or(session.rewritten.get().0), stream.destination.or(session.rewritten.get().1)));
+    session.rewritten.set((
+        stream.source.or(session.rewritten.get().0),
+        stream.destination.or(session.rewritten.get().1),
+    ));
     if let Some(worker) = worker::running() {
         worker.keep_stream(stream);
     }
@@ -141,9 +158,17 @@ pub fn tcp_session(session: &Rc<Session>) -> Gate {
 /// The rules of `tcp-request content`; None needs more bytes.
 pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
     let config = stream.config.clone();
-    let index = if in_backend { stream.backend.unwrap_or(stream.frontend) } else { stream.frontend };
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
     let rules = &config.proxy(index).tcp_content;
-    let patience = if stream.payload_complete { Patience::Now } else { Patience::Waits };
+    let patience = if stream.payload_complete {
+        Patience::Now
+    } else {
+        Patience::Waits
+    };
     match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
         Outcomes::Gate(gate) => Some(gate),
         Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
@@ -157,7 +182,11 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     if resume_at == 0 && !in_backend {
         capture_headers(stream, false);
     }
-    let index = if in_backend { stream.backend.unwrap_or(stream.frontend) } else { stream.frontend };
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
     let proxy = stream.config.proxy(index);
     if proxy.http_request.is_empty()
         && proxy.redirects.is_empty()
@@ -172,17 +201,30 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         stream.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payload_complete {
             // Asked again, it finds the body there.
-            return Verdict::NeedBody { bytes: config.global.tune.bufsize, time_ms: None };
+            return Verdict::NeedBody {
+                bytes: config.global.tune.bufsize,
+                time_ms: None,
+            };
         }
         if let Some(verdict) = content_of_message(stream, &proxy.tcp_content) {
             return verdict;
         }
     }
-    match evaluate(proxy.http_request.iter().map(HttpRule::rule), stream, Patience::Now, resume_at) {
+    match evaluate(
+        proxy.http_request.iter().map(HttpRule::rule),
+        stream,
+        Patience::Now,
+        resume_at,
+    ) {
         Outcomes::Verdict(verdict) => return verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
     }
-    match evaluate(proxy.redirects.iter().map(HttpRule::rule), stream, Patience::Now, 0) {
+    match evaluate(
+        proxy.redirects.iter().map(HttpRule::rule),
+        stream,
+        Patience::Now,
+        0,
+    ) {
         Outcomes::Verdict(verdict) => verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
     }
@@ -197,12 +239,18 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule]) -> Option<Verdict>
     let complete = std::mem::replace(&mut stream.payload_complete, true);
     let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0);
     stream.payload_complete = complete;
-    let Outcomes::Gate(gate) = outcome else { return None };
+    let Outcomes::Gate(gate) = outcome else {
+        return None;
+    };
     stream.termination = Termination::Proxy;
     stream.phase = Phase::Request;
     stream.times.request = None;
     count_denied(stream);
-    Some(if gate == Gate::SilentDrop { Verdict::SilentDrop } else { Verdict::Reject })
+    Some(if gate == Gate::SilentDrop {
+        Verdict::SilentDrop
+    } else {
+        Verdict::Reject
+    })
 }
 
 /// The rules of `http-response`: the backend's, then the frontend's.
@@ -221,13 +269,17 @@ pub fn http_after_response(stream: &mut Stream) {
 }
 
 fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Verdict> {
-    let nothing = rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
+    let nothing =
+        rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
     if nothing {
         return None;
     }
     let config = stream.config.clone();
     let frontend = Some(stream.frontend);
-    let sides = [stream.backend.filter(|backend| Some(*backend) != frontend), frontend];
+    let sides = [
+        stream.backend.filter(|backend| Some(*backend) != frontend),
+        frontend,
+    ];
     stream.lenient = false;
     for side in sides.into_iter().flatten() {
         let rules = rules(config.proxy(side)).iter().map(HttpRule::rule);
@@ -250,7 +302,11 @@ pub fn monitor(stream: &mut Stream) -> Option<Reply> {
     if stream.request.target() != uri {
         return None;
     }
-    let fails = stream.frontend().monitor_fail.iter().any(|condition| condition.test(stream));
+    let fails = stream
+        .frontend()
+        .monitor_fail
+        .iter()
+        .any(|condition| condition.test(stream));
     stream.log_level = Some(None);
     Some(error_page(stream, if fails { 503 } else { 200 }))
 }
@@ -258,11 +314,15 @@ pub fn monitor(stream: &mut Stream) -> Option<Reply> {
 /// Makes the stream's unique id where the frontend has a format for it, and
 /// adds its header. Called once, when the rules of the request are over.
 pub fn unique_id(stream: &mut Stream) {
-    let Some(format) = stream.frontend().unique_id_format.clone() else { return };
+    let Some(format) = stream.frontend().unique_id_format.clone() else {
+        return;
+    };
     if stream.unique_id.is_none() {
         stream.unique_id = Some(format.fill(stream).into());
     }
-    let Some(name) = stream.frontend().unique_id_header.clone() else { return };
+    let Some(name) = stream.frontend().unique_id_header.clone() else {
+        return;
+    };
     if let Some(mut id) = stream.unique_id.clone() {
         super::action::harmless(&mut id);
         // A head that rules filled to its limit goes without.

@@ -107,9 +107,24 @@ fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
     }
 }
 
+/// Who is shown each stream that ends; only in builds for tests.
+#[cfg(debug_assertions)]
+static OBSERVER: std::sync::OnceLock<fn(&Stream)> = std::sync::OnceLock::new();
+
+/// Shows each stream that ends to `observer`: for tests of what logs would
+/// say. The first call counts.
+#[cfg(debug_assertions)]
+pub fn observe_ended(observer: fn(&Stream)) {
+    let _ = OBSERVER.set(observer);
+}
+
 /// Counts and logs a stream that has ended, and keeps its memory.
 pub fn finish(mut stream: Box<Stream>) {
     stream.times.ended = Some(reactor::now());
+    #[cfg(debug_assertions)]
+    if let Some(observer) = OBSERVER.get() {
+        observer(&stream);
+    }
     count(&stream);
     log::stream_ended(&stream);
     serve::leave_backend(&stream);

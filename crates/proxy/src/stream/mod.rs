@@ -21,6 +21,8 @@ mod tunnel;
 mod write;
 
 pub use finish::new_stream;
+#[cfg(debug_assertions)]
+pub use finish::observe_ended;
 pub use reply::{Reply, error as error_page};
 pub use session::begin;
 pub use state::{Endpoint, Phase, ReceivedLine, Session, Stream, Termination, Times};

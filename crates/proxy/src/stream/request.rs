@@ -15,6 +15,7 @@ use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
+use std::time::SystemTime;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +33,9 @@ pub async fn timed_out(client: &mut Client) {
         return;
     }
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    stream.times.idle_since = client.session.accepted;
+    stream.times.began = client.session.accepted;
+    stream.times.began_at = client.session.accepted_at;
     refuse_head(client, &mut stream, HeadFailure::Timeout).await;
     finish(stream);
 }
@@ -51,10 +55,7 @@ enum HeadFailure {
 /// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
-    if client.streams == 0 {
-        stream.times.began = client.session.accepted;
-        stream.times.began_at = client.session.accepted_at;
-    }
+    stream.times.idle_since = client.idle_since;
     let next = match read_head(client, &mut stream).await {
         Ok(request) => {
             let next = run(client, &mut stream, request).await;
@@ -97,6 +98,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
     let timeouts = frontend.timeouts;
     let deadline = after(timeouts.http_request_ms.or(timeouts.client_ms));
     let mut parsed_length = 0;
+    let mut waited = false;
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         if input.len() > parsed_length {
@@ -116,13 +118,17 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
             Ok(_) => {
-                if parsed_length == 0 && client.streams > 0 {
+                if parsed_length == 0 && waited {
+                    // Only now did the request begin.
                     stream.times.began = reactor::now();
+                    stream.times.began_at = SystemTime::now();
+                    waited = false;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;
+                    waited = true;
                 }
                 let readable = client.socket.readable();
                 with_deadline(deadline, readable).await.map_err(|_| HeadFailure::Timeout)?;
@@ -308,7 +314,10 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
         };
     }
     match stats::answer(stream, in_backend) {
-        Some(answer) => Ruled::Answer(answer),
+        Some(answer) => {
+            stream.statistics = true;
+            Ruled::Answer(answer)
+        }
         None => Ruled::Forward,
     }
 }
@@ -320,6 +329,9 @@ async fn tarpit(client: &mut Client, stream: &mut Stream) {
     let limit = after(timeouts.tarpit_ms.or(timeouts.connect_ms).or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
+    // Its time counts as waiting in a queue.
+    stream.times.request = None;
+    stream.times.queued = Some(reactor::now());
 }
 
 /// How long a tarpit holds where no timeout says, milliseconds.

@@ -5,6 +5,7 @@
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::state::Tally;
@@ -28,15 +29,17 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Rc<Session>);
+struct Counted(Option<Seat>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.frontend().state.frontend_sessions.down();
-        worker().runtime.connections.down();
+        // Its places first: an accept loop that waits for them looks now.
+        self.0 = None;
         worker().session_ended();
     }
 }
@@ -44,19 +47,17 @@ impl Drop for Counted {
 /// Begins a session on a connection that was accepted on this thread.
 pub fn begin(
     config: Arc<Config>,
-    frontend: ProxyIndex,
-    bind: u32,
+    (frontend, bind): (ProxyIndex, u32),
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
+    seat: Seat,
 ) {
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
-    let worker = worker();
-    proxy.state.frontend_sessions.up();
-    worker.runtime.connections.up();
-    worker.session_began();
+    worker().session_began();
+    let counted = Counted(Some(seat));
     let session = Rc::new(Session {
         frontend,
         bind,
@@ -69,19 +70,19 @@ pub fn begin(
         variables: Default::default(),
         config,
     });
-    let counted = Counted(session.clone());
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
             Gate::Open => {}
-            Gate::Reject | Gate::SilentDrop => {
+            gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
-                let _ = socket.set_linger_zero();
+                refuse(&socket, gate);
                 return;
             }
         }
     }
-    let client = Client { socket, session, input: None, streams: 0 };
+    let idle_since = session.accepted;
+    let client = Client { socket, session, input: None, streams: 0, idle_since };
     reactor::spawn(run(client, counted));
 }
 
@@ -117,10 +118,13 @@ async fn run(mut client: Client, counted: Counted) {
         return;
     }
     let frontend = client.session.frontend();
-    if !frontend.tcp_session.is_empty() && rules::tcp_session(&client.session) != Gate::Open {
-        frontend.state.frontend.here().count(Tally::DeniedSessions);
-        let _ = client.socket.set_linger_zero();
-        return;
+    if !frontend.tcp_session.is_empty() {
+        let gate = rules::tcp_session(&client.session);
+        if gate != Gate::Open {
+            frontend.state.frontend.here().count(Tally::DeniedSessions);
+            refuse(&client.socket, gate);
+            return;
+        }
     }
     let now_ms = worker().now_ms();
     frontend.state.session_rate.count(now_ms);
@@ -154,6 +158,15 @@ fn unsent(socket: &Socket) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
+/// A rule refused the connection: it is reset, or forgotten.
+fn refuse(socket: &Socket, gate: Gate) {
+    if gate == Gate::SilentDrop {
+        super::serve::drop_silently(socket);
+    } else {
+        let _ = socket.set_linger_zero();
+    }
+}
+
 /// One request after the other.
 async fn http(client: &mut Client) {
     loop {
@@ -172,6 +185,7 @@ async fn http(client: &mut Client) {
             Next::Close => return,
         }
         client.streams = client.streams.saturating_add(1);
+        client.idle_since = reactor::now();
         if worker().runtime.stopping() && client.input.is_none() {
             return;
         }

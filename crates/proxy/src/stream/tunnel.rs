@@ -178,6 +178,7 @@ fn count(stream: &mut Stream, up: u64, down: u64) {
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), client.session.config.clone(), false);
+    stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(crate::reactor::now());
     let input = client.input.take();
     tcp(client, &mut stream, input).await;

@@ -191,7 +191,7 @@ fn an_address_that_no_interface_has_is_warned_about_on_its_own_host() {
         let files = vec![("test.cfg".to_owned(), file.clone().into_bytes())];
         let options = LoadOptions {
             resolve_names,
-            diag: false,
+            ..LoadOptions::default()
         };
         codes(&load(
             files,

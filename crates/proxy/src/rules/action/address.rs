@@ -23,7 +23,12 @@ enum What {
     DestinationPort,
 }
 
-const PLACES: &[&str] = &[places::CONNECTION, places::SESSION, places::CONTENT, places::REQUEST];
+const PLACES: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::REQUEST,
+];
 
 macro_rules! rows {
     ($($name:literal $what:expr, $example:literal, $doc:literal;)*) => {
@@ -50,9 +55,16 @@ pub(super) static ROWS: &[ActionRow] = rows! {
         "Replaces the port that the client connected to. A server without a port of its own is reached at it.";
 };
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>, what: What) -> Result<Action, Box<Diagnostic>> {
+fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<Action, Box<Diagnostic>> {
     let expression = build.expression(loader)?;
-    Ok(Action::Address(Box::new(AddressChange { what, expression })))
+    Ok(Action::Address(Box::new(AddressChange {
+        what,
+        expression,
+    })))
 }
 
 impl AddressChange {
@@ -61,8 +73,13 @@ impl AddressChange {
             What::Source | What::SourcePort => stream.source(),
             What::Destination | What::DestinationPort => stream.destination(),
         };
-        let (ip, port) = (old.ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), old.port().unwrap_or(0));
-        let Some(value) = self.expression.evaluate(stream) else { return Step::Next };
+        let (ip, port) = (
+            old.ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            old.port().unwrap_or(0),
+        );
+        let Some(value) = self.expression.evaluate(stream) else {
+            return Step::Next;
+        };
         let new = match self.what {
             What::Source | What::Destination => match value.cast(Type::Address) {
                 Some(Value::Ipv4(v4)) => SocketAddr::new(v4.into(), port),

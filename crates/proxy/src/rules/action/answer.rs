@@ -53,7 +53,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         places: places::ANSWERING,
         syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Refuses a request with 403, or an answer with 502, and the proxy's page for it. Another status, a body of its own and headers can be given. \
-              `deny_status` is an old name of `status`.",
+              `deny_status` alone gives another status with its page, `status` alone one without a body.",
         example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
         build: |loader, build| self::build(loader, build, Purpose::Deny),
     },
@@ -81,18 +81,25 @@ pub(super) static ROWS: &[ActionRow] = &[
 #[derive(Default)]
 struct Draft<'l> {
     status: Option<u16>,
+    /// It was given as `status`; `deny_status` alone means the page of the proxy.
+    new_words: bool,
     content_type: Option<Box<[u8]>>,
     content: Option<(&'l Word, Content)>,
     headers: Vec<(Box<[u8]>, Format)>,
 }
 
-fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Result<Action, Box<Diagnostic>> {
+fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    purpose: Purpose,
+) -> Result<Action, Box<Diagnostic>> {
     let response = build.set.is_response();
     let mut draft = Draft::default();
     while let Some(word) = build.args.peek() {
         match word.str() {
             "if" | "unless" => break,
             "status" | "deny_status" => {
+                draft.new_words |= word.is("status");
                 build.args.next();
                 draft.status = Some(status(build)?);
             }
@@ -103,14 +110,20 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>, purpose: Purpose) -> Re
             "hdr" => {
                 build.args.next();
                 let name = header_name(build)?;
-                draft.headers.push((name, build.format(loader, "<fmt>")?));
+                super::header::warn_framing(loader, build, &name);
+                let format = build.format(loader, "<fmt>")?;
+                if !super::header::is_framing(&name) {
+                    draft.headers.push((name, format));
+                }
             }
             "default-errorfiles" | "errorfile" | "file" | "lf-file" | "string" | "lf-string" => {
                 build.args.next();
                 if let Some((first, _)) = &draft.content {
                     let message = format!("'{}' gives a second body", word.text());
                     return Err(Box::new(
-                        build.wrong(&codes::PAYLOAD_TWICE, word, message, "one too many").also(first.span, "the first one"),
+                        build
+                            .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
+                            .also(first.span, "the first one"),
                     ));
                 }
                 draft.content = Some((word, content(loader, build, word)?));
@@ -143,18 +156,27 @@ fn finish(
         Purpose::Deny if response => 502,
         Purpose::Deny => 403,
     };
-    let only_status = draft.content_type.is_none() && draft.headers.is_empty();
+    let only_status = draft.content_type.is_none() && draft.headers.is_empty() && !draft.new_words;
     let mut status = draft.status.unwrap_or(usual);
     let content = match draft.content {
         None if purpose != Purpose::Return && only_status => Content::Page,
         None => Content::Empty,
+        Some((word, Content::Page)) if crate::http1::error_page(status).is_none() => {
+            return Err(build.wrong(
+                &codes::STATUS_RANGE,
+                word,
+                format!("status code '{status}' has no page of its own"),
+                "`string` or `errorfile` is needed for it",
+            ));
+        }
         Some((_, content)) => content,
     };
     if let Content::Whole(whole) = &content {
         // The status of the file is what is sent.
         status = whole.0.status();
     }
-    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty()) || matches!(content, Content::Format(_));
+    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
+        || matches!(content, Content::Format(_));
     if has_body && draft.content_type.is_none() {
         return Err(build.wrong(
             &codes::CONTENT_TYPE_MISSING,
@@ -175,7 +197,14 @@ fn finish(
     }
     let content_type = draft.content_type.filter(|_| has_body);
     let headers = draft.headers.into();
-    Ok(Action::Answer(Box::new(Answer { purpose, response, status, content, content_type, headers })))
+    Ok(Action::Answer(Box::new(Answer {
+        purpose,
+        response,
+        status,
+        content,
+        content_type,
+        headers,
+    })))
 }
 
 fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
@@ -198,10 +227,18 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
     let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
     if name.is_empty() || name.iter().any(bad) {
         let message = format!("'{}' is no name of a header", word.text());
-        return Err(build.wrong(&codes::BAD_HEADER_NAME, word, message, "a name is expected here"));
+        return Err(build.wrong(
+            &codes::BAD_HEADER_NAME,
+            word,
+            message,
+            "a name is expected here",
+        ));
     }
     if name.len() < word.bytes.len() {
-        let told = format!("the colon is no part of the name '{}', and is left out", word.text());
+        let told = format!(
+            "the colon is no part of the name '{}', and is left out",
+            word.text()
+        );
         let meant = String::from_utf8_lossy(name);
         build.args.tell(
             Diagnostic::warning(&codes::NAME_WITH_COLON, word.span, told)
@@ -212,7 +249,11 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
     Ok(name.to_ascii_lowercase().into())
 }
 
-fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Result<Content, Box<Diagnostic>> {
+fn content(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    kind: &Word,
+) -> Result<Content, Box<Diagnostic>> {
     Ok(match kind.str() {
         "default-errorfiles" => Content::Page,
         "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
@@ -220,7 +261,10 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
         "file" => Content::Bytes(file(loader, build)?.1.into()),
         "lf-file" => {
             let (name, bytes) = file(loader, build)?;
-            let text = Word { bytes, span: name.span };
+            let text = Word {
+                bytes,
+                span: name.span,
+            };
             Content::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
         }
         _ => {
@@ -230,11 +274,20 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
             match parse_response(&bytes, &facts, &limits, &mut head) {
                 Ok(Outcome::Done(parsed)) => {
                     let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
+                    // Connection and framing are the driver's.
+                    for name in [&b"connection"[..], b"transfer-encoding", b"content-length"] {
+                        head.remove(name);
+                    }
                     Content::Whole(Box::new((head, body)))
                 }
                 _ => {
                     let message = format!("'{}' is no HTTP answer", name.text());
-                    return Err(build.wrong(&codes::BAD_ERROR_FILE, name, message, "does not hold a whole answer"));
+                    return Err(build.wrong(
+                        &codes::BAD_ERROR_FILE,
+                        name,
+                        message,
+                        "does not hold a whole answer",
+                    ));
                 }
             }
         }
@@ -242,12 +295,16 @@ fn content(loader: &mut Loader, build: &mut Build<'_, '_>, kind: &Word) -> Resul
 }
 
 /// The bytes of a file that the next word names.
-fn file<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
+fn file<'l>(
+    loader: &mut Loader,
+    build: &mut Build<'_, 'l>,
+) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(&path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    let read = std::fs::File::open(&path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let message = format!("file '{}' cannot be read: {error}", path.display());
         return Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"));
@@ -261,7 +318,9 @@ fn file<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<(&'l Word,
 
 impl Answer {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        let Some(reply) = self.reply(stream) else { return Step::Failed };
+        let Some(reply) = self.reply(stream) else {
+            return Step::Failed;
+        };
         let reply = Box::new(reply);
         stream.termination = match self.purpose {
             Purpose::Return => Termination::Local,
@@ -273,7 +332,11 @@ impl Answer {
             _ => Phase::Request,
         };
         if self.purpose != Purpose::Return {
-            if self.response { count_denied_response(stream) } else { count_denied(stream) }
+            if self.response {
+                count_denied_response(stream)
+            } else {
+                count_denied(stream)
+            }
         }
         Step::End(match self.purpose {
             Purpose::Tarpit => Verdict::Tarpit(reply),
@@ -285,9 +348,16 @@ impl Answer {
     fn reply(&self, stream: &Stream) -> Option<Reply> {
         let body: Arc<[u8]> = match &self.content {
             Content::Whole(whole) => {
-                return Some(Reply { head: whole.0.clone(), body: whole.1.clone(), close: false });
+                return Some(Reply {
+                    head: whole.0.clone(),
+                    body: whole.1.clone(),
+                    close: false,
+                });
             }
-            Content::Page if crate::http1::error_page(self.status).is_some() || has_page(stream, self.status) => {
+            Content::Page
+                if crate::http1::error_page(self.status).is_some()
+                    || has_page(stream, self.status) =>
+            {
                 return Some(error_page(stream, self.status));
             }
             Content::Page | Content::Empty => Arc::default(),
@@ -295,7 +365,12 @@ impl Answer {
             Content::Format(format) => format.fill(stream).into(),
         };
         let mut head = Message::default();
-        head.begin_response(Version::Http11, self.status, reason_of(self.status).as_bytes()).ok()?;
+        head.begin_response(
+            Version::Http11,
+            self.status,
+            reason_of(self.status).as_bytes(),
+        )
+        .ok()?;
         let mut value = Vec::new();
         for (name, format) in &self.headers {
             value.clear();
@@ -303,10 +378,18 @@ impl Answer {
             super::header::harmless(&mut value);
             head.add(name, &value).ok()?;
         }
+        if !matches!(self.status, 204 | 304) {
+            head.add(b"content-length", body.len().to_string().as_bytes())
+                .ok()?;
+        }
         if let Some(content_type) = &self.content_type {
             head.add(b"content-type", content_type).ok()?;
         }
-        Some(Reply { head, body, close: false })
+        Some(Reply {
+            head,
+            body,
+            close: false,
+        })
     }
 }
 
@@ -323,7 +406,8 @@ mod tests {
     #[test]
     fn all_answers_take_the_same_arguments() {
         for row in ROWS {
-            assert_eq!(row.syntax.split_once(' ').unwrap().1, ARGUMENTS);
+            let arguments = |row: &ActionRow| row.syntax.split_once(' ').unwrap().1.to_owned();
+            assert_eq!(arguments(row), arguments(&ROWS[0]));
         }
     }
 }

@@ -25,15 +25,24 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
 }];
 
 fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
-    let mut wait = WaitForBody { time_ms: 0, bytes: None };
+    let mut wait = WaitForBody {
+        time_ms: 0,
+        bytes: None,
+    };
     let mut timed = false;
     while let Some(word) = build.option() {
         match word.str() {
             "time" => {
                 let word = build.args.required("<time>")?;
-                wait.time_ms = milliseconds(word.str(), TimeUnit::Milliseconds).map_err(|error| {
-                    build.wrong(&load_codes::BAD_TIME, word, format!("'{}' is no time: {error}", word.text()), "not a time")
-                })?;
+                wait.time_ms =
+                    milliseconds(word.str(), TimeUnit::Milliseconds).map_err(|error| {
+                        build.wrong(
+                            &load_codes::BAD_TIME,
+                            word,
+                            format!("'{}' is no time: {error}", word.text()),
+                            "not a time",
+                        )
+                    })?;
                 timed = true;
             }
             "at-least" => {
@@ -43,13 +52,23 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
             }
             other => {
                 let message = format!("'wait-for-body' does not know '{other}'");
-                return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "`time` or `at-least` is expected"));
+                return Err(build.wrong(
+                    &load_codes::BAD_VALUE,
+                    word,
+                    message,
+                    "`time` or `at-least` is expected",
+                ));
             }
         }
     }
     if !timed {
         let message = "'wait-for-body' expects 'time'";
-        return Err(build.wrong(&load_codes::MISSING_ARGUMENT, build.word, message, "waits for how long?"));
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            message,
+            "waits for how long?",
+        ));
     }
     Ok(Action::WaitForBody(wait))
 }
@@ -60,6 +79,9 @@ impl WaitForBody {
         if stream.payload_complete || stream.payload.len() >= bytes {
             return Step::Next;
         }
-        Step::End(Verdict::NeedBody { bytes, time_ms: Some(self.time_ms) })
+        Step::End(Verdict::NeedBody {
+            bytes,
+            time_ms: Some(self.time_ms),
+        })
     }
 }

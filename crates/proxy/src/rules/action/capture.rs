@@ -32,11 +32,16 @@ pub const CAPTURE_SLOTS_MAX: usize = 1024;
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "capture",
-    places: &[places::CONTENT, places::REQUEST, places::RESPONSE, places::AFTER],
+    places: &[
+        places::CONTENT,
+        places::REQUEST,
+        places::RESPONSE,
+        places::AFTER,
+    ],
     syntax: "capture <expr> { len <length> | id <slot> }",
     doc: "Keeps a value for the log line (`%hr`, `%hs`, `capture.req.hdr`). With `len` it gets a slot of its own, behind those declared above it; \
           with `id` it goes into a slot that a `declare capture` line made. Rules for answers and of backends need `id`.",
-    example: "capture req.hdr(user-agent) len 64",
+    example: "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
     build,
 }];
 
@@ -53,14 +58,22 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
                 let message = format!("more than {CAPTURE_SLOTS_MAX} captures");
                 return Err(build.wrong(&load_codes::OUT_OF_RANGE, word, message, "one too many"));
             }
-            slots.push(Capture { header: None, length_max: usize::try_from(length).unwrap_or_default() });
+            slots.push(Capture {
+                header: None,
+                length_max: usize::try_from(length).unwrap_or_default(),
+            });
             Slot::Own(slots.len() - 1)
         }
         "id" => {
             let span = build.args.peek().map(|word| word.span);
-            let id = usize::try_from(build.args.integer("<slot>", 0..=CAPTURE_BYTES_MAX)?).unwrap_or_default();
+            let id = usize::try_from(build.args.integer("<slot>", 0..=CAPTURE_BYTES_MAX)?)
+                .unwrap_or_default();
             let captures = &loader.proxy().captures;
-            let slots = if response { captures.response.len() } else { captures.request.len() };
+            let slots = if response {
+                captures.response.len()
+            } else {
+                captures.request.len()
+            };
             if kind.is_frontend() && id >= slots {
                 let span = span.unwrap_or(word.span);
                 return Err(Box::new(
@@ -84,23 +97,39 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
             return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "not understood"));
         }
     };
-    Ok(Action::Capture(Box::new(CaptureValue { expression, response, slot })))
+    Ok(Action::Capture(Box::new(CaptureValue {
+        expression,
+        response,
+        slot,
+    })))
 }
 
 impl CaptureValue {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         let (Slot::Own(slot) | Slot::Numbered(slot)) = self.slot;
         let captures = &stream.frontend().captures;
-        let slots = if self.response { &captures.response } else { &captures.request };
+        let slots = if self.response {
+            &captures.response
+        } else {
+            &captures.request
+        };
         // A backend's rule may name a slot that this frontend does not have.
         let (Some(length_max), count) = (slots.get(slot).map(|s| s.length_max), slots.len()) else {
             return Step::Next;
         };
-        let Some(mut value) = self.expression.evaluate(stream).map(|value| value.into_text().into_owned()) else {
+        let Some(mut value) = self
+            .expression
+            .evaluate(stream)
+            .map(|value| value.into_text().into_owned())
+        else {
             return Step::Next;
         };
         value.truncate(length_max);
-        let kept = if self.response { &mut stream.captured_response } else { &mut stream.captured_request };
+        let kept = if self.response {
+            &mut stream.captured_response
+        } else {
+            &mut stream.captured_request
+        };
         kept.resize(count, None);
         kept[slot] = Some(value);
         Step::Next
@@ -110,11 +139,19 @@ impl CaptureValue {
 /// Keeps the headers of a message that `capture … header` lines name.
 pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
     let captures = &stream.frontend().captures;
-    let slots = if response { &captures.response } else { &captures.request };
+    let slots = if response {
+        &captures.response
+    } else {
+        &captures.request
+    };
     if slots.is_empty() {
         return;
     }
-    let message = if response { &stream.response } else { &stream.request };
+    let message = if response {
+        &stream.response
+    } else {
+        &stream.request
+    };
     let values: Vec<Option<Vec<u8>>> = slots
         .iter()
         .map(|slot| {
@@ -122,6 +159,10 @@ pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
             Some(value[..value.len().min(slot.length_max)].to_vec())
         })
         .collect();
-    let kept = if response { &mut stream.captured_response } else { &mut stream.captured_request };
+    let kept = if response {
+        &mut stream.captured_response
+    } else {
+        &mut stream.captured_request
+    };
     *kept = values;
 }

@@ -42,6 +42,9 @@ codes! {
         "The braces of a format know Q (in quotes), X (hexadecimal) and E (escaped), each with a plus or minus sign. HAProxy passes others over.";
     LOG_FORMAT_UNUSED = "W0502", "log format without a log target",
         "The proxy has a log format, but no `log` line says where its lines go.";
+    FRAMING_HEADER = "W0504", "header that rules do not change",
+        "`content-length` and `transfer-encoding` say where a message ends. A rule that changed them would make the proxy and the other side \
+         disagree about that, so such a rule has no effect: the proxy sends what the body needs.";
     STATUS_WITHOUT_BODY = "W0503", "body will not be sent",
         "An answer with status 204 or 304 has no body, so what the rule gives as one is not sent.";
 }

@@ -40,7 +40,12 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
     ActionRow {
         name: "reject",
-        places: &[places::CONNECTION, places::SESSION, places::CONTENT, places::REQUEST],
+        places: &[
+            places::CONNECTION,
+            places::SESSION,
+            places::CONTENT,
+            places::REQUEST,
+        ],
         syntax: "reject",
         doc: "Closes the client's connection without an answer. Before anything was read (`tcp-request connection`) that costs least.",
         example: "reject if { src 192.0.2.0/24 }",
@@ -48,7 +53,12 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
     ActionRow {
         name: "silent-drop",
-        places: &[places::CONNECTION, places::SESSION, places::CONTENT, places::REQUEST],
+        places: &[
+            places::CONNECTION,
+            places::SESSION,
+            places::CONTENT,
+            places::REQUEST,
+        ],
         syntax: "silent-drop",
         doc: "Forgets the client's connection without telling the client, which goes on waiting. A firewall between that keeps state has to \
               forget it too, so use it against attackers only.",
@@ -59,12 +69,20 @@ pub(super) static ROWS: &[ActionRow] = &[
 
 fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let message = build.set.place() == places::REQUEST;
-    Ok(Action::Flow(if message { Flow::RejectMessage } else { Flow::RejectConnection }))
+    Ok(Action::Flow(if message {
+        Flow::RejectMessage
+    } else {
+        Flow::RejectConnection
+    }))
 }
 
 fn silent_drop(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let message = build.set.place() == places::REQUEST;
-    Ok(Action::Flow(if message { Flow::DropMessage } else { Flow::DropConnection }))
+    Ok(Action::Flow(if message {
+        Flow::DropMessage
+    } else {
+        Flow::DropConnection
+    }))
 }
 
 impl Flow {
@@ -95,15 +113,28 @@ fn refused(stream: &mut Stream) {
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
 pub(in crate::rules) fn count_denied(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::DeniedRequests);
-    if let Some(backend) = stream.backend().filter(|_| stream.backend != Some(stream.frontend)) {
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::DeniedRequests);
+    if let Some(backend) = stream
+        .backend()
+        .filter(|_| stream.backend != Some(stream.frontend))
+    {
         backend.state.backend.here().count(Tally::DeniedRequests);
     }
 }
 
 /// Counts a refused answer wherever it passed.
 pub(in crate::rules) fn count_denied_response(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::DeniedResponses);
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::DeniedResponses);
     if let Some(backend) = stream.backend() {
         backend.state.backend.here().count(Tally::DeniedResponses);
     }

@@ -1,7 +1,7 @@
 //! Actions that change headers.
 
 use super::answer::header_name;
-use super::{Action, ActionRow, Build, Step, places};
+use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::message::{Message, Refusal, split_values};
 use crate::rules::format::Format;
@@ -82,8 +82,34 @@ pub(super) static ROWS: &[ActionRow] = &[
     },
 ];
 
+/// Headers that say where a message ends: what is sent must agree with what was
+/// received, so rules do not change them.
+pub(super) fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+}
+
+/// Tells of a rule that names such a header.
+pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u8]) {
+    if is_framing(name) {
+        let name = String::from_utf8_lossy(name);
+        loader.tell(
+            Diagnostic::warning(
+                &codes::FRAMING_HEADER,
+                build.word.span,
+                format!("'{}' of '{name}' has no effect", build.word.text()),
+            )
+            .label("the proxy itself sends this header as the body needs it")
+            .help("remove the line"),
+        );
+    }
+}
+
 fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
-    Action::Header(Box::new(HeaderChange { name, response: build.set.is_response(), change }))
+    Action::Header(Box::new(HeaderChange {
+        name,
+        response: build.set.is_response(),
+        change,
+    }))
 }
 
 fn with_format(
@@ -92,6 +118,7 @@ fn with_format(
     change: fn(Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
     let name = header_name(build)?;
+    warn_framing(loader, build, &name);
     let format = build.format(loader, "<fmt>")?;
     Ok(action(build, name, change(format)))
 }
@@ -108,14 +135,16 @@ fn replace(
     change: fn(Regular, Format) -> Change,
 ) -> Result<Action, Box<Diagnostic>> {
     let name = header_name(build)?;
+    warn_framing(loader, build, &name);
     let regular = regex(build)?;
     let format = build.format(loader, "<replace-fmt>")?;
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.peek();
-    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m")) && build.args.left().get(2).is_some_and(|w| w.is("reg"));
+    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
+        && build.args.left().get(2).is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
         // A regular expression is no name.
         Some(word) if by_regex => {
@@ -125,6 +154,7 @@ fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
         _ => header_name(build)?,
     };
     if !build.args.take("-m") {
+        warn_framing(loader, build, &name);
         return Ok(action(build, name, Change::Remove(NameMatch::Same)));
     }
     let method = build.args.required("<method>")?;
@@ -135,11 +165,18 @@ fn delete(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
         "sub" => NameMatch::Sub,
         "reg" => {
             let span = word.map_or(method.span, |word| word.span);
-            NameMatch::Regex(Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?)
+            NameMatch::Regex(
+                Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?,
+            )
         }
         other => {
             let message = format!("'-m' with unsupported matching method '{other}'");
-            return Err(build.wrong(&load_codes::BAD_VALUE, method, message, "one of str, beg, end, sub, reg is expected"));
+            return Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                method,
+                message,
+                "one of str, beg, end, sub, reg is expected",
+            ));
         }
     };
     Ok(action(build, name, Change::Remove(matching)))
@@ -155,6 +192,9 @@ pub(in crate::rules) fn harmless(value: &mut [u8]) {
 
 impl HeaderChange {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        if is_framing(&self.name) && !matches!(self.change, Change::Remove(_)) {
+            return Step::Next;
+        }
         let done = match &self.change {
             Change::Set(format) => {
                 let value = value(format, stream);
@@ -171,44 +211,79 @@ impl HeaderChange {
             Change::ReplaceLine(regular, format) => self.replace_lines(regular, format, stream),
             Change::ReplaceValue(regular, format) => self.replace_values(regular, format, stream),
         };
-        if done.is_ok() { Step::Next } else { Step::Failed }
+        if done.is_ok() {
+            Step::Next
+        } else {
+            Step::Failed
+        }
     }
 
     fn message<'s>(&self, stream: &'s mut Stream) -> &'s mut Message {
-        if self.response { &mut stream.response } else { &mut stream.request }
+        if self.response {
+            &mut stream.response
+        } else {
+            &mut stream.request
+        }
     }
 
     fn remove(&self, matching: &NameMatch, stream: &mut Stream) {
         let wanted = &*self.name;
         let message = self.message(stream);
-        match matching {
-            NameMatch::Same => message.remove(wanted),
-            NameMatch::Begin => message.remove_if(|name, _| name.starts_with(wanted)),
-            NameMatch::End => message.remove_if(|name, _| name.ends_with(wanted)),
-            NameMatch::Sub => message.remove_if(|name, _| memchr::memmem::find(name, wanted).is_some()),
-            NameMatch::Regex(regular) => message.remove_if(|name, _| regular.is_match(name)),
+        let matches = |name: &[u8]| match matching {
+            NameMatch::Same => name == wanted,
+            NameMatch::Begin => name.starts_with(wanted),
+            NameMatch::End => name.ends_with(wanted),
+            NameMatch::Sub => memchr::memmem::find(name, wanted).is_some(),
+            NameMatch::Regex(regular) => regular.is_match(name),
         };
+        message.remove_if(|name, _| matches(name) && !is_framing(name));
     }
 
-    fn replace_lines(&self, regular: &Regular, format: &Format, stream: &mut Stream) -> Result<(), Refusal> {
+    fn replace_lines(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
         let mut from = 0;
         while let Some(at) = self.message(stream).fields().position(&self.name, from) {
             from = at + 1;
-            let fields = if self.response { stream.response.fields() } else { stream.request.fields() };
-            let Some((_, line)) = fields.at(at) else { break };
-            let Some(new) = substitute(regular, line, format, stream) else { continue };
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = substitute(regular, line, format, stream) else {
+                continue;
+            };
             self.message(stream).fields_mut().replace_value(at, &new)?;
         }
         Ok(())
     }
 
-    fn replace_values(&self, regular: &Regular, format: &Format, stream: &mut Stream) -> Result<(), Refusal> {
+    fn replace_values(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
         let mut from = 0;
         while let Some(at) = self.message(stream).fields().position(&self.name, from) {
             from = at + 1;
-            let fields = if self.response { stream.response.fields() } else { stream.request.fields() };
-            let Some((_, line)) = fields.at(at) else { break };
-            let Some(new) = replace_each(regular, line, format, stream) else { continue };
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = replace_each(regular, line, format, stream) else {
+                continue;
+            };
             self.message(stream).fields_mut().replace_value(at, &new)?;
         }
         Ok(())
@@ -223,7 +298,12 @@ fn value(format: &Format, stream: &Stream) -> Vec<u8> {
 }
 
 /// What a text that matches is replaced with: the format, with groups filled in.
-pub(super) fn substitute(regular: &Regular, text: &[u8], format: &Format, stream: &Stream) -> Option<Vec<u8>> {
+pub(super) fn substitute(
+    regular: &Regular,
+    text: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
     let groups = regular.groups_at(text, 0)?;
     let mut out = Vec::new();
     expand(&mut out, text, &format.fill(stream), &groups);
@@ -232,7 +312,12 @@ pub(super) fn substitute(regular: &Regular, text: &[u8], format: &Format, stream
 }
 
 /// A list with each value that matches replaced; None when none did.
-fn replace_each(regular: &Regular, line: &[u8], format: &Format, stream: &Stream) -> Option<Vec<u8>> {
+fn replace_each(
+    regular: &Regular,
+    line: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(line.len());
     let (mut copied, mut any) = (0, false);
     for value in split_values(line) {

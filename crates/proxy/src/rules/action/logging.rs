@@ -34,7 +34,12 @@ fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
         return Ok(Action::LogLevel(Some(level as u8)));
     }
     let message = format!("'set-log-level' does not know the level '{}'", word.text());
-    let mut diagnostic = build.wrong(&load_codes::BAD_VALUE, word, message, "the name of a level or `silent` is expected");
+    let mut diagnostic = build.wrong(
+        &load_codes::BAD_VALUE,
+        word,
+        message,
+        "the name of a level or `silent` is expected",
+    );
     if let Some(near) = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"])) {
         diagnostic.help = Some(format!("did you mean '{near}'?"));
         diagnostic = Box::new(diagnostic.fix(word.span, near));
@@ -49,7 +54,12 @@ fn strict(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
         "off" => Ok(Action::StrictMode(false)),
         other => {
             let message = format!("unexpected value '{other}' of 'strict-mode'");
-            Err(build.wrong(&load_codes::BAD_VALUE, word, message, "`on` or `off` is expected"))
+            Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                word,
+                message,
+                "`on` or `off` is expected",
+            ))
         }
     }
 }

@@ -15,11 +15,11 @@ mod redirect;
 mod target;
 mod variable;
 
-pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
-pub use redirect::Redirection;
 pub(super) use capture::headers as capture_headers;
+pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub(super) use flow::count_denied;
 pub(super) use header::harmless;
+pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 
 use super::condition::Condition;
@@ -111,7 +111,10 @@ pub(super) enum Step {
 impl Action {
     /// Whether no rule behind it is reached once it was carried out.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Action::Flow(_) | Action::Answer(_) | Action::Redirect(_))
+        matches!(
+            self,
+            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_)
+        )
     }
 
     /// Carries it out.
@@ -235,7 +238,8 @@ pub(super) struct Build<'b, 'l> {
 }
 
 /// Builds an action.
-pub(super) type ActionBuilder = fn(&mut Loader, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
+pub(super) type ActionBuilder =
+    fn(&mut Loader, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
 /// The row of an action.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
@@ -250,13 +254,20 @@ impl<'l> Build<'_, 'l> {
     }
 
     /// A format.
-    pub(super) fn format(&mut self, loader: &mut Loader, what: &str) -> Result<Format, Box<Diagnostic>> {
+    pub(super) fn format(
+        &mut self,
+        loader: &mut Loader,
+        what: &str,
+    ) -> Result<Format, Box<Diagnostic>> {
         let word = self.args.required(what)?;
         Format::parse(loader, word, self.usage)
     }
 
     /// An expression.
-    pub(super) fn expression(&mut self, loader: &mut Loader) -> Result<Expression, Box<Diagnostic>> {
+    pub(super) fn expression(
+        &mut self,
+        loader: &mut Loader,
+    ) -> Result<Expression, Box<Diagnostic>> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)
     }
@@ -270,7 +281,11 @@ impl<'l> Build<'_, 'l> {
         label: impl Into<String>,
     ) -> Box<Diagnostic> {
         let help = format!("write `{} {}`", self.set.place(), self.args.syntax);
-        Box::new(Diagnostic::error(code, word.span, message).label(label).help(help))
+        Box::new(
+            Diagnostic::error(code, word.span, message)
+                .label(label)
+                .help(help),
+        )
     }
 }
 
@@ -289,21 +304,27 @@ static FAMILIES: &[&[ActionRow]] = &[
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
     static TABLES: OnceLock<Vec<Table<ActionBuilder>>> = OnceLock::new();
-    let tables =
-        TABLES.get_or_init(|| SETS.iter().map(|set| Table::new(set.kind(), FAMILIES, KNOWN)).collect());
+    let tables = TABLES.get_or_init(|| {
+        SETS.iter()
+            .map(|set| Table::new(set.kind(), FAMILIES, KNOWN))
+            .collect()
+    });
     // There is one for each set, in their order.
     &tables[set as usize]
 }
 
 /// Names of actions that HAProxy has in these rules and this has not.
 fn is_known(set: RuleSet, name: &str) -> bool {
-    KNOWN.iter().any(|group| group.kind == set.kind() && group.names.contains(&name))
+    KNOWN
+        .iter()
+        .any(|group| group.kind == set.kind() && group.names.contains(&name))
 }
 
 /// Every action of every set, documented.
 pub(super) fn documented() -> Vec<Documented> {
     static ROWS: OnceLock<Vec<Documented>> = OnceLock::new();
-    ROWS.get_or_init(|| SETS.into_iter().flat_map(documented_of).collect()).clone()
+    ROWS.get_or_init(|| SETS.into_iter().flat_map(documented_of).collect())
+        .clone()
 }
 
 /// The texts are made once a process and stay.
@@ -311,15 +332,25 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
     let place = set.place();
     let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let places: &'static [&'static str] = Box::leak(Box::new([place]));
-    let rows = FAMILIES.iter().flat_map(|family| family.iter()).filter(|row| row.places.contains(&place));
+    let rows = FAMILIES
+        .iter()
+        .flat_map(|family| family.iter())
+        .filter(|row| row.places.contains(&place));
     let mut all: Vec<Documented> = rows
         .map(|row| Documented {
             kind: set.kind(),
             name: row.name,
             places,
-            syntax: stay(format!("{place} {} [ {{ if | unless }} <condition> ]", row.syntax)),
+            syntax: stay(format!(
+                "{place} {} [ {{ if | unless }} <condition> ]",
+                row.syntax
+            )),
             doc: row.doc,
-            example: stay(format!("{place} {}", row.example)),
+            example: stay(match row.example.rsplit_once('\n') {
+                // Only the last line is the rule.
+                Some((before, last)) => format!("{before}\n{place} {last}"),
+                None => format!("{place} {}", row.example),
+            }),
             built: true,
         })
         .collect();
@@ -328,35 +359,60 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
 }
 
 /// Reads a rule of messages: its action, then its condition.
-pub(crate) fn http_rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<HttpRule, Box<Diagnostic>> {
+pub(crate) fn http_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    set: RuleSet,
+) -> Result<HttpRule, Box<Diagnostic>> {
     rule(loader, args, set).map(HttpRule)
 }
 
 /// Reads a rule of connections.
-pub(crate) fn tcp_rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<TcpRule, Box<Diagnostic>> {
+pub(crate) fn tcp_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    set: RuleSet,
+) -> Result<TcpRule, Box<Diagnostic>> {
     rule(loader, args, set).map(TcpRule)
 }
 
 /// Reads the rule of a `redirect` line.
-pub(crate) fn redirect_rule(loader: &mut Loader, args: &mut Args<'_>) -> Result<HttpRule, Box<Diagnostic>> {
+pub(crate) fn redirect_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+) -> Result<HttpRule, Box<Diagnostic>> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
     let span = args.keyword_span();
     let word = &args.line().words[0];
-    let mut build = Build { args, word, list: None, set, usage };
+    let mut build = Build {
+        args,
+        word,
+        list: None,
+        set,
+        usage,
+    };
     let action = redirect::build(loader, &mut build)?;
     let condition = Condition::parse(loader, args, usage)?;
-    Ok(HttpRule(Rule { span, condition, action }))
+    Ok(HttpRule(Rule {
+        span,
+        condition,
+        action,
+    }))
 }
 
 /// Warns of a rule that is never reached because of the one before it.
-pub(crate) fn warn_unreachable<'r>(loader: &mut Loader, before: Option<&'r Rule>, rule: &Rule) {
+pub(crate) fn warn_unreachable(loader: &mut Loader, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {
         loader.tell(
-            Diagnostic::warning(&load_codes::UNREACHABLE_RULE, rule.span, "this rule is never reached")
-                .label("never carried out")
-                .also(before.span, "this one has no condition and ends the rules"),
+            Diagnostic::warning(
+                &load_codes::UNREACHABLE_RULE,
+                rule.span,
+                "this rule is never reached",
+            )
+            .label("never carried out")
+            .also(before.span, "this one has no condition and ends the rules"),
         );
     }
 }
@@ -371,11 +427,21 @@ fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, 
     };
     let row = find(set, name, word)?;
     let mut words = args.option(row.name, row.syntax, 0);
-    let mut build = Build { args: &mut words, word, list, set, usage };
+    let mut build = Build {
+        args: &mut words,
+        word,
+        list,
+        set,
+        usage,
+    };
     let action = (row.build)(loader, &mut build)?;
     let condition = Condition::parse(loader, &mut words, usage)?;
     args.resume(&words);
-    Ok(Rule { span: word.span, condition, action })
+    Ok(Rule {
+        span: word.span,
+        condition,
+        action,
+    })
 }
 
 fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box<Diagnostic>> {
@@ -401,8 +467,13 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box
                 format!("'{place}' has no action '{name}'"),
             );
             if let Some(near) = suggest::nearest(name, table.names_in(place)) {
-                let span = Span { end: word.span.start + name.len() as u32, ..word.span };
-                diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(span, near);
+                let span = Span {
+                    end: word.span.start + name.len() as u32,
+                    ..word.span
+                };
+                diagnostic = diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(span, near);
             }
             Err(Box::new(diagnostic))
         }

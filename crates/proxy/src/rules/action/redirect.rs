@@ -50,11 +50,22 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
 }];
 
 const WORDS: [&str; 9] = [
-    "location", "prefix", "scheme", "code", "set-cookie", "clear-cookie", "drop-query", "append-slash", "ignore-empty",
+    "location",
+    "prefix",
+    "scheme",
+    "code",
+    "set-cookie",
+    "clear-cookie",
+    "drop-query",
+    "append-slash",
+    "ignore-empty",
 ];
 
 /// Reads the words behind `redirect`.
-pub(super) fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+pub(super) fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+) -> Result<Action, Box<Diagnostic>> {
     let mut redirection = Redirection {
         to: Kind::Location,
         format: Format::constant(b""),
@@ -80,14 +91,27 @@ pub(super) fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Ac
                 target = true;
             }
             "code" => redirection.code = code(build)?,
-            "set-cookie" => redirection.set_cookie = Some(build.args.required("<name>[=<value>]")?.bytes.clone().into()),
-            "clear-cookie" => redirection.clear_cookie = Some(build.args.required("<name>[=]")?.bytes.clone().into()),
+            "set-cookie" => {
+                redirection.set_cookie = Some(
+                    build
+                        .args
+                        .required("<name>[=<value>]")?
+                        .bytes
+                        .clone()
+                        .into(),
+                )
+            }
+            "clear-cookie" => {
+                redirection.clear_cookie =
+                    Some(build.args.required("<name>[=]")?.bytes.clone().into())
+            }
             "drop-query" => redirection.drop_query = true,
             "append-slash" => redirection.append_slash = true,
             "ignore-empty" => redirection.ignore_empty = true,
             other => {
                 let message = format!("'redirect' does not know '{other}'");
-                let mut diagnostic = build.wrong(&load_codes::BAD_VALUE, word, message, "not understood");
+                let mut diagnostic =
+                    build.wrong(&load_codes::BAD_VALUE, word, message, "not understood");
                 if let Some(near) = suggest::nearest(other, WORDS) {
                     diagnostic.help = Some(format!("did you mean '{near}'?"));
                     diagnostic = Box::new(diagnostic.fix(word.span, near));
@@ -98,26 +122,37 @@ pub(super) fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Ac
     }
     if !target {
         let message = "'redirect' expects 'location', 'prefix' or 'scheme'";
-        return Err(build.wrong(&load_codes::MISSING_ARGUMENT, build.word, message, "leads nowhere"));
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            message,
+            "leads nowhere",
+        ));
     }
     Ok(Action::Redirect(Box::new(redirection)))
 }
 
 fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Box<Diagnostic>> {
     let word = build.args.required("<code>")?;
-    word.str().parse().ok().and_then(RedirectCode::of).ok_or_else(|| {
-        build.wrong(
-            &codes::STATUS_RANGE,
-            word,
-            format!("'code': unsupported HTTP code '{}'", word.text()),
-            "one of 301, 302, 303, 307 and 308 is expected",
-        )
-    })
+    word.str()
+        .parse()
+        .ok()
+        .and_then(RedirectCode::of)
+        .ok_or_else(|| {
+            build.wrong(
+                &codes::STATUS_RANGE,
+                word,
+                format!("'code': unsupported HTTP code '{}'", word.text()),
+                "one of 301, 302, 303, 307 and 308 is expected",
+            )
+        })
 }
 
 impl Redirection {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        let Some(location) = self.location(stream) else { return Step::Next };
+        let Some(location) = self.location(stream) else {
+            return Step::Next;
+        };
         let redirect = Redirect {
             code: self.code,
             location: &location,
@@ -129,8 +164,16 @@ impl Redirection {
             return Step::Failed;
         }
         stream.termination = Termination::Local;
-        stream.phase = if self.response { Phase::Headers } else { Phase::Request };
-        Step::End(Verdict::Answer(Box::new(Reply { head, body: Arc::default(), close: false })))
+        stream.phase = if self.response {
+            Phase::Headers
+        } else {
+            Phase::Request
+        };
+        Step::End(Verdict::Answer(Box::new(Reply {
+            head,
+            body: Arc::default(),
+            close: false,
+        })))
     }
 
     /// Where to; None where the rule is passed over.
@@ -178,7 +221,11 @@ fn visible(location: Vec<u8>) -> Vec<u8> {
     let mut out = Vec::with_capacity(location.len() + 8);
     for byte in location {
         if byte < b' ' || byte == 0x7f {
-            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
         } else {
             out.push(byte);
         }

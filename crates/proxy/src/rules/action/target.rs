@@ -63,20 +63,42 @@ fn change(change: Change) -> Action {
     Action::Target(Box::new(TargetChange(change)))
 }
 
-fn set(loader: &mut Loader, build: &mut Build<'_, '_>, part: Part) -> Result<Action, Box<Diagnostic>> {
+fn set(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    part: Part,
+) -> Result<Action, Box<Diagnostic>> {
     Ok(change(Change::Set(part, build.format(loader, "<fmt>")?)))
 }
 
-fn replace(loader: &mut Loader, build: &mut Build<'_, '_>, part: Part) -> Result<Action, Box<Diagnostic>> {
+fn replace(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    part: Part,
+) -> Result<Action, Box<Diagnostic>> {
     let regular = regex(build)?;
-    Ok(change(Change::Replace(part, regular, build.format(loader, "<replace-fmt>")?)))
+    Ok(change(Change::Replace(
+        part,
+        regular,
+        build.format(loader, "<replace-fmt>")?,
+    )))
 }
 
 fn status(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("<status>")?;
-    let Some(status) = word.str().parse::<u16>().ok().filter(|s| (100..1000).contains(s)) else {
+    let Some(status) = word
+        .str()
+        .parse::<u16>()
+        .ok()
+        .filter(|s| (100..1000).contains(s))
+    else {
         let message = format!("'{}' is no status", word.text());
-        return Err(build.wrong(&codes::STATUS_RANGE, word, message, "a number from 100 to 999 is expected"));
+        return Err(build.wrong(
+            &codes::STATUS_RANGE,
+            word,
+            message,
+            "a number from 100 to 999 is expected",
+        ));
     };
     let mut reason = None;
     if build.args.take("reason") {
@@ -93,7 +115,11 @@ fn encoded(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for byte in bytes {
         if *byte <= b' ' || *byte == 0x7f {
-            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
         } else {
             out.push(*byte);
         }
@@ -137,8 +163,14 @@ impl TargetChange {
                 let method = format.fill(stream);
                 stream.request.set_method(&method)
             }
-            Change::Status(status, reason) => stream.response.set_status(*status, reason.as_deref()),
+            Change::Status(status, reason) => {
+                stream.response.set_status(*status, reason.as_deref())
+            }
         };
-        if done.is_ok() { Step::Next } else { Step::Failed }
+        if done.is_ok() {
+            Step::Next
+        } else {
+            Step::Failed
+        }
     }
 }

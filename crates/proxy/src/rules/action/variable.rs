@@ -1,7 +1,7 @@
 //! Actions that set and forget variables.
 
-use crate::config::VariablesMax;
 use super::{Action, ActionRow, Build, Step, places};
+use crate::config::VariablesMax;
 use crate::load::codes as load_codes;
 use crate::rules::argument::variable_error;
 use crate::rules::expression::Expression;
@@ -95,7 +95,11 @@ pub(super) static ROWS: &[ActionRow] = &[
 ];
 
 fn action(name: VariableName, source: Source, conditions: Vec<SetWhen>) -> Action {
-    Action::Variable(Box::new(VariableChange { name, source, conditions: conditions.into() }))
+    Action::Variable(Box::new(VariableChange {
+        name,
+        source,
+        conditions: conditions.into(),
+    }))
 }
 
 /// The name in the parentheses, and the conditions behind it.
@@ -104,18 +108,23 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diag
         return Err(build.wrong(
             &load_codes::MISSING_ARGUMENT,
             build.word,
-            format!("'{}' expects the name of a variable in parentheses", build.word.text()),
+            format!(
+                "'{}' expects the name of a variable in parentheses",
+                build.word.text()
+            ),
             "a name in parentheses is missing",
         ));
     };
     let mut parts = list.split(',').map(str::trim);
     let text = parts.next().unwrap_or_default();
-    let name = VariableName::parse(text).map_err(|error| variable_error(error, text, build.word.span))?;
+    let name =
+        VariableName::parse(text).map_err(|error| variable_error(error, text, build.word.span))?;
     let mut conditions = Vec::new();
     for part in parts {
         let Some((_, condition)) = CONDITIONS.iter().find(|(known, _)| *known == part) else {
             let message = format!("unknown condition '{part}' of a variable");
-            let mut diagnostic = build.wrong(&load_codes::BAD_VALUE, build.word, message, "in this list");
+            let mut diagnostic =
+                build.wrong(&load_codes::BAD_VALUE, build.word, message, "in this list");
             if let Some(near) = suggest::nearest(part, CONDITIONS.iter().map(|(known, _)| *known)) {
                 diagnostic.help = Some(format!("did you mean '{near}'?"));
             }
@@ -136,8 +145,14 @@ impl VariableChange {
             Source::Expression(expression) => expression.evaluate(stream).map(Value::into_owned),
             Source::Format(format) => Some(Value::Str(Cow::Owned(format.fill(stream)))),
         };
-        let Some(value) = value else { return Step::Next };
-        if self.conditions.iter().all(|condition| condition.holds(self.name, &value, stream)) {
+        let Some(value) = value else {
+            return Step::Next;
+        };
+        if self
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(self.name, &value, stream))
+        {
             set(stream, self.name, value);
         }
         Step::Next
@@ -183,7 +198,9 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
         Scope::Process => &[max.global, max.process],
         Scope::Session => &[max.global, max.session],
         Scope::Transaction => &[max.global, max.session, max.transaction],
-        Scope::Request | Scope::Response => &[max.global, max.session, max.transaction, max.message],
+        Scope::Request | Scope::Response => {
+            &[max.global, max.session, max.transaction, max.message]
+        }
     };
     limits.iter().copied().flatten().min()
 }
@@ -193,7 +210,11 @@ fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
-        Scope::Session => stream.session.variables.borrow_mut().set(name, value, bytes_max),
+        Scope::Session => stream
+            .session
+            .variables
+            .borrow_mut()
+            .set(name, value, bytes_max),
         _ => stream.variables.set(name, value, bytes_max),
     };
 }

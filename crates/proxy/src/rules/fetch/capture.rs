@@ -76,6 +76,6 @@ fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // The first request's time begins with the accept of its session.
     Some(Value::Bool(
-        stream.times.began_at == stream.session.accepted_at,
+        stream.times.idle_since == stream.session.accepted,
     ))
 }

@@ -100,7 +100,14 @@ aliases! {
 pub(in crate::rules) fn documented() -> Vec<Documented> {
     static LINES: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
     let lines = LINES.get_or_init(|| {
-        ROWS.iter().map(|row| (format!("%{}", row.name), format!("log-format \"%{}\"", row.name))).collect()
+        ROWS.iter()
+            .map(|row| {
+                (
+                    format!("%{}", row.name),
+                    format!("log-format \"%{}\"", row.name),
+                )
+            })
+            .collect()
     });
     ROWS.iter()
         .zip(lines)
@@ -119,7 +126,10 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
 /// The name of an alias that HAProxy has and this does not.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     let known = KNOWN.iter().filter(|group| group.kind == "log alias");
-    known.flat_map(|group| group.names.iter()).find(|known| **known == name).copied()
+    known
+        .flat_map(|group| group.names.iter())
+        .find(|known| **known == name)
+        .copied()
 }
 
 /// Milliseconds from one point to another; None where either was not reached.
@@ -133,8 +143,15 @@ fn is_first(stream: &Stream) -> bool {
 
 /// When the stream's own time began: the accept, or the end of the stream before it.
 fn accept_date(stream: &Stream) -> SystemTime {
-    let idle = stream.times.began.saturating_duration_since(stream.times.idle_since);
-    if is_first(stream) { stream.session.accepted_at } else { stream.times.began_at - idle }
+    let idle = stream
+        .times
+        .began
+        .saturating_duration_since(stream.times.idle_since);
+    if is_first(stream) {
+        stream.session.accepted_at
+    } else {
+        stream.times.began_at - idle
+    }
 }
 
 fn since_epoch(at: SystemTime) -> Duration {
@@ -165,7 +182,9 @@ const BAD_REQUEST: &[u8] = b"<BADREQ>";
 impl Alias {
     /// The alias of a name.
     pub fn by_name(name: &str) -> Option<Alias> {
-        ROWS.iter().find(|row| row.name == name).map(|row| row.alias)
+        ROWS.iter()
+            .find(|row| row.name == name)
+            .map(|row| row.alias)
     }
 
     fn row(self) -> &'static Row {
@@ -203,7 +222,13 @@ impl Alias {
             Alias::FrontendName | Alias::FrontendNameTransport => {
                 put.text(stream.frontend().name.as_bytes());
             }
-            Alias::BackendName => put.text(stream.backend().unwrap_or_else(|| stream.frontend()).name.as_bytes()),
+            Alias::BackendName => put.text(
+                stream
+                    .backend()
+                    .unwrap_or_else(|| stream.frontend())
+                    .name
+                    .as_bytes(),
+            ),
             Alias::ServerName => put.text(match stream.server() {
                 Some(server) => server.name.as_bytes(),
                 None if stream.statistics => b"<STATS>",
@@ -216,19 +241,54 @@ impl Alias {
                 0 if stream.http => put.out.extend_from_slice(b"-1"),
                 status => decimal(put.out, u64::from(status), 1),
             },
-            Alias::Termination => put.text(&[stream.termination.letter(), stream.phase.letter()]),
-            Alias::TerminationCookie => put.text(&[stream.termination.letter(), stream.phase.letter(), b'-', b'-']),
+            // Letters are never quoted.
+            Alias::Termination => put
+                .out
+                .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]),
+            Alias::TerminationCookie => {
+                put.out.extend_from_slice(&[
+                    stream.termination.letter(),
+                    stream.phase.letter(),
+                    b'-',
+                    b'-',
+                ]);
+            }
+            // What was no request was not captured from.
+            Alias::RequestHeaders
+            | Alias::ResponseHeaders
+            | Alias::RequestHeadersList
+            | Alias::ResponseHeadersList
+                if stream.http && stream.received_method().is_empty() =>
+            {
+                return false;
+            }
             Alias::RequestHeaders => {
-                return captures(&stream.captured_request, stream.frontend().captures.request.len(), put);
+                return captures(
+                    &stream.captured_request,
+                    stream.frontend().captures.request.len(),
+                    put,
+                );
             }
             Alias::ResponseHeaders => {
-                return captures(&stream.captured_response, stream.frontend().captures.response.len(), put);
+                return captures(
+                    &stream.captured_response,
+                    stream.frontend().captures.response.len(),
+                    put,
+                );
             }
             Alias::RequestHeadersList => {
-                return capture_list(&stream.captured_request, stream.frontend().captures.request.len(), put);
+                return capture_list(
+                    &stream.captured_request,
+                    stream.frontend().captures.request.len(),
+                    put,
+                );
             }
             Alias::ResponseHeadersList => {
-                return capture_list(&stream.captured_response, stream.frontend().captures.response.len(), put);
+                return capture_list(
+                    &stream.captured_response,
+                    stream.frontend().captures.response.len(),
+                    put,
+                );
             }
             Alias::HttpMethod
             | Alias::HttpPathWithHost
@@ -249,7 +309,12 @@ impl Alias {
             return put.text(BAD_REQUEST);
         }
         // The whole line is bounded in logs, so its parts are.
-        let bytes_max = stream.config.global.tune.log_uri_max.saturating_sub(method.len() + 2);
+        let bytes_max = stream
+            .config
+            .global
+            .tune
+            .log_uri_max
+            .saturating_sub(method.len() + 2);
         let target = stream.received_target();
         let target = &target[..target.len().min(bytes_max)];
         let parts = TargetParts::of(target);
@@ -258,7 +323,9 @@ impl Alias {
             Alias::HttpVersion => put.text(version(stream.request.version())),
             Alias::HttpTarget => put.encoded(target, Encode::Target),
             Alias::HttpPathWithHost => put.encoded(&target[..parts.path_end], Encode::Target),
-            Alias::HttpPath => put.encoded(&target[parts.path_start..parts.path_end], Encode::Target),
+            Alias::HttpPath => {
+                put.encoded(&target[parts.path_start..parts.path_end], Encode::Target)
+            }
             Alias::HttpQuery => put.encoded(&target[parts.path_end..], Encode::Target),
             _ => {
                 put.quote();
@@ -287,19 +354,41 @@ impl Alias {
                 }
                 put.number(u64::from(stream.retries), 1);
             }
-            Alias::ProcessConnections => put.number(worker::running().map_or(0, |w| w.runtime.connections.current().into()), 1),
-            Alias::FrontendConnections => put.number(stream.frontend().state.frontend_sessions.current().into(), 1),
+            Alias::ProcessConnections => put.number(
+                worker::running().map_or(0, |w| w.runtime.connections.current().into()),
+                1,
+            ),
+            Alias::FrontendConnections => put.number(
+                stream.frontend().state.frontend_sessions.current().into(),
+                1,
+            ),
             Alias::BackendConnections => put.number(backend_connections(stream), 1),
-            Alias::ServerConnections => put.number(stream.server().map_or(0, |s| s.state.sessions.current().into()), 1),
+            Alias::ServerConnections => put.number(
+                stream
+                    .server()
+                    .map_or(0, |s| s.state.sessions.current().into()),
+                1,
+            ),
             Alias::BackendQueue => put.number(stream.backend_queue.into(), 1),
             Alias::ServerQueue => put.number(stream.server_queue.into(), 1),
             Alias::ProcessId => put.number(std::process::id().into(), 4),
             Alias::RequestCounter => put.number(stream.id, 4),
-            Alias::LogCounter => put.number(stream.frontend().state.log_lines.load(std::sync::atomic::Ordering::Relaxed), 1),
+            Alias::LogCounter => put.number(
+                stream
+                    .frontend()
+                    .state
+                    .log_lines
+                    .load(std::sync::atomic::Ordering::Relaxed),
+                1,
+            ),
             Alias::Timestamp => put.number(since_epoch(accept_date(stream)).as_secs(), 4),
             Alias::Milliseconds => {
                 let ms = since_epoch(accept_date(stream)).subsec_millis();
-                if put.flags.hex { hexadecimal(put.out, ms.into(), 2) } else { decimal(put.out, ms.into(), 3) }
+                if put.flags.hex {
+                    hexadecimal(put.out, ms.into(), 2)
+                } else {
+                    decimal(put.out, ms.into(), 3)
+                }
             }
             Alias::DateMillis => append_date(put.out, accept_date(stream), DateStyle::Millis),
             Alias::DateGmt => append_date(put.out, accept_date(stream), DateStyle::Gmt),
@@ -334,7 +423,11 @@ impl Alias {
             }
             Alias::UserTime => {
                 open_ended(stream, put);
-                let idle = if is_first(stream) { Some(stream.session.ready) } else { start };
+                let idle = if is_first(stream) {
+                    Some(stream.session.ready)
+                } else {
+                    start
+                };
                 let idle = span_ms(idle, began).unwrap_or(0);
                 span_ms(start, end(stream)).map(|total| total.saturating_sub(idle))
             }
@@ -360,7 +453,9 @@ fn open_ended(stream: &Stream, put: &mut Put<'_>) {
 
 /// Streams in the backend, without this one when it has ended.
 fn backend_connections(stream: &Stream) -> u64 {
-    let Some(backend) = stream.backend() else { return 0 };
+    let Some(backend) = stream.backend() else {
+        return 0;
+    };
     let all = backend.state.backend_sessions.current();
     let itself = u32::from(stream.times.ended.is_some());
     all.saturating_sub(itself).into()
@@ -386,7 +481,14 @@ fn ip(endpoint: Endpoint, put: &mut Put<'_>) {
 fn port(endpoint: Endpoint, stream: &Stream, put: &mut Put<'_>) {
     let number = match endpoint.port() {
         Some(port) => u64::from(port),
-        None => u64::from(stream.session.frontend().binds.get(stream.session.bind as usize).map_or(0, |bind| bind.id)),
+        None => u64::from(
+            stream
+                .session
+                .frontend()
+                .binds
+                .get(stream.session.bind as usize)
+                .map_or(0, |bind| bind.id),
+        ),
     };
     put.number(number, 4);
 }

@@ -40,7 +40,10 @@ fn compile(text: &'static [u8]) -> Format {
     };
     // The texts above are right; a test compiles them.
     let pieces = parse::pieces(&source, Dialect::Log, &mut Vec::new(), none).unwrap_or_default();
-    Format { pieces, dialect: Dialect::Log }
+    Format {
+        pieces,
+        dialect: Dialect::Log,
+    }
 }
 
 #[cfg(test)]

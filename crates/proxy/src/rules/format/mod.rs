@@ -9,8 +9,8 @@ mod parse;
 mod text;
 
 pub use alias::Alias;
-pub use built_in::{BuiltIn, built_in};
 pub(super) use alias::documented;
+pub use built_in::{BuiltIn, built_in};
 
 use super::expression::Expression;
 use super::usage::Usage;
@@ -26,7 +26,8 @@ pub enum Dialect {
     /// Log lines: spaces are separators of which several count as one, a
     /// missing value is a dash.
     Log,
-    /// Everything else: text is as it stands, a missing value is nothing.
+    /// Everything else: text is as it stands, a missing value is nothing, and
+    /// control characters in the values of expressions are shown as `%0A`.
     Text,
 }
 
@@ -64,8 +65,16 @@ pub struct Format {
 impl Format {
     /// Reads one from a word. Where it is used says what its expressions may
     /// look at, and the dialect: that of logs for logs.
-    pub fn parse(loader: &mut Loader, word: &Word, usage: Usage) -> Result<Format, Box<Diagnostic>> {
-        let dialect = if usage == Usage::LOG { Dialect::Log } else { Dialect::Text };
+    pub fn parse(
+        loader: &mut Loader,
+        word: &Word,
+        usage: Usage,
+    ) -> Result<Format, Box<Diagnostic>> {
+        let dialect = if usage == Usage::LOG {
+            Dialect::Log
+        } else {
+            Dialect::Text
+        };
         Self::parse_as(loader, word, usage, dialect)
     }
 
@@ -95,13 +104,17 @@ impl Format {
             loader.tell(warning);
         }
         let format = Format { pieces, dialect };
-        loader.config.global.server_side_shown |= format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
+        loader.config.global.server_side_shown |=
+            format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
         Ok(format)
     }
 
     /// A text without anything to fill in.
     pub fn constant(text: &[u8]) -> Format {
-        Format { pieces: Box::new([Piece::Text(text.into())]), dialect: Dialect::Text }
+        Format {
+            pieces: Box::new([Piece::Text(text.into())]),
+            dialect: Dialect::Text,
+        }
     }
 
     /// Its text, when nothing is to be filled in.
@@ -115,7 +128,9 @@ impl Format {
 
     /// Whether it has one of these aliases.
     pub fn shows(&self, aliases: &[Alias]) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Alias(alias, _) if aliases.contains(alias)))
+        self.pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Alias(alias, _) if aliases.contains(alias)))
     }
 
     /// The first alias that only HTTP has, by its name.
@@ -142,15 +157,27 @@ impl Format {
                     }
                 }
                 Piece::Alias(alias, flags) => {
-                    let mut put = Put { out, flags: *flags, dash: self.dialect == Dialect::Log };
+                    let mut put = Put {
+                        out,
+                        flags: *flags,
+                        dash: self.dialect == Dialect::Log,
+                    };
                     if alias.append(stream, &mut put) {
                         after_space = false;
                     }
                 }
                 Piece::Expression(expression, flags) => {
-                    let mut put = Put { out, flags: *flags, dash: self.dialect == Dialect::Log };
+                    let mut put = Put {
+                        out,
+                        flags: *flags,
+                        dash: self.dialect == Dialect::Log,
+                    };
                     match expression.evaluate(stream) {
+                        Some(value) if self.dialect == Dialect::Text => {
+                            value.with_text(|text| put.visible(text))
+                        }
                         Some(value) => value.with_text(|text| put.text(text)),
+                        None if self.dialect == Dialect::Text => {}
                         None => put.missing(),
                     }
                     after_space = false;

@@ -74,7 +74,8 @@ impl Reader<'_, '_> {
 
     fn end_text(&mut self) {
         if !self.text.is_empty() {
-            self.pieces.push(Piece::Text(std::mem::take(&mut self.text).into()));
+            self.pieces
+                .push(Piece::Text(std::mem::take(&mut self.text).into()));
         }
     }
 
@@ -101,7 +102,11 @@ impl Reader<'_, '_> {
         match self.peek() {
             Some(b'[') => self.expression(flags, expression),
             Some(byte) if byte.is_ascii_alphanumeric() => self.alias(start, flags),
-            Some(_) => Err(self.error(start, self.at + 1, "neither a name nor '[' follows the '%' of a format")),
+            Some(_) => Err(self.error(
+                start,
+                self.at + 1,
+                "neither a name nor '[' follows the '%' of a format",
+            )),
             None => Err(self.error(start, self.at, "truncated line after '%'")),
         }
     }
@@ -142,10 +147,17 @@ impl Reader<'_, '_> {
     }
 
     /// `[expression]`, at its opening bracket.
-    fn expression(&mut self, flags: Flags, expression: ReadExpression<'_>) -> Result<(), Box<Diagnostic>> {
+    fn expression(
+        &mut self,
+        flags: Flags,
+        expression: ReadExpression<'_>,
+    ) -> Result<(), Box<Diagnostic>> {
         let open = self.at;
         let (expression, end) = expression(open + 1)?;
-        let blanks = self.source.bytes[end..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+        let blanks = self.source.bytes[end..]
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count();
         if self.source.bytes.get(end + blanks) != Some(&b']') {
             let inner = self.source.text(open + 1..end);
             return Err(self.error(open, end, format!("missing ']' after '{inner}'")));
@@ -159,7 +171,10 @@ impl Reader<'_, '_> {
     /// `ci`, at its first letter.
     fn alias(&mut self, start: usize, flags: Flags) -> Result<(), Box<Diagnostic>> {
         let from = self.at;
-        let length = self.source.bytes[from..].iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let length = self.source.bytes[from..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
         let to = from + length;
         self.at = to;
         let name = self.source.text(from..to);
@@ -167,7 +182,9 @@ impl Reader<'_, '_> {
             self.base = flags;
             return Ok(());
         }
-        let Some(alias) = Alias::by_name(&name) else { return Err(self.unknown(start, to, &name)) };
+        let Some(alias) = Alias::by_name(&name) else {
+            return Err(self.unknown(start, to, &name));
+        };
         self.end_text();
         self.pieces.push(Piece::Alias(alias, flags));
         Ok(())
@@ -189,10 +206,16 @@ impl Reader<'_, '_> {
         diagnostic.code = &codes::UNKNOWN_ALIAS;
         let letters = name.len();
         // The name may be glued to text: `%cistart`.
-        let prefix = (1..letters).rev().filter_map(|n| name.get(..n)).find(|p| Alias::by_name(p).is_some());
-        let near = suggest::nearest(name, names).or(prefix.and_then(|p| Alias::by_name(p)).map(Alias::name));
+        let prefix = (1..letters)
+            .rev()
+            .filter_map(|n| name.get(..n))
+            .find(|p| Alias::by_name(p).is_some());
+        let near =
+            suggest::nearest(name, names).or(prefix.and_then(Alias::by_name).map(Alias::name));
         if let Some(near) = near {
-            diagnostic = diagnostic.help(format!("did you mean '%{near}'? A percent sign that is meant as such is written `%%`"));
+            diagnostic = diagnostic.help(format!(
+                "did you mean '%{near}'? A percent sign that is meant as such is written `%%`"
+            ));
         }
         Box::new(diagnostic)
     }

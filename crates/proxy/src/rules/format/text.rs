@@ -47,6 +47,26 @@ impl Put<'_> {
         self.quote();
     }
 
+    /// The value of an expression outside of logs: never in quotes, control
+    /// characters but the tab as in a URL, so that it can end no line.
+    pub(super) fn visible(&mut self, text: &[u8]) {
+        let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
+        let mut rest = text;
+        loop {
+            let clean = rest.iter().position(control).unwrap_or(rest.len());
+            self.escaped(&rest[..clean]);
+            let Some((odd, after)) = rest[clean..].split_first() else {
+                return;
+            };
+            self.out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(odd >> 4)],
+                HEX[usize::from(odd & 15)],
+            ]);
+            rest = after;
+        }
+    }
+
     /// Text that came from outside.
     pub(super) fn encoded(&mut self, text: &[u8], encode: Encode) {
         self.quote();
@@ -65,7 +85,11 @@ impl Put<'_> {
 
     /// Text, or what stands for a missing one.
     pub(super) fn text_or_missing(&mut self, text: &[u8]) {
-        if text.is_empty() { self.missing() } else { self.text(text) }
+        if text.is_empty() {
+            self.missing()
+        } else {
+            self.text(text)
+        }
     }
 
     pub(super) fn quote(&mut self) {
@@ -88,20 +112,37 @@ impl Put<'_> {
 
     /// Encoded text without quotes around it.
     pub(super) fn inner(&mut self, text: &[u8], encode: Encode) {
-        let table = if encode == Encode::Header { &HEADER } else { &TARGET };
+        let table = if encode == Encode::Header {
+            &HEADER
+        } else {
+            &TARGET
+        };
         let mut rest = text;
         loop {
-            let clean = rest.iter().position(|b| table[usize::from(*b)]).unwrap_or(rest.len());
+            let clean = rest
+                .iter()
+                .position(|b| table[usize::from(*b)])
+                .unwrap_or(rest.len());
             self.escaped(&rest[..clean]);
-            let Some((odd, after)) = rest[clean..].split_first() else { return };
-            self.out.extend_from_slice(&[b'#', HEX[usize::from(odd >> 4)], HEX[usize::from(odd & 15)]]);
+            let Some((odd, after)) = rest[clean..].split_first() else {
+                return;
+            };
+            self.out.extend_from_slice(&[
+                b'#',
+                HEX[usize::from(odd >> 4)],
+                HEX[usize::from(odd & 15)],
+            ]);
             rest = after;
         }
     }
 
     /// A number, hexadecimal with at least so many digits where the flags ask.
     pub(super) fn number(&mut self, n: u64, hex_digits: usize) {
-        if self.flags.hex { hexadecimal(self.out, n, hex_digits) } else { decimal(self.out, n, 1) }
+        if self.flags.hex {
+            hexadecimal(self.out, n, hex_digits)
+        } else {
+            decimal(self.out, n, 1)
+        }
     }
 
     /// An address.
@@ -193,14 +234,32 @@ mod tests {
     fn bytes_that_could_fool_a_reader_are_shown_by_their_number() {
         let show = |text: &[u8], encode, flags| {
             let mut out = Vec::new();
-            Put { out: &mut out, flags, dash: true }.encoded(text, encode);
+            Put {
+                out: &mut out,
+                flags,
+                dash: true,
+            }
+            .encoded(text, encode);
             String::from_utf8(out).unwrap()
         };
         let odd = b"a\"b{c}|d\\e]f#g \xe9\tz%<>";
         let plain = Flags::default();
-        assert_eq!(show(odd, Encode::Header, plain), "a#22b#7Bc#7D#7Cd\\e]f#23g #E9#09z%<>");
-        assert_eq!(show(odd, Encode::Target, plain), "a#22b{c}|d\\e]f#23g #E9#09z%<>");
-        let both = Flags { quoted: true, escaped: true, hex: false };
-        assert_eq!(show(odd, Encode::Header, both), "\"a#22b#7Bc#7D#7Cd\\\\e\\]f#23g #E9#09z%<>\"");
+        assert_eq!(
+            show(odd, Encode::Header, plain),
+            "a#22b#7Bc#7D#7Cd\\e]f#23g #E9#09z%<>"
+        );
+        assert_eq!(
+            show(odd, Encode::Target, plain),
+            "a#22b{c}|d\\e]f#23g #E9#09z%<>"
+        );
+        let both = Flags {
+            quoted: true,
+            escaped: true,
+            hex: false,
+        };
+        assert_eq!(
+            show(odd, Encode::Header, both),
+            "\"a#22b#7Bc#7D#7Cd\\\\e\\]f#23g #E9#09z%<>\""
+        );
     }
 }

@@ -1,0 +1,651 @@
+//! The test bed: a data plane on free loopback ports, made from a text, with
+//! scripted clients before it and scripted origins behind it. With
+//! `DRIVER_PEER=haproxy` in the environment the same scenarios run against
+//! haproxy, so that a claim about its behaviour can be looked at.
+
+use proxy::config::Config;
+use proxy::load::{LoadOptions, load};
+use proxy::runtime::{Running, ServeOptions};
+use proxy::state::{self, Tally};
+use proxy::stream::{self, Stream};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Only one data plane runs in a process: its threads have fixed numbers.
+static ONE: Mutex<()> = Mutex::new(());
+/// Streams that ended, as logs see them.
+static ENDED: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a log line says of a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ended {
+    /// `%ts`: the two letters of the termination state.
+    pub state: String,
+    /// `%ST`; 0 is -1 in a log.
+    pub status: u16,
+    /// `%rc`, with its `+`.
+    pub retries: String,
+    /// `%s`.
+    pub server: String,
+    /// `%U`.
+    pub bytes_in: u64,
+    /// `%B`.
+    pub bytes_out: u64,
+    /// `%Tt`.
+    pub total_ms: u64,
+}
+
+impl Ended {
+    /// Status and state: "200 --".
+    pub fn brief(&self) -> String {
+        format!("{} {}", self.status, self.state)
+    }
+}
+
+/// Whether the scenarios run against haproxy.
+pub fn against_haproxy() -> bool {
+    std::env::var_os("DRIVER_PEER").is_some_and(|peer| peer == "haproxy")
+}
+
+enum System {
+    Ours(Option<Running>, Arc<Config>),
+    Haproxy { process: Child, log: UdpSocket, dir: std::path::PathBuf },
+}
+
+/// A running proxy.
+pub struct Bed {
+    system: System,
+    /// Ports of `{0}`, `{1}`… in the text.
+    pub ports: Vec<u16>,
+    _one: MutexGuard<'static, ()>,
+}
+
+/// What every configuration begins with.
+const HEAD: &str = "
+defaults
+    mode http
+    timeout client 3s
+    timeout server 3s
+    timeout connect 1s
+";
+
+fn free_ports(n: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+impl Bed {
+    /// A proxy on one thread. `{0}` to `{3}` in `text` become free ports.
+    pub fn new(text: &str) -> Bed {
+        Bed::with(text, &ServeOptions { threads: 1, connections_max: 20_000 })
+    }
+
+    /// A proxy.
+    pub fn with(text: &str, options: &ServeOptions) -> Bed {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        ENDED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let ports = free_ports(4);
+        let mut whole = text.to_owned();
+        for (n, port) in ports.iter().enumerate() {
+            whole = whole.replace(&format!("{{{n}}}"), &port.to_string());
+        }
+        if against_haproxy() {
+            return Bed { system: haproxy(&whole, options), ports, _one: one };
+        }
+        stream::observe_ended(note_ended);
+        state::set_shards(4);
+        let whole = format!("{HEAD}{whole}");
+        let loaded = load(
+            vec![("test.cfg".to_owned(), whole.into_bytes())],
+            language::Environment::empty(),
+            language::Facts::new("2.6.12"),
+            LoadOptions::default(),
+        );
+        let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
+        let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
+        state::install(&mut config, None, state::now_ms());
+        let (listening, errors) = proxy::listener::open(&config);
+        assert!(errors.is_empty(), "{errors:?}");
+        let config = Arc::new(config);
+        let running = proxy::runtime::serve(config.clone(), listening, options).unwrap();
+        Bed { system: System::Ours(Some(running), config), ports, _one: one }
+    }
+
+    /// A client of the first port.
+    pub fn client(&self) -> Peer {
+        self.client_of(0)
+    }
+
+    /// A client of a port.
+    pub fn client_of(&self, n: usize) -> Peer {
+        let at = Instant::now();
+        loop {
+            match TcpStream::connect(("127.0.0.1", self.ports[n])) {
+                Ok(socket) => return Peer::new(socket),
+                // haproxy needs a moment until it listens.
+                Err(_) if against_haproxy() && at.elapsed() < PATIENCE => pause(5),
+                Err(error) => panic!("no connection: {error}"),
+            }
+        }
+    }
+
+    /// Sends one request on a connection of its own and reads to the end.
+    pub fn ask(&self, request: &str) -> String {
+        let mut client = self.client();
+        client.send(request);
+        client.rest()
+    }
+
+    /// The next `n` streams that ended, in their order.
+    pub fn ended(&self, n: usize) -> Vec<Ended> {
+        let at = Instant::now();
+        if let System::Haproxy { log, .. } = &self.system {
+            return (0..n).map(|_| read_log(log)).collect();
+        }
+        loop {
+            let mut ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+            if ended.len() >= n {
+                return ended.drain(..n).collect();
+            }
+            assert!(at.elapsed() < PATIENCE, "of {n} streams only these ended: {ended:?}");
+            drop(ended);
+            pause(1);
+        }
+    }
+
+    /// The next stream that ended: "200 --".
+    pub fn end(&self) -> String {
+        self.ended(1)[0].brief()
+    }
+
+    /// Checks that no stream ended beside those that were asked for.
+    pub fn no_more_ended(&self) {
+        pause(20);
+        match &self.system {
+            System::Haproxy { log, .. } => {
+                log.set_nonblocking(true).unwrap();
+                assert!(log.recv(&mut [0; 2000]).is_err(), "another stream ended");
+                log.set_nonblocking(false).unwrap();
+            }
+            System::Ours(..) => {
+                let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+                assert!(ended.is_empty(), "{ended:?}");
+            }
+        }
+    }
+
+    /// Counters that are not 0 of "front", "back/BACKEND" or "back/server", in
+    /// the order and by the names of the statistics.
+    pub fn counted(&self, place: &str, names: &str) -> String {
+        let values = match &self.system {
+            System::Haproxy { dir, .. } => show_stat(dir, place),
+            System::Ours(_, config) => our_stat(config, place),
+        };
+        let mut out = Vec::new();
+        for name in names.split_whitespace() {
+            match values.get(name).map(String::as_str) {
+                None | Some("" | "0") => {}
+                Some(value) => out.push(format!("{name}={value}")),
+            }
+        }
+        out.join(" ")
+    }
+
+    /// Waits until counters read so.
+    pub fn counts(&self, place: &str, names: &str, wanted: &str) {
+        let at = Instant::now();
+        let mut seen = String::new();
+        while at.elapsed() < Duration::from_millis(1500) {
+            seen = self.counted(place, names);
+            if seen == wanted {
+                return;
+            }
+            pause(10);
+        }
+        assert_eq!(seen, wanted, "counters of {place}");
+    }
+
+    /// The configuration that is served.
+    pub fn config(&self) -> &Config {
+        match &self.system {
+            System::Ours(_, config) => config,
+            System::Haproxy { .. } => panic!("only with our own"),
+        }
+    }
+
+    /// Our own proxy.
+    pub fn ours(&mut self) -> &mut Option<Running> {
+        match &mut self.system {
+            System::Ours(running, _) => running,
+            System::Haproxy { .. } => panic!("only with our own"),
+        }
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        match &mut self.system {
+            System::Ours(running, _) => {
+                let Some(running) = running.take() else { return };
+                running.stop();
+                let ended = running.wait();
+                if !std::thread::panicking() {
+                    ended.unwrap();
+                    assert_eq!(proxy::reactor::panics(), 0, "a task panicked");
+                }
+            }
+            System::Haproxy { process, dir, .. } => {
+                let _ = process.kill();
+                let _ = process.wait();
+                let _ = std::fs::remove_dir_all(dir);
+            }
+        }
+    }
+}
+
+fn note_ended(stream: &Stream) {
+    let ms = |at: proxy::reactor::Instant| {
+        at.saturating_duration_since(stream.times.began).as_millis() as u64
+    };
+    let ended = Ended {
+        state: [stream.termination.letter(), stream.phase.letter()].map(char::from).iter().collect(),
+        status: stream.status(),
+        retries: format!("{}{}", if stream.redispatched { "+" } else { "" }, stream.retries),
+        server: stream.server().map_or("<NOSRV>".into(), |server| server.name.to_string()),
+        bytes_in: stream.bytes_in,
+        bytes_out: stream.bytes_out,
+        total_ms: stream.times.ended.map_or(0, ms),
+    };
+    ENDED.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
+}
+
+fn haproxy(text: &str, options: &ServeOptions) -> System {
+    let log = UdpSocket::bind("127.0.0.1:0").unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let dir = std::env::temp_dir().join(format!(
+        "driver-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    ));
+    std::fs::create_dir_all(&dir).unwrap();
+    let global = format!(
+        "global\n nbthread {}\n maxconn {}\n stats socket {}/stats level admin\n log 127.0.0.1:{} local0\n",
+        options.threads,
+        options.connections_max.min(2000),
+        dir.display(),
+        log.local_addr().unwrap().port()
+    );
+    let format = " log global\n log-format \"@ %ts %ST %rc %s %U %B %Tt\"\n";
+    let whole = format!("{global}{HEAD}{format}{text}");
+    let file = dir.join("haproxy.cfg");
+    std::fs::write(&file, whole).unwrap();
+    let process = Command::new("/usr/sbin/haproxy")
+        .arg("-db")
+        .arg("-f")
+        .arg(&file)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    System::Haproxy { process, log, dir }
+}
+
+fn read_log(log: &UdpSocket) -> Ended {
+    loop {
+        let mut bytes = [0; 4000];
+        let n = log.recv(&mut bytes).expect("a log line");
+        let line = String::from_utf8_lossy(&bytes[..n]).into_owned();
+        // Notices ("Proxy x started") have no mark.
+        let Some((_, fields)) = line.split_once("@ ") else { continue };
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        return Ended {
+            state: fields[0].to_owned(),
+            status: fields[1].parse().unwrap_or(0),
+            retries: fields[2].to_owned(),
+            server: fields[3].to_owned(),
+            bytes_in: fields[4].trim_start_matches('+').parse().unwrap_or(0),
+            bytes_out: fields[5].trim_start_matches('+').parse().unwrap_or(0),
+            total_ms: fields[6].trim_start_matches('+').parse().unwrap_or(0),
+        };
+    }
+}
+
+fn show_stat(dir: &std::path::Path, place: &str) -> HashMap<String, String> {
+    let mut socket = UnixStream::connect(dir.join("stats")).unwrap();
+    socket.write_all(b"show stat\n").unwrap();
+    let mut text = String::new();
+    socket.read_to_string(&mut text).unwrap();
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap().trim_start_matches("# ").split(',').collect();
+    let (proxy, service) = place.split_once('/').unwrap_or((place, "FRONTEND"));
+    let line = lines
+        .find(|line| line.starts_with(&format!("{proxy},{service},")))
+        .unwrap_or_else(|| panic!("no {place} in {text}"));
+    names.iter().map(|n| (*n).to_owned()).zip(line.split(',').map(str::to_owned)).collect()
+}
+
+const OUR_TALLIES: &[(&str, Tally)] = &[
+    ("stot", Tally::Sessions),
+    ("conn_tot", Tally::Connections),
+    ("bin", Tally::BytesIn),
+    ("bout", Tally::BytesOut),
+    ("req_tot", Tally::Requests),
+    ("dreq", Tally::DeniedRequests),
+    ("dresp", Tally::DeniedResponses),
+    ("ereq", Tally::RequestErrors),
+    ("econ", Tally::ConnectErrors),
+    ("eresp", Tally::ResponseErrors),
+    ("wretr", Tally::Retries),
+    ("wredis", Tally::Redispatches),
+    ("hrsp_1xx", Tally::Status1xx),
+    ("hrsp_2xx", Tally::Status2xx),
+    ("hrsp_3xx", Tally::Status3xx),
+    ("hrsp_4xx", Tally::Status4xx),
+    ("hrsp_5xx", Tally::Status5xx),
+    ("cli_abrt", Tally::ClientAborts),
+    ("srv_abrt", Tally::ServerAborts),
+    ("lbtot", Tally::Chosen),
+    ("intercepted", Tally::Intercepted),
+    ("connect", Tally::Connects),
+    ("reuse", Tally::Reuses),
+];
+
+fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
+    let (name, service) = place.split_once('/').unwrap_or((place, "FRONTEND"));
+    let proxy = config.proxies.iter().find(|p| &*p.name == name).unwrap();
+    let mut out = HashMap::new();
+    let counters = match service {
+        "FRONTEND" => {
+            out.insert("scur".to_owned(), proxy.state.frontend_sessions.current().to_string());
+            &proxy.state.frontend
+        }
+        "BACKEND" => {
+            out.insert("scur".to_owned(), proxy.state.backend_sessions.current().to_string());
+            out.insert("qcur".to_owned(), proxy.state.queue.waiting.current().to_string());
+            &proxy.state.backend
+        }
+        server => {
+            let state = &proxy.servers.iter().find(|s| &*s.name == server).unwrap().state;
+            out.insert("scur".to_owned(), state.sessions.current().to_string());
+            out.insert("qcur".to_owned(), state.queue.waiting.current().to_string());
+            &state.counters
+        }
+    };
+    for (name, tally) in OUR_TALLIES {
+        out.insert((*name).to_owned(), counters.read(*tally).to_string());
+    }
+    out
+}
+
+/// Waits.
+pub fn pause(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// One end of a connection, a client's or an origin's.
+pub struct Peer {
+    /// The socket.
+    pub socket: TcpStream,
+    ahead: Vec<u8>,
+}
+
+/// An answer as a client reads it.
+#[derive(Debug, Default, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its head, with the empty line.
+    pub head: String,
+    /// Its body, without framing.
+    pub body: Vec<u8>,
+}
+
+impl Peer {
+    /// A connected socket.
+    pub fn new(socket: TcpStream) -> Peer {
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Peer { socket, ahead: Vec::new() }
+    }
+
+    /// Sends all of it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).expect("write");
+    }
+
+    /// Sends what the other side takes.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Sends it byte by byte.
+    pub fn dribble(&mut self, bytes: impl AsRef<[u8]>) {
+        for byte in bytes.as_ref() {
+            self.send([*byte]);
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Reads more; false at the end.
+    pub fn more(&mut self) -> std::io::Result<bool> {
+        let mut bytes = [0; 65536];
+        let n = self.socket.read(&mut bytes)?;
+        self.ahead.extend_from_slice(&bytes[..n]);
+        Ok(n > 0)
+    }
+
+    /// Reads up to and with `mark`.
+    pub fn until(&mut self, mark: &str) -> String {
+        let at = loop {
+            match self.ahead.windows(mark.len()).position(|w| w == mark.as_bytes()) {
+                Some(at) => break at + mark.len(),
+                None => {
+                    let more = self.more();
+                    let seen = String::from_utf8_lossy(&self.ahead);
+                    assert!(matches!(more, Ok(true)), "no {mark:?} but {seen:?}, then {more:?}");
+                }
+            }
+        };
+        let rest = self.ahead.split_off(at);
+        String::from_utf8_lossy(&std::mem::replace(&mut self.ahead, rest)).into_owned()
+    }
+
+    /// Reads exactly so many bytes.
+    pub fn exactly(&mut self, n: usize) -> Vec<u8> {
+        while self.ahead.len() < n {
+            assert!(self.more().expect("read"), "the end after {} of {n}", self.ahead.len());
+        }
+        let rest = self.ahead.split_off(n);
+        std::mem::replace(&mut self.ahead, rest)
+    }
+
+    /// Reads a head; None when the peer closed instead.
+    pub fn head(&mut self) -> Option<String> {
+        loop {
+            if self.ahead.windows(4).any(|w| w == b"\r\n\r\n") {
+                return Some(self.until("\r\n\r\n"));
+            }
+            match self.more() {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads chunks to the end of the body.
+    pub fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.until("\r\n");
+            let size = usize::from_str_radix(line.trim(), 16).unwrap_or_else(|_| panic!("chunk {line:?}"));
+            if size == 0 {
+                while self.until("\r\n") != "\r\n" {}
+                return body;
+            }
+            body.extend(self.exactly(size));
+            assert_eq!(self.exactly(2), b"\r\n");
+        }
+    }
+
+    /// Reads an answer; `to_head` when it has no body.
+    pub fn answer_of(&mut self, to_head: bool) -> Answer {
+        let head = self.head().expect("an answer");
+        let status = head.split(' ').nth(1).and_then(|s| s.get(..3)?.parse().ok()).unwrap_or(0);
+        let lower = head.to_ascii_lowercase();
+        let body = if to_head || status < 200 || status == 204 || status == 304 {
+            Vec::new()
+        } else if lower.contains("transfer-encoding: chunked") {
+            self.chunks()
+        } else if let Some((_, rest)) = lower.split_once("content-length: ") {
+            let n = rest.split("\r\n").next().and_then(|n| n.parse().ok()).unwrap();
+            self.exactly(n)
+        } else {
+            self.rest().into_bytes()
+        };
+        Answer { status, head, body }
+    }
+
+    /// Reads an answer.
+    pub fn answer(&mut self) -> Answer {
+        self.answer_of(false)
+    }
+
+    /// Asks and reads the answer's body as text.
+    pub fn ask(&mut self, request: &str) -> String {
+        self.send(request);
+        let answer = self.answer();
+        format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+    }
+
+    /// Reads to the end, whether orderly or by a reset.
+    pub fn rest(&mut self) -> String {
+        while matches!(self.more(), Ok(true)) {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned()
+    }
+
+    /// How the connection ends, with what came before: "… FIN", "… RST", "… open".
+    pub fn end(&mut self, patience_ms: u64) -> String {
+        self.socket.set_read_timeout(Some(Duration::from_millis(patience_ms))).unwrap();
+        let how = loop {
+            match self.more() {
+                Ok(true) => {}
+                Ok(false) => break "FIN",
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break "RST",
+                Err(_) => break "open",
+            }
+        };
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let text = String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned();
+        if text.is_empty() { how.to_owned() } else { format!("{text} {how}") }
+    }
+
+    /// Ends our direction.
+    pub fn half_close(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let zero = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        zero.unwrap();
+    }
+}
+
+/// A scripted origin: each connection is given to `serve` on its own thread,
+/// with its number.
+pub struct Origin {
+    /// Its port.
+    pub port: u16,
+    accepted: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// Starts one. It ends with the process.
+    pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let accepted = Arc::new(AtomicU64::new(0));
+        let (counted, serve) = (accepted.clone(), Arc::new(serve));
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                let serve = serve.clone();
+                std::thread::spawn(move || serve(Peer::new(socket), number));
+            }
+        });
+        Origin { port, accepted }
+    }
+
+    /// One that answers every request with "N: METHOD TARGET BODY", where N is
+    /// the connection's number, and keeps its connections.
+    pub fn echo() -> Origin {
+        Origin::new(|mut peer, number| {
+            while let Some(head) = peer.head() {
+                let body = request_body(&mut peer, &head);
+                let line = head.lines().next().unwrap_or_default();
+                let what = line.rsplit_once(' ').map_or(line, |(what, _)| what);
+                let text = format!("{number}: {what} {}", String::from_utf8_lossy(&body));
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+                let text = if what.starts_with("HEAD") { "" } else { &text };
+                if !peer.try_send(format!("{answer}{text}")) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// One that sends fixed bytes after each head, and keeps the connection.
+    pub fn fixed(answer: &'static str) -> Origin {
+        Origin::new(move |mut peer, _| {
+            while peer.head().is_some() {
+                if !peer.try_send(answer) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// One that sends fixed bytes after the head and closes.
+    pub fn closing(answer: &'static str) -> Origin {
+        Origin::new(move |mut peer, _| {
+            peer.head();
+            peer.try_send(answer);
+        })
+    }
+
+    /// A frontend `front` on port `{0}` and a backend `back` with this server.
+    pub fn behind(&self, front: &str, back: &str) -> String {
+        format!(
+            "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n{front}\n\
+             backend back\n server s 127.0.0.1:{}\n{back}\n",
+            self.port
+        )
+    }
+
+    /// Connections that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// Reads the body that a request's head announces.
+pub fn request_body(peer: &mut Peer, head: &str) -> Vec<u8> {
+    let lower = head.to_ascii_lowercase();
+    if lower.contains("transfer-encoding: chunked") {
+        return peer.chunks();
+    }
+    let Some((_, rest)) = lower.split_once("content-length: ") else { return Vec::new() };
+    let n = rest.split("\r\n").next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    peer.exactly(n)
+}
