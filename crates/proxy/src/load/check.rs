@@ -69,11 +69,15 @@ impl Loader {
             if proxy.disabled {
                 continue;
             }
-            told.extend(no_bind(proxy));
+            if !self.refused.any(index, &["bind"]) {
+                told.extend(no_bind(proxy));
+            }
             if !self.occupied.contains(&index) {
                 told.extend(no_servers(proxy));
             }
-            told.extend(no_timeouts(proxy));
+            if !self.refused.any(index, &["timeout", "clitimeout", "contimeout", "srvtimeout"]) {
+                told.extend(no_timeouts(proxy));
+            }
             told.extend(unreachable_switches(proxy));
             if proxy.mode == Mode::Tcp {
                 told.extend(http_in_tcp(proxy));
@@ -183,7 +187,7 @@ fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
 
 fn no_timeouts(proxy: &Proxy) -> Option<Diagnostic> {
     let missing = timeout::missing(proxy);
-    let what = format!("{} '{}'", proxy.kind.name(), proxy.name);
+    let what = format!("proxy '{}'", proxy.name);
     (!missing.is_empty()).then(|| timeout::missing_warning(proxy.span, &what, &missing))
 }
 

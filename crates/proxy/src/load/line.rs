@@ -86,6 +86,16 @@ impl Loader {
             }
             return;
         };
+        let errors = self.diagnostics.errors();
+        self.keyword_line(line, place);
+        if self.diagnostics.errors() > errors {
+            self.refused_line(line);
+        }
+    }
+
+    /// Takes a line of a section in.
+    fn keyword_line(&mut self, line: &Line, place: &'static str) {
+        let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));
         if line.words.len() == skip {
             return self.unknown(line, 0, place);
@@ -187,9 +197,6 @@ impl Loader {
     }
 
     fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
-        if let (Section::Proxy(index, _), true) = (self.section, name.contains("-check connect")) {
-            self.unsettled_checks.push(index);
-        }
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
         self.tell(
             Diagnostic::error(
@@ -279,6 +286,7 @@ impl Loader {
             diagnostic = diagnostic
                 .help(format!("did you mean '{name}'?"))
                 .fix(span, name);
+            self.refused.note(self.section, name.split(' ').next().unwrap_or(name));
             if is_section(name) {
                 // What follows belongs to the section that was meant.
                 self.end_section();
@@ -308,11 +316,10 @@ impl Loader {
         let mut diagnostic = Diagnostic::error(
             &codes::UNKNOWN_KEYWORD,
             next.span,
-            format!(
-                "unknown keyword '{} {}' in '{place}' section",
-                word.text(),
-                next.text()
-            ),
+            match word.str() {
+                "option" => format!("unknown option '{}' in '{place}' section", next.text()),
+                first => format!("unknown keyword '{first} {}' in '{place}' section", next.text()),
+            },
         );
         let near = suggest::nearest(&next.text(), choices.iter().map(String::as_str));
         diagnostic = match near {

@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod refused;
 mod logs;
 mod resolve;
 mod section;
@@ -49,6 +50,27 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
 }
 
+impl Loaded {
+    /// The warnings for which `zero-warning` refuses a file.
+    pub fn refusing_warnings(&self) -> usize {
+        refusing_warnings(&self.diagnostics)
+    }
+}
+
+/// The warnings that HAProxy gives as well: under `zero-warning` a file that it
+/// accepts must not be refused for what only we tell.
+fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
+    let own = |id: &str| OWN_WARNINGS.contains(&id);
+    let warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning);
+    warnings.filter(|d| !own(d.code.id)).count()
+}
+
+/// The codes of warnings that HAProxy does not have.
+const OWN_WARNINGS: &[&str] = &[
+    "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119", "W0120", "W0121",
+    "W0303", "W0403", "W0404", "W0501", "W0504",
+];
+
 /// A `defaults` section.
 #[derive(Debug)]
 pub struct Defaults {
@@ -86,9 +108,8 @@ pub struct Loader {
     occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
-    /// Proxies with lines about checks that are not built, and were told: what
-    /// else is missing of their checks is not known.
-    pub unsettled_checks: Vec<ProxyIndex>,
+    /// Which lines were refused.
+    refused: refused::Refused,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -158,7 +179,7 @@ impl Loader {
             base: DefaultPath::Current,
             occupied: Default::default(),
             order: order::RuleOrder::default(),
-            unsettled_checks: Vec::new(),
+            refused: Default::default(),
             socket: None,
         }
     }

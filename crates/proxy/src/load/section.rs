@@ -260,6 +260,7 @@ impl Loader {
             page.inherited = true;
         }
         self.duplicate_name(&proxy);
+        self.refused.inherit(base, index);
         self.config.proxies.push(proxy);
         self.section = Section::Proxy(index, kind);
         if let Some(address) = legacy_address {
