@@ -1,6 +1,7 @@
 //! The end of a stream: times, counters, the log line.
 
 use super::{Session, Stream, Termination, Times};
+use super::session::listener_state;
 use super::{Phase, serve};
 use crate::config::Config;
 use crate::log;
@@ -193,6 +194,11 @@ fn count(stream: &Stream) {
     frontend.add(Tally::BytesOut, stream.bytes_out);
     if stream.http && status != 0 {
         frontend.status(status);
+    }
+    if let Some(listener) = listener_state(stream.session.frontend(), stream.session.bind) {
+        let shard = listener.counters.here();
+        shard.add(Tally::BytesIn, stream.bytes_in);
+        shard.add(Tally::BytesOut, stream.bytes_out);
     }
     let aborted = match stream.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),

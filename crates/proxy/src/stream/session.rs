@@ -9,7 +9,7 @@ use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
-use crate::state::Tally;
+use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
@@ -40,12 +40,45 @@ pub struct Client {
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Option<Seat>);
+struct Counted {
+    seat: Option<Seat>,
+    /// Its listener's count, where `option socket-stats` asks for one.
+    listener: Option<Arc<ListenerState>>,
+}
+
+impl Counted {
+    fn new(seat: Seat, frontend: &Proxy, bind: u32) -> Counted {
+        let listener = listener_state(frontend, bind);
+        if let Some(listener) = &listener {
+            listener.sessions.up();
+        }
+        Counted { seat: Some(seat), listener }
+    }
+
+    /// The rules let it begin.
+    fn began(&self, frontend: &Proxy, now_ms: u64) {
+        frontend.state.frontend.here().count(Tally::Sessions);
+        frontend.state.session_rate.count(now_ms);
+        if let Some(listener) = &self.listener {
+            listener.counters.here().count(Tally::Sessions);
+        }
+    }
+}
+
+/// What a listener counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
+    let asked = frontend.has(ProxyOption::SocketStats);
+    let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
+    Some(frontend.state.listener(bind.id))
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
         // Its places first: an accept loop that waits for them looks now.
-        self.0 = None;
+        self.seat = None;
+        if let Some(listener) = &self.listener {
+            listener.sessions.down();
+        }
         worker().session_ended();
     }
 }
@@ -63,7 +96,7 @@ pub fn begin(
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
-    let counted = Counted(Some(seat));
+    let counted = Counted::new(seat, proxy, bind);
     let session = Rc::new(Session {
         frontend,
         bind,
@@ -133,7 +166,7 @@ async fn run(mut client: Client, counted: Counted) {
         }
     }
     let now_ms = worker().now_ms();
-    frontend.state.session_rate.count(now_ms);
+    counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
         Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
