@@ -9,5 +9,6 @@ mod faults;
 mod limits;
 mod reuse;
 mod settings;
+mod shutdown;
 mod tcp;
 mod timeouts;
