@@ -1,2 +1,42 @@
-//! The binary: command line, personalities, roles.
-fn main() {}
+//! Evenkeel: two ordinary servers and a small tie-breaker as one highly
+//! available platform. This is the binary: it looks under which name it was
+//! started and hands over to that personality.
+
+mod command;
+mod demo;
+mod files;
+mod haproxy;
+mod identity;
+mod process;
+mod voice;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_else(|| "evenkeel".into());
+    let mut words: Vec<OsString> = words.collect();
+    let name = Path::new(&program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    match name.as_str() {
+        "haproxy" => haproxy::main(words),
+        "keepalived" => keepalived(),
+        // `evenkeel haproxy -f …`: the personality without a link.
+        _ => match words.first().and_then(|word| word.to_str()) {
+            Some("haproxy") => haproxy::main(words.drain(1..)),
+            Some("keepalived") => keepalived(),
+            _ => command::main(words),
+        },
+    }
+}
+
+fn keepalived() -> ExitCode {
+    voice::Voice::new(voice::Form::Own, false)
+        .alert("the keepalived personality (virtual addresses by VRRP) comes in a later version; only haproxy is built");
+    ExitCode::FAILURE
+}

@@ -24,3 +24,9 @@ pub mod server_connection;
 pub mod runtime;
 pub mod listener;
 pub mod stream;
+
+/// The codes of all diagnostics of this crate.
+pub fn codes() -> impl Iterator<Item = &'static language::Code> {
+    let families = [load::codes::CODES, rules::codes::CODES, rules::action_codes::CODES];
+    families.into_iter().flatten().copied()
+}

@@ -63,20 +63,11 @@ impl Runtime {
         Instant::now().saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Whether a frontend takes new sessions. Threads that ask at the same
-    /// moment may all be told so: a limit can be passed by their number less 1.
-    pub fn takes(&self, config: &Config, frontend: &Proxy) -> bool {
-        let state = &frontend.state;
-        !state.paused.load(Ordering::Relaxed)
-            && state.frontend_sessions.current() < maxconn(frontend)
+    /// Whether a frontend takes new sessions.
+    pub fn takes(&self, frontend: &Proxy) -> bool {
+        !frontend.state.paused.load(Ordering::Relaxed)
+            && frontend.state.frontend_sessions.current() < maxconn(frontend)
             && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
-            && self.below(&state.session_rate, frontend.session_rate_max)
-            && self.below(&self.session_rate, config.global.session_rate_max)
-            && self.below(&self.connection_rate, config.global.connection_rate_max)
-    }
-
-    fn below(&self, rate: &Rate, most: Option<u32>) -> bool {
-        most.is_none_or(|most| rate.read(self.now_ms()) < u64::from(most))
     }
 }
 
@@ -96,7 +87,7 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
 pub struct Running {
     /// What it shares.
     pub runtime: &'static Runtime,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
 }
 
 /// How to serve.
@@ -132,11 +123,15 @@ pub fn serve(
         stream_ids: AtomicU64::new(0),
         stopping: AtomicBool::new(false),
     }));
-    let mut running = Running { runtime, threads: Vec::with_capacity(threads) };
+    let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();
         let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
-        running.threads.push(builder.spawn(move || {
+        let cpus = runtime.config().global.cpus_of_thread(thread as u32 + 1);
+        handles.push(builder.spawn(move || {
+            if let Some(cpus) = cpus {
+                keep_to(&cpus);
+            }
             state::set_shard(thread);
             reactor::run(thread, || {
                 worker::begin(runtime, thread);
@@ -148,7 +143,19 @@ pub fn serve(
     }
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
-    Ok(running)
+    Ok(Running { runtime, threads: Mutex::new(handles) })
+}
+
+/// `cpu-map`: keeps this thread to some processors. Those that the machine does
+/// not have are passed over; with none left it runs where the system wants.
+fn keep_to(cpus: &[u32]) {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    let mut set = CpuSet::new();
+    for cpu in cpus.iter().map(|cpu| *cpu as usize).filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        set.set(cpu);
+    }
+    // Refused when the machine has none of them, which was told at the start.
+    let _ = sched_setaffinity(None, &set);
 }
 
 impl Running {
@@ -157,8 +164,8 @@ impl Running {
     pub fn soft_stop(&self) {
         self.runtime.stopping.store(true, Ordering::Relaxed);
         for thread in 0..self.runtime.threads {
-            // Where there is no room for the job, all tasks are woken, and the
-            // accept loops among them do it.
+            // Where there is no room for the job, all tasks are woken all the
+            // same, and look at `stopping`.
             if reactor::inject(thread, worker::soft_stop).is_err() {
                 reactor::wake_all(thread);
             }
@@ -172,10 +179,12 @@ impl Running {
         }
     }
 
-    /// Waits until all threads have ended.
-    pub fn wait(self) -> io::Result<()> {
+    /// Waits until all threads have ended. One waits, while others may still
+    /// ask for the end; who comes second finds nothing to wait for.
+    pub fn wait(&self) -> io::Result<()> {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
-        for thread in self.threads {
+        for thread in threads {
             match thread.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => result = Err(error),

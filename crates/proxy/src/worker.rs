@@ -90,6 +90,11 @@ pub fn worker() -> &'static Worker {
     WORKER.with(|cell| *cell.get().expect("tasks of the data plane run on its threads"))
 }
 
+/// This thread's worker; None on a thread that is none.
+pub fn running() -> Option<&'static Worker> {
+    WORKER.with(|cell| cell.get().copied())
+}
+
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
     Rc::new(Session {
@@ -102,6 +107,7 @@ fn nobody(config: Arc<Config>) -> Rc<Session> {
         accepted: reactor::now(),
         ready: reactor::now(),
         variables: Default::default(),
+        rewritten: Default::default(),
     })
 }
 

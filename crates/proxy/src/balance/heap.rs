@@ -16,7 +16,11 @@ pub(super) struct Heap {
 impl Heap {
     /// An empty heap for members below `n`.
     pub(super) fn new(n: usize) -> Self {
-        Heap { keys: vec![(0, 0); n], order: Vec::new(), places: vec![ABSENT; n] }
+        Heap {
+            keys: vec![(0, 0); n],
+            order: Vec::new(),
+            places: vec![ABSENT; n],
+        }
     }
 
     /// The member of the lowest key.

@@ -16,6 +16,9 @@ const LAP: u64 = 1 << 24;
 const REBASE_AT: u64 = 1 << 62;
 /// What one session weighs, over the weight.
 const LOAD: u64 = 1 << 20;
+/// So many servers are looked at one by one for the least loaded, which spares
+/// the news of every session that ends.
+const FEW: usize = 16;
 
 /// Which of its two heaps a server stands in.
 #[derive(Debug, Default)]
@@ -72,19 +75,38 @@ impl Inner {
         self.layout = layout;
         self.algorithm = proxy.balance.clone();
         self.seed = old.seed;
-        self.uids = proxy.servers.iter().map(|server| server.state.uid).collect();
-        self.by_uid = self.uids.iter().enumerate().map(|(at, uid)| (*uid, at as u32)).collect();
+        self.uids = proxy
+            .servers
+            .iter()
+            .map(|server| server.state.uid)
+            .collect();
+        self.by_uid = self
+            .uids
+            .iter()
+            .enumerate()
+            .map(|(at, uid)| (*uid, at as u32))
+            .collect();
         self.known = vec![Known::default(); n];
         let heap = || Heap::new(n);
-        self.active = Side { heap: heap(), clock: old.active.clock, usable: 0 };
-        self.backup = Side { heap: heap(), clock: old.backup.clock, usable: 0 };
+        self.active = Side {
+            heap: heap(),
+            clock: old.active.clock,
+            usable: 0,
+        };
+        self.backup = Side {
+            heap: heap(),
+            clock: old.backup.clock,
+            usable: 0,
+        };
         let mut by_id: Vec<u32> = (0..n as u32).collect();
         by_id.sort_by_key(|at| proxy.servers[*at as usize].id);
         self.by_id = by_id;
         // Servers that were there keep their place on the line.
         if old.algorithm == self.algorithm && self.algorithm == Balance::RoundRobin {
             for (at, uid) in self.uids.iter().enumerate() {
-                let Some(was) = old.by_uid.get(uid).map(|was| *was as usize) else { continue };
+                let Some(was) = old.by_uid.get(uid).map(|was| *was as usize) else {
+                    continue;
+                };
                 let known = old.known[was];
                 let (from, side) = if known.backup {
                     (&old.backup, &mut self.backup)
@@ -101,13 +123,17 @@ impl Inner {
         for at in 0..n {
             self.look_at(at, &proxy.servers[at].state);
         }
-        self.backups = (0..n as u32).filter(|at| self.known[*at as usize].backup).collect();
+        self.backups = (0..n as u32)
+            .filter(|at| self.known[*at as usize].backup)
+            .collect();
     }
 
     /// Looks again at the servers about which something changed.
     pub(super) fn refresh(&mut self, proxy: &Proxy, news: &[u32]) {
         for uid in news {
-            let Some(at) = self.by_uid.get(uid).map(|at| *at as usize) else { continue };
+            let Some(at) = self.by_uid.get(uid).map(|at| *at as usize) else {
+                continue;
+            };
             let Some(server) = proxy.servers.get(at).filter(|s| s.state.uid == *uid) else {
                 // Another tree at the same place: begin anew.
                 return self.rebuild(proxy, self.layout);
@@ -117,11 +143,15 @@ impl Inner {
     }
 
     fn side(&mut self, backup: bool) -> &mut Side {
-        if backup { &mut self.backup } else { &mut self.active }
+        if backup {
+            &mut self.backup
+        } else {
+            &mut self.active
+        }
     }
 
     fn look_at(&mut self, at: usize, server: &Arc<ServerState>) {
-        server.listed.swap(false, Ordering::AcqRel);
+        server.listed.swap(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let now = Known {
             weight: server.weight(),
@@ -133,7 +163,9 @@ impl Inner {
             self.side(was.backup).heap.remove(at);
             self.backups.retain(|backup| *backup as usize != at);
             if now.backup {
-                let place = self.backups.partition_point(|backup| (*backup as usize) < at);
+                let place = self
+                    .backups
+                    .partition_point(|backup| (*backup as usize) < at);
                 self.backups.insert(place, at as u32);
             }
         }
@@ -173,14 +205,17 @@ impl Inner {
     }
 
     fn place_by_load(&mut self, at: usize, server: &ServerState, now: Known) {
+        let few = self.known.len() <= FEW;
         let side = self.side(now.backup);
         if now.weight == 0 {
             return side.heap.remove(at);
         }
+        side.clock += 1;
+        if few {
+            return side.heap.set(at, (0, side.clock));
+        }
         // First the interest, then the look: nothing that is given back between is missed.
         server.interest.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        side.clock += 1;
         side.heap.set(at, (load_of(server, now.weight), side.clock));
     }
 
@@ -197,6 +232,9 @@ impl Inner {
         }
         match self.algorithm {
             Balance::RoundRobin => self.round_robin(proxy, use_backups, request, take),
+            Balance::LeastConnections if self.known.len() <= FEW => {
+                self.least_of_few(proxy, use_backups, request, take)
+            }
             Balance::LeastConnections => self.least(proxy, use_backups, request, take),
             Balance::First => self.first(proxy, use_backups, request, take),
             Balance::StaticRoundRobin => self.static_turn(proxy, use_backups, request, take),
@@ -209,7 +247,10 @@ impl Inner {
         let usable = |at: &&u32| self.known[**at as usize].weight > 0;
         let avoided = |at: &&u32| Some(ServerIndex(**at)) == request.avoid;
         let mut candidates = self.backups.iter().filter(usable);
-        let Some(at) = candidates.clone().find(|at| !avoided(at)).or_else(|| candidates.next())
+        let Some(at) = candidates
+            .clone()
+            .find(|at| !avoided(at))
+            .or_else(|| candidates.next())
         else {
             return Choice::None;
         };
@@ -226,7 +267,11 @@ impl Inner {
         let avoid = request.avoid.map(|index| index.0 as usize);
         let mut passed = std::mem::take(&mut self.passed);
         let mut chosen = None;
-        let side = if backup { &mut self.backup } else { &mut self.active };
+        let side = if backup {
+            &mut self.backup
+        } else {
+            &mut self.active
+        };
         while let Some(at) = side.heap.first() {
             let server = &proxy.servers[at].state;
             if Some(at) == avoid {
@@ -266,14 +311,20 @@ impl Inner {
             }
         }
         self.passed = passed;
-        chosen.map_or(Choice::Full(None), |at| Choice::Taken(ServerIndex(at as u32)))
+        chosen.map_or(Choice::Full(None), |at| {
+            Choice::Taken(ServerIndex(at as u32))
+        })
     }
 
     fn least(&mut self, proxy: &Proxy, backup: bool, request: &Request, take: Taker<'_>) -> Choice {
         let avoid = request.avoid.map(|index| index.0 as usize);
         let mut passed = std::mem::take(&mut self.passed);
         let mut chosen = None;
-        let side = if backup { &mut self.backup } else { &mut self.active };
+        let side = if backup {
+            &mut self.backup
+        } else {
+            &mut self.active
+        };
         let mut looks = 2 * side.heap.members();
         while let Some(at) = side.heap.first() {
             let server = &proxy.servers[at].state;
@@ -313,9 +364,52 @@ impl Inner {
             side.heap.set(at, key);
         }
         self.passed = passed;
-        let Some(at) = chosen else { return Choice::Full(None) };
+        let Some(at) = chosen else {
+            return Choice::Full(None);
+        };
         self.place_by_load(at, &proxy.servers[at].state, self.known[at]);
         Choice::Taken(ServerIndex(at as u32))
+    }
+
+    fn least_of_few(
+        &mut self,
+        proxy: &Proxy,
+        backup: bool,
+        request: &Request,
+        take: Taker<'_>,
+    ) -> Choice {
+        let side = if backup { &self.backup } else { &self.active };
+        // Those that were tried; FEW fit in it.
+        let mut tried = 0u32;
+        let mut avoided = None;
+        loop {
+            let mut best: Option<((u64, u64), usize)> = None;
+            for (at, known) in self.known.iter().enumerate() {
+                let out = known.weight == 0 || known.backup != backup || tried & 1 << at != 0;
+                if out {
+                    continue;
+                }
+                if request.avoid == Some(ServerIndex(at as u32)) {
+                    avoided = Some(at);
+                    continue;
+                }
+                let key = (
+                    load_of(&proxy.servers[at].state, known.weight),
+                    side.heap.key(at).1,
+                );
+                if best.is_none_or(|(least, _)| key < least) {
+                    best = Some((key, at));
+                }
+            }
+            let Some(at) = best.map(|(_, at)| at).or_else(|| avoided.take()) else {
+                return Choice::Full(None);
+            };
+            if take(&proxy.servers[at].state) == Take::Taken {
+                self.place_by_load(at, &proxy.servers[at].state, self.known[at]);
+                return Choice::Taken(ServerIndex(at as u32));
+            }
+            tried |= 1 << at;
+        }
     }
 
     fn first(&self, proxy: &Proxy, backup: bool, request: &Request, take: Taker<'_>) -> Choice {
@@ -326,7 +420,9 @@ impl Inner {
             })
         };
         let avoided = |at: &u32| Some(ServerIndex(*at)) == request.avoid;
-        for at in candidates().filter(|at| !avoided(at)).chain(candidates().filter(|at| avoided(at)))
+        for at in candidates()
+            .filter(|at| !avoided(at))
+            .chain(candidates().filter(|at| avoided(at)))
         {
             if take(&proxy.servers[*at as usize].state) == Take::Taken {
                 return Choice::Taken(ServerIndex(*at));
@@ -484,7 +580,6 @@ fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
         Take::Full => {}
     }
     server.interest.store(true, Ordering::SeqCst);
-    fence(Ordering::SeqCst);
     // A slot that was given back before the interest was known.
     match take(server) {
         Take::Taken => Tried::Taken,

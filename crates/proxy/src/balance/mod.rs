@@ -9,6 +9,8 @@
 mod heap;
 mod inner;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{Proxy, ServerIndex};
 use crate::state::ServerState;
@@ -69,7 +71,8 @@ pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
     let state = &proxy.state.balance;
     let mut inner = state.inner.lock().unwrap_or_else(PoisonError::into_inner);
     inner.fit(proxy);
-    if state.has_news.swap(false, Ordering::AcqRel) {
+    if state.has_news.load(Ordering::SeqCst) {
+        state.has_news.store(false, Ordering::SeqCst);
         let news = {
             let mut news = state.news.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *news)
@@ -82,7 +85,10 @@ pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
 impl State {
     /// Puts a server on the list of those to look at.
     pub(crate) fn list(&self, uid: u32) {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).push(uid);
-        self.has_news.store(true, Ordering::Release);
+        self.news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(uid);
+        self.has_news.store(true, Ordering::SeqCst);
     }
 }

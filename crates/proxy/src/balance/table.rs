@@ -34,7 +34,9 @@ pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
         for at in now_due {
             shift(&mut ranks, &mut owed, at, 1);
         }
-        let most = ranks.last_key_value().and_then(|(_, rank)| rank.first().copied());
+        let most = ranks
+            .last_key_value()
+            .and_then(|(_, rank)| rank.first().copied());
         let Some(at) = most else { break };
         shift(&mut ranks, &mut owed, at, -1);
         turns.push(shares[at as usize].0);
@@ -71,10 +73,9 @@ fn shift(ranks: &mut BTreeMap<i64, BTreeSet<u32>>, owed: &mut [i64], at: u32, by
 pub(super) fn hash_of(address: std::net::IpAddr) -> u32 {
     match address {
         std::net::IpAddr::V4(v4) => u32::from(v4),
-        std::net::IpAddr::V6(v6) => v6
-            .octets()
-            .chunks_exact(4)
-            .fold(0, |hash, word| hash ^ word.iter().fold(0, |w, byte| w << 8 | u32::from(*byte))),
+        std::net::IpAddr::V6(v6) => v6.octets().chunks_exact(4).fold(0, |hash, word| {
+            hash ^ word.iter().fold(0, |w, byte| w << 8 | u32::from(*byte))
+        }),
     }
 }
 
@@ -83,9 +84,15 @@ mod tests {
     use super::*;
 
     fn table_of(weights: &[u32]) -> String {
-        let pairs: Vec<(u32, u32)> =
-            weights.iter().enumerate().map(|(at, weight)| (at as u32, *weight)).collect();
-        turns(&pairs).iter().map(|server| server.to_string()).collect()
+        let pairs: Vec<(u32, u32)> = weights
+            .iter()
+            .enumerate()
+            .map(|(at, weight)| (at as u32, *weight))
+            .collect();
+        turns(&pairs)
+            .iter()
+            .map(|server| server.to_string())
+            .collect()
     }
 
     #[test]

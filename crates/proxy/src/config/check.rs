@@ -14,6 +14,9 @@ pub enum CheckKind {
     Http,
 }
 
+/// Name and value of a header field.
+pub type HeaderField = (Box<[u8]>, Box<[u8]>);
+
 /// What a line says of a check's request; what it leaves open is None.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HttpCheckRequest {
@@ -24,7 +27,7 @@ pub struct HttpCheckRequest {
     /// "HTTP/1.1"
     pub version: Option<Box<str>>,
     /// Header fields (`Host` among them), in order.
-    pub headers: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub headers: Vec<HeaderField>,
     /// The body.
     pub body: Box<[u8]>,
 }
@@ -53,33 +56,41 @@ pub struct Check {
 impl Check {
     /// The method that is sent, "OPTIONS" where nothing says otherwise.
     pub fn method(&self) -> &str {
-        self.request_part(|request| request.method.as_deref()).unwrap_or("OPTIONS")
+        self.request_part(|request| request.method.as_deref())
+            .unwrap_or("OPTIONS")
     }
 
     /// The target, "/" where nothing says otherwise.
     pub fn uri(&self) -> &[u8] {
-        self.request_part(|request| request.uri.as_deref()).unwrap_or(b"/")
+        self.request_part(|request| request.uri.as_deref())
+            .unwrap_or(b"/")
     }
 
     /// The version, "HTTP/1.0" where nothing says otherwise.
     pub fn version(&self) -> &str {
-        self.request_part(|request| request.version.as_deref()).unwrap_or("HTTP/1.0")
+        self.request_part(|request| request.version.as_deref())
+            .unwrap_or("HTTP/1.0")
     }
 
     /// The header fields.
-    pub fn headers(&self) -> &[(Box<[u8]>, Box<[u8]>)] {
-        self.request_part(|r| (!r.headers.is_empty()).then_some(&*r.headers)).unwrap_or_default()
+    pub fn headers(&self) -> &[HeaderField] {
+        self.request_part(|r| (!r.headers.is_empty()).then_some(&*r.headers))
+            .unwrap_or_default()
     }
 
     /// The body.
     pub fn body(&self) -> &[u8] {
-        self.request_part(|r| (!r.body.is_empty()).then_some(&*r.body)).unwrap_or_default()
+        self.request_part(|r| (!r.body.is_empty()).then_some(&*r.body))
+            .unwrap_or_default()
     }
 
     fn request_part<'c, T>(
         &'c self,
         part: impl Fn(&'c HttpCheckRequest) -> Option<T>,
     ) -> Option<T> {
-        self.send.as_ref().and_then(&part).or_else(|| part(&self.line))
+        self.send
+            .as_ref()
+            .and_then(&part)
+            .or_else(|| part(&self.line))
     }
 }

@@ -22,8 +22,8 @@ impl ThreadSet {
     pub fn contains(self, thread: u32) -> bool {
         match self {
             ThreadSet::All => true,
-            ThreadSet::Odd => thread % 2 == 1,
-            ThreadSet::Even => thread % 2 == 0,
+            ThreadSet::Odd => !thread.is_multiple_of(2),
+            ThreadSet::Even => thread.is_multiple_of(2),
             ThreadSet::Range(first, last) => (first..=last).contains(&thread),
         }
     }

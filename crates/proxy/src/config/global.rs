@@ -205,6 +205,8 @@ pub struct Global {
     pub unix_bind_owner: BindOwner,
     /// `tune.*`.
     pub tune: Tune,
+    /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
+    pub server_side_shown: bool,
 }
 
 impl Global {
@@ -252,6 +254,7 @@ impl Default for Global {
             unix_bind_prefix: None,
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
+            server_side_shown: false,
         }
     }
 }

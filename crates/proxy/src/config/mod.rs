@@ -12,13 +12,13 @@ mod server;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner};
-pub use check::{Check, CheckKind, HttpCheckRequest};
+pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
     Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
 };
 pub use proxy::{
-    Balance, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
+    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
     StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};

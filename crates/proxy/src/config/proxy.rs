@@ -260,6 +260,24 @@ impl ForwardFor {
     }
 }
 
+/// A slot for a captured value.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// The header that fills it; None is filled by rules only.
+    pub header: Option<Box<[u8]>>,
+    /// Bytes that are kept.
+    pub length_max: usize,
+}
+
+/// The slots of a frontend, in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Captures {
+    /// For requests.
+    pub request: Vec<Capture>,
+    /// For answers.
+    pub response: Vec<Capture>,
+}
+
 /// What is sent in place of an answer (`errorfile`, `errorloc`).
 #[derive(Clone, Debug)]
 pub enum ErrorPage {
@@ -389,6 +407,14 @@ pub struct Proxy {
     pub log_format: Option<Arc<Format>>,
     /// `error-log-format`.
     pub error_log_format: Option<Arc<Format>>,
+    /// `log-format-sd`: the structured data of RFC 5424.
+    pub log_format_sd: Option<Arc<Format>>,
+    /// `unique-id-format`.
+    pub unique_id_format: Option<Arc<Format>>,
+    /// `unique-id-header`.
+    pub unique_id_header: Option<Box<[u8]>>,
+    /// `capture … header`, `declare capture`.
+    pub captures: Captures,
     /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
     /// What changes while it serves.

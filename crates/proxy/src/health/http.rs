@@ -106,7 +106,9 @@ pub fn request(check: &Check, state: Option<&str>) -> Vec<u8> {
     };
     let headers = check.headers();
     let has = |name: &str| {
-        headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
+        headers
+            .iter()
+            .any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
     };
     for (name, value) in headers {
         field(&name.to_ascii_lowercase(), value);
@@ -144,7 +146,11 @@ pub fn judge(check: &Check, bytes: &[u8], ended: bool, up: bool) -> Answer {
     let code = head.code.unwrap_or(0);
     let reason = head.reason.unwrap_or("").to_owned();
     let by_status = |status: CheckStatus| {
-        let info = if status == CheckStatus::Layer7Status { reason.clone() } else { String::new() };
+        let info = if status == CheckStatus::Layer7Status {
+            reason.clone()
+        } else {
+            String::new()
+        };
         Answer::Complete(CheckResult::new(status, 0).code(code).info(info))
     };
     if code == 404 && check.disable_on_404 && up {
@@ -176,7 +182,10 @@ struct Body {
 
 fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
     let value = |name: &str| {
-        fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value.trim_ascii())
+        fields
+            .iter()
+            .find(|f| f.name.eq_ignore_ascii_case(name))
+            .map(|f| f.value.trim_ascii())
     };
     if value("transfer-encoding").is_some_and(|v| v.to_ascii_lowercase().ends_with(b"chunked")) {
         return unchunked(rest);
@@ -185,10 +194,14 @@ fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
         .and_then(|v| std::str::from_utf8(v).ok())
         .and_then(|v| v.parse::<usize>().ok());
     match length {
-        Some(length) if rest.len() >= length => {
-            Body { bytes: rest[..length].to_vec(), whole: true }
-        }
-        _ => Body { bytes: rest.to_vec(), whole: false },
+        Some(length) if rest.len() >= length => Body {
+            bytes: rest[..length].to_vec(),
+            whole: true,
+        },
+        _ => Body {
+            bytes: rest.to_vec(),
+            whole: false,
+        },
     }
 }
 
@@ -207,7 +220,10 @@ fn unchunked(mut rest: &[u8]) -> Body {
         bytes.extend_from_slice(&chunk[..size]);
         rest = &chunk[size + 2..];
     }
-    Body { bytes, whole: false }
+    Body {
+        bytes,
+        whole: false,
+    }
 }
 
 impl Expect {
@@ -225,9 +241,9 @@ impl Expect {
             return Answer::Incomplete;
         }
         let found = match &self.pattern {
-            Pattern::Status(ranges) => {
-                ranges.iter().any(|range| (range.first..=range.last).contains(&code))
-            }
+            Pattern::Status(ranges) => ranges
+                .iter()
+                .any(|range| (range.first..=range.last).contains(&code)),
             Pattern::StatusText(regex) => regex.is_match(format!("{code:03}").as_bytes()),
             Pattern::Body(text) => memchr::memmem::find(&body.bytes, text).is_some(),
             Pattern::BodyRegex(regex) => regex.is_match(&body.bytes),
@@ -243,7 +259,9 @@ impl Expect {
         Answer::Complete(if found != self.negated {
             result(CheckStatus::Layer7Ok).code(code)
         } else if !on_body {
-            result(CheckStatus::Layer7Status).code(code).info(reason.to_owned())
+            result(CheckStatus::Layer7Status)
+                .code(code)
+                .info(reason.to_owned())
         } else if self.negated {
             result(CheckStatus::Layer7Invalid).info("HTTP check matched unwanted content")
         } else {
@@ -266,5 +284,8 @@ fn header_matches(
     if full {
         return value.matches(field.value.trim_ascii());
     }
-    field.value.split(|byte| *byte == b',').any(|part| value.matches(part.trim_ascii()))
+    field
+        .value
+        .split(|byte| *byte == b',')
+        .any(|part| value.matches(part.trim_ascii()))
 }

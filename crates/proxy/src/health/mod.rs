@@ -2,8 +2,15 @@
 //! ask next. The first two are values; the driver, on the side thread, is the
 //! only part with sockets and a clock. Its results go to the server's state.
 
+mod driver;
 mod http;
+mod probe;
+mod report;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
+pub use driver::{Checks, Notice, start};
 pub use http::{ANSWER_MAX, Answer, Expect, Matcher, Pattern, StatusRange, judge, request};
+pub use report::{Level, LogLine, lines, send_state};
 pub use schedule::{Phase, Schedule};

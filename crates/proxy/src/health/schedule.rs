@@ -59,22 +59,33 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const SCHEDULE: Schedule =
-        Schedule { inter_ms: 2000, fastinter_ms: Some(500), downinter_ms: Some(10_000), spread: 0 };
+    const SCHEDULE: Schedule = Schedule {
+        inter_ms: 2000,
+        fastinter_ms: Some(500),
+        downinter_ms: Some(10_000),
+        spread: 0,
+    };
 
     #[test]
     fn each_phase_has_its_interval() {
         assert_eq!(SCHEDULE.next_ms(Phase::Up, 7), 2000);
         assert_eq!(SCHEDULE.next_ms(Phase::Changing, 7), 500);
         assert_eq!(SCHEDULE.next_ms(Phase::Down, 7), 10_000);
-        let plain = Schedule { fastinter_ms: None, downinter_ms: None, ..SCHEDULE };
+        let plain = Schedule {
+            fastinter_ms: None,
+            downinter_ms: None,
+            ..SCHEDULE
+        };
         assert_eq!(plain.next_ms(Phase::Changing, 7), 2000);
         assert_eq!(plain.next_ms(Phase::Down, 7), 2000);
     }
 
     #[test]
     fn spread_moves_to_both_sides_and_no_further() {
-        let spread = Schedule { spread: 20, ..SCHEDULE };
+        let spread = Schedule {
+            spread: 20,
+            ..SCHEDULE
+        };
         let all: Vec<u64> = (0..2000).map(|n| spread.next_ms(Phase::Up, n)).collect();
         assert_eq!(all.iter().min(), Some(&1600));
         assert_eq!(all.iter().max(), Some(&2400));

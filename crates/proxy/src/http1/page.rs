@@ -201,7 +201,9 @@ impl Redirect<'_> {
     /// Makes the message the head of this redirect; there is no body.
     pub fn respond(&self, message: &mut Message) -> Result<(), Refusal> {
         let status = self.code.status();
-        message.begin_response(Version::Http11, status, reason_of(status).as_bytes())?;
+        // Redirections have the newer word.
+        let reason = if status == 302 { "Found" } else { reason_of(status) };
+        message.begin_response(Version::Http11, status, reason.as_bytes())?;
         message.add(b"content-length", b"0")?;
         message.add(b"location", self.location)?;
         if !self.code.may_be_cached() {

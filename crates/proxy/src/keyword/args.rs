@@ -226,6 +226,24 @@ impl<'l> Args<'l> {
         value::size(word.str(), max).or_else(|error| self.settle(word, &error, &codes::BAD_SIZE))
     }
 
+    /// Warns about words that are left, which HAProxy passes over without a word
+    /// behind this keyword.
+    pub fn surplus(&mut self) -> Built {
+        if let Some(extra) = self.next() {
+            let told = format!("'{}' is ignored behind '{}'", extra.text(), self.keyword);
+            self.told.push(
+                Diagnostic::warning(&codes::SURPLUS, extra.span, told)
+                    .label("one word too many")
+                    .help(format!(
+                        "write `{}`; a space within a word needs quotes",
+                        self.syntax
+                    )),
+            );
+            self.rest();
+        }
+        Ok(())
+    }
+
     /// Says that nothing may follow, if something does.
     pub fn end(&mut self) -> Built {
         match self.next() {

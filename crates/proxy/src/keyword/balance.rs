@@ -20,7 +20,14 @@ pub static LINES: &[LineRow] = &[LineRow {
 
 /// Draws of `random` where the line gives none.
 const DRAWS: u32 = 2;
-const BUILT: &[&str] = &["roundrobin", "static-rr", "leastconn", "first", "source", "random"];
+const BUILT: &[&str] = &[
+    "roundrobin",
+    "static-rr",
+    "leastconn",
+    "first",
+    "source",
+    "random",
+];
 
 fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let Some(word) = args.next() else {
@@ -29,7 +36,9 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let text = word.str();
     let name = text.split('(').next().unwrap_or(text);
-    let parameter = text[name.len()..].strip_prefix('(').map(|rest| rest.strip_suffix(')'));
+    let parameter = text[name.len()..]
+        .strip_prefix('(')
+        .map(|rest| rest.strip_suffix(')'));
     let algorithm = match (name, parameter) {
         ("roundrobin", None) => Balance::RoundRobin,
         ("static-rr", None) => Balance::StaticRoundRobin,
@@ -60,8 +69,12 @@ fn random_draws(word: &Word, draws: &str) -> Result<u32, Box<Diagnostic>> {
 }
 
 fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
-    let known = known::KNOWN.iter().filter(|group| group.kind == "balance algorithm");
-    let is_known = known.flat_map(|group| group.names).any(|known| *known == name);
+    let known = known::KNOWN
+        .iter()
+        .filter(|group| group.kind == "balance algorithm");
+    let is_known = known
+        .flat_map(|group| group.names)
+        .any(|known| *known == name);
     if is_known && !BUILT.contains(&name) {
         return Box::new(
             Diagnostic::error(
@@ -80,9 +93,9 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
     )
     .label("no algorithm of that name");
     diagnostic = match suggest::nearest(name, BUILT.iter().copied()) {
-        Some(near) => {
-            diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near)
-        }
+        Some(near) => diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near),
         None => diagnostic.help(format!("one of these works: {}", BUILT.join(", "))),
     };
     Box::new(diagnostic)

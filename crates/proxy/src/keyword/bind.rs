@@ -85,7 +85,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
 /// Makes the listeners of a word, each with one of its addresses and all else
 /// as the template has it.
 pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
-    let addresses = addresses(loader, word)?;
+    let addresses = addresses(loader, word, "bind")?;
     if template.id != 0 && addresses.len() > 1 {
         return Err(Box::new(
             Diagnostic::error(
@@ -121,14 +121,15 @@ pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Bu
 pub(super) fn addresses(
     loader: &mut Loader,
     word: &Word,
+    keyword: &str,
 ) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
     let text = word.text();
     let mut all = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        all.extend(part_addresses(loader, word, part)?);
+        all.extend(part_addresses(loader, word, part, keyword)?);
     }
     if all.is_empty() {
-        all = part_addresses(loader, word, "")?;
+        all = part_addresses(loader, word, "", keyword)?;
     }
     Ok(all)
 }
@@ -138,12 +139,13 @@ fn part_addresses(
     loader: &mut Loader,
     word: &Word,
     text: &str,
+    keyword: &str,
 ) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
     let parsed = value::address(text, &Accepts::BIND);
     let address = match parsed {
         Ok(address) => address,
         Err(error) => {
-            let diagnostic = error.diagnostic(word.span, "'bind'");
+            let diagnostic = error.diagnostic(word.span, &format!("'{keyword}'"));
             match error.accepted() {
                 Some(address) => {
                     let address = address.clone();

@@ -232,7 +232,7 @@ rows! {
         "The largest TCP segment that is announced to clients. A number below zero counts from what the interface would \
          announce.";
     "name", "name <name>", "bind :8080 name public", name,
-        "A name for the listener in statistics.";
+        "A name for the listener in statistics and on sockets of operators. It need not be unique.";
     "nice", "nice <number>", "bind :8080 nice 100", number,
         "How patient the connections of this listener are with others when there is much to do, from -1024 (first) to 1024 \
          (last). It is for listeners of operators and of bulk transfers.";

@@ -117,7 +117,9 @@ fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckReques
     };
     for line in head.split(|byte| *byte == b'\n').take(FIELDS_MAX) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         request.headers.push((name.into(), value.into()));
     }
@@ -184,7 +186,10 @@ fn send(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 request.headers.push(field);
             }
             "uri-lf" | "body-lf" => {
-                return Err(not_built(word, &format!("'http-check send {}'", word.text())));
+                return Err(not_built(
+                    word,
+                    &format!("'http-check send {}'", word.text()),
+                ));
             }
             _ => return Err(unknown_word(args, word, SEND_WORDS)),
         }
@@ -221,16 +226,25 @@ fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Box<Dia
         .label("no word of this line")
         .note(format!("it knows: {}", words.join(", ")));
     if let Some(near) = suggest::nearest(word.str(), words.iter().copied()) {
-        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
     }
     Box::new(diagnostic)
 }
 
-const EXPECT_WORDS: &[&str] =
-    &["status", "rstatus", "string", "rstring", "hdr", "fhdr", "min-recv", "comment"];
+const EXPECT_WORDS: &[&str] = &[
+    "status", "rstatus", "string", "rstring", "hdr", "fhdr", "min-recv", "comment",
+];
 /// Words that only change what is told, or which code a result carries.
 const EXPECT_NOT_BUILT: &[&str] = &[
-    "string-lf", "ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code",
+    "string-lf",
+    "ok-status",
+    "error-status",
+    "tout-status",
+    "on-success",
+    "on-error",
+    "status-code",
 ];
 
 fn expect(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -239,7 +253,9 @@ fn expect(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut word = args.required("a matching pattern")?;
     loop {
         match word.str() {
-            "min-recv" => min_recv = args.integer("<bytes>", -1..=i64::from(i32::MAX))?.max(0) as usize,
+            "min-recv" => {
+                min_recv = args.integer("<bytes>", -1..=i64::from(i32::MAX))?.max(0) as usize
+            }
             "comment" => _ = args.required("<text>")?,
             other if EXPECT_NOT_BUILT.contains(&other) => {
                 return Err(not_built(word, &format!("'http-check expect … {other}'")));
@@ -280,7 +296,11 @@ fn expect(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             format!("a section has at most {EXPECTS_MAX} 'http-check expect' lines"),
         ));
     }
-    expects.push(Expect { pattern, negated, min_recv });
+    expects.push(Expect {
+        pattern,
+        negated,
+        min_recv,
+    });
     Ok(())
 }
 
@@ -296,7 +316,10 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
                     Diagnostic::error(
                         &codes::BAD_VALUE,
                         word.span,
-                        format!("'{}': '{part}' is no status and no range of them", args.keyword),
+                        format!(
+                            "'{}': '{part}' is no status and no range of them",
+                            args.keyword
+                        ),
                     )
                     .label("statuses and ranges, with commas between")
                     .help("write `http-check expect status 200-299,404`"),
@@ -333,17 +356,29 @@ fn header(args: &mut Args<'_>, full: bool) -> Result<Pattern, Box<Diagnostic>> {
         return Err(unknown_word(args, missing, &["name"]));
     }
     let name = matcher(args, true)?;
-    let value = if args.take("value") { Some(matcher(args, false)?) } else { None };
+    let value = if args.take("value") {
+        Some(matcher(args, false)?)
+    } else {
+        None
+    };
     Ok(Pattern::Header { name, value, full })
 }
 
 /// `[-m <how>] <pattern>`
 fn matcher(args: &mut Args<'_>, lower: bool) -> Result<Matcher, Box<Diagnostic>> {
     const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
-    let how = if args.take("-m") { Some(args.required("<match>")?) } else { None };
+    let how = if args.take("-m") {
+        Some(args.required("<match>")?)
+    } else {
+        None
+    };
     let word = args.required("<pattern>")?;
     let bytes = || -> Box<[u8]> {
-        if lower { word.bytes.to_ascii_lowercase().into() } else { word.bytes.as_slice().into() }
+        if lower {
+            word.bytes.to_ascii_lowercase().into()
+        } else {
+            word.bytes.as_slice().into()
+        }
     };
     Ok(match how.map(Word::str) {
         None | Some("str") => Matcher::Exact(bytes()),
@@ -373,7 +408,10 @@ mod tests {
         for (lines, want) in [
             ("option httpchk", "OPTIONS / HTTP/1.0||"),
             ("option httpchk /foo", "OPTIONS /foo HTTP/1.0||"),
-            ("option httpchk GET /foo HTTP/1.1", "GET /foo HTTP/1.1|connection: close||"),
+            (
+                "option httpchk GET /foo HTTP/1.1",
+                "GET /foo HTTP/1.1|connection: close||",
+            ),
             (
                 r"option httpchk HEAD /a HTTP/1.1\r\nHost:\ w\r\nX-Y:\ z",
                 "HEAD /a HTTP/1.1|host: w|x-y: z|connection: close||",
@@ -399,7 +437,10 @@ mod tests {
 
     #[test]
     fn the_last_of_both_options_counts() {
-        assert_eq!(backend("option httpchk\noption tcp-check").check.kind, CheckKind::Connect);
+        assert_eq!(
+            backend("option httpchk\noption tcp-check").check.kind,
+            CheckKind::Connect
+        );
     }
 
     #[test]
@@ -421,7 +462,10 @@ mod tests {
             ("http-check send foo", "E0207"),
             ("http-check send body-lf x", "E0103"),
             ("http-check send-state x", "E0202"),
-            ("http-check send meth GET\nhttp-check send meth PUT", "E0103"),
+            (
+                "http-check send meth GET\nhttp-check send meth PUT",
+                "E0103",
+            ),
             ("http-check comment x", "E0103"),
         ] {
             assert_eq!(codes_of(lines), [want], "{lines}");

@@ -64,7 +64,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
 fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let status = status(args)?;
     let word = args.required("a file")?;
-    args.end()?;
+    args.surplus()?;
     let bytes = loader.read_file(word)?;
     if let Err(why) = check(&bytes) {
         return Err(Box::new(
@@ -112,7 +112,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         status,
         ErrorPage::Redirect(code, word.bytes.clone().into()),
     );
-    args.end()
+    args.surplus()
 }
 
 /// The table.

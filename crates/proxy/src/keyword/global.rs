@@ -5,7 +5,7 @@ use super::bind_option::octal;
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
 use crate::config::BindOwner;
-use crate::load::{DefaultPath, Loader, codes};
+use crate::load::{DefaultPath, Loader, Section, codes};
 use language::Diagnostic;
 use language::value::TimeUnit;
 use std::path::PathBuf;
@@ -33,7 +33,10 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "set-dumpable" => global.dumpable = on,
         // `default` is what nothing said: on.
         "strict-limits" => global.strict_limits = Some(!args.negated),
-        "numa-cpu-mapping" => global.numa_mapping = !args.negated,
+        "numa-cpu-mapping" => {
+            global.numa_mapping = !args.negated;
+            return args.surplus();
+        }
         _ => {}
     }
     args.end()
@@ -137,16 +140,12 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn log_hostname(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    if args.negated || args.reset {
-        loader.config.global.log_hostname = None;
-        return args.end();
-    }
     let name = args
         .next()
         .map(|word| word.bytes.clone())
         .unwrap_or_default();
     loader.config.global.log_hostname = Some(name.into());
-    args.end()
+    args.surplus()
 }
 
 fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -155,7 +154,6 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let global = &mut loader.config.global;
     match args.keyword {
         "hard-stop-after" => global.hard_stop_after_ms = (ms > 0).then_some(ms),
-        "grace" => global.grace_ms = (ms > 0).then_some(ms),
         "max-spread-checks" => global.max_spread_checks_ms = (ms > 0).then_some(ms),
         "stats timeout" => match word {
             Some(word) if ms == 0 => {
@@ -166,7 +164,30 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         },
         _ => {}
     }
-    args.end()
+    if args.keyword == "max-spread-checks" {
+        args.end()
+    } else {
+        args.surplus()
+    }
+}
+
+/// `grace` of the process; HAProxy 1.x had one for each proxy.
+fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.line().span;
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    if matches!(loader.section, Section::Global) {
+        loader.config.global.grace_ms = (ms > 0).then_some(ms);
+        return args.surplus();
+    }
+    loader.tell(
+        Diagnostic::warning(&codes::LEGACY, span, "'grace' of a proxy is an old form")
+            .label("HAProxy no longer knows this here")
+            .note("the longest of all such times is taken for the whole process")
+            .help("write it into `global`"),
+    );
+    let longest = loader.config.global.grace_ms.unwrap_or(0).max(ms);
+    loader.config.global.grace_ms = (longest > 0).then_some(longest);
+    args.surplus()
 }
 
 fn spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -234,11 +255,21 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             return Err(super::proxy::not_one_of(args, word, &choices));
         }
     };
-    args.end()
+    args.surplus()
 }
 
 /// The table.
 pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "grace",
+        places: &["global", "defaults", "frontend", "listen", "backend"],
+        syntax: "grace <time>",
+        doc: "How long the process goes on to accept after it was asked to stop softly, so that a balancer in front of it can \
+              notice. 0, the default, stops accepting at once. In a proxy it is a form of HAProxy 1.x: the longest such time \
+              counts for the whole process, with a warning.",
+        example: "grace 5s",
+        build: grace,
+    },
     row(
         "daemon",
         "daemon",
@@ -295,7 +326,13 @@ pub static LINES: &[LineRow] = &[
         who,
         "The user that the process becomes once its sockets are open. It needs the rights of root at the start.",
     ),
-    row("uid", "uid <number>", "uid 0", who, "As `user`, by number."),
+    row(
+        "uid",
+        "uid <number>",
+        "uid 0",
+        who,
+        "The user that the process becomes once its sockets are open, by number.",
+    ),
     row(
         "group",
         "group <name>",
@@ -308,7 +345,7 @@ pub static LINES: &[LineRow] = &[
         "gid <number>",
         "gid 0",
         who,
-        "As `group`, by number.",
+        "The group that the process becomes once its sockets are open, by number.",
     ),
     row(
         "chroot",
@@ -333,7 +370,7 @@ pub static LINES: &[LineRow] = &[
     ),
     row(
         "log-send-hostname",
-        "[no] log-send-hostname [<name>]",
+        "log-send-hostname [<name>]",
         "log-send-hostname lb1",
         log_hostname,
         "Log lines carry the name of the host, or the given one, as syslog servers that take lines of several machines expect.",
@@ -344,13 +381,6 @@ pub static LINES: &[LineRow] = &[
         "hard-stop-after 30s",
         duration,
         "How long a process that was asked to stop softly may go on with connections that do not end; then it stops all the same. Without it, it waits for the last one.",
-    ),
-    row(
-        "grace",
-        "grace <time>",
-        "grace 5s",
-        duration,
-        "How long the process goes on to accept after it was asked to stop softly, so that a balancer in front of it can notice. 0, the default, stops accepting at once.",
     ),
     row(
         "spread-checks",

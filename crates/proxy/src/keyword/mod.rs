@@ -5,24 +5,31 @@
 pub mod known;
 
 mod account;
+mod acl;
 mod args;
 pub mod balance;
 mod bind;
 mod bind_option;
+mod capture;
 pub mod check;
 mod cpu_map;
 mod environment;
 mod error_page;
 mod global;
+mod http_rules;
 mod legacy;
+mod log;
 mod monitor;
 mod option;
 pub mod places;
 mod proxy;
+mod redirect;
 pub mod server;
 pub mod server_option;
 mod stats;
 mod stats_socket;
+mod switching;
+mod tcp_rules;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
@@ -56,21 +63,29 @@ pub struct Registry {
 
 /// The families of lines, one each.
 static LINES: &[&[LineRow]] = &[
+    acl::LINES,
     balance::LINES,
     bind::LINES,
+    capture::LINES,
     check::LINES,
     cpu_map::LINES,
     environment::LINES,
     error_page::LINES,
     global::LINES,
+    http_rules::LINES,
     legacy::LINES,
+    log::LINES,
     monitor::LINES,
     option::LINES,
     option::SPECIAL,
     proxy::LINES,
+    redirect::LINES,
     server::LINES,
     stats::LINES,
+    stats::OWN,
     stats_socket::LINES,
+    tcp_rules::LINES,
+    switching::LINES,
     timeout::LINES,
     tls_default::LINES,
     tune::LINES,

@@ -1,9 +1,37 @@
-//! `monitor-uri`: the request by which another balancer asks whether this
-//! frontend is there. It is answered by the proxy itself.
+//! `monitor-uri` and `monitor fail`: the request by which another balancer asks
+//! whether this frontend is there. It is answered by the proxy itself.
 
-use super::places::FRONT;
+use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};
 use crate::load::{Loader, codes};
+use crate::rules::{Condition, Usage};
+use language::Diagnostic;
+
+/// A condition that has to be there.
+pub(super) fn condition(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    usage: Usage,
+) -> Result<Condition, Box<Diagnostic>> {
+    let (keyword, syntax, end) = (args.keyword, args.syntax, args.line().end());
+    Condition::parse(loader, args, usage)?.ok_or_else(|| {
+        Box::new(
+            Diagnostic::error(
+                &codes::MISSING_ARGUMENT,
+                end,
+                format!("'{keyword}' expects 'if' or 'unless' and a condition"),
+            )
+            .label("a condition is missing here")
+            .help(format!("write `{syntax}`")),
+        )
+    })
+}
+
+fn fail(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let condition = condition(loader, args, Usage::FRONT_HTTP_REQUEST)?;
+    loader.proxy().monitor_fail.push(condition);
+    Ok(())
+}
 
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a URI")?;
@@ -15,12 +43,23 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// The table.
-pub static LINES: &[LineRow] = &[LineRow {
-    name: "monitor-uri",
-    places: FRONT,
-    syntax: "monitor-uri <uri>",
-    doc: "A request for exactly this URI is answered at once with 200, or with 503 when a `monitor fail` condition holds; it is \
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "monitor-uri",
+        places: FRONT,
+        syntax: "monitor-uri <uri>",
+        doc: "A request for exactly this URI is answered at once with 200, or with 503 when a `monitor fail` condition holds; it is \
           neither logged nor passed on. It shows another balancer that this proxy is alive.",
-    example: "monitor-uri /haproxy_test",
-    build: uri,
-}];
+        example: "monitor-uri /haproxy_test",
+        build: uri,
+    },
+    LineRow {
+        name: "monitor fail",
+        places: FRONT_ONLY,
+        syntax: "monitor fail { if | unless } <condition>",
+        doc: "While the condition holds, the request of `monitor-uri` is answered with 503, so that the balancer which asks sends its \
+          traffic elsewhere. Several lines are several reasons.",
+        example: "monitor fail if { nbsrv(sample) lt 1 }",
+        build: fail,
+    },
+];

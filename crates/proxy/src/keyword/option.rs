@@ -149,7 +149,7 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     let on = !(args.negated || args.reset) && interval != 0;
     loader.proxy().redispatch = on.then_some(interval);
-    args.end()
+    args.surplus()
 }
 
 fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Box<Diagnostic>> {
@@ -297,8 +297,8 @@ flags! {
     "option socket-stats", FRONT,
         "The statistics show a line for each `bind` of the frontend, not only their sum.";
     "option splice-auto", ALL,
-        "Lets HAProxy move bytes between sockets inside the kernel. Here bytes are copied through buffers that stay in the \
-         cache, which was measured to be as fast; the line is accepted and makes no difference.";
+        "Lets HAProxy move bytes between sockets inside the kernel. Here bytes are always copied through buffers; the line is \
+         accepted and makes no difference.";
     "option splice-request", ALL,
         "As `option splice-auto`, for what clients send: accepted, and without a difference here.";
     "option splice-response", ALL,
@@ -307,11 +307,11 @@ flags! {
         "TCP keep-alive packets are sent on connections to servers, so that the system notices dead ones and firewalls on the \
          way do not forget the connection.";
     "option tcp-smart-accept", FRONT,
-        "Lets HAProxy delay the acknowledgement of a client's first packet until there is an answer. Heads and bodies are sent \
-         together here in any case; the line is accepted and makes no difference.";
+        "Lets HAProxy delay the acknowledgement of a client's first packet until there is an answer. Here that is left to the \
+         kernel; the line is accepted and makes no difference.";
     "option tcp-smart-connect", BACK,
-        "Lets HAProxy send the first data together with the acknowledgement that ends the handshake with a server. Data is sent \
-         as soon as the connection stands here; the line is accepted and makes no difference.";
+        "Lets HAProxy send the first data together with the acknowledgement that ends the handshake with a server. Here that is \
+         left to the kernel; the line is accepted and makes no difference.";
     "option transparent", BACK,
         "A backend without servers connects to the address that the client wanted to reach, which a rule of the system's \
          firewall redirected to the frontend.";

@@ -89,7 +89,7 @@ fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let rate = args.count("a number of sessions per second", 0..=i32::MAX as u32)?;
     loader.proxy().session_rate_max = (rate > 0).then_some(rate);
-    args.end()
+    args.surplus()
 }
 
 fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {

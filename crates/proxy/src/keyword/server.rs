@@ -128,10 +128,12 @@ fn build_options(
 
 fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     let message = format!("'{place}': unknown option '{}'", word.text());
-    let mut diagnostic =
-        Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message).label("no option of a server");
+    let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message)
+        .label("no option of a server");
     if let Some(near) = suggest::nearest(word.str(), registry().servers.names_in(place)) {
-        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
     }
     diagnostic
 }
@@ -147,8 +149,14 @@ fn server_address(
     let ip = match address.host {
         Host::Ip(ip) => ip,
         Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
-        Host::Abstract { name, zero_terminated } => {
-            return Ok(ServerAddress::Abstract(abstract_name(name, zero_terminated)));
+        Host::Abstract {
+            name,
+            zero_terminated,
+        } => {
+            return Ok(ServerAddress::Abstract(abstract_name(
+                name,
+                zero_terminated,
+            )));
         }
         Host::Name(name) => {
             let found = resolve(loader, &name, address.family);
@@ -176,7 +184,10 @@ fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("'{}': {what} as a server is known, but not built yet", word.text()),
+            format!(
+                "'{}': {what} as a server is known, but not built yet",
+                word.text()
+            ),
         )
         .label("write the server's own address"),
     )
@@ -218,7 +229,7 @@ fn unresolved(
     options: &ServerOptions,
 ) -> Result<ServerAddress, Box<Diagnostic>> {
     let message = format!("'server': could not resolve address '{name}'");
-    if options.starts_unresolved {
+    if options.starts_unresolved || loader.options.ignore_unresolved {
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),
@@ -237,10 +248,11 @@ fn unresolved(
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
     let mut told = Vec::new();
-    for proxy in &mut loader.config.proxies {
+    for (index, proxy) in loader.config.proxies.iter_mut().enumerate() {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
-        for server in &proxy.servers {
+        let unsettled = loader.unsettled_checks.iter().any(|found| found.0 as usize == index);
+        for server in proxy.servers.iter().filter(|_| !unsettled) {
             let no_port = matches!(server.address, ServerAddress::SamePort(..))
                 && server.options.check_port.is_none()
                 && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)));
@@ -249,7 +261,10 @@ pub fn finish_servers(loader: &mut Loader) {
                     Diagnostic::error(
                         &codes::MISSING_ARGUMENT,
                         server.span,
-                        format!("server '{}' has neither service port nor check port", server.name),
+                        format!(
+                            "server '{}' has neither service port nor check port",
+                            server.name
+                        ),
                     )
                     .label("checks would not know where to connect")
                     .help("write a port behind its address, or the option `port <port>`"),
@@ -261,7 +276,10 @@ pub fn finish_servers(loader: &mut Loader) {
                 Diagnostic::warning(
                     &codes::CHECK_RULES_IDLE,
                     span,
-                    format!("'{}' uses http-check rules without 'option httpchk'", proxy.name),
+                    format!(
+                        "'{}' uses http-check rules without 'option httpchk'",
+                        proxy.name
+                    ),
                 )
                 .label("has no effect")
                 .help("add `option httpchk` to this section"),
@@ -337,10 +355,15 @@ mod tests {
         assert_eq!(of("127.0.0.1"), ServerAddress::SamePort(host, 0));
         assert_eq!(of("127.0.0.1:+10"), ServerAddress::SamePort(host, 10));
         assert_eq!(of("127.0.0.1:-10"), ServerAddress::SamePort(host, -10));
-        assert_eq!(of("unix@/run/a.sock"), ServerAddress::Unix("/run/a.sock".into()));
+        assert_eq!(
+            of("unix@/run/a.sock"),
+            ServerAddress::Unix("/run/a.sock".into())
+        );
         assert_eq!(of("/run/a.sock"), ServerAddress::Unix("/run/a.sock".into()));
         assert_eq!(of("web.example:80"), ServerAddress::Unresolved);
-        let ServerAddress::Abstract(name) = of("abns@a") else { panic!("not abstract") };
+        let ServerAddress::Abstract(name) = of("abns@a") else {
+            panic!("not abstract")
+        };
         assert_eq!((name[0], name.len()), (b'a', 107));
     }
 
@@ -350,23 +373,38 @@ mod tests {
             "default-server check inter 5s\ndefault-server backup\nserver a 127.0.0.1:80\n\
              default-server no-backup\nserver b 127.0.0.1:81 no-check",
         );
-        let [a, b] = &backend.servers[..] else { panic!("two servers") };
+        let [a, b] = &backend.servers[..] else {
+            panic!("two servers")
+        };
         assert!(a.options.check && a.options.backup && a.options.inter_ms == 5000);
         assert!(!b.options.check && !b.options.backup && b.options.inter_ms == 5000);
     }
 
     #[test]
     fn defaults_reach_the_sections_that_take_them() {
-        let loaded = load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80\n");
-        let told: Vec<&str> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
+        let loaded =
+            load_text("defaults\ndefault-server weight 7\nbackend b\nserver a 127.0.0.1:80\n");
+        let told: Vec<&str> = loaded
+            .diagnostics
+            .iter()
+            .map(|d| d.message.as_str())
+            .collect();
         let config = loaded.config.unwrap_or_else(|| panic!("{told:?}"));
         assert_eq!(config.proxies[0].servers[0].options.weight, 7);
     }
 
     #[test]
     fn ids_are_the_lowest_that_are_free() {
-        let backend = backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
-        assert_eq!(backend.servers.iter().map(|server| server.id).collect::<Vec<_>>(), [2, 1, 3]);
+        let backend =
+            backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
+        assert_eq!(
+            backend
+                .servers
+                .iter()
+                .map(|server| server.id)
+                .collect::<Vec<_>>(),
+            [2, 1, 3]
+        );
     }
 
     #[test]

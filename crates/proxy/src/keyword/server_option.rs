@@ -34,10 +34,17 @@ fn one_of(args: &mut Args<'_>, words: &[&'static str]) -> Result<&'static str, B
     if let Some(found) = words.iter().find(|known| word.is(known)) {
         return Ok(found);
     }
-    let message = format!("'{}' expects {}, got '{}'", args.keyword, words.join(" or "), word.text());
+    let message = format!(
+        "'{}' expects {}, got '{}'",
+        args.keyword,
+        words.join(" or "),
+        word.text()
+    );
     let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
     if let Some(near) = language::suggest::nearest(word.str(), words.iter().copied()) {
-        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
     }
     Err(Box::new(diagnostic))
 }
@@ -49,7 +56,9 @@ mod tests {
     use crate::keyword::testing::{backend, codes_of};
 
     fn options(text: &str) -> ServerOptions {
-        backend(&format!("server a 127.0.0.1:80 {text}")).servers[0].options.clone()
+        backend(&format!("server a 127.0.0.1:80 {text}")).servers[0]
+            .options
+            .clone()
     }
 
     #[test]
@@ -61,17 +70,31 @@ mod tests {
              max-reuse 100 on-marked-down shutdown-sessions on-marked-up shutdown-backup-sessions \
              source 127.0.0.9 interface lo disabled id 12 init-addr last,libc,none proto h1",
         );
-        assert!(all.backup && all.check && all.check_send_proxy && all.tcp_fast_open && all.disabled);
+        assert!(
+            all.backup && all.check && all.check_send_proxy && all.tcp_fast_open && all.disabled
+        );
         assert_eq!((all.rise, all.fall, all.weight, all.id), (3, 4, 30, 12));
-        assert_eq!((all.inter_ms, all.fastinter_ms, all.downinter_ms), (1000, Some(200), Some(60_000)));
-        assert_eq!((all.maxconn, all.minconn, all.maxqueue, all.slowstart_ms), (50, 5, 9, 60_000));
+        assert_eq!(
+            (all.inter_ms, all.fastinter_ms, all.downinter_ms),
+            (1000, Some(200), Some(60_000))
+        );
+        assert_eq!(
+            (all.maxconn, all.minconn, all.maxqueue, all.slowstart_ms),
+            (50, 5, 9, 60_000)
+        );
         assert_eq!(all.cookie.as_deref(), Some(&b"c1"[..]));
         assert_eq!(all.check_port, Some(8080));
-        assert_eq!(all.check_host, Some(ServerAddress::SamePort([127, 0, 0, 2].into(), 0)));
+        assert_eq!(
+            all.check_host,
+            Some(ServerAddress::SamePort([127, 0, 0, 2].into(), 0))
+        );
         assert_eq!(all.redirect_prefix.as_deref(), Some(&b"http://x"[..]));
         assert_eq!(all.send_proxy, Some(2));
         assert_eq!(all.tcp_user_timeout_ms, Some(5000));
-        assert_eq!((all.pool_max, all.pool_purge_delay_ms, all.reuse_max), (Some(7), 1000, Some(100)));
+        assert_eq!(
+            (all.pool_max, all.pool_purge_delay_ms, all.reuse_max),
+            (Some(7), 1000, Some(100))
+        );
         assert!(all.shutdown_sessions_on_down && all.shutdown_backup_sessions_on_up);
         assert_eq!(all.source, "127.0.0.9:0".parse().ok());
         assert_eq!(all.interface.as_deref(), Some("lo"));
@@ -110,7 +133,11 @@ mod tests {
             ("observe layer4", "E0103"),
             ("track x/y", "E0103"),
         ] {
-            assert_eq!(codes_of(&format!("server a 127.0.0.1:80 {text}")), [want], "{text}");
+            assert_eq!(
+                codes_of(&format!("server a 127.0.0.1:80 {text}")),
+                [want],
+                "{text}"
+            );
         }
     }
 
@@ -118,7 +145,13 @@ mod tests {
     fn every_example_loads() {
         let rows = super::FAMILIES.iter().flat_map(|family| family.iter());
         for row in rows {
-            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}: {}", row.name, row.example);
+            assert_eq!(
+                codes_of(row.example),
+                Vec::<&str>::new(),
+                "{}: {}",
+                row.name,
+                row.example
+            );
             assert!(row.example.contains(row.name), "{}", row.name);
         }
         for row in crate::keyword::server::LINES
@@ -126,7 +159,13 @@ mod tests {
             .chain(crate::keyword::check::LINES)
             .chain(crate::keyword::balance::LINES)
         {
-            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}: {}", row.name, row.example);
+            assert_eq!(
+                codes_of(row.example),
+                Vec::<&str>::new(),
+                "{}: {}",
+                row.name,
+                row.example
+            );
         }
     }
 }

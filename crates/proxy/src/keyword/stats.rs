@@ -2,10 +2,11 @@
 //! A section with a line of its own begins afresh: what `defaults` said about
 //! the page does not hold there, as in HAProxy.
 
-use super::places::ALL;
+use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineBuilder, LineRow};
 use crate::config::StatsPage;
 use crate::load::{Loader, codes};
+use crate::rules::Usage;
 use language::Diagnostic;
 use language::value::TimeUnit;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +37,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "stats show-modules" => page.modules = true,
         _ => {}
     }
-    args.end()
+    args.surplus()
 }
 
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -45,12 +46,12 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI is never asked for"));
     }
     page(loader).uri = word.bytes.clone().into();
-    args.end()
+    args.surplus()
 }
 
 fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page(loader).realm = Some(args.required("a text")?.bytes.clone().into());
-    args.end()
+    args.surplus()
 }
 
 fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -77,7 +78,7 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page.users.retain(|(known, _)| **known != *user);
     page.users.push((user.into(), password.into()));
     readable_password(loader, args, word.span);
-    args.end()
+    args.surplus()
 }
 
 /// A password in a file that everyone on the machine can read; told once a file.
@@ -106,13 +107,13 @@ fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: language::S
 fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Seconds)?;
     page(loader).refresh_s = ms.div_ceil(1000);
-    args.end()
+    args.surplus()
 }
 
 fn scope(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a proxy, or `.`")?;
     page(loader).scope.push(word.text().into());
-    args.end()
+    args.surplus()
 }
 
 fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -126,7 +127,7 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ));
     }
     page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
-    args.end()
+    args.surplus()
 }
 
 fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -149,6 +150,24 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     page(loader).description = Some(text);
     Ok(())
 }
+
+fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let usage = Usage::http_request(loader.proxy().kind);
+    let condition = super::monitor::condition(loader, args, usage)?;
+    page(loader).admin.push(condition);
+    Ok(())
+}
+
+/// The lines that no `defaults` may have.
+pub static OWN: &[LineRow] = &[LineRow {
+    name: "stats admin",
+    places: PROXIES,
+    syntax: "stats admin { if | unless } <condition>",
+    doc: "Who may change servers from the page while the condition holds: put them into maintenance, drain them, bring them \
+          back. Without the line nobody may; `if LOCALHOST` is a good beginning.",
+    example: "stats admin if LOCALHOST",
+    build: admin,
+}];
 
 /// The table.
 pub static LINES: &[LineRow] = &[

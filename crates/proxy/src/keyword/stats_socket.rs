@@ -11,7 +11,7 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.socket = Some(SocketRights::default());
     let options = bind::options(loader, args, &mut listener);
     let rights = loader.socket.take().unwrap_or_default();
-    for address in bind::addresses(loader, word)? {
+    for address in bind::addresses(loader, word, args.keyword)? {
         let bind = Bind {
             address,
             ..listener.clone()
@@ -28,7 +28,7 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let limit = args.count("a number of connections", 1..=i32::MAX as u32)?;
     loader.config.global.stats_maxconn = Some(limit);
-    args.end()
+    args.surplus()
 }
 
 fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -13,17 +13,13 @@ const SUSPICIOUS_MS: u32 = 100;
 
 fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option<u32>> {
     Some(match keyword {
-        "timeout client" | "clitimeout" | "cliexp" | "timeout clitimeout" => {
-            &mut timeouts.client_ms
-        }
+        "timeout client" | "clitimeout" | "timeout clitimeout" => &mut timeouts.client_ms,
         "timeout client-fin" => &mut timeouts.client_fin_ms,
         "timeout http-request" => &mut timeouts.http_request_ms,
         "timeout http-keep-alive" => &mut timeouts.http_keep_alive_ms,
         "timeout connect" | "contimeout" | "timeout contimeout" => &mut timeouts.connect_ms,
         "timeout queue" => &mut timeouts.queue_ms,
-        "timeout server" | "srvtimeout" | "srvexp" | "timeout srvtimeout" => {
-            &mut timeouts.server_ms
-        }
+        "timeout server" | "srvtimeout" | "timeout srvtimeout" => &mut timeouts.server_ms,
         "timeout server-fin" => &mut timeouts.server_fin_ms,
         "timeout tunnel" => &mut timeouts.tunnel_ms,
         "timeout tarpit" => &mut timeouts.tarpit_ms,
@@ -37,16 +33,15 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()?;
-    if let Some(word) = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit)) {
-        if ms > 0 && ms < SUSPICIOUS_MS {
-            let told = format!("'{keyword} {ms}' is {ms} milliseconds");
-            loader.tell(
-                Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
-                    .label("no unit stands here")
-                    .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
-                    .fix(word.span, format!("{ms}s")),
-            );
-        }
+    let bare = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit));
+    if let Some(word) = bare.filter(|_| ms > 0 && ms < SUSPICIOUS_MS) {
+        let told = format!("'{keyword} {ms}' is {ms} milliseconds");
+        loader.tell(
+            Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
+                .label("no unit stands here")
+                .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
+                .fix(word.span, format!("{ms}s")),
+        );
     }
     if let Some(field) = field(&mut loader.proxy().timeouts, keyword) {
         *field = (ms > 0).then_some(ms);
@@ -57,7 +52,7 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn old_timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = match args.keyword {
         "contimeout" | "timeout contimeout" => "timeout connect",
-        "srvtimeout" | "srvexp" | "timeout srvtimeout" => "timeout server",
+        "srvtimeout" | "timeout srvtimeout" => "timeout server",
         _ => "timeout client",
     };
     let span = args.keyword_span();
@@ -204,14 +199,6 @@ pub static LINES: &[LineRow] = &[
         build: old_timeout,
     },
     LineRow {
-        name: "cliexp",
-        places: FRONT,
-        syntax: "cliexp <timeout>",
-        doc: "The name of `timeout client` in HAProxy 1.0. It works as before, with a warning that shows today's form.",
-        example: "cliexp 50000",
-        build: old_timeout,
-    },
-    LineRow {
         name: "timeout clitimeout",
         places: FRONT,
         syntax: "timeout clitimeout <timeout>",
@@ -241,14 +228,6 @@ pub static LINES: &[LineRow] = &[
         syntax: "srvtimeout <timeout>",
         doc: "The name of `timeout server` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
         example: "srvtimeout 50000",
-        build: old_timeout,
-    },
-    LineRow {
-        name: "srvexp",
-        places: BACK,
-        syntax: "srvexp <timeout>",
-        doc: "The name of `timeout server` in HAProxy 1.0. It works as before, with a warning that shows today's form.",
-        example: "srvexp 50000",
         build: old_timeout,
     },
     LineRow {

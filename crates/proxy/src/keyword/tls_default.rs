@@ -31,6 +31,9 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("remove this line or the first one"),
         ));
     }
+    if args.keyword == "issuers-chain-path" && !path.is_dir() {
+        return Err(bad(word, "this is not a directory"));
+    }
     *field = Some(path);
     args.end()
 }
@@ -74,7 +77,17 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a list of names joined by colons")?;
     let text = word.text();
     if !list_form(&text, "-_+.@=/") {
-        return Err(bad(word, "this is no list of names joined by colons"));
+        args.tell(
+            Diagnostic::warning(
+                &codes::TLS_LIST,
+                word.span,
+                format!(
+                    "'{}': '{text}' is no list of names joined by colons",
+                    args.keyword
+                ),
+            )
+            .label("OpenSSL passes over what it does not know"),
+        );
     }
     let side = side(loader, args.keyword);
     let list = Some(Box::from(&*text));
@@ -219,7 +232,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "ssl-load-extra-del-ext" => tls.extra_files_without_extension = true,
         _ => tls.skip_self_issued_ca = true,
     }
-    args.end()
+    args.surplus()
 }
 
 fn key_log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -288,7 +301,7 @@ pub static LINES: &[LineRow] = &[
     row(
         "issuers-chain-path",
         "issuers-chain-path <directory>",
-        "issuers-chain-path /etc/ssl/chains",
+        "# issuers-chain-path /etc/ssl/chains",
         directory,
         "Where the certificates of issuers are that a `crt` file lacks.",
     ),

@@ -4,6 +4,8 @@
 
 mod accept;
 mod open;
+mod seat;
 
 pub use accept::listen;
 pub use open::{Listening, OpenError, open};
+pub use seat::Seat;

@@ -1,6 +1,7 @@
 //! Opening listening sockets.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex, ProxyOption};
+use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex, ProxyOption, Tune};
+use crate::state::Gauge;
 use nix::libc;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
@@ -20,6 +21,8 @@ pub struct Listening {
     pub proxy: ProxyIndex,
     /// The place in its `binds`.
     pub bind: u32,
+    /// Its connections on all threads, counted where it has a `maxconn`.
+    pub connections: Arc<Gauge>,
 }
 
 /// Why a listener could not be opened.
@@ -82,6 +85,7 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
                     fd: Arc::new(fd),
                     proxy: index,
                     bind: n as u32,
+                    connections: Arc::default(),
                 }),
                 Err((step, errno)) => {
                     errors.push(OpenError {
@@ -106,7 +110,7 @@ fn open_one(config: &Config, proxy: &Proxy, bind: &Bind) -> Step<OwnedFd> {
         .or(proxy.maxconn.filter(|n| *n > 0))
         .map_or(BACKLOG_DEFAULT, |n| i32::try_from(n).unwrap_or(i32::MAX));
     match &bind.address {
-        BindAddress::Inet(address) => open_inet(proxy, bind, *address, backlog),
+        BindAddress::Inet(address) => open_inet(config, proxy, bind, *address, backlog),
         BindAddress::Unix(path) => {
             let prefix = config.global.unix_bind_prefix.as_deref();
             let path = prefix.map_or_else(|| path.clone(), |p| join(p, path));
@@ -160,7 +164,7 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
     }
 }
 
-fn open_inet(proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> Step<OwnedFd> {
+fn open_inet(config: &Config, proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> Step<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -168,9 +172,22 @@ fn open_inet(proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> S
     };
     let fd = create(family)?;
     inet_options(&fd, proxy, bind, address).map_err(at(OpenStep::Option))?;
+    buffer_sizes(&fd, &config.global.tune).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
     rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
     Ok(fd)
+}
+
+/// `tune.rcvbuf.client`, `tune.sndbuf.client`: accepted connections inherit
+/// them, and the window of the handshake is known only before listen(2).
+fn buffer_sizes(fd: &OwnedFd, tune: &Tune) -> Result<(), Errno> {
+    if let Some(bytes) = tune.rcvbuf_client {
+        sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;
+    }
+    if let Some(bytes) = tune.sndbuf_client {
+        sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
+    }
+    Ok(())
 }
 
 /// Options of a listening socket. Accepted connections inherit most of them,
@@ -206,7 +223,8 @@ fn inet_options(
             interface.as_bytes(),
         )?;
     }
-    if let Some(mss) = bind.mss.filter(|mss| *mss > 0) {
+    if let Some(mss) = bind.mss {
+        let mss = if mss > 0 { mss } else { segment_size(fd)? + mss };
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, mss)?;
     }
     if bind.defer_accept {
@@ -223,6 +241,23 @@ fn inet_options(
         set_int_option(fd, level, name, 1)?;
     }
     Ok(())
+}
+
+/// The segment size that the system would take by itself.
+fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
+    let mut size: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: both pointers are live, and the length is that of the integer.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_MAXSEG,
+            (&raw mut size).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(size) } else { Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw())) }
 }
 
 /// Handshakes with data that may wait on one listener.

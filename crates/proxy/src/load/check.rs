@@ -57,17 +57,22 @@ const HTTP_OPTIONS: &[(ProxyOption, &str, bool, bool)] = &[
     ),
 ];
 
+/// The status of a request for which there is no server.
+const UNAVAILABLE: u16 = 503;
+
 impl Loader {
     /// Checks every proxy.
     pub(super) fn check_proxies(&mut self) {
         let mut told = Vec::new();
-        for proxy in &self.config.proxies {
+        for (index, proxy) in self.config.iter() {
             told.extend(unused_servers(proxy));
             if proxy.disabled {
                 continue;
             }
             told.extend(no_bind(proxy));
-            told.extend(no_servers(proxy));
+            if !self.occupied.contains(&index) {
+                told.extend(no_servers(proxy));
+            }
             told.extend(no_timeouts(proxy));
             told.extend(unreachable_switches(proxy));
             if proxy.mode == Mode::Tcp {
@@ -151,13 +156,18 @@ fn no_bind(proxy: &Proxy) -> Option<Diagnostic> {
     })
 }
 
-/// A backend that can only answer 503. One that answers by its rules, shows
-/// statistics or connects to the client's destination needs no server.
+/// A backend that can only answer 503. One that answers by its rules or with a
+/// page of its own (of maintenance, say), shows statistics or connects to the
+/// client's destination needs no server.
 fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let answers = proxy.stats.is_some()
         || !proxy.http_request.is_empty()
         || !proxy.redirects.is_empty()
         || !proxy.tcp_content.is_empty()
+        || proxy
+            .errors
+            .iter()
+            .any(|(status, _)| *status == UNAVAILABLE)
         || proxy.has(ProxyOption::Transparent);
     (proxy.kind == ProxyKind::Backend && proxy.servers.is_empty() && !answers).then(|| {
         Diagnostic::warning(

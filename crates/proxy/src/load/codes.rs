@@ -68,8 +68,7 @@ codes! {
     SECOND_SETTING = "E0213", "may be given once only",
         "The setting may stand in `global` once. HAProxy refuses the second line, and so does Evenkeel: which of two paths is meant cannot be guessed.";
     BAD_TLS_SETTING = "E0214", "TLS setting not understood",
-        "The list of ciphers, curves, signature algorithms, versions or options holds a word that OpenSSL and HAProxy do not know, \
-         or is not in the form that they read: names joined by colons.";
+        "A file or directory that a TLS setting names does not hold what it should.";
 
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have.";
@@ -127,6 +126,12 @@ codes! {
     LOOSE_VALUE = "W0119", "letters behind a number",
         "HAProxy reads the number in front and ignores what stands behind it: `maxconn 10k` is 10, `timeout client 5sec` is 5 \
          seconds. Evenkeel reads the same, and says so. Write what is meant.";
+    SURPLUS = "W0120", "words that are ignored",
+        "Behind a few keywords HAProxy passes over words that do not belong there, often because a text with a space in it was not \
+         quoted. So does Evenkeel, but not in silence.";
+    TLS_LIST = "W0121", "strange list of TLS names",
+        "A list of ciphers, curves or signature algorithms holds a character that no name has. OpenSSL passes over names that it does \
+         not know, so HAProxy says nothing; the list may mean less than it seems to.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 

@@ -5,7 +5,7 @@
 use super::section::is_section;
 use super::{Loader, Section, codes, side};
 use crate::keyword::known::{KNOWN, SECTIONS};
-use crate::keyword::{Args, registry};
+use crate::keyword::{Args, LineRow, registry};
 use language::keyword::Found;
 use language::reader::Reader;
 use language::{Diagnostic, Line, suggest};
@@ -29,6 +29,17 @@ const NOT_NEGATABLE: &[&str] = &[
     "option ssl-hello-chk",
     "option tcp-check",
     "option tcplog",
+];
+
+/// Lines after which nobody has to be told that a backend has no servers.
+const OCCUPATIONS: &[&str] = &[
+    "dispatch",
+    "http-error",
+    "server",
+    "server-template",
+    "stick-table",
+    "transparent",
+    "use-fcgi-app",
 ];
 
 /// What may be negated besides options.
@@ -75,11 +86,7 @@ impl Loader {
             }
             return;
         };
-        let (skip, negated, reset) = match first.str() {
-            "no" => (1, true, false),
-            "default" => (1, false, true),
-            _ => (0, false, false),
-        };
+        let skip = usize::from(matches!(first.str(), "no" | "default"));
         if line.words.len() == skip {
             return self.unknown(line, 0, place);
         }
@@ -98,6 +105,11 @@ impl Loader {
             }
             return;
         }
+        if let (Section::Proxy(index, _), Some(word)) = (self.section, line.word(skip))
+            && OCCUPATIONS.contains(&word.str())
+        {
+            self.occupied.insert(index);
+        }
         match found {
             Found::Unknown => self.unknown(line, skip, place),
             Found::NotBuilt(name, group, words) => {
@@ -110,21 +122,25 @@ impl Loader {
             Found::Built(row, words) if !row.places.contains(&place) => {
                 self.misplaced(line, skip, words, row.name, row.places, place);
             }
-            Found::Built(row, words) => {
-                if skip > 0 && !negatable(row.name) {
-                    return self.no_negation(line, row.name);
-                }
-                self.rule_order(line, row.name);
-                let mut args = Args::new(line, skip + words, row.name, row.syntax);
-                (args.negated, args.reset) = (negated, reset);
-                let built = (row.build)(self, &mut args);
-                for diagnostic in args.told() {
-                    self.tell(diagnostic);
-                }
-                if let Err(diagnostic) = built {
-                    self.tell(*diagnostic);
-                }
-            }
+            Found::Built(row, words) => self.build(line, skip, words, row),
+        }
+    }
+
+    /// Lets a row build its line.
+    fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
+        if skip > 0 && !negatable(row.name) {
+            return self.no_negation(line, row.name);
+        }
+        self.rule_order(line, row.name);
+        let mut args = Args::new(line, skip + words, row.name, row.syntax);
+        args.negated = skip > 0 && line.words[0].is("no");
+        args.reset = skip > 0 && !args.negated;
+        let built = (row.build)(self, &mut args);
+        for diagnostic in args.told() {
+            self.tell(diagnostic);
+        }
+        if let Err(diagnostic) = built {
+            self.tell(*diagnostic);
         }
     }
 
@@ -171,6 +187,9 @@ impl Loader {
     }
 
     fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
+        if let (Section::Proxy(index, _), true) = (self.section, name.contains("-check connect")) {
+            self.unsettled_checks.push(index);
+        }
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
         self.tell(
             Diagnostic::error(

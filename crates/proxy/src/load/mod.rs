@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod logs;
 mod resolve;
 mod section;
 mod side;
@@ -18,7 +19,7 @@ mod tests;
 
 pub use section::Section;
 
-use crate::config::{Config, Proxy, StatsLevel};
+use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
 use language::reader::{Facts, Reader};
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
@@ -29,6 +30,8 @@ pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
     /// host (a check of files from elsewhere says no).
     pub resolve_names: bool,
+    /// A server whose name does not resolve starts in maintenance (`-dr`).
+    pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
 }
@@ -38,6 +41,8 @@ pub struct LoadOptions {
 pub struct Loaded {
     /// The configuration; None when there were errors.
     pub config: Option<Config>,
+    /// `quiet` was read, with errors or without.
+    pub quiet: bool,
     /// The files.
     pub sources: SourceMap,
     /// What there is to tell.
@@ -76,8 +81,14 @@ pub struct Loader {
     pub lookups: Vec<crate::rules::Lookup>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
+    /// Proxies with a line that gives them something to do without a server that
+    /// could be built: a refused `server`, a `stick-table`.
+    occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
+    /// Proxies with lines about checks that are not built, and were told: what
+    /// else is missing of their checks is not known.
+    pub unsettled_checks: Vec<ProxyIndex>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -115,20 +126,9 @@ pub fn load(
     let mut sources = SourceMap::default();
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let ids: Vec<FileId> = files.into_iter().map(|(name, text)| sources.add(name, text)).collect();
-    let mut loader = Loader {
-        sources,
-        diagnostics: Diagnostics::default(),
-        environment,
-        options,
-        config: Config { files: names, ..Config::default() },
-        defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
-        section: Section::None,
-        acls: AclTable::default(),
-        lookups: Vec::new(),
-        base: DefaultPath::Current,
-        order: order::RuleOrder::default(),
-        socket: None,
-    };
+    let mut loader = Loader::new(environment, options);
+    loader.sources = sources;
+    loader.config.files = names;
     let mut reader = Reader::new(ids, facts);
     while let Some(line) =
         reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
@@ -137,11 +137,32 @@ pub fn load(
     }
     loader.end_section();
     loader.finish();
+    let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded { config, sources: loader.sources, diagnostics: loader.diagnostics }
+    Loaded { config, quiet, sources: loader.sources, diagnostics: loader.diagnostics }
 }
 
 impl Loader {
+    /// One that has read nothing yet.
+    pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
+        Loader {
+            sources: SourceMap::default(),
+            diagnostics: Diagnostics::default(),
+            environment,
+            options,
+            config: Config::default(),
+            defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
+            section: Section::None,
+            acls: AclTable::default(),
+            lookups: Vec::new(),
+            base: DefaultPath::Current,
+            occupied: Default::default(),
+            order: order::RuleOrder::default(),
+            unsettled_checks: Vec::new(),
+            socket: None,
+        }
+    }
+
     /// Takes a diagnostic in.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {

@@ -18,6 +18,7 @@ impl Loader {
         self.resolve_references();
         self.check_lookups();
         self.give_logs();
+        self.check_logs();
         self.check_proxies();
         self.check_listeners();
         if self.config.global.zero_warning && self.diagnostics.warnings() > 0 {

@@ -87,7 +87,12 @@ impl Loader {
     pub(super) fn end_section(&mut self) {
         let acls = std::mem::take(&mut self.acls);
         match self.section {
-            Section::Defaults(index) => self.defaults[index].acls = acls,
+            Section::Defaults(index) => {
+                for diagnostic in acls.clone().seal() {
+                    self.tell(diagnostic);
+                }
+                self.defaults[index].acls = acls;
+            }
             Section::Proxy(..) => {
                 for diagnostic in acls.seal() {
                     self.tell(diagnostic);
@@ -96,6 +101,22 @@ impl Loader {
             _ => {}
         }
         self.section = Section::None;
+    }
+
+    /// Words behind the name of a `defaults` or `backend`, which HAProxy passes
+    /// over without a word.
+    fn surplus_words(&mut self, line: &Line, from: usize) {
+        if let Some(extra) = line.word(from) {
+            let keyword = line.words[0].text();
+            self.tell(
+                Diagnostic::warning(
+                    &codes::SURPLUS,
+                    extra.span,
+                    format!("'{}' is ignored behind the name of the '{keyword}' section", extra.text()),
+                )
+                .label("one word too many"),
+            );
+        }
     }
 
     fn no_more_words(&mut self, line: &Line, from: usize) {
@@ -129,15 +150,11 @@ impl Loader {
                 return Section::Refused;
             };
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
-            proxy = Proxy {
-                name,
-                span,
-                ..self.defaults[base].proxy.clone()
-            };
-            acls = self.defaults[base].acls.clone();
+            proxy = Proxy { name, span, ..self.defaults[base].proxy.clone() };
+            acls = self.defaults[base].acls.inherited();
             at += 2;
         }
-        self.no_more_words(line, at);
+        self.surplus_words(line, at);
         self.acls = acls;
         self.defaults.push(Defaults {
             proxy,
@@ -225,7 +242,11 @@ impl Loader {
             base = named;
             at += 2;
         }
-        self.no_more_words(line, at);
+        if kind.is_frontend() {
+            self.no_more_words(line, at);
+        } else {
+            self.surplus_words(line, at);
+        }
         self.acls = self.defaults[base].acls.inherited();
         let index = ProxyIndex(self.config.proxies.len() as u32);
         let mut proxy = Proxy {

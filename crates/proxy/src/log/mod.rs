@@ -7,9 +7,9 @@ mod sink;
 mod syslog;
 mod time;
 
-pub use sink::{Sink, dropped, start};
-pub use syslog::SyslogFormat;
-pub use time::{clf_date, iso_date, syslog_date};
+pub use sink::{Sink, drain, dropped, start};
+pub use syslog::{SyslogFormat, hostname};
+pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date};
 
 use crate::config::{Config, LogTarget, Proxy, ProxyOption};
 use crate::stream::{Phase, Stream, Termination};
@@ -38,21 +38,37 @@ pub enum Level {
     Debug,
 }
 
+/// The names of the levels in files, in their order.
+pub const LEVEL_NAMES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
 /// What a target's line needs besides the message.
 struct Head<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
+    /// The structured data of RFC 5424; empty is none.
+    structured: &'a [u8],
 }
 
 impl<'a> Head<'a> {
-    fn of(config: &'a Config, proxy: Option<&'a Proxy>) -> Head<'a> {
+    fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
         let tag = proxy.and_then(|p| p.log_tag.as_deref()).or(config.global.log_tag.as_deref());
         Head {
             tag: tag.unwrap_or(b"haproxy"),
             hostname: config.global.log_hostname.as_deref(),
             now: SystemTime::now(),
+            structured,
         }
+    }
+}
+
+/// Whether a connection carried nothing. What was refused as no request did.
+fn is_null(stream: &Stream) -> bool {
+    if stream.http {
+        let refused = stream.termination == Termination::Proxy;
+        stream.bytes_in == 0 && stream.request.method().is_empty() && !refused
+    } else {
+        stream.bytes_in == 0 && stream.bytes_out == 0
     }
 }
 
@@ -63,10 +79,7 @@ pub fn stream_ended(stream: &Stream) {
         return;
     }
     let failed = is_error(stream);
-    if frontend.has(ProxyOption::DontLogNull) && stream.bytes_in == 0 && stream.request.method().is_empty() && stream.http {
-        return;
-    }
-    if frontend.has(ProxyOption::DontLogNull) && !stream.http && stream.bytes_in == 0 && stream.bytes_out == 0 {
+    if frontend.has(ProxyOption::DontLogNull) && is_null(stream) {
         return;
     }
     if frontend.has(ProxyOption::DontLogNormal) && !failed {
@@ -84,7 +97,12 @@ pub fn stream_ended(stream: &Stream) {
         Some(format) => format.append(stream, &mut message),
         None => connect_line(stream, &mut message),
     }
-    deliver(&stream.config, Some(frontend), &frontend.logs, level, &message);
+    let mut structured = Vec::new();
+    if let Some(format) = &frontend.log_format_sd {
+        format.append(stream, &mut structured);
+    }
+    deliver(&stream.config, Some(frontend), &frontend.logs, level, (&message, &structured));
+    frontend.state.log_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether `option log-separate-errors` and `option dontlog-normal` take it for
@@ -117,16 +135,23 @@ fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
 
 /// Logs a notice about a proxy (a server that went down) to its targets.
 pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
-    deliver(config, Some(proxy), &proxy.logs, level as u8, text.as_bytes());
+    deliver(config, Some(proxy), &proxy.logs, level as u8, (text.as_bytes(), b""));
 }
 
 /// Logs a notice about the process to the global targets.
 pub fn process_notice(config: &Config, level: Level, text: &str) {
-    deliver(config, None, &config.global.logs, level as u8, text.as_bytes());
+    deliver(config, None, &config.global.logs, level as u8, (text.as_bytes(), b""));
 }
 
-fn deliver(config: &Config, proxy: Option<&Proxy>, targets: &[LogTarget], level: u8, message: &[u8]) {
-    let head = Head::of(config, proxy);
+/// Sends a message, and its structured data, to those targets that want the level.
+fn deliver(
+    config: &Config,
+    proxy: Option<&Proxy>,
+    targets: &[LogTarget],
+    level: u8,
+    (message, structured): (&[u8], &[u8]),
+) {
+    let head = Head::of(config, proxy, structured);
     for target in targets.iter().filter(|target| level <= target.level_max) {
         if !sampled(target) {
             continue;

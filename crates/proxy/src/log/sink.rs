@@ -13,11 +13,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Lines that wait for delivery at most.
 pub const QUEUE_MAX: usize = 16_384;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Lines that were queued and are neither delivered nor dropped yet.
+static WAITING: AtomicU64 = AtomicU64::new(0);
 static QUEUE: OnceLock<SyncSender<Line>> = OnceLock::new();
 
 struct Line {
@@ -30,12 +33,25 @@ pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// Waits until what is queued is delivered or dropped, but not longer than
+/// this: for the last lines of a process.
+pub fn drain(timeout: Duration) {
+    /// How often it looks.
+    const TICK: Duration = Duration::from_millis(2);
+    let began = Instant::now();
+    while WAITING.load(Ordering::Acquire) > 0 && began.elapsed() < timeout {
+        thread::sleep(TICK);
+    }
+}
+
 /// Puts a line into the queue; drops and counts it when the queue is full.
 pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
     let Some(queue) = QUEUE.get() else { return };
+    WAITING.fetch_add(1, Ordering::Relaxed);
     match queue.try_send(Line { target: target.clone(), bytes }) {
         Ok(()) => {}
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+            WAITING.fetch_sub(1, Ordering::Relaxed);
             DROPPED.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -134,6 +150,7 @@ impl Sink {
     fn run(mut self, queue: Receiver<Line>) {
         while let Ok(line) = queue.recv() {
             self.deliver(&line);
+            WAITING.fetch_sub(1, Ordering::Release);
         }
     }
 }

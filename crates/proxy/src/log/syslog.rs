@@ -2,7 +2,7 @@
 
 use super::Head;
 use super::time::{iso_date, syslog_date};
-use crate::config::{LogTarget, LogTargetAddress};
+use crate::config::LogTarget;
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -33,7 +33,7 @@ fn pid() -> u32 {
 }
 
 /// The host's name, asked for once.
-fn host() -> &'static [u8] {
+pub fn hostname() -> &'static [u8] {
     static HOST: OnceLock<Vec<u8>> = OnceLock::new();
     HOST.get_or_init(|| rustix::system::uname().nodename().to_bytes().to_vec())
 }
@@ -42,7 +42,7 @@ fn host() -> &'static [u8] {
 pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Head<'_>, message: &[u8]) {
     let priority = u16::from(target.facility) * 8 + u16::from(level);
     let hostname = match head.hostname {
-        Some([]) | None => host(),
+        Some([]) | None => self::hostname(),
         Some(name) => name,
     };
     // Writing to a Vec cannot fail.
@@ -68,7 +68,10 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
             out.extend_from_slice(hostname);
             out.push(b' ');
             out.extend_from_slice(head.tag);
-            write!(out, " {} - - ", pid())
+            let _ = write!(out, " {} - ", pid());
+            out.extend_from_slice(if head.structured.is_empty() { b"-" } else { head.structured });
+            out.push(b' ');
+            Ok(())
         }
         SyslogFormat::Priority => write!(out, "<{priority}>"),
         SyslogFormat::Short => write!(out, "<{level}>"),
@@ -77,8 +80,6 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
         SyslogFormat::Raw => Ok(()),
     };
     out.extend(message.iter().map(|b| if *b == b'\n' { b' ' } else { *b }));
-    out.truncate(target.length_max.saturating_sub(1));
-    if matches!(target.address, LogTargetAddress::Fd(_)) {
-        out.push(b'\n');
-    }
+    out.truncate(target.length_max);
+    out.push(b'\n');
 }

@@ -80,6 +80,62 @@ pub fn iso_date(at: SystemTime) -> String {
     )
 }
 
+/// How a date of a log line looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DateStyle {
+    /// `01/Nov/2026:09:05:37.123`, local.
+    Millis,
+    /// `01/Nov/2026:09:05:37 +0100`, local.
+    Local,
+    /// `01/Nov/2026:08:05:37 +0000`
+    Gmt,
+}
+
+/// Appends a date without allocating.
+pub fn append_date(out: &mut Vec<u8>, at: SystemTime, style: DateStyle) {
+    let (s, millis) = match style {
+        DateStyle::Gmt => (utc(at), 0),
+        _ => broken_down(at),
+    };
+    let two = |n: i8| [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+    let year = u16::try_from(s.year).unwrap_or(0);
+    out.extend_from_slice(&two(s.day));
+    out.push(b'/');
+    out.extend_from_slice(month(&s).as_bytes());
+    out.push(b'/');
+    out.extend_from_slice(&two((year / 100 % 100) as i8));
+    out.extend_from_slice(&two((year % 100) as i8));
+    for part in [s.hour, s.minute, s.second] {
+        out.push(b':');
+        out.extend_from_slice(&two(part));
+    }
+    if style == DateStyle::Millis {
+        let digit = |n: u32| b'0' + (n % 10) as u8;
+        return out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
+    }
+    let minutes = s.offset.seconds() / 60;
+    out.extend_from_slice(if minutes < 0 { b" -" } else { b" +" });
+    let minutes = minutes.unsigned_abs();
+    out.extend_from_slice(&two((minutes / 60) as i8));
+    out.extend_from_slice(&two((minutes % 60) as i8));
+}
+
+/// A second, broken down in UTC.
+fn utc(at: SystemTime) -> Second {
+    let unix = i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0);
+    let date = Offset::UTC.to_datetime(Timestamp::from_second(unix).unwrap_or(Timestamp::UNIX_EPOCH));
+    Second {
+        unix,
+        year: date.year(),
+        month: date.month(),
+        day: date.day(),
+        hour: date.hour(),
+        minute: date.minute(),
+        second: date.second(),
+        offset: Offset::UTC,
+    }
+}
+
 /// `01/Nov/2026:09:05:37.123`: the accept date of request lines.
 pub fn clf_date(at: SystemTime) -> String {
     let (s, millis) = broken_down(at);

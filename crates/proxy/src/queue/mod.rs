@@ -7,9 +7,10 @@
 //! so no one who comes later overtakes. Nothing here waits while it holds a
 //! lock; time limits are the caller's.
 //!
-//! Why no one is forgotten: who comes writes himself into the list, then
-//! (after a fence) looks for a slot once more; who gives back counts himself
-//! out, then (after a fence) looks for waiters. One of the two sees the other.
+//! Why no one is forgotten: who comes writes himself into the list, then looks
+//! for a slot once more; who gives back counts himself out, then looks for
+//! waiters. All four are sequentially consistent, so one of the two sees the
+//! other.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -78,7 +79,9 @@ impl Slot {
 
     /// A slot that is counted already.
     fn counted(server: &Arc<ServerState>) -> Self {
-        Slot { server: Arc::clone(server) }
+        Slot {
+            server: Arc::clone(server),
+        }
     }
 }
 
@@ -86,7 +89,8 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let server = &self.server;
         if someone_waits(server) && within_limit(server) {
-            return serve(server, true);
+            serve(server, true);
+            return;
         }
         give_back(server);
         if someone_waits(server) {
@@ -139,7 +143,13 @@ pub struct Wish {
 /// Gives a stream a server by the backend's balance, a place in a queue, or a
 /// refusal.
 pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
-    assign_wish(stream, Wish { server: None, avoid })
+    assign_wish(
+        stream,
+        Wish {
+            server: None,
+            avoid,
+        },
+    )
 }
 
 /// The same for a stream that may belong to a server.
@@ -147,7 +157,12 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let Some(backend) = stream.backend else {
         return Assignment::Refused(Refusal::NoBackend);
     };
-    let asker = Asker { config: &stream.config, backend, source: stream.source().ip(), wish };
+    let asker = Asker {
+        config: &stream.config,
+        backend,
+        source: stream.source().ip(),
+        wish,
+    };
     let place = asker.assign();
     stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
     stream.backend_queue = place.backend_queue.unwrap_or(stream.backend_queue);
@@ -184,12 +199,20 @@ struct Placement {
 
 impl From<Outcome> for Placement {
     fn from(outcome: Outcome) -> Self {
-        Placement { outcome, server_queue: None, backend_queue: None }
+        Placement {
+            outcome,
+            server_queue: None,
+            backend_queue: None,
+        }
     }
 }
 
 fn granted(server: ServerIndex, state: &Arc<ServerState>) -> Placement {
-    Outcome::Granted(Granted { server, slot: Slot::counted(state) }).into()
+    Outcome::Granted(Granted {
+        server,
+        slot: Slot::counted(state),
+    })
+    .into()
 }
 
 impl Asker<'_> {
@@ -223,7 +246,11 @@ impl Asker<'_> {
     }
 
     fn request(&self, look: bool) -> balance::Request {
-        balance::Request { source: self.source, avoid: self.wish.avoid, look }
+        balance::Request {
+            source: self.source,
+            avoid: self.wish.avoid,
+            look,
+        }
     }
 
     /// Goes into the queue of a server or of the backend. None: that is full.
@@ -241,21 +268,27 @@ impl Asker<'_> {
         let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.wish.avoid);
         let waiter = Arc::new(waiter);
         let (turn, ahead) = queue.enter(&waiter, max)?;
-        fence(Ordering::SeqCst);
         match server {
-            Some(server) if server.usable_for_persistence() => serve(server, false),
+            Some(server) if server.usable_for_persistence() => _ = serve(server, false),
             Some(server) => _ = redistribute(server),
             None => self.place_one(),
         }
         let server = server.map(Arc::clone);
-        let (server_queue, backend_queue) =
-            if server.is_some() { (Some(ahead), None) } else { (None, Some(ahead)) };
+        let (server_queue, backend_queue) = if server.is_some() {
+            (Some(ahead), None)
+        } else {
+            (None, Some(ahead))
+        };
         let mut ticket = Ticket::new(waiter, turn, server, Arc::clone(&proxy.state));
         let outcome = match ticket.granted() {
             Some(granted) => Outcome::Granted(granted),
             None => Outcome::Wait(ticket),
         };
-        Some(Placement { outcome, server_queue, backend_queue })
+        Some(Placement {
+            outcome,
+            server_queue,
+            backend_queue,
+        })
     }
 
     /// Looks for a slot of any server, and gives it to whoever is first in turn.
@@ -283,7 +316,11 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
 
 /// Takes a slot if there is one.
 fn take(server: &Arc<ServerState>) -> Take {
-    if server.sessions.up_to(server.limit()) { Take::Taken } else { Take::Full }
+    if server.sessions.up_to(server.limit()) {
+        Take::Taken
+    } else {
+        Take::Full
+    }
 }
 
 fn someone_waits(server: &ServerState) -> bool {
@@ -297,22 +334,24 @@ fn within_limit(server: &ServerState) -> bool {
 }
 
 /// Gives slots of a server to those who wait, while there are both. `held`:
-/// the caller has one to give.
-fn serve(server: &Arc<ServerState>, mut held: bool) {
+/// the caller has one to give. Says how many got one.
+fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
+    let mut served = 0;
     loop {
         match next_waiter(server, held) {
             Some((waiter, index)) => {
                 held = !waiter.give(index, server);
+                served += u32::from(!held);
             }
             None if held => {
                 held = false;
                 give_back(server);
                 // Somebody may have come who saw this slot as taken.
                 if !someone_waits(server) {
-                    return;
+                    return served;
                 }
             }
-            None => return,
+            None => return served,
         }
     }
 }
@@ -320,9 +359,7 @@ fn serve(server: &Arc<ServerState>, mut held: bool) {
 /// Counts a slot out.
 fn give_back(server: &Arc<ServerState>) {
     server.sessions.down();
-    fence(Ordering::SeqCst);
     server.relieved();
-    fence(Ordering::SeqCst);
 }
 
 /// Takes the first in turn off his list, with a slot counted for him.
@@ -367,11 +404,13 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
 const LOOK_MAX: usize = 1024;
 
 /// Lets those who wait flow to a server that has slots now: it came up, its
-/// limit or its weight rose.
-pub fn flow(server: &Arc<ServerState>) {
+/// limit or its weight rose. Says how many got one.
+pub fn flow(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     if someone_waits(server) {
-        serve(server, false);
+        serve(server, false)
+    } else {
+        0
     }
 }
 
@@ -396,7 +435,11 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     }
     fence(Ordering::SeqCst);
     for waiter in &moved {
-        let request = balance::Request { source: None, avoid: None, look: true };
+        let request = balance::Request {
+            source: None,
+            avoid: None,
+            look: true,
+        };
         if let Choice::Taken(index) = balance::choose(waiter.backend(), &request, &mut take) {
             serve(&waiter.backend().servers[index.0 as usize].state, true);
         }

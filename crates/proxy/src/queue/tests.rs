@@ -1,7 +1,7 @@
 //! Queues with threads and without.
 
 use super::{
-    Asker, Assignment, Granted, Outcome, Ordering, Refusal, ServerState, Slot, Ticket, Wish,
+    Asker, Assignment, Granted, Ordering, Outcome, Refusal, ServerState, Slot, Ticket, Wish,
 };
 use crate::config::{
     Balance, Config, Proxy, ProxyIndex, ProxyKind, Server, ServerAddress, ServerIndex,
@@ -33,7 +33,10 @@ pub(crate) fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
     let servers = servers
         .iter()
         .enumerate()
-        .map(|(n, options)| Server { id: n as u32 + 1, ..server(&format!("s{n}"), &state, options.clone()) })
+        .map(|(n, options)| Server {
+            id: n as u32 + 1,
+            ..server(&format!("s{n}"), &state, options.clone())
+        })
         .collect();
     let proxy = Proxy {
         name: "back".into(),
@@ -43,7 +46,10 @@ pub(crate) fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
         state,
         ..Proxy::default()
     };
-    let mut config = Config { proxies: vec![proxy], ..Config::default() };
+    let mut config = Config {
+        proxies: vec![proxy],
+        ..Config::default()
+    };
     install(&mut config, None, 1);
     Arc::new(config)
 }
@@ -56,16 +62,31 @@ struct Stub {
 }
 
 fn stream(config: &Arc<Config>) -> Stub {
-    Stub { config: Arc::clone(config), server: None, backend_queue: 0 }
+    Stub {
+        config: Arc::clone(config),
+        server: None,
+        backend_queue: 0,
+    }
 }
 
 fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment {
-    assign_wish(stub, Wish { server: None, avoid })
+    assign_wish(
+        stub,
+        Wish {
+            server: None,
+            avoid,
+        },
+    )
 }
 
 fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
     let source = Some(IpAddr::from([127, 0, 0, 1]));
-    let asker = Asker { config: &stub.config, backend: ProxyIndex(0), source, wish };
+    let asker = Asker {
+        config: &stub.config,
+        backend: ProxyIndex(0),
+        source,
+        wish,
+    };
     let place = asker.assign();
     stub.backend_queue = place.backend_queue.unwrap_or(0);
     match place.outcome {
@@ -79,7 +100,10 @@ fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
 }
 
 fn limited(maxconn: u32) -> ServerOptions {
-    ServerOptions { maxconn, ..ServerOptions::default() }
+    ServerOptions {
+        maxconn,
+        ..ServerOptions::default()
+    }
 }
 
 fn slot(assignment: Assignment) -> Slot {
@@ -173,18 +197,31 @@ fn a_ticket_that_is_dropped_leaves_and_gives_its_slot_on() {
 
 #[test]
 fn a_server_queue_overflows_to_the_balance() {
-    let one = ServerOptions { maxconn: 1, maxqueue: 1, ..ServerOptions::default() };
+    let one = ServerOptions {
+        maxconn: 1,
+        maxqueue: 1,
+        ..ServerOptions::default()
+    };
     let config = tree(Balance::RoundRobin, &[one.clone(), one]);
-    let wish = Wish { server: Some(ServerIndex(0)), avoid: None };
+    let wish = Wish {
+        server: Some(ServerIndex(0)),
+        avoid: None,
+    };
     let held = slot(assign_wish(&mut stream(&config), wish));
     let mut first = stream(&config);
     let waits = ticket(assign_wish(&mut first, wish));
-    assert_eq!(config.proxies[0].servers[0].state.queue.waiting.current(), 1);
+    assert_eq!(
+        config.proxies[0].servers[0].state.queue.waiting.current(),
+        1
+    );
     let mut second = stream(&config);
     let other = slot(assign_wish(&mut second, wish));
     assert_eq!(second.server, Some(ServerIndex(1)));
     drop((held, other));
-    assert_eq!(wait(waits, Duration::from_secs(5)).unwrap().server, ServerIndex(0));
+    assert_eq!(
+        wait(waits, Duration::from_secs(5)).unwrap().server,
+        ServerIndex(0)
+    );
 }
 
 #[test]
@@ -192,7 +229,10 @@ fn the_older_of_both_queues_is_served_first() {
     let config = tree(Balance::RoundRobin, &[limited(1)]);
     let held = slot(assign(&mut stream(&config), None));
     let mut any = ticket(assign(&mut stream(&config), None));
-    let wish = Wish { server: Some(ServerIndex(0)), avoid: None };
+    let wish = Wish {
+        server: Some(ServerIndex(0)),
+        avoid: None,
+    };
     let mut own = ticket(assign_wish(&mut stream(&config), wish));
     drop(held);
     assert!(ready(&mut own).is_none());
@@ -203,7 +243,10 @@ fn the_older_of_both_queues_is_served_first() {
 #[test]
 fn who_waits_for_a_server_that_goes_down_gets_another() {
     let config = tree(Balance::RoundRobin, &[limited(1), limited(1)]);
-    let wish = |n| Wish { server: Some(ServerIndex(n)), avoid: None };
+    let wish = |n| Wish {
+        server: Some(ServerIndex(n)),
+        avoid: None,
+    };
     let held = slot(assign_wish(&mut stream(&config), wish(0)));
     let mut first = ticket(assign_wish(&mut stream(&config), wish(0)));
     let mut second = ticket(assign_wish(&mut stream(&config), wish(0)));
@@ -226,18 +269,29 @@ fn a_backend_that_comes_up_serves_its_queue() {
     let state = |n: usize| &config.proxies[0].servers[n].state;
     state(0).set_admin(AdminState::Maintenance, 5);
     let _held = slot(assign(&mut stream(&config), None));
-    let mut waits: Vec<Ticket> =
-        (0..3).map(|_| ticket(assign(&mut stream(&config), None))).collect();
+    let mut waits: Vec<Ticket> = (0..3)
+        .map(|_| ticket(assign(&mut stream(&config), None)))
+        .collect();
     state(0).set_admin(AdminState::Ready, 6);
-    let got: Vec<Option<ServerIndex>> =
-        waits.iter_mut().map(|t| t.granted().map(|g| { let s = g.server; std::mem::forget(g.slot); s })).collect();
+    let got: Vec<Option<ServerIndex>> = waits
+        .iter_mut()
+        .map(|t| {
+            t.granted().map(|g| {
+                let s = g.server;
+                std::mem::forget(g.slot);
+                s
+            })
+        })
+        .collect();
     assert_eq!(got, [Some(ServerIndex(0)), Some(ServerIndex(0)), None]);
 }
 
 #[test]
 fn without_a_usable_server_no_one_waits() {
     let config = tree(Balance::RoundRobin, &[limited(1)]);
-    config.proxies[0].servers[0].state.set_admin(AdminState::Maintenance, 5);
+    config.proxies[0].servers[0]
+        .state
+        .set_admin(AdminState::Maintenance, 5);
     let refused = assign(&mut stream(&config), None);
     assert!(matches!(refused, Assignment::Refused(Refusal::NoServer)));
 }
@@ -268,7 +322,11 @@ fn a_retry_waits_for_another_server_than_the_one_that_failed() {
 
 #[test]
 fn the_limit_follows_the_load_of_the_backend() {
-    let options = ServerOptions { minconn: 10, maxconn: 100, ..ServerOptions::default() };
+    let options = ServerOptions {
+        minconn: 10,
+        maxconn: 100,
+        ..ServerOptions::default()
+    };
     let config = tree(Balance::RoundRobin, &[options]);
     let backend = &config.proxies[0].state;
     backend.fullconn.store(1000, Ordering::Relaxed);
@@ -281,15 +339,21 @@ fn the_limit_follows_the_load_of_the_backend() {
 }
 
 /// Random work of many threads: takes, waits, leaves, states that change.
-fn storm(balance: Balance, threads: usize, rounds: u32) {
-    let servers: Vec<ServerOptions> =
-        (1..=3).map(|n| ServerOptions { maxconn: n, weight: n, ..ServerOptions::default() }).collect();
+fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
+    let limit = |n: u32| n % 3 + 1;
+    let options = |n| ServerOptions {
+        maxconn: limit(n),
+        weight: limit(n),
+        ..Default::default()
+    };
+    let count = servers;
+    let servers: Vec<ServerOptions> = (0..count).map(options).collect();
     let config = tree(balance, &servers);
     let over = AtomicU32::new(0);
     let served = AtomicU64::new(0);
     let check = |n: usize| {
         let state = &config.proxies[0].servers[n].state;
-        if state.sessions.current() > n as u32 + 1 {
+        if state.sessions.current() > limit(n as u32) {
             over.fetch_add(1, Ordering::SeqCst);
         }
     };
@@ -307,7 +371,7 @@ fn storm(balance: Balance, threads: usize, rounds: u32) {
                 for _ in 0..rounds {
                     let mut stream = stream(config);
                     let wish = Wish {
-                        server: (random() % 4 == 0).then(|| ServerIndex((random() % 3) as u32)),
+                        server: (random() % 4 == 0).then(|| ServerIndex(random() as u32 % count)),
                         avoid: None,
                     };
                     let slot = match assign_wish(&mut stream, wish) {
@@ -325,7 +389,7 @@ fn storm(balance: Balance, threads: usize, rounds: u32) {
                         }
                         Assignment::Refused(why) => panic!("{why:?}"),
                     };
-                    (0..3).for_each(check);
+                    (0..count as usize).for_each(check);
                     if random() % 3 == 0 {
                         std::thread::yield_now();
                     }
@@ -370,6 +434,36 @@ fn under_a_storm_sums_stay_right_and_nobody_waits_for_ever() {
         Balance::Random(2),
         Balance::Source,
     ] {
-        storm(balance, 8, 3000);
+        storm(balance, 3, 8, 3000);
+    }
+}
+
+#[test]
+fn a_storm_over_more_servers_than_are_looked_at_one_by_one() {
+    storm(Balance::LeastConnections, 20, 50, 300);
+    storm(Balance::RoundRobin, 20, 50, 300);
+}
+
+/// Not a test of behaviour: `cargo test --release -- --ignored --nocapture cost`.
+#[test]
+#[ignore = "measures time"]
+fn cost_of_a_slot() {
+    for (balance, servers) in [
+        (Balance::RoundRobin, 2),
+        (Balance::LeastConnections, 2),
+        (Balance::RoundRobin, 10_000),
+        (Balance::LeastConnections, 10_000),
+    ] {
+        for limit in [0, 1000] {
+            let config = tree(balance.clone(), &vec![limited(limit); servers]);
+            let mut stub = stream(&config);
+            let rounds = 1_000_000;
+            let began = Instant::now();
+            for _ in 0..rounds {
+                drop(assign(&mut stub, None));
+            }
+            let each = began.elapsed().as_nanos() / rounds;
+            println!("{balance:?}, {servers} servers, maxconn {limit}: {each} ns");
+        }
     }
 }

@@ -5,8 +5,8 @@ use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
 use crate::state::{ProxyState, ServerState};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// What is known of a waiting stream by those who may serve it.
@@ -35,7 +35,12 @@ impl Waiter {
         backend: ProxyIndex,
         avoid: Option<ServerIndex>,
     ) -> Self {
-        Waiter { config, backend, avoid, hand: Mutex::new(Hand::Empty(None)) }
+        Waiter {
+            config,
+            backend,
+            avoid,
+            hand: Mutex::new(Hand::Empty(None)),
+        }
     }
 
     pub(super) fn backend(&self) -> &Proxy {
@@ -45,10 +50,18 @@ impl Waiter {
     /// The server's index in this stream's tree.
     pub(super) fn index_of(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
         let servers = &self.backend().servers;
-        let is = |at: usize| servers.get(at).is_some_and(|s| Arc::ptr_eq(&s.state, server));
+        let is = |at: usize| {
+            servers
+                .get(at)
+                .is_some_and(|s| Arc::ptr_eq(&s.state, server))
+        };
         // The place in the newest tree is nearly always the place in this one.
         let hint = server.index_hint.load(Relaxed) as usize;
-        let at = if is(hint) { hint } else { (0..servers.len()).find(|at| is(*at))? };
+        let at = if is(hint) {
+            hint
+        } else {
+            (0..servers.len()).find(|at| is(*at))?
+        };
         Some(ServerIndex(at as u32))
     }
 
@@ -67,7 +80,10 @@ impl Waiter {
             match &mut *hand {
                 Hand::Empty(waker) => {
                     let waker = waker.take();
-                    *hand = Hand::Full(Granted { server: index, slot: Slot::counted(server) });
+                    *hand = Hand::Full(Granted {
+                        server: index,
+                        slot: Slot::counted(server),
+                    });
                     waker
                 }
                 Hand::Full(..) | Hand::Gone => return false,
@@ -120,7 +136,13 @@ impl Ticket {
         server: Option<Arc<ServerState>>,
         backend: Arc<ProxyState>,
     ) -> Self {
-        Ticket { waiter, turn, server, backend, fetched: false }
+        Ticket {
+            waiter,
+            turn,
+            server,
+            backend,
+            fetched: false,
+        }
     }
 
     /// The slot, if it came already.
@@ -161,7 +183,10 @@ impl Drop for Ticket {
         let mut left = None;
         {
             // The server's before the backend's, as everywhere.
-            let mut own = self.server.as_ref().map(|server| (server, server.queue.list()));
+            let mut own = self
+                .server
+                .as_ref()
+                .map(|server| (server, server.queue.list()));
             let mut any = self.backend.queue.list();
             if let Some((server, own)) = &mut own
                 && own.remove(&self.turn).is_some()

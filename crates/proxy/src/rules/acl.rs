@@ -25,7 +25,7 @@ pub struct Test {
 
 impl Test {
     /// Reads one from its words: `path_beg -i /static /images`.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         loader: &mut Loader,
         words: &[Word],
         whole: Span,
@@ -33,18 +33,25 @@ impl Test {
     ) -> Result<Test, Box<Diagnostic>> {
         let Some((first, rest)) = words.split_first() else {
             return Err(Box::new(
-                Diagnostic::error(&codes::EXPRESSION_SYNTAX, whole, "missing fetch method in ACL expression")
-                    .label("the name of a sample fetch is expected here"),
+                Diagnostic::error(
+                    &codes::EXPRESSION_SYNTAX,
+                    whole,
+                    "missing fetch method in ACL expression",
+                )
+                .label("the name of a sample fetch is expected here"),
             ));
         };
         let parsed = Expression::parse_test(loader, first, usage)?;
         let expression = parsed.expression;
-        let patterned = Patterned::read(loader, rest)?;
+        let mut patterned = Patterned::read(loader, rest)?;
+        patterned.versions = expression.gives_versions();
         let method = match (patterned.method, parsed.method) {
             (Some((method, _)), _) => method,
             // A converter changes what is compared, and so the usual way.
             (None, Some(method)) => method,
-            (None, None) => Method::usual(expression.output()).ok_or_else(|| method_needed(&expression))?,
+            (None, None) => {
+                Method::usual(expression.output()).ok_or_else(|| method_needed(&expression))?
+            }
         };
         if !expression.output().casts_to(method.wants()) {
             let at = patterned.method.map_or(first.span, |(_, span)| span);
@@ -52,9 +59,16 @@ impl Test {
                 Diagnostic::error(
                     &codes::TYPES_DO_NOT_FIT,
                     at,
-                    format!("matching method cannot be used with sample fetch '{}'", expression.fetch_name()),
+                    format!(
+                        "matching method cannot be used with sample fetch '{}'",
+                        expression.fetch_name()
+                    ),
                 )
-                .label(format!("compares values of type {}, and these are of type {}", method.wants().name(), expression.output().name())),
+                .label(format!(
+                    "compares values of type {}, and these are of type {}",
+                    method.wants().name(),
+                    expression.output().name()
+                )),
             ));
         }
         let needs_none = matches!(method, Method::Found | Method::Bool);
@@ -69,13 +83,30 @@ impl Test {
                 .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
             );
         }
+        if let (true, Some(span)) = (needs_none, patterned.first_word) {
+            loader.tell(
+                Diagnostic::warning(
+                    &codes::IGNORED_PATTERNS,
+                    span,
+                    format!("'{}' is compared with nothing, so its patterns are ignored", first.text()),
+                )
+                .label("has no effect")
+                .help("remove the patterns, or name a matching method before them: `-m str`"),
+            );
+        }
         let patterns = patterned.compile(loader, method)?;
-        Ok(Test { expression, patterns })
+        Ok(Test {
+            expression,
+            patterns,
+        })
     }
 
     /// What it finds.
     pub fn run(&self, stream: &Stream) -> Outcome {
-        if self.expression.any(stream, &mut |value| self.patterns.find(&value).is_some()) {
+        if self
+            .expression
+            .any(stream, &mut |value| self.patterns.find(&value).is_some())
+        {
             Outcome::Pass
         } else if self.expression.may_change(stream) {
             Outcome::Miss
@@ -95,9 +126,15 @@ fn method_needed(expression: &Expression) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::MATCH_METHOD_NEEDED,
             expression.span,
-            format!("matching method must be given with '-m' for sample fetch '{}'", expression.fetch_name()),
+            format!(
+                "matching method must be given with '-m' for sample fetch '{}'",
+                expression.fetch_name()
+            ),
         )
-        .label(format!("its value is of type {}", expression.output().name()))
+        .label(format!(
+            "its value is of type {}",
+            expression.output().name()
+        ))
         .help("write `-m str`, `-m bin`, `-m found` or another behind it"),
     )
 }
@@ -135,7 +172,10 @@ impl Acl {
     }
 
     fn add(&self, test: Test) {
-        self.draft.lock().unwrap_or_else(PoisonError::into_inner).push(test);
+        self.draft
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(test);
     }
 
     fn seal(&self) {
@@ -177,8 +217,7 @@ pub struct AclTable {
     order: Vec<Arc<Acl>>,
     /// Predefined ones that were used, so that each is compiled once.
     predefined: HashMap<&'static str, Arc<Acl>>,
-    /// Names that conditions used before any line gave them.
-    #[allow(clippy::type_complexity, reason = "names with the spans of their `defaults` lines")]
+    /// Names of the `defaults` section, which are not visible here.
     hidden: Vec<(Box<str>, Span)>,
 }
 
@@ -190,8 +229,12 @@ impl AclTable {
             acl.seal();
             if !acl.used.load(Relaxed) {
                 told.push(
-                    Diagnostic::warning(&load_codes::UNUSED_ACL, acl.span, format!("ACL '{}' is never used", acl.name))
-                        .label("no condition of this section names it"),
+                    Diagnostic::warning(
+                        &load_codes::UNUSED_ACL,
+                        acl.span,
+                        format!("ACL '{}' is never used", acl.name),
+                    )
+                    .label("no condition of this section names it"),
                 );
             }
         }
@@ -203,22 +246,32 @@ impl AclTable {
     /// for its own rules.
     pub fn inherited(&self) -> Self {
         AclTable {
-            hidden: self.order.iter().map(|acl| (acl.name.clone(), acl.span)).collect(),
+            hidden: self
+                .order
+                .iter()
+                .map(|acl| (acl.name.clone(), acl.span))
+                .collect(),
             ..AclTable::default()
         }
     }
 
+    fn named(&mut self, name: &str, span: Span) -> &Acl {
+        let order = &mut self.order;
+        self.named.entry(name.into()).or_insert_with(|| {
+            let acl = Arc::new(Acl::new(name, span));
+            order.push(acl.clone());
+            acl
+        })
+    }
+
     /// Adds a line to the ACL of a name.
     pub(crate) fn add(&mut self, name: &str, span: Span, test: Test) {
-        let acl = match self.named.get(name) {
-            Some(acl) => acl,
-            None => {
-                let acl = Arc::new(Acl::new(name, span));
-                self.order.push(acl.clone());
-                self.named.entry(name.into()).or_insert(acl)
-            }
-        };
-        acl.add(test);
+        self.named(name, span).add(test);
+    }
+
+    /// Knows a name whose line was refused, and tells no more of it.
+    pub(crate) fn declare(&mut self, name: &str, span: Span) {
+        self.named(name, span).used.store(true, Relaxed);
     }
 
     /// Whether a line of the section gave the name.
@@ -233,7 +286,10 @@ impl AclTable {
 
     /// Where a `defaults` gives a name that its proxies cannot see.
     pub(super) fn hidden(&self, name: &str) -> Option<Span> {
-        self.hidden.iter().find(|(hidden, _)| **hidden == *name).map(|(_, span)| *span)
+        self.hidden
+            .iter()
+            .find(|(hidden, _)| **hidden == *name)
+            .map(|(_, span)| *span)
     }
 }
 
@@ -248,7 +304,10 @@ impl Loader {
             return Some(acl.clone());
         }
         let (known, words) = PREDEFINED.iter().find(|(known, _)| *known == name)?;
-        let built_in = |bytes: &str| Word { bytes: bytes.into(), span: Span::default() };
+        let built_in = |bytes: &str| Word {
+            bytes: bytes.into(),
+            span: Span::default(),
+        };
         let words: Vec<Word> = words.iter().map(|word| built_in(word)).collect();
         let test = Test::parse(self, &words, Span::default(), None).ok()?;
         let acl = Acl::anonymous(test, Span::default());
@@ -286,14 +345,25 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
 
 /// Whether a name can be one of an ACL; else why not.
 pub(crate) fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
-    let wrong = |message: String| Box::new(Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message));
-    if let Some(bad) = word.bytes.iter().find(|b| !(b.is_ascii_alphanumeric() || b"-_.:".contains(b))) {
-        return Err(wrong(format!("character '{}' is not permitted in acl name '{}'", char::from(*bad), word.text()))
-            .label_boxed("letters, digits, `-`, `_`, `.` and `:` are"));
+    let wrong =
+        |message: String| Box::new(Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message));
+    if let Some(bad) = word
+        .bytes
+        .iter()
+        .find(|b| !(b.is_ascii_alphanumeric() || b"-_.:".contains(b)))
+    {
+        return Err(wrong(format!(
+            "character '{}' is not permitted in acl name '{}'",
+            char::from(*bad),
+            word.text()
+        ))
+        .label_boxed("letters, digits, `-`, `_`, `.` and `:` are"));
     }
     if word.bytes.eq_ignore_ascii_case(b"or") {
-        return Err(wrong(format!("acl name '{}' will never match", word.text()))
-            .label_boxed("'or' separates the alternatives of a condition"));
+        return Err(
+            wrong(format!("acl name '{}' will never match", word.text()))
+                .label_boxed("'or' separates the alternatives of a condition"),
+        );
     }
     Ok(())
 }

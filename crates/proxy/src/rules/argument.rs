@@ -45,7 +45,11 @@ impl<'w> Piece<'w> {
 
     /// Text that stands in no file (HAProxy's predefined ACLs).
     pub fn built_in(bytes: &'w [u8]) -> Self {
-        Piece { bytes, span: Span::default(), exact: None }
+        Piece {
+            bytes,
+            span: Span::default(),
+            exact: None,
+        }
     }
 
     /// Where a part of it stands: exactly, or the whole word where quotes or
@@ -66,7 +70,12 @@ impl<'w> Piece<'w> {
         String::from_utf8_lossy(self.bytes.get(part).unwrap_or(b""))
     }
 
-    pub(super) fn error(&self, code: &'static Code, part: Range<usize>, message: impl Into<String>) -> Box<Diagnostic> {
+    pub(super) fn error(
+        &self,
+        code: &'static Code,
+        part: Range<usize>,
+        message: impl Into<String>,
+    ) -> Box<Diagnostic> {
         Box::new(Diagnostic::error(code, self.span(part), message))
     }
 }
@@ -275,13 +284,21 @@ pub const ARGUMENTS_MAX: usize = 12;
 
 /// Reads a list whose opening parenthesis stands at `open`; says where it ends
 /// (behind the closing one).
-pub fn read_list(piece: &Piece<'_>, open: usize, owner: &str) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
+pub fn read_list(
+    piece: &Piece<'_>,
+    open: usize,
+    owner: &str,
+) -> Result<(Vec<RawArgument>, usize), Box<Diagnostic>> {
     let mut list = Vec::new();
     let mut at = open + 1;
     loop {
         let (raw, end) = read_one(piece, at).map_err(|quote| {
             piece
-                .error(&codes::EXPRESSION_SYNTAX, quote..quote + 1, format!("'{owner}': unmatched quote in its arguments"))
+                .error(
+                    &codes::EXPRESSION_SYNTAX,
+                    quote..quote + 1,
+                    format!("'{owner}': unmatched quote in its arguments"),
+                )
                 .label_boxed("begins here and does not end")
         })?;
         list.push(raw);
@@ -290,7 +307,11 @@ pub fn read_list(piece: &Piece<'_>, open: usize, owner: &str) -> Result<(Vec<Raw
             Some(_) if list.len() < ARGUMENTS_MAX => at = end + 1,
             Some(_) => {
                 return Err(piece
-                    .error(&codes::BAD_EXPRESSION_ARGUMENT, open..end, format!("'{owner}' has too many arguments"))
+                    .error(
+                        &codes::BAD_EXPRESSION_ARGUMENT,
+                        open..end,
+                        format!("'{owner}' has too many arguments"),
+                    )
                     .label_boxed("no keyword takes so many"));
             }
             None => {
@@ -332,7 +353,13 @@ fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usi
     }
     match quote {
         Some((_, open)) => Err(open),
-        None => Ok((RawArgument { bytes: out, part: start..at }, at)),
+        None => Ok((
+            RawArgument {
+                bytes: out,
+                part: start..at,
+            },
+            at,
+        )),
     }
 }
 
@@ -355,59 +382,97 @@ pub fn build(
     owner: Owner<'_>,
     raw: &[RawArgument],
 ) -> Result<Arguments, Box<Diagnostic>> {
-    let Owner { name, syntax, kinds, required, place } = owner;
-    if let Some(extra) = raw.get(kinds.len()).filter(|extra| !(kinds.is_empty() && extra.bytes.is_empty())) {
-        return Err(piece
-            .error(&codes::BAD_EXPRESSION_ARGUMENT, extra.part.clone(), format!("'{name}' has an argument too many"))
-            .label_boxed(if kinds.is_empty() { "it takes none" } else { "nothing is expected here" })
-            .help_boxed(format!("write `{syntax}`")));
-    }
-    if raw.len() < required {
-        return Err(piece
-            .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kinds[raw.len()].what(), raw.len() + 1))
-            .label_boxed("it is missing")
-            .help_boxed(format!("write `{syntax}`")));
-    }
+    owner.check_count(piece, raw)?;
     if raw.first().is_none_or(|raw| raw.bytes.is_empty()) {
-        own_proxy(loader, piece.span(place.clone()), kinds);
+        own_proxy(loader, piece.span(owner.place.clone()), owner.kinds);
     }
-    let mut list = Vec::with_capacity(kinds.len());
-    for (n, kind) in kinds.iter().enumerate() {
-        let Some(raw) = raw.get(n) else { break };
-        if raw.bytes.is_empty() && (n >= required || *kind != Kind::Text) {
-            if n < required {
-                return Err(piece
-                    .error(&codes::BAD_EXPRESSION_ARGUMENT, place, format!("'{name}' wants {} as argument {}", kind.what(), n + 1))
-                    .label_boxed("it is empty")
-                    .help_boxed(format!("write `{syntax}`")));
+    let mut list = Vec::with_capacity(owner.kinds.len());
+    for (n, (kind, raw)) in owner.kinds.iter().zip(raw).enumerate() {
+        if raw.bytes.is_empty() && (n >= owner.required || *kind != Kind::Text) {
+            if n < owner.required {
+                return Err(owner.missing(piece, n, "it is empty"));
             }
             list.push(None);
             continue;
         }
-        let argument = build_one(loader, piece, *kind, raw).map_err(|reason| {
-            let diagnostic = match reason {
-                Reason::Told(diagnostic) => return diagnostic,
-                Reason::Kind => piece
-                    .error(
-                        &codes::BAD_EXPRESSION_ARGUMENT,
-                        raw.part.clone(),
-                        format!("'{name}': '{}' is not {}", String::from_utf8_lossy(&raw.bytes), kind.what()),
-                    )
-                    .label_boxed(format!("{} is expected here", kind.what())),
-            };
-            diagnostic.help_boxed(format!("write `{syntax}`"))
+        let argument = build_one(loader, piece, *kind, raw).map_err(|reason| match reason {
+            Reason::Told(diagnostic) => diagnostic,
+            Reason::Kind => owner.wrong_kind(piece, *kind, raw),
         })?;
         list.push(Some(argument));
     }
-    Ok(Arguments { list, side: Side::Request })
+    Ok(Arguments {
+        list,
+        side: Side::Request,
+    })
+}
+
+impl Owner<'_> {
+    fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Box<Diagnostic>> {
+        let none = self.kinds.is_empty();
+        // `path()` has no argument, though something stands in its list: nothing.
+        let extra = raw
+            .get(self.kinds.len())
+            .filter(|extra| !(none && extra.bytes.is_empty()));
+        if let Some(extra) = extra {
+            return Err(piece
+                .error(
+                    &codes::BAD_EXPRESSION_ARGUMENT,
+                    extra.part.clone(),
+                    format!("'{}' has an argument too many", self.name),
+                )
+                .label_boxed(if none {
+                    "it takes none"
+                } else {
+                    "nothing is expected here"
+                })
+                .help_boxed(format!("write `{}`", self.syntax)));
+        }
+        if raw.len() < self.required {
+            return Err(self.missing(piece, raw.len(), "it is missing"));
+        }
+        Ok(())
+    }
+
+    fn missing(&self, piece: &Piece<'_>, n: usize, label: &str) -> Box<Diagnostic> {
+        let what = self.kinds.get(n).map_or("something", |kind| kind.what());
+        piece
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                self.place.clone(),
+                format!("'{}' wants {what} as argument {}", self.name, n + 1),
+            )
+            .label_boxed(label)
+            .help_boxed(format!("write `{}`", self.syntax))
+    }
+
+    fn wrong_kind(&self, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Box<Diagnostic> {
+        let text = String::from_utf8_lossy(&raw.bytes);
+        piece
+            .error(
+                &codes::BAD_EXPRESSION_ARGUMENT,
+                raw.part.clone(),
+                format!("'{}': '{text}' is not {}", self.name, kind.what()),
+            )
+            .label_boxed(format!("{} is expected here", kind.what()))
+            .help_boxed(format!("write `{}`", self.syntax))
+    }
 }
 
 /// Without a name the section's own proxy is meant, which must be of the kind.
 fn own_proxy(loader: &mut Loader, span: Span, kinds: &[Kind]) {
-    let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else { return };
+    let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else {
+        return;
+    };
     if let Section::Proxy(index, _) = loader.section {
         let name = loader.config.proxy(index).name.clone();
-        loader.lookups.push(Lookup { span, kind, backend: None, name, from: loader.section });
+        loader.lookups.push(Lookup {
+            span,
+            kind,
+            backend: None,
+            name,
+            from: loader.section,
+        });
     }
 }
 
@@ -431,7 +496,12 @@ enum Reason {
     Told(Box<Diagnostic>),
 }
 
-fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Result<Argument, Reason> {
+fn build_one(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    kind: Kind,
+    raw: &RawArgument,
+) -> Result<Argument, Reason> {
     let text = std::str::from_utf8(&raw.bytes).unwrap_or("");
     let bits = |max: u32| text.parse::<u32>().ok().filter(|n| *n <= max);
     Ok(match kind {
@@ -460,7 +530,13 @@ fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgume
         Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
         Kind::Frontend | Kind::Backend => {
             let place = piece.span(raw.part.clone());
-            loader.lookups.push(Lookup { span: place, kind, backend: None, name: text.into(), from: loader.section });
+            loader.lookups.push(Lookup {
+                span: place,
+                kind,
+                backend: None,
+                name: text.into(),
+                from: loader.section,
+            });
             Argument::Proxy(text.into())
         }
         Kind::Server => {
@@ -479,10 +555,9 @@ fn build_one(loader: &mut Loader, piece: &Piece<'_>, kind: Kind, raw: &RawArgume
             Argument::Server(backend, name.into())
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
-        Kind::Regex => Argument::Regex(Arc::new(
-            Regular::new(&raw.bytes, false)
-                .map_err(|error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)))?,
-        )),
+        Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(
+            |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
+        )?)),
     })
 }
 
@@ -494,25 +569,40 @@ fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<Variable
 /// What to tell of the name of a variable that is none.
 pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<Diagnostic> {
     let message = match error {
-        VariableNameError::Scope => format!("invalid variable name '{text}': it must begin with its scope"),
-        VariableNameError::CheckScope => format!("variable '{text}' is one of health checks, which have none here"),
-        VariableNameError::Empty => format!("invalid variable name '{text}': nothing stands behind the scope"),
+        VariableNameError::Scope => {
+            format!("invalid variable name '{text}': it must begin with its scope")
+        }
+        VariableNameError::CheckScope => {
+            format!("variable '{text}' is one of health checks, which have none here")
+        }
+        VariableNameError::Empty => {
+            format!("invalid variable name '{text}': nothing stands behind the scope")
+        }
         VariableNameError::Character(at) => {
-            format!("invalid variable name '{text}': bad character at place {}", at + 1)
+            format!(
+                "invalid variable name '{text}': bad character at place {}",
+                at + 1
+            )
         }
         VariableNameError::TooMany => format!("variable '{text}' is one too many for this process"),
     };
     let mut diagnostic = Diagnostic::error(&codes::BAD_VARIABLE, span, message)
         .label("a scope and a name, as in `txn.user`");
     if error == VariableNameError::Scope && !text.contains('.') {
-        diagnostic = diagnostic.help(format!("did you mean 'txn.{text}'?")).fix(span, format!("txn.{text}"));
+        diagnostic = diagnostic
+            .help(format!("did you mean 'txn.{text}'?"))
+            .fix(span, format!("txn.{text}"));
     }
     Box::new(diagnostic)
 }
 
 /// What keywords tell of arguments whose kind is right and whose value is not.
 pub(super) fn bad_argument(span: Span, message: String) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(&codes::BAD_EXPRESSION_ARGUMENT, span, message))
+    Box::new(Diagnostic::error(
+        &codes::BAD_EXPRESSION_ARGUMENT,
+        span,
+        message,
+    ))
 }
 
 /// Bytes of pairs of hexadecimal digits.
@@ -521,7 +611,9 @@ pub fn unhex(text: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |b: u8| char::from(b).to_digit(16);
-    text.chunks_exact(2).map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)).collect()
+    text.chunks_exact(2)
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8))
+        .collect()
 }
 
 /// Label and help on a boxed diagnostic.
@@ -549,7 +641,12 @@ mod tests {
     fn read(text: &str) -> Option<(Vec<String>, usize)> {
         let piece = Piece::built_in(text.as_bytes());
         let (list, end) = read_list(&piece, 0, "test").ok()?;
-        Some((list.iter().map(|raw| String::from_utf8_lossy(&raw.bytes).into_owned()).collect(), end))
+        Some((
+            list.iter()
+                .map(|raw| String::from_utf8_lossy(&raw.bytes).into_owned())
+                .collect(),
+            end,
+        ))
     }
 
     #[test]

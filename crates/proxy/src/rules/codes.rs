@@ -58,9 +58,10 @@ codes! {
     NO_PATTERNS = "W0402", "ACL without patterns",
         "There is nothing to compare with, so the ACL is always false. `-m found` asks whether there is a value at all, \
          `-m bool` takes a number as yes or no, and `--` says that the list is empty on purpose.";
+    IGNORED_PATTERNS = "W0404", "patterns that are ignored",
+        "The test asks whether there is a value (`-m found`) or whether it is true (`-m bool`, and all fetches that give a boolean), and \
+         compares it with no pattern: `acl tls ssl_fc 0` is true on TLS connections. Remove the patterns, or say `unless`.";
     EMPTY_CONDITION = "W0403", "condition without a test",
         "Nothing stands behind `if` or `unless`. As in HAProxy such a condition is false, so a rule with `if` never runs and one with \
          `unless` always does; but something was probably forgotten.";
-    ACL_NAME_SHADOWS = "W0404", "ACL has the name of a predefined one",
-        "The section declares an ACL under a name that HAProxy predefines. The section's own counts.";
 }

@@ -37,7 +37,7 @@ pub struct Condition {
     /// `unless`.
     negated: bool,
     /// Any of these, each all of its terms.
-    alternatives: Box<[Box<[Term]>]>,
+    alternatives: Alternatives,
     /// Where it stands, from its `if`.
     pub span: Span,
 }
@@ -48,13 +48,22 @@ struct Term {
     negated: bool,
 }
 
+/// Any of these, each all of its terms.
+type Alternatives = Box<[Box<[Term]>]>;
+
 /// Most terms of one condition.
 pub const TERMS_MAX: usize = 1024;
 
 impl Condition {
     /// Reads what is left of a line: nothing, or a condition.
-    pub fn parse(loader: &mut Loader, args: &mut Args<'_>, usage: Usage) -> Result<Option<Condition>, Box<Diagnostic>> {
-        let Some(word) = args.peek() else { return Ok(None) };
+    pub fn parse(
+        loader: &mut Loader,
+        args: &mut Args<'_>,
+        usage: Usage,
+    ) -> Result<Option<Condition>, Box<Diagnostic>> {
+        let Some(word) = args.peek() else {
+            return Ok(None);
+        };
         let negated = match word.str() {
             "if" => false,
             "unless" => true,
@@ -62,16 +71,32 @@ impl Condition {
         };
         args.next();
         let words = args.rest();
-        let span = words.last().map_or(word.span, |last| word.span.to(last.span));
-        let alternatives = Parser { loader, words, at: 0, usage }.alternatives()?;
+        let span = words
+            .last()
+            .map_or(word.span, |last| word.span.to(last.span));
+        let alternatives = Parser {
+            loader,
+            words,
+            at: 0,
+            usage,
+        }
+        .alternatives()?;
         let is_empty = alternatives.is_empty();
         if is_empty {
             loader.tell(
-                Diagnostic::warning(&codes::EMPTY_CONDITION, word.span, format!("nothing stands behind '{}'", word.text()))
-                    .label("the names of ACLs are expected"),
+                Diagnostic::warning(
+                    &codes::EMPTY_CONDITION,
+                    word.span,
+                    format!("nothing stands behind '{}'", word.text()),
+                )
+                .label("the names of ACLs are expected"),
             );
         }
-        Ok(Some(Condition { negated, alternatives, span }))
+        Ok(Some(Condition {
+            negated,
+            alternatives,
+            span,
+        }))
     }
 
     /// Whether it is true. What is not known yet counts as false.
@@ -97,7 +122,11 @@ impl Condition {
                 break;
             }
         }
-        if self.negated { outcome.negated() } else { outcome }
+        if self.negated {
+            outcome.negated()
+        } else {
+            outcome
+        }
     }
 }
 
@@ -117,11 +146,17 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
     let mut diagnostic = Diagnostic::error(
         &codes::CONDITION_SYNTAX,
         word.span,
-        format!("unexpected keyword '{}' after '{}', only 'if' and 'unless' are allowed", word.text(), args.keyword),
+        format!(
+            "unexpected keyword '{}' after '{}', only 'if' and 'unless' are allowed",
+            word.text(),
+            args.keyword
+        ),
     )
     .label("a condition begins with `if` or `unless`");
     if let Some(near) = suggest::nearest(&word.text(), ["if", "unless"]) {
-        diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
     }
     Box::new(diagnostic)
 }
@@ -140,14 +175,14 @@ impl<'l> Parser<'_, 'l> {
         Some(word)
     }
 
-    fn alternatives(mut self) -> Result<Box<[Box<[Term]>]>, Box<Diagnostic>> {
+    fn alternatives(mut self) -> Result<Alternatives, Box<Diagnostic>> {
         let mut alternatives: Vec<Box<[Term]>> = Vec::new();
         let mut terms: Vec<Term> = Vec::new();
         let mut negated = false;
         let mut count = 0;
         while let Some(word) = self.next() {
             let mut bytes = word.bytes.as_slice();
-            if matches!(word.str(), "or" | "||") {
+            if word.is("||") || bytes.eq_ignore_ascii_case(b"or") {
                 if !terms.is_empty() {
                     alternatives.push(std::mem::take(&mut terms).into());
                 }
@@ -164,13 +199,24 @@ impl<'l> Parser<'_, 'l> {
             count += 1;
             if count > TERMS_MAX {
                 return Err(Box::new(
-                    Diagnostic::error(&codes::CONDITION_SYNTAX, word.span, format!("a condition of more than {TERMS_MAX} terms"))
-                        .label("one too many"),
+                    Diagnostic::error(
+                        &codes::CONDITION_SYNTAX,
+                        word.span,
+                        format!("a condition of more than {TERMS_MAX} terms"),
+                    )
+                    .label("one too many"),
                 ));
             }
-            let acl = if bytes == b"{" { self.anonymous(word)? } else { self.named(word, bytes)? };
+            let acl = if bytes == b"{" {
+                self.anonymous(word)?
+            } else {
+                self.named(word, bytes)?
+            };
             self.warn_never(&acl, word, bytes == b"{");
-            terms.push(Term { acl, negated: std::mem::take(&mut negated) });
+            terms.push(Term {
+                acl,
+                negated: std::mem::take(&mut negated),
+            });
         }
         if !terms.is_empty() {
             alternatives.push(terms.into());
@@ -183,9 +229,13 @@ impl<'l> Parser<'_, 'l> {
         let rest = &self.words[self.at..];
         let Some(length) = rest.iter().position(|word| word.is("}")) else {
             return Err(Box::new(
-                Diagnostic::error(&codes::CONDITION_SYNTAX, open.span, "missing closing '}' in condition")
-                    .label("this brace is not closed")
-                    .help("a brace needs a space before and behind it"),
+                Diagnostic::error(
+                    &codes::CONDITION_SYNTAX,
+                    open.span,
+                    "missing closing '}' in condition",
+                )
+                .label("this brace is not closed")
+                .help("a brace needs a space before and behind it"),
             ));
         };
         let whole = open.span.to(rest[length].span);
@@ -199,27 +249,44 @@ impl<'l> Parser<'_, 'l> {
         if let Some(acl) = self.loader.acl(&name) {
             return Ok(acl);
         }
-        let mut diagnostic =
-            Diagnostic::error(&codes::UNKNOWN_ACL, word.span, format!("no such ACL: '{name}'")).label("not declared above in this section");
+        let mut diagnostic = Diagnostic::error(
+            &codes::UNKNOWN_ACL,
+            word.span,
+            format!("no such ACL: '{name}'"),
+        )
+        .label("not declared above in this section");
         if let Some(span) = self.loader.acls.hidden(&name) {
             diagnostic = diagnostic
                 .also(span, "the one of the defaults section is not visible here")
                 .help("repeat the `acl` line in this section");
         } else {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
-            if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined)) {
+            if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
+            {
                 // What negates stays.
-                let kept = word.text().chars().take_while(|c| *c == '!').collect::<String>();
+                let kept = word
+                    .text()
+                    .chars()
+                    .take_while(|c| *c == '!')
+                    .collect::<String>();
                 let near = near.to_owned();
-                diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, kept + &near);
+                diagnostic = diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(word.span, kept + &near);
             }
         }
         Err(Box::new(diagnostic))
     }
 
     fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) {
-        let Some(fetch) = acl.never_in(self.usage) else { return };
-        let what = if anonymous { "this test".to_owned() } else { format!("ACL '{}'", acl.name) };
+        let Some(fetch) = acl.never_in(self.usage) else {
+            return;
+        };
+        let what = if anonymous {
+            "this test".to_owned()
+        } else {
+            format!("ACL '{}'", acl.name)
+        };
         let place = self.usage.name();
         let at = if anonymous { acl.span } else { word.span };
         self.loader.tell(

@@ -2,10 +2,10 @@
 //! They are compiled when a file is loaded; evaluating one looks names up in
 //! no table and copies nothing that a converter need not change.
 
-use super::argument::{self, Arguments, Boxed, Owner, Piece, Side};
+use super::argument::{self, Arguments, Boxed, Kind, Owner, Piece, Side};
 use super::codes;
 use super::converter::{self, ConverterBuild};
-use super::fetch::{self, FetchBuild};
+use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
@@ -54,7 +54,11 @@ pub struct Parsed {
 impl Expression {
     /// Reads one that is a whole word. What its fetch needs must be there
     /// where it is used.
-    pub fn parse(loader: &mut Loader, word: &Word, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
+    pub fn parse(
+        loader: &mut Loader,
+        word: &Word,
+        usage: Usage,
+    ) -> Result<Expression, Box<Diagnostic>> {
         let piece = Piece::of(&loader.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
         whole(&piece, &parsed)?;
@@ -75,7 +79,11 @@ impl Expression {
 
     /// Reads the first word of an ACL: names may say a matching method, and
     /// where it is used is not known yet.
-    pub(super) fn parse_test(loader: &mut Loader, word: &Word, usage: Option<Usage>) -> Result<Parsed, Box<Diagnostic>> {
+    pub(super) fn parse_test(
+        loader: &mut Loader,
+        word: &Word,
+        usage: Option<Usage>,
+    ) -> Result<Parsed, Box<Diagnostic>> {
         let piece = Piece::of(&loader.sources, word);
         let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
         whole(&piece, &parsed)?;
@@ -95,6 +103,11 @@ impl Expression {
     /// The name of its fetch.
     pub fn fetch_name(&self) -> &'static str {
         self.fetch.name
+    }
+
+    /// Whether tests write its numbers as versions.
+    pub(super) fn gives_versions(&self) -> bool {
+        self.fetch.build.versions && self.converters.is_empty()
     }
 
     /// Whether it looks at HTTP messages.
@@ -126,8 +139,7 @@ impl Expression {
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
             (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
-                let there = build.http && stream.request.start().is_some();
-                !stream.payload_complete && !there
+                !stream.payload_complete && (!build.http || fetch::request_awaited(stream))
             }
             (Needs::Response | Needs::ResponseKept | Needs::EitherSide, Side::Response) => {
                 let there = build.http && stream.response.start().is_some();
@@ -152,7 +164,14 @@ fn whole(piece: &Piece<'_>, parsed: &Parsed) -> Result<(), Box<Diagnostic>> {
         return Ok(());
     }
     Err(piece
-        .error(&codes::EXPRESSION_SYNTAX, end..len, format!("'{}' cannot stand behind an expression", piece.text(end..len)))
+        .error(
+            &codes::EXPRESSION_SYNTAX,
+            end..len,
+            format!(
+                "'{}' cannot stand behind an expression",
+                piece.text(end..len)
+            ),
+        )
         .label_boxed("a comma and a converter may follow"))
 }
 
@@ -160,12 +179,19 @@ fn whole(piece: &Piece<'_>, parsed: &Parsed) -> Result<(), Box<Diagnostic>> {
 /// an expression in a format.
 fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
     let rest = piece.bytes.get(start..).unwrap_or(b"");
-    let length = rest.iter().position(|b| b"(),] \t\"'[".contains(b)).unwrap_or(rest.len());
+    let length = rest
+        .iter()
+        .position(|b| b"(),] \t\"'[".contains(b))
+        .unwrap_or(rest.len());
     start..start + length
 }
 
 /// The list behind a name, if there is one.
-fn list_at(piece: &Piece<'_>, at: usize, name: &str) -> Result<(Vec<argument::RawArgument>, usize), Box<Diagnostic>> {
+fn list_at(
+    piece: &Piece<'_>,
+    at: usize,
+    name: &str,
+) -> Result<(Vec<argument::RawArgument>, usize), Box<Diagnostic>> {
     if piece.bytes.get(at) == Some(&b'(') {
         argument::read_list(piece, at, name)
     } else {
@@ -183,24 +209,17 @@ fn parse(
     let name = name_at(piece, start);
     if name.is_empty() {
         return Err(piece
-            .error(&codes::EXPRESSION_SYNTAX, name, "missing fetch method in an expression")
+            .error(
+                &codes::EXPRESSION_SYNTAX,
+                name,
+                "missing fetch method in an expression",
+            )
             .label_boxed("the name of a sample fetch is expected here"));
     }
     let tests = misplaced == Misplaced::Keep;
     let (row, method) = find_fetch(piece, name.clone(), tests)?;
     let build = &row.build;
-    let (raw, mut end) = list_at(piece, name.end, row.name)?;
-    let owner = Owner {
-        name: row.name,
-        syntax: row.syntax,
-        kinds: build.arguments,
-        required: build.required,
-        place: name.start..end,
-    };
-    let mut arguments = argument::build(loader, piece, owner, &raw)?;
-    if let Some(prepare) = build.prepare {
-        prepare(loader, &mut arguments, piece.span(start..end)).map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
-    }
+    let (mut arguments, mut end) = parse_arguments(loader, piece, name, row.into())?;
     arguments.side = match (build.needs, usage) {
         (Needs::Response | Needs::ResponseKept, _) => Side::Response,
         (Needs::EitherSide, None) => Side::Either,
@@ -216,7 +235,11 @@ fn parse(
     if piece.bytes.get(end).is_some_and(|b| !b",] \t".contains(b)) {
         let extra = name_at(piece, end);
         return Err(piece
-            .error(&codes::EXPRESSION_SYNTAX, end..extra.end.max(end + 1), format!("missing comma after fetch keyword '{}'", row.name))
+            .error(
+                &codes::EXPRESSION_SYNTAX,
+                end..extra.end.max(end + 1),
+                format!("missing comma after fetch keyword '{}'", row.name),
+            )
             .label_boxed("a comma must stand before a converter"));
     }
     let mut output = build.output;
@@ -228,16 +251,101 @@ fn parse(
         converters.push(step);
     }
     let span = piece.span(start..end);
-    let expression = Expression { fetch: row, arguments, converters: converters.into(), output, span };
-    Ok(Parsed { expression, method, end })
+    let expression = Expression {
+        fetch: row,
+        arguments,
+        converters: converters.into(),
+        output,
+        span,
+    };
+    Ok(Parsed {
+        expression,
+        method,
+        end,
+    })
+}
+
+/// What fetches and converters have in common: how they take arguments.
+struct Callable {
+    name: &'static str,
+    syntax: &'static str,
+    kinds: &'static [Kind],
+    required: usize,
+    prepare: Option<Prepare>,
+}
+
+impl From<&'static Keyword<FetchBuild>> for Callable {
+    fn from(row: &'static Keyword<FetchBuild>) -> Self {
+        let FetchBuild {
+            arguments,
+            required,
+            prepare,
+            ..
+        } = &row.build;
+        Callable {
+            name: row.name,
+            syntax: row.syntax,
+            kinds: arguments,
+            required: *required,
+            prepare: *prepare,
+        }
+    }
+}
+
+impl From<&'static Keyword<ConverterBuild>> for Callable {
+    fn from(row: &'static Keyword<ConverterBuild>) -> Self {
+        let ConverterBuild {
+            arguments,
+            required,
+            prepare,
+            ..
+        } = &row.build;
+        Callable {
+            name: row.name,
+            syntax: row.syntax,
+            kinds: arguments,
+            required: *required,
+            prepare: *prepare,
+        }
+    }
+}
+
+/// The arguments behind a name; says where they end.
+fn parse_arguments(
+    loader: &mut Loader,
+    piece: &Piece<'_>,
+    name: Range<usize>,
+    callable: Callable,
+) -> Result<(Arguments, usize), Box<Diagnostic>> {
+    let (raw, end) = list_at(piece, name.end, callable.name)?;
+    let owner = Owner {
+        name: callable.name,
+        syntax: callable.syntax,
+        kinds: callable.kinds,
+        required: callable.required,
+        place: name.start..end,
+    };
+    let mut arguments = argument::build(loader, piece, owner, &raw)?;
+    if let Some(prepare) = callable.prepare {
+        prepare(loader, &mut arguments, piece.span(name.start..end))
+            .map_err(|diagnostic| with_syntax(diagnostic, callable.syntax))?;
+    }
+    Ok((arguments, end))
 }
 
 fn with_syntax(mut diagnostic: Box<Diagnostic>, syntax: &str) -> Box<Diagnostic> {
-    diagnostic.help.get_or_insert_with(|| format!("write `{syntax}`"));
+    diagnostic
+        .help
+        .get_or_insert_with(|| format!("write `{syntax}`"));
     diagnostic
 }
 
-fn not_here(piece: &Piece<'_>, part: Range<usize>, row: &Keyword<FetchBuild>, usage: Usage) -> Box<Diagnostic> {
+fn not_here(
+    piece: &Piece<'_>,
+    part: Range<usize>,
+    row: &Keyword<FetchBuild>,
+    usage: Usage,
+) -> Box<Diagnostic> {
     let needs = row.build.needs;
     let mut diagnostic = piece
         .error(
@@ -245,7 +353,10 @@ fn not_here(piece: &Piece<'_>, part: Range<usize>, row: &Keyword<FetchBuild>, us
             part,
             format!("'{}' cannot be used in a {}", row.name, usage.name()),
         )
-        .label_boxed(format!("needs {}, which are not known here", needs.what(row.build.http)));
+        .label_boxed(format!(
+            "needs {}, which are not known here",
+            needs.what(row.build.http)
+        ));
     if needs == Needs::Request && (usage.is_response() || usage.meets(Usage::LOG)) {
         diagnostic.help = Some(format!(
             "keep it while the request is there: `http-request set-var(txn.kept) {}`, and use `var(txn.kept)` here",
@@ -278,12 +389,29 @@ fn find_fetch(
     if let Found::NotBuilt(name, ..) = found {
         return Err(not_built(piece, part, "sample fetch", name));
     }
-    Err(unknown(piece, part, &codes::UNKNOWN_FETCH, "unknown fetch method", table))
+    if text.starts_with(OF_LUA) {
+        return Err(not_built(piece, part, "sample fetch", &text));
+    }
+    Err(unknown(
+        piece,
+        part,
+        &codes::UNKNOWN_FETCH,
+        "unknown fetch method",
+        table,
+    ))
 }
+
+/// What the names of fetches, converters and actions begin with that a script
+/// of the user's defines. Scripts are not built yet.
+pub(super) const OF_LUA: &str = "lua.";
 
 fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Box<Diagnostic> {
     piece
-        .error(&load_codes::NOT_BUILT, part, format!("{what} '{name}' is known, but not built yet"))
+        .error(
+            &load_codes::NOT_BUILT,
+            part,
+            format!("{what} '{name}' is known, but not built yet"),
+        )
         .label_boxed("Evenkeel does not do this yet")
         .help_boxed("remove the rule, or keep this proxy on HAProxy for now")
 }
@@ -318,27 +446,28 @@ fn parse_converter(
     let row = match table.find(std::iter::once(&*text)) {
         Found::Built(row, _) => row,
         Found::NotBuilt(known, ..) => return Err(not_built(piece, name, "converter", known)),
+        Found::Unknown if text.starts_with(OF_LUA) => return Err(not_built(piece, name, "converter", &text)),
         Found::Unknown if name.is_empty() => {
             return Err(piece
-                .error(&codes::EXPRESSION_SYNTAX, start.saturating_sub(1)..start, "nothing stands behind a comma of an expression")
+                .error(
+                    &codes::EXPRESSION_SYNTAX,
+                    start.saturating_sub(1)..start,
+                    "nothing stands behind a comma of an expression",
+                )
                 .label_boxed("the name of a converter is expected behind it"));
         }
-        Found::Unknown => return Err(unknown(piece, name, &codes::UNKNOWN_CONVERTER, "unknown converter", table)),
+        Found::Unknown => {
+            return Err(unknown(
+                piece,
+                name,
+                &codes::UNKNOWN_CONVERTER,
+                "unknown converter",
+                table,
+            ));
+        }
     };
     let build = &row.build;
-    let (raw, end) = list_at(piece, name.end, row.name)?;
-    let owner = Owner {
-        name: row.name,
-        syntax: row.syntax,
-        kinds: build.arguments,
-        required: build.required,
-        place: name.start..end,
-    };
-    let mut arguments = argument::build(loader, piece, owner, &raw)?;
-    if let Some(prepare) = build.prepare {
-        prepare(loader, &mut arguments, piece.span(name.start..end))
-            .map_err(|diagnostic| with_syntax(diagnostic, row.syntax))?;
-    }
+    let (arguments, end) = parse_arguments(loader, piece, name.clone(), row.into())?;
     if !input.casts_to(build.input) {
         return Err(piece
             .error(
@@ -346,8 +475,23 @@ fn parse_converter(
                 name.start..end,
                 format!("converter '{}' cannot be applied", row.name),
             )
-            .label_boxed(format!("wants a value of type {}, and gets one of type {}", build.input.name(), input.name())));
+            .label_boxed(format!(
+                "wants a value of type {}, and gets one of type {}",
+                build.input.name(),
+                input.name()
+            )));
     }
-    let output = if build.output == Type::Any { input } else { build.output };
-    Ok((Step { converter: build, arguments }, output, end))
+    let output = if build.output == Type::Any {
+        input
+    } else {
+        build.output
+    };
+    Ok((
+        Step {
+            converter: build,
+            arguments,
+        },
+        output,
+        end,
+    ))
 }

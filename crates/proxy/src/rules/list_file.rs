@@ -29,7 +29,9 @@ pub struct ListFile {
 impl ListFile {
     /// The lines that count, without blanks before and line ends behind them.
     pub fn lines(&self) -> impl Iterator<Item = (Entry, &[u8])> {
-        self.entries.iter().map(|entry| (*entry, &self.text[entry.start as usize..entry.end as usize]))
+        self.entries
+            .iter()
+            .map(|entry| (*entry, &self.text[entry.start as usize..entry.end as usize]))
     }
 
     /// Lines as keys and values of a map: a word, blanks, the rest. A line
@@ -45,8 +47,15 @@ impl ListFile {
     /// Tells of a line that is wrong: at the line, and where the file is named.
     pub fn wrong(self, loader: &mut Loader, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
         let file = loader.sources.add(self.name.to_string(), self.text);
-        let place = Span { file, start: entry.start, end: entry.end };
-        let diagnostic = Diagnostic { primary: Some(place), ..diagnostic };
+        let place = Span {
+            file,
+            start: entry.start,
+            end: entry.end,
+        };
+        let diagnostic = Diagnostic {
+            primary: Some(place),
+            ..diagnostic
+        };
         loader.tell(diagnostic.also(named_at, "the file is named here"));
     }
 }
@@ -67,7 +76,10 @@ fn entries(text: &[u8]) -> Vec<Entry> {
             end -= 1;
         }
         if end > start && text[start] != b'#' {
-            entries.push(Entry { start: start as u32, end: end as u32 });
+            entries.push(Entry {
+                start: start as u32,
+                end: end as u32,
+            });
         }
         at += line.len() + 1;
     }
@@ -81,7 +93,11 @@ impl Loader {
             DefaultPath::Current => PathBuf::new(),
             DefaultPath::Origin(directory) => directory.clone(),
             DefaultPath::Config | DefaultPath::Parent => {
-                let file = self.sources.files().nth(span.file.0 as usize).map(|(_, f)| f.name.as_str());
+                let file = self
+                    .sources
+                    .files()
+                    .nth(span.file.0 as usize)
+                    .map(|(_, f)| f.name.as_str());
                 let mut directory = PathBuf::from(file.unwrap_or(""));
                 directory.pop();
                 if self.base == DefaultPath::Parent {
@@ -95,21 +111,38 @@ impl Loader {
     }
 
     /// Reads a list that a word (or a part of one) names.
-    pub(super) fn read_list(&mut self, name: &str, span: Span) -> Result<ListFile, Box<Diagnostic>> {
+    pub(super) fn read_list(
+        &mut self,
+        name: &str,
+        span: Span,
+    ) -> Result<ListFile, Box<Diagnostic>> {
         let path = self.path_of(name, span);
         let unreadable = |reason: String| {
             Box::new(
-                Diagnostic::error(&load_codes::UNREADABLE, span, format!("failed to open pattern file '{name}'"))
-                    .label(reason),
+                Diagnostic::error(
+                    &load_codes::UNREADABLE,
+                    span,
+                    format!("failed to open pattern file '{name}'"),
+                )
+                .label(reason),
             )
         };
-        let size = std::fs::metadata(&path).map_err(|error| unreadable(error.to_string()))?.len();
+        let size = std::fs::metadata(&path)
+            .map_err(|error| unreadable(error.to_string()))?
+            .len();
         if size > LIST_FILE_BYTES_MAX {
-            return Err(unreadable(format!("it is larger than {} MiB", LIST_FILE_BYTES_MAX >> 20)));
+            return Err(unreadable(format!(
+                "it is larger than {} MiB",
+                LIST_FILE_BYTES_MAX >> 20
+            )));
         }
         let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
         let entries = entries(&text);
-        Ok(ListFile { name: name.into(), text, entries })
+        Ok(ListFile {
+            name: name.into(),
+            text,
+            entries,
+        })
     }
 }
 
@@ -134,17 +167,22 @@ pub struct Collected {
 impl Collected {
     /// Takes a word in.
     pub fn word(&mut self, word: &Word) {
-        self.patterns.push((word.bytes.as_slice().into(), Place::Word(word.span)));
+        self.patterns
+            .push((word.bytes.as_slice().into(), Place::Word(word.span)));
     }
 
     /// Takes the lines of a file in; of a map, the keys.
     pub fn file(&mut self, file: ListFile, named_at: Span, map: bool) {
         let n = self.files.len();
         if map {
-            let keys = file.pairs().map(|(entry, key, _)| (key.into(), Place::Line(n, entry)));
+            let keys = file
+                .pairs()
+                .map(|(entry, key, _)| (key.into(), Place::Line(n, entry)));
             self.patterns.extend(keys);
         } else {
-            let lines = file.lines().map(|(entry, line)| (line.into(), Place::Line(n, entry)));
+            let lines = file
+                .lines()
+                .map(|(entry, line)| (line.into(), Place::Line(n, entry)));
             self.patterns.extend(lines);
         }
         self.files.push((file, named_at));
@@ -152,7 +190,12 @@ impl Collected {
 
     /// Tells of a pattern that is wrong, made by `diagnose` at its place.
     /// What stands in a file is told at its line there.
-    pub fn wrong(mut self, loader: &mut Loader, place: Place, diagnose: impl FnOnce(Span) -> Box<Diagnostic>) -> Box<Diagnostic> {
+    pub fn wrong(
+        mut self,
+        loader: &mut Loader,
+        place: Place,
+        diagnose: impl FnOnce(Span) -> Box<Diagnostic>,
+    ) -> Box<Diagnostic> {
         match place {
             Place::Word(span) => diagnose(span),
             Place::Line(n, entry) => {
@@ -161,8 +204,12 @@ impl Collected {
                 let diagnostic = *diagnose(named_at);
                 file.wrong(loader, entry, named_at, diagnostic);
                 Box::new(
-                    Diagnostic::error(&codes::BAD_PATTERN, named_at, format!("pattern file '{name}' cannot be used"))
-                        .label("a line of it is wrong"),
+                    Diagnostic::error(
+                        &codes::BAD_PATTERN,
+                        named_at,
+                        format!("pattern file '{name}' cannot be used"),
+                    )
+                    .label("a line of it is wrong"),
                 )
             }
         }
@@ -174,7 +221,11 @@ mod tests {
     use super::*;
 
     fn list(text: &str) -> ListFile {
-        ListFile { name: "list".into(), text: text.into(), entries: entries(text.as_bytes()) }
+        ListFile {
+            name: "list".into(),
+            text: text.into(),
+            entries: entries(text.as_bytes()),
+        }
     }
 
     #[test]
@@ -188,6 +239,12 @@ mod tests {
     fn a_line_of_a_map_is_a_word_and_the_rest() {
         let file = list("a.example  web 1 \nb.example\n");
         let pairs: Vec<_> = file.pairs().map(|(_, key, value)| (key, value)).collect();
-        assert_eq!(pairs, [(&b"a.example"[..], Some(&b"web 1"[..])), (b"b.example", None)]);
+        assert_eq!(
+            pairs,
+            [
+                (&b"a.example"[..], Some(&b"web 1"[..])),
+                (b"b.example", None)
+            ]
+        );
     }
 }

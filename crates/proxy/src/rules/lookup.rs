@@ -35,16 +35,33 @@ impl Loader {
 
 fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     match lookup.kind {
-        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| p.kind.is_frontend()).err(),
-        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| p.kind.is_backend()).err(),
+        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| {
+            p.kind.is_frontend()
+        })
+        .err()
+        .map(|d| *d),
+        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| {
+            p.kind.is_backend()
+        })
+        .err()
+        .map(|d| *d),
         Kind::Server => server(config, lookup),
         _ => None,
     }
 }
 
-fn unknown<'n>(span: Span, what: &str, name: &str, names: impl Iterator<Item = &'n str>) -> Diagnostic {
-    let diagnostic = Diagnostic::error(&codes::UNKNOWN_PROXY, span, format!("unable to find {what} '{name}'"))
-        .label("an expression names it");
+fn unknown<'n>(
+    span: Span,
+    what: &str,
+    name: &str,
+    names: impl Iterator<Item = &'n str>,
+) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        &codes::UNKNOWN_PROXY,
+        span,
+        format!("unable to find {what} '{name}'"),
+    )
+    .label("an expression names it");
     match suggest::nearest(name, names) {
         Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
         None => diagnostic,
@@ -57,17 +74,23 @@ fn proxy<'c>(
     what: &str,
     name: &str,
     is: fn(&Proxy) -> bool,
-) -> Result<&'c Proxy, Diagnostic> {
+) -> Result<&'c Proxy, Box<Diagnostic>> {
     let mut known = config.proxies.iter().filter(|proxy| is(proxy));
-    let names = config.proxies.iter().filter(|proxy| is(proxy)).map(|proxy| &*proxy.name);
-    known.find(|proxy| *proxy.name == *name).ok_or_else(|| unknown(lookup.span, what, name, names))
+    let names = config
+        .proxies
+        .iter()
+        .filter(|proxy| is(proxy))
+        .map(|proxy| &*proxy.name);
+    known
+        .find(|proxy| *proxy.name == *name)
+        .ok_or_else(|| Box::new(unknown(lookup.span, what, name, names)))
 }
 
 fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     let backend = match (&lookup.backend, lookup.from) {
         (Some(name), _) => match proxy(config, lookup, "backend", name, |p| p.kind.is_backend()) {
             Ok(backend) => backend,
-            Err(diagnostic) => return Some(diagnostic),
+            Err(diagnostic) => return Some(*diagnostic),
         },
         (None, Section::Proxy(index, _)) => config.proxy(index),
         // What a defaults section means is known in the proxies that use it.
@@ -77,5 +100,10 @@ fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     if names.clone().any(|name| *name == *lookup.name) {
         return None;
     }
-    Some(unknown(lookup.span, &format!("a server of '{}' named", backend.name), &lookup.name, names))
+    Some(unknown(
+        lookup.span,
+        &format!("a server of '{}' named", backend.name),
+        &lookup.name,
+        names,
+    ))
 }

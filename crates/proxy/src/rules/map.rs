@@ -46,27 +46,50 @@ impl Map {
             match value.map(|text| (text, parse(gives, text))) {
                 Some((_, Some(value))) => values.push(value),
                 Some((text, None)) => {
-                    wrong = Some((entry, format!("'{}' is not {}", String::from_utf8_lossy(text), gives.what())));
+                    wrong = Some((
+                        entry,
+                        format!(
+                            "'{}' is not {}",
+                            String::from_utf8_lossy(text),
+                            gives.what()
+                        ),
+                    ));
                     break;
                 }
                 None => {
-                    wrong = Some((entry, format!("key '{}' has no value", String::from_utf8_lossy(key))));
+                    wrong = Some((
+                        entry,
+                        format!("key '{}' has no value", String::from_utf8_lossy(key)),
+                    ));
                     break;
                 }
             }
         }
         if let Some((entry, message)) = wrong {
-            file.wrong(loader, entry, span, Diagnostic::error(&codes::BAD_MAP, span, message));
+            file.wrong(
+                loader,
+                entry,
+                span,
+                Diagnostic::error(&codes::BAD_MAP, span, message),
+            );
             return Err(Box::new(
-                Diagnostic::error(&codes::BAD_MAP, span, format!("map file '{name}' cannot be used"))
-                    .label("a line of it is wrong"),
+                Diagnostic::error(
+                    &codes::BAD_MAP,
+                    span,
+                    format!("map file '{name}' cannot be used"),
+                )
+                .label("a line of it is wrong"),
             ));
         }
         let file_name = file.name.clone();
         let mut collected = Collected::default();
         collected.file(file, span, true);
         let keys = pattern::compile(loader, method, collected, false, false)?;
-        Ok(Map { file: file_name, keys, values })
+        Ok(Map {
+            file: file_name,
+            keys,
+            values,
+        })
     }
 
     /// The value of a key.

@@ -59,7 +59,10 @@ impl Method {
 
     /// The method of a name.
     pub fn named(name: &str) -> Option<Method> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, method)| *method)
+        Self::ALL
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, method)| *method)
     }
 
     /// The type that it compares.
@@ -149,37 +152,58 @@ struct EdgeTable {
 impl Patterns {
     /// Whether there is any value.
     pub fn found() -> Self {
-        Patterns { ignore_case: false, set: Set::Found }
+        Patterns {
+            ignore_case: false,
+            set: Set::Found,
+        }
     }
 
     /// Whether the value is true.
     pub fn truth() -> Self {
-        Patterns { ignore_case: false, set: Set::Bool }
+        Patterns {
+            ignore_case: false,
+            set: Set::Bool,
+        }
     }
 
     /// A number in one of these ranges.
     pub fn numbers(ranges: Vec<RangeInclusive<i64>>) -> Self {
-        Patterns { ignore_case: false, set: Set::Int(ranges) }
+        Patterns {
+            ignore_case: false,
+            set: Set::Int(ranges),
+        }
     }
 
     /// A length in one of these ranges.
     pub fn lengths(ranges: Vec<RangeInclusive<i64>>) -> Self {
-        Patterns { ignore_case: false, set: Set::Len(ranges) }
+        Patterns {
+            ignore_case: false,
+            set: Set::Len(ranges),
+        }
     }
 
     /// An address in one of these networks.
     pub fn networks(networks: Networks) -> Self {
-        Patterns { ignore_case: false, set: Set::Ip(networks) }
+        Patterns {
+            ignore_case: false,
+            set: Set::Ip(networks),
+        }
     }
 
     /// One of these regular expressions.
     pub fn regulars(list: Vec<Regular>) -> Self {
-        Patterns { ignore_case: false, set: Set::Reg(list) }
+        Patterns {
+            ignore_case: false,
+            set: Set::Reg(list),
+        }
     }
 
     /// Exactly one of these byte strings.
     pub fn binaries(list: Vec<Box<[u8]>>) -> Self {
-        Patterns { ignore_case: false, set: Set::Bin(list) }
+        Patterns {
+            ignore_case: false,
+            set: Set::Bin(list),
+        }
     }
 
     /// Texts compared by `str`, `beg`, `end`, `sub`, `dir` or `dom`. Other
@@ -191,12 +215,22 @@ impl Patterns {
         let few = list.len() <= FEW;
         let set = match method {
             Method::Beg | Method::End => {
-                let edge = if method == Method::Beg { Edge::Beginning } else { Edge::End };
-                if few { Set::Edge(edge, list) } else { Set::EdgeMany(edge, EdgeTable::new(list)) }
+                let edge = if method == Method::Beg {
+                    Edge::Beginning
+                } else {
+                    Edge::End
+                };
+                if few {
+                    Set::Edge(edge, list)
+                } else {
+                    Set::EdgeMany(edge, EdgeTable::new(list))
+                }
             }
             Method::Sub => {
-                let finder = |text: &Box<[u8]>| memchr::memmem::Finder::new(text).into_owned();
-                Set::Sub(list.iter().map(finder).collect())
+                let finders = list
+                    .iter()
+                    .map(|text| memchr::memmem::Finder::new(text).into_owned());
+                Set::Sub(finders.collect())
             }
             Method::Dir => Set::Part(b"/?", list),
             Method::Dom => Set::Part(b"/?.:", list),
@@ -249,9 +283,9 @@ impl Patterns {
             Set::ExactMany(places) => places.get(text).copied(),
             Set::EdgeMany(edge, table) => table.find(*edge, text),
             Set::Sub(list) => list.iter().position(|finder| finder.find(text).is_some()),
-            Set::Part(delimiters, list) => {
-                list.iter().position(|part| holds_part(text, part, delimiters))
-            }
+            Set::Part(delimiters, list) => list
+                .iter()
+                .position(|part| holds_part(text, part, delimiters)),
             _ => None,
         }
     }
@@ -275,13 +309,18 @@ impl EdgeTable {
         let mut lengths: Vec<usize> = list.iter().map(|text| text.len()).collect();
         lengths.sort_unstable();
         lengths.dedup();
-        EdgeTable { places: places(list), lengths }
+        EdgeTable {
+            places: places(list),
+            lengths,
+        }
     }
 
     fn find(&self, edge: Edge, text: &[u8]) -> Option<usize> {
         let mut best = None;
         for length in &self.lengths {
-            let Some(part) = edge.of(text, *length) else { break };
+            let Some(part) = edge.of(text, *length) else {
+                break;
+            };
             if let Some(place) = self.places.get(part)
                 && edge.wins((*length, *place), best)
             {
@@ -295,8 +334,14 @@ impl EdgeTable {
 fn edge_of_few(edge: Edge, list: &[Box<[u8]>], text: &[u8], ignore_case: bool) -> Option<usize> {
     let mut best = None;
     for (n, pattern) in list.iter().enumerate() {
-        let Some(part) = edge.of(text, pattern.len()) else { continue };
-        let same = if ignore_case { pattern.eq_ignore_ascii_case(part) } else { **pattern == *part };
+        let Some(part) = edge.of(text, pattern.len()) else {
+            continue;
+        };
+        let same = if ignore_case {
+            pattern.eq_ignore_ascii_case(part)
+        } else {
+            **pattern == *part
+        };
         if same && edge.wins((pattern.len(), n), best) {
             best = Some((pattern.len(), n));
         }
@@ -310,7 +355,8 @@ fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     let is_delimiter = |b: &u8| delimiters.contains(b);
     let start = pattern.iter().take_while(|b| is_delimiter(b)).count();
     let pattern = &pattern[start..];
-    let pattern = &pattern[..pattern.len() - pattern.iter().rev().take_while(|b| is_delimiter(b)).count()];
+    let pattern =
+        &pattern[..pattern.len() - pattern.iter().rev().take_while(|b| is_delimiter(b)).count()];
     if pattern.is_empty() {
         return false;
     }
@@ -325,7 +371,11 @@ mod tests {
     use super::*;
 
     fn texts(method: Method, list: &[&str], ignore_case: bool) -> Patterns {
-        Patterns::texts(method, list.iter().map(|t| t.as_bytes().into()).collect(), ignore_case)
+        Patterns::texts(
+            method,
+            list.iter().map(|t| t.as_bytes().into()).collect(),
+            ignore_case,
+        )
     }
 
     #[test]
@@ -348,11 +398,18 @@ mod tests {
             (Method::Dir, "a/b", "/x/a/b?q", false, true),
             (Method::Dir, "b", "/a.b/c", false, false),
             (Method::Dom, "b", "/a.b/c", false, true),
-            (Method::Dom, "example.com", "www.example.com:80", false, true),
+            (
+                Method::Dom,
+                "example.com",
+                "www.example.com:80",
+                false,
+                true,
+            ),
             (Method::Dom, "example.com", "notexample.com", false, false),
         ];
         for (method, pattern, text, ignore_case, expected) in rows {
-            let found = texts(*method, &[pattern], *ignore_case).find(&Value::text(text.as_bytes()));
+            let found =
+                texts(*method, &[pattern], *ignore_case).find(&Value::text(text.as_bytes()));
             assert_eq!(found.is_some(), *expected, "{method:?} {pattern} in {text}");
         }
     }
@@ -361,13 +418,22 @@ mod tests {
     fn many_patterns_find_what_few_find() {
         let words: Vec<String> = (0..40).map(|n| format!("/dir{n}")).collect();
         let all: Vec<&str> = words.iter().map(String::as_str).collect();
-        for method in [Method::Str, Method::Beg, Method::End, Method::Sub, Method::Dir] {
-            for text in ["/dir7", "/dir39", "/dir39/x", "/x/dir3", "/none", "/DIR7", ""] {
+        for method in [
+            Method::Str,
+            Method::Beg,
+            Method::End,
+            Method::Sub,
+            Method::Dir,
+        ] {
+            for text in [
+                "/dir7", "/dir39", "/dir39/x", "/x/dir3", "/none", "/DIR7", "",
+            ] {
                 for ignore_case in [false, true] {
                     let value = Value::text(text.as_bytes());
                     let many = texts(method, &all, ignore_case).find(&value);
-                    let one_by_one =
-                        all.iter().any(|one| texts(method, &[one], ignore_case).find(&value).is_some());
+                    let one_by_one = all
+                        .iter()
+                        .any(|one| texts(method, &[one], ignore_case).find(&value).is_some());
                     assert_eq!(many.is_some(), one_by_one, "{method:?} {text}");
                 }
             }
@@ -377,8 +443,14 @@ mod tests {
     #[test]
     fn of_several_beginnings_the_longest_is_told_and_of_ends_the_first() {
         let value = Value::text(b"/a/b/c");
-        assert_eq!(texts(Method::Beg, &["/", "/a/b", "/a"], false).find(&value), Some(1));
-        assert_eq!(texts(Method::End, &["c", "/b/c"], false).find(&value), Some(0));
+        assert_eq!(
+            texts(Method::Beg, &["/", "/a/b", "/a"], false).find(&value),
+            Some(1)
+        );
+        assert_eq!(
+            texts(Method::End, &["c", "/b/c"], false).find(&value),
+            Some(0)
+        );
         let mut many = vec!["/", "/a/b", "/a"];
         many.extend(["1", "2", "3", "4", "5", "6"]);
         assert_eq!(texts(Method::Beg, &many, false).find(&value), Some(1));
@@ -387,9 +459,18 @@ mod tests {
     #[test]
     fn numbers_and_lengths_are_compared_with_ranges() {
         let ranges = vec![1..=3, 10..=i64::MAX];
-        assert_eq!(Patterns::numbers(ranges.clone()).find(&Value::Int(12)), Some(1));
-        assert_eq!(Patterns::numbers(ranges.clone()).find(&Value::text(b"4x")), None);
-        assert_eq!(Patterns::lengths(ranges).find(&Value::text(b"abc")), Some(0));
+        assert_eq!(
+            Patterns::numbers(ranges.clone()).find(&Value::Int(12)),
+            Some(1)
+        );
+        assert_eq!(
+            Patterns::numbers(ranges.clone()).find(&Value::text(b"4x")),
+            None
+        );
+        assert_eq!(
+            Patterns::lengths(ranges).find(&Value::text(b"abc")),
+            Some(0)
+        );
     }
 
     #[test]

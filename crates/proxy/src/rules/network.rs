@@ -45,7 +45,9 @@ impl Network {
     fn holds(self, address: IpAddr) -> bool {
         match (self, address) {
             (Network::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
-            (Network::V6(network, bits), IpAddr::V6(v6)) => u128::from(v6) & mask_v6(bits) == network,
+            (Network::V6(network, bits), IpAddr::V6(v6)) => {
+                u128::from(v6) & mask_v6(bits) == network
+            }
             _ => false,
         }
     }
@@ -91,7 +93,10 @@ struct Tries {
 impl Networks {
     /// A set of these.
     pub fn new(list: Vec<Network>) -> Self {
-        let numbered = list.into_iter().enumerate().map(|(n, network)| (network, n));
+        let numbered = list
+            .into_iter()
+            .enumerate()
+            .map(|(n, network)| (network, n));
         let mut line: Vec<_> = numbered.collect();
         if line.len() <= FEW {
             return Networks { line, tries: None };
@@ -113,7 +118,10 @@ impl Networks {
                 false
             }
         });
-        Networks { line, tries: Some(tries) }
+        Networks {
+            line,
+            tries: Some(tries),
+        }
     }
 
     /// The number of the narrowest network that holds an address. An IPv4
@@ -134,8 +142,14 @@ impl Networks {
         }
         if let Some(tries) = &self.tries {
             let found = match address {
-                IpAddr::V4(v4) => tries.v4.get_lpm(&(u32::from(v4), 32)).map(|((_, bits), n)| (bits, *n)),
-                IpAddr::V6(v6) => tries.v6.get_lpm(&(u128::from(v6), 128)).map(|((_, bits), n)| (bits, *n)),
+                IpAddr::V4(v4) => tries
+                    .v4
+                    .get_lpm(&(u32::from(v4), 32))
+                    .map(|((_, bits), n)| (bits, *n)),
+                IpAddr::V6(v6) => tries
+                    .v6
+                    .get_lpm(&(u128::from(v6), 128))
+                    .map(|((_, bits), n)| (bits, *n)),
             };
             if let Some(found) = found
                 && best.is_none_or(|(length, _)| found.0 > length)
@@ -152,7 +166,11 @@ mod tests {
     use super::*;
 
     fn networks(list: &[&str]) -> Networks {
-        Networks::new(list.iter().map(|text| Network::parse(text).unwrap()).collect())
+        Networks::new(
+            list.iter()
+                .map(|text| Network::parse(text).unwrap())
+                .collect(),
+        )
     }
 
     fn found(networks: &Networks, address: &str) -> Option<usize> {
@@ -161,7 +179,13 @@ mod tests {
 
     #[test]
     fn the_narrowest_network_is_found_among_few_and_among_many() {
-        let few = ["10.0.0.0/8", "10.1.0.0/255.255.0.0", "10.1.2.3", "2001:db8::/32", "::1"];
+        let few = [
+            "10.0.0.0/8",
+            "10.1.0.0/255.255.0.0",
+            "10.1.2.3",
+            "2001:db8::/32",
+            "::1",
+        ];
         let mut many = few.to_vec();
         let more: Vec<String> = (0..60).map(|n| format!("192.168.{n}.0/24")).collect();
         many.extend(more.iter().map(String::as_str));
@@ -186,7 +210,15 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in ["10.0.0.0/33", "10.0.0", "::1/129", "10.0.0.0/", "10.0.0.0/+8", "x", ""] {
+        for text in [
+            "10.0.0.0/33",
+            "10.0.0",
+            "::1/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "x",
+            "",
+        ] {
             assert_eq!(Network::parse(text), None, "{text}");
         }
         assert_eq!(Network::parse("0.0.0.0/0"), Some(Network::V4(0, 0)));

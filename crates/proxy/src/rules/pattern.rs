@@ -18,8 +18,12 @@ pub struct Patterned {
     pub method: Option<(Method, Span)>,
     ignore_case: bool,
     no_lookup: bool,
+    /// Numbers are written as versions: `3.1` for 196609.
+    pub versions: bool,
     /// `--` stood there: an empty list is meant.
     pub ended: bool,
+    /// Where the first pattern stands, if any is written on the line.
+    pub first_word: Option<Span>,
     collected: Collected,
 }
 
@@ -54,7 +58,9 @@ impl Patterned {
                     read.ended = true;
                     break;
                 }
-                flag if flag.starts_with('-') && flag.len() > 1 && !is_number(flag) => return Err(unknown_flag(word)),
+                flag if flag.starts_with('-') && flag.len() > 1 && !is_number(flag) => {
+                    return Err(unknown_flag(word));
+                }
                 _ => {
                     at -= 1;
                     break;
@@ -65,6 +71,7 @@ impl Patterned {
             let file = loader.read_list(name.str(), name.span)?;
             read.collected.file(file, name.span, map);
         }
+        read.first_word = words.get(at).map(|word| word.span);
         for word in &words[at.min(words.len())..] {
             read.collected.word(word);
         }
@@ -79,26 +86,38 @@ impl Patterned {
     /// Compiles the patterns for a method.
     pub fn compile(self, loader: &mut Loader, method: Method) -> Result<Patterns, Box<Diagnostic>> {
         let lookup = !self.no_lookup;
+        if self.versions && method == Method::Int {
+            return compile_ranges(loader, self.collected, version);
+        }
         compile(loader, method, self.collected, self.ignore_case, lookup)
     }
 }
 
 fn is_number(text: &str) -> bool {
-    text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    text.strip_prefix('-')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn flag_argument(flag: &Word, what: &str) -> Box<Diagnostic> {
     Box::new(
-        Diagnostic::error(&codes::UNKNOWN_MATCH_FLAG, flag.span, format!("'{}' expects {what}", flag.text()))
-            .label("nothing stands behind it"),
+        Diagnostic::error(
+            &codes::UNKNOWN_MATCH_FLAG,
+            flag.span,
+            format!("'{}' expects {what}", flag.text()),
+        )
+        .label("nothing stands behind it"),
     )
 }
 
 fn unknown_flag(word: &Word) -> Box<Diagnostic> {
     Box::new(
-        Diagnostic::error(&codes::UNKNOWN_MATCH_FLAG, word.span, format!("'{}' is not a valid ACL option", word.text()))
-            .label("no flag of ACLs")
-            .help("write `--` before the first pattern if this is one"),
+        Diagnostic::error(
+            &codes::UNKNOWN_MATCH_FLAG,
+            word.span,
+            format!("'{}' is not a valid ACL option", word.text()),
+        )
+        .label("no flag of ACLs")
+        .help("write `--` before the first pattern if this is one"),
     )
 }
 
@@ -110,8 +129,12 @@ fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
             format!("unknown matching method '{}'", word.text()),
         )
         .label("found, bool, int, ip, bin, len, str, beg, sub, dir, dom, end and reg are known");
-        if let Some(near) = suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name)) {
-            diagnostic = diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near);
+        if let Some(near) =
+            suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name))
+        {
+            diagnostic = diagnostic
+                .help(format!("did you mean '{near}'?"))
+                .fix(word.span, near);
         }
         Box::new(diagnostic)
     })
@@ -129,34 +152,77 @@ pub(super) fn compile(
     let made = match method {
         Method::Found => Ok(Patterns::found()),
         Method::Bool => Ok(Patterns::truth()),
-        Method::Int => ranges(list).map(Patterns::numbers),
-        Method::Len => ranges(list).map(Patterns::lengths),
+        Method::Int => ranges(list, number).map(Patterns::numbers),
+        Method::Len => ranges(list, number).map(Patterns::lengths),
         Method::Ip => networks(loader, list, lookup),
         Method::Bin => each(list, |text, span| {
             super::argument::unhex(text)
                 .map(Vec::into_boxed_slice)
-                .ok_or_else(|| bad(&codes::BAD_PATTERN, span, text, "is not made of pairs of hexadecimal digits"))
+                .ok_or_else(|| {
+                    bad(
+                        &codes::BAD_PATTERN,
+                        span,
+                        text,
+                        "is not made of pairs of hexadecimal digits",
+                    )
+                })
         })
         .map(Patterns::binaries),
         Method::Reg => each(list, move |text, span| {
             Regular::new(text, ignore_case).map_err(|error| error.diagnostic(span, text))
         })
         .map(Patterns::regulars),
-        _ => Ok(Patterns::texts(method, list.into_iter().map(|(text, _)| text).collect(), ignore_case)),
+        _ => Ok(Patterns::texts(
+            method,
+            list.into_iter().map(|(text, _)| text).collect(),
+            ignore_case,
+        )),
     };
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Compiles numbers that are written in a way of their own.
+fn compile_ranges(
+    loader: &mut Loader,
+    mut collected: Collected,
+    number: Number,
+) -> Result<Patterns, Box<Diagnostic>> {
+    let list = std::mem::take(&mut collected.patterns);
+    ranges(list, number)
+        .map(Patterns::numbers)
+        .map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Reads a number.
+type Number = fn(&str) -> Option<i64>;
+
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+/// `3.1` is 3 * 65536 + 1.
+fn version(text: &str) -> Option<i64> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))
 }
 
 type Wrong = (Place, Box<dyn FnOnce(Span) -> Box<Diagnostic>>);
 type Listed = Vec<(Box<[u8]>, Place)>;
 
 fn bad(code: &'static Code, span: Span, text: &[u8], why: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic::error(code, span, format!("'{}' {why}", String::from_utf8_lossy(text))))
+    Box::new(Diagnostic::error(
+        code,
+        span,
+        format!("'{}' {why}", String::from_utf8_lossy(text)),
+    ))
 }
 
 /// Makes something of each pattern; the diagnostic of the first that is wrong
 /// is made at its place later.
-fn each<T>(list: Listed, make: impl Fn(&[u8], Span) -> Result<T, Box<Diagnostic>> + Copy + 'static) -> Result<Vec<T>, Wrong> {
+fn each<T>(
+    list: Listed,
+    make: impl Fn(&[u8], Span) -> Result<T, Box<Diagnostic>> + Copy + 'static,
+) -> Result<Vec<T>, Wrong> {
     list.into_iter()
         .map(|(text, place)| {
             make(&text, Span::default()).map_err(|_| {
@@ -164,41 +230,61 @@ fn each<T>(list: Listed, make: impl Fn(&[u8], Span) -> Result<T, Box<Diagnostic>
                     Err(diagnostic) => diagnostic,
                     Ok(_) => bad(&codes::BAD_PATTERN, span, &text, "cannot be used"),
                 };
-                (place, Box::new(again) as Box<dyn FnOnce(Span) -> Box<Diagnostic>>)
+                (
+                    place,
+                    Box::new(again) as Box<dyn FnOnce(Span) -> Box<Diagnostic>>,
+                )
             })
         })
         .collect()
 }
 
 fn wrong<T>(place: Place, text: Box<[u8]>, why: &'static str) -> Result<T, Wrong> {
-    Err((place, Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why))))
+    Err((
+        place,
+        Box::new(move |span| bad(&codes::BAD_PATTERN, span, &text, why)),
+    ))
 }
 
 /// Numbers and ranges, with operators before them that hold until the next.
-fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
+fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
     let mut ranges = Vec::with_capacity(list.len());
     let mut operator = "eq";
     for (text, place) in list {
         let word = std::str::from_utf8(&text).unwrap_or("");
         if let Place::Word(_) = place
-            && let Some(known) = ["eq", "ge", "gt", "le", "lt"].iter().find(|known| **known == word)
+            && let Some(known) = ["eq", "ge", "gt", "le", "lt"]
+                .iter()
+                .find(|known| **known == word)
         {
             operator = known;
             continue;
         }
-        let Some((low, high)) = range(word) else {
-            let why = if word.contains(':') { "is not a valid number range" } else { "is not a number" };
+        let Some((low, high)) = range(word, number) else {
+            let why = if word.contains(':') {
+                "is not a valid number range"
+            } else {
+                "is not a number"
+            };
             return wrong(place, text, why);
         };
         if operator != "eq" && word.contains(':') {
-            return wrong(place, text, "is a range, and an operator compares with one number");
+            return wrong(
+                place,
+                text,
+                "is a range, and an operator compares with one number",
+            );
         }
         ranges.push(match operator {
             "ge" => low..=i64::MAX,
             "le" => i64::MIN..=high,
             // Nothing is above the highest number or below the lowest.
-            "gt" => low.checked_add(1).map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
-            "lt" => high.checked_sub(1).map_or(RangeInclusive::new(1, 0), |high| i64::MIN..=high),
+            "gt" => low
+                .checked_add(1)
+                .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),
+            "lt" => high
+                .checked_sub(1)
+                .map_or(RangeInclusive::new(1, 0), |high| i64::MIN..=high),
             _ => low..=high,
         });
     }
@@ -206,13 +292,20 @@ fn ranges(list: Listed) -> Result<Vec<RangeInclusive<i64>>, Wrong> {
 }
 
 /// `5`, `1:5`, `:5`, `5:`.
-fn range(text: &str) -> Option<(i64, i64)> {
-    let number = |text: &str| text.parse::<i64>().ok();
+fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     match text.split_once(':') {
         None => number(text).map(|n| (n, n)),
         Some((low, high)) => {
-            let low = if low.is_empty() { i64::MIN } else { number(low)? };
-            let high = if high.is_empty() { i64::MAX } else { number(high)? };
+            let low = if low.is_empty() {
+                i64::MIN
+            } else {
+                number(low)?
+            };
+            let high = if high.is_empty() {
+                i64::MAX
+            } else {
+                number(high)?
+            };
             (low <= high).then_some((low, high))
         }
     }
@@ -226,7 +319,9 @@ fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wro
             networks.push(network);
             continue;
         }
-        let may_be_name = word.contains(|c: char| c.is_ascii_alphabetic()) && !word.contains(['/', ':']);
+        let in_names = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let may_be_name =
+            word.contains(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(in_names);
         if !may_be_name || !lookup {
             return wrong(place, text, "is not a valid IPv4 or IPv6 address");
         }
@@ -236,7 +331,13 @@ fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wro
         }
         match (word, 0_u16).to_socket_addrs() {
             Ok(found) => networks.extend(found.map(|address| Network::host(address.ip()))),
-            Err(_) => return wrong(place, text, "is not a valid IPv4 or IPv6 address, nor a name that can be resolved"),
+            Err(_) => {
+                return wrong(
+                    place,
+                    text,
+                    "is not a valid IPv4 or IPv6 address, nor a name that can be resolved",
+                );
+            }
         }
     }
     Ok(Patterns::networks(super::network::Networks::new(networks)))
@@ -247,16 +348,38 @@ mod tests {
     use super::*;
 
     fn read(words: &[&str]) -> Option<Vec<RangeInclusive<i64>>> {
-        let list = words.iter().map(|w| (w.as_bytes().into(), Place::Word(Span::default()))).collect();
-        ranges(list).ok()
+        let list = words
+            .iter()
+            .map(|w| (w.as_bytes().into(), Place::Word(Span::default())))
+            .collect();
+        ranges(list, number).ok()
+    }
+
+    #[test]
+    fn versions_have_a_dot() {
+        assert_eq!(range("3.1", version), Some((196_609, 196_609)));
+        assert_eq!(range("3:3.3", version), Some((196_608, 196_611)));
+        assert_eq!(range("3.x", version), None);
     }
 
     #[test]
     fn numbers_have_ranges_and_operators() {
-        assert_eq!(read(&["1", "3:5", ":0", "9:"]), Some(vec![1..=1, 3..=5, i64::MIN..=0, 9..=i64::MAX]));
-        assert_eq!(read(&["gt", "2", "le", "-1"]), Some(vec![3..=i64::MAX, i64::MIN..=-1]));
-        assert_eq!(read(&["lt", "2", "5"]), Some(vec![i64::MIN..=1, i64::MIN..=4]));
-        assert_eq!(read(&["gt", "9223372036854775807"]).map(|r| r[0].is_empty()), Some(true));
+        assert_eq!(
+            read(&["1", "3:5", ":0", "9:"]),
+            Some(vec![1..=1, 3..=5, i64::MIN..=0, 9..=i64::MAX])
+        );
+        assert_eq!(
+            read(&["gt", "2", "le", "-1"]),
+            Some(vec![3..=i64::MAX, i64::MIN..=-1])
+        );
+        assert_eq!(
+            read(&["lt", "2", "5"]),
+            Some(vec![i64::MIN..=1, i64::MIN..=4])
+        );
+        assert_eq!(
+            read(&["gt", "9223372036854775807"]).map(|r| r[0].is_empty()),
+            Some(true)
+        );
         for wrong in [&["5:2"][..], &["foo"], &["1.2:1.5"], &["1:2:3"], &[""]] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }

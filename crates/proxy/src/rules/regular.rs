@@ -35,7 +35,11 @@ impl RegularError {
     /// The diagnostic, at the place of the expression.
     pub fn diagnostic(&self, span: Span, pattern: &[u8]) -> Box<Diagnostic> {
         let text = String::from_utf8_lossy(pattern);
-        let diagnostic = Diagnostic::error(&codes::BAD_REGEX, span, format!("regex '{text}' is invalid"));
+        let diagnostic = Diagnostic::error(
+            &codes::BAD_REGEX,
+            span,
+            format!("regex '{text}' is invalid"),
+        );
         Box::new(match self {
             RegularError::Syntax(error) => {
                 let reason = error.to_string();
@@ -113,13 +117,20 @@ impl Regular {
 
 /// Replaces the first match (or all of them) by a text in which `\0` to `\9`
 /// stand for groups. None where nothing matches.
-pub fn substitute(regular: &Regular, text: &[u8], replacement: &[u8], all: bool) -> Option<Vec<u8>> {
+pub fn substitute(
+    regular: &Regular,
+    text: &[u8],
+    replacement: &[u8],
+    all: bool,
+) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() + replacement.len());
     let mut copied = 0;
     let mut from = 0;
     let mut any = false;
     while from <= text.len() {
-        let Some(groups) = regular.groups_at(text, from) else { break };
+        let Some(groups) = regular.groups_at(text, from) else {
+            break;
+        };
         let Some((start, end)) = groups[0] else { break };
         any = true;
         out.extend_from_slice(&text[copied..start]);
@@ -167,7 +178,10 @@ mod tests {
 
     #[test]
     fn substitution_fills_groups_in() {
-        assert_eq!(sub("(a)(/)", "/a/b", "\\2\\1\\0", false).as_deref(), Some("//aa/b"));
+        assert_eq!(
+            sub("(a)(/)", "/a/b", "\\2\\1\\0", false).as_deref(),
+            Some("//aa/b")
+        );
         assert_eq!(sub("/", "/a/b", "-", true).as_deref(), Some("-a-b"));
         assert_eq!(sub("b*", "aaa", "-", true).as_deref(), Some("-a-a-a-"));
         assert_eq!(sub("x", "aaa", "-", true), None);
@@ -191,6 +205,10 @@ mod tests {
     fn what_neither_engine_takes_says_why() {
         let error = Regular::new(b"(", false).unwrap_err();
         let diagnostic = error.diagnostic(Span::default(), b"(");
-        assert!(diagnostic.label.contains("unclosed"), "{}", diagnostic.label);
+        assert!(
+            diagnostic.label.contains("unclosed"),
+            "{}",
+            diagnostic.label
+        );
     }
 }

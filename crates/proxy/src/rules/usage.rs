@@ -105,12 +105,18 @@ impl Usage {
     /// Whether only answers are looked at in it.
     pub fn is_response(self) -> bool {
         !self.meets(Self::range(Self::TCP_CONNECTION, Self::SERVER_SOURCE))
-            && self.meets(Self::range(Self::BACK_TCP_RESPONSE, Self::FRONT_HTTP_RESPONSE))
+            && self.meets(Self::range(
+                Self::BACK_TCP_RESPONSE,
+                Self::FRONT_HTTP_RESPONSE,
+            ))
     }
 
     /// The first of its moments, for people.
     pub fn name(self) -> &'static str {
-        Self::NAMES.get(self.0.trailing_zeros() as usize).copied().unwrap_or("rule")
+        Self::NAMES
+            .get(self.0.trailing_zeros() as usize)
+            .copied()
+            .unwrap_or("rule")
     }
 }
 
@@ -196,7 +202,12 @@ mod tests {
             (Needs::ResponseKept, Usage::LOG, true),
         ];
         for (needs, usage, there) in rows {
-            assert_eq!(needs.usage().meets(usage), there, "{needs:?} in {}", usage.name());
+            assert_eq!(
+                needs.usage().meets(usage),
+                there,
+                "{needs:?} in {}",
+                usage.name()
+            );
         }
     }
 

@@ -286,8 +286,16 @@ mod tests {
             (Value::Bool(true), Type::Int, Some(Value::Int(1))),
             (Value::Bool(true), Type::Ipv4, None),
             (Value::Int(5), Type::Bool, Some(Value::Bool(true))),
-            (Value::Int(5), Type::Bin, Some(Value::bytes(&[0, 0, 0, 0, 0, 0, 0, 5]))),
-            (Value::Int(256), Type::Ipv4, Some(Value::Ipv4(Ipv4Addr::new(0, 0, 1, 0)))),
+            (
+                Value::Int(5),
+                Type::Bin,
+                Some(Value::bytes(&[0, 0, 0, 0, 0, 0, 0, 5])),
+            ),
+            (
+                Value::Int(256),
+                Type::Ipv4,
+                Some(Value::Ipv4(Ipv4Addr::new(0, 0, 1, 0))),
+            ),
             (v4.clone(), Type::Int, Some(Value::Int(2_130_706_433))),
             (v4.clone(), Type::Str, Some(Value::text(b"127.0.0.1"))),
             (v4.clone(), Type::Bin, Some(Value::bytes(&[127, 0, 0, 1]))),
@@ -296,7 +304,11 @@ mod tests {
             (Value::text(b"abc"), Type::Int, Some(Value::Int(0))),
             (Value::text(b"-3"), Type::Int, Some(Value::Int(-3))),
             (Value::text(b"nobody"), Type::Address, None),
-            (Value::text(b"GET"), Type::Method, Some(Value::Method(Cow::Borrowed(b"GET")))),
+            (
+                Value::text(b"GET"),
+                Type::Method,
+                Some(Value::Method(Cow::Borrowed(b"GET"))),
+            ),
             (Value::bytes(b"x"), Type::Int, None),
         ];
         for (value, to, expected) in rows {
@@ -324,7 +336,13 @@ mod tests {
             Value::Method(Cow::Borrowed(b"GET")),
         ];
         let types = [
-            Type::Bool, Type::Int, Type::Address, Type::Ipv4, Type::Ipv6, Type::Str, Type::Bin,
+            Type::Bool,
+            Type::Int,
+            Type::Address,
+            Type::Ipv4,
+            Type::Ipv6,
+            Type::Str,
+            Type::Bin,
             Type::Method,
         ];
         for value in &values {

@@ -71,7 +71,11 @@ impl VariableName {
         let (scope, name) = text.split_once('.').ok_or(VariableNameError::Scope)?;
         let Some((_, scope_found)) = Scope::NAMES.iter().find(|(known, _)| *known == scope) else {
             let check = scope == "check";
-            return Err(if check { VariableNameError::CheckScope } else { VariableNameError::Scope });
+            return Err(if check {
+                VariableNameError::CheckScope
+            } else {
+                VariableNameError::Scope
+            });
         };
         if name.is_empty() {
             return Err(VariableNameError::Empty);
@@ -82,14 +86,20 @@ impl VariableName {
         }
         let mut names = interned().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = names.get(name) {
-            return Ok(VariableName { scope: *scope_found, id: *id });
+            return Ok(VariableName {
+                scope: *scope_found,
+                id: *id,
+            });
         }
         if names.len() >= NAMES_MAX {
             return Err(VariableNameError::TooMany);
         }
         let id = names.len() as u32;
         names.insert(name.into(), id);
-        Ok(VariableName { scope: *scope_found, id })
+        Ok(VariableName {
+            scope: *scope_found,
+            id,
+        })
     }
 
     /// How long it lives.
@@ -109,7 +119,10 @@ pub struct Variables {
 impl Variables {
     /// None yet.
     pub const fn new() -> Self {
-        Variables { list: Vec::new(), bytes: 0 }
+        Variables {
+            list: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn find(&self, name: VariableName) -> Result<usize, usize> {
@@ -123,7 +136,12 @@ impl Variables {
 
     /// Sets one, unless all would count more than `bytes_max` then
     /// (`tune.vars.…-max-size`); says whether it was set.
-    pub fn set(&mut self, name: VariableName, value: Value<'static>, bytes_max: Option<usize>) -> bool {
+    pub fn set(
+        &mut self,
+        name: VariableName,
+        value: Value<'static>,
+        bytes_max: Option<usize>,
+    ) -> bool {
         let found = self.find(name);
         let before = found.map_or(0, |at| VARIABLE_OVERHEAD + self.list[at].1.size());
         let bytes = self.bytes - before + VARIABLE_OVERHEAD + value.size();
@@ -149,7 +167,11 @@ impl Variables {
     /// Forgets all of a scope, when it ends.
     pub fn end_scope(&mut self, scope: Scope) {
         self.list.retain(|(name, _)| name.scope != scope);
-        self.bytes = self.list.iter().map(|(_, value)| VARIABLE_OVERHEAD + value.size()).sum();
+        self.bytes = self
+            .list
+            .iter()
+            .map(|(_, value)| VARIABLE_OVERHEAD + value.size())
+            .sum();
     }
 
     /// Forgets all.
@@ -175,17 +197,31 @@ static PROCESS: RwLock<Variables> = RwLock::new(Variables::new());
 
 /// The value of a variable of the process.
 pub fn process_variable(name: VariableName) -> Option<Value<'static>> {
-    PROCESS.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    PROCESS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(name)
+        .cloned()
 }
 
 /// Sets a variable of the process; see [`Variables::set`].
-pub fn set_process_variable(name: VariableName, value: Value<'static>, bytes_max: Option<usize>) -> bool {
-    PROCESS.write().unwrap_or_else(PoisonError::into_inner).set(name, value, bytes_max)
+pub fn set_process_variable(
+    name: VariableName,
+    value: Value<'static>,
+    bytes_max: Option<usize>,
+) -> bool {
+    PROCESS
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .set(name, value, bytes_max)
 }
 
 /// Forgets a variable of the process.
 pub fn unset_process_variable(name: VariableName) {
-    PROCESS.write().unwrap_or_else(PoisonError::into_inner).unset(name);
+    PROCESS
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .unset(name);
 }
 
 #[cfg(test)]
@@ -231,7 +267,10 @@ mod tests {
         assert!(variables.set(name("txn.limited"), Value::text(b"four"), max));
         assert!(!variables.set(name("txn.limited"), Value::text(b"fives"), max));
         assert!(!variables.set(name("txn.second"), Value::Int(1), max));
-        assert_eq!(variables.get(name("txn.limited")), Some(&Value::text(b"four")));
+        assert_eq!(
+            variables.get(name("txn.limited")),
+            Some(&Value::text(b"four"))
+        );
         variables.unset(name("txn.limited"));
         assert_eq!(variables.bytes(), 0);
         assert!(variables.is_empty());

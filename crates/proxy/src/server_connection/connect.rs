@@ -1,11 +1,13 @@
 //! Making a connection to a server.
 
 use super::ServerConnection;
-use crate::config::{Proxy, ProxyOption, Server, ServerAddress};
+use crate::config::{Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Stream, write_all};
 use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -54,7 +56,7 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
-fn begin(backend: &Proxy, server: &Server, target: &Target) -> io::Result<Socket> {
+fn begin(backend: &Proxy, server: &Server, target: &Target, tune: &Tune) -> io::Result<Socket> {
     match target {
         Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
         Target::Inet(address) => {
@@ -64,9 +66,7 @@ fn begin(backend: &Proxy, server: &Server, target: &Target) -> io::Result<Socket
             if backend.has(ProxyOption::ServerTcpKeepAlive) {
                 sockopt::set_socket_keepalive(&fd, true)?;
             }
-            if let Some(ms) = server.options.tcp_user_timeout_ms {
-                sockopt::set_tcp_user_timeout(&fd, ms)?;
-            }
+            set_options(&fd, server, tune)?;
             if let Some(source) = server.options.source.or(backend.source) {
                 sockopt::set_socket_reuseaddr(&fd, true)?;
                 rustix::net::bind(&fd, &source)?;
@@ -74,6 +74,28 @@ fn begin(backend: &Proxy, server: &Server, target: &Target) -> io::Result<Socket
             Socket::connect_by(fd, address)
         }
     }
+}
+
+/// What a server's line and `tune.` say of the sockets of its connections.
+fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
+    let options = &server.options;
+    if let Some(ms) = options.tcp_user_timeout_ms {
+        sockopt::set_tcp_user_timeout(fd, ms)?;
+    }
+    if let Some(bytes) = tune.rcvbuf_server {
+        sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;
+    }
+    if let Some(bytes) = tune.sndbuf_server {
+        sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
+    }
+    if let Some(interface) = &options.interface {
+        setsockopt(fd, BindToDevice, &interface.as_ref().into()).map_err(io::Error::from)?;
+    }
+    if options.tcp_fast_open {
+        // Connected at once then: the handshake waits for the first data.
+        setsockopt(fd, TcpFastOpenConnect, &true).map_err(io::Error::from)?;
+    }
+    Ok(())
 }
 
 /// Connects to a server for a stream, within `timeout connect`, and sends the
@@ -86,7 +108,7 @@ pub async fn connect(
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
     let target = target(server, stream)?;
-    let socket = begin(backend, server, &target).map_err(ConnectFailure::Refused)?;
+    let socket = begin(backend, server, &target, &stream.config.global.tune).map_err(ConnectFailure::Refused)?;
     let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
     let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
     match with_deadline(deadline, socket.connected()).await {

@@ -66,9 +66,7 @@ impl CheckStatus {
     pub fn has_code(self) -> bool {
         matches!(
             self,
-            CheckStatus::Layer7Ok
-                | CheckStatus::Layer7OkConditional
-                | CheckStatus::Layer7Status
+            CheckStatus::Layer7Ok | CheckStatus::Layer7OkConditional | CheckStatus::Layer7Status
         )
     }
 }
@@ -107,7 +105,13 @@ impl CheckResult {
             CheckStatus::Layer7OkConditional => Verdict::Conditional,
             _ => Verdict::Failed,
         };
-        CheckResult { status, verdict, code: 0, duration_ms, info: Cow::Borrowed("") }
+        CheckResult {
+            status,
+            verdict,
+            code: 0,
+            duration_ms,
+            info: Cow::Borrowed(""),
+        }
     }
 
     /// With the status of an HTTP answer.

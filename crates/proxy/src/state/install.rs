@@ -17,13 +17,19 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     let mut kept = std::collections::HashSet::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
         // A backend and a frontend may share a name.
-        let name = (&*proxy.name, proxy.kind.is_frontend());
+        let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
         let known = before.get(&name);
         if let Some(known) = known {
-            proxy.state = Arc::clone(&known.state);
+            proxy.state = Arc::clone(known.state);
         }
-        proxy.state.all_backups.store(proxy.options.has(ProxyOption::AllBackups), Relaxed);
-        proxy.state.fullconn.store(proxy.fullconn.unwrap_or(fullconn[at]), Relaxed);
+        proxy
+            .state
+            .all_backups
+            .store(proxy.options.has(ProxyOption::AllBackups), Relaxed);
+        proxy
+            .state
+            .fullconn
+            .store(proxy.fullconn.unwrap_or(fullconn[at]), Relaxed);
         for (index, server) in proxy.servers.iter_mut().enumerate() {
             let state = known.and_then(|known| known.servers.get(&*server.name));
             if let Some(state) = state {
@@ -36,7 +42,11 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             server.state.configure(server, now_ms);
         }
     }
-    for server in old.into_iter().flat_map(|old| &old.proxies).flat_map(|proxy| &proxy.servers) {
+    for server in old
+        .into_iter()
+        .flat_map(|old| &old.proxies)
+        .flat_map(|proxy| &proxy.servers)
+    {
         if !kept.contains(&server.state.uid) {
             server.state.retire(now_ms);
         }
@@ -52,11 +62,22 @@ struct Known<'c> {
 fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
     let known = |proxy| {
         let proxy: &crate::config::Proxy = proxy;
-        let servers = proxy.servers.iter().map(|server| (&*server.name, &server.state)).collect();
-        Known { state: &proxy.state, servers }
+        let servers = proxy
+            .servers
+            .iter()
+            .map(|server| (&*server.name, &server.state))
+            .collect();
+        Known {
+            state: &proxy.state,
+            servers,
+        }
     };
     let name = |proxy: &crate::config::Proxy| proxy.kind.is_frontend();
-    config.proxies.iter().map(|proxy| ((&*proxy.name, name(proxy)), known(proxy))).collect()
+    config
+        .proxies
+        .iter()
+        .map(|proxy| ((&*proxy.name, name(proxy)), known(proxy)))
+        .collect()
 }
 
 /// `fullconn` where the file gives none: a tenth of what the frontends that
@@ -64,15 +85,23 @@ fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
 fn default_fullconn(config: &Config) -> Vec<u32> {
     let mut sums = vec![0u64; config.proxies.len()];
     for (at, proxy) in config.proxies.iter().enumerate() {
-        let room = u64::from(proxy.maxconn.or(config.global.maxconn).unwrap_or(FRONTEND_ROOM));
+        let room = u64::from(
+            proxy
+                .maxconn
+                .or(config.global.maxconn)
+                .unwrap_or(FRONTEND_ROOM),
+        );
         let mut targets: Vec<usize> = Vec::new();
         if proxy.kind.is_backend() && proxy.kind.is_frontend() {
             targets.push(at);
         }
-        let switched = proxy.use_backend.iter().filter_map(|rule| match &rule.target {
-            crate::config::SwitchTarget::Static(reference) => Some(reference),
-            crate::config::SwitchTarget::Dynamic(_) => None,
-        });
+        let switched = proxy
+            .use_backend
+            .iter()
+            .filter_map(|rule| match &rule.target {
+                crate::config::SwitchTarget::Static(reference) => Some(reference),
+                crate::config::SwitchTarget::Dynamic(_) => None,
+            });
         targets.extend(
             switched
                 .chain(&proxy.default_backend)
@@ -87,7 +116,9 @@ fn default_fullconn(config: &Config) -> Vec<u32> {
             }
         }
     }
-    sums.into_iter().map(|sum| (sum / 10).clamp(1, u64::from(u32::MAX)) as u32).collect()
+    sums.into_iter()
+        .map(|sum| (sum / 10).clamp(1, u64::from(u32::MAX)) as u32)
+        .collect()
 }
 
 /// What a frontend is taken to hold where no `maxconn` says so.

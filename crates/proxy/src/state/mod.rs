@@ -11,6 +11,8 @@ mod counters;
 mod install;
 mod proxy;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;

@@ -3,7 +3,7 @@
 use super::{Counters, Gauge, Rate};
 use crate::balance;
 use crate::queue::Queue;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// The state of one proxy, found again by its name.
@@ -37,6 +37,8 @@ pub struct ProxyState {
     pub paused: AtomicBool,
     /// Streams in the backend from which on servers get their whole `maxconn`.
     pub fullconn: AtomicU32,
+    /// Lines that its frontend has logged.
+    pub log_lines: AtomicU64,
     active_usable: AtomicU32,
     backup_usable: AtomicU32,
     /// `option allbackups` of the newest file.
@@ -86,7 +88,10 @@ pub struct LineupChange {
 impl ProxyState {
     /// A new proxy's state.
     pub fn new(name: &str) -> Self {
-        ProxyState { name: name.into(), ..Default::default() }
+        ProxyState {
+            name: name.into(),
+            ..Default::default()
+        }
     }
 
     /// Usable servers that are no backups.
@@ -114,8 +119,16 @@ impl ProxyState {
     pub(super) fn relineup(&self, backup: bool, usable: bool, now_ms: u64) -> LineupChange {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let before = lineup.active + lineup.backup;
-        let cell = if backup { &mut lineup.backup } else { &mut lineup.active };
-        *cell = if usable { *cell + 1 } else { cell.saturating_sub(1) };
+        let cell = if backup {
+            &mut lineup.backup
+        } else {
+            &mut lineup.active
+        };
+        *cell = if usable {
+            *cell + 1
+        } else {
+            cell.saturating_sub(1)
+        };
         let after = lineup.active + lineup.backup;
         let change = LineupChange {
             active: lineup.active,
@@ -165,7 +178,9 @@ impl ProxyState {
     /// For statistics.
     pub fn backend_report(&self, now_ms: u64) -> BackendReport {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = lineup.down_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        let running = lineup
+            .down_since_ms
+            .map_or(0, |since| now_ms.saturating_sub(since));
         BackendReport {
             active: lineup.active,
             backup: lineup.backup,

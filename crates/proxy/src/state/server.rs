@@ -109,7 +109,10 @@ impl Default for ServerState {
 impl Drop for ServerState {
     fn drop(&mut self) {
         if !*self.installed.get_mut() {
-            FREE_UIDS.lock().unwrap_or_else(PoisonError::into_inner).push(self.uid);
+            FREE_UIDS
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.uid);
         }
     }
 }
@@ -118,7 +121,10 @@ impl ServerState {
     /// A new server's state: up, ready, of weight 1 and without limits, and
     /// not counted by its backend until [`ServerState::configure`].
     pub fn new(name: &str, backend: Arc<ProxyState>) -> Self {
-        let free = FREE_UIDS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = FREE_UIDS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         ServerState {
             name: name.into(),
             uid: free.unwrap_or_else(|| NEXT_UID.fetch_add(1, Ordering::Relaxed)),
@@ -173,12 +179,20 @@ impl ServerState {
     /// Its share of the load now, in parts of [`WEIGHT_SCALE`]; 0 where it may
     /// take none.
     pub fn weight(&self) -> u32 {
-        if self.usable() { self.weight.load(Ordering::Relaxed) } else { 0 }
+        if self.usable() {
+            self.weight.load(Ordering::Relaxed)
+        } else {
+            0
+        }
     }
 
     /// The same as if it had warmed up: what static tables go by.
     pub fn whole_weight(&self) -> u32 {
-        if self.usable() { self.whole_weight.load(Ordering::Relaxed) } else { 0 }
+        if self.usable() {
+            self.whole_weight.load(Ordering::Relaxed)
+        } else {
+            0
+        }
     }
 
     /// Sessions that it may have now; 0 is no limit. It follows the load of the
@@ -231,14 +245,14 @@ impl ServerState {
 
     /// Tells the balance that something of it changed.
     pub(crate) fn changed(self: &Arc<Self>) {
-        if !self.listed.swap(true, Ordering::AcqRel) {
+        if !self.listed.swap(true, Ordering::SeqCst) {
             self.backend.balance.list(self.uid);
         }
     }
 
     /// Tells the balance that it has fewer sessions, if that asked for it.
     pub(crate) fn relieved(self: &Arc<Self>) {
-        if self.interest.load(Ordering::Relaxed) && self.interest.swap(false, Ordering::AcqRel) {
+        if self.interest.load(Ordering::SeqCst) && self.interest.swap(false, Ordering::SeqCst) {
             self.changed();
         }
     }

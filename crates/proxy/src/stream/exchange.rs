@@ -172,6 +172,7 @@ where
 
 /// The headers that every request to a server gets, after all rules.
 fn prepare_request(stream: &mut Stream, request: &Parsed) {
+    crate::rules::unique_id(stream);
     forward_for(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
@@ -255,10 +256,13 @@ async fn done(
 /// Nothing, or not all, was delivered.
 async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep: bool) -> Next {
     let (termination, phase, status) = failure.meaning();
-    stream.termination = termination;
-    stream.phase = phase;
     if failure.is_requests() {
         stream.frontend().state.frontend.here().count(Tally::RequestErrors);
+    }
+    // A rule that answers in the server's place says itself how it ended.
+    if !matches!(failure, Failure::Denied(_)) {
+        stream.termination = termination;
+        stream.phase = phase;
     }
     if failure.is_servers() {
         let config = stream.config.clone();

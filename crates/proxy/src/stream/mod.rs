@@ -13,6 +13,8 @@ mod finish;
 mod reply;
 mod request;
 mod serve;
+#[cfg(test)]
+pub(crate) mod sample;
 mod session;
 mod state;
 mod tunnel;
@@ -21,7 +23,7 @@ mod write;
 pub use finish::new_stream;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use reply::Reply;
+pub use reply::{Reply, error as error_page};
 pub use session::begin;
-pub use state::{Endpoint, Phase, Session, Stream, Termination, Times};
+pub use state::{Endpoint, Phase, ReceivedLine, Session, Stream, Termination, Times};
 pub use write::{WriteFailure, write_all};

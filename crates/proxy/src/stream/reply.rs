@@ -69,21 +69,25 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let Reply { head, body, .. } = reply;
     stream.response = head;
     stream.local = true;
-    stream.local_status = stream.response.status();
-    // A page that fills its head to the limit goes without; the close tells.
-    if !matches!(stream.local_status, 100..200 | 204) {
-        let _ = stream.response.set(b"content-length", body.len().to_string().as_bytes());
+    let status = stream.response.status();
+    let sized = !has_no_body(status);
+    let length = body.len().to_string();
+    // A page out of a file may say something else.
+    if sized && stream.response.get(b"content-length") != Some(length.as_bytes()) {
+        // A page that fills its head to the limit goes without; the close tells.
+        let _ = stream.response.set(b"content-length", length.as_bytes());
     }
+    rules::http_after_response(stream);
     if !keep {
         let _ = stream.response.set(b"connection", b"close");
     } else if stream.request.version() == Version::Http10 {
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
-    rules::http_after_response(stream);
+    stream.local_status = stream.response.status();
     stream.frontend().state.frontend.here().count(Tally::Intercepted);
     let mut bytes = worker().scratch();
     stream.response.write_http1(&mut bytes);
-    let without_body = stream.request.method() == b"HEAD" || has_no_body(stream.local_status);
+    let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
     stream.bytes_out += (bytes.len() + body.len()) as u64;
     let limit = stream.frontend().timeouts.client_ms;

@@ -36,19 +36,13 @@ pub async fn timed_out(client: &mut Client) {
     if frontend.has(ProxyOption::HttpIgnoreProbes) {
         return;
     }
-    let mut stream = first_stream(client);
+    let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    stream.times.idle_since = client.session.accepted;
+    stream.times.began = client.session.accepted;
+    stream.times.began_at = client.session.accepted_at;
     refuse_head(client, &mut stream, HeadFailure::Timeout).await;
     finish(stream);
     linger(client).await;
-}
-
-fn first_stream(client: &Client) -> Box<Stream> {
-    let mut stream = new_stream(client.session.clone(), worker().config(), true);
-    if client.streams == 0 {
-        stream.times.began = client.session.accepted;
-        stream.times.began_at = client.session.accepted_at;
-    }
-    stream
 }
 
 /// Why no request came.
@@ -67,7 +61,8 @@ enum HeadFailure {
 
 /// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
-    let mut stream = first_stream(client);
+    let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    stream.times.idle_since = client.idle_since;
     let next = match read_head(client, &mut stream).await {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
@@ -144,11 +139,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         match input.read_from(&client.socket) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
-            Ok(_) => {
-                if parsed_length == 0 && client.streams > 0 {
-                    stream.times.began = reactor::now();
-                }
-            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;
@@ -342,8 +333,8 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 serve::drop_silently(&client.socket);
                 Ruled::Close
             }
-            Verdict::NeedBody(bytes) => {
-                if wait_for_body(client, stream, body, bytes).await {
+            Verdict::NeedBody { bytes, time_ms } => {
+                if wait_for_body(client, stream, body, bytes, time_ms).await {
                     continue;
                 }
                 Ruled::Answer(reply::error(stream, 408))
@@ -351,7 +342,10 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
         };
     }
     match stats::answer(stream, in_backend) {
-        Some(answer) => Ruled::Answer(answer),
+        Some(answer) => {
+            stream.statistics = true;
+            Ruled::Answer(answer)
+        }
         None => Ruled::Forward,
     }
 }
@@ -363,6 +357,9 @@ async fn tarpit(client: &mut Client, stream: &mut Stream) {
     let limit = after(timeouts.tarpit_ms.or(timeouts.connect_ms).or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
+    // Its time counts as waiting in a queue.
+    stream.times.request = None;
+    stream.times.queued = Some(reactor::now());
 }
 
 /// How long a tarpit holds where no timeout says, milliseconds.
@@ -376,8 +373,14 @@ async fn closed(client: &mut Client) {
 
 /// Waits until so many bytes of the body (or all of it) came, as far as they
 /// fit into one buffer, and shows them to the rules. They stay to be forwarded.
-async fn wait_for_body(client: &mut Client, stream: &mut Stream, body: &Body, bytes: usize) -> bool {
-    let deadline = after(stream.frontend().timeouts.http_request_ms.or(stream.frontend().timeouts.client_ms));
+async fn wait_for_body(
+    client: &mut Client,
+    stream: &mut Stream,
+    body: &Body,
+    bytes: usize,
+    time_ms: Option<u32>,
+) -> bool {
+    let deadline = after(time_ms.or(stream.frontend().timeouts.http_request_ms).or(stream.frontend().timeouts.client_ms));
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         let peeked = body.peek(input.filled());

@@ -167,6 +167,11 @@ pub async fn establish(
         let failure = match attempt(stream, &mut how).await {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
+                if stream.config.global.server_side_shown {
+                    stream.server_side = rustix::net::getsockname(connection.socket.fd())
+                        .ok()
+                        .and_then(|address| std::net::SocketAddr::try_from(address).ok());
+                }
                 return Ok((connection, slot));
             }
             Some(Err(failure)) => failure,
@@ -304,11 +309,33 @@ pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     connect(stream, backend, server).await.ok()
 }
 
+/// Puts a connection into the state in which its close sends nothing; false
+/// where the process may not.
+fn repair(client: &Socket) -> bool {
+    use nix::libc;
+    use std::os::fd::AsRawFd;
+    let on: libc::c_int = 1;
+    // SAFETY: TCP_REPAIR takes one int, which is live for the call.
+    let result = unsafe {
+        libc::setsockopt(
+            client.fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    result == 0
+}
+
 /// Closes without telling the client: nothing is sent, not even a reset, so
 /// that it holds its side until it gives up. TCP_REPAIR does that where the
 /// process may use it; else the TTL of the reset is cut to one hop.
 pub fn drop_silently(client: &Socket) {
     use rustix::net::sockopt;
+    if repair(client) {
+        return;
+    }
     let _ = sockopt::set_ip_ttl(client.fd(), 1);
     let _ = client.set_linger_zero();
 }

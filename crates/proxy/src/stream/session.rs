@@ -5,6 +5,7 @@
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
+use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
@@ -34,15 +35,17 @@ pub struct Client {
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Rc<Session>);
+struct Counted(Option<Seat>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.frontend().state.frontend_sessions.down();
-        worker().runtime.connections.down();
+        // Its places first: an accept loop that waits for them looks now.
+        self.0 = None;
         worker().session_ended();
     }
 }
@@ -50,19 +53,17 @@ impl Drop for Counted {
 /// Begins a session on a connection that was accepted on this thread.
 pub fn begin(
     config: Arc<Config>,
-    frontend: ProxyIndex,
-    bind: u32,
+    (frontend, bind): (ProxyIndex, u32),
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
+    seat: Seat,
 ) {
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
-    let worker = worker();
-    proxy.state.frontend_sessions.up();
-    worker.runtime.connections.up();
-    worker.session_began();
+    worker().session_began();
+    let counted = Counted(Some(seat));
     let session = Rc::new(Session {
         frontend,
         bind,
@@ -71,22 +72,23 @@ pub fn begin(
         accepted_at: SystemTime::now(),
         accepted: reactor::now(),
         ready: reactor::now(),
+        rewritten: Default::default(),
         variables: Default::default(),
         config,
     });
-    let counted = Counted(session.clone());
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
             Gate::Open => {}
-            Gate::Reject | Gate::SilentDrop => {
+            gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
-                let _ = socket.set_linger_zero();
+                refuse(&socket, gate);
                 return;
             }
         }
     }
-    let client = Client { socket, session, input: None, streams: 0, own: None };
+    let idle_since = session.accepted;
+    let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
     reactor::spawn(run(client, counted));
 }
 
@@ -122,10 +124,13 @@ async fn run(mut client: Client, counted: Counted) {
         return;
     }
     let frontend = client.session.frontend();
-    if !frontend.tcp_session.is_empty() && rules::tcp_session(&client.session) != Gate::Open {
-        frontend.state.frontend.here().count(Tally::DeniedSessions);
-        let _ = client.socket.set_linger_zero();
-        return;
+    if !frontend.tcp_session.is_empty() {
+        let gate = rules::tcp_session(&client.session);
+        if gate != Gate::Open {
+            frontend.state.frontend.here().count(Tally::DeniedSessions);
+            refuse(&client.socket, gate);
+            return;
+        }
     }
     let now_ms = worker().now_ms();
     frontend.state.session_rate.count(now_ms);
@@ -159,6 +164,15 @@ fn unsent(socket: &Socket) -> i32 {
     if result == 0 { bytes } else { 1 }
 }
 
+/// A rule refused the connection: it is reset, or forgotten.
+fn refuse(socket: &Socket, gate: Gate) {
+    if gate == Gate::SilentDrop {
+        super::serve::drop_silently(socket);
+    } else {
+        let _ = socket.set_linger_zero();
+    }
+}
+
 /// One request after the other.
 async fn http(client: &mut Client) {
     loop {
@@ -171,7 +185,10 @@ async fn http(client: &mut Client) {
             }
         }
         match pool_box(request::serve(client)).await {
-            Next::Request => client.streams = client.streams.saturating_add(1),
+            Next::Request => {
+                client.streams = client.streams.saturating_add(1);
+                client.idle_since = reactor::now();
+            }
             Next::Again => {}
             Next::Close | Next::Linger => return,
         }
@@ -256,6 +273,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
         accepted_at: old.accepted_at,
         accepted: old.accepted,
         ready: reactor::now(),
+        rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),
     });
 }

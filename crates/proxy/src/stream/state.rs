@@ -57,6 +57,9 @@ pub struct Session {
     pub accepted: Instant,
     /// When the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
+    /// Source and destination as `tcp-request connection` and `session` rules
+    /// set them, for all of its streams.
+    pub rewritten: std::cell::Cell<(Option<Endpoint>, Option<Endpoint>)>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
 }
@@ -183,6 +186,15 @@ impl Phase {
     }
 }
 
+/// A request line before rules changed it: logs show this one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceivedLine {
+    /// The method.
+    pub method: Vec<u8>,
+    /// The target.
+    pub target: Vec<u8>,
+}
+
 /// One request and its answer, or one tunnel.
 #[derive(Debug)]
 pub struct Stream {
@@ -211,6 +223,9 @@ pub struct Stream {
     pub payload_complete: bool,
     /// The same for the server's side (`tcp-response content`).
     pub response_payload: Vec<u8>,
+    /// The request that stands in `payload` of a stream that is not HTTP, once
+    /// a rule looked for one and all of its head was there.
+    pub sniffed: std::cell::OnceCell<Box<Message>>,
     /// No more will come into `response_payload`.
     pub response_payload_complete: bool,
     /// The client's address as a rule set it (`set-src`).
@@ -243,6 +258,18 @@ pub struct Stream {
     pub local: bool,
     /// Status for logs when no answer's head stands in `response` (an error page).
     pub local_status: u16,
+    /// The answer is the statistics page.
+    pub statistics: bool,
+    /// Our own address on the connection to the server, where a format shows it.
+    pub server_side: Option<SocketAddr>,
+    /// The request line as it was received, once a rule has changed it.
+    pub received: Option<Box<ReceivedLine>>,
+    /// Its unique id, once made.
+    pub unique_id: Option<Box<[u8]>>,
+    /// The rule of its list at which rules go on once the body is there.
+    pub resume_at: u32,
+    /// Rewrites that fail are passed over (`strict-mode off`).
+    pub lenient: bool,
     /// What ended it.
     pub termination: Termination,
     /// Where it was then.
@@ -268,12 +295,30 @@ impl Stream {
 
     /// The client's address, as the last rule or PROXY header set it.
     pub fn source(&self) -> Endpoint {
-        self.source.unwrap_or(self.session.source)
+        self.source.or(self.session.rewritten.get().0).unwrap_or(self.session.source)
     }
 
     /// The address that the client connected to, likewise.
     pub fn destination(&self) -> Endpoint {
-        self.destination.unwrap_or(self.session.destination)
+        self.destination.or(self.session.rewritten.get().1).unwrap_or(self.session.destination)
+    }
+
+    /// The method as the client sent it; empty before there is one.
+    pub fn received_method(&self) -> &[u8] {
+        self.received.as_ref().map_or_else(|| self.request.method(), |line| &line.method)
+    }
+
+    /// The target as the client sent it.
+    pub fn received_target(&self) -> &[u8] {
+        self.received.as_ref().map_or_else(|| self.request.target(), |line| &line.target)
+    }
+
+    /// Keeps the request line for logs; a rule is about to change it.
+    pub fn keep_received(&mut self) {
+        if self.received.is_none() && !self.request.method().is_empty() {
+            let (method, target) = (self.request.method().to_vec(), self.request.target().to_vec());
+            self.received = Some(Box::new(ReceivedLine { method, target }));
+        }
     }
 
     /// The status that logs and counters see; 0 when there was no answer.

@@ -163,7 +163,11 @@ fn port(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Bui
 
 fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<address>")?;
-    let accepts = Accepts { port: PortRule::Optional, offset: false, ..Accepts::SERVER };
+    let accepts = Accepts {
+        port: PortRule::Optional,
+        offset: false,
+        ..Accepts::SERVER
+    };
     let address = value::address(word.str(), &accepts)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'addr'")))?;
     let ip = match address.host {

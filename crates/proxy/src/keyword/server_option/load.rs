@@ -1,7 +1,7 @@
 //! Options about how much a server gets: weight, limits, role, state.
 
-use crate::keyword::{Args, Built, ServerRow, places};
 use crate::config::ServerOptions;
+use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::Loader;
 use language::value::TimeUnit;
 

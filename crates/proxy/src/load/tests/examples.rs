@@ -6,7 +6,7 @@ use language::keyword::Documented;
 
 /// Sections that hold an example, with what it may refer to.
 fn file(place: &str, example: &str) -> String {
-    let others = "backend sample\n    mode http\nbackend static\n    mode http\n";
+    let others = "backend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n";
     let lines: String = example
         .lines()
         .map(|line| format!("    {line}\n"))
@@ -56,13 +56,11 @@ fn every_example_of_a_bind_option_loads_on_its_line() {
 
 #[test]
 fn every_row_says_what_it_is_and_how_it_is_written() {
-    for row in registry()
-        .documented()
-        .iter()
-        .filter(|row| row.built && row.kind != "fetch")
-    {
+    let lines = registry().lines.documented();
+    let options = registry().binds.documented();
+    for row in lines.iter().chain(&options).filter(|row| row.built) {
         assert!(
-            row.doc.len() > 20 && row.doc.ends_with(['.', ')']),
+            row.doc.len() > 40 && row.doc.ends_with(['.', ')']),
             "{}: {}",
             row.name,
             row.doc

@@ -3,6 +3,7 @@
 mod examples;
 mod mistakes;
 mod old_files;
+mod random;
 mod sides;
 
 use super::{LoadOptions, Loaded, load};

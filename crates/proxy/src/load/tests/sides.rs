@@ -1,7 +1,10 @@
-//! Lines on the wrong side, prefixes, inheritance, environment.
+//! Lines on the wrong side, prefixes, inheritance, environment, and what a file
+//! is told about its surroundings.
 
 use super::{codes, text, told};
 use crate::config::{BindAddress, ErrorPage, Mode, ProxyOption, StatsLevel};
+use crate::load::{LoadOptions, load};
+use language::{Environment, Facts};
 
 /// Timeouts, so that nothing is said about them.
 const QUIET: &str = "defaults\n    mode http\n    timeout client 30s\n    timeout connect 5s\n    timeout server 30s\n";
@@ -178,4 +181,59 @@ fn disabled_proxies_are_not_asked_for_what_is_missing() {
     let loaded = text("frontend f\n    disabled\n    default_backend nowhere\n");
     assert!(codes(&loaded).is_empty(), "{}", told(&loaded));
     assert!(!loaded.config.expect("no error").listens());
+}
+
+#[test]
+fn an_address_that_no_interface_has_is_warned_about_on_its_own_host() {
+    let file =
+        format!("{QUIET}frontend f\n    bind 192.0.2.77:8080-8090\n    bind 127.0.0.9:8080\n");
+    let load_here = |resolve_names| {
+        let files = vec![("test.cfg".to_owned(), file.clone().into_bytes())];
+        let options = LoadOptions {
+            resolve_names,
+            ..LoadOptions::default()
+        };
+        codes(&load(
+            files,
+            Environment::empty(),
+            Facts::new("2.6.12"),
+            options,
+        ))
+    };
+    let nonlocal = std::fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind");
+    if nonlocal.is_ok_and(|text| text.trim() == "0") {
+        assert_eq!(load_here(true), ["W0108"]);
+    }
+    assert!(load_here(false).is_empty());
+}
+
+#[test]
+fn a_password_in_a_file_that_everyone_can_read_is_warned_about_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("evenkeel-password-{}.cfg", std::process::id()));
+    let file = format!("{QUIET}    stats auth a:b\nlisten a\n    bind :1\n    stats auth c:d\n");
+    std::fs::write(&path, &file).expect("a file");
+    let load_it = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+        let files = vec![(path.display().to_string(), file.clone().into_bytes())];
+        let loaded = load(
+            files,
+            Environment::empty(),
+            Facts::new("2.6.12"),
+            LoadOptions::default(),
+        );
+        codes(&loaded)
+    };
+    let (open, closed) = (load_it(0o644), load_it(0o640));
+    std::fs::remove_file(&path).expect("its end");
+    assert_eq!(open, ["W0109"]);
+    assert!(closed.is_empty());
+}
+
+#[test]
+fn rules_behind_rules_of_a_later_family_are_warned_about() {
+    let loaded = text(&format!(
+        "{QUIET}frontend f\n    bind :1\n    use_backend b if TRUE\n    monitor fail if TRUE\nbackend b\n    stats enable\n"
+    ));
+    assert_eq!(codes(&loaded), ["W0115"], "{}", told(&loaded));
 }

@@ -40,12 +40,16 @@ fn mask<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
 fn colon(text: &[u8]) -> Option<usize> {
     let colon = memchr::memrchr(b':', text)?;
     let bracket = memchr::memrchr(b']', text);
-    bracket.is_none_or(|bracket| bracket < colon).then_some(colon)
+    bracket
+        .is_none_or(|bracket| bracket < colon)
+        .then_some(colon)
 }
 
 fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
-    let Some(end) = colon(&text) else { return Some(Value::Str(text)) };
+    let Some(end) = colon(&text) else {
+        return Some(Value::Str(text));
+    };
     Some(Value::Str(match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
         Cow::Owned(mut text) => {
@@ -57,5 +61,7 @@ fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'
 
 fn port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
-    Some(Value::Int(colon(&text).map_or(0, |at| leading_integer(&text[at + 1..]))))
+    Some(Value::Int(
+        colon(&text).map_or(0, |at| leading_integer(&text[at + 1..])),
+    ))
 }

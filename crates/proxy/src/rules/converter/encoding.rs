@@ -29,7 +29,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl same path,url_enc -m found",
         "Encodes with percent signs what cannot stand in the query of a URL.";
     "base64", "base64", encodes(base64), "acl word hdr(x-word),base64 aGVsbG8=",
-        "Encodes in base64.";
+        "Encodes bytes in base64, with padding.";
     "b64dec", "b64dec", decodes(b64dec), "acl word hdr(x-word),b64dec -m str hello",
         "Decodes base64, with its padding. There is no value where the encoding is wrong.";
     "ub64enc", "ub64enc", encodes(ub64enc), "acl word hdr(x-word),ub64enc aGVsbG8",
@@ -74,10 +74,17 @@ fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opt
     Some(Value::Str(Cow::Owned(out)))
 }
 
-fn check_query(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_query(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.text(0) {
         None | Some(b"query") => Ok(()),
-        Some(_) => Err(bad_argument(span, "url_enc knows the kind 'query' only".into())),
+        Some(_) => Err(bad_argument(
+            span,
+            "url_enc knows the kind 'query' only".into(),
+        )),
     }
 }
 
@@ -101,7 +108,10 @@ fn url_enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Valu
 
 fn push_hex(out: &mut Vec<u8>, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    out.extend([
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 15)],
+    ]);
 }
 
 fn owned_text<'a>(text: String) -> Option<Value<'a>> {
@@ -113,7 +123,10 @@ fn base64<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value
 }
 
 fn b64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    STANDARD.decode(value.into_text()).ok().map(|bytes| Value::Bin(Cow::Owned(bytes)))
+    STANDARD
+        .decode(value.into_text())
+        .ok()
+        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
 }
 
 fn ub64enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
@@ -123,7 +136,10 @@ fn ub64enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Valu
 fn ub64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
-    URL_SAFE_NO_PAD.decode(&text[..text.len() - padding]).ok().map(|bytes| Value::Bin(Cow::Owned(bytes)))
+    URL_SAFE_NO_PAD
+        .decode(&text[..text.len() - padding])
+        .ok()
+        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
 }
 
 fn hex<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
@@ -143,8 +159,14 @@ fn hex2i<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<
 
 /// Checks that chunks have a size of 1 up to so many bytes.
 fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Diagnostic>> {
-    if arguments.int(1).is_some_and(|size| !(1..=max).contains(&size)) {
-        return Err(bad_argument(span, format!("a chunk has from 1 to {max} bytes")));
+    if arguments
+        .int(1)
+        .is_some_and(|size| !(1..=max).contains(&size))
+    {
+        return Err(bad_argument(
+            span,
+            format!("a chunk has from 1 to {max} bytes"),
+        ));
     }
     if arguments.int(2).is_some_and(|n| !(0..=1).contains(&n)) {
         return Err(bad_argument(span, "the last argument is 0 or 1".into()));
@@ -152,21 +174,39 @@ fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Box<Di
     Ok(())
 }
 
-fn check_hex_chunk(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_hex_chunk(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     check_chunk(arguments, span, i32::MAX.into())
 }
 
-fn check_dec_chunk(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_dec_chunk(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     check_chunk(arguments, span, 8)
 }
 
 /// Writes chunk by chunk with separators.
-fn chunked<'a>(arguments: &Arguments, value: Value<'a>, write: fn(&mut Vec<u8>, &[u8])) -> Option<Value<'a>> {
+fn chunked<'a>(
+    arguments: &Arguments,
+    value: Value<'a>,
+    write: fn(&mut Vec<u8>, &[u8]),
+) -> Option<Value<'a>> {
     let bytes = value.into_bytes()?;
-    let size = arguments.int(1).and_then(|n| usize::try_from(n).ok()).unwrap_or(bytes.len().max(1));
+    let size = arguments
+        .int(1)
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(bytes.len().max(1));
     let truncate = arguments.int(2) == Some(1);
     let mut out = Vec::new();
-    for chunk in bytes.chunks(size.max(1)).filter(|chunk| !truncate || chunk.len() == size) {
+    for chunk in bytes
+        .chunks(size.max(1))
+        .filter(|chunk| !truncate || chunk.len() == size)
+    {
         if !out.is_empty() {
             out.extend_from_slice(arguments.text(0).unwrap_or(b""));
         }
@@ -176,16 +216,22 @@ fn chunked<'a>(arguments: &Arguments, value: Value<'a>, write: fn(&mut Vec<u8>, 
 }
 
 fn be2hex<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    chunked(arguments, value, |out, chunk| chunk.iter().for_each(|byte| push_hex(out, *byte)))
+    chunked(arguments, value, |out, chunk| {
+        chunk.iter().for_each(|byte| push_hex(out, *byte))
+    })
 }
 
 fn be2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     chunked(arguments, value, |out, chunk| {
-        let n = chunk.iter().fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
+        let n = chunk
+            .iter()
+            .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
         out.extend_from_slice(n.to_string().as_bytes());
     })
 }
 
 fn htonl<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bin(Cow::Owned((value.integer()? as u32).to_be_bytes().to_vec())))
+    Some(Value::Bin(Cow::Owned(
+        (value.integer()? as u32).to_be_bytes().to_vec(),
+    )))
 }

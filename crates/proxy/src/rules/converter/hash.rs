@@ -40,13 +40,18 @@ pub fn avalanche(hash: u32) -> u32 {
 /// The hash of the sdbm library.
 pub fn sdbm(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |hash: u32, byte| {
-        u32::from(*byte).wrapping_add(hash << 6).wrapping_add(hash << 16).wrapping_sub(hash)
+        u32::from(*byte)
+            .wrapping_add(hash << 6)
+            .wrapping_add(hash << 16)
+            .wrapping_sub(hash)
     })
 }
 
 /// The hash of Bernstein.
 pub fn djb2(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)))
+    bytes.iter().fold(5381, |hash: u32, byte| {
+        hash.wrapping_mul(33).wrapping_add(u32::from(*byte))
+    })
 }
 
 const fn crc_table(polynomial: u32) -> [u32; 256] {
@@ -56,7 +61,11 @@ const fn crc_table(polynomial: u32) -> [u32; 256] {
         let mut crc = n as u32;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ polynomial } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ polynomial
+            } else {
+                crc >> 1
+            };
             bit += 1;
         }
         table[n] = crc;
@@ -69,7 +78,9 @@ static IEEE: [u32; 256] = crc_table(0xedb8_8320);
 static CASTAGNOLI: [u32; 256] = crc_table(0x82f6_3b78);
 
 fn crc(table: &[u32; 256], bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| table[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        table[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
+    })
 }
 
 /// The CRC of Ethernet.
@@ -77,33 +88,60 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc(&IEEE, bytes)
 }
 
-const P32: [u32; 5] = [0x9e37_79b1, 0x85eb_ca77, 0xc2b2_ae3d, 0x27d4_eb2f, 0x1656_67b1];
+const P32: [u32; 5] = [
+    0x9e37_79b1,
+    0x85eb_ca77,
+    0xc2b2_ae3d,
+    0x27d4_eb2f,
+    0x1656_67b1,
+];
 
 /// XXH32.
 pub fn xxh32(bytes: &[u8], seed: u32) -> u32 {
     let [p1, p2, p3, p4, p5] = P32;
-    let word = |b: &[u8]| b.iter().rev().fold(0, |n, byte| (n << 8) | u32::from(*byte));
+    let word = |b: &[u8]| {
+        b.iter()
+            .rev()
+            .fold(0, |n, byte| (n << 8) | u32::from(*byte))
+    };
     let stripes = bytes.chunks_exact(16);
     let mut rest = stripes.remainder();
     let mut hash = if bytes.len() >= 16 {
-        let mut lanes = [seed.wrapping_add(p1).wrapping_add(p2), seed.wrapping_add(p2), seed, seed.wrapping_sub(p1)];
+        let mut lanes = [
+            seed.wrapping_add(p1).wrapping_add(p2),
+            seed.wrapping_add(p2),
+            seed,
+            seed.wrapping_sub(p1),
+        ];
         for stripe in stripes {
             for (lane, chunk) in lanes.iter_mut().zip(stripe.chunks_exact(4)) {
-                *lane = lane.wrapping_add(word(chunk).wrapping_mul(p2)).rotate_left(13).wrapping_mul(p1);
+                *lane = lane
+                    .wrapping_add(word(chunk).wrapping_mul(p2))
+                    .rotate_left(13)
+                    .wrapping_mul(p1);
             }
         }
         let [a, b, c, d] = lanes;
-        a.rotate_left(1).wrapping_add(b.rotate_left(7)).wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18))
+        a.rotate_left(1)
+            .wrapping_add(b.rotate_left(7))
+            .wrapping_add(c.rotate_left(12))
+            .wrapping_add(d.rotate_left(18))
     } else {
         seed.wrapping_add(p5)
     };
     hash = hash.wrapping_add(bytes.len() as u32);
     while let Some((chunk, after)) = rest.split_at_checked(4) {
-        hash = hash.wrapping_add(word(chunk).wrapping_mul(p3)).rotate_left(17).wrapping_mul(p4);
+        hash = hash
+            .wrapping_add(word(chunk).wrapping_mul(p3))
+            .rotate_left(17)
+            .wrapping_mul(p4);
         rest = after;
     }
     for byte in rest {
-        hash = hash.wrapping_add(u32::from(*byte).wrapping_mul(p5)).rotate_left(11).wrapping_mul(p1);
+        hash = hash
+            .wrapping_add(u32::from(*byte).wrapping_mul(p5))
+            .rotate_left(11)
+            .wrapping_mul(p1);
     }
     hash = (hash ^ (hash >> 15)).wrapping_mul(p2);
     hash = (hash ^ (hash >> 13)).wrapping_mul(p3);
@@ -121,35 +159,61 @@ const P64: [u64; 5] = [
 /// XXH64.
 pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     let [p1, p2, p3, p4, p5] = P64;
-    let word = |b: &[u8]| b.iter().rev().fold(0, |n, byte| (n << 8) | u64::from(*byte));
-    let round = |lane: u64, input: u64| lane.wrapping_add(input.wrapping_mul(p2)).rotate_left(31).wrapping_mul(p1);
+    let word = |b: &[u8]| {
+        b.iter()
+            .rev()
+            .fold(0, |n, byte| (n << 8) | u64::from(*byte))
+    };
+    let round = |lane: u64, input: u64| {
+        lane.wrapping_add(input.wrapping_mul(p2))
+            .rotate_left(31)
+            .wrapping_mul(p1)
+    };
     let stripes = bytes.chunks_exact(32);
     let mut rest = stripes.remainder();
     let mut hash = if bytes.len() >= 32 {
-        let mut lanes = [seed.wrapping_add(p1).wrapping_add(p2), seed.wrapping_add(p2), seed, seed.wrapping_sub(p1)];
+        let mut lanes = [
+            seed.wrapping_add(p1).wrapping_add(p2),
+            seed.wrapping_add(p2),
+            seed,
+            seed.wrapping_sub(p1),
+        ];
         for stripe in stripes {
             for (lane, chunk) in lanes.iter_mut().zip(stripe.chunks_exact(8)) {
                 *lane = round(*lane, word(chunk));
             }
         }
         let [a, b, c, d] = lanes;
-        let joined =
-            a.rotate_left(1).wrapping_add(b.rotate_left(7)).wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18));
-        lanes.iter().fold(joined, |hash, lane| (hash ^ round(0, *lane)).wrapping_mul(p1).wrapping_add(p4))
+        let joined = a
+            .rotate_left(1)
+            .wrapping_add(b.rotate_left(7))
+            .wrapping_add(c.rotate_left(12))
+            .wrapping_add(d.rotate_left(18));
+        lanes.iter().fold(joined, |hash, lane| {
+            (hash ^ round(0, *lane)).wrapping_mul(p1).wrapping_add(p4)
+        })
     } else {
         seed.wrapping_add(p5)
     };
     hash = hash.wrapping_add(bytes.len() as u64);
     while let Some((chunk, after)) = rest.split_at_checked(8) {
-        hash = (hash ^ round(0, word(chunk))).rotate_left(27).wrapping_mul(p1).wrapping_add(p4);
+        hash = (hash ^ round(0, word(chunk)))
+            .rotate_left(27)
+            .wrapping_mul(p1)
+            .wrapping_add(p4);
         rest = after;
     }
     if let Some((chunk, after)) = rest.split_at_checked(4) {
-        hash = (hash ^ word(chunk).wrapping_mul(p1)).rotate_left(23).wrapping_mul(p2).wrapping_add(p3);
+        hash = (hash ^ word(chunk).wrapping_mul(p1))
+            .rotate_left(23)
+            .wrapping_mul(p2)
+            .wrapping_add(p3);
         rest = after;
     }
     for byte in rest {
-        hash = (hash ^ u64::from(*byte).wrapping_mul(p5)).rotate_left(11).wrapping_mul(p1);
+        hash = (hash ^ u64::from(*byte).wrapping_mul(p5))
+            .rotate_left(11)
+            .wrapping_mul(p1);
     }
     hash = (hash ^ (hash >> 33)).wrapping_mul(p2);
     hash = (hash ^ (hash >> 29)).wrapping_mul(p3);
@@ -160,14 +224,20 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
 fn mixed<'a>(arguments: &Arguments, value: Value<'a>, hash: fn(&[u8]) -> u32) -> Option<Value<'a>> {
     let hash = hash(&value.into_bytes()?);
     let mix = arguments.int(0).unwrap_or(0) != 0;
-    Some(Value::Int((if mix { avalanche(hash) } else { hash }).into()))
+    Some(Value::Int(
+        (if mix { avalanche(hash) } else { hash }).into(),
+    ))
 }
 
 fn apply_crc32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     mixed(arguments, value, crc32)
 }
 
-fn apply_crc32c<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn apply_crc32c<'a>(
+    arguments: &'a Arguments,
+    value: Value<'a>,
+    _: &'a Stream,
+) -> Option<Value<'a>> {
     mixed(arguments, value, |bytes| crc(&CASTAGNOLI, bytes))
 }
 

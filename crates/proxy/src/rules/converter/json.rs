@@ -25,7 +25,12 @@ fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Bo
         None | Some(b"" | b"ascii") => ASCII,
         Some(b"utf8") => STRICT,
         Some(b"utf8s") => SKIPPING,
-        Some(_) => return Err(bad_argument(span, "json knows the codes 'ascii', 'utf8' and 'utf8s'".into())),
+        Some(_) => {
+            return Err(bad_argument(
+                span,
+                "json knows the codes 'ascii', 'utf8' and 'utf8s'".into(),
+            ));
+        }
     };
     arguments.list = vec![Some(Argument::Int(code))];
     Ok(())
@@ -52,9 +57,16 @@ fn json<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
     let text = value.into_text();
     let mut out = Vec::with_capacity(text.len());
     match arguments.int(0)? {
-        ASCII => text.iter().for_each(|byte| push(&mut out, char::from(*byte))),
-        STRICT => std::str::from_utf8(&text).ok()?.chars().for_each(|c| push(&mut out, c)),
-        _ => text.utf8_chunks().for_each(|chunk| chunk.valid().chars().for_each(|c| push(&mut out, c))),
+        ASCII => text
+            .iter()
+            .for_each(|byte| push(&mut out, char::from(*byte))),
+        STRICT => std::str::from_utf8(&text)
+            .ok()?
+            .chars()
+            .for_each(|c| push(&mut out, c)),
+        _ => text
+            .utf8_chunks()
+            .for_each(|chunk| chunk.valid().chars().for_each(|c| push(&mut out, c))),
     }
     Some(Value::Str(Cow::Owned(out)))
 }

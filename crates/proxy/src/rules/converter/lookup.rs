@@ -41,58 +41,71 @@ pub(super) static ROWS: &[ConverterRow] = maps! {
     "map", Str, Text, "acl known path,map(/etc/haproxy/paths.map) -m found",
         "Looks the value up among the keys of a file, as a whole text, and gives the text behind the key; or the default, or nothing. Each line of the file is a \
          key, blanks, and its value.";
-    "map_str", Str, Text, "acl known path,map_str(/etc/haproxy/paths.map) -m found", "The same as `map`.";
-    "map_str_str", Str, Text, "acl known path,map_str_str(/etc/haproxy/paths.map) -m found", "The same as `map`.";
+    "map_str", Str, Text, "acl known path,map_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with its types written out.";
+    "map_str_str", Str, Text, "acl known path,map_str_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with its types written out.";
     "map_str_int", Str, Int, "acl many path,map_str_int(/etc/haproxy/weights.map,0) gt 5", "As `map`, with numbers for values.";
     "map_str_ip", Str, Address, "acl inner path,map_str_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map`, with addresses for values.";
     "map_beg", Beg, Text, "acl known path,map_beg(/etc/haproxy/paths.map) -m found",
         "As `map`, with keys that the value begins with; the longest counts.";
-    "map_beg_str", Beg, Text, "acl known path,map_beg_str(/etc/haproxy/paths.map) -m found", "The same as `map_beg`.";
+    "map_beg_str", Beg, Text, "acl known path,map_beg_str(/etc/haproxy/paths.map) -m found", "The same as `map_beg`, with its types written out.";
     "map_beg_int", Beg, Int, "acl many path,map_beg_int(/etc/haproxy/weights.map,0) gt 5", "As `map_beg`, with numbers for values.";
     "map_beg_ip", Beg, Address, "acl inner path,map_beg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_beg`, with addresses for values.";
     "map_end", End, Text, "acl known path,map_end(/etc/haproxy/paths.map) -m found",
         "As `map`, with keys that the value ends with; the first in the file counts.";
-    "map_end_str", End, Text, "acl known path,map_end_str(/etc/haproxy/paths.map) -m found", "The same as `map_end`.";
+    "map_end_str", End, Text, "acl known path,map_end_str(/etc/haproxy/paths.map) -m found", "The same as `map_end`, with its types written out.";
     "map_end_int", End, Int, "acl many path,map_end_int(/etc/haproxy/weights.map,0) gt 5", "As `map_end`, with numbers for values.";
     "map_end_ip", End, Address, "acl inner path,map_end_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_end`, with addresses for values.";
     "map_sub", Sub, Text, "acl known path,map_sub(/etc/haproxy/paths.map) -m found",
         "As `map`, with keys that the value holds; the first in the file counts.";
-    "map_sub_str", Sub, Text, "acl known path,map_sub_str(/etc/haproxy/paths.map) -m found", "The same as `map_sub`.";
+    "map_sub_str", Sub, Text, "acl known path,map_sub_str(/etc/haproxy/paths.map) -m found", "The same as `map_sub`, with its types written out.";
     "map_sub_int", Sub, Int, "acl many path,map_sub_int(/etc/haproxy/weights.map,0) gt 5", "As `map_sub`, with numbers for values.";
     "map_sub_ip", Sub, Address, "acl inner path,map_sub_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_sub`, with addresses for values.";
     "map_dir", Dir, Text, "acl known path,map_dir(/etc/haproxy/paths.map) -m found",
         "As `map`, with keys that the value holds between slashes.";
-    "map_dir_str", Dir, Text, "acl known path,map_dir_str(/etc/haproxy/paths.map) -m found", "The same as `map_dir`.";
+    "map_dir_str", Dir, Text, "acl known path,map_dir_str(/etc/haproxy/paths.map) -m found", "The same as `map_dir`, with its types written out.";
     "map_dir_int", Dir, Int, "acl many path,map_dir_int(/etc/haproxy/weights.map,0) gt 5", "As `map_dir`, with numbers for values.";
     "map_dir_ip", Dir, Address, "acl inner path,map_dir_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_dir`, with addresses for values.";
     "map_dom", Dom, Text, "acl known hdr(host),map_dom(/etc/haproxy/hosts.map) -m found",
         "As `map`, with keys that the value holds between dots or slashes.";
-    "map_dom_str", Dom, Text, "acl known hdr(host),map_dom_str(/etc/haproxy/hosts.map) -m found", "The same as `map_dom`.";
+    "map_dom_str", Dom, Text, "acl known hdr(host),map_dom_str(/etc/haproxy/hosts.map) -m found", "The same as `map_dom`, with its types written out.";
     "map_dom_int", Dom, Int, "acl many hdr(host),map_dom_int(/etc/haproxy/weights.map,0) gt 5", "As `map_dom`, with numbers for values.";
     "map_dom_ip", Dom, Address, "acl inner hdr(host),map_dom_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_dom`, with addresses for values.";
     "map_reg", Reg, Text, "acl known path,map_reg(/etc/haproxy/paths.map) -m found",
         "As `map`, with regular expressions for keys; the first that matches counts.";
-    "map_reg_str", Reg, Text, "acl known path,map_reg_str(/etc/haproxy/paths.map) -m found", "The same as `map_reg`.";
+    "map_reg_str", Reg, Text, "acl known path,map_reg_str(/etc/haproxy/paths.map) -m found", "The same as `map_reg`, with its types written out.";
     "map_reg_int", Reg, Int, "acl many path,map_reg_int(/etc/haproxy/weights.map,0) gt 5", "As `map_reg`, with numbers for values.";
     "map_reg_ip", Reg, Address, "acl inner path,map_reg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_reg`, with addresses for values.";
     "map_int", Int, Text, "acl named dst_port,map_int(/etc/haproxy/ports.map) web",
         "As `map`, with numbers and ranges (`80`, `1:1023`) for keys.";
-    "map_int_str", Int, Text, "acl named dst_port,map_int_str(/etc/haproxy/ports.map) web", "The same as `map_int`.";
+    "map_int_str", Int, Text, "acl named dst_port,map_int_str(/etc/haproxy/ports.map) web", "The same as `map_int`, with its types written out.";
     "map_int_int", Int, Int, "acl many dst_port,map_int_int(/etc/haproxy/ports.map,0) gt 5", "As `map_int`, with numbers for values.";
     "map_int_ip", Int, Address, "acl inner dst_port,map_int_ip(/etc/haproxy/ports.map) 10.0.0.0/8", "As `map_int`, with addresses for values.";
     "map_ip", Ip, Text, "acl german src,map_ip(/etc/haproxy/countries.map) DE",
         "As `map`, with addresses and networks for keys; the narrowest network counts.";
-    "map_ip_str", Ip, Text, "acl german src,map_ip_str(/etc/haproxy/countries.map) DE", "The same as `map_ip`.";
+    "map_ip_str", Ip, Text, "acl german src,map_ip_str(/etc/haproxy/countries.map) DE", "The same as `map_ip`, with its types written out.";
     "map_ip_int", Ip, Int, "acl rated src,map_ip_int(/etc/haproxy/rates.map,0) gt 5", "As `map_ip`, with numbers for values.";
     "map_ip_ip", Ip, Address, "acl inner src,map_ip_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_ip`, with addresses for values.";
 };
 
-fn prepare(loader: &mut Loader, arguments: &mut Arguments, span: Span, method: Method, gives: Gives) -> Result<(), Box<Diagnostic>> {
+fn prepare(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+    method: Method,
+    gives: Gives,
+) -> Result<(), Box<Diagnostic>> {
     let name = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let map = Map::read(loader, &name, span, method, gives)?;
     if let Some(default) = arguments.text(1) {
-        let value = parse(gives, default)
-            .ok_or_else(|| bad_argument(span, format!("the default '{}' is not of the kind that this map gives", String::from_utf8_lossy(default))))?;
+        let value = parse(gives, default).ok_or_else(|| {
+            bad_argument(
+                span,
+                format!(
+                    "the default '{}' is not of the kind that this map gives",
+                    String::from_utf8_lossy(default)
+                ),
+            )
+        })?;
         arguments.list[1] = match value {
             Value::Int(n) => Some(Argument::Int(n)),
             Value::Ipv4(ip) => Some(Argument::Ipv4(ip)),

@@ -48,7 +48,14 @@ pub const PLACE: &[&str] = &["converter"];
 impl ConverterBuild {
     /// A converter without arguments.
     pub const fn new(input: Type, output: Type, apply: Apply) -> Self {
-        ConverterBuild { input, output, arguments: &[], required: 0, prepare: None, apply }
+        ConverterBuild {
+            input,
+            output,
+            arguments: &[],
+            required: 0,
+            prepare: None,
+            apply,
+        }
     }
 
     /// It takes these arguments, the first so many of which it must have.
@@ -79,8 +86,16 @@ macro_rules! rows {
 }
 use rows;
 
-static FAMILIES: &[&[ConverterRow]] =
-    &[address::ROWS, encoding::ROWS, hash::ROWS, json::ROWS, lookup::ROWS, number::ROWS, text::ROWS, time::ROWS];
+static FAMILIES: &[&[ConverterRow]] = &[
+    address::ROWS,
+    encoding::ROWS,
+    hash::ROWS,
+    json::ROWS,
+    lookup::ROWS,
+    number::ROWS,
+    text::ROWS,
+    time::ROWS,
+];
 
 /// All converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {

@@ -61,7 +61,11 @@ fn operand(arguments: &Arguments, stream: &Stream) -> Option<i64> {
 
 macro_rules! calculation {
     ($name:ident, $left:ident, $right:ident, $result:expr) => {
-        fn $name<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+        fn $name<'a>(
+            arguments: &'a Arguments,
+            value: Value<'a>,
+            stream: &'a Stream,
+        ) -> Option<Value<'a>> {
             let ($left, $right) = (value.integer()?, operand(arguments, stream)?);
             Some(Value::Int($result))
         }
@@ -71,7 +75,16 @@ macro_rules! calculation {
 calculation!(add, a, b, a.saturating_add(b));
 calculation!(sub, a, b, a.saturating_sub(b));
 calculation!(mul, a, b, a.saturating_mul(b));
-calculation!(div, a, b, if b == 0 { i64::MAX } else { a.saturating_div(b) });
+calculation!(
+    div,
+    a,
+    b,
+    if b == 0 {
+        i64::MAX
+    } else {
+        a.saturating_div(b)
+    }
+);
 calculation!(modulo, a, b, if b == 0 { 0 } else { a.wrapping_rem(b) });
 calculation!(and, a, b, a & b);
 calculation!(or, a, b, a | b);

@@ -55,7 +55,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// The text as it is, or a copy changed by a function where one is needed.
-fn changed<'a>(value: Value<'a>, needs: fn(&u8) -> bool, change: fn(&mut [u8])) -> Option<Value<'a>> {
+fn changed<'a>(
+    value: Value<'a>,
+    needs: fn(&u8) -> bool,
+    change: fn(&mut [u8]),
+) -> Option<Value<'a>> {
     let text = value.into_text();
     Some(Value::Str(if text.iter().any(needs) {
         let mut owned = text.into_owned();
@@ -90,10 +94,17 @@ fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
     }
 }
 
-fn check_bytes(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_bytes(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     let negative = |n: usize| arguments.int(n).is_some_and(|n| n < 0);
     if negative(0) || negative(1) {
-        return Err(bad_argument(span, "offset and length cannot be negative".into()));
+        return Err(bad_argument(
+            span,
+            "offset and length cannot be negative".into(),
+        ));
     }
     Ok(())
 }
@@ -101,14 +112,24 @@ fn check_bytes(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<
 fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_bytes()?;
     let start = usize::try_from(arguments.int(0)?).ok()?.min(text.len());
-    let length = arguments.int(1).map_or(Ok(usize::MAX), usize::try_from).ok()?;
+    let length = arguments
+        .int(1)
+        .map_or(Ok(usize::MAX), usize::try_from)
+        .ok()?;
     let end = start.saturating_add(length).min(text.len());
     Some(Value::Bin(part(text, start..end)))
 }
 
-fn check_part(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_part(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     if arguments.int(0) == Some(0) {
-        return Err(bad_argument(span, "indexes count from 1, or from -1 backwards".into()));
+        return Err(bad_argument(
+            span,
+            "indexes count from 1, or from -1 backwards".into(),
+        ));
     }
     if arguments.int(2).is_some_and(|n| n < 0) {
         return Err(bad_argument(span, "the count cannot be negative".into()));
@@ -120,12 +141,21 @@ fn check_part(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(
 }
 
 /// Where fields (or words, which are never empty) of a text stand, in order.
-fn fields<'t>(text: &'t [u8], delimiters: &'t [u8], words: bool) -> impl DoubleEndedIterator<Item = (usize, usize)> + 't {
+fn fields<'t>(
+    text: &'t [u8],
+    delimiters: &'t [u8],
+    words: bool,
+) -> impl DoubleEndedIterator<Item = (usize, usize)> + 't {
     let base = text.as_ptr() as usize;
     text.split(|b| delimiters.contains(b))
         .filter(move |field| !words || !field.is_empty())
         // Fields are parts of the text, so their addresses tell their places.
-        .map(move |field| (field.as_ptr() as usize - base, field.as_ptr() as usize - base + field.len()))
+        .map(move |field| {
+            (
+                field.as_ptr() as usize - base,
+                field.as_ptr() as usize - base + field.len(),
+            )
+        })
 }
 
 /// The part from a field of an index over so many fields. Where there are
@@ -165,18 +195,35 @@ fn word<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
 
 /// Turns the flags of `regsub` into a compiled expression and whether all
 /// matches are meant.
-fn prepare_regsub(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare_regsub(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     let flags = arguments.text(2).unwrap_or(b"").to_vec();
     if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {
-        return Err(bad_argument(span, format!("regsub knows the flags 'g' and 'i', not '{}'", char::from(*bad))));
+        return Err(bad_argument(
+            span,
+            format!(
+                "regsub knows the flags 'g' and 'i', not '{}'",
+                char::from(*bad)
+            ),
+        ));
     }
     if flags.contains(&b'i') {
-        let pattern = arguments.regex(0).map(Regular::pattern).unwrap_or_default().to_owned();
-        let compiled = Regular::new(pattern.as_bytes(), true).map_err(|error| error.diagnostic(span, pattern.as_bytes()))?;
+        let pattern = arguments
+            .regex(0)
+            .map(Regular::pattern)
+            .unwrap_or_default()
+            .to_owned();
+        let compiled = Regular::new(pattern.as_bytes(), true)
+            .map_err(|error| error.diagnostic(span, pattern.as_bytes()))?;
         arguments.list[0] = Some(Argument::Regex(Arc::new(compiled)));
     }
     arguments.list.truncate(2);
-    arguments.list.push(Some(Argument::Bool(flags.contains(&b'g'))));
+    arguments
+        .list
+        .push(Some(Argument::Bool(flags.contains(&b'g'))));
     Ok(())
 }
 
@@ -190,23 +237,39 @@ fn regsub<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
 fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
     let mut text = value.into_text().into_owned();
     text.extend_from_slice(arguments.text(0).unwrap_or(b""));
-    if let Some(found) = arguments.variable(1).and_then(|name| variable_value(name, stream)) {
+    if let Some(found) = arguments
+        .variable(1)
+        .and_then(|name| variable_value(name, stream))
+    {
         found.write_text(&mut text);
     }
     text.extend_from_slice(arguments.text(2).unwrap_or(b""));
     Some(Value::Str(Cow::Owned(text)))
 }
 
-fn check_item(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_item(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
-        return Err(bad_argument(span, "add_item wants a variable, a text, or both".into()));
+        return Err(bad_argument(
+            span,
+            "add_item wants a variable, a text, or both".into(),
+        ));
     }
     Ok(())
 }
 
-fn add_item<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn add_item<'a>(
+    arguments: &'a Arguments,
+    value: Value<'a>,
+    stream: &'a Stream,
+) -> Option<Value<'a>> {
     let mut text = value.into_text().into_owned();
-    let found = arguments.variable(1).and_then(|name| variable_value(name, stream));
+    let found = arguments
+        .variable(1)
+        .and_then(|name| variable_value(name, stream));
     let behind = arguments.text(2).unwrap_or(b"");
     if found.is_some() || !behind.is_empty() {
         if !text.is_empty() {

@@ -27,12 +27,20 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// Checks that the second argument is a unit of time.
-pub fn check_unit(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+pub fn check_unit(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.text(1) {
         None | Some(b"s" | b"ms" | b"us") => Ok(()),
-        Some(other) => {
-            Err(bad_argument(span, format!("a unit is 's', 'ms' or 'us', not '{}'", String::from_utf8_lossy(other))))
-        }
+        Some(other) => Err(bad_argument(
+            span,
+            format!(
+                "a unit is 's', 'ms' or 'us', not '{}'",
+                String::from_utf8_lossy(other)
+            ),
+        )),
     }
 }
 
@@ -65,7 +73,10 @@ fn http_date<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> O
         Some(b"us") => format!(".{fraction:06}"),
         _ => String::new(),
     };
-    write(&zoned, format!("%a, %d %b %Y %H:%M:%S{fraction} GMT").as_bytes())
+    write(
+        &zoned,
+        format!("%a, %d %b %Y %H:%M:%S{fraction} GMT").as_bytes(),
+    )
 }
 
 fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
@@ -77,7 +88,9 @@ fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
     let format = std::str::from_utf8(format).ok()?;
     let config = strtime::Config::new().lenient(true);
     let mut out = String::new();
-    BrokenDownTime::from(zoned).format_with_config(&config, format, &mut out).ok()?;
+    BrokenDownTime::from(zoned)
+        .format_with_config(&config, format, &mut out)
+        .ok()?;
     Some(Value::Str(Cow::Owned(out.into_bytes())))
 }
 

@@ -5,7 +5,6 @@ use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use std::borrow::Cow;
 
 const fn of_request(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::RequestKept, one).http()
@@ -54,11 +53,15 @@ fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let path = request(stream)?.path_and_query();
-    (!path.is_empty()).then(|| Value::Str(Cow::Borrowed(path)))
+    (!path.is_empty()).then(|| Value::text(path))
 }
 
 fn wire_version<'a>(number: &str) -> Value<'a> {
-    Value::text(if number == "1.0" { b"HTTP/1.0" } else { b"HTTP/1.1" })
+    Value::text(if number == "1.0" {
+        b"HTTP/1.0"
+    } else {
+        b"HTTP/1.1"
+    })
 }
 
 fn version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -71,6 +74,8 @@ fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 }
 
 fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // The first stream's time begins with the accept of its session.
-    Some(Value::Bool(stream.times.idle_since == stream.session.accepted))
+    // The first request's time begins with the accept of its session.
+    Some(Value::Bool(
+        stream.times.idle_since == stream.session.accepted,
+    ))
 }

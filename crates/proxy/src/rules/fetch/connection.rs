@@ -73,7 +73,9 @@ fn is_local<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
     let address = endpoint.ip()?;
     let loopback = address.is_loopback();
     let wildcard = address.is_unspecified();
-    Some(Value::Bool(loopback || (!wildcard && !is_multicast(address) && can_bind(address))))
+    Some(Value::Bool(
+        loopback || (!wildcard && !is_multicast(address) && can_bind(address)),
+    ))
 }
 
 fn is_multicast(address: IpAddr) -> bool {

@@ -18,11 +18,15 @@ const fn number(needs: Needs, one: super::One) -> FetchBuild {
 }
 
 const fn part(needs: Needs) -> FetchBuild {
-    bytes(needs, slice).takes(&[Kind::Int, Kind::Int], 2).prepare(check_slice)
+    bytes(needs, slice)
+        .takes(&[Kind::Int, Kind::Int], 2)
+        .prepare(check_slice)
 }
 
 const fn counted(needs: Needs) -> FetchBuild {
-    bytes(needs, counted_slice).takes(&[Kind::Int, Kind::Int, Kind::Text], 2).prepare(check_counted)
+    bytes(needs, counted_slice)
+        .takes(&[Kind::Int, Kind::Int, Kind::Text], 2)
+        .prepare(check_counted)
 }
 
 macro_rules! rows {
@@ -81,13 +85,21 @@ fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     if length == 0 {
         return complete(arguments, stream).then(|| all.get(offset..).map(Value::bytes))?;
     }
-    all.get(offset..offset.checked_add(length)?).map(Value::bytes)
+    all.get(offset..offset.checked_add(length)?)
+        .map(Value::bytes)
 }
 
-fn check_slice(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_slice(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match (arguments.int(0), arguments.int(1)) {
         (Some(0..), Some(0..)) => Ok(()),
-        _ => Err(bad_argument(span, "offset and length cannot be negative".into())),
+        _ => Err(bad_argument(
+            span,
+            "offset and length cannot be negative".into(),
+        )),
     }
 }
 
@@ -96,7 +108,11 @@ const COUNT_BYTES_MAX: i64 = 8;
 
 /// Checks `payload_lv`; its third argument becomes where the value begins: a
 /// fourth one says whether that is relative to the end of the count.
-fn check_counted(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_counted(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
         return bad("an offset and a length are expected");
@@ -107,12 +123,19 @@ fn check_counted(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Resul
     if !(1..=COUNT_BYTES_MAX).contains(&length) {
         return bad("the length of the count is from 1 to 8 bytes");
     }
-    let Some(text) = arguments.text(2) else { return Ok(()) };
+    let Some(text) = arguments.text(2) else {
+        return Ok(());
+    };
     let Some(shift) = signed(text) else {
         return bad("the third argument is a number, with a sign where it is relative");
     };
     let relative = text.starts_with(b"+") || text.starts_with(b"-");
-    if relative && (offset.checked_add(length).and_then(|end| end.checked_add(shift)).is_none_or(|start| start < 0)) {
+    if relative
+        && (offset
+            .checked_add(length)
+            .and_then(|end| end.checked_add(shift))
+            .is_none_or(|start| start < 0))
+    {
         return bad("the value would begin before the payload");
     }
     arguments.list.truncate(2);
@@ -125,10 +148,17 @@ fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Val
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
     let all = payload(arguments, stream);
-    let count = all.get(offset..end)?.iter().fold(0_usize, |n, byte| (n << 8) | usize::from(*byte));
+    let count = all
+        .get(offset..end)?
+        .iter()
+        .fold(0_usize, |n, byte| (n << 8) | usize::from(*byte));
     let start = match arguments.int(2) {
         None => end,
-        Some(shift) if arguments.bool(3)? => i64::try_from(end).ok()?.checked_add(shift)?.try_into().ok()?,
+        Some(shift) if arguments.bool(3)? => i64::try_from(end)
+            .ok()?
+            .checked_add(shift)?
+            .try_into()
+            .ok()?,
         Some(at) => usize::try_from(at).ok()?,
     };
     if count == 0 {
@@ -163,7 +193,10 @@ fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Va
     body.split(|b| *b == b'&').find_map(|field| {
         let equals = memchr::memchr(b'=', field)?;
         let (name, value) = (&field[..equals], &field[equals + 1..]);
-        arguments.text(0).is_none_or(|wanted| wanted == name).then(|| Value::bytes(value))
+        arguments
+            .text(0)
+            .is_none_or(|wanted| wanted == name)
+            .then(|| Value::bytes(value))
     })
 }
 

@@ -8,15 +8,23 @@ use crate::rules::value::{Type, Value, leading_integer};
 use crate::stream::Stream;
 
 const fn values(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, value).http().takes(&[Kind::Text], 0).each(each_value).variants()
+    FetchBuild::new(Type::Str, needs, value)
+        .http()
+        .takes(&[Kind::Text], 0)
+        .each(each_value)
+        .variants()
 }
 
 const fn counts(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, count).http().takes(&[Kind::Text], 0)
+    FetchBuild::new(Type::Int, needs, count)
+        .http()
+        .takes(&[Kind::Text], 0)
 }
 
 const fn numbers(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, number).http().takes(&[Kind::Text], 0)
+    FetchBuild::new(Type::Int, needs, number)
+        .http()
+        .takes(&[Kind::Text], 0)
 }
 
 macro_rules! rows {
@@ -55,8 +63,14 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Shows the values of the cookies of a name (or of all) until one is taken.
-fn visit<'a>(message: &'a Message, side: Side, name: Option<&[u8]>, take: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
-    let mut look = |(found, value): (&[u8], &'a [u8])| name.is_none_or(|name| name == found) && take(value);
+fn visit<'a>(
+    message: &'a Message,
+    side: Side,
+    name: Option<&[u8]>,
+    take: &mut dyn FnMut(&'a [u8]) -> bool,
+) -> bool {
+    let mut look =
+        |(found, value): (&[u8], &'a [u8])| name.is_none_or(|name| name == found) && take(value);
     if side == Side::Response {
         message.fields().response_cookies().any(&mut look)
     } else {
@@ -81,18 +95,34 @@ fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     find(arguments, stream).map(Value::text)
 }
 
-fn each_value<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-    let Some(message) = head(arguments, stream) else { return false };
-    visit(message, side_of(arguments, stream), arguments.text(0), &mut |value| take(Value::text(value)))
+fn each_value<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    let Some(message) = head(arguments, stream) else {
+        return false;
+    };
+    visit(
+        message,
+        side_of(arguments, stream),
+        arguments.text(0),
+        &mut |value| take(Value::text(value)),
+    )
 }
 
 fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let message = head(arguments, stream)?;
     let mut count = 0_usize;
-    visit(message, side_of(arguments, stream), arguments.text(0), &mut |_| {
-        count += 1;
-        false
-    });
+    visit(
+        message,
+        side_of(arguments, stream),
+        arguments.text(0),
+        &mut |_| {
+            count += 1;
+            false
+        },
+    );
     Some(Value::count(count))
 }
 

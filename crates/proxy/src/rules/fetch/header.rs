@@ -13,27 +13,45 @@ const BACK_MAX: i64 = 10;
 const NAME_AND_PLACE: &[Kind] = &[Kind::Text, Kind::Int];
 
 const fn values(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, value).http().takes(NAME_AND_PLACE, 0).each(each_value).variants()
+    FetchBuild::new(Type::Str, needs, value)
+        .http()
+        .takes(NAME_AND_PLACE, 0)
+        .each(each_value)
+        .variants()
 }
 
 const fn lines(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, line).http().takes(NAME_AND_PLACE, 0).each(each_line).variants()
+    FetchBuild::new(Type::Str, needs, line)
+        .http()
+        .takes(NAME_AND_PLACE, 0)
+        .each(each_line)
+        .variants()
 }
 
 const fn counts(needs: Needs, one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, one).http().takes(&[Kind::Text], 0)
+    FetchBuild::new(Type::Int, needs, one)
+        .http()
+        .takes(&[Kind::Text], 0)
 }
 
 const fn addresses(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Address, needs, address).http().takes(NAME_AND_PLACE, 0).each(each_address)
+    FetchBuild::new(Type::Address, needs, address)
+        .http()
+        .takes(NAME_AND_PLACE, 0)
+        .each(each_address)
 }
 
 const fn numbers(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Int, needs, number).http().takes(NAME_AND_PLACE, 0).each(each_number)
+    FetchBuild::new(Type::Int, needs, number)
+        .http()
+        .takes(NAME_AND_PLACE, 0)
+        .each(each_number)
 }
 
 const fn names(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, field_names).http().takes(&[Kind::Text], 0)
+    FetchBuild::new(Type::Str, needs, field_names)
+        .http()
+        .takes(&[Kind::Text], 0)
 }
 
 const fn all(needs: Needs) -> FetchBuild {
@@ -112,7 +130,11 @@ fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Opti
         place => i32::try_from(place).ok()?,
     };
     let fields = head(arguments, stream)?.fields();
-    if by_line { fields.nth_line(name, place) } else { fields.nth_value(name, place) }
+    if by_line {
+        fields.nth_line(name, place)
+    } else {
+        fields.nth_value(name, place)
+    }
 }
 
 fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -124,19 +146,40 @@ fn line<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 /// Shows the values that a test looks at: the one that is asked for, or all.
-fn visit<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool, take: &mut dyn FnMut(&'a [u8]) -> bool) -> bool {
+fn visit<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    by_line: bool,
+    take: &mut dyn FnMut(&'a [u8]) -> bool,
+) -> bool {
     if occurrence(arguments) != 0 {
         return pick(arguments, stream, by_line).is_some_and(take);
     }
-    let (Some(name), Some(head)) = (arguments.text(0), head(arguments, stream)) else { return false };
-    if by_line { head.fields().get_all(name).any(take) } else { head.fields().values(name).any(take) }
+    let (Some(name), Some(head)) = (arguments.text(0), head(arguments, stream)) else {
+        return false;
+    };
+    if by_line {
+        head.fields().get_all(name).any(take)
+    } else {
+        head.fields().values(name).any(take)
+    }
 }
 
-fn each_value<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-    visit(arguments, stream, false, &mut |text| take(Value::text(text)))
+fn each_value<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    visit(arguments, stream, false, &mut |text| {
+        take(Value::text(text))
+    })
 }
 
-fn each_line<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+fn each_line<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
     visit(arguments, stream, true, &mut |text| take(Value::text(text)))
 }
 
@@ -144,7 +187,10 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     let fields = head(arguments, stream)?.fields();
     Some(Value::count(match arguments.text(0) {
         Some(name) => fields.count_values(name),
-        None => fields.iter().map(|(_, line)| crate::message::split_values(line).count()).sum(),
+        None => fields
+            .iter()
+            .map(|(_, line)| crate::message::split_values(line).count())
+            .sum(),
     }))
 }
 
@@ -171,16 +217,28 @@ fn address<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     parse_address(pick(arguments, stream, false)?)
 }
 
-fn each_address<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-    visit(arguments, stream, false, &mut |text| parse_address(text).is_some_and(&mut *take))
+fn each_address<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    visit(arguments, stream, false, &mut |text| {
+        parse_address(text).is_some_and(&mut *take)
+    })
 }
 
 fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     pick(arguments, stream, false).map(|text| Value::Int(leading_integer(text)))
 }
 
-fn each_number<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-    visit(arguments, stream, false, &mut |text| take(Value::Int(leading_integer(text))))
+fn each_number<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    visit(arguments, stream, false, &mut |text| {
+        take(Value::Int(leading_integer(text)))
+    })
 }
 
 fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -22,6 +22,7 @@ use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
 use super::value::{Type, Value};
+use crate::http1::{Limits, Outcome, parse_request};
 use crate::keyword::known::KNOWN;
 use crate::load::Loader;
 use crate::message::Message;
@@ -54,6 +55,8 @@ pub struct FetchBuild {
     pub required: usize,
     /// Its names with a matching method (`path_beg`) exist.
     pub variants: bool,
+    /// Tests write its numbers as versions (`3.1`).
+    pub versions: bool,
     /// Its value is not known before the inspection ends, though it needs nothing.
     pub waits: bool,
     /// Checks its arguments.
@@ -80,6 +83,7 @@ impl FetchBuild {
             arguments: &[],
             required: 0,
             variants: false,
+            versions: false,
             waits: false,
             prepare: None,
             one,
@@ -103,6 +107,12 @@ impl FetchBuild {
     /// Its names with a matching method exist.
     pub const fn variants(mut self) -> Self {
         self.variants = true;
+        self
+    }
+
+    /// See [`FetchBuild::versions`].
+    pub const fn versions(mut self) -> Self {
+        self.versions = true;
         self
     }
 
@@ -160,19 +170,32 @@ const VARIANTS: [(&str, Method); 7] = [
 
 /// `path_beg` as `path` and the method of its suffix.
 pub fn variant(name: &str) -> Option<(&str, Method)> {
-    VARIANTS.iter().find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
+    VARIANTS
+        .iter()
+        .find_map(|(suffix, method)| Some((name.strip_suffix(suffix)?, *method)))
 }
 
 /// All fetches, their names with a matching method among them.
 pub fn documented() -> Vec<Documented> {
     static VARIANT_DOCS: OnceLock<Vec<Documented>> = OnceLock::new();
     let variants = VARIANT_DOCS.get_or_init(|| {
-        let rows = FAMILIES.iter().flat_map(|family| family.iter()).filter(|row| row.build.variants);
-        rows.flat_map(|row| VARIANTS.iter().map(move |(suffix, method)| variant_doc(row, suffix, *method))).collect()
+        let rows = FAMILIES
+            .iter()
+            .flat_map(|family| family.iter())
+            .filter(|row| row.build.variants);
+        rows.flat_map(|row| {
+            VARIANTS
+                .iter()
+                .map(move |(suffix, method)| variant_doc(row, suffix, *method))
+        })
+        .collect()
     });
     let is_variant = |name: &str| variants.iter().any(|variant| variant.name == name);
-    let mut all: Vec<Documented> =
-        table().documented().into_iter().filter(|row| row.built || !is_variant(row.name)).collect();
+    let mut all: Vec<Documented> = table()
+        .documented()
+        .into_iter()
+        .filter(|row| row.built || !is_variant(row.name))
+        .collect();
     all.extend(variants);
     all.sort_by_key(|row| row.name);
     all
@@ -193,16 +216,31 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         _ => "holds",
     };
     let name = stay(format!("{}{suffix}", row.name));
-    // The pattern of an example must suit the method.
-    let first = row.example.split([' ', ',']).find(|word| word.starts_with(row.name)).unwrap_or(row.name);
-    let pattern = if method == Method::Len { "gt 100" } else { "example" };
+    // The arguments that the fetch's own example gives.
+    let arguments = row
+        .example
+        .split_once(&format!("{}(", row.name))
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let arguments = arguments
+        .map(|(list, _)| format!("({list})"))
+        .unwrap_or_default();
+    let pattern = if method == Method::Len {
+        "gt 100"
+    } else {
+        "example"
+    };
     Documented {
         kind: "fetch",
         name,
         places: &["acl"],
         syntax: stay(called(row.syntax)),
-        doc: stay(format!("In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.", row.name, row.syntax, &suffix[1..])),
-        example: stay(format!("acl example {} {pattern}", called(first))),
+        doc: stay(format!(
+            "In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.",
+            row.name,
+            row.syntax,
+            &suffix[1..]
+        )),
+        example: stay(format!("acl example {name}{arguments} {pattern}")),
         built: true,
     }
 }
@@ -210,24 +248,69 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
 /// The side whose message is looked at.
 pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
     match arguments.side {
-        Side::Either if stream.response.start().is_some() || !stream.response_payload.is_empty() => Side::Response,
+        Side::Either
+            if stream.response.start().is_some() || !stream.response_payload.is_empty() =>
+        {
+            Side::Response
+        }
         Side::Either => Side::Request,
         side => side,
     }
 }
 
+/// What the bytes of a stream that is not HTTP are.
+enum Sniffed<'a> {
+    /// A whole head of a request.
+    Request(&'a Message),
+    /// It may become one.
+    Beginning,
+    /// Something else.
+    Other,
+}
+
+/// Looks for a request in a stream that is not HTTP: content rules of a
+/// `mode tcp` may ask for a path, as in HAProxy.
+fn sniff(stream: &Stream) -> Sniffed<'_> {
+    if let Some(found) = stream.sniffed.get() {
+        return Sniffed::Request(found);
+    }
+    let mut message = Message::new();
+    match parse_request(&stream.payload, &Limits::default(), &mut message) {
+        Ok(Outcome::Done(_)) => Sniffed::Request(stream.sniffed.get_or_init(|| Box::new(message))),
+        Ok(Outcome::Incomplete) => Sniffed::Beginning,
+        Err(_) => Sniffed::Other,
+    }
+}
+
 /// The head of the request, once it is there.
 fn request(stream: &Stream) -> Option<&Message> {
-    stream.request.start().is_some().then_some(&stream.request)
+    if stream.request.start().is_some() {
+        return Some(&stream.request);
+    }
+    if stream.http {
+        return None;
+    }
+    match sniff(stream) {
+        Sniffed::Request(found) => Some(found),
+        Sniffed::Beginning | Sniffed::Other => None,
+    }
+}
+
+/// Whether the head of the request may still come.
+pub fn request_awaited(stream: &Stream) -> bool {
+    stream.request.start().is_none() && (stream.http || matches!(sniff(stream), Sniffed::Beginning))
 }
 
 /// The head of the message that a fetch looks at, once it is there.
 fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
-    let message = match side_of(arguments, stream) {
-        Side::Response => &stream.response,
-        _ => &stream.request,
-    };
-    message.start().is_some().then_some(message)
+    match side_of(arguments, stream) {
+        Side::Response => stream
+            .response
+            .start()
+            .is_some()
+            .then_some(&stream.response),
+        _ => request(stream),
+    }
 }
 
 /// The first bytes of what follows the head, or of a stream without one.

@@ -47,7 +47,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 fn since_epoch() -> std::time::Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn date<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
@@ -70,7 +72,9 @@ fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     static NAME: OnceLock<Vec<u8>> = OnceLock::new();
     let name = NAME.get_or_init(|| {
         use std::os::unix::ffi::OsStringExt;
-        nix::unistd::gethostname().map(OsStringExt::into_vec).unwrap_or_default()
+        nix::unistd::gethostname()
+            .map(OsStringExt::into_vec)
+            .unwrap_or_default()
     });
     Some(Value::text(name))
 }
@@ -100,10 +104,17 @@ fn rand<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
     })
 }
 
-fn check_uuid(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_uuid(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         None | Some(4) => Ok(()),
-        Some(other) => Err(bad_argument(span, format!("UUIDs of version {other} are not made, only of version 4"))),
+        Some(other) => Err(bad_argument(
+            span,
+            format!("UUIDs of version {other} are not made, only of version 4"),
+        )),
     }
 }
 
@@ -126,7 +137,6 @@ fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::stream::sample;
 
     #[test]
@@ -135,7 +145,11 @@ mod tests {
         for _ in 0..100 {
             let text = sample::evaluate("uuid", &stream).unwrap();
             let parts: Vec<&str> = text.split('-').collect();
-            assert_eq!(parts.iter().map(|p| p.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{text}");
+            assert_eq!(
+                parts.iter().map(|p| p.len()).collect::<Vec<_>>(),
+                [8, 4, 4, 4, 12],
+                "{text}"
+            );
             assert!(parts[2].starts_with('4'), "{text}");
             assert!(parts[3].starts_with(['8', '9', 'a', 'b']), "{text}");
         }
@@ -145,7 +159,10 @@ mod tests {
     fn random_numbers_stay_in_their_range() {
         let stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
         for _ in 0..1000 {
-            let n: i64 = sample::evaluate("rand(7)", &stream).unwrap().parse().unwrap();
+            let n: i64 = sample::evaluate("rand(7)", &stream)
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!((0..7).contains(&n));
         }
     }

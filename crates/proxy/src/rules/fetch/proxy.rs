@@ -76,7 +76,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 /// one its frontend (which is the backend, too, in a `listen`).
 fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
-        Some(name) => stream.config.backend(name).map(|index| stream.config.proxy(index)),
+        Some(name) => stream
+            .config
+            .backend(name)
+            .map(|index| stream.config.proxy(index)),
         None => Some(stream.backend().unwrap_or_else(|| stream.frontend())),
     }
 }
@@ -84,7 +87,11 @@ fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
 /// The frontend of an argument, or the stream's own.
 fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
-        Some(name) => stream.config.iter().map(|(_, proxy)| proxy).find(|p| p.kind.is_frontend() && *p.name == *name),
+        Some(name) => stream
+            .config
+            .iter()
+            .map(|(_, proxy)| proxy)
+            .find(|p| p.kind.is_frontend() && *p.name == *name),
         None => Some(stream.frontend()),
     }
 }
@@ -102,19 +109,37 @@ fn fe_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn fe_defbe<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.frontend().default_backend.as_ref()?.name.as_bytes()))
+    Some(Value::text(
+        stream.frontend().default_backend.as_ref()?.name.as_bytes(),
+    ))
 }
 
 fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(frontend(arguments, stream)?.state.frontend_sessions.current().into()))
+    Some(Value::Int(
+        frontend(arguments, stream)?
+            .state
+            .frontend_sessions
+            .current()
+            .into(),
+    ))
 }
 
 fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(frontend(arguments, stream)?.state.request_rate.read(now_ms())))
+    Some(Value::count(
+        frontend(arguments, stream)?
+            .state
+            .request_rate
+            .read(now_ms()),
+    ))
 }
 
 fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(frontend(arguments, stream)?.state.session_rate.read(now_ms())))
+    Some(Value::count(
+        frontend(arguments, stream)?
+            .state
+            .session_rate
+            .read(now_ms()),
+    ))
 }
 
 fn fe_client_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -138,15 +163,29 @@ fn be_tunnel_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(backend(arguments, stream)?.state.backend_sessions.current().into()))
+    Some(Value::Int(
+        backend(arguments, stream)?
+            .state
+            .backend_sessions
+            .current()
+            .into(),
+    ))
 }
 
 fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(backend(arguments, stream)?.state.backend_session_rate.read(now_ms())))
+    Some(Value::count(
+        backend(arguments, stream)?
+            .state
+            .backend_session_rate
+            .read(now_ms()),
+    ))
 }
 
 fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let servers = backend(arguments, stream)?.servers.iter().filter(|server| server.state.usable());
+    let servers = backend(arguments, stream)?
+        .servers
+        .iter()
+        .filter(|server| server.state.usable());
     let mut free = 0_i64;
     for server in servers {
         let limit = i64::from(server.state.limit());
@@ -159,7 +198,10 @@ fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
 }
 
 fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let servers = backend(arguments, stream)?.servers.iter().filter(|server| server.state.usable());
+    let servers = backend(arguments, stream)?
+        .servers
+        .iter()
+        .filter(|server| server.state.usable());
     let mut slots = 0_i64;
     for server in servers {
         let state = &server.state;
@@ -173,11 +215,16 @@ fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn nbsrv<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(backend(arguments, stream)?.state.usable_servers().into()))
+    Some(Value::Int(
+        backend(arguments, stream)?.state.usable_servers().into(),
+    ))
 }
 
 fn waiting(backend: &Proxy) -> i64 {
-    let servers = backend.servers.iter().map(|server| i64::from(server.state.queue.waiting.current()));
+    let servers = backend
+        .servers
+        .iter()
+        .map(|server| i64::from(server.state.queue.waiting.current()));
     i64::from(backend.state.queue.waiting.current()) + servers.sum::<i64>()
 }
 

@@ -6,7 +6,8 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 
-const COOKIE: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[Kind::Text], 0);
+const COOKIE: FetchBuild =
+    FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[Kind::Text], 0);
 const COUNT: FetchBuild = FetchBuild::new(Type::Int, Needs::Request, count).takes(&[Kind::Text], 0);
 
 macro_rules! rows {
@@ -52,7 +53,9 @@ fn find<'a>(payload: &'a [u8], wanted: Option<&[u8]>) -> Option<&'a [u8]> {
     let line = &rest[..memchr::memmem::find(rest, b"\r\n")?];
     let equals = memchr::memchr(b'=', line)?;
     let (name, value) = (&line[..equals], &line[equals + 1..]);
-    wanted.is_none_or(|wanted| wanted.eq_ignore_ascii_case(name)).then_some(value)
+    wanted
+        .is_none_or(|wanted| wanted.eq_ignore_ascii_case(name))
+        .then_some(value)
 }
 
 fn cookie<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

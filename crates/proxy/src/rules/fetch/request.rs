@@ -1,6 +1,6 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
-use super::{FetchBuild, FetchRow, PLACE, head, request};
+use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
 use crate::message::{TargetForm, parameter, parameters};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::converter::hash;
@@ -14,7 +14,10 @@ const fn text(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::Request, one).http()
 }
 
-const URL_PARAMETER: FetchBuild = text(url_parameter).takes(&[Kind::Text, Kind::Text], 0).each(url_parameters).variants();
+const URL_PARAMETER: FetchBuild = text(url_parameter)
+    .takes(&[Kind::Text, Kind::Text], 0)
+    .each(url_parameters)
+    .variants();
 
 pub(super) static ROWS: &[FetchRow] = &[
     FetchRow {
@@ -146,7 +149,9 @@ pub(super) static ROWS: &[FetchRow] = &[
         syntax: "urlp_val[(<name>[,<delimiter>])]",
         doc: "The value of the parameter as a number, as far as its leading digits go.",
         example: "acl far urlp_val(page) gt 100",
-        build: FetchBuild::new(Type::Int, Needs::Request, url_parameter_value).http().takes(&[Kind::Text, Kind::Text], 0),
+        build: FetchBuild::new(Type::Int, Needs::Request, url_parameter_value)
+            .http()
+            .takes(&[Kind::Text, Kind::Text], 0),
     },
     FetchRow {
         name: "req.ver",
@@ -231,7 +236,11 @@ fn url<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 /// Host and path, or path and query.
 fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
     let message = request(stream)?;
-    let path = if with_query { message.path_and_query() } else { message.path() };
+    let path = if with_query {
+        message.path_and_query()
+    } else {
+        message.path()
+    };
     let host = message.fields().nth_value(b"host", 1).unwrap_or(b"");
     if host.is_empty() {
         return (!path.is_empty()).then(|| Value::text(path));
@@ -286,11 +295,17 @@ fn url_address(stream: &Stream) -> Option<(IpAddr, u16)> {
         return None;
     }
     let target = message.target();
-    let default = if target[..parts.scheme_end].eq_ignore_ascii_case(b"https") { 443 } else { 80 };
+    let default = if target[..parts.scheme_end].eq_ignore_ascii_case(b"https") {
+        443
+    } else {
+        80
+    };
     let authority = std::str::from_utf8(message.target_authority()?).ok()?;
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
-        let port = rest.strip_prefix(':').map_or(Some(default), |port| port.parse().ok())?;
+        let port = rest
+            .strip_prefix(':')
+            .map_or(Some(default), |port| port.parse().ok())?;
         return Some((address.parse::<Ipv6Addr>().ok()?.into(), port));
     }
     let (address, port) = match authority.split_once(':') {
@@ -309,19 +324,30 @@ fn url_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn delimiter(arguments: &Arguments) -> u8 {
-    arguments.text(1).and_then(|text| text.first().copied()).unwrap_or(b'?')
+    arguments
+        .text(1)
+        .and_then(|text| text.first().copied())
+        .unwrap_or(b'?')
 }
 
 fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let target = request(stream)?.target();
     match arguments.text(0) {
         Some(name) => parameter(target, name, delimiter(arguments)).map(Value::text),
-        None => parameters(target, delimiter(arguments)).next().map(|(_, value)| Value::text(value)),
+        None => parameters(target, delimiter(arguments))
+            .next()
+            .map(|(_, value)| Value::text(value)),
     }
 }
 
-fn url_parameters<'a>(arguments: &'a Arguments, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-    let Some(message) = request(stream) else { return false };
+fn url_parameters<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    let Some(message) = request(stream) else {
+        return false;
+    };
     parameters(message.target(), delimiter(arguments))
         .filter(|(name, _)| arguments.text(0).is_none_or(|wanted| wanted == *name))
         .any(|(_, value)| take(Value::text(value)))
@@ -333,11 +359,16 @@ fn url_parameter_value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Opti
 }
 
 fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(head(arguments, stream)?.version().number().as_bytes()))
+    Some(Value::text(
+        head(arguments, stream)?.version().number().as_bytes(),
+    ))
 }
 
 fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    (stream.http && request(stream).is_some()).then_some(Value::Bool(true))
+    match request(stream) {
+        Some(_) => Some(Value::Bool(true)),
+        None => (!request_awaited(stream)).then_some(Value::Bool(false)),
+    }
 }
 
 fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -61,7 +61,9 @@ fn srv_is_up<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn srv_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(server(arguments, stream)?.state.sessions.current().into()))
+    Some(Value::Int(
+        server(arguments, stream)?.state.sessions.current().into(),
+    ))
 }
 
 fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -73,15 +75,26 @@ fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Val
 }
 
 fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(server(arguments, stream)?.state.queue.waiting.current().into()))
+    Some(Value::Int(
+        server(arguments, stream)?
+            .state
+            .queue
+            .waiting
+            .current()
+            .into(),
+    ))
 }
 
 fn srv_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(server(arguments, stream)?.state.session_rate.read(now_ms())))
+    Some(Value::count(
+        server(arguments, stream)?.state.session_rate.read(now_ms()),
+    ))
 }
 
 fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int((server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into()))
+    Some(Value::Int(
+        (server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into(),
+    ))
 }
 
 fn srv_iweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -13,7 +13,7 @@ const fn number(needs: Needs, one: super::One) -> FetchBuild {
 }
 
 const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name).variants();
-const VERSION: FetchBuild = number(Needs::Request, version);
+const VERSION: FetchBuild = number(Needs::Request, version).versions();
 const HELLO: FetchBuild = number(Needs::Request, hello_type);
 const ANSWER: FetchBuild = number(Needs::Response, hello_type);
 
@@ -69,7 +69,11 @@ impl<'b> Cursor<'b> {
 
     /// A number of so many bytes (up to 4).
     fn number(&mut self, bytes: usize) -> Option<usize> {
-        Some(self.take(bytes)?.iter().fold(0, |n, byte| (n << 8) | usize::from(*byte)))
+        Some(
+            self.take(bytes)?
+                .iter()
+                .fold(0, |n, byte| (n << 8) | usize::from(*byte)),
+        )
     }
 
     /// Bytes whose count stands before them, in so many bytes.
@@ -117,8 +121,16 @@ fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     let ciphers = hello.counted(2)?.0;
     hello.counted(1)?;
     // A hello may end here.
-    let extensions = if hello.0.is_empty() { Cursor(b"") } else { hello.counted(2)? };
-    Some(Hello { version: (version[0], version[1]), ciphers, extensions })
+    let extensions = if hello.0.is_empty() {
+        Cursor(b"")
+    } else {
+        hello.counted(2)?
+    };
+    Some(Hello {
+        version: (version[0], version[1]),
+        ciphers,
+        extensions,
+    })
 }
 
 impl<'b> Hello<'b> {
@@ -156,7 +168,9 @@ fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
 }
 
 fn server_name<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    client_hello(payload(arguments, stream))?.server_name().map(Value::text)
+    client_hello(payload(arguments, stream))?
+        .server_name()
+        .map(Value::text)
 }
 
 fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -178,7 +192,9 @@ fn protocols<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::bytes(client_hello(payload(arguments, stream))?.ciphers))
+    Some(Value::bytes(
+        client_hello(payload(arguments, stream))?.ciphers,
+    ))
 }
 
 fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -200,7 +216,12 @@ mod tests {
     use super::*;
 
     fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
-        [&kind.to_be_bytes()[..], &(content.len() as u16).to_be_bytes(), content].concat()
+        [
+            &kind.to_be_bytes()[..],
+            &(content.len() as u16).to_be_bytes(),
+            content,
+        ]
+        .concat()
     }
 
     fn hello(extensions: &[u8]) -> Vec<u8> {
@@ -220,14 +241,23 @@ mod tests {
     }
 
     fn sni(name: &str) -> Vec<u8> {
-        let entry = [&[0][..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
-        extension(0, &[&(entry.len() as u16).to_be_bytes()[..], &entry].concat())
+        let entry = [
+            &[0][..],
+            &(name.len() as u16).to_be_bytes(),
+            name.as_bytes(),
+        ]
+        .concat();
+        extension(
+            0,
+            &[&(entry.len() as u16).to_be_bytes()[..], &entry].concat(),
+        )
     }
 
     #[test]
     fn a_hello_tells_its_server_name_and_nothing_before_it_is_whole() {
         let bytes = hello(&[extension(10, &[0, 2, 0, 29]), sni("shop.example.com")].concat());
-        let name = |bytes: &[u8]| client_hello(bytes).and_then(|h| h.server_name().map(<[u8]>::to_vec));
+        let name =
+            |bytes: &[u8]| client_hello(bytes).and_then(|h| h.server_name().map(<[u8]>::to_vec));
         assert_eq!(name(&bytes).as_deref(), Some(&b"shop.example.com"[..]));
         for cut in 0..bytes.len() {
             assert_eq!(name(&bytes[..cut]), None, "cut at {cut}");
@@ -247,7 +277,13 @@ mod tests {
 
     #[test]
     fn other_protocols_are_no_hello() {
-        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"SSH-2.0-x\r\n", b"", b"\x16", b"\x16\x02\x00\x00\x05\x01"] {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"SSH-2.0-x\r\n",
+            b"",
+            b"\x16",
+            b"\x16\x02\x00\x00\x05\x01",
+        ] {
             assert!(handshake(bytes).is_none(), "{bytes:?}");
         }
     }

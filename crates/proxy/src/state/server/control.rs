@@ -89,7 +89,11 @@ impl Control {
         (if up { UP | PERSISTENT } else { 0 })
             | (if usable { USABLE } else { 0 })
             | (if backup { BACKUP } else { 0 })
-            | (if self.address.is_some() { ADDRESS_SET } else { 0 })
+            | (if self.address.is_some() {
+                ADDRESS_SET
+            } else {
+                0
+            })
     }
 }
 
@@ -106,7 +110,7 @@ pub struct Change {
     pub is_usable: bool,
     /// The backend now.
     pub lineup: LineupChange,
-    /// Waiting streams that were sent to other servers.
+    /// Waiting streams that were sent to other servers, or that it took over.
     pub requeued: u32,
 }
 
@@ -134,16 +138,22 @@ impl ServerState {
         let options = &server.options;
         let adoption = {
             let mut control = self.control();
-            let adoption =
-                if control.configured { Adoption::Adopted } else { Adoption::Fresh };
+            let adoption = if control.configured {
+                Adoption::Adopted
+            } else {
+                Adoption::Fresh
+            };
             let fresh = adoption == Adoption::Fresh;
             if fresh {
                 control.last_change_ms = now_ms;
             }
             if fresh || control.file_disabled != options.disabled {
                 control.file_disabled = options.disabled;
-                control.admin =
-                    if options.disabled { AdminState::Maintenance } else { AdminState::Ready };
+                control.admin = if options.disabled {
+                    AdminState::Maintenance
+                } else {
+                    AdminState::Ready
+                };
             }
             if fresh || control.file_weight != options.weight {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
@@ -169,9 +179,14 @@ impl ServerState {
             control.slowstart_ms = options.slowstart_ms;
             if fresh || control.file_maxconn != options.maxconn {
                 control.file_maxconn = options.maxconn;
-                self.maxconn.store(options.maxconn.max(options.minconn), Relaxed);
+                self.maxconn
+                    .store(options.maxconn.max(options.minconn), Relaxed);
             }
-            let min = if options.minconn == 0 { u32::MAX } else { options.minconn };
+            let min = if options.minconn == 0 {
+                u32::MAX
+            } else {
+                options.minconn
+            };
             self.minconn.store(min, Relaxed);
             self.maxqueue.store(options.maxqueue, Relaxed);
             let was_backup = self.backup();
@@ -261,12 +276,12 @@ impl ServerState {
         self.settle(now_ms)
     }
 
-    /// Counts a finished check. Says what changed, and whether the streak of
-    /// passed or failed checks moved (`option log-health-checks` tells then).
+    /// Counts a finished check. Says what changed, and whether this check is
+    /// another than the last (`option log-health-checks` tells then).
     pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
         let moved = {
             let mut control = self.control();
-            let before = (control.streak, control.health);
+            let before = (control.streak, control.health, control.last_check.status);
             let top = control.rise + control.fall - 1;
             match result.verdict {
                 Verdict::Failed => {
@@ -297,7 +312,7 @@ impl ServerState {
             }
             control.last_check = result;
             control.last_check_ms = Some(now_ms);
-            before != (control.streak, control.health)
+            before != (control.streak, control.health, control.last_check.status)
         };
         (self.settle(now_ms), moved)
     }
@@ -308,6 +323,16 @@ impl ServerState {
             self.settle(now_ms);
             queue::flow(self);
         }
+    }
+
+    /// Whether it is in maintenance, where nothing is checked.
+    pub fn in_maintenance(&self) -> bool {
+        self.control().in_maintenance()
+    }
+
+    /// Tells the streams that use it to end.
+    pub fn shut_sessions_down(&self) {
+        self.shutdowns.fetch_add(1, SeqCst);
     }
 
     /// Where the next check stands: whether the server is up, and whether the
@@ -330,7 +355,7 @@ impl ServerState {
             change.requeued = queue::redistribute(self);
         }
         if change.is_usable && (!change.was_usable || reweighed) {
-            queue::flow(self);
+            change.requeued = queue::flow(self);
         }
         change
     }
@@ -362,7 +387,14 @@ impl ServerState {
         if was_usable != is_usable || reweighed || rewhole {
             self.changed();
         }
-        let change = Change { was_up, is_up, was_usable, is_usable, lineup, requeued: 0 };
+        let change = Change {
+            was_up,
+            is_up,
+            was_usable,
+            is_usable,
+            lineup,
+            requeued: 0,
+        };
         (change, reweighed)
     }
 
@@ -385,11 +417,14 @@ impl ServerState {
     /// The weight now, in parts of [`WEIGHT_SCALE`]; also sets the throttle.
     fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
         let whole = control.weight * WEIGHT_SCALE;
-        let elapsed = control.warming_since_ms.map(|since| now_ms.saturating_sub(since));
+        let elapsed = control
+            .warming_since_ms
+            .map(|since| now_ms.saturating_sub(since));
         match elapsed {
             Some(elapsed) if elapsed < u64::from(control.slowstart_ms) => {
                 let slowstart = u64::from(control.slowstart_ms);
-                self.throttle.store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
+                self.throttle
+                    .store((elapsed * 100 / slowstart).max(1) as u32, SeqCst);
                 let part = (u64::from(whole) * elapsed / slowstart) as u32;
                 if whole == 0 { 0 } else { part.max(1) }
             }

@@ -63,7 +63,11 @@ impl ServerReport {
         }
         let draining = self.admin == AdminReport::Drain;
         if !self.checked {
-            return if draining { "DRAIN".into() } else { "no check".into() };
+            return if draining {
+                "DRAIN".into()
+            } else {
+                "no check".into()
+            };
         }
         let top = self.rise + self.fall - 1;
         if self.health == HealthState::Down {
@@ -80,7 +84,11 @@ impl ServerReport {
         if self.streak >= top {
             word.into()
         } else {
-            format!("{word} {}/{}", self.streak + 1 - self.rise.min(self.streak), self.fall)
+            format!(
+                "{word} {}/{}",
+                self.streak + 1 - self.rise.min(self.streak),
+                self.fall
+            )
         }
     }
 }
@@ -89,7 +97,9 @@ impl ServerState {
     /// Everything that statistics and logs want to know.
     pub fn report(&self, now_ms: u64) -> ServerReport {
         let control = self.control();
-        let down = control.down_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+        let down = control
+            .down_since_ms
+            .map_or(0, |since| now_ms.saturating_sub(since));
         ServerReport {
             admin: match control.admin {
                 _ if control.unresolved => AdminReport::Unresolved,

@@ -1,0 +1,236 @@
+//! The subcommands and their options, as clap takes them. Help, completions
+//! and the man page come from here.
+
+use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::{Arg, ArgAction, Command, value_parser};
+
+const ABOUT: &str = "A load balancer that runs your haproxy.cfg";
+
+const LONG_ABOUT: &str = "\
+Evenkeel takes HAProxy's configuration files of any age, unchanged, and serves with them. Every mistake of a file is \
+told at once, at its word, with what to write instead.
+
+Started under the name haproxy (by a link), or as `evenkeel haproxy …`, it takes HAProxy's flags.";
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel demo                               see it work, nothing to prepare
+  evenkeel check /etc/haproxy/haproxy.cfg     what is wrong with this file?
+  evenkeel run -f /etc/haproxy/haproxy.cfg    serve with it, in the foreground
+  evenkeel explain E0101                      what does that code mean?
+  evenkeel keyword 'timeout client'           what does that keyword do?
+  evenkeel haproxy -c -f haproxy.cfg          HAProxy's flags, without a link";
+
+/// The whole command line.
+pub fn definition() -> Command {
+    Command::new("evenkeel")
+        .version(crate::identity::VERSION)
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100)
+        .subcommands([
+            run(),
+            check(),
+            fmt(),
+            explain(),
+            keyword(),
+            manual(),
+            demo(),
+        ])
+        .subcommands([version(), completions(), man()])
+}
+
+fn path(name: &'static str) -> Arg {
+    Arg::new(name)
+        .value_name(name)
+        .value_parser(ValueParser::path_buf())
+}
+
+fn run() -> Command {
+    Command::new("run")
+        .about("Serve with these files, in the foreground")
+        .long_about(
+            "Serves with these files, in the foreground, until a signal ends it: INT and TERM at once, USR1 when what \
+             it has is finished (bounded by `hard-stop-after`). HUP logs the state of every server. `daemon` in a \
+             file is passed over.",
+        )
+        .after_help("Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/")
+        .arg(
+            path("FILE")
+                .short('f')
+                .long("file")
+                .required(true)
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .help("Files, or directories of which the .cfg files are read in the order of their names"),
+        )
+}
+
+fn check() -> Command {
+    Command::new("check")
+        .about("Tell everything that is wrong with these files")
+        .long_about(
+            "Reads these files as one configuration and tells every mistake and every warning. Exits with 0 when \
+             there is no error, else with 1. A warning is silenced by `# evenkeel: allow CODE` on its line.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \
+             evenkeel check --format json haproxy.cfg | jq .",
+        )
+        .arg(path("FILE").required(true).num_args(1..).help("Files or directories"))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(PossibleValuesParser::new(["full", "concise", "json"]))
+                .default_value("full")
+                .help("How to tell: for people, one line each, or for programs"),
+        )
+        .arg(
+            Arg::new("no-resolve")
+                .long("no-resolve")
+                .action(ArgAction::SetTrue)
+                .help("Look up no host name (for a file of another machine)"),
+        )
+        .arg(
+            Arg::new("hints")
+                .long("hints")
+                .action(ArgAction::SetTrue)
+                .help("Also tell what is only worth a hint"),
+        )
+}
+
+fn fmt() -> Command {
+    Command::new("fmt")
+        .about("Lay files out anew, without changing a word")
+        .long_about(
+            "Lays files out anew, in place: sections at the left, keywords four spaces in, a blank line above every \
+             section. No word, quote, comment or order of lines is changed.",
+        )
+        .after_help("Examples:\n  evenkeel fmt haproxy.cfg\n  evenkeel fmt --check *.cfg")
+        .arg(path("FILE").required(true).num_args(1..).help("Files"))
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("Change nothing; exit with 1 and name the files that would change"),
+        )
+        .arg(
+            Arg::new("stdout")
+                .long("stdout")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("check")
+                .help("Print instead of writing"),
+        )
+}
+
+fn explain() -> Command {
+    Command::new("explain")
+        .about("Explain a code such as E0101")
+        .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain --list")
+        .arg(
+            Arg::new("CODE")
+                .required_unless_present("list")
+                .help("A code, as diagnostics show it"),
+        )
+        .arg(
+            Arg::new("list")
+                .long("list")
+                .action(ArgAction::SetTrue)
+                .help("List all codes"),
+        )
+}
+
+fn keyword() -> Command {
+    Command::new("keyword")
+        .about("Explain a keyword of the configuration language")
+        .after_help("Examples:\n  evenkeel keyword 'timeout client'\n  evenkeel keyword --list | grep stick")
+        .arg(
+            Arg::new("NAME")
+                .required_unless_present("list")
+                .num_args(1..)
+                .help("One or more words: `option httplog` needs no quotes"),
+        )
+        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List all keywords"))
+}
+
+fn manual() -> Command {
+    Command::new("manual").about("Print the reference manual of all keywords, in Markdown")
+}
+
+fn demo() -> Command {
+    Command::new("demo")
+        .about("Two sample servers, a proxy before them, load, and a view of it all")
+        .long_about(
+            "Starts two sample web servers and a proxy before them from examples/demo.cfg, and shows live who \
+             serves. Keys stop and return the servers. Needs no rights and nothing installed; listens on the \
+             loopback address only.",
+        )
+        .after_help("Keys:\n  1, 2  stop or return a server\n  q     end")
+        .arg(Arg::new("script").long("script").action(ArgAction::SetTrue).help(
+            "No view: stop and return both servers by itself, tell what a client saw, exit with 0 only when no request failed",
+        ))
+}
+
+fn version() -> Command {
+    Command::new("version").about("Print the version")
+}
+
+fn completions() -> Command {
+    Command::new("completions")
+        .about("Print completions for a shell")
+        .after_help("Example:\n  evenkeel completions bash >/etc/bash_completion.d/evenkeel")
+        .arg(
+            Arg::new("SHELL")
+                .required(true)
+                .value_parser(value_parser!(clap_complete::Shell)),
+        )
+}
+
+fn man() -> Command {
+    Command::new("man")
+        .about("Print the man page")
+        .after_help("Example:\n  evenkeel man | man -l -")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_files_in_every_way() {
+        for line in [
+            "evenkeel run -f a b",
+            "evenkeel run -f a -f b",
+            "evenkeel run --file a --file b",
+        ] {
+            let matches = definition().try_get_matches_from(line.split(' ')).unwrap();
+            let (_, run) = matches.subcommand().unwrap();
+            assert_eq!(
+                run.get_many::<std::path::PathBuf>("FILE").unwrap().len(),
+                2,
+                "{line}"
+            );
+        }
+        assert!(
+            definition()
+                .try_get_matches_from(["evenkeel", "run"])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn every_subcommand_says_what_it_is_for() {
+        for command in definition().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `evenkeel fmt`: the layout of files, in place. A file is replaced as a
+//! whole, so that a failure in the middle leaves the old one.
+
+use super::{print, refuse};
+use crate::files;
+use clap::ArgMatches;
+use proxy::keyword::known::SECTIONS;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Formats the files.
+pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
+    let (check, stdout) = (matches.get_flag("check"), matches.get_flag("stdout"));
+    let mut result = ExitCode::SUCCESS;
+    for path in paths {
+        let text = match files::read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                result = refuse(error);
+                continue;
+            }
+        };
+        let formatted = language::format::format(&text, is_section);
+        if stdout {
+            // A reader that has gone is no error.
+            let _ = io::stdout().write_all(&formatted);
+        } else if formatted == text {
+            continue;
+        } else if check {
+            print(&format!("{} would change\n", path.display()));
+            result = ExitCode::FAILURE;
+        } else if let Err(error) = replace(path, &formatted) {
+            result = refuse(format_args!(
+                "cannot write {}: {}",
+                path.display(),
+                files::reason(&error)
+            ));
+        }
+    }
+    result
+}
+
+fn is_section(word: &str) -> bool {
+    SECTIONS.iter().any(|(name, _)| *name == word)
+}
+
+/// Writes beside the file and renames; a link stays one, the mode stays.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let path = std::fs::canonicalize(path)?;
+    let permissions = std::fs::metadata(&path)?.permissions();
+    let mut beside: OsString = path.clone().into();
+    beside.push(format!(".{}.new", std::process::id()));
+    let written = (|| {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&beside)?;
+        file.set_permissions(permissions)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)
+    })();
+    if written.is_err() {
+        // The reason of the failure is more useful than that of the clearing up.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}

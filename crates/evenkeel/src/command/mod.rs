@@ -1,0 +1,108 @@
+//! The personality under our own name: subcommands, their help, and what the
+//! help is made of (completions, the man page).
+
+mod check;
+mod definition;
+mod format;
+mod look_up;
+mod run;
+
+use crate::voice::{Form, Voice};
+use clap::ArgMatches;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub use definition::definition;
+
+/// Does what a command line (without the program's name) asks.
+pub fn main(words: Vec<OsString>) -> ExitCode {
+    let words = std::iter::once(OsString::from("evenkeel")).chain(words);
+    let matches = match definition().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and versions are errors of clap, printed to standard output.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
+    match name {
+        "run" => run::main(&files(matches)),
+        "check" => check::main(&files(matches), matches),
+        "explain" => look_up::explain(matches),
+        "keyword" => look_up::keyword(matches),
+        "manual" => print(&look_up::manual()),
+        "fmt" => format::main(&files(matches), matches),
+        "version" => print(&format!(
+            "evenkeel {}\ncompared with HAProxy {}\n",
+            crate::identity::VERSION,
+            crate::identity::HAPROXY_LEVEL
+        )),
+        "demo" => crate::demo::main(matches.get_flag("script")),
+        "completions" => completions(matches),
+        "man" => man(),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn files(matches: &ArgMatches) -> Vec<PathBuf> {
+    matches
+        .get_many::<PathBuf>("FILE")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
+/// Prints to standard output; a reader that has gone is no error.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Says why nothing was done.
+fn refuse(message: impl std::fmt::Display) -> ExitCode {
+    Voice::new(Form::Own, false).alert(message);
+    ExitCode::FAILURE
+}
+
+fn completions(matches: &ArgMatches) -> ExitCode {
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("SHELL") else {
+        return ExitCode::FAILURE;
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(*shell, &mut definition(), "evenkeel", &mut text);
+    print(&String::from_utf8_lossy(&text))
+}
+
+/// The page of the command, and behind it those of the subcommands.
+fn man() -> ExitCode {
+    let mut text = Vec::new();
+    let mut command = definition();
+    command.build();
+    let subcommands: Vec<_> = command
+        .get_subcommands()
+        .filter(|c| c.get_name() != "help")
+        .cloned()
+        .collect();
+    let pages = || -> std::io::Result<()> {
+        clap_mangen::Man::new(command.clone()).render(&mut text)?;
+        for subcommand in subcommands {
+            let name = subcommand.get_name().to_uppercase();
+            writeln!(text, ".SH \"EVENKEEL {name}\"")?;
+            let page = clap_mangen::Man::new(subcommand);
+            page.render_synopsis_section(&mut text)?;
+            page.render_description_section(&mut text)?;
+            page.render_options_section(&mut text)?;
+        }
+        Ok(())
+    };
+    match pages() {
+        Ok(()) => print(&String::from_utf8_lossy(&text)),
+        Err(error) => refuse(format_args!("the man page could not be made: {error}")),
+    }
+}

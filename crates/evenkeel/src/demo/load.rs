@@ -1,0 +1,218 @@
+//! The load of the demo: a few clients that ask through the proxy at a steady
+//! pace, and count what they saw. A request fails when it gets no whole answer,
+//! or one whose status is not 200; nothing is tried twice.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Clients at one time.
+const CLIENTS: u32 = 4;
+/// Requests a second of each.
+const PACE_PER_CLIENT: u32 = 75;
+/// Requests on one connection.
+const REQUESTS_PER_CONNECTION: u32 = 40;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest answer, bytes.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// What the clients saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Whole answers with status 200, by server.
+    pub served: [AtomicU64; 2],
+    /// Everything else.
+    pub failed: AtomicU64,
+}
+
+impl Seen {
+    /// Answers of the first and second server, and failures.
+    pub fn read(&self) -> Counted {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counted {
+            served: [load(&self.served[0]), load(&self.served[1])],
+            failed: load(&self.failed),
+        }
+    }
+}
+
+/// What the clients saw at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counted {
+    /// Whole answers with status 200, by server.
+    pub served: [u64; 2],
+    /// Everything else.
+    pub failed: u64,
+}
+
+impl Counted {
+    /// What was counted since another moment.
+    pub fn since(self, before: Counted) -> Counted {
+        Counted {
+            served: [
+                self.served[0] - before.served[0],
+                self.served[1] - before.served[1],
+            ],
+            failed: self.failed - before.failed,
+        }
+    }
+
+    /// All requests.
+    pub fn requests(self) -> u64 {
+        self.served[0] + self.served[1] + self.failed
+    }
+}
+
+/// Clients that ask until dropped.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Starts the clients. `told` hears why a request failed.
+    pub fn start(
+        proxy: SocketAddr,
+        seen: &Arc<Seen>,
+        told: impl Fn(String) + Clone + Send + 'static,
+    ) -> io::Result<Load> {
+        let mut load = Load {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for _ in 0..CLIENTS {
+            let (stop, seen, told) = (Arc::clone(&load.stop), Arc::clone(seen), told.clone());
+            let thread = std::thread::Builder::new().name("client".into());
+            load.threads
+                .push(thread.spawn(move || client(proxy, &stop, &seen, &told))?);
+        }
+        Ok(load)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // Its panic was printed by the panic hook already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn client(proxy: SocketAddr, stop: &AtomicBool, seen: &Seen, told: &impl Fn(String)) {
+    let pause = Duration::from_secs(1) / PACE_PER_CLIENT;
+    let mut next = Instant::now();
+    let mut connection: Option<BufReader<TcpStream>> = None;
+    let mut used = 0;
+    while !stop.load(Ordering::Relaxed) {
+        if used == REQUESTS_PER_CONNECTION {
+            connection = None;
+        }
+        used = if connection.is_some() { used + 1 } else { 1 };
+        let result = match connection.take() {
+            Some(open) => Ok(open),
+            None => connect(proxy),
+        };
+        match result.and_then(ask) {
+            Ok((server, open)) => {
+                seen.served[server].fetch_add(1, Ordering::Relaxed);
+                connection = open;
+            }
+            Err(error) => {
+                seen.failed.fetch_add(1, Ordering::Relaxed);
+                told(format!("a request failed: {error}"));
+            }
+        }
+        next += pause;
+        match next.checked_duration_since(Instant::now()) {
+            Some(left) => std::thread::sleep(left),
+            // Behind the pace: it is not caught up with a burst.
+            None => next = Instant::now(),
+        }
+    }
+}
+
+fn connect(proxy: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&proxy, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(BufReader::new(stream))
+}
+
+/// Asks once; gives which server answered, and the connection if it goes on.
+fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufReader<TcpStream>>)> {
+    connection
+        .get_mut()
+        .write_all(b"GET /demo HTTP/1.1\r\nHost: demo\r\n\r\n")?;
+    let mut status = String::new();
+    let (mut server, mut length, mut keep) = (None, None, true);
+    let mut head = (&mut connection).take(ANSWER_MAX);
+    head.read_line(&mut status)?;
+    if status.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    loop {
+        let mut line = String::new();
+        if head.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        let Some((name, value)) = line.split_once(':') else {
+            break;
+        };
+        match (name, value.trim()) {
+            ("x-served-by", name) => {
+                server = ["one", "two"].iter().position(|known| *known == name)
+            }
+            ("content-length", value) => length = value.parse::<u64>().ok(),
+            ("connection", "close") => keep = false,
+            _ => {}
+        }
+    }
+    let length = length
+        .filter(|length| *length <= ANSWER_MAX)
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let copied = io::copy(&mut (&mut connection).take(length), &mut io::sink())?;
+    if copied != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    match server.filter(|_| status.starts_with("HTTP/1.1 200")) {
+        Some(server) => Ok((server, keep.then_some(connection))),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            status.trim().to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_in_a_phase_is_the_difference() {
+        let before = Counted {
+            served: [10, 20],
+            failed: 0,
+        };
+        let phase = Counted {
+            served: [15, 29],
+            failed: 1,
+        }
+        .since(before);
+        assert_eq!(
+            phase,
+            Counted {
+                served: [5, 9],
+                failed: 1
+            }
+        );
+        assert_eq!(phase.requests(), 15);
+    }
+}

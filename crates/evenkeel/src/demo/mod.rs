@@ -1,0 +1,34 @@
+//! `evenkeel demo`: two sample web servers, a proxy before them from
+//! `examples/demo.cfg`, a load, and a view of what happens. All in one process
+//! and on loopback, without rights and with nothing to install.
+
+mod load;
+mod plain;
+mod script;
+mod server;
+mod stage;
+mod view;
+
+use crate::voice::{Form, Voice};
+use stage::Stage;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// Runs the demo, by script or by hand.
+pub fn main(scripted: bool) -> ExitCode {
+    let stage = match Stage::set() {
+        Ok(stage) => stage,
+        Err(error) => {
+            Voice::new(Form::Own, false).alert(format_args!("the demo cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if scripted {
+        script::play(&stage)
+    } else if terminal {
+        view::show(&stage)
+    } else {
+        plain::show(&stage)
+    }
+}

@@ -1,0 +1,55 @@
+//! The demo without a terminal: a line a second, until a signal ends it.
+
+use super::stage::{CONFIGURATION, Stage};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Prints lines until standard output is closed.
+pub fn show(stage: &Stage) -> ExitCode {
+    // A reader that has gone ends the demo.
+    match lines(stage) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What there is to see, and where.
+pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
+    writeln!(out, "{CONFIGURATION}")?;
+    for server in &stage.servers {
+        writeln!(out, "server {}    http://{}/", server.name, server.address)?;
+    }
+    writeln!(out, "the proxy     http://{}/", stage.address)?;
+    writeln!(out, "statistics    http://{}/stats\n", stage.address)
+}
+
+fn lines(stage: &Stage) -> io::Result<()> {
+    let mut out = io::stdout();
+    introduce(&mut out, stage)?;
+    let mut before = stage.seen.read();
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        for event in stage.events.take() {
+            writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
+        }
+        let now = stage.seen.read();
+        let second = now.since(before);
+        before = now;
+        let states: Vec<String> = stage
+            .states()
+            .into_iter()
+            .map(|(name, state)| format!("{name} {state}"))
+            .collect();
+        writeln!(
+            out,
+            "{:5} requests/s: one {:4}, two {:4}, failed {} (since the start {})   {}",
+            second.requests(),
+            second.served[0],
+            second.served[1],
+            second.failed,
+            now.failed,
+            states.join(", ")
+        )?;
+    }
+}

@@ -1,0 +1,126 @@
+//! The demo by itself, once: each server stops and returns while clients ask
+//! all the time. It ends well only when no request failed and both servers
+//! did what they were to do.
+
+use super::load::Counted;
+use super::plain;
+use super::stage::Stage;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long each phase is watched.
+const PHASE: Duration = Duration::from_millis(1500);
+/// How long the proxy may take to find out that a server returned.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// One phase and what the clients saw of it.
+struct Phase {
+    name: &'static str,
+    seen: Counted,
+}
+
+/// Plays the script and prints what a client saw.
+pub fn play(stage: &Stage) -> ExitCode {
+    match phases(stage) {
+        Ok(phases) => {
+            let good = phases.iter().all(|phase| phase.seen.failed == 0);
+            let shared = phases.iter().all(|phase| phase.seen.requests() > 0);
+            if good && shared {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            crate::voice::Voice::new(crate::voice::Form::Own, false)
+                .alert(format_args!("the demo was broken off: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
+    let mut out = io::stdout();
+    plain::introduce(&mut out, stage)?;
+    let mut phases = vec![watch(stage, "both serve")];
+    for (index, stopped, returned) in [
+        (0, "server one is stopped", "server one is back"),
+        (1, "server two is stopped", "server two is back"),
+    ] {
+        stage.toggle(index)?;
+        tell(&mut out, stage)?;
+        phases.push(watch(stage, stopped));
+        stage.toggle(index)?;
+        let before = stage.seen.read();
+        wait_until_served(stage, index)?;
+        let mut phase = watch(stage, returned);
+        phase.seen = stage.seen.read().since(before);
+        phases.push(phase);
+        tell(&mut out, stage)?;
+    }
+    table(&mut out, &phases)?;
+    Ok(phases)
+}
+
+fn watch(stage: &Stage, name: &'static str) -> Phase {
+    let before = stage.seen.read();
+    std::thread::sleep(PHASE);
+    Phase {
+        name,
+        seen: stage.seen.read().since(before),
+    }
+}
+
+/// Waits until a client saw the server again.
+fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
+    let before = stage.seen.read();
+    let began = Instant::now();
+    while stage.seen.read().since(before).served[index] == 0 {
+        if began.elapsed() > NOTICED_WITHIN {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "a server that returned was not used",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
+    for event in stage.events.take() {
+        writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
+    }
+    Ok(())
+}
+
+fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nwhat clients saw        requests      one      two   failed"
+    )?;
+    let mut whole = Counted::default();
+    for Phase { name, seen } in phases {
+        writeln!(
+            out,
+            "{name:<22}{:>10}{:>9}{:>9}{:>9}",
+            seen.requests(),
+            seen.served[0],
+            seen.served[1],
+            seen.failed
+        )?;
+        whole.served[0] += seen.served[0];
+        whole.served[1] += seen.served[1];
+        whole.failed += seen.failed;
+    }
+    writeln!(
+        out,
+        "{:<22}{:>10}{:>9}{:>9}{:>9}",
+        "together",
+        whole.requests(),
+        whole.served[0],
+        whole.served[1],
+        whole.failed
+    )
+}

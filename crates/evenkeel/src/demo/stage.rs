@@ -1,0 +1,271 @@
+//! Everything that the demo shows, running: the servers, the proxy, the load,
+//! and the list of what happened. It prints nothing.
+
+use super::load::{Load, Seen};
+use super::server::Sample;
+use crate::files::reason;
+use crate::identity;
+use crate::process::{self, Serving, Side, StartError};
+use language::{Environment, render};
+use proxy::config::Config;
+use proxy::load::LoadOptions;
+use proxy::runtime::ServeOptions;
+use proxy::{health, listener, state};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the proxy of the demo serves with.
+pub const CONFIGURATION: &str = include_str!("../../../../examples/demo.cfg");
+
+/// Ports of the proxy: below those that the system gives to clients, so that a
+/// stopped server finds its own again.
+const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
+/// Ports of the sample servers.
+const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
+/// Events that are kept.
+const EVENTS_MAX: usize = 200;
+/// Most connections of clients, browsers included.
+const CONNECTIONS_MAX: u32 = 500;
+
+/// Why the demo cannot start.
+#[derive(Debug)]
+pub enum StageError {
+    /// No free port, no thread.
+    System(io::Error),
+    /// The example is refused, as told.
+    Configuration(String),
+    /// A listener of the example could not be opened.
+    Listen(String),
+    /// The data plane did not start.
+    Start(StartError),
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StageError::System(error) => f.write_str(&reason(error)),
+            StageError::Configuration(text) => write!(f, "examples/demo.cfg is refused\n{text}"),
+            StageError::Listen(text) => f.write_str(text),
+            StageError::Start(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StageError {}
+
+impl From<io::Error> for StageError {
+    fn from(error: io::Error) -> Self {
+        StageError::System(error)
+    }
+}
+
+/// Something that happened, and when since the beginning.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Since the beginning.
+    pub at: Duration,
+    /// What.
+    pub text: String,
+}
+
+/// The list of what happened.
+#[derive(Clone)]
+pub struct Events {
+    began: Instant,
+    list: Arc<Mutex<VecDeque<Event>>>,
+}
+
+impl Events {
+    fn new() -> Self {
+        Events {
+            began: Instant::now(),
+            list: Arc::default(),
+        }
+    }
+
+    /// Adds one; the oldest goes when there are too many.
+    pub fn add(&self, text: impl Into<String>) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() == EVENTS_MAX {
+            list.pop_front();
+        }
+        list.push_back(Event {
+            at: self.began.elapsed(),
+            text: text.into(),
+        });
+    }
+
+    /// The last ones, the oldest first.
+    pub fn last(&self, count: usize) -> Vec<Event> {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.iter()
+            .skip(list.len().saturating_sub(count))
+            .cloned()
+            .collect()
+    }
+
+    /// Takes all out.
+    pub fn take(&self) -> Vec<Event> {
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .collect()
+    }
+}
+
+/// The demo, running. Dropping it ends it.
+pub struct Stage {
+    // The load goes first: what it asks of must still be there.
+    _load: Load,
+    _side: Side,
+    /// What the clients saw.
+    pub seen: Arc<Seen>,
+    /// What happened.
+    pub events: Events,
+    /// The sample servers, in the order of the file.
+    pub servers: [Sample; 2],
+    /// Where the proxy listens.
+    pub address: SocketAddr,
+    serving: Serving,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub fn set() -> Result<Stage, StageError> {
+        let events = Events::new();
+        let one = Sample::start("one", SERVER_PORTS)?;
+        let two = Sample::start("two", SERVER_PORTS)?;
+        let address = free_address()?;
+        let mut environment = Environment::from_process();
+        environment.set("DEMO_PORT", address.port().to_string());
+        environment.set("DEMO_SERVER_1", one.address.to_string());
+        environment.set("DEMO_SERVER_2", two.address.to_string());
+        let config = configuration(environment)?;
+        let (listening, errors) = listener::open(&config);
+        if let Some(error) = errors.first() {
+            let why = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
+            return Err(StageError::Listen(format!(
+                "{} {address}: {why}",
+                error.step
+            )));
+        }
+        let options = ServeOptions {
+            threads: 1,
+            connections_max: CONNECTIONS_MAX,
+        };
+        let told = events.clone();
+        let notice =
+            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, text| told.add(text)) };
+        let (serving, side) =
+            process::serve(config, listening, &options, notice).map_err(StageError::Start)?;
+        let seen = Arc::new(Seen::default());
+        let told = events.clone();
+        let load = Load::start(address, &seen, move |text| told.add(text))?;
+        Ok(Stage {
+            _load: load,
+            _side: side,
+            seen,
+            events,
+            servers: [one, two],
+            address,
+            serving,
+        })
+    }
+
+    /// Stops a server that runs, returns one that does not.
+    pub fn toggle(&self, index: usize) -> io::Result<()> {
+        let Some(server) = self.servers.get(index) else {
+            return Ok(());
+        };
+        if server.runs() {
+            self.events.add(format!("you stop server {}", server.name));
+            server.stop();
+        } else {
+            server.restart()?;
+            self.events
+                .add(format!("you return server {}", server.name));
+        }
+        Ok(())
+    }
+
+    /// What the proxy's checks say of each server.
+    pub fn states(&self) -> Vec<(String, String)> {
+        let now = state::now_ms();
+        let servers = self
+            .serving
+            .config
+            .proxies
+            .iter()
+            .flat_map(|proxy| &proxy.servers);
+        servers
+            .map(|server| {
+                (
+                    server.name.to_string(),
+                    server.state.report(now).status_text(),
+                )
+            })
+            .collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.serving.running.stop();
+    }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for port in PROXY_PORTS {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => return listener.local_addr(),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn configuration(environment: Environment) -> Result<Config, StageError> {
+    let files = vec![(
+        "examples/demo.cfg".to_owned(),
+        CONFIGURATION.as_bytes().to_vec(),
+    )];
+    let options = LoadOptions {
+        resolve_names: true,
+        ..Default::default()
+    };
+    let loaded = proxy::load::load(files, environment, identity::facts(), options);
+    loaded.config.ok_or_else(|| {
+        StageError::Configuration(render::concise(&loaded.sources, &loaded.diagnostics, false))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_loads_with_and_without_its_environment() {
+        assert!(configuration(Environment::empty()).is_ok());
+        let mut environment = Environment::empty();
+        environment.set("DEMO_PORT", "18099");
+        let config = configuration(environment).unwrap();
+        assert!(process::listens(&config));
+    }
+
+    #[test]
+    fn the_list_of_events_is_bounded_and_keeps_the_newest() {
+        let events = Events::new();
+        for n in 0..EVENTS_MAX + 5 {
+            events.add(n.to_string());
+        }
+        let last: Vec<String> = events.last(2).into_iter().map(|event| event.text).collect();
+        assert_eq!(last, ["203", "204"]);
+        assert_eq!(events.take().len(), EVENTS_MAX);
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading configuration files and directories from the command line. It
+//! looks at no content.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Largest configuration file, bytes; spans count in 32 bits.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Most files that one directory may hold.
+const DIRECTORY_FILES_MAX: usize = 10_000;
+
+/// Why a file or directory could not be read.
+#[derive(Debug)]
+pub enum FileError {
+    /// The system refused.
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The file is larger than a configuration can be.
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory holds more files than a configuration can have.
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileError::Open { path, error } => {
+                let reason = reason(error);
+                write!(
+                    f,
+                    "Cannot open configuration file/directory {} : {reason}",
+                    path.display()
+                )
+            }
+            FileError::TooLarge { path } => {
+                write!(
+                    f,
+                    "Configuration file {} is larger than {FILE_BYTES_MAX} bytes",
+                    path.display()
+                )
+            }
+            FileError::TooMany { path } => {
+                write!(
+                    f,
+                    "Directory {} holds more than {DIRECTORY_FILES_MAX} files",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// The system's sentence for an error, without the number that Rust adds.
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// A file: its name as the user gave it, and its bytes.
+pub type NamedFile = (String, Vec<u8>);
+
+/// Reads all files; of a directory, those whose names end with `.cfg`, in the
+/// order of their names.
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
+    let mut files = Vec::new();
+    for path in paths {
+        for path in expand(path)? {
+            files.push((path.to_string_lossy().into_owned(), read(&path)?));
+        }
+    }
+    Ok(files)
+}
+
+/// The files of a path.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let refused = |error| FileError::Open {
+        path: path.into(),
+        error,
+    };
+    if !std::fs::metadata(path).map_err(refused)?.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_file = || std::fs::metadata(entry.path()).is_ok_and(|data| data.is_file());
+        if name.starts_with('.') || !name.ends_with(".cfg") || !is_file() {
+            continue;
+        }
+        if found.len() == DIRECTORY_FILES_MAX {
+            return Err(FileError::TooMany { path: path.into() });
+        }
+        found.push(entry.path());
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads one file; the path may be a pipe.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let refused = |error| FileError::Open {
+        path: path.into(),
+        error,
+    };
+    let file = std::fs::File::open(path).map_err(refused)?;
+    let mut bytes = Vec::new();
+    let read = file
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(refused)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge { path: path.into() });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_directory_only_cfg_files_are_read_and_in_the_order_of_their_names() {
+        let dir = std::env::temp_dir().join(format!("evenkeel-files-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("sub.cfg")).unwrap();
+        for name in ["b.cfg", "a.cfg", "c.txt", ".hidden.cfg", "a.cfg.bak"] {
+            std::fs::write(dir.join(name), name).unwrap();
+        }
+        let files = read_all(std::slice::from_ref(&dir)).unwrap();
+        let texts: Vec<_> = files.iter().map(|(_, text)| text.as_slice()).collect();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(texts, [b"a.cfg", b"b.cfg"]);
+        assert!(files[0].0.ends_with("/a.cfg"));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_in_the_words_that_scripts_know() {
+        let error = read_all(&["/nonexistent/x.cfg".into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Cannot open configuration file/directory /nonexistent/x.cfg : No such file or directory"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! HAProxy's command line: flags of one or two letters, some with their value
+//! glued on, some with a word behind them. Nothing is done here.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Arguments {
+    /// `-f`, and what stands behind `--`.
+    pub files: Vec<PathBuf>,
+    /// `-c`
+    pub check: bool,
+    /// `-cc COND`
+    pub condition: Option<String>,
+    /// `-v`
+    pub version: bool,
+    /// `-vv`
+    pub build: bool,
+    /// `-V`
+    pub verbose: bool,
+    /// `-q`
+    pub quiet: bool,
+    /// `-D`
+    pub daemon: bool,
+    /// `-db`, `-d`: stays in the foreground.
+    pub foreground: bool,
+    /// `-dW`
+    pub zero_warning: bool,
+    /// `-dD`
+    pub diag: bool,
+    /// `-dr`
+    pub ignore_unresolved: bool,
+    /// `-dL`
+    pub dump_libraries: bool,
+    /// `-dK…`, what stands behind it.
+    pub dump_keywords: Option<String>,
+    /// `-p`
+    pub pid_file: Option<PathBuf>,
+    /// `-n`
+    pub connections: Option<u32>,
+    /// `-N`
+    pub proxy_connections: Option<u32>,
+    /// `-m`
+    pub memory_mib: Option<u64>,
+    /// `-C`
+    pub directory: Option<PathBuf>,
+    /// `-L`
+    pub local_peer: Option<String>,
+    /// Flags of HAProxy that have nothing to switch here, and why.
+    pub without_effect: Vec<(String, &'static str)>,
+}
+
+/// Why a command line is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ArgumentError {
+    /// The usage is shown.
+    Usage,
+    /// A flag without its value.
+    Missing(String),
+    /// A flag of HAProxy that is not built yet, and what it is for.
+    NotBuilt(String, &'static str),
+    /// The name is not UTF-8.
+    Name(&'static str),
+}
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArgumentError::Usage => f.write_str("the command line is not understood"),
+            ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
+            ArgumentError::NotBuilt(flag, what) => {
+                write!(
+                    f,
+                    "{flag} ({what}) is known, but not built yet: a later version of Evenkeel has it"
+                )
+            }
+            ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
+        }
+    }
+}
+
+impl std::error::Error for ArgumentError {}
+
+/// Flags that switch something off or on which does not exist here.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("-dM", "there are no memory pools to poison"),
+    ("-dV", "no server is spoken to over TLS yet"),
+    ("-dS", "the kernel is never asked to splice"),
+    ("-dG", "names are always looked up by the system's resolver"),
+    ("-de", "epoll is the only poller"),
+    ("-dp", "poll is not used"),
+    (
+        "-dR",
+        "the addresses are shared with an older process all the same",
+    ),
+    ("-dI", "no external program is run"),
+    ("-dF", "there is no fast-forward"),
+];
+
+/// Flags that a later version has.
+const NOT_BUILT: &[(&str, &str)] = &[
+    ("-sf", "finish older processes"),
+    ("-st", "end older processes"),
+    ("-x", "take over listening sockets"),
+    ("-Ws", "master and worker under systemd"),
+    ("-W", "master and worker"),
+    ("-S", "the master's command socket"),
+    ("-dC", "dump of the configuration"),
+    ("-dt", "traces"),
+];
+
+/// Understands a command line, without the name of the program.
+pub fn parse(
+    words: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<Arguments, ArgumentError> {
+    let mut parsed = Arguments::default();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let Some(text) = word.to_str() else {
+            return Err(ArgumentError::Usage);
+        };
+        if text == "--" {
+            parsed.files.extend(words.by_ref().map(PathBuf::from));
+            break;
+        }
+        flag(&mut parsed, text, &mut words)?;
+    }
+    Ok(parsed)
+}
+
+type Words<'w> = &'w mut dyn Iterator<Item = std::ffi::OsString>;
+
+fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), ArgumentError> {
+    match text {
+        "-v" => parsed.version = true,
+        "-vv" => parsed.build = true,
+        "-V" => parsed.verbose = true,
+        "-q" => parsed.quiet = true,
+        "-c" => parsed.check = true,
+        "-D" => parsed.daemon = true,
+        "-d" | "-db" => parsed.foreground = true,
+        "-dW" => parsed.zero_warning = true,
+        "-dD" => parsed.diag = true,
+        "-dr" => parsed.ignore_unresolved = true,
+        "-dL" => parsed.dump_libraries = true,
+        "-f" => parsed.files.push(value(text, words)?.into()),
+        "-p" => parsed.pid_file = Some(value(text, words)?.into()),
+        "-C" => parsed.directory = Some(value(text, words)?.into()),
+        "-L" => parsed.local_peer = Some(name("-L", value(text, words)?)?),
+        "-cc" => match value(text, words) {
+            Ok(condition) => parsed.condition = Some(name("-cc", condition)?),
+            // HAProxy shows its usage here.
+            Err(_) => return Err(ArgumentError::Usage),
+        },
+        "-n" => parsed.connections = positive(&number(value(text, words)?)),
+        "-N" => parsed.proxy_connections = positive(&number(value(text, words)?)),
+        "-m" => parsed.memory_mib = Some(number(value(text, words)?)).filter(|n| *n > 0),
+        _ => return other_flag(parsed, text),
+    }
+    Ok(())
+}
+
+fn other_flag(parsed: &mut Arguments, text: &str) -> Result<(), ArgumentError> {
+    if let Some((_, what)) = NOT_BUILT.iter().find(|(flag, _)| text == *flag) {
+        return Err(ArgumentError::NotBuilt(text.into(), what));
+    }
+    if let Some(classes) = text.strip_prefix("-dK") {
+        parsed.dump_keywords = Some(classes.into());
+        return Ok(());
+    }
+    let known = WITHOUT_EFFECT
+        .iter()
+        .find(|(flag, _)| text == *flag || (*flag == "-dM" && text.starts_with("-dM")));
+    match known {
+        Some((_, why)) => parsed.without_effect.push((text.into(), why)),
+        None => return Err(ArgumentError::Usage),
+    }
+    Ok(())
+}
+
+fn value(flag: &str, words: Words<'_>) -> Result<std::ffi::OsString, ArgumentError> {
+    words
+        .next()
+        .ok_or_else(|| ArgumentError::Missing(flag.into()))
+}
+
+fn name(flag: &'static str, word: std::ffi::OsString) -> Result<String, ArgumentError> {
+    word.into_string().map_err(|_| ArgumentError::Name(flag))
+}
+
+/// As C's atol reads it, which is what old scripts rely on: digits in front
+/// count, anything else is 0.
+fn number(word: std::ffi::OsString) -> u64 {
+    let text = word.to_string_lossy();
+    let text = text.trim_start();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    text[..digits]
+        .parse()
+        .unwrap_or(if digits > 0 { u64::MAX } else { 0 })
+}
+
+/// 0 is "not set".
+fn positive(number: &u64) -> Option<u32> {
+    u32::try_from(*number)
+        .ok()
+        .or(Some(u32::MAX))
+        .filter(|n| *n > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, ArgumentError> {
+        parse(line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn files_come_from_f_and_from_behind_two_dashes() {
+        let arguments = parsed("-f a -f b -c -- c -d").unwrap();
+        assert_eq!(arguments.files, ["a", "b", "c", "-d"].map(PathBuf::from));
+        assert!(arguments.check && !arguments.foreground);
+    }
+
+    #[test]
+    fn flags_of_init_scripts_are_understood() {
+        let arguments =
+            parsed("-D -p /run/h.pid -n 100 -N 50 -m 64 -C /etc -L me -q -V -db -f x").unwrap();
+        assert_eq!(
+            arguments,
+            Arguments {
+                files: vec!["x".into()],
+                daemon: true,
+                pid_file: Some("/run/h.pid".into()),
+                connections: Some(100),
+                proxy_connections: Some(50),
+                memory_mib: Some(64),
+                directory: Some("/etc".into()),
+                local_peer: Some("me".into()),
+                quiet: true,
+                verbose: true,
+                foreground: true,
+                ..Default::default()
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_flag_shows_the_usage() {
+        for line in ["-zz", "file.cfg", "-d4", "--help", "-cc", "-4", "-Dd", ""] {
+            if line.is_empty() {
+                continue;
+            }
+            assert_eq!(parsed(line), Err(ArgumentError::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_told() {
+        for flag in ["-f", "-p", "-n", "-N", "-m", "-C", "-L"] {
+            assert_eq!(parsed(flag), Err(ArgumentError::Missing(flag.into())));
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_is_refused_by_its_name() {
+        for flag in ["-sf", "-st", "-x", "-W", "-Ws", "-S"] {
+            let error = parsed(flag).unwrap_err();
+            assert!(
+                matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),
+                "{flag}"
+            );
+            assert!(error.to_string().contains("not built yet"));
+        }
+    }
+
+    #[test]
+    fn flags_without_effect_are_kept_to_be_told() {
+        let arguments = parsed("-dM42,tag -dS -de").unwrap();
+        let flags: Vec<_> = arguments
+            .without_effect
+            .iter()
+            .map(|(flag, _)| flag.as_str())
+            .collect();
+        assert_eq!(flags, ["-dM42,tag", "-dS", "-de"]);
+    }
+
+    #[test]
+    fn numbers_are_read_as_c_reads_them() {
+        assert_eq!(parsed("-n abc").unwrap().connections, None);
+        assert_eq!(parsed("-n 10k").unwrap().connections, Some(10));
+        assert_eq!(
+            parsed("-n 99999999999999999999").unwrap().connections,
+            Some(u32::MAX)
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The personality under the name `haproxy`: its flags, its messages, its exit
+//! codes.
+
+mod arguments;
+mod text;
+
+use crate::files::{self, reason};
+use crate::identity;
+use crate::process::{self, Plan};
+use crate::voice::{Form, Voice};
+use arguments::{ArgumentError, Arguments};
+use language::evaluate_condition;
+use proxy::load::{LoadOptions, Loaded};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A file, a start or a flag was refused.
+const REFUSED: u8 = 1;
+/// `-c`: the file is valid, and nothing would listen. `-cc`: not understood.
+const NOTHING_LISTENS: u8 = 2;
+const NOT_UNDERSTOOD: u8 = 2;
+
+/// Does what a command line (without the program's name) asks.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match arguments::parse(words) {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let mut voice = Voice::new(Form::Haproxy, arguments.quiet && !arguments.verbose);
+    if arguments.build || arguments.version {
+        print(&if arguments.build {
+            text::build()
+        } else {
+            text::version()
+        });
+        return ExitCode::SUCCESS;
+    }
+    if let Some(condition) = &arguments.condition {
+        return evaluate(condition, &arguments, &mut voice);
+    }
+    if let Some(classes) = &arguments.dump_keywords
+        && (classes == "help" || arguments.files.is_empty())
+    {
+        print(&text::keywords(
+            classes,
+            &proxy::keyword::registry().documented(),
+        ));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.files.is_empty() {
+        return usage();
+    }
+    for (flag, why) in &arguments.without_effect {
+        voice.notice(format_args!("{flag} has no effect: {why}."));
+    }
+    match load(&arguments, &mut voice) {
+        Some(loaded) => loaded_main(loaded, &arguments, &mut voice),
+        None => ExitCode::from(REFUSED),
+    }
+}
+
+fn refuse(error: &ArgumentError) -> ExitCode {
+    if *error == ArgumentError::Usage {
+        return usage();
+    }
+    Voice::new(Form::Haproxy, false).alert(error);
+    ExitCode::from(REFUSED)
+}
+
+fn usage() -> ExitCode {
+    print(&text::version());
+    // Nobody is left to be told that standard error is closed.
+    let _ = std::io::stderr().write_all(text::USAGE.as_bytes());
+    ExitCode::from(REFUSED)
+}
+
+fn print(text: &str) {
+    // A reader that has gone (`haproxy -vv | head -1`) is no error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
+    let environment = identity::environment(&[], arguments.local_peer.as_deref());
+    match evaluate_condition(condition, &identity::facts(), &environment) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            voice.alert(format_args!(
+                "config : Failed to evaluate condition: {error}"
+            ));
+            ExitCode::from(NOT_UNDERSTOOD)
+        }
+    }
+}
+
+/// Reads and loads the files; None when that was refused, which was told.
+fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+    if let Some(directory) = &arguments.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        let why = reason(&error);
+        voice.alert(format_args!(
+            "Could not change to directory {} : {why}",
+            directory.display()
+        ));
+        return None;
+    }
+    let files = match files::read_all(&arguments.files) {
+        Ok(files) => files,
+        Err(error) => {
+            voice.alert(format_args!("config : {error}"));
+            return None;
+        }
+    };
+    let options = LoadOptions {
+        resolve_names: true,
+        ignore_unresolved: arguments.ignore_unresolved,
+        diag: arguments.diag,
+    };
+    Some(process::load_files(
+        files,
+        arguments.local_peer.as_deref(),
+        options,
+    ))
+}
+
+fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
+    let global = loaded.config.as_ref().map(|config| &config.global);
+    voice.quiet |= !arguments.verbose && loaded.quiet;
+    let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);
+    voice.diagnostics(
+        &loaded.sources,
+        &loaded.diagnostics,
+        arguments.diag,
+        zero_warning,
+    );
+    if let Some(classes) = &arguments.dump_keywords {
+        print(&text::keywords(
+            classes,
+            &proxy::keyword::registry().documented(),
+        ));
+    }
+    if arguments.dump_libraries {
+        print(&text::libraries());
+    }
+    let warned = loaded.diagnostics.warnings() > 0;
+    let Some(config) = loaded.config.take() else {
+        return ExitCode::from(REFUSED);
+    };
+    if warned && zero_warning {
+        return ExitCode::from(REFUSED);
+    }
+    if arguments.check {
+        return checked(process::listens(&config), warned, voice.quiet);
+    }
+    let plan = Plan {
+        daemon: arguments.daemon,
+        foreground: arguments.foreground,
+        pid_file: arguments.pid_file.clone(),
+        connections: arguments.connections,
+        proxy_connections: arguments.proxy_connections,
+        memory_mib: arguments.memory_mib,
+    };
+    match process::run(loaded, config, &plan, voice) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The one in the background said why.
+        Err(process::StartError::Child) => ExitCode::from(REFUSED),
+        Err(error) => {
+            let program = std::env::args().next().unwrap_or_default();
+            voice.alert(format_args!("[{program}.main()] {error}"));
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+/// What `-c` says of a file without errors.
+fn checked(listens: bool, warned: bool, quiet: bool) -> ExitCode {
+    let mut said = String::new();
+    if warned {
+        said += "Warnings were found.\n";
+    }
+    said += match listens {
+        true => "Configuration file is valid\n",
+        false => "Configuration file has no error but will not start (no listener) => exit(2).\n",
+    };
+    if !quiet {
+        print(&said);
+    }
+    if listens {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NOTHING_LISTENS)
+    }
+}

@@ -1,0 +1,187 @@
+//! What the haproxy personality prints: versions, usage, lists.
+
+use crate::identity::{self, FEATURES, FEATURES_MISSING};
+use language::keyword::Documented;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// `-v`. The first line is what scripts parse.
+pub fn version() -> String {
+    let system = nix::sys::utsname::uname();
+    let part = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
+        system
+            .as_ref()
+            .map(|s| f(s).to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    format!(
+        "HAProxy version {} {}\n\
+         This is Evenkeel {}, not HAProxy: it takes HAProxy's flags and files, and is compared with HAProxy {}.\n\
+         Running on: {} {} {} {}\n",
+        identity::HAPROXY_VERSION,
+        identity::HAPROXY_DATE,
+        identity::VERSION,
+        identity::HAPROXY_LEVEL,
+        part(|s| s.sysname()),
+        part(|s| s.release()),
+        part(|s| s.version()),
+        part(|s| s.machine()),
+    )
+}
+
+/// `-vv`: what is built and what is not, in the lines that scripts look for.
+pub fn build() -> String {
+    let mut features: Vec<(&str, char)> = FEATURES.iter().map(|name| (*name, '+')).collect();
+    features.extend(FEATURES_MISSING.iter().map(|name| (*name, '-')));
+    features.sort_unstable();
+    let mut list = String::new();
+    for (name, sign) in features {
+        // Writing to a string cannot fail.
+        let _ = write!(list, " {sign}{name}");
+    }
+    let tune = proxy::config::Tune::default();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}Build options :\n  TARGET  = {}-{}\n\n\
+         Feature list :{list}\n\n\
+         Default settings :\n  bufsize = {}, maxrewrite = {}\n\n\
+         Built with multi-threading support (MAX_THREADS={}, default={threads}).\n\
+         Built without TLS.\n\n\
+         Available polling systems :\n      epoll : pref=300,  test result OK\n\
+         Total: 1 (1 usable), will use epoll.\n\n\
+         Available multiplexer protocols :\n\
+         (protocols marked as <default> cannot be specified using 'proto' keyword)\n\
+         \x20 <default> : mode=HTTP  side=FE|BE  mux=H1\n\
+         \x20 <default> : mode=TCP   side=FE|BE  mux=PASS\n\n\
+         Available services : none\n\nAvailable filters : none\n",
+        version(),
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        tune.bufsize,
+        tune.maxrewrite,
+        proxy::reactor::THREADS_MAX,
+    )
+}
+
+/// Shown when a command line is not understood.
+pub const USAGE: &str = "\
+Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVD ] [ -n <maxconn> ] [ -N <maxpconn> ]
+        [ -p <pidfile> ] [ -m <max megs> ] [ -C <dir> ] [-- <cfgfile>*]
+        -v displays version ; -vv shows what is built and what is not.
+        -c checks the files and exits (0 valid, 1 errors, 2 nothing listens).
+        -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 not understood).
+        -D goes into the background ; -db and -d stay in the foreground.
+        -V is verbose (undoes -q) ; -q says nothing.
+        -n sets the most connections of the process ; -N those of a frontend.
+        -m limits the memory (in MB) ; -p writes the process id to this file.
+        -C changes to <dir> before loading files ; -L sets the local peer's name.
+        -dW refuses files with warnings ; -dD also tells what is only worth a hint.
+        -dr starts although names of servers do not resolve.
+        -dK{class[,...]} lists keywords (use 'help' for the classes).
+        -dL lists the libraries that are loaded.
+        -dM -dV -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
+        -W -Ws -S -x -sf -st -dC -dt are known and not built yet.
+        This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
+
+";
+
+/// `-dK`: the keywords of the classes; what there is for `help`.
+pub fn keywords(classes: &str, documented: &[Documented]) -> String {
+    let all: BTreeSet<&str> = documented
+        .iter()
+        .filter(|d| d.built)
+        .map(|d| d.kind)
+        .collect();
+    if classes == "help" {
+        let mut text = String::from("List of supported keyword classes:\nall: list all keywords\n");
+        for class in all {
+            let _ = writeln!(text, "{}", class.replace(' ', "-"));
+        }
+        return text;
+    }
+    let wanted: Vec<&str> = classes
+        .split(',')
+        .filter(|class| !class.is_empty())
+        .collect();
+    let everything = wanted.is_empty() || wanted.contains(&"all");
+    let mut text = String::new();
+    for class in all {
+        if !everything && !wanted.iter().any(|name| *name == class.replace(' ', "-")) {
+            continue;
+        }
+        let _ = writeln!(text, "# List of keywords of class {class}:");
+        for row in documented.iter().filter(|d| d.built && d.kind == class) {
+            let _ = writeln!(text, "    {} [{}]", row.name, row.places.join(","));
+        }
+    }
+    text
+}
+
+/// `-dL`: the files that are mapped as code, each once.
+pub fn libraries() -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    let mut text = String::from("# Dependencies:\n");
+    for line in maps.lines() {
+        let path = line
+            .split_whitespace()
+            .nth(5)
+            .filter(|path| path.starts_with('/'));
+        if let Some(path) = path.filter(|path| seen.insert(*path)) {
+            let _ = writeln!(text, "{path}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_scripts_find_the_version_in_the_first_line() {
+        let text = version();
+        let first = text.lines().next().unwrap_or_default();
+        let rest = first.strip_prefix("HAProxy version ").unwrap_or_default();
+        let number = rest.split(['-', ' ']).next().unwrap_or_default();
+        assert_eq!(
+            number
+                .split('.')
+                .filter(|part| part.parse::<u32>().is_ok())
+                .count(),
+            3,
+            "{first}"
+        );
+        assert!(text.contains("This is Evenkeel"));
+    }
+
+    #[test]
+    fn a_script_that_looks_for_a_feature_finds_it_or_its_absence() {
+        let text = build();
+        assert!(
+            text.contains(" +THREAD")
+                && text.contains(" -OPENSSL")
+                && text.contains("Feature list :")
+        );
+    }
+
+    #[test]
+    fn keywords_are_listed_by_class() {
+        let row = |kind, name| Documented {
+            kind,
+            name,
+            places: &["x"],
+            syntax: name,
+            doc: "",
+            example: "",
+            built: true,
+        };
+        let rows = [row("bind option", "nice"), row("fetch", "src")];
+        assert_eq!(
+            keywords("fetch", &rows),
+            "# List of keywords of class fetch:\n    src [x]\n"
+        );
+        assert!(keywords("help", &rows).contains("bind-option"));
+        assert!(keywords("", &rows).contains("nice"));
+    }
+}

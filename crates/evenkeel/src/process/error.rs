@@ -1,0 +1,119 @@
+//! Why a process does not begin to serve.
+
+use crate::files::reason;
+use nix::errno::Errno;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a process does not begin to serve.
+#[derive(Debug)]
+pub enum StartError {
+    /// No frontend with a `bind` line.
+    NothingListens,
+    /// Listeners could not be opened; each was told.
+    Listeners,
+    /// The system allows fewer open files than are needed.
+    FileLimit {
+        /// Needed.
+        wanted: u64,
+        /// Allowed.
+        allowed: u64,
+    },
+    /// `ulimit-n` or `-m` was refused.
+    Limit {
+        /// Which resource.
+        resource: &'static str,
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// The file of the process id.
+    PidFile {
+        /// Its path.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// `chroot`.
+    Chroot {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// `group` or `gid`.
+    Group {
+        /// The group.
+        gid: u32,
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// `user` or `uid`.
+    User {
+        /// The user.
+        uid: u32,
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// fork(2), pipe(2), setsid(2), `/dev/null`.
+    Daemon {
+        /// The step.
+        step: &'static str,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// Threads, signal descriptors.
+    Threads(io::Error),
+    /// The child told why itself.
+    Child,
+    /// The data plane ended by itself.
+    DataPlane(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NothingListens => {
+                f.write_str("No enabled listener found (check for 'bind' directives) ! Exiting.")
+            }
+            StartError::Listeners => {
+                f.write_str("Some protocols failed to start their listeners! Exiting.")
+            }
+            StartError::FileLimit { wanted, allowed } => {
+                write!(f, "Cannot raise FD limit to {wanted}, limit is {allowed}.")
+            }
+            StartError::Limit { resource, errno } => {
+                write!(f, "Cannot set the limit of {resource} ({}).", errno.desc())
+            }
+            StartError::PidFile { path, error } => {
+                write!(
+                    f,
+                    "Cannot create pidfile {} ({})",
+                    path.display(),
+                    reason(error)
+                )
+            }
+            StartError::Chroot { path, errno } => {
+                write!(f, "Cannot chroot({}) ({}).", path.display(), errno.desc())
+            }
+            StartError::Group { gid, errno } => {
+                write!(f, "Cannot set gid {gid} ({}).", errno.desc())
+            }
+            StartError::User { uid, errno } => {
+                write!(f, "Cannot set uid {uid} ({}).", errno.desc())
+            }
+            StartError::Daemon { step, error } => {
+                write!(
+                    f,
+                    "Cannot go into the background: {step} ({})",
+                    reason(error)
+                )
+            }
+            StartError::Threads(error) => write!(f, "Cannot start threads ({})", reason(error)),
+            StartError::Child => f.write_str("The process in the background did not start."),
+            StartError::DataPlane(error) => write!(f, "The data plane ended: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,200 @@
+//! Limits of the system: how many files may be open, and so how many
+//! connections. The arithmetic is apart from the system calls.
+
+use super::StartError;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors besides connections and listeners: standard streams, log
+/// sockets, checks, the descriptors of each thread.
+const RESERVE: u64 = 100;
+/// Descriptors of one thread: epoll and an eventfd.
+const PER_THREAD: u64 = 2;
+/// Descriptors of one proxied connection.
+const PER_CONNECTION: u64 = 2;
+/// A limit above this does not raise the default of `maxconn`: some systems
+/// have a limit of a thousand million.
+const DEFAULT_FILES_MAX: u64 = 1 << 20;
+/// The least `maxconn` that is worth a start.
+const CONNECTIONS_MIN: u64 = 1;
+
+/// What a configuration needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WantedLimits {
+    /// `maxconn` of the process, where it is set.
+    pub connections: Option<u32>,
+    /// `ulimit-n`.
+    pub files: Option<u64>,
+    /// Listeners.
+    pub listeners: usize,
+    /// Servers that are checked.
+    pub checks: usize,
+    /// Threads of the data plane.
+    pub threads: usize,
+    /// Whether a limit that cannot be had ends the start (`strict-limits`).
+    pub strict: bool,
+    /// `-m`: most memory, MiB.
+    pub memory_mib: Option<u64>,
+}
+
+/// What it gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at one time.
+    pub connections: u32,
+    /// Open files to ask the system for.
+    pub files: u64,
+    /// `connections` is lower than asked for, because the system allows only
+    /// so many files.
+    pub lowered_by: Option<u64>,
+}
+
+/// The arithmetic: what can be had when the system allows so many files now
+/// and at most.
+pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, StartError> {
+    let fixed = RESERVE
+        + wanted.listeners as u64
+        + wanted.checks as u64
+        + PER_THREAD * wanted.threads as u64;
+    let room = |files: u64| {
+        let room = files.saturating_sub(fixed) / PER_CONNECTION;
+        u32::try_from(room.max(CONNECTIONS_MIN)).unwrap_or(u32::MAX)
+    };
+    let Some(connections) = wanted.connections else {
+        let files = wanted.files.unwrap_or_else(|| hard.min(DEFAULT_FILES_MAX));
+        if files > hard && wanted.strict {
+            return Err(StartError::FileLimit {
+                wanted: files,
+                allowed: hard,
+            });
+        }
+        let files = files.min(hard);
+        return Ok(Limits {
+            connections: room(files),
+            files,
+            lowered_by: None,
+        });
+    };
+    let needed = fixed + PER_CONNECTION * u64::from(connections);
+    // A limit that the file sets is kept, also when it is too low: HAProxy
+    // starts then and accepts for as long as there are descriptors.
+    let files = wanted.files.unwrap_or_else(|| needed.max(soft));
+    if files <= hard {
+        return Ok(Limits {
+            connections,
+            files,
+            lowered_by: None,
+        });
+    }
+    if wanted.strict {
+        return Err(StartError::FileLimit {
+            wanted: files,
+            allowed: hard,
+        });
+    }
+    Ok(Limits {
+        connections: connections.min(room(hard)),
+        files: hard,
+        lowered_by: Some(files),
+    })
+}
+
+/// Asks the system. A hard limit that is too low is raised where that is
+/// allowed.
+pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
+    let refused = |resource| move |errno: Errno| StartError::Limit { resource, errno };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(refused("open files"))?;
+    let set = |limits: Limits| -> Result<Limits, StartError> {
+        if limits.files != soft {
+            setrlimit(
+                Resource::RLIMIT_NOFILE,
+                limits.files,
+                hard.max(limits.files),
+            )
+            .map_err(|_| StartError::FileLimit {
+                wanted: limits.files,
+                allowed: hard,
+            })?;
+        }
+        Ok(limits)
+    };
+    // What the file asks for may need a higher hard limit, which only a
+    // privileged process gets; without a wish the hard limit is what there is.
+    let wishes = wanted.connections.is_some() || wanted.files.is_some();
+    let highest = if wishes { u64::MAX } else { hard };
+    let limits = match plan(wanted, soft, highest).and_then(set) {
+        Ok(limits) => limits,
+        Err(_) => set(plan(wanted, soft, hard)?)?,
+    };
+    if let Some(mib) = wanted.memory_mib {
+        let bytes = mib.saturating_mul(1 << 20);
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(refused("memory"))?;
+    }
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(connections: Option<u32>) -> WantedLimits {
+        WantedLimits {
+            connections,
+            listeners: 2,
+            threads: 1,
+            strict: true,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn without_maxconn_the_limit_of_the_system_decides() {
+        let limits = plan(&wanted(None), 1024, 20_000).unwrap();
+        assert_eq!(
+            limits,
+            Limits {
+                connections: 9948,
+                files: 20_000,
+                lowered_by: None
+            }
+        );
+        let limits = plan(&wanted(None), 1024, u64::MAX).unwrap();
+        assert_eq!(limits.files, DEFAULT_FILES_MAX);
+    }
+
+    #[test]
+    fn maxconn_raises_the_limit_to_two_descriptors_a_connection() {
+        let limits = plan(&wanted(Some(5000)), 1024, 20_000).unwrap();
+        assert_eq!((limits.connections, limits.files), (5000, 10_104));
+        let small = plan(&wanted(Some(10)), 1024, 20_000).unwrap();
+        assert_eq!(small.files, 1024, "never lowered");
+    }
+
+    #[test]
+    fn too_high_a_maxconn_is_refused_or_lowered() {
+        let error = plan(&wanted(Some(50_000)), 1024, 20_000).unwrap_err();
+        assert!(matches!(
+            error,
+            StartError::FileLimit {
+                wanted: 100_104,
+                allowed: 20_000
+            }
+        ));
+        let lenient = WantedLimits {
+            strict: false,
+            ..wanted(Some(50_000))
+        };
+        let limits = plan(&lenient, 1024, 20_000).unwrap();
+        assert_eq!(limits.lowered_by, Some(100_104));
+        assert_eq!((limits.connections, limits.files), (9948, 20_000));
+    }
+
+    #[test]
+    fn a_limit_of_almost_nothing_still_leaves_one_connection() {
+        let lenient = WantedLimits {
+            strict: false,
+            ..wanted(Some(50_000))
+        };
+        assert_eq!(plan(&lenient, 10, 10).unwrap().connections, 1);
+    }
+}

@@ -1,0 +1,58 @@
+//! Giving up the rights of the start: the root directory, the groups, the
+//! user. In this order, because each step needs a right that the next gives up.
+
+use super::StartError;
+use nix::unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid};
+use std::path::Path;
+
+/// Gives up what the configuration says. Nothing is given up where it says
+/// nothing.
+pub fn drop_rights(
+    root: Option<&Path>,
+    gid: Option<u32>,
+    uid: Option<u32>,
+) -> Result<(), StartError> {
+    if let Some(root) = root {
+        let refused = |errno| StartError::Chroot {
+            path: root.into(),
+            errno,
+        };
+        chroot(root).map_err(refused)?;
+        chdir("/").map_err(refused)?;
+    }
+    if let Some(gid) = gid.filter(|gid| *gid != 0) {
+        let refused = |errno| StartError::Group { gid, errno };
+        // Supplementary groups of the start (root's) must go; a process that
+        // may not change them has only those of its own user.
+        if Uid::effective().is_root() {
+            setgroups(&[Gid::from_raw(gid)]).map_err(refused)?;
+        }
+        setgid(Gid::from_raw(gid)).map_err(refused)?;
+    }
+    if let Some(uid) = uid.filter(|uid| *uid != 0) {
+        if gid.is_none() && Uid::effective().is_root() {
+            setgroups(&[]).map_err(|errno| StartError::User { uid, errno })?;
+        }
+        setuid(Uid::from_raw(uid)).map_err(|errno| StartError::User { uid, errno })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_directory_that_does_not_exist_is_told() {
+        let error = drop_rights(Some(Path::new("/nonexistent")), None, None).unwrap_err();
+        assert!(
+            error.to_string().starts_with("Cannot chroot(/nonexistent)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn where_nothing_is_asked_nothing_is_given_up() {
+        assert!(drop_rights(None, None, None).is_ok());
+    }
+}

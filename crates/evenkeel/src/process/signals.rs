@@ -1,0 +1,230 @@
+//! Signals of a process that serves. INT and TERM keep what they were started
+//! with (they end the process, which is then seen as ended by the signal); the
+//! others are blocked and read here, on the main thread, so that no code runs
+//! inside of a handler.
+
+use super::StartError;
+use super::start::Serving;
+use crate::voice::Voice;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use proxy::config::{Config, Proxy};
+use proxy::log::{self, Level};
+use proxy::state::Tally;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The signals that are read here.
+const WATCHED: [Signal; 6] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGTTOU,
+    Signal::SIGTTIN,
+];
+
+/// Blocks the watched signals for this thread and those that it starts from
+/// now on, and gives the descriptor that they are read from.
+pub fn watch() -> Result<SignalFd, StartError> {
+    let refused = |errno: nix::errno::Errno| StartError::Threads(errno.into());
+    let set: SigSet = WATCHED.into_iter().collect();
+    set.thread_block().map_err(refused)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
+}
+
+/// What ends the wait.
+struct End {
+    event: Arc<OwnedFd>,
+    result: std::thread::JoinHandle<io::Result<()>>,
+}
+
+/// A thread that waits for the data plane, so that this one can go on
+/// listening to signals.
+fn wait_for(serving: &Serving) -> Result<End, StartError> {
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|errno| StartError::Threads(errno.into()))?;
+    let event = Arc::new(event);
+    let (signal, running) = (Arc::clone(&event), Arc::clone(&serving.running));
+    let result = std::thread::Builder::new()
+        .name("wait".into())
+        .spawn(move || {
+            let result = running.wait();
+            // The counter of an eventfd that nobody else writes cannot be full.
+            let _ = rustix::io::write(&*signal, &1u64.to_ne_bytes());
+            result
+        })
+        .map_err(StartError::Threads)?;
+    Ok(End { event, result })
+}
+
+/// Obeys signals until the data plane has ended.
+pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<(), StartError> {
+    let end = wait_for(serving)?;
+    let mut hard_stop: Option<Instant> = None;
+    let mut soft_stop: Option<Instant> = None;
+    let mut stopping = false;
+    loop {
+        let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
+        if left(soft_stop) == Some(Duration::ZERO) {
+            soft_stop = None;
+            hard_stop = begin_soft_stop(serving);
+            continue;
+        }
+        if left(hard_stop) == Some(Duration::ZERO) {
+            voice.warning("soft-stop running for too long, performing a hard-stop.");
+            log::process_notice(
+                &serving.config,
+                Level::Warning,
+                "hard-stop-after elapsed, closing what is left.",
+            );
+            serving.running.stop();
+            hard_stop = None;
+            continue;
+        }
+        let (signalled, ended) = wait(signals, &end.event, left(soft_stop).or(left(hard_stop)))?;
+        if ended {
+            break;
+        }
+        while let Some(signal) = signalled.then(|| next(signals)).flatten() {
+            match signal {
+                Signal::SIGUSR1 if !stopping => {
+                    stopping = true;
+                    // `grace`: it accepts until then.
+                    let grace = serving.config.global.grace_ms.unwrap_or(0);
+                    soft_stop = Some(Instant::now() + Duration::from_millis(grace.into()));
+                }
+                Signal::SIGHUP => show_servers(serving, voice),
+                Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
+                Signal::SIGTTOU => pause(serving, voice, true),
+                Signal::SIGTTIN => pause(serving, voice, false),
+                _ => {}
+            }
+        }
+    }
+    let result = end
+        .result
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
+    if stopping {
+        told_stopped(serving, voice);
+    }
+    result.map_err(StartError::DataPlane)
+}
+
+fn begin_soft_stop(serving: &Serving) -> Option<Instant> {
+    serving.running.soft_stop();
+    let limit = serving.config.global.hard_stop_after_ms;
+    limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()))
+}
+
+/// Waits for a signal or the end; tells which it was.
+fn wait(
+    signals: &SignalFd,
+    end: &OwnedFd,
+    left: Option<Duration>,
+) -> Result<(bool, bool), StartError> {
+    let mut watched = [
+        PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        PollFd::new(end, PollFlags::IN),
+    ];
+    let timeout = left.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    match poll(&mut watched, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(StartError::Threads(errno.into())),
+    }
+    Ok((
+        !watched[0].revents().is_empty(),
+        !watched[1].revents().is_empty(),
+    ))
+}
+
+fn next(signals: &SignalFd) -> Option<Signal> {
+    let info = signals.read_signal().ok().flatten()?;
+    Signal::try_from(info.ssi_signo as i32).ok()
+}
+
+/// Stops accepting without closing (another process is to bind the addresses),
+/// or goes on.
+fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
+    for proxy in serving
+        .config
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.kind.is_frontend())
+    {
+        proxy.state.paused.store(paused, Ordering::Relaxed);
+    }
+    let word = if paused { "paused" } else { "resumed" };
+    voice.warning(format_args!("Listeners {word} by a signal."));
+}
+
+/// HUP: the state of each server and proxy, to the logs and to whoever looks.
+fn show_servers(serving: &Serving, voice: &mut Voice) {
+    let config: &Config = &serving.config;
+    voice.warning("SIGHUP received, dumping servers states.");
+    for proxy in &config.proxies {
+        let mut tell = |text: String| {
+            log::notice(config, proxy, Level::Notice, &text);
+            voice.warning(text);
+        };
+        for server in &proxy.servers {
+            tell(format!(
+                "SIGHUP: Server {}/{} is {}. Conn: {} act, {} pend, {} tot.",
+                proxy.name,
+                server.name,
+                if server.state.up() { "UP" } else { "DOWN" },
+                server.state.sessions.current(),
+                server.state.queue.waiting.current(),
+                server.state.counters.read(Tally::Sessions),
+            ));
+        }
+        tell(proxy_line(proxy));
+    }
+}
+
+fn proxy_line(proxy: &Proxy) -> String {
+    let state = &proxy.state;
+    let servers = match (
+        proxy.servers.is_empty(),
+        state.active_usable(),
+        state.backup_usable(),
+    ) {
+        (true, ..) => "has no servers.".to_owned(),
+        (_, 0, 0) => "has no server available !".to_owned(),
+        (_, 0, backup) => format!("is running on {backup} backup servers."),
+        (_, active, backup) => {
+            format!("has {active} active servers and {backup} backup servers available.")
+        }
+    };
+    format!(
+        "SIGHUP: Proxy {} {servers} Conn: act(FE+BE): {}+{}, {} pend, tot(FE+BE): {}+{}.",
+        proxy.name,
+        state.frontend_sessions.current(),
+        state.backend_sessions.current(),
+        state.queue.waiting.current(),
+        state.frontend.read(Tally::Sessions),
+        state.backend.read(Tally::Sessions),
+    )
+}
+
+fn told_stopped(serving: &Serving, voice: &mut Voice) {
+    for proxy in &serving.config.proxies {
+        let line = format!(
+            "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+            proxy.name,
+            proxy.state.frontend.read(Tally::Connections),
+            proxy.state.backend.read(Tally::Sessions),
+        );
+        log::notice(&serving.config, proxy, Level::Warning, &line);
+        voice.warning(line);
+    }
+}

@@ -1,0 +1,217 @@
+//! How the process speaks to whoever started it: in HAProxy's form under that
+//! name, in our own otherwise. What it says goes to standard error; a quiet
+//! voice says nothing. It decides nothing about what is said.
+
+use crate::identity;
+use language::render::{self, HaproxyForm, Look};
+use language::{Diagnostics, SourceMap};
+use std::io::{IsTerminal, Write};
+
+/// The form of messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// `evenkeel: error: …`
+    Own,
+    /// `[ALERT]    (pid) : …`
+    Haproxy,
+}
+
+/// How grave a message is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gravity {
+    /// The process ends.
+    Alert,
+    /// It goes on otherwise than asked.
+    Warning,
+    /// For information.
+    Notice,
+}
+
+/// The voice of a process.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    form: Form,
+    /// It says nothing.
+    pub quiet: bool,
+    /// The path of the executable, for HAProxy's form.
+    pub executable: String,
+    introduced: bool,
+}
+
+impl Voice {
+    /// A voice that has said nothing yet.
+    pub fn new(form: Form, quiet: bool) -> Self {
+        let executable = std::env::current_exe().map_or_else(
+            |_| std::env::args().next().unwrap_or_default(),
+            |path| path.to_string_lossy().into_owned(),
+        );
+        Voice {
+            form,
+            quiet,
+            executable,
+            introduced: false,
+        }
+    }
+
+    /// The start is over: from now on no message needs to say who speaks.
+    pub fn started(&mut self) {
+        self.introduced = true;
+    }
+
+    /// Which form it speaks in.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Says something.
+    pub fn say(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
+        if self.quiet {
+            return;
+        }
+        let text = self.text(gravity, &message.to_string());
+        write_error(&text);
+    }
+
+    /// Says why the process ends.
+    pub fn alert(&mut self, message: impl std::fmt::Display) {
+        self.say(Gravity::Alert, message);
+    }
+
+    /// Says what is not as asked.
+    pub fn warning(&mut self, message: impl std::fmt::Display) {
+        self.say(Gravity::Warning, message);
+    }
+
+    /// Says something for information.
+    pub fn notice(&mut self, message: impl std::fmt::Display) {
+        self.say(Gravity::Notice, message);
+    }
+
+    fn text(&mut self, gravity: Gravity, message: &str) -> String {
+        match self.form {
+            Form::Own => {
+                let word = match gravity {
+                    Gravity::Alert => "error: ",
+                    Gravity::Warning => "warning: ",
+                    Gravity::Notice => "",
+                };
+                format!("evenkeel: {word}{message}\n")
+            }
+            Form::Haproxy => {
+                let pid = std::process::id();
+                let mut text = String::new();
+                if gravity != Gravity::Notice && !std::mem::replace(&mut self.introduced, true) {
+                    let head = format!("{:<11}({pid}) : ", "[NOTICE]");
+                    text += &format!("{head}haproxy version is {}\n", identity::HAPROXY_VERSION);
+                    text += &format!("{head}path to executable is {}\n", self.executable);
+                }
+                let word = match gravity {
+                    Gravity::Alert => "[ALERT]",
+                    Gravity::Warning => "[WARNING]",
+                    Gravity::Notice => "[NOTICE]",
+                };
+                text + &format!("{word:<11}({pid}) : {message}\n")
+            }
+        }
+    }
+
+    /// Says what there is to say about files.
+    pub fn diagnostics(
+        &mut self,
+        sources: &SourceMap,
+        diagnostics: &Diagnostics,
+        diag: bool,
+        zero_warning: bool,
+    ) {
+        if self.quiet {
+            return;
+        }
+        let text = match self.form {
+            Form::Own => render::full(sources, diagnostics, &look(&std::io::stderr(), diag)),
+            Form::Haproxy => {
+                let form = HaproxyForm {
+                    pid: std::process::id(),
+                    version: identity::HAPROXY_VERSION,
+                    executable: &self.executable,
+                    diag,
+                    zero_warning,
+                };
+                self.introduced |= diagnostics.errors() + diagnostics.warnings() > 0;
+                render::haproxy(sources, diagnostics, &form)
+            }
+        };
+        write_error(&text);
+    }
+}
+
+fn write_error(text: &str) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// How diagnostics look on a stream: colour on a terminal, unless `NO_COLOR`
+/// is set to anything.
+pub fn look(stream: &impl IsTerminal, diag: bool) -> Look {
+    let terminal = stream.is_terminal();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    Look {
+        color: terminal && !no_color && !dumb,
+        unicode: terminal && utf8_locale(),
+        width: terminal_width(),
+        diag,
+    }
+}
+
+fn utf8_locale() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    locale.is_some_and(|value| {
+        let value = value.to_ascii_lowercase();
+        value.contains("utf-8") || value.contains("utf8")
+    })
+}
+
+/// The width of the terminal, or a fitting one where there is none.
+pub fn terminal_width() -> usize {
+    const WIDTH_WITHOUT_TERMINAL: usize = 100;
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    columns
+        .or_else(|| {
+            let (width, _) = ratatui::crossterm::terminal::size().ok()?;
+            Some(usize::from(width))
+        })
+        .filter(|width| (20..=1000).contains(width))
+        .unwrap_or(WIDTH_WITHOUT_TERMINAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn haproxys_form_introduces_itself_once_and_before_what_is_grave() {
+        let mut voice = Voice::new(Form::Haproxy, false);
+        assert!(!voice.text(Gravity::Notice, "x").contains("version is"));
+        let first = voice.text(Gravity::Alert, "Cannot do it.");
+        assert!(
+            first.contains("haproxy version is 2.6.12-evenkeel-"),
+            "{first}"
+        );
+        let last = first.lines().last().unwrap_or_default();
+        assert_eq!(
+            last,
+            format!("[ALERT]    ({}) : Cannot do it.", std::process::id())
+        );
+        assert_eq!(voice.text(Gravity::Warning, "x").lines().count(), 1);
+    }
+
+    #[test]
+    fn our_form_begins_with_our_name() {
+        let mut voice = Voice::new(Form::Own, false);
+        assert_eq!(voice.text(Gravity::Alert, "no"), "evenkeel: error: no\n");
+    }
+}

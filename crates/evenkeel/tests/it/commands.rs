@@ -1,0 +1,162 @@
+//! The subcommands of our own personality.
+
+use crate::harness::{Bench, Outcome, evenkeel, run};
+
+fn ours(bench: &Bench, arguments: &str) -> Outcome {
+    run(evenkeel(), bench.scratch.path(), arguments.split(' '))
+}
+
+#[test]
+fn check_ends_with_0_or_1_and_speaks_in_three_forms() {
+    let bench = Bench::new();
+    bench.listening(18990, "");
+    bench.file("bad.cfg", "frontend f\n    bnid 127.0.0.1:18990\n");
+    let good = ours(&bench, "check listening.cfg");
+    assert_eq!(good.code(), Some(0), "{}", good.stdout);
+    let full = ours(&bench, "check bad.cfg");
+    assert_eq!(full.code(), Some(1));
+    assert!(
+        full.stdout.contains("error[E0101]") && full.stdout.contains("did you mean 'bind'?"),
+        "{}",
+        full.stdout
+    );
+    assert!(
+        !full.stdout.contains('\x1b'),
+        "no colour outside of a terminal"
+    );
+    let concise = ours(&bench, "check --format concise bad.cfg");
+    assert!(
+        concise.stdout.starts_with("bad.cfg:2:5: "),
+        "{}",
+        concise.stdout
+    );
+    let json = ours(&bench, "check --format json bad.cfg");
+    assert_eq!(json.code(), Some(1));
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(value.to_string().contains("E0101"));
+}
+
+#[test]
+fn explain_knows_every_code_and_the_nearest_of_an_unknown_one() {
+    let bench = Bench::new();
+    let explained = ours(&bench, "explain e0101");
+    assert_eq!(explained.code(), Some(0));
+    assert!(explained.stdout.starts_with("E0101: unknown keyword"));
+    let listed = ours(&bench, "explain --list").stdout;
+    assert!(listed.lines().count() > 40, "{listed}");
+    let unknown = ours(&bench, "explain Q0101");
+    assert_eq!(unknown.code(), Some(1));
+    assert!(unknown.stderr.contains("unknown code"));
+}
+
+#[test]
+fn keyword_explains_lists_and_suggests() {
+    let bench = Bench::new();
+    let page = ours(&bench, "keyword timeout client");
+    assert_eq!(page.code(), Some(0), "{}", page.stderr);
+    assert!(page.stdout.contains("timeout client"));
+    let unknown = ours(&bench, "keyword bnid");
+    assert_eq!(unknown.code(), Some(1));
+    assert!(
+        unknown.stderr.contains("did you mean 'bind'?"),
+        "{}",
+        unknown.stderr
+    );
+    assert!(ours(&bench, "keyword --list").stdout.lines().count() > 500);
+    assert!(
+        ours(&bench, "manual")
+            .stdout
+            .starts_with("# The configuration language")
+    );
+}
+
+#[test]
+fn fmt_checks_prints_or_replaces_and_keeps_the_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let path = bench.file("f.cfg", "frontend f\nbind :80\n");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(ours(&bench, "fmt --check f.cfg").code(), Some(1));
+    assert_eq!(
+        ours(&bench, "fmt --stdout f.cfg").stdout,
+        "frontend f\n    bind :80\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "frontend f\nbind :80\n",
+        "not written yet"
+    );
+    assert_eq!(ours(&bench, "fmt f.cfg").code(), Some(0));
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "frontend f\n    bind :80\n"
+    );
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
+    assert_eq!(ours(&bench, "fmt --check f.cfg").code(), Some(0));
+    assert_eq!(ours(&bench, "fmt missing.cfg").code(), Some(1));
+}
+
+#[test]
+fn completions_and_the_man_page_come_from_the_same_definitions() {
+    let bench = Bench::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let outcome = ours(&bench, &format!("completions {shell}"));
+        assert!(outcome.stdout.contains("explain"), "{shell}");
+    }
+    let man = ours(&bench, "man").stdout;
+    assert!(
+        man.contains(".TH") && man.contains("EVENKEEL CHECK"),
+        "{man}"
+    );
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let bench = Bench::new();
+    for command in [
+        "", "run ", "check ", "fmt ", "explain ", "keyword ", "demo ",
+    ] {
+        let outcome = ours(&bench, &format!("{command}--help"));
+        assert_eq!(outcome.code(), Some(0), "{command}");
+        let name = format!(
+            "help_{}",
+            if command.is_empty() {
+                "evenkeel"
+            } else {
+                command.trim()
+            }
+        );
+        insta::assert_snapshot!(name, outcome.stdout);
+    }
+}
+
+#[test]
+fn the_haproxy_personality_needs_no_link_and_keepalived_says_when_it_comes() {
+    let bench = Bench::new();
+    bench.listening(18990, "");
+    let outcome = ours(&bench, "haproxy -c -f listening.cfg");
+    assert_eq!(
+        (outcome.code(), outcome.stdout.as_str()),
+        (Some(0), "Configuration file is valid\n")
+    );
+    let keepalived = ours(&bench, "keepalived -f x");
+    assert_eq!(keepalived.code(), Some(1));
+    assert!(keepalived.stderr.contains("later version"));
+}
+
+#[test]
+fn the_scripted_demo_loses_no_request() {
+    let bench = Bench::new();
+    let outcome = ours(&bench, "demo --script");
+    assert_eq!(
+        outcome.code(),
+        Some(0),
+        "{}{}",
+        outcome.stdout,
+        outcome.stderr
+    );
+    assert!(outcome.stdout.contains("what clients saw"));
+}

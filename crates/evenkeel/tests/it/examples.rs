@@ -1,0 +1,28 @@
+//! Every configuration of `examples/` loads, and without a warning.
+
+use crate::harness::{Bench, evenkeel, run};
+use std::path::Path;
+
+#[test]
+fn every_example_loads_without_a_warning_here_and_in_haproxy() {
+    let bench = Bench::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "cfg") {
+            continue;
+        }
+        seen += 1;
+        let name = path.to_str().unwrap();
+        let ours = run(evenkeel(), bench.scratch.path(), ["check", name]);
+        assert_eq!(ours.code(), Some(0), "{}", ours.stdout);
+        assert!(!ours.stdout.contains("warning"), "{}", ours.stdout);
+        let formatted = run(evenkeel(), bench.scratch.path(), ["fmt", "--check", name]);
+        assert_eq!(formatted.code(), Some(0), "{}", formatted.stdout);
+        if let Some(theirs) = bench.oracle("examples load in haproxy", ["-c", "-f", name]) {
+            assert_eq!(theirs.code(), Some(0), "{}", theirs.stderr);
+        }
+    }
+    assert!(seen >= 3);
+}

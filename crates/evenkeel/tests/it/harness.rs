@@ -1,0 +1,170 @@
+//! Starting the binary under a name, with a time limit, and reading what it
+//! said.
+
+use lab::Scratch;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// No command of these tests may take longer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Standard error with the number of the process and of the version taken
+    /// out, less the lines that introduce the program.
+    pub fn messages(&self) -> Vec<String> {
+        let lines = self.stderr.lines().filter(|line| {
+            !line.contains("haproxy version is") && !line.contains("path to executable is")
+        });
+        lines.map(without_pid).collect()
+    }
+}
+
+fn without_pid(line: &str) -> String {
+    match (line.find('('), line.find(") : ")) {
+        (Some(open), Some(close)) if line.starts_with('[') && open < close => {
+            format!("{}(PID){}", &line[..open], &line[close + 1..])
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// A directory with the binary under the name `haproxy`.
+pub struct Bench {
+    pub scratch: Scratch,
+    pub haproxy: PathBuf,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        let scratch = Scratch::new().unwrap();
+        let haproxy = scratch.path().join("haproxy");
+        std::os::unix::fs::symlink(evenkeel(), &haproxy).unwrap();
+        Bench { scratch, haproxy }
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        self.scratch.write(name, text).unwrap()
+    }
+
+    /// A file that listens on this port.
+    pub fn listening(&self, port: u16, global: &str) -> PathBuf {
+        self.file("listening.cfg", &listening(port, global))
+    }
+
+    /// Runs the haproxy personality in the directory.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+        run(&self.haproxy, self.scratch.path(), arguments)
+    }
+
+    /// The same with the real haproxy; None where it may be missing and is.
+    pub fn oracle<A: AsRef<OsStr>>(
+        &self,
+        test: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Option<Outcome> {
+        lab::may_run(test, lab::installed("haproxy"))
+            .then(|| run(&oracle_path(), self.scratch.path(), arguments))
+    }
+}
+
+pub fn listening(port: u16, global: &str) -> String {
+    format!(
+        "global\n    maxconn 50\n{global}\ndefaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    \
+         timeout connect 5s\nfrontend web\n    bind 127.0.0.1:{port}\n    default_backend app\nbackend app\n    \
+         server one 127.0.0.1:9\n"
+    )
+}
+
+pub fn evenkeel() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_evenkeel"))
+}
+
+fn oracle_path() -> PathBuf {
+    let found = [
+        "/usr/sbin/haproxy",
+        "/usr/bin/haproxy",
+        "/usr/local/sbin/haproxy",
+    ];
+    found
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "haproxy".into())
+}
+
+pub fn run<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Outcome {
+    finish(start(program, directory, arguments))
+}
+
+pub fn start<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Child {
+    Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("NO_COLOR")
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for the end, and for the end of its standard streams too.
+pub fn finish(mut child: Child) -> Outcome {
+    let mut streams = (child.stdout.take(), child.stderr.take());
+    let reader = std::thread::spawn(move || {
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        if let Some(stream) = &mut streams.0 {
+            stream.read_to_string(&mut stdout).unwrap();
+        }
+        if let Some(stream) = &mut streams.1 {
+            stream.read_to_string(&mut stderr).unwrap();
+        }
+        (stdout, stderr)
+    });
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("the command did not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // A stream that a process in the background keeps open would hang here.
+    assert!(
+        lab::eventually(PATIENCE, || reader.is_finished()),
+        "a standard stream stays open"
+    );
+    let (stdout, stderr) = reader.join().unwrap();
+    Outcome {
+        status,
+        stdout,
+        stderr,
+    }
+}

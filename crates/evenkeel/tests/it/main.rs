@@ -1,0 +1,8 @@
+//! The built binary from outside: command lines, exit codes, messages, the
+//! life of its processes; beside the real haproxy where that is installed.
+
+mod commands;
+mod examples;
+mod haproxy_check;
+mod haproxy_life;
+mod harness;

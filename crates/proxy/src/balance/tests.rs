@@ -1,0 +1,306 @@
+//! Who gets the streams, algorithm by algorithm.
+
+use super::{Choice, Request, Take, choose};
+use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};
+use crate::queue::tests::tree;
+use crate::state::{AdminState, ServerState};
+use std::sync::Arc;
+
+const ASK: Request = Request {
+    source: None,
+    avoid: None,
+    look: true,
+};
+
+fn weights(weights: &[u32]) -> Vec<ServerOptions> {
+    weights
+        .iter()
+        .map(|weight| ServerOptions {
+            weight: *weight,
+            ..Default::default()
+        })
+        .collect()
+}
+
+/// Takes a slot and gives it back at once.
+fn visit(_: &Arc<ServerState>) -> Take {
+    Take::Taken
+}
+
+/// Takes a slot for good.
+fn stay(server: &Arc<ServerState>) -> Take {
+    if server.sessions.up_to(server.limit()) {
+        Take::Taken
+    } else {
+        Take::Full
+    }
+}
+
+fn sequence(proxy: &Proxy, n: usize, take: fn(&Arc<ServerState>) -> Take) -> String {
+    let name = |choice| match choice {
+        Choice::Taken(index) => char::from_digit(index.0, 36).unwrap_or('?'),
+        Choice::Full(_) => 'F',
+        Choice::None => '-',
+    };
+    (0..n)
+        .map(|_| name(choose(proxy, &ASK, &mut { take })))
+        .collect()
+}
+
+fn count(sequence: &str, server: char) -> usize {
+    sequence.chars().filter(|c| *c == server).count()
+}
+
+fn state(config: &Config, n: usize) -> &Arc<ServerState> {
+    &config.proxies[0].servers[n].state
+}
+
+#[test]
+fn equal_weights_take_turns_in_the_order_of_the_file() {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::StaticRoundRobin,
+        Balance::LeastConnections,
+    ] {
+        let config = tree(balance.clone(), &weights(&[1, 1, 1]));
+        assert_eq!(
+            sequence(&config.proxies[0], 9, visit),
+            "012012012",
+            "{balance:?}"
+        );
+    }
+}
+
+#[test]
+fn round_robin_gives_each_its_share_in_every_lap_and_never_in_bursts() {
+    for shares in [
+        vec![2, 1],
+        vec![1, 2, 3],
+        vec![5, 1, 1],
+        vec![10, 20],
+        vec![256, 1],
+    ] {
+        let config = tree(Balance::RoundRobin, &weights(&shares));
+        let lap: u32 = shares.iter().sum();
+        let laps = sequence(&config.proxies[0], 4 * lap as usize, visit);
+        for (server, share) in shares.iter().enumerate() {
+            let name = char::from_digit(server as u32, 10).unwrap();
+            assert_eq!(
+                count(&laps, name),
+                4 * *share as usize,
+                "{shares:?}: {laps}"
+            );
+            // The longest wait for a turn is hardly more than the fair one.
+            let fair = lap.div_ceil(*share) as usize;
+            let gap = laps.split(name).map(str::len).max().unwrap();
+            assert!(gap <= fair + 1, "{shares:?}: {laps}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_joins_neither_starves_the_others_nor_is_starved() {
+    let config = tree(Balance::RoundRobin, &weights(&[1, 1, 1]));
+    let proxy = &config.proxies[0];
+    state(&config, 2).set_admin(AdminState::Maintenance, 1);
+    assert_eq!(sequence(proxy, 6, visit), "010101");
+    state(&config, 2).set_admin(AdminState::Ready, 2);
+    let after = sequence(proxy, 9, visit);
+    assert!(
+        (0..3).all(|n| count(&after, char::from_digit(n, 10).unwrap()) == 3),
+        "{after}"
+    );
+    assert!(!after.contains("22") && !after.contains("00"), "{after}");
+}
+
+#[test]
+fn a_weight_that_changes_counts_from_the_next_choice_on() {
+    let config = tree(Balance::RoundRobin, &weights(&[1, 1]));
+    let proxy = &config.proxies[0];
+    sequence(proxy, 5, visit);
+    state(&config, 0).set_weight(3, 1);
+    let after = sequence(proxy, 40, visit);
+    assert!((29..=31).contains(&count(&after, '0')), "{after}");
+    state(&config, 0).set_weight(0, 1);
+    assert_eq!(sequence(proxy, 4, visit), "1111");
+    state(&config, 1).set_weight(0, 1);
+    assert_eq!(sequence(proxy, 2, visit), "--");
+}
+
+#[test]
+fn full_servers_are_passed_over_while_another_is_not() {
+    let options = |maxconn| ServerOptions {
+        maxconn,
+        ..Default::default()
+    };
+    for balance in [
+        Balance::RoundRobin,
+        Balance::StaticRoundRobin,
+        Balance::LeastConnections,
+    ] {
+        let config = tree(balance.clone(), &[options(1), options(4)]);
+        let proxy = &config.proxies[0];
+        let got = sequence(proxy, 7, stay);
+        assert_eq!(
+            (count(&got, '0'), count(&got, '1')),
+            (1, 4),
+            "{balance:?} {got}"
+        );
+        assert!(got.ends_with("FF"));
+        // A slot that is given back is found again.
+        state(&config, 0).sessions.down();
+        state(&config, 0).relieved();
+        assert_eq!(sequence(proxy, 2, stay), "0F", "{balance:?}");
+    }
+}
+
+#[test]
+fn least_connections_follows_sessions_over_weight() {
+    let config = tree(Balance::LeastConnections, &weights(&[1, 3]));
+    let proxy = &config.proxies[0];
+    let got = sequence(proxy, 40, stay);
+    assert_eq!((count(&got, '0'), count(&got, '1')), (10, 30), "{got}");
+    for _ in 0..10 {
+        state(&config, 0).sessions.down();
+        state(&config, 0).relieved();
+    }
+    let got = sequence(proxy, 10, stay);
+    assert_eq!(count(&got, '0'), 10, "{got}");
+    // Sessions that came by another way count too.
+    (0..100).for_each(|_| _ = state(&config, 1).sessions.up());
+    assert_eq!(sequence(proxy, 3, stay), "000");
+}
+
+#[test]
+fn least_connections_is_the_same_over_many_servers() {
+    let config = tree(Balance::LeastConnections, &weights(&[1; 30]));
+    let proxy = &config.proxies[0];
+    sequence(proxy, 60, stay);
+    assert!((0..30).all(|n| state(&config, n).sessions.current() == 2));
+    // Two that empty take what comes, turn by turn.
+    for n in [7, 21] {
+        (0..2).for_each(|_| _ = state(&config, n).sessions.down());
+        state(&config, n).relieved();
+    }
+    assert_eq!(sequence(proxy, 4, stay), "7l7l");
+}
+
+#[test]
+fn first_fills_the_lowest_id_before_the_next() {
+    let options = ServerOptions {
+        maxconn: 2,
+        ..Default::default()
+    };
+    let config = tree(Balance::First, &[options.clone(), options]);
+    assert_eq!(sequence(&config.proxies[0], 5, stay), "0011F");
+}
+
+#[test]
+fn source_keeps_a_client_at_its_server_and_tells_whom_to_wait_for() {
+    let options = ServerOptions {
+        maxconn: 1,
+        ..Default::default()
+    };
+    let config = tree(
+        Balance::Source,
+        &[options.clone(), options.clone(), options],
+    );
+    let proxy = &config.proxies[0];
+    let of = |host: u8, avoid| Request {
+        source: Some([127, 0, 0, host].into()),
+        avoid,
+        look: true,
+    };
+    // As haproxy 2.6.12 does with three equal servers.
+    let got: Vec<Choice> = (1..=6)
+        .map(|host| choose(proxy, &of(host, None), &mut visit))
+        .collect();
+    let want = [2, 0, 1, 2, 0, 1].map(|server| Choice::Taken(ServerIndex(server)));
+    assert_eq!(got, want);
+    let failed = Some(ServerIndex(2));
+    assert_eq!(
+        choose(proxy, &of(1, failed), &mut visit),
+        Choice::Taken(ServerIndex(0))
+    );
+    choose(proxy, &of(1, None), &mut stay);
+    assert_eq!(
+        choose(proxy, &of(1, None), &mut stay),
+        Choice::Full(Some(ServerIndex(2)))
+    );
+}
+
+#[test]
+fn random_prefers_the_less_loaded() {
+    let config = tree(Balance::Random(2), &weights(&[1, 1, 1, 1]));
+    let got = sequence(&config.proxies[0], 400, stay);
+    for server in ['0', '1', '2', '3'] {
+        assert!((90..=110).contains(&count(&got, server)), "{got}");
+    }
+}
+
+#[test]
+fn backups_serve_when_no_other_does_and_all_of_them_only_when_asked() {
+    let backup = ServerOptions {
+        backup: true,
+        ..Default::default()
+    };
+    let servers = [ServerOptions::default(), backup.clone(), backup];
+    let config = tree(Balance::RoundRobin, &servers);
+    assert_eq!(sequence(&config.proxies[0], 2, visit), "00");
+    state(&config, 0).set_admin(AdminState::Maintenance, 1);
+    assert_eq!(sequence(&config.proxies[0], 4, visit), "1111");
+    assert_eq!(config.proxies[0].state.usable_servers(), 1);
+    let mut all = config.proxies[0].clone();
+    all.options.set(ProxyOption::AllBackups, true);
+    assert_eq!(sequence(&all, 4, visit), "1212");
+}
+
+#[test]
+fn the_server_that_failed_is_avoided_while_there_is_another() {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::StaticRoundRobin,
+        Balance::LeastConnections,
+        Balance::First,
+        Balance::Random(2),
+    ] {
+        let config = tree(balance.clone(), &weights(&[1, 1]));
+        let request = Request {
+            avoid: Some(ServerIndex(0)),
+            ..ASK
+        };
+        for _ in 0..4 {
+            let got = choose(&config.proxies[0], &request, &mut visit);
+            assert_eq!(got, Choice::Taken(ServerIndex(1)), "{balance:?}");
+        }
+        state(&config, 1).set_admin(AdminState::Maintenance, 1);
+        let got = choose(&config.proxies[0], &request, &mut visit);
+        assert_eq!(got, Choice::Taken(ServerIndex(0)), "{balance:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_full_servers_cost_no_more_than_two() {
+    let options = ServerOptions {
+        maxconn: 1,
+        ..Default::default()
+    };
+    for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+        let config = tree(balance, &vec![options.clone(); 10_000]);
+        let proxy = &config.proxies[0];
+        let mut tries = 0u64;
+        let mut take = |server: &Arc<ServerState>| {
+            tries += 1;
+            stay(server)
+        };
+        for _ in 0..10_000 {
+            assert!(matches!(choose(proxy, &ASK, &mut take), Choice::Taken(_)));
+        }
+        for _ in 0..1000 {
+            assert_eq!(choose(proxy, &ASK, &mut take), Choice::Full(None));
+        }
+        // Each full server is looked at once more, to be parked (twice: before
+        // and after it is asked to tell).
+        assert!(tries <= 30_000 + 1000, "{tries}");
+    }
+}

@@ -1,0 +1,290 @@
+//! One check: a connection, a question, an answer, each within its time. The
+//! connection ends with a reset, so that no TIME_WAIT of it stays on this host
+//! or on the server (HAProxy does so for connections that it gives up; here it
+//! is so for all).
+
+use super::http::{ANSWER_MAX, Answer, judge, request};
+use crate::config::{Check, CheckKind, Proxy, Server, ServerAddress};
+use crate::state::{CheckResult, CheckStatus};
+use protocol::proxy_protocol::{Checksum, Header};
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 4096;
+
+/// Where a check goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    Inet(SocketAddr),
+    Unix(std::path::PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// Where the checks of a server go: `addr` and `port`, and what of both is not
+/// given from the server's own address. None: there is no such place.
+pub(super) fn target(server: &Server) -> Option<Target> {
+    let set = server.state.address_override();
+    let own = set.as_ref().unwrap_or(&server.address);
+    let host = server.options.check_host.as_ref().unwrap_or(own);
+    let port_of = |address: &ServerAddress| match address {
+        ServerAddress::Inet(address) => Some(address.port()),
+        _ => None,
+    };
+    let ip = match host {
+        ServerAddress::Inet(address) => address.ip(),
+        ServerAddress::SamePort(ip, _) => *ip,
+        ServerAddress::Unix(path) => return Some(Target::Unix(path.clone())),
+        ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
+        ServerAddress::Unresolved => return None,
+    };
+    let port = server
+        .options
+        .check_port
+        .or_else(|| port_of(host))
+        .or_else(|| port_of(own))?;
+    Some(Target::Inet(SocketAddr::new(ip, port)))
+}
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// How long the two parts of a check may take. Without `timeout check` both
+/// together have `inter`; with it the connection has the lesser of `timeout
+/// connect` and `inter`, and the answer has `timeout check`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Limits {
+    connect: Duration,
+    /// None: what is left of `connect`.
+    answer: Option<Duration>,
+}
+
+impl Limits {
+    pub(super) fn of(proxy: &Proxy, server: &Server) -> Self {
+        let inter = server.options.inter_ms;
+        let Some(check) = proxy.timeouts.check_ms else {
+            return Limits {
+                connect: Duration::from_millis(inter.into()),
+                answer: None,
+            };
+        };
+        let connect = proxy
+            .timeouts
+            .connect_ms
+            .map_or(inter, |connect| connect.min(inter));
+        Limits {
+            connect: Duration::from_millis(connect.into()),
+            answer: Some(Duration::from_millis(check.into())),
+        }
+    }
+}
+
+/// Runs one check. `state`: what `http-check send-state` sends. `up`: the
+/// server is.
+pub(super) async fn probe(
+    proxy: &Proxy,
+    server: &Server,
+    state: Option<&str>,
+    up: bool,
+) -> CheckResult {
+    let began = Instant::now();
+    let result = run(proxy, server, state, up, began).await;
+    let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    CheckResult {
+        duration_ms,
+        ..result
+    }
+}
+
+fn failed(status: CheckStatus, error: &io::Error) -> CheckResult {
+    CheckResult::new(status, 0).info(words(error))
+}
+
+/// The system's words without the number behind them.
+fn words(error: &io::Error) -> Cow<'static, str> {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned().into(),
+        None => text.into(),
+    }
+}
+
+async fn run(
+    proxy: &Proxy,
+    server: &Server,
+    state: Option<&str>,
+    up: bool,
+    began: Instant,
+) -> CheckResult {
+    let limits = Limits::of(proxy, server);
+    let Some(target) = target(server) else {
+        return CheckResult::new(CheckStatus::SocketError, 0).info("no address to check");
+    };
+    let deadline = began + limits.connect;
+    let mut connection = match timeout_at(deadline, connect(&target, proxy, server)).await {
+        Err(_) => return CheckResult::new(CheckStatus::Layer4Timeout, 0),
+        Ok(Err(ConnectError::Local(error))) => return failed(CheckStatus::SocketError, &error),
+        Ok(Err(ConnectError::Remote(error))) => return failed(CheckStatus::Layer4Error, &error),
+        Ok(Ok(connection)) => connection,
+    };
+    let Connection { wire, ends } = &mut connection;
+    let deadline = limits
+        .answer
+        .map_or(deadline, |answer| Instant::now() + answer);
+    let mut out = Vec::new();
+    proxy_header(server, *ends, &mut out);
+    let check = &proxy.check;
+    let asks = check.kind == CheckKind::Http;
+    if asks {
+        out.extend_from_slice(&request(check, state));
+    }
+    let exchange = async {
+        if !out.is_empty() {
+            wire.write_all(&out).await?;
+        }
+        if asks {
+            answer(wire, check, up).await
+        } else {
+            Ok(None)
+        }
+    };
+    match timeout_at(deadline, exchange).await {
+        Ok(Ok(Some(result))) => result,
+        Ok(Ok(None)) => CheckResult::new(CheckStatus::Layer4Ok, 0),
+        Ok(Err(error)) => failed(CheckStatus::SocketError, &error),
+        Err(_) if asks => CheckResult::new(CheckStatus::Layer7Timeout, 0),
+        Err(_) => CheckResult::new(CheckStatus::Layer4Timeout, 0),
+    }
+}
+
+struct Connection {
+    wire: Pin<Box<dyn Wire>>,
+    /// This end and the other, of TCP.
+    ends: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Connection {
+    fn unix(stream: UnixStream) -> Self {
+        Connection {
+            wire: Box::pin(stream),
+            ends: None,
+        }
+    }
+}
+
+enum ConnectError {
+    /// This host could not even try.
+    Local(io::Error),
+    Remote(io::Error),
+}
+
+async fn connect(
+    target: &Target,
+    proxy: &Proxy,
+    server: &Server,
+) -> Result<Connection, ConnectError> {
+    match target {
+        Target::Inet(address) => {
+            let socket = tcp_socket(*address, proxy, server).map_err(ConnectError::Local)?;
+            let stream: TcpStream = socket
+                .connect(*address)
+                .await
+                .map_err(ConnectError::Remote)?;
+            // Both only spare a packet or two.
+            let _ = stream.set_nodelay(true);
+            let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
+            let ends = stream.local_addr().map(|local| (local, *address)).ok();
+            Ok(Connection {
+                wire: Box::pin(stream),
+                ends,
+            })
+        }
+        Target::Unix(path) => Ok(Connection::unix(
+            UnixStream::connect(path)
+                .await
+                .map_err(ConnectError::Remote)?,
+        )),
+        Target::Abstract(name) => {
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)
+                .map_err(ConnectError::Local)?;
+            // A connection to a Unix socket stands at once or not at all.
+            let stream = std::os::unix::net::UnixStream::connect_addr(&address)
+                .map_err(ConnectError::Remote)?;
+            stream.set_nonblocking(true).map_err(ConnectError::Local)?;
+            Ok(Connection::unix(
+                UnixStream::from_std(stream).map_err(ConnectError::Local)?,
+            ))
+        }
+    }
+}
+
+fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result<TcpSocket> {
+    let socket = match address.ip() {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(interface) = &server.options.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    if let Some(source) = server.options.source.or(proxy.source)
+        && source.is_ipv4() == address.is_ipv4()
+    {
+        socket.set_reuseaddr(true)?;
+        // A fixed port is for the sessions; checks would take it from them.
+        socket.bind(SocketAddr::new(source.ip(), 0))?;
+    }
+    Ok(socket)
+}
+
+/// `check-send-proxy`, or `send-proxy` where the check goes to the same place.
+/// As HAProxy does, version 1 tells the ends of the check's own connection,
+/// version 2 says that the proxy speaks for itself.
+fn proxy_header(server: &Server, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+    let options = &server.options;
+    let same_place = options.check_host.is_none() && options.check_port.is_none();
+    let with_it = options.check_send_proxy || (same_place && options.send_proxy.is_some());
+    if !with_it {
+        return;
+    }
+    match (options.send_proxy, ends) {
+        (Some(2), _) => Header::Local.encode_binary(Checksum::None, out),
+        (_, Some((local, peer))) => Header::tcp(local, peer).encode_text(out),
+        (_, None) => Header::Local.encode_text(out),
+    }
+}
+
+/// Reads until there is a verdict, at most [`ANSWER_MAX`] bytes.
+async fn answer(
+    wire: &mut Pin<Box<dyn Wire>>,
+    check: &Check,
+    up: bool,
+) -> io::Result<Option<CheckResult>> {
+    let mut bytes = Vec::new();
+    loop {
+        let have = bytes.len();
+        bytes.resize((have + READ_BYTES).min(ANSWER_MAX), 0);
+        let read = wire.read(&mut bytes[have..]).await;
+        let read = match read {
+            // What came before a reset can be enough.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && have > 0 => 0,
+            other => other?,
+        };
+        bytes.truncate(have + read);
+        match judge(check, &bytes, read == 0, up) {
+            Answer::Complete(result) => return Ok(Some(result)),
+            // `judge` gives a verdict at the end and on a full buffer.
+            Answer::Incomplete if read == 0 => {
+                return Ok(Some(CheckResult::new(CheckStatus::Layer7Invalid, 0)));
+            }
+            Answer::Incomplete => {}
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What logs say of checks and of servers that go up or down, in HAProxy's
+//! words: scripts read them.
+
+use crate::config::{Proxy, ProxyOption, Server};
+use crate::state::{Change, CheckResult, HealthState, ServerReport, Verdict};
+use std::fmt::Write;
+
+/// How grave a line is, by syslog's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Level {
+    /// No server is left.
+    Emergency = 0,
+    /// A server is down.
+    Alert = 1,
+    /// The rest.
+    Notice = 5,
+}
+
+/// One line for the logs of a backend.
+pub type LogLine = (Level, String);
+
+/// The lines that a finished check gives. `told`: it is another than the last.
+pub fn lines(
+    proxy: &Proxy,
+    server: &Server,
+    result: &CheckResult,
+    change: &Change,
+    told: bool,
+    report: &ServerReport,
+) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    let log_checks = proxy.has(ProxyOption::LogHealthChecks);
+    let reason = reason(result);
+    if log_checks && told {
+        lines.push((
+            Level::Notice,
+            check_line(proxy, server, result, &reason, report),
+        ));
+    }
+    if change.happened() {
+        // Where every check is told, its reason stands there.
+        let reason = if log_checks { "" } else { reason.as_str() };
+        lines.push(state_line(proxy, server, change, reason, report));
+    }
+    if change.lineup.went_down {
+        let text = format!("backend {} has no server available!", proxy.name);
+        lines.push((Level::Emergency, text));
+    }
+    lines
+}
+
+/// `, reason: …, code: …, info: "…", check duration: …ms`
+fn reason(result: &CheckResult) -> String {
+    let mut text = format!(", reason: {}", result.status.text());
+    // Writing to a string cannot fail.
+    if result.status.has_code() && result.code != 0 {
+        let _ = write!(text, ", code: {}", result.code);
+    }
+    if !result.info.is_empty() {
+        let _ = write!(text, ", info: \"{}\"", result.info);
+    }
+    let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    text
+}
+
+fn check_line(
+    proxy: &Proxy,
+    server: &Server,
+    result: &CheckResult,
+    reason: &str,
+    report: &ServerReport,
+) -> String {
+    let kind = if server.options.backup {
+        "backup server"
+    } else {
+        "server"
+    };
+    let outcome = match result.verdict {
+        Verdict::Passed => "succeeded",
+        Verdict::Conditional => "conditionally succeeded",
+        Verdict::Failed => "failed",
+    };
+    let (done, of, word) = if report.streak >= report.rise {
+        (report.streak - report.rise + 1, report.fall, "UP")
+    } else {
+        (report.streak, report.rise, "DOWN")
+    };
+    format!(
+        "Health check for {kind} {}/{} {outcome}{reason}, status: {done}/{of} {word}.",
+        proxy.name, server.name
+    )
+}
+
+fn state_line(
+    proxy: &Proxy,
+    server: &Server,
+    change: &Change,
+    reason: &str,
+    report: &ServerReport,
+) -> LogLine {
+    let kind = if server.options.backup {
+        "Backup Server"
+    } else {
+        "Server"
+    };
+    let name = format!("{kind} {}/{}", proxy.name, server.name);
+    let (active, backup) = (change.lineup.active, change.lineup.backup);
+    let on_backup = if active == 0 && backup > 0 {
+        " Running on backup."
+    } else {
+        ""
+    };
+    let waiting = server.state.queue.waiting.current();
+    if !change.is_up {
+        let sessions = server.state.sessions.current();
+        let text = format!(
+            "{name} is DOWN{reason}. {active} active and {backup} backup servers left.{on_backup} \
+             {sessions} sessions active, {} requeued, {waiting} remaining in queue.",
+            change.requeued
+        );
+        return (Level::Alert, text);
+    }
+    let word = if report.health == HealthState::Stopping {
+        "stopping"
+    } else {
+        "UP"
+    };
+    let text = format!(
+        "{name} is {word}{reason}. {active} active and {backup} backup servers online.{on_backup} \
+         {} sessions requeued, {waiting} total in queue.",
+        change.requeued
+    );
+    (Level::Notice, text)
+}
+
+/// The value of `X-Haproxy-Server-State`.
+pub fn send_state(proxy: &Proxy, server: &Server, node: &str, report: &ServerReport) -> String {
+    let share = u64::from(server.state.weight() / crate::state::WEIGHT_SCALE);
+    let total: u64 = proxy
+        .servers
+        .iter()
+        .filter(|other| other.options.backup == server.options.backup)
+        .map(|other| u64::from(other.state.weight() / crate::state::WEIGHT_SCALE))
+        .sum();
+    let address = match server
+        .state
+        .address_override()
+        .as_ref()
+        .unwrap_or(&server.address)
+    {
+        crate::config::ServerAddress::Inet(address) => {
+            format!("address={}; port={}; ", address.ip(), address.port())
+        }
+        _ => String::new(),
+    };
+    format!(
+        "{}; {address}name={}/{}; node={node}; weight={share}/{total}; scur={}/{}; qcur={}",
+        report.status_text(),
+        proxy.name,
+        server.name,
+        server.state.sessions.current(),
+        proxy.state.backend_sessions.current(),
+        server.state.queue.waiting.current(),
+    )
+}

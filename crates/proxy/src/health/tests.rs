@@ -1,0 +1,451 @@
+//! Checks over the loopback, against servers that behave as they are told.
+
+use super::{Checks, Level, Notice, start};
+use crate::config::{
+    Check, CheckKind, Config, HttpCheckRequest, Proxy, ProxyKind, ProxyOption, Server,
+    ServerAddress, ServerOptions,
+};
+use crate::health::{Expect, Pattern, StatusRange};
+use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, install, now_ms};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How the server answers; changed while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Manner {
+    Answer(&'static str),
+    /// Byte by byte, so many milliseconds apart.
+    Slow(&'static str, u64),
+    Stall,
+    Close,
+    /// A head and a body without an end.
+    Huge,
+}
+
+struct Origin {
+    address: SocketAddr,
+    manner: Arc<Mutex<Manner>>,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+const OK: Manner = Manner::Answer("HTTP/1.0 200 OK\r\nserver: x\r\n\r\nall is well");
+/// Longest wait for something that has to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn origin(manner: Manner) -> Origin {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let manner = Arc::new(Mutex::new(manner));
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let (now, seen) = (Arc::clone(&manner), Arc::clone(&requests));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (manner, seen) = (*now.lock().unwrap(), Arc::clone(&seen));
+            std::thread::spawn(move || serve(stream, manner, &seen));
+        }
+    });
+    Origin {
+        address,
+        manner,
+        requests,
+    }
+}
+
+fn serve(mut stream: TcpStream, manner: Manner, seen: &Mutex<Vec<Vec<u8>>>) {
+    let mut request = [0; 4096];
+    let Ok(length) = stream.read(&mut request) else {
+        return;
+    };
+    if length > 0 {
+        seen.lock().unwrap().push(request[..length].to_vec());
+    }
+    match manner {
+        Manner::Answer(text) => _ = stream.write_all(text.as_bytes()),
+        Manner::Slow(text, ms) => {
+            for byte in text.as_bytes() {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(ms));
+            }
+        }
+        // Until the check gives up.
+        Manner::Stall => _ = stream.read(&mut request),
+        Manner::Close => {}
+        Manner::Huge => {
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+            while stream.write_all(&[b'x'; 65536]).is_ok() {}
+        }
+    }
+}
+
+struct Bed {
+    config: Arc<Config>,
+    lines: Arc<Mutex<Vec<(Level, String)>>>,
+    checks: Option<Checks>,
+    /// Its end ends the side thread.
+    _running: tokio::sync::oneshot::Sender<()>,
+}
+
+fn quick() -> ServerOptions {
+    ServerOptions {
+        check: true,
+        inter_ms: 40,
+        ..ServerOptions::default()
+    }
+}
+
+fn http() -> Check {
+    Check {
+        kind: CheckKind::Http,
+        line: HttpCheckRequest {
+            method: Some("GET".into()),
+            ..Default::default()
+        },
+        ..Check::default()
+    }
+}
+
+fn bed(servers: &[(SocketAddr, ServerOptions)], check: Check, options: &[ProxyOption]) -> Bed {
+    let state = Arc::new(ProxyState::new("back"));
+    let server = |(n, (address, options)): (usize, &(SocketAddr, ServerOptions))| {
+        let name = format!("web{n}");
+        Server {
+            span: Default::default(),
+            id: n as u32 + 1,
+            address_text: address.to_string().into(),
+            address: ServerAddress::Inet(*address),
+            options: options.clone(),
+            state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
+            name: name.into(),
+        }
+    };
+    let servers = servers.iter().enumerate().map(server).collect();
+    let mut proxy = Proxy {
+        name: "back".into(),
+        kind: ProxyKind::Backend,
+        servers,
+        check,
+        state: Arc::clone(&state),
+        ..Proxy::default()
+    };
+    proxy.timeouts.check_ms = Some(300);
+    options
+        .iter()
+        .for_each(|option| proxy.options.set(*option, true));
+    let mut config = Config {
+        proxies: vec![proxy],
+        ..Config::default()
+    };
+    install(&mut config, None, now_ms());
+    let config = Arc::new(config);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&lines);
+    let notice: Notice =
+        Arc::new(move |_, level, line| taken.lock().unwrap().push((level, line.to_owned())));
+    let (give, checks) = std::sync::mpsc::channel();
+    let (running, ended) = tokio::sync::oneshot::channel::<()>();
+    let tree = Arc::clone(&config);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            give.send(start(&tree, notice)).unwrap();
+            let _ = ended.await;
+        });
+    });
+    Bed {
+        config,
+        lines,
+        checks: checks.recv().ok(),
+        _running: running,
+    }
+}
+
+impl Bed {
+    fn state(&self, n: usize) -> &Arc<ServerState> {
+        &self.config.proxies[0].servers[n].state
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(
+                Instant::now() < end,
+                "never: {what}; lines: {:?}",
+                self.lines()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn until_status(&self, status: CheckStatus) {
+        let last = |bed: &Self| bed.state(0).report(now_ms()).last_check.status;
+        self.until(&format!("{status:?}"), |bed| last(bed) == status);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, line)| without_duration(line))
+            .collect()
+    }
+}
+
+/// Durations are the machine's business.
+fn without_duration(line: &str) -> String {
+    let Some(at) = line.find("duration: ") else {
+        return line.to_owned();
+    };
+    let digits = &line[at + 10..];
+    let rest = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{}duration: N{rest}", &line[..at])
+}
+
+#[test]
+fn a_server_goes_down_after_fall_and_comes_up_after_rise() {
+    let origin = origin(OK);
+    let bed = bed(&[(origin.address, quick())], http(), &[]);
+    bed.until("surely up", |bed| {
+        bed.state(0).report(now_ms()).status_text() == "UP"
+    });
+    *origin.manner.lock().unwrap() = Manner::Answer("HTTP/1.0 500 Bad\r\n\r\n");
+    let mut seen = Vec::new();
+    bed.until("down", |bed| {
+        let text = bed.state(0).report(now_ms()).status_text();
+        if seen.last() != Some(&text) {
+            seen.push(text);
+        }
+        !bed.state(0).usable()
+    });
+    assert!(
+        seen.iter()
+            .all(|text| ["UP", "UP 2/3", "UP 1/3", "DOWN"].contains(&&**text)),
+        "{seen:?}"
+    );
+    assert!(seen.contains(&"UP 1/3".to_owned()), "{seen:?}");
+    assert!(!bed.state(0).usable_for_persistence());
+    bed.until("told", |bed| bed.lines().len() == 2);
+    *origin.manner.lock().unwrap() = OK;
+    bed.until("up", |bed| bed.lines().len() == 3);
+    assert!(bed.state(0).usable());
+    // Word for word those of haproxy 2.6.12.
+    assert_eq!(
+        bed.lines(),
+        [
+            "Server back/web0 is DOWN, reason: Layer7 wrong status, code: 500, info: \"Bad\", check duration: Nms. \
+         0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.",
+            "backend back has no server available!",
+            "Server back/web0 is UP, reason: Layer7 check passed, code: 200, check duration: Nms. \
+         1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.",
+        ]
+    );
+    let levels: Vec<Level> = bed
+        .lines
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(level, _)| *level)
+        .collect();
+    assert_eq!(levels, [Level::Alert, Level::Emergency, Level::Notice]);
+    assert_eq!(
+        origin.requests.lock().unwrap()[0],
+        b"GET / HTTP/1.0\r\n\r\n"
+    );
+}
+
+#[test]
+fn each_bad_answer_has_its_name() {
+    let origin = origin(OK);
+    let mut options = quick();
+    (options.rise, options.fall) = (1, 1);
+    let bed = bed(&[(origin.address, options)], http(), &[]);
+    for (manner, status) in [
+        (OK, CheckStatus::Layer7Ok),
+        (
+            Manner::Answer("hello there\r\n\r\n"),
+            CheckStatus::Layer7Invalid,
+        ),
+        (OK, CheckStatus::Layer7Ok),
+        (Manner::Answer("HTTP/1.0 200 O"), CheckStatus::Layer7Invalid),
+        (Manner::Stall, CheckStatus::Layer7Timeout),
+        (Manner::Close, CheckStatus::Layer7Invalid),
+        (
+            Manner::Answer("HTTP/1.1 503 No\r\n\r\n"),
+            CheckStatus::Layer7Status,
+        ),
+        // 300 ms are over before its head is complete.
+        (
+            Manner::Slow("HTTP/1.0 200 OK\r\nx: y\r\n\r\n", 30),
+            CheckStatus::Layer7Timeout,
+        ),
+        (
+            Manner::Slow("HTTP/1.0 200 OK\r\n\r\n", 2),
+            CheckStatus::Layer7Ok,
+        ),
+        (Manner::Huge, CheckStatus::Layer7Ok),
+    ] {
+        *origin.manner.lock().unwrap() = manner;
+        bed.until_status(status);
+    }
+}
+
+#[test]
+fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
+    let origin = origin(Manner::Huge);
+    let pattern = Pattern::Body(b"well".as_slice().into());
+    let expects = vec![Expect {
+        pattern,
+        negated: false,
+        min_recv: 0,
+    }];
+    let bed = bed(
+        &[(origin.address, quick())],
+        Check { expects, ..http() },
+        &[],
+    );
+    bed.until_status(CheckStatus::Layer7Invalid);
+    let report = bed.state(0).report(now_ms());
+    assert_eq!(report.last_check.info, "HTTP content check did not match");
+    *origin.manner.lock().unwrap() = Manner::Slow("HTTP/1.0 200 OK\r\n\r\nall is well", 1);
+    bed.until_status(CheckStatus::Layer7Ok);
+}
+
+#[test]
+fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
+    let origin = origin(OK);
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let backup = ServerOptions {
+        backup: true,
+        ..quick()
+    };
+    let range = StatusRange {
+        first: 201,
+        last: 299,
+    };
+    let expects = vec![Expect {
+        pattern: Pattern::Status(vec![range]),
+        negated: true,
+        min_recv: 0,
+    }];
+    let bed = bed(
+        &[(gone, quick()), (origin.address, backup)],
+        Check { expects, ..http() },
+        &[ProxyOption::LogHealthChecks],
+    );
+    bed.until("both told", |bed| bed.lines().len() >= 3);
+    let lines = bed.lines();
+    for line in [
+        "Health check for server back/web0 failed, reason: Layer4 connection problem, info: \"Connection refused\", \
+         check duration: Nms, status: 0/2 DOWN.",
+        "Server back/web0 is DOWN. 0 active and 1 backup servers left. Running on backup. \
+         0 sessions active, 0 requeued, 0 remaining in queue.",
+        "Health check for backup server back/web1 succeeded, reason: Layer7 check passed, code: 200, \
+         check duration: Nms, status: 3/3 UP.",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_404_lets_a_server_end_gently_but_does_not_raise_one_that_is_down() {
+    let origin = origin(OK);
+    let bed = bed(
+        &[(origin.address, quick())],
+        Check {
+            disable_on_404: true,
+            send_state: true,
+            ..http()
+        },
+        &[],
+    );
+    bed.until_status(CheckStatus::Layer7Ok);
+    *origin.manner.lock().unwrap() = Manner::Answer("HTTP/1.0 404 Nope\r\n\r\n");
+    bed.until_status(CheckStatus::Layer7OkConditional);
+    assert!(!bed.state(0).usable() && bed.state(0).usable_for_persistence());
+    assert_eq!(bed.state(0).report(now_ms()).status_text(), "NOLB");
+    *origin.manner.lock().unwrap() = Manner::Answer("HTTP/1.0 500 x\r\n\r\n");
+    bed.until("down", |bed| {
+        bed.state(0).report(now_ms()).health == HealthState::Down
+    });
+    *origin.manner.lock().unwrap() = Manner::Answer("HTTP/1.0 404 Nope\r\n\r\n");
+    bed.until("a 404 of a server that is down", |bed| {
+        let last = bed.state(0).report(now_ms()).last_check;
+        last.code == 404 && last.status == CheckStatus::Layer7Status
+    });
+    let requests = origin.requests.lock().unwrap();
+    let first = String::from_utf8_lossy(&requests[0]).into_owned();
+    assert!(
+        first.contains("x-haproxy-server-state: UP 1/3; address=127.0.0.1; port="),
+        "{first}"
+    );
+    assert!(first.contains("; name=back/web0; node="), "{first}");
+    assert!(
+        first.contains("; weight=1/1; scur=0/0; qcur=0\r\n"),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_plain_check_wants_a_connection_only_and_a_proxy_header_goes_before() {
+    let origin = origin(Manner::Close);
+    let options = ServerOptions {
+        send_proxy: Some(1),
+        ..quick()
+    };
+    let bed = bed(&[(origin.address, options)], Check::default(), &[]);
+    bed.until_status(CheckStatus::Layer4Ok);
+    bed.until("a header", |_| !origin.requests.lock().unwrap().is_empty());
+    let header = origin.requests.lock().unwrap()[0].clone();
+    let header = String::from_utf8_lossy(&header).into_owned();
+    let end = format!(" {}\r\n", origin.address.port());
+    assert!(
+        header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 ") && header.ends_with(&end),
+        "{header}"
+    );
+}
+
+#[test]
+fn checks_go_where_addr_and_port_say() {
+    let origin = origin(OK);
+    let nowhere: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let options = ServerOptions {
+        check_port: Some(origin.address.port()),
+        ..quick()
+    };
+    let bed = bed(&[(nowhere, options)], http(), &[]);
+    bed.until_status(CheckStatus::Layer7Ok);
+}
+
+#[test]
+fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
+    let origin = origin(OK);
+    let mut bed = bed(&[(origin.address, quick())], http(), &[]);
+    bed.until_status(CheckStatus::Layer7Ok);
+    bed.state(0)
+        .set_admin(crate::state::AdminState::Maintenance, now_ms());
+    std::thread::sleep(Duration::from_millis(100));
+    let count = |origin: &Origin| origin.requests.lock().unwrap().len();
+    let before = count(&origin);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(count(&origin), before);
+    bed.state(0)
+        .set_admin(crate::state::AdminState::Ready, now_ms());
+    bed.until("checked again", |_| count(&origin) > before);
+    if let Some(checks) = bed.checks.take() {
+        checks.stop();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let before = count(&origin);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(count(&origin), before);
+}

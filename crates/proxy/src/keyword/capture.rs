@@ -1,0 +1,96 @@
+//! Slots for captured values: `capture request header`, `declare capture`.
+
+use super::{Args, Built, LineRow, places};
+use crate::config::Capture;
+use crate::load::{Loader, codes};
+use crate::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
+use language::Diagnostic;
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "capture request header",
+        places: places::FRONT_ONLY,
+        syntax: "capture request header <name> len <length>",
+        doc: "Keeps a header of each request, as it was received, for the log line (`%hr`) and for `capture.req.hdr`, cut to a length. Slots are counted from 0.",
+        example: "capture request header host len 64",
+        build: |loader, args| header(loader, args, Side::Request),
+    },
+    LineRow {
+        name: "capture response header",
+        places: places::FRONT_ONLY,
+        syntax: "capture response header <name> len <length>",
+        doc: "Keeps a header of each answer, as the server sent it, for the log line (`%hs`) and for `capture.res.hdr`, cut to a length. Slots are counted from 0.",
+        example: "capture response header location len 64",
+        build: |loader, args| header(loader, args, Side::Response),
+    },
+    LineRow {
+        name: "declare capture",
+        places: places::FRONT_ONLY,
+        syntax: "declare capture { request | response } len <length>",
+        doc: "Makes a slot that `capture … id` rules fill, also those of backends. Slots are counted from 0, together with those of `capture … header` lines.",
+        example: "declare capture request len 64",
+        build: declare,
+    },
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Request,
+    Response,
+}
+
+fn header(loader: &mut Loader, args: &mut Args<'_>, side: Side) -> Built {
+    let name = args.required("<name>")?.bytes.to_ascii_lowercase();
+    add(loader, args, side, Some(name.into()))
+}
+
+fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("'request' or 'response'")?;
+    let side = match word.str() {
+        "request" => Side::Request,
+        "response" => Side::Response,
+        other => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_VALUE,
+                    word.span,
+                    format!("'declare capture' expects 'request' or 'response', not '{other}'"),
+                )
+                .label("not understood")
+                .help(format!("write `{}`", args.syntax)),
+            ));
+        }
+    };
+    add(loader, args, side, None)
+}
+
+fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<[u8]>>) -> Built {
+    if !args.take("len") {
+        // An empty line says what is missing; another word is one too many.
+        args.end()?;
+        args.required("'len' and a length")?;
+    }
+    let length = args.integer("<length>", 0..=CAPTURE_BYTES_MAX)?;
+    args.surplus()?;
+    let captures = &mut loader.proxy().captures;
+    let slots = if side == Side::Request {
+        &mut captures.request
+    } else {
+        &mut captures.response
+    };
+    if slots.len() >= CAPTURE_SLOTS_MAX {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::OUT_OF_RANGE,
+                args.line().span,
+                format!("more than {CAPTURE_SLOTS_MAX} captures in one proxy"),
+            )
+            .label("one too many"),
+        ));
+    }
+    slots.push(Capture {
+        header,
+        length_max: usize::try_from(length).unwrap_or_default(),
+    });
+    Ok(())
+}

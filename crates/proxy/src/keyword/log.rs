@@ -1,0 +1,460 @@
+//! Where log lines go (`log`), and what they look like (`log-format`,
+//! `option httplog`, `unique-id-format` and their like).
+
+use super::server::resolve;
+use super::{Args, Built, LineRow, places};
+use crate::config::{LogTarget, LogTargetAddress, Proxy};
+use crate::load::{Loader, Section, codes};
+use crate::log::{LEVEL_NAMES, SyslogFormat};
+use crate::rules::{BuiltIn, Format, Usage, action_codes, built_in};
+use language::value::{self, Accepts, Host, Port, Transport, ValueError};
+use language::{Diagnostic, Word, suggest};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The port of syslog.
+const SYSLOG_PORT: u16 = 514;
+/// Longest line of a target that says nothing.
+const LENGTH_DEFAULT: usize = 1024;
+/// Most ranges of a `sample`.
+const RANGES_MAX: usize = 1024;
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2",
+    "ftp", "ntp", "audit", "alert", "cron2", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+const FORMATS: [(&str, SyslogFormat); 8] = [
+    ("local", SyslogFormat::Local),
+    ("rfc3164", SyslogFormat::Rfc3164),
+    ("rfc5424", SyslogFormat::Rfc5424),
+    ("priority", SyslogFormat::Priority),
+    ("short", SyslogFormat::Short),
+    ("timed", SyslogFormat::Timed),
+    ("iso", SyslogFormat::Iso),
+    ("raw", SyslogFormat::Raw),
+];
+
+const LOG_PLACES: &[&str] = &["global", "defaults", "frontend", "listen", "backend"];
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "log",
+        places: LOG_PLACES,
+        syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
+        doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
+              targets of `global`, and `no log` those of its defaults away. A slow target never slows traffic: what it does not take is dropped and counted.",
+        example: "log 127.0.0.1:514 len 2048 local0 info",
+        build: log,
+    },
+    LineRow {
+        name: "log-tag",
+        places: LOG_PLACES,
+        syntax: "log-tag <tag>",
+        doc: "The name of the program in log lines, `haproxy` without it. Proxies can have one of their own.",
+        example: "log-tag evenkeel",
+        build: |loader, args| {
+            let tag: Box<[u8]> = args.required("a tag")?.bytes.clone().into();
+            args.surplus()?;
+            match loader.section {
+                Section::Global => loader.config.global.log_tag = Some(tag),
+                _ => loader.proxy().log_tag = Some(tag),
+            }
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "log-format",
+        places: places::ALL,
+        syntax: "log-format <fmt>",
+        doc: "What a log line says, as text with aliases (`%ci`, `%ST`) and expressions (`%[src]`). It replaces `option httplog` and `option tcplog`, \
+              whose lines are formats too.",
+        example: "log-format \"%ci:%cp %{+Q}r %ST %Ta\"",
+        build: |loader, args| format(loader, args, |proxy| &mut proxy.log_format),
+    },
+    LineRow {
+        name: "error-log-format",
+        places: places::ALL,
+        syntax: "error-log-format <fmt>",
+        doc: "What the log line says of streams that failed. Without it they look like all others.",
+        example: "error-log-format \"%ci:%cp %tsc\"",
+        build: |loader, args| format(loader, args, |proxy| &mut proxy.error_log_format),
+    },
+    LineRow {
+        name: "log-format-sd",
+        places: places::ALL,
+        syntax: "log-format-sd <fmt>",
+        doc: "The structured data of lines to targets with `format rfc5424`, which hold fields that a collector reads by name.",
+        example: "log-format-sd \"%{+Q,+E}o [id@1234 client=%ci]\"",
+        build: |loader, args| format(loader, args, |proxy| &mut proxy.log_format_sd),
+    },
+    LineRow {
+        name: "option httplog",
+        places: places::ALL,
+        syntax: "option httplog [ clf ]",
+        doc: "Log lines with all that is known of a request: times, status, termination state, captures, request line. With `clf` they begin like the common log format.",
+        example: "option httplog",
+        build: |loader, args| {
+            let which = if args.take("clf") {
+                BuiltIn::Clf
+            } else {
+                BuiltIn::Http
+            };
+            args.end()?;
+            loader.proxy().log_format = Some(built_in(which));
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "option tcplog",
+        places: places::ALL,
+        syntax: "option tcplog",
+        doc: "Log lines with all that is known of a connection: times, bytes, termination state, connection counts.",
+        example: "option tcplog",
+        build: |loader, args| {
+            args.end()?;
+            loader.proxy().log_format = Some(built_in(BuiltIn::Tcp));
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "unique-id-format",
+        places: places::FRONT,
+        syntax: "unique-id-format <fmt>",
+        doc: "Makes an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. Use something that no other proxy makes too.",
+        example: "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
+        build: |loader, args| format(loader, args, |proxy| &mut proxy.unique_id_format),
+    },
+    LineRow {
+        name: "unique-id-header",
+        places: places::FRONT,
+        syntax: "unique-id-header <name>",
+        doc: "The header in which the server gets the id that `unique-id-format` makes. A header of that name which the client sent is replaced.",
+        example: "unique-id-header x-unique-id",
+        build: |loader, args| {
+            let name = args.required("a header name")?.bytes.to_ascii_lowercase();
+            args.surplus()?;
+            loader.proxy().unique_id_header = Some(name.into());
+            Ok(())
+        },
+    },
+];
+
+fn format(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    slot: fn(&mut Proxy) -> &mut Option<Arc<Format>>,
+) -> Built {
+    let word = args.required("a format")?;
+    if let Some(extra) = args.peek() {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::TOO_MANY_ARGUMENTS,
+                extra.span,
+                format!("'{}' expects only one argument", args.keyword),
+            )
+            .label("one word too many")
+            .help("put quotes around the format, or a backslash before each space"),
+        ));
+    }
+    let format = Format::parse(loader, word, Usage::LOG)?;
+    *slot(loader.proxy()) = Some(Arc::new(format));
+    Ok(())
+}
+
+fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let global = loader.section == Section::Global;
+    if args.negated {
+        args.end()?;
+        if global {
+            loader.config.global.logs.clear();
+        } else {
+            let proxy = loader.proxy();
+            proxy.logs.clear();
+            proxy.log_global = false;
+        }
+        return Ok(());
+    }
+    if !global && args.left().len() == 1 && args.take("global") {
+        loader.proxy().log_global = true;
+        return Ok(());
+    }
+    let target = target(loader, args)?;
+    args.end()?;
+    match loader.section {
+        Section::Global => loader.config.global.logs.push(target),
+        _ => loader.proxy().logs.push(target),
+    }
+    Ok(())
+}
+
+fn target(loader: &Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnostic>> {
+    let mut target = LogTarget {
+        span: args.line().span,
+        address: address(loader, args)?,
+        length_max: LENGTH_DEFAULT,
+        format: SyslogFormat::default(),
+        facility: 0,
+        level_max: (LEVEL_NAMES.len() - 1) as u8,
+        level_min: 0,
+        sample: None,
+        seen: Arc::default(),
+    };
+    loop {
+        if args.take("len") {
+            target.length_max =
+                usize::try_from(args.integer("<length>", 80..=65_535)?).unwrap_or(LENGTH_DEFAULT);
+        } else if args.take("format") {
+            let word = args.required("<format>")?;
+            target.format = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))
+                .map(|at| FORMATS[at].1)?;
+        } else if args.take("sample") {
+            target.sample = Some(sample(args)?);
+        } else if args.peek().is_some_and(|word| word.is("profile")) {
+            let word = args.required("profile")?;
+            return Err(not_built(word, "'profile' of a log target is"));
+        } else {
+            break;
+        }
+    }
+    let word = args.required("<facility>")?;
+    target.facility = one_of(args, word, "log facility", &FACILITIES)? as u8;
+    if let Some(word) = args.next() {
+        target.level_max = one_of(args, word, "log level", &LEVEL_NAMES)? as u8;
+    }
+    if let Some(word) = args.next() {
+        target.level_min = one_of(args, word, "minimum log level", &LEVEL_NAMES)? as u8;
+    }
+    Ok(target)
+}
+
+/// The place of a word in a list.
+fn one_of(
+    args: &Args<'_>,
+    word: &Word,
+    what: &str,
+    names: &[&'static str],
+) -> Result<usize, Box<Diagnostic>> {
+    if let Some(at) = names.iter().position(|name| word.is(name)) {
+        return Ok(at);
+    }
+    let mut diagnostic = Diagnostic::error(
+        &codes::BAD_VALUE,
+        word.span,
+        format!("unknown {what} '{}'", word.text()),
+    )
+    .label(format!("the name of a {what} is expected"))
+    .help(format!("write `{}`", args.syntax));
+    if let Some(near) = suggest::nearest(&word.text(), names.iter().copied()) {
+        diagnostic = diagnostic
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near);
+    } else {
+        diagnostic = diagnostic.note(format!("one of: {}", names.join(", ")));
+    }
+    Err(Box::new(diagnostic))
+}
+
+fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            format!("{what} known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet")
+        .help("use syslog over UDP or a Unix socket, or `stdout`"),
+    )
+}
+
+fn address(loader: &Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
+    let word = args.required("<address>")?;
+    let address = value::address(word.str(), &Accepts::LOG)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;
+    if address.transport == Transport::Stream {
+        return Err(not_built(word, "log targets over streams are"));
+    }
+    let port = match address.port {
+        Port::One(port) => port,
+        _ => SYSLOG_PORT,
+    };
+    let ip = match address.host {
+        Host::Path(path) => return Ok(LogTargetAddress::Unix(path.into())),
+        Host::Stdout => return Ok(LogTargetAddress::Fd(1)),
+        Host::Stderr => return Ok(LogTargetAddress::Fd(2)),
+        Host::Descriptor(fd) if i32::try_from(fd).is_ok() => {
+            return Ok(LogTargetAddress::Fd(fd as i32));
+        }
+        Host::Ip(ip) => ip,
+        Host::Name(name) => match resolve(loader, &name, address.family) {
+            Some(ip) => ip,
+            None if loader.options.resolve_names => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        &codes::UNRESOLVED_HOST,
+                        word.span,
+                        format!("'log': could not resolve address '{name}'"),
+                    )
+                    .label("this name has no address now"),
+                ));
+            }
+            // Nothing is sent by who only checks.
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        },
+        Host::Ring(_) => return Err(not_built(word, "rings as log targets are")),
+        Host::Abstract { .. } => {
+            return Err(not_built(word, "abstract sockets as log targets are"));
+        }
+        Host::Any | Host::Descriptor(_) | Host::Pair(_) => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &action_codes::BAD_LOG_TARGET,
+                    word.span,
+                    format!("'{}' is no address to send log lines to", word.text()),
+                )
+                .label("an address, a path, `stdout` or `stderr` is expected"),
+            ));
+        }
+    };
+    Ok(LogTargetAddress::Udp(SocketAddr::new(ip, port)))
+}
+
+/// Ranges of line numbers, and after how many lines they begin again.
+type Sample = (Vec<(u32, u32)>, u32);
+
+/// `1,3-5:10`: of every ten lines the first, and the third to the fifth.
+fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
+    let word = args.required("<ranges>:<size>")?;
+    let wrong = |label: &str| {
+        Box::new(
+            Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'{}' is no sample of log lines", word.text()),
+            )
+            .label(label)
+            .help(
+                "write it as `1,3-5:10`: of every ten lines the first, and the third to the fifth",
+            ),
+        )
+    };
+    let Some((ranges, size)) = word.str().rsplit_once(':') else {
+        return Err(wrong("the size of the sample is missing"));
+    };
+    let Some(size) = size.parse::<u32>().ok().filter(|size| *size > 0) else {
+        return Err(wrong("its size is no number above 0"));
+    };
+    let mut list = Vec::new();
+    for range in ranges.split(',') {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(low), Ok(high)) = (low.parse::<u32>(), high.parse::<u32>()) else {
+            return Err(wrong("a range is a number, or two with a dash between"));
+        };
+        if low == 0 || high < low || high > size {
+            return Err(wrong("ranges lie between 1 and the size"));
+        }
+        list.push((low, high));
+        if list.len() > RANGES_MAX {
+            return Err(wrong("too many ranges"));
+        }
+    }
+    Ok((list, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{backend, codes_of};
+    use super::*;
+
+    fn one(line: &str) -> LogTarget {
+        backend(line)
+            .logs
+            .first()
+            .cloned()
+            .unwrap_or_else(|| panic!("{line}"))
+    }
+
+    #[test]
+    fn targets_have_all_forms_of_addresses() {
+        let rows = [
+            (
+                "127.0.0.1",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 514).into()),
+            ),
+            (
+                "127.0.0.1:5514",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into()),
+            ),
+            (
+                "udp@127.0.0.1:5514",
+                LogTargetAddress::Udp(([127, 0, 0, 1], 5514).into()),
+            ),
+            (
+                "[::1]:514",
+                LogTargetAddress::Udp("[::1]:514".parse().unwrap()),
+            ),
+            ("/dev/log", LogTargetAddress::Unix("/dev/log".into())),
+            ("unix@/dev/log", LogTargetAddress::Unix("/dev/log".into())),
+            ("stdout", LogTargetAddress::Fd(1)),
+            ("stderr", LogTargetAddress::Fd(2)),
+            ("fd@5", LogTargetAddress::Fd(5)),
+        ];
+        for (text, address) in rows {
+            assert_eq!(
+                one(&format!("log {text} local0")).address,
+                address,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_levels_and_samples_are_read() {
+        let target = one("log stdout len 200 format raw sample 1,3-5:10 local3 notice err");
+        assert_eq!((target.length_max, target.format), (200, SyslogFormat::Raw));
+        assert_eq!(
+            (target.facility, target.level_max, target.level_min),
+            (19, 5, 3)
+        );
+        assert_eq!(target.sample, Some((vec![(1, 1), (3, 5)], 10)));
+        let target = one("log stdout daemon");
+        assert_eq!(
+            (target.facility, target.level_max, target.level_min),
+            (3, 7, 0)
+        );
+        assert_eq!(target.length_max, LENGTH_DEFAULT);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_code() {
+        let rows = [
+            ("log", "E0201"),
+            ("log 127.0.0.1", "E0201"),
+            ("log 127.0.0.1 foo", "E0207"),
+            ("log 127.0.0.1 local0 foo", "E0207"),
+            ("log 127.0.0.1 local0 info foo", "E0207"),
+            ("log 127.0.0.1 local0 info debug x", "E0202"),
+            ("log 127.0.0.1 len 10 local0", "E0204"),
+            ("log 127.0.0.1 format foo local0", "E0207"),
+            ("log 127.0.0.1 sample 2-11:10 local0", "E0207"),
+            ("log 127.0.0.1 sample 1:0 local0", "E0207"),
+            ("log ring@x local0", "E0103"),
+            ("log tcp@127.0.0.1:514 local0", "E0103"),
+            ("log-format a b", "E0202"),
+            ("log-format %zz", "E0504"),
+            ("log-format %[req.hdr(x)]", "E0405"),
+            ("option httplog foo", "E0202"),
+        ];
+        for (line, code) in rows {
+            assert_eq!(codes_of(line), [code], "{line}");
+        }
+    }
+
+    #[test]
+    fn no_log_takes_inherited_targets_away() {
+        let proxy = backend("log stdout local0\nlog global\nno log");
+        assert!(proxy.logs.is_empty());
+        assert!(!proxy.log_global);
+    }
+}

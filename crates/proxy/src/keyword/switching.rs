@@ -1,0 +1,47 @@
+//! The keyword `use_backend`: rules that lead a stream to a backend.
+
+use super::{Args, Built, LineRow, places};
+use crate::config::{Reference, SwitchRule, SwitchTarget};
+use crate::load::Loader;
+use crate::rules::{Condition, Format, Usage};
+use language::{Diagnostic, Word};
+
+/// The rows of this family.
+pub static LINES: &[LineRow] = &[LineRow {
+    name: "use_backend",
+    places: places::FRONT_ONLY,
+    syntax: "use_backend <backend> [{if | unless} <condition>]",
+    doc: "Leads the streams for which the condition is true to a backend. The rules are tried in their order and the first that applies decides; \
+              without one `default_backend` does.",
+    example: "use_backend static if { path_beg /static/ }",
+    build: use_backend,
+}];
+
+fn reference(word: &Word) -> Reference {
+    Reference {
+        name: word.text().into(),
+        span: word.span,
+        index: None,
+    }
+}
+
+fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a backend name")?;
+    let target = target(loader, word)?;
+    let condition = Condition::parse(loader, args, Usage::USE_BACKEND)?;
+    let span = args.line().span;
+    loader.proxy().use_backend.push(SwitchRule {
+        span,
+        target,
+        condition,
+    });
+    Ok(())
+}
+
+/// A name, or a format that makes one for each request.
+fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Box<Diagnostic>> {
+    if !word.bytes.contains(&b'%') {
+        return Ok(SwitchTarget::Static(reference(word)));
+    }
+    Format::parse(loader, word, Usage::USE_BACKEND).map(SwitchTarget::Dynamic)
+}

@@ -1,0 +1,103 @@
+//! Actions that change the addresses that rules, logs and servers see.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::Loader;
+use crate::rules::expression::Expression;
+use crate::rules::value::{Type, Value};
+use crate::stream::{Endpoint, Stream};
+use language::Diagnostic;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// One change of an address.
+#[derive(Clone, Debug)]
+pub struct AddressChange {
+    what: What,
+    expression: Expression,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Source,
+    SourcePort,
+    Destination,
+    DestinationPort,
+}
+
+const PLACES: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::REQUEST,
+];
+
+macro_rules! rows {
+    ($($name:literal $what:expr, $example:literal, $doc:literal;)*) => {
+        &[$(ActionRow {
+            name: $name,
+            places: PLACES,
+            syntax: concat!($name, " <expr>"),
+            doc: $doc,
+            example: $example,
+            build: |loader, build| self::build(loader, build, $what),
+        }),*]
+    };
+}
+
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "set-src" What::Source, "set-src src,ipmask(24)",
+        "Replaces the client's address as all rules behind it, logs, `option forwardfor` and PROXY headers see it. Use it to hide a part of the address, \
+         or to take it from a header that a trusted proxy before this one wrote.";
+    "set-src-port" What::SourcePort, "set-src-port int(4000)",
+        "Replaces the client's port. A client without an address gets 0.0.0.0.";
+    "set-dst" What::Destination, "set-dst dst,ipmask(24)",
+        "Replaces the address that the client connected to, as rules, logs and PROXY headers see it.";
+    "set-dst-port" What::DestinationPort, "set-dst-port int(4000)",
+        "Replaces the port that the client connected to. A server without a port of its own is reached at it.";
+};
+
+fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<Action, Box<Diagnostic>> {
+    let expression = build.expression(loader)?;
+    Ok(Action::Address(Box::new(AddressChange {
+        what,
+        expression,
+    })))
+}
+
+impl AddressChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let old = match self.what {
+            What::Source | What::SourcePort => stream.source(),
+            What::Destination | What::DestinationPort => stream.destination(),
+        };
+        let (ip, port) = (
+            old.ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            old.port().unwrap_or(0),
+        );
+        let Some(value) = self.expression.evaluate(stream) else {
+            return Step::Next;
+        };
+        let new = match self.what {
+            What::Source | What::Destination => match value.cast(Type::Address) {
+                Some(Value::Ipv4(v4)) => SocketAddr::new(v4.into(), port),
+                Some(Value::Ipv6(v6)) => SocketAddr::new(v6.into(), port),
+                _ => return Step::Next,
+            },
+            What::SourcePort | What::DestinationPort => {
+                let Some(port) = value.integer().and_then(|n| u16::try_from(n).ok()) else {
+                    return Step::Next;
+                };
+                SocketAddr::new(ip, port)
+            }
+        };
+        let slot = match self.what {
+            What::Source | What::SourcePort => &mut stream.source,
+            What::Destination | What::DestinationPort => &mut stream.destination,
+        };
+        *slot = Some(Endpoint::Inet(new));
+        Step::Next
+    }
+}

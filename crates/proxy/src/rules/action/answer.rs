@@ -1,0 +1,413 @@
+//! Actions that answer in place of a server: `deny`, `tarpit`, `return`.
+
+use super::flow::{count_denied, count_denied_response};
+use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use crate::http1::{Limits, Outcome, RequestFacts, parse_response};
+use crate::load::{Loader, codes as load_codes};
+use crate::message::{Message, Version, reason_of};
+use crate::rules::format::{Dialect, Format};
+use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use language::{Diagnostic, Word};
+use std::io::Read;
+use std::sync::Arc;
+
+/// What an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// `deny`
+    Deny,
+    /// `tarpit`
+    Tarpit,
+    /// `return`
+    Return,
+}
+
+/// An answer that a rule gives.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    purpose: Purpose,
+    response: bool,
+    status: u16,
+    content: Content,
+    content_type: Option<Box<[u8]>>,
+    headers: Box<[(Box<[u8]>, Format)]>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    /// The proxy's page for the status.
+    Page,
+    /// None.
+    Empty,
+    /// A body.
+    Bytes(Arc<[u8]>),
+    /// A body that is filled in.
+    Format(Format),
+    /// A whole answer out of a file.
+    Whole(Box<(Message, Arc<[u8]>)>),
+}
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "deny",
+        places: places::ANSWERING,
+        syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        doc: "Refuses a request with 403, or an answer with 502, and the proxy's page for it. Another status, a body of its own and headers can be given. \
+              `deny_status` alone gives another status with its page, `status` alone one without a body.",
+        example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
+        build: |loader, build| self::build(loader, build, Purpose::Deny),
+    },
+    ActionRow {
+        name: "tarpit",
+        places: &[places::REQUEST],
+        syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        doc: "Holds the request for `timeout tarpit` (else `timeout connect`) and then refuses it with 500 or what is given, so that an attacker's \
+              connections are spent on waiting. The arguments are those of `deny`.",
+        example: "tarpit status 429 if { src 192.0.2.0/24 }",
+        build: |loader, build| self::build(loader, build, Purpose::Tarpit),
+    },
+    ActionRow {
+        name: "return",
+        places: places::ANSWERING,
+        syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        doc: "Answers at once with status 200 or the one that is given, and a body from the configuration or from a file that is read at the start. \
+              No server is asked. A body needs its `content-type`.",
+        example: "return status 200 content-type text/plain lf-string \"you are %[src]\" hdr cache-control no-store if { src 192.0.2.0/24 }",
+        build: |loader, build| self::build(loader, build, Purpose::Return),
+    },
+];
+
+/// What was read of the arguments so far.
+#[derive(Default)]
+struct Draft<'l> {
+    status: Option<u16>,
+    /// It was given as `status`; `deny_status` alone means the page of the proxy.
+    new_words: bool,
+    content_type: Option<Box<[u8]>>,
+    content: Option<(&'l Word, Content)>,
+    headers: Vec<(Box<[u8]>, Format)>,
+}
+
+fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    purpose: Purpose,
+) -> Result<Action, Box<Diagnostic>> {
+    let response = build.set.is_response();
+    let mut draft = Draft::default();
+    while let Some(word) = build.args.peek() {
+        match word.str() {
+            "if" | "unless" => break,
+            "status" | "deny_status" => {
+                draft.new_words |= word.is("status");
+                build.args.next();
+                draft.status = Some(status(build)?);
+            }
+            "content-type" => {
+                build.args.next();
+                draft.content_type = Some(build.args.required("<type>")?.bytes.clone().into());
+            }
+            "hdr" => {
+                build.args.next();
+                let name = header_name(build)?;
+                super::header::warn_framing(loader, build, &name);
+                let format = build.format(loader, "<fmt>")?;
+                if !super::header::is_framing(&name) {
+                    draft.headers.push((name, format));
+                }
+            }
+            "default-errorfiles" | "errorfile" | "file" | "lf-file" | "string" | "lf-string" => {
+                build.args.next();
+                if let Some((first, _)) = &draft.content {
+                    let message = format!("'{}' gives a second body", word.text());
+                    return Err(Box::new(
+                        build
+                            .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
+                            .also(first.span, "the first one"),
+                    ));
+                }
+                draft.content = Some((word, content(loader, build, word)?));
+            }
+            "errorfiles" => {
+                return Err(build.wrong(
+                    &load_codes::NOT_BUILT,
+                    word,
+                    "'errorfiles' of rules is known, but not built yet",
+                    "Evenkeel does not do this yet",
+                ));
+            }
+            // What stands there has to be a condition, which says so itself.
+            _ => break,
+        }
+    }
+    finish(loader, build, purpose, response, draft)
+}
+
+fn finish(
+    loader: &mut Loader,
+    build: &Build<'_, '_>,
+    purpose: Purpose,
+    response: bool,
+    draft: Draft<'_>,
+) -> Result<Action, Box<Diagnostic>> {
+    let usual = match purpose {
+        Purpose::Return => 200,
+        Purpose::Tarpit => 500,
+        Purpose::Deny if response => 502,
+        Purpose::Deny => 403,
+    };
+    let only_status = draft.content_type.is_none() && draft.headers.is_empty() && !draft.new_words;
+    let mut status = draft.status.unwrap_or(usual);
+    let content = match draft.content {
+        None if purpose != Purpose::Return && only_status => Content::Page,
+        None => Content::Empty,
+        Some((word, Content::Page)) if crate::http1::error_page(status).is_none() => {
+            return Err(build.wrong(
+                &codes::STATUS_RANGE,
+                word,
+                format!("status code '{status}' has no page of its own"),
+                "`string` or `errorfile` is needed for it",
+            ));
+        }
+        Some((_, content)) => content,
+    };
+    if let Content::Whole(whole) = &content {
+        // The status of the file is what is sent.
+        status = whole.0.status();
+    }
+    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
+        || matches!(content, Content::Format(_));
+    if has_body && draft.content_type.is_none() {
+        return Err(build.wrong(
+            &codes::CONTENT_TYPE_MISSING,
+            build.word,
+            "a content type must be given with a body",
+            "answers with a body",
+        ));
+    }
+    if has_body && matches!(status, 204 | 304) {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::STATUS_WITHOUT_BODY,
+                build.word.span,
+                format!("an answer with status {status} has no body"),
+            )
+            .label("its body will not be sent"),
+        );
+    }
+    let content_type = draft.content_type.filter(|_| has_body);
+    let headers = draft.headers.into();
+    Ok(Action::Answer(Box::new(Answer {
+        purpose,
+        response,
+        status,
+        content,
+        content_type,
+        headers,
+    })))
+}
+
+fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
+    let word = build.args.required("<code>")?;
+    match word.str().parse::<u16>() {
+        Ok(status @ 200..=599) => Ok(status),
+        _ => Err(build.wrong(
+            &codes::STATUS_RANGE,
+            word,
+            format!("unexpected status code '{}'", word.text()),
+            "a number from 200 to 599 is expected",
+        )),
+    }
+}
+
+/// The name of a header, as rules give it.
+pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Diagnostic>> {
+    let word = build.args.required("<name>")?;
+    let bad = |b: &u8| crate::message::NAME_BYTES[usize::from(*b)] == 0;
+    let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
+    if name.is_empty() || name.iter().any(bad) {
+        let message = format!("'{}' is no name of a header", word.text());
+        return Err(build.wrong(
+            &codes::BAD_HEADER_NAME,
+            word,
+            message,
+            "a name is expected here",
+        ));
+    }
+    if name.len() < word.bytes.len() {
+        let told = format!(
+            "the colon is no part of the name '{}', and is left out",
+            word.text()
+        );
+        let meant = String::from_utf8_lossy(name);
+        build.args.tell(
+            Diagnostic::warning(&codes::NAME_WITH_COLON, word.span, told)
+                .help(format!("write `{meant}`"))
+                .fix(word.span, meant),
+        );
+    }
+    Ok(name.to_ascii_lowercase().into())
+}
+
+fn content(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    kind: &Word,
+) -> Result<Content, Box<Diagnostic>> {
+    Ok(match kind.str() {
+        "default-errorfiles" => Content::Page,
+        "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
+        "lf-string" => Content::Format(build.format(loader, "<fmt>")?),
+        "file" => Content::Bytes(file(loader, build)?.1.into()),
+        "lf-file" => {
+            let (name, bytes) = file(loader, build)?;
+            let text = Word {
+                bytes,
+                span: name.span,
+            };
+            Content::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
+        }
+        _ => {
+            let (name, bytes) = file(loader, build)?;
+            let mut head = Message::default();
+            let (limits, facts) = (Limits::default(), RequestFacts::default());
+            match parse_response(&bytes, &facts, &limits, &mut head) {
+                Ok(Outcome::Done(parsed)) => {
+                    let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
+                    // Connection and framing are the driver's.
+                    for name in [&b"connection"[..], b"transfer-encoding", b"content-length"] {
+                        head.remove(name);
+                    }
+                    Content::Whole(Box::new((head, body)))
+                }
+                _ => {
+                    let message = format!("'{}' is no HTTP answer", name.text());
+                    return Err(build.wrong(
+                        &codes::BAD_ERROR_FILE,
+                        name,
+                        message,
+                        "does not hold a whole answer",
+                    ));
+                }
+            }
+        }
+    })
+}
+
+/// The bytes of a file that the next word names.
+fn file<'l>(
+    loader: &mut Loader,
+    build: &mut Build<'_, 'l>,
+) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
+    let word = build.args.required("<file>")?;
+    let path = loader.path_of(word.str(), word.span);
+    let bytes_max = loader.config.global.tune.bufsize as u64;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(&path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let message = format!("file '{}' cannot be read: {error}", path.display());
+        return Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"));
+    }
+    if bytes.len() as u64 > bytes_max {
+        let message = format!("file '{}' is larger than {bytes_max} bytes", path.display());
+        return Err(build.wrong(&codes::FILE_TOO_LARGE, word, message, "this file"));
+    }
+    Ok((word, bytes))
+}
+
+impl Answer {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let Some(reply) = self.reply(stream) else {
+            return Step::Failed;
+        };
+        let reply = Box::new(reply);
+        stream.termination = match self.purpose {
+            Purpose::Return => Termination::Local,
+            _ => Termination::Proxy,
+        };
+        stream.phase = match self.purpose {
+            _ if self.response => Phase::Headers,
+            Purpose::Tarpit => Phase::Tarpit,
+            _ => Phase::Request,
+        };
+        if self.purpose != Purpose::Return {
+            if self.response {
+                count_denied_response(stream)
+            } else {
+                count_denied(stream)
+            }
+        }
+        Step::End(match self.purpose {
+            Purpose::Tarpit => Verdict::Tarpit(reply),
+            _ => Verdict::Answer(reply),
+        })
+    }
+
+    /// The answer; None where its headers do not fit.
+    fn reply(&self, stream: &Stream) -> Option<Reply> {
+        let body: Arc<[u8]> = match &self.content {
+            Content::Whole(whole) => {
+                return Some(Reply {
+                    head: whole.0.clone(),
+                    body: whole.1.clone(),
+                    close: false,
+                });
+            }
+            Content::Page
+                if crate::http1::error_page(self.status).is_some()
+                    || has_page(stream, self.status) =>
+            {
+                return Some(error_page(stream, self.status));
+            }
+            Content::Page | Content::Empty => Arc::default(),
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::Format(format) => format.fill(stream).into(),
+        };
+        let mut head = Message::default();
+        head.begin_response(
+            Version::Http11,
+            self.status,
+            reason_of(self.status).as_bytes(),
+        )
+        .ok()?;
+        let mut value = Vec::new();
+        for (name, format) in &self.headers {
+            value.clear();
+            format.append(stream, &mut value);
+            super::header::harmless(&mut value);
+            head.add(name, &value).ok()?;
+        }
+        if !matches!(self.status, 204 | 304) {
+            head.add(b"content-length", body.len().to_string().as_bytes())
+                .ok()?;
+        }
+        if let Some(content_type) = &self.content_type {
+            head.add(b"content-type", content_type).ok()?;
+        }
+        Some(Reply {
+            head,
+            body,
+            close: false,
+        })
+    }
+}
+
+/// Whether the file gives a page for a status.
+fn has_page(stream: &Stream, status: u16) -> bool {
+    let has = |proxy: &crate::config::Proxy| proxy.errors.iter().any(|(s, _)| *s == status);
+    stream.backend().is_some_and(has) || has(stream.frontend())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_answers_take_the_same_arguments() {
+        for row in ROWS {
+            let arguments = |row: &ActionRow| row.syntax.split_once(' ').unwrap().1.to_owned();
+            assert_eq!(arguments(row), arguments(&ROWS[0]));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `wait-for-body`: rules that look at a request's body need it first.
+
+use super::{Action, ActionRow, Build, Step, Verdict, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::stream::Stream;
+use language::Diagnostic;
+use language::value::{TimeUnit, milliseconds};
+
+/// How long, and for how much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitForBody {
+    time_ms: u32,
+    /// All of it without one.
+    bytes: Option<usize>,
+}
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "wait-for-body",
+    places: &[places::REQUEST],
+    syntax: "wait-for-body time <time> [ at-least <bytes> ]",
+    doc: "Waits for the body of the request, so that rules behind it can look at it: all of it, or so many bytes, at most as much as a buffer holds. \
+          Over the time it is answered with 408.",
+    example: "wait-for-body time 1s at-least 1k if METH_POST",
+    build,
+}];
+
+fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let mut wait = WaitForBody {
+        time_ms: 0,
+        bytes: None,
+    };
+    let mut timed = false;
+    while let Some(word) = build.option() {
+        match word.str() {
+            "time" => {
+                let word = build.args.required("<time>")?;
+                wait.time_ms =
+                    milliseconds(word.str(), TimeUnit::Milliseconds).map_err(|error| {
+                        build.wrong(
+                            &load_codes::BAD_TIME,
+                            word,
+                            format!("'{}' is no time: {error}", word.text()),
+                            "not a time",
+                        )
+                    })?;
+                timed = true;
+            }
+            "at-least" => {
+                let bytes = build.args.size("<bytes>")?;
+                let bytes_max = loader.config.global.tune.bufsize;
+                wait.bytes = Some(usize::try_from(bytes).unwrap_or(usize::MAX).min(bytes_max));
+            }
+            other => {
+                let message = format!("'wait-for-body' does not know '{other}'");
+                return Err(build.wrong(
+                    &load_codes::BAD_VALUE,
+                    word,
+                    message,
+                    "`time` or `at-least` is expected",
+                ));
+            }
+        }
+    }
+    if !timed {
+        let message = "'wait-for-body' expects 'time'";
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            message,
+            "waits for how long?",
+        ));
+    }
+    Ok(Action::WaitForBody(wait))
+}
+
+impl WaitForBody {
+    pub(super) fn run(self, stream: &mut Stream) -> Step {
+        let bytes = self.bytes.unwrap_or(stream.config.global.tune.bufsize);
+        if stream.payload_complete || stream.payload.len() >= bytes {
+            return Step::Next;
+        }
+        Step::End(Verdict::NeedBody {
+            bytes,
+            time_ms: Some(self.time_ms),
+        })
+    }
+}

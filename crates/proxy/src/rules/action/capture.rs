@@ -1,0 +1,168 @@
+//! The `capture` action: a value for logs, in a slot that a line declared or
+//! that it makes itself.
+
+use super::{Action, ActionRow, Build, Step, codes, places};
+use crate::config::Capture;
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::expression::Expression;
+use crate::stream::Stream;
+use language::Diagnostic;
+
+/// One capture.
+#[derive(Clone, Debug)]
+pub struct CaptureValue {
+    expression: Expression,
+    response: bool,
+    slot: Slot,
+}
+
+/// Which slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Slot {
+    /// One of the frontend that is known.
+    Own(usize),
+    /// By its number, in whichever frontend the stream came through.
+    Numbered(usize),
+}
+
+/// Most bytes of one captured value.
+pub const CAPTURE_BYTES_MAX: i64 = 65_535;
+/// Most slots of a frontend, for requests and for answers each.
+pub const CAPTURE_SLOTS_MAX: usize = 1024;
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "capture",
+    places: &[
+        places::CONTENT,
+        places::REQUEST,
+        places::RESPONSE,
+        places::AFTER,
+    ],
+    syntax: "capture <expr> { len <length> | id <slot> }",
+    doc: "Keeps a value for the log line (`%hr`, `%hs`, `capture.req.hdr`). With `len` it gets a slot of its own, behind those declared above it; \
+          with `id` it goes into a slot that a `declare capture` line made. Rules for answers and of backends need `id`.",
+    example: "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
+    build,
+}];
+
+fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let expression = build.expression(loader)?;
+    let response = build.set.is_response();
+    let kind = loader.proxy().kind;
+    let word = build.args.required("'len' or 'id'")?;
+    let slot = match word.str() {
+        "len" if !response && kind.is_frontend() => {
+            let length = build.args.integer("<length>", 1..=CAPTURE_BYTES_MAX)?;
+            let slots = &mut loader.proxy().captures.request;
+            if slots.len() >= CAPTURE_SLOTS_MAX {
+                let message = format!("more than {CAPTURE_SLOTS_MAX} captures");
+                return Err(build.wrong(&load_codes::OUT_OF_RANGE, word, message, "one too many"));
+            }
+            slots.push(Capture {
+                header: None,
+                length_max: usize::try_from(length).unwrap_or_default(),
+            });
+            Slot::Own(slots.len() - 1)
+        }
+        "id" => {
+            let span = build.args.peek().map(|word| word.span);
+            let id = usize::try_from(build.args.integer("<slot>", 0..=CAPTURE_BYTES_MAX)?)
+                .unwrap_or_default();
+            let captures = &loader.proxy().captures;
+            let slots = if response {
+                captures.response.len()
+            } else {
+                captures.request.len()
+            };
+            if kind.is_frontend() && id >= slots {
+                let span = span.unwrap_or(word.span);
+                return Err(Box::new(
+                    Diagnostic::error(&codes::UNKNOWN_CAPTURE, span, format!("unable to find capture id '{id}'"))
+                        .label(format!("{slots} slots are declared above"))
+                        .help("write `declare capture request len 64` (or `response`) above it, in the frontend"),
+                ));
+            }
+            Slot::Numbered(id)
+        }
+        "len" => {
+            return Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                word,
+                "'capture' expects 'id' here, since slots belong to frontends and to requests",
+                "not possible here",
+            ));
+        }
+        _ => {
+            let message = format!("'capture' expects 'len' or 'id', not '{}'", word.text());
+            return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "not understood"));
+        }
+    };
+    Ok(Action::Capture(Box::new(CaptureValue {
+        expression,
+        response,
+        slot,
+    })))
+}
+
+impl CaptureValue {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let (Slot::Own(slot) | Slot::Numbered(slot)) = self.slot;
+        let captures = &stream.frontend().captures;
+        let slots = if self.response {
+            &captures.response
+        } else {
+            &captures.request
+        };
+        // A backend's rule may name a slot that this frontend does not have.
+        let (Some(length_max), count) = (slots.get(slot).map(|s| s.length_max), slots.len()) else {
+            return Step::Next;
+        };
+        let Some(mut value) = self
+            .expression
+            .evaluate(stream)
+            .map(|value| value.into_text().into_owned())
+        else {
+            return Step::Next;
+        };
+        value.truncate(length_max);
+        let kept = if self.response {
+            &mut stream.captured_response
+        } else {
+            &mut stream.captured_request
+        };
+        kept.resize(count, None);
+        kept[slot] = Some(value);
+        Step::Next
+    }
+}
+
+/// Keeps the headers of a message that `capture … header` lines name.
+pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
+    let captures = &stream.frontend().captures;
+    let slots = if response {
+        &captures.response
+    } else {
+        &captures.request
+    };
+    if slots.is_empty() {
+        return;
+    }
+    let message = if response {
+        &stream.response
+    } else {
+        &stream.request
+    };
+    let values: Vec<Option<Vec<u8>>> = slots
+        .iter()
+        .map(|slot| {
+            let value = message.get(slot.header.as_deref()?)?;
+            Some(value[..value.len().min(slot.length_max)].to_vec())
+        })
+        .collect();
+    let kept = if response {
+        &mut stream.captured_response
+    } else {
+        &mut stream.captured_request
+    };
+    *kept = values;
+}

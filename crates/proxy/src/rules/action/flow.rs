@@ -1,0 +1,144 @@
+//! Actions that end rules or streams without an answer.
+
+use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
+use crate::load::Loader;
+use crate::state::Tally;
+use crate::stream::{Phase, Stream, Termination};
+use language::Diagnostic;
+
+/// How rules or a stream end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// No more rules of this list.
+    Accept,
+    /// The connection of a message's stream is closed.
+    RejectMessage,
+    /// The same, and the client is not told.
+    DropMessage,
+    /// A connection is closed.
+    RejectConnection,
+    /// The same, and the client is not told.
+    DropConnection,
+}
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "accept",
+        places: places::TCP,
+        syntax: "accept",
+        doc: "Takes the connection: no more rules of this list are looked at. Without any rule that says otherwise a connection is taken.",
+        example: "accept if { src 127.0.0.0/8 }",
+        build: |_, _| Ok(Action::Flow(Flow::Accept)),
+    },
+    ActionRow {
+        name: "allow",
+        places: places::HTTP,
+        syntax: "allow",
+        doc: "Lets the message pass: no more rules of this list are looked at. A backend's list is one of its own.",
+        example: "allow if { src 127.0.0.0/8 }",
+        build: |_, _| Ok(Action::Flow(Flow::Accept)),
+    },
+    ActionRow {
+        name: "reject",
+        places: &[
+            places::CONNECTION,
+            places::SESSION,
+            places::CONTENT,
+            places::REQUEST,
+        ],
+        syntax: "reject",
+        doc: "Closes the client's connection without an answer. Before anything was read (`tcp-request connection`) that costs least.",
+        example: "reject if { src 192.0.2.0/24 }",
+        build: reject,
+    },
+    ActionRow {
+        name: "silent-drop",
+        places: &[
+            places::CONNECTION,
+            places::SESSION,
+            places::CONTENT,
+            places::REQUEST,
+        ],
+        syntax: "silent-drop",
+        doc: "Forgets the client's connection without telling the client, which goes on waiting. A firewall between that keeps state has to \
+              forget it too, so use it against attackers only.",
+        example: "silent-drop if { src 192.0.2.0/24 }",
+        build: silent_drop,
+    },
+];
+
+fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let message = build.set.place() == places::REQUEST;
+    Ok(Action::Flow(if message {
+        Flow::RejectMessage
+    } else {
+        Flow::RejectConnection
+    }))
+}
+
+fn silent_drop(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let message = build.set.place() == places::REQUEST;
+    Ok(Action::Flow(if message {
+        Flow::DropMessage
+    } else {
+        Flow::DropConnection
+    }))
+}
+
+impl Flow {
+    pub(super) fn run(self, stream: &mut Stream) -> Step {
+        match self {
+            Flow::Accept => Step::Accept,
+            Flow::RejectMessage => {
+                refused(stream);
+                Step::End(Verdict::Reject)
+            }
+            Flow::DropMessage => {
+                refused(stream);
+                Step::End(Verdict::SilentDrop)
+            }
+            Flow::RejectConnection => Step::Closed(Gate::Reject),
+            Flow::DropConnection => Step::Closed(Gate::SilentDrop),
+        }
+    }
+}
+
+/// A request was refused without an answer: nothing of it is timed.
+fn refused(stream: &mut Stream) {
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Request;
+    stream.times.request = None;
+    count_denied(stream);
+}
+
+/// Counts a refused request at the frontend, and at the backend once there is one.
+pub(in crate::rules) fn count_denied(stream: &Stream) {
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::DeniedRequests);
+    if let Some(backend) = stream
+        .backend()
+        .filter(|_| stream.backend != Some(stream.frontend))
+    {
+        backend.state.backend.here().count(Tally::DeniedRequests);
+    }
+}
+
+/// Counts a refused answer wherever it passed.
+pub(in crate::rules) fn count_denied_response(stream: &Stream) {
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::DeniedResponses);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend.here().count(Tally::DeniedResponses);
+    }
+    if let Some(server) = stream.server() {
+        server.state.counters.here().count(Tally::DeniedResponses);
+    }
+}

@@ -1,0 +1,334 @@
+//! Actions that change headers.
+
+use super::answer::header_name;
+use super::{Action, ActionRow, Build, Step, codes, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::message::{Message, Refusal, split_values};
+use crate::rules::format::Format;
+use crate::rules::regular::{Regular, expand};
+use crate::stream::Stream;
+use language::Diagnostic;
+
+/// One change of headers.
+#[derive(Clone, Debug)]
+pub struct HeaderChange {
+    name: Box<[u8]>,
+    response: bool,
+    change: Change,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(Format),
+    Add(Format),
+    Remove(NameMatch),
+    ReplaceLine(Regular, Format),
+    ReplaceValue(Regular, Format),
+}
+
+/// Which names `del-header` means.
+#[derive(Clone, Debug)]
+enum NameMatch {
+    Same,
+    Begin,
+    End,
+    Sub,
+    Regex(Regular),
+}
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-header",
+        places: places::HTTP,
+        syntax: "set-header <name> <fmt>",
+        doc: "Removes all headers of the name and adds one with the value that the format makes. Use it for what only the proxy may say: \
+              a header of that name which a client sent is gone.",
+        example: "set-header x-client %[src]",
+        build: |loader, build| with_format(loader, build, Change::Set),
+    },
+    ActionRow {
+        name: "add-header",
+        places: places::HTTP,
+        syntax: "add-header <name> <fmt>",
+        doc: "Adds a header behind those that are there, also behind ones of the same name. The value is made by the format.",
+        example: "add-header via \"1.1 %H\"",
+        build: |loader, build| with_format(loader, build, Change::Add),
+    },
+    ActionRow {
+        name: "del-header",
+        places: places::HTTP,
+        syntax: "del-header <name> [ -m <method> ]",
+        doc: "Removes all headers of the name. With `-m beg`, `end`, `sub` or `reg` all headers whose names begin with it, end with it, hold it or \
+              match it as a regular expression.",
+        example: "del-header x-debug- -m beg",
+        build: delete,
+    },
+    ActionRow {
+        name: "replace-header",
+        places: places::HTTP,
+        syntax: "replace-header <name> <match-regex> <replace-fmt>",
+        doc: "Replaces the whole value of each header line of the name that the regular expression matches. `\\1` to `\\9` in the format stand for \
+              the groups. Lines that it does not match stay.",
+        example: "replace-header accept-encoding ^.*gzip.*$ gzip",
+        build: |loader, build| replace(loader, build, Change::ReplaceLine),
+    },
+    ActionRow {
+        name: "replace-value",
+        places: places::HTTP,
+        syntax: "replace-value <name> <match-regex> <replace-fmt>",
+        doc: "Like `replace-header` for headers that are lists: each value between commas is matched and replaced by itself.",
+        example: "replace-value cache-control ^public$ private",
+        build: |loader, build| replace(loader, build, Change::ReplaceValue),
+    },
+];
+
+/// Headers that say where a message ends: what is sent must agree with what was
+/// received, so rules do not change them.
+pub(super) fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
+}
+
+/// Tells of a rule that names such a header.
+pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u8]) {
+    if is_framing(name) {
+        let name = String::from_utf8_lossy(name);
+        loader.tell(
+            Diagnostic::warning(
+                &codes::FRAMING_HEADER,
+                build.word.span,
+                format!("'{}' of '{name}' has no effect", build.word.text()),
+            )
+            .label("the proxy itself sends this header as the body needs it")
+            .help("remove the line"),
+        );
+    }
+}
+
+fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
+    Action::Header(Box::new(HeaderChange {
+        name,
+        response: build.set.is_response(),
+        change,
+    }))
+}
+
+fn with_format(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    change: fn(Format) -> Change,
+) -> Result<Action, Box<Diagnostic>> {
+    let name = header_name(build)?;
+    warn_framing(loader, build, &name);
+    let format = build.format(loader, "<fmt>")?;
+    Ok(action(build, name, change(format)))
+}
+
+/// A regular expression of a rule.
+pub(super) fn regex(build: &mut Build<'_, '_>) -> Result<Regular, Box<Diagnostic>> {
+    let word = build.args.required("<match-regex>")?;
+    Regular::new(&word.bytes, false).map_err(|error| error.diagnostic(word.span, &word.bytes))
+}
+
+fn replace(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    change: fn(Regular, Format) -> Change,
+) -> Result<Action, Box<Diagnostic>> {
+    let name = header_name(build)?;
+    warn_framing(loader, build, &name);
+    let regular = regex(build)?;
+    let format = build.format(loader, "<replace-fmt>")?;
+    Ok(action(build, name, change(regular, format)))
+}
+
+fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.peek();
+    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
+        && build.args.left().get(2).is_some_and(|w| w.is("reg"));
+    let name: Box<[u8]> = match word {
+        // A regular expression is no name.
+        Some(word) if by_regex => {
+            build.args.next();
+            word.bytes.clone().into()
+        }
+        _ => header_name(build)?,
+    };
+    if !build.args.take("-m") {
+        warn_framing(loader, build, &name);
+        return Ok(action(build, name, Change::Remove(NameMatch::Same)));
+    }
+    let method = build.args.required("<method>")?;
+    let matching = match method.str() {
+        "str" => NameMatch::Same,
+        "beg" => NameMatch::Begin,
+        "end" => NameMatch::End,
+        "sub" => NameMatch::Sub,
+        "reg" => {
+            let span = word.map_or(method.span, |word| word.span);
+            NameMatch::Regex(
+                Regular::new(&name, true).map_err(|error| error.diagnostic(span, &name))?,
+            )
+        }
+        other => {
+            let message = format!("'-m' with unsupported matching method '{other}'");
+            return Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                method,
+                message,
+                "one of str, beg, end, sub, reg is expected",
+            ));
+        }
+    };
+    Ok(action(build, name, Change::Remove(matching)))
+}
+
+/// Bytes that would end a header's line become spaces, so that no value that a
+/// client sent can add a header.
+pub(in crate::rules) fn harmless(value: &mut [u8]) {
+    for byte in value.iter_mut().filter(|b| matches!(b, 0 | b'\r' | b'\n')) {
+        *byte = b' ';
+    }
+}
+
+impl HeaderChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        if is_framing(&self.name) && !matches!(self.change, Change::Remove(_)) {
+            return Step::Next;
+        }
+        let done = match &self.change {
+            Change::Set(format) => {
+                let value = value(format, stream);
+                self.message(stream).set(&self.name, &value)
+            }
+            Change::Add(format) => {
+                let value = value(format, stream);
+                self.message(stream).add(&self.name, &value)
+            }
+            Change::Remove(matching) => {
+                self.remove(matching, stream);
+                Ok(())
+            }
+            Change::ReplaceLine(regular, format) => self.replace_lines(regular, format, stream),
+            Change::ReplaceValue(regular, format) => self.replace_values(regular, format, stream),
+        };
+        if done.is_ok() {
+            Step::Next
+        } else {
+            Step::Failed
+        }
+    }
+
+    fn message<'s>(&self, stream: &'s mut Stream) -> &'s mut Message {
+        if self.response {
+            &mut stream.response
+        } else {
+            &mut stream.request
+        }
+    }
+
+    fn remove(&self, matching: &NameMatch, stream: &mut Stream) {
+        let wanted = &*self.name;
+        let message = self.message(stream);
+        let matches = |name: &[u8]| match matching {
+            NameMatch::Same => name == wanted,
+            NameMatch::Begin => name.starts_with(wanted),
+            NameMatch::End => name.ends_with(wanted),
+            NameMatch::Sub => memchr::memmem::find(name, wanted).is_some(),
+            NameMatch::Regex(regular) => regular.is_match(name),
+        };
+        message.remove_if(|name, _| matches(name) && !is_framing(name));
+    }
+
+    fn replace_lines(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
+        let mut from = 0;
+        while let Some(at) = self.message(stream).fields().position(&self.name, from) {
+            from = at + 1;
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = substitute(regular, line, format, stream) else {
+                continue;
+            };
+            self.message(stream).fields_mut().replace_value(at, &new)?;
+        }
+        Ok(())
+    }
+
+    fn replace_values(
+        &self,
+        regular: &Regular,
+        format: &Format,
+        stream: &mut Stream,
+    ) -> Result<(), Refusal> {
+        let mut from = 0;
+        while let Some(at) = self.message(stream).fields().position(&self.name, from) {
+            from = at + 1;
+            let fields = if self.response {
+                stream.response.fields()
+            } else {
+                stream.request.fields()
+            };
+            let Some((_, line)) = fields.at(at) else {
+                break;
+            };
+            let Some(new) = replace_each(regular, line, format, stream) else {
+                continue;
+            };
+            self.message(stream).fields_mut().replace_value(at, &new)?;
+        }
+        Ok(())
+    }
+}
+
+/// The value that a format makes, fit for a header.
+fn value(format: &Format, stream: &Stream) -> Vec<u8> {
+    let mut value = format.fill(stream);
+    harmless(&mut value);
+    value
+}
+
+/// What a text that matches is replaced with: the format, with groups filled in.
+pub(super) fn substitute(
+    regular: &Regular,
+    text: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
+    let groups = regular.groups_at(text, 0)?;
+    let mut out = Vec::new();
+    expand(&mut out, text, &format.fill(stream), &groups);
+    harmless(&mut out);
+    Some(out)
+}
+
+/// A list with each value that matches replaced; None when none did.
+fn replace_each(
+    regular: &Regular,
+    line: &[u8],
+    format: &Format,
+    stream: &Stream,
+) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(line.len());
+    let (mut copied, mut any) = (0, false);
+    for value in split_values(line) {
+        let start = value.as_ptr() as usize - line.as_ptr() as usize;
+        if let Some(new) = substitute(regular, value, format, stream) {
+            out.extend_from_slice(&line[copied..start]);
+            out.extend_from_slice(&new);
+            copied = start + value.len();
+            any = true;
+        }
+    }
+    out.extend_from_slice(&line[copied..]);
+    any.then_some(out)
+}

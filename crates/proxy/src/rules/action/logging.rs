@@ -1,0 +1,65 @@
+//! Actions about the log line and about rules themselves.
+
+use super::{Action, ActionRow, Build, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::log::LEVEL_NAMES;
+use language::{Diagnostic, suggest};
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-log-level",
+        places: &[places::CONTENT, places::REQUEST, places::RESPONSE],
+        syntax: "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }",
+        doc: "Logs the stream at this level instead of `info`, or not at all. Use `silent` for checks by other load balancers.",
+        example: "set-log-level silent if { src 127.0.0.1 }",
+        build: level,
+    },
+    ActionRow {
+        name: "strict-mode",
+        places: places::HTTP,
+        syntax: "strict-mode { on | off }",
+        doc: "Says whether a rule behind it that cannot change a message (it would be larger than a buffer, or be broken) makes an error of status 500 \
+              (`on`, the default) or is passed over.",
+        example: "strict-mode off",
+        build: strict,
+    },
+];
+
+fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("<level>")?;
+    if word.is("silent") {
+        return Ok(Action::LogLevel(None));
+    }
+    if let Some(level) = LEVEL_NAMES.iter().position(|name| word.is(name)) {
+        return Ok(Action::LogLevel(Some(level as u8)));
+    }
+    let message = format!("'set-log-level' does not know the level '{}'", word.text());
+    let mut diagnostic = build.wrong(
+        &load_codes::BAD_VALUE,
+        word,
+        message,
+        "the name of a level or `silent` is expected",
+    );
+    if let Some(near) = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"])) {
+        diagnostic.help = Some(format!("did you mean '{near}'?"));
+        diagnostic = Box::new(diagnostic.fix(word.span, near));
+    }
+    Err(diagnostic)
+}
+
+fn strict(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("'on' or 'off'")?;
+    match word.str() {
+        "on" => Ok(Action::StrictMode(true)),
+        "off" => Ok(Action::StrictMode(false)),
+        other => {
+            let message = format!("unexpected value '{other}' of 'strict-mode'");
+            Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                word,
+                message,
+                "`on` or `off` is expected",
+            ))
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! Actions: what rules do, a file a family. An action is a row (name, rules
+//! that may have it, syntax, documentation, example, builder) and a value that
+//! the builder makes when a file is loaded; carrying it out changes the stream
+//! and says whether the rules go on. It touches no socket.
+
+mod address;
+mod answer;
+mod body;
+mod capture;
+pub mod codes;
+mod flow;
+mod header;
+mod logging;
+mod redirect;
+mod target;
+mod variable;
+
+pub(super) use capture::headers as capture_headers;
+pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
+pub(super) use flow::count_denied;
+pub(super) use header::harmless;
+pub use redirect::Redirection;
+pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
+
+use super::condition::Condition;
+use super::expression::{Expression, OF_LUA};
+use super::format::Format;
+use super::run::{Gate, Verdict};
+use super::usage::Usage;
+use crate::config::ProxyKind;
+use crate::keyword::Args;
+use crate::keyword::known::KNOWN;
+use crate::load::{Loader, codes as load_codes};
+use crate::stream::Stream;
+use language::keyword::{Documented, Found, Keyword, Table};
+use language::{Diagnostic, Span, Word, suggest};
+use std::sync::OnceLock;
+
+/// One `http-request`, `http-response`, `http-after-response` or `redirect` rule.
+#[derive(Clone, Debug)]
+pub struct HttpRule(Rule);
+
+/// One `tcp-request` or `tcp-response` rule.
+#[derive(Clone, Debug)]
+pub struct TcpRule(Rule);
+
+impl HttpRule {
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.0
+    }
+}
+
+impl TcpRule {
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.0
+    }
+}
+
+/// A condition and what is done when it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    /// Where it stands: its action.
+    pub(super) span: Span,
+    /// When; always without one.
+    pub(super) condition: Option<Condition>,
+    /// What.
+    pub(super) action: Action,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    /// Ends the rules or the stream.
+    Flow(flow::Flow),
+    /// Answers.
+    Answer(Box<answer::Answer>),
+    /// Redirects.
+    Redirect(Box<Redirection>),
+    /// Changes headers.
+    Header(Box<header::HeaderChange>),
+    /// Changes the start line.
+    Target(Box<target::TargetChange>),
+    /// Sets or forgets a variable.
+    Variable(Box<variable::VariableChange>),
+    /// Keeps a value for logs.
+    Capture(Box<capture::CaptureValue>),
+    /// Changes an address as rules and logs see it.
+    Address(Box<address::AddressChange>),
+    /// Changes the level of the log line.
+    LogLevel(Option<u8>),
+    /// Waits for a part of the body.
+    WaitForBody(body::WaitForBody),
+    /// Whether a rewrite that fails is an error.
+    StrictMode(bool),
+}
+
+/// What follows an action.
+pub(super) enum Step {
+    /// The next rule.
+    Next,
+    /// The end of this list of rules.
+    Accept,
+    /// The end of all rules: of messages.
+    End(Verdict),
+    /// The end of all rules: of connections.
+    Closed(Gate),
+    /// A rewrite could not be done: it would break the message, or does not fit.
+    Failed,
+}
+
+impl Action {
+    /// Whether no rule behind it is reached once it was carried out.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_)
+        )
+    }
+
+    /// Carries it out.
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        match self {
+            Action::Flow(flow) => flow.run(stream),
+            Action::Answer(answer) => answer.run(stream),
+            Action::Redirect(redirection) => redirection.run(stream),
+            Action::Header(change) => change.run(stream),
+            Action::Target(change) => change.run(stream),
+            Action::Variable(change) => change.run(stream),
+            Action::Capture(capture) => capture.run(stream),
+            Action::Address(change) => change.run(stream),
+            Action::LogLevel(level) => {
+                stream.log_level = Some(*level);
+                Step::Next
+            }
+            Action::WaitForBody(wait) => wait.run(stream),
+            Action::StrictMode(strict) => {
+                stream.lenient = !strict;
+                Step::Next
+            }
+        }
+    }
+}
+
+/// A list of rules: when its rules run, and so what they can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RuleSet {
+    /// `tcp-request connection`
+    TcpConnection,
+    /// `tcp-request session`
+    TcpSession,
+    /// `tcp-request content`
+    TcpContent,
+    /// `http-request`
+    HttpRequest,
+    /// `http-response`
+    HttpResponse,
+    /// `http-after-response`
+    HttpAfterResponse,
+}
+
+/// All sets, in the order of their tables.
+const SETS: [RuleSet; 6] = [
+    RuleSet::TcpConnection,
+    RuleSet::TcpSession,
+    RuleSet::TcpContent,
+    RuleSet::HttpRequest,
+    RuleSet::HttpResponse,
+    RuleSet::HttpAfterResponse,
+];
+
+impl RuleSet {
+    /// The words before an action, which is also its place in the registry.
+    pub(crate) fn place(self) -> &'static str {
+        match self {
+            RuleSet::TcpConnection => "tcp-request connection",
+            RuleSet::TcpSession => "tcp-request session",
+            RuleSet::TcpContent => "tcp-request content",
+            RuleSet::HttpRequest => "http-request",
+            RuleSet::HttpResponse => "http-response",
+            RuleSet::HttpAfterResponse => "http-after-response",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            RuleSet::TcpConnection => "tcp-request connection action",
+            RuleSet::TcpSession => "tcp-request session action",
+            RuleSet::TcpContent => "tcp-request content action",
+            RuleSet::HttpRequest => "http-request action",
+            RuleSet::HttpResponse => "http-response action",
+            RuleSet::HttpAfterResponse => "http-after-response action",
+        }
+    }
+
+    /// When its rules run in such a proxy.
+    pub(crate) fn usage(self, kind: ProxyKind) -> Usage {
+        match self {
+            RuleSet::TcpConnection => Usage::TCP_CONNECTION,
+            RuleSet::TcpSession => Usage::TCP_SESSION,
+            RuleSet::TcpContent => Usage::tcp_content(kind),
+            RuleSet::HttpRequest => Usage::http_request(kind),
+            RuleSet::HttpResponse | RuleSet::HttpAfterResponse => Usage::http_response(kind),
+        }
+    }
+
+    /// Whether its rules look at answers.
+    pub(super) fn is_response(self) -> bool {
+        matches!(self, RuleSet::HttpResponse | RuleSet::HttpAfterResponse)
+    }
+}
+
+/// Places of actions.
+mod places {
+    pub(super) const CONNECTION: &str = "tcp-request connection";
+    pub(super) const SESSION: &str = "tcp-request session";
+    pub(super) const CONTENT: &str = "tcp-request content";
+    pub(super) const REQUEST: &str = "http-request";
+    pub(super) const RESPONSE: &str = "http-response";
+    pub(super) const AFTER: &str = "http-after-response";
+    pub(super) const HTTP: &[&str] = &[REQUEST, RESPONSE, AFTER];
+    pub(super) const TCP: &[&str] = &[CONNECTION, SESSION, CONTENT];
+    pub(super) const ALL: &[&str] = &[CONNECTION, SESSION, CONTENT, REQUEST, RESPONSE, AFTER];
+    pub(super) const ANSWERING: &[&str] = &[REQUEST, RESPONSE];
+}
+
+/// What the builder of an action works on.
+pub(super) struct Build<'b, 'l> {
+    /// The words behind the action.
+    pub(super) args: &'b mut Args<'l>,
+    /// The word of the action.
+    pub(super) word: &'l Word,
+    /// What stands in parentheses behind its name.
+    pub(super) list: Option<&'l str>,
+    /// The rules that it is one of.
+    pub(super) set: RuleSet,
+    /// When it runs.
+    pub(super) usage: Usage,
+}
+
+/// Builds an action.
+pub(super) type ActionBuilder =
+    fn(&mut Loader, &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>>;
+/// The row of an action.
+pub(super) type ActionRow = Keyword<ActionBuilder>;
+
+impl<'l> Build<'_, 'l> {
+    /// The next word, unless a condition begins there.
+    pub(super) fn option(&mut self) -> Option<&'l Word> {
+        let word = self.args.peek()?;
+        if word.is("if") || word.is("unless") {
+            return None;
+        }
+        self.args.next()
+    }
+
+    /// A format.
+    pub(super) fn format(
+        &mut self,
+        loader: &mut Loader,
+        what: &str,
+    ) -> Result<Format, Box<Diagnostic>> {
+        let word = self.args.required(what)?;
+        Format::parse(loader, word, self.usage)
+    }
+
+    /// An expression.
+    pub(super) fn expression(
+        &mut self,
+        loader: &mut Loader,
+    ) -> Result<Expression, Box<Diagnostic>> {
+        let word = self.args.required("<expr>")?;
+        Expression::parse(loader, word, self.usage)
+    }
+
+    /// An error at a word, with the syntax.
+    pub(super) fn wrong(
+        &self,
+        code: &'static language::Code,
+        word: &Word,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Box<Diagnostic> {
+        let help = format!("write `{} {}`", self.set.place(), self.args.syntax);
+        Box::new(
+            Diagnostic::error(code, word.span, message)
+                .label(label)
+                .help(help),
+        )
+    }
+}
+
+static FAMILIES: &[&[ActionRow]] = &[
+    address::ROWS,
+    answer::ROWS,
+    body::ROWS,
+    capture::ROWS,
+    flow::ROWS,
+    header::ROWS,
+    logging::ROWS,
+    redirect::ROWS,
+    target::ROWS,
+    variable::ROWS,
+];
+
+fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
+    static TABLES: OnceLock<Vec<Table<ActionBuilder>>> = OnceLock::new();
+    let tables = TABLES.get_or_init(|| {
+        SETS.iter()
+            .map(|set| Table::new(set.kind(), FAMILIES, KNOWN))
+            .collect()
+    });
+    // There is one for each set, in their order.
+    &tables[set as usize]
+}
+
+/// Names of actions that HAProxy has in these rules and this has not.
+fn is_known(set: RuleSet, name: &str) -> bool {
+    KNOWN
+        .iter()
+        .any(|group| group.kind == set.kind() && group.names.contains(&name))
+}
+
+/// Every action of every set, documented.
+pub(super) fn documented() -> Vec<Documented> {
+    static ROWS: OnceLock<Vec<Documented>> = OnceLock::new();
+    ROWS.get_or_init(|| SETS.into_iter().flat_map(documented_of).collect())
+        .clone()
+}
+
+/// The texts are made once a process and stay.
+fn documented_of(set: RuleSet) -> Vec<Documented> {
+    let place = set.place();
+    let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let places: &'static [&'static str] = Box::leak(Box::new([place]));
+    let rows = FAMILIES
+        .iter()
+        .flat_map(|family| family.iter())
+        .filter(|row| row.places.contains(&place));
+    let mut all: Vec<Documented> = rows
+        .map(|row| Documented {
+            kind: set.kind(),
+            name: row.name,
+            places,
+            syntax: stay(format!(
+                "{place} {} [ {{ if | unless }} <condition> ]",
+                row.syntax
+            )),
+            doc: row.doc,
+            example: stay(match row.example.rsplit_once('\n') {
+                // Only the last line is the rule.
+                Some((before, last)) => format!("{before}\n{place} {last}"),
+                None => format!("{place} {}", row.example),
+            }),
+            built: true,
+        })
+        .collect();
+    all.extend(table(set).documented().into_iter().filter(|row| !row.built));
+    all
+}
+
+/// Reads a rule of messages: its action, then its condition.
+pub(crate) fn http_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    set: RuleSet,
+) -> Result<HttpRule, Box<Diagnostic>> {
+    rule(loader, args, set).map(HttpRule)
+}
+
+/// Reads a rule of connections.
+pub(crate) fn tcp_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    set: RuleSet,
+) -> Result<TcpRule, Box<Diagnostic>> {
+    rule(loader, args, set).map(TcpRule)
+}
+
+/// Reads the rule of a `redirect` line.
+pub(crate) fn redirect_rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+) -> Result<HttpRule, Box<Diagnostic>> {
+    let set = RuleSet::HttpRequest;
+    let usage = set.usage(loader.proxy().kind);
+    let span = args.keyword_span();
+    let word = &args.line().words[0];
+    let mut build = Build {
+        args,
+        word,
+        list: None,
+        set,
+        usage,
+    };
+    let action = redirect::build(loader, &mut build)?;
+    let condition = Condition::parse(loader, args, usage)?;
+    Ok(HttpRule(Rule {
+        span,
+        condition,
+        action,
+    }))
+}
+
+/// Warns of a rule that is never reached because of the one before it.
+pub(crate) fn warn_unreachable(loader: &mut Loader, before: Option<&Rule>, rule: &Rule) {
+    let Some(before) = before else { return };
+    if before.condition.is_none() && before.action.is_final() {
+        loader.tell(
+            Diagnostic::warning(
+                &load_codes::UNREACHABLE_RULE,
+                rule.span,
+                "this rule is never reached",
+            )
+            .label("never carried out")
+            .also(before.span, "this one has no condition and ends the rules"),
+        );
+    }
+}
+
+fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Box<Diagnostic>> {
+    let usage = set.usage(loader.proxy().kind);
+    let word = args.required("an action")?;
+    let text = word.str();
+    let (name, list) = match text.split_once('(') {
+        Some((name, rest)) => (name, rest.strip_suffix(')')),
+        None => (text, None),
+    };
+    let row = find(set, name, word)?;
+    let mut words = args.option(row.name, row.syntax, 0);
+    let mut build = Build {
+        args: &mut words,
+        word,
+        list,
+        set,
+        usage,
+    };
+    let action = (row.build)(loader, &mut build)?;
+    let condition = Condition::parse(loader, &mut words, usage)?;
+    args.resume(&words);
+    Ok(Rule {
+        span: word.span,
+        condition,
+        action,
+    })
+}
+
+fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box<Diagnostic>> {
+    let table = table(set);
+    let place = set.place();
+    match table.find(std::iter::once(name)) {
+        Found::Built(row, _) if row.places.contains(&place) => Ok(row),
+        Found::Built(row, _) if !is_known(set, name) => Err(Box::new(
+            Diagnostic::error(
+                &codes::ACTION_NOT_HERE,
+                word.span,
+                format!("'{place}' rules cannot '{name}'"),
+            )
+            .label("does not belong here")
+            .note(format!("it is an action of: {}", row.places.join(", "))),
+        )),
+        Found::Built(..) | Found::NotBuilt(..) => Err(not_built(place, name, word)),
+        Found::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
+        Found::Unknown => {
+            let mut diagnostic = Diagnostic::error(
+                &codes::UNKNOWN_ACTION,
+                word.span,
+                format!("'{place}' has no action '{name}'"),
+            );
+            if let Some(near) = suggest::nearest(name, table.names_in(place)) {
+                let span = Span {
+                    end: word.span.start + name.len() as u32,
+                    ..word.span
+                };
+                diagnostic = diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(span, near);
+            }
+            Err(Box::new(diagnostic))
+        }
+    }
+}
+
+fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &load_codes::NOT_BUILT,
+            word.span,
+            format!("'{place} {name}' is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet")
+        .help("remove the line, or keep this proxy on HAProxy for now"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

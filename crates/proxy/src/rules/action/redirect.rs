@@ -1,0 +1,234 @@
+//! Redirections: the `redirect` action and the `redirect` keyword.
+
+use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use crate::http1::{Redirect, RedirectCode};
+use crate::load::{Loader, codes as load_codes};
+use crate::message::Message;
+use crate::rules::format::{Dialect, Format};
+use crate::stream::{Phase, Reply, Stream, Termination};
+use language::{Diagnostic, suggest};
+use std::sync::Arc;
+
+/// A redirection.
+#[derive(Clone, Debug)]
+pub struct Redirection {
+    to: Kind,
+    format: Format,
+    code: RedirectCode,
+    response: bool,
+    drop_query: bool,
+    append_slash: bool,
+    ignore_empty: bool,
+    set_cookie: Option<Box<[u8]>>,
+    clear_cookie: Option<Box<[u8]>>,
+}
+
+/// What the format makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// The whole location.
+    Location,
+    /// What stands before the path of the request.
+    Prefix,
+    /// The scheme before the host and path of the request.
+    Scheme,
+}
+
+/// The syntax of both.
+pub(crate) const SYNTAX: &str = "redirect { location <fmt> | prefix <fmt> | scheme <fmt> } [ code <code> ] [ drop-query ] [ append-slash ] \
+     [ ignore-empty ] [ set-cookie <name>[=<value>] ] [ clear-cookie <name>[=] ]";
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "redirect",
+    places: places::ANSWERING,
+    syntax: SYNTAX,
+    doc: "Sends the client elsewhere: to a `location`, to the same path behind a `prefix`, or to the same address with another `scheme`. The status is \
+          302 unless `code` says 301, 303, 307 or 308. `drop-query` leaves the query out, `append-slash` then ends the path with a slash, `ignore-empty` \
+          passes the rule over when its format makes nothing.",
+    example: "redirect scheme https code 301 unless { dst_port 443 }",
+    build,
+}];
+
+const WORDS: [&str; 9] = [
+    "location",
+    "prefix",
+    "scheme",
+    "code",
+    "set-cookie",
+    "clear-cookie",
+    "drop-query",
+    "append-slash",
+    "ignore-empty",
+];
+
+/// Reads the words behind `redirect`.
+pub(super) fn build(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+) -> Result<Action, Box<Diagnostic>> {
+    let mut redirection = Redirection {
+        to: Kind::Location,
+        format: Format::constant(b""),
+        code: RedirectCode::default(),
+        response: build.set.is_response(),
+        drop_query: false,
+        append_slash: false,
+        ignore_empty: false,
+        set_cookie: None,
+        clear_cookie: None,
+    };
+    let mut target = false;
+    while let Some(word) = build.option() {
+        match word.str() {
+            kind @ ("location" | "prefix" | "scheme") => {
+                redirection.to = match kind {
+                    "location" => Kind::Location,
+                    "prefix" => Kind::Prefix,
+                    _ => Kind::Scheme,
+                };
+                let word = build.args.required("<fmt>")?;
+                redirection.format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
+                target = true;
+            }
+            "code" => redirection.code = code(build)?,
+            "set-cookie" => {
+                redirection.set_cookie = Some(
+                    build
+                        .args
+                        .required("<name>[=<value>]")?
+                        .bytes
+                        .clone()
+                        .into(),
+                )
+            }
+            "clear-cookie" => {
+                redirection.clear_cookie =
+                    Some(build.args.required("<name>[=]")?.bytes.clone().into())
+            }
+            "drop-query" => redirection.drop_query = true,
+            "append-slash" => redirection.append_slash = true,
+            "ignore-empty" => redirection.ignore_empty = true,
+            other => {
+                let message = format!("'redirect' does not know '{other}'");
+                let mut diagnostic =
+                    build.wrong(&load_codes::BAD_VALUE, word, message, "not understood");
+                if let Some(near) = suggest::nearest(other, WORDS) {
+                    diagnostic.help = Some(format!("did you mean '{near}'?"));
+                    diagnostic = Box::new(diagnostic.fix(word.span, near));
+                }
+                return Err(diagnostic);
+            }
+        }
+    }
+    if !target {
+        let message = "'redirect' expects 'location', 'prefix' or 'scheme'";
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            message,
+            "leads nowhere",
+        ));
+    }
+    Ok(Action::Redirect(Box::new(redirection)))
+}
+
+fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Box<Diagnostic>> {
+    let word = build.args.required("<code>")?;
+    word.str()
+        .parse()
+        .ok()
+        .and_then(RedirectCode::of)
+        .ok_or_else(|| {
+            build.wrong(
+                &codes::STATUS_RANGE,
+                word,
+                format!("'code': unsupported HTTP code '{}'", word.text()),
+                "one of 301, 302, 303, 307 and 308 is expected",
+            )
+        })
+}
+
+impl Redirection {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let Some(location) = self.location(stream) else {
+            return Step::Next;
+        };
+        let redirect = Redirect {
+            code: self.code,
+            location: &location,
+            set_cookie: self.set_cookie.as_deref(),
+            clear_cookie: self.clear_cookie.as_deref(),
+        };
+        let mut head = Message::default();
+        if redirect.respond(&mut head).is_err() {
+            return Step::Failed;
+        }
+        stream.termination = Termination::Local;
+        stream.phase = if self.response {
+            Phase::Headers
+        } else {
+            Phase::Request
+        };
+        Step::End(Verdict::Answer(Box::new(Reply {
+            head,
+            body: Arc::default(),
+            close: false,
+        })))
+    }
+
+    /// Where to; None where the rule is passed over.
+    fn location(&self, stream: &Stream) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        self.format.append(stream, &mut out);
+        if self.ignore_empty && out.is_empty() {
+            return None;
+        }
+        match self.to {
+            Kind::Location => {}
+            Kind::Prefix => {
+                // A prefix of a slash alone would make the path begin with two.
+                if out == b"/" {
+                    out.clear();
+                }
+                self.path(stream, &mut out);
+            }
+            Kind::Scheme => {
+                out.extend_from_slice(b"://");
+                out.extend_from_slice(stream.request.get(b"host").unwrap_or_default());
+                self.path(stream, &mut out);
+            }
+        }
+        Some(visible(out))
+    }
+
+    fn path(&self, stream: &Stream, out: &mut Vec<u8>) {
+        if !self.drop_query {
+            return out.extend_from_slice(stream.request.path_and_query());
+        }
+        out.extend_from_slice(stream.request.path());
+        if self.append_slash && out.last() != Some(&b'/') {
+            out.push(b'/');
+        }
+    }
+}
+
+/// Control characters become what they are called in a location.
+fn visible(location: Vec<u8>) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if !location.iter().any(|b| *b < b' ' || *b == 0x7f) {
+        return location;
+    }
+    let mut out = Vec::with_capacity(location.len() + 8);
+    for byte in location {
+        if byte < b' ' || byte == 0x7f {
+            out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}

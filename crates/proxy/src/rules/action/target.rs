@@ -1,0 +1,176 @@
+//! Actions that change the start line: path, query, target, method, status.
+
+use super::header::{regex, substitute};
+use super::{Action, ActionRow, Build, Step, codes, places};
+use crate::load::Loader;
+use crate::message::Refusal;
+use crate::rules::format::Format;
+use crate::rules::regular::Regular;
+use crate::stream::Stream;
+use language::Diagnostic;
+
+/// One change of a start line.
+#[derive(Clone, Debug)]
+pub struct TargetChange(Change);
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(Part, Format),
+    Replace(Part, Regular, Format),
+    Method(Format),
+    Status(u16, Option<Box<[u8]>>),
+}
+
+/// Which part of a target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Path,
+    PathAndQuery,
+    Query,
+    Whole,
+}
+
+const REQUEST: &[&str] = &[places::REQUEST];
+
+macro_rules! rows {
+    ($($name:literal $syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(ActionRow { name: $name, places: $places, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
+    };
+}
+
+pub(super) static ROWS: &[ActionRow] = rows! {
+    "set-path" "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
+        "Replaces the path of the request; its query stays. A slash is put before it where the format makes none.";
+    "set-pathq" "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
+        "Replaces path and query of the request.";
+    "set-query" "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
+        "Replaces the query of the request, given without its question mark. The path stays.";
+    "set-uri" "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
+        "Replaces the whole target of the request. With a scheme and a host in it the Host header follows.";
+    "set-method" "set-method <fmt>" REQUEST, |loader, build| Ok(change(Change::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
+        "Replaces the method of the request. Logs show the one that was received.";
+    "replace-path" "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
+        "Replaces the whole path where the regular expression matches it; `\\1` to `\\9` in the format stand for its groups. The query stays.";
+    "replace-pathq" "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
+        "Like `replace-path`, for path and query together.";
+    "replace-uri" "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
+        "Like `replace-path`, for the whole target. HTTP/1 requests usually have no host in it, so `replace-path` is nearly always what is meant.";
+    "set-status" "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",
+        "Replaces the status of the answer, and its reason by the usual one or the one that is given.";
+};
+
+fn change(change: Change) -> Action {
+    Action::Target(Box::new(TargetChange(change)))
+}
+
+fn set(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    part: Part,
+) -> Result<Action, Box<Diagnostic>> {
+    Ok(change(Change::Set(part, build.format(loader, "<fmt>")?)))
+}
+
+fn replace(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    part: Part,
+) -> Result<Action, Box<Diagnostic>> {
+    let regular = regex(build)?;
+    Ok(change(Change::Replace(
+        part,
+        regular,
+        build.format(loader, "<replace-fmt>")?,
+    )))
+}
+
+fn status(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("<status>")?;
+    let Some(status) = word
+        .str()
+        .parse::<u16>()
+        .ok()
+        .filter(|s| (100..1000).contains(s))
+    else {
+        let message = format!("'{}' is no status", word.text());
+        return Err(build.wrong(
+            &codes::STATUS_RANGE,
+            word,
+            message,
+            "a number from 100 to 999 is expected",
+        ));
+    };
+    let mut reason = None;
+    if build.args.take("reason") {
+        let mut bytes = build.args.required("<str>")?.bytes.clone();
+        super::header::harmless(&mut bytes);
+        reason = Some(bytes.into());
+    }
+    Ok(change(Change::Status(status, reason)))
+}
+
+/// Bytes that cannot stand in a target become what they are called in one.
+fn encoded(bytes: &[u8]) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if *byte <= b' ' || *byte == 0x7f {
+            out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        } else {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+fn put(stream: &mut Stream, part: Part, value: &[u8]) -> Result<(), Refusal> {
+    stream.keep_received();
+    let value = encoded(value);
+    match part {
+        Part::Path => stream.request.set_path(&value),
+        Part::PathAndQuery => stream.request.set_path_and_query(&value),
+        Part::Query => stream.request.set_query(&value),
+        Part::Whole => stream.request.set_target(&value),
+    }
+}
+
+impl TargetChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let done = match &self.0 {
+            Change::Set(part, format) => {
+                let value = format.fill(stream);
+                put(stream, *part, &value)
+            }
+            Change::Replace(part, regular, format) => {
+                let request = &stream.request;
+                let old = match part {
+                    Part::Path => request.path(),
+                    Part::PathAndQuery => request.path_and_query(),
+                    Part::Query => request.query().unwrap_or_default(),
+                    Part::Whole => request.target(),
+                };
+                match substitute(regular, old, format, stream) {
+                    Some(value) => put(stream, *part, &value),
+                    None => Ok(()),
+                }
+            }
+            Change::Method(format) => {
+                stream.keep_received();
+                let method = format.fill(stream);
+                stream.request.set_method(&method)
+            }
+            Change::Status(status, reason) => {
+                stream.response.set_status(*status, reason.as_deref())
+            }
+        };
+        if done.is_ok() {
+            Step::Next
+        } else {
+            Step::Failed
+        }
+    }
+}

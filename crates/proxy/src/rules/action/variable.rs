@@ -1,0 +1,228 @@
+//! Actions that set and forget variables.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::config::VariablesMax;
+use crate::load::codes as load_codes;
+use crate::rules::argument::variable_error;
+use crate::rules::expression::Expression;
+use crate::rules::format::{Dialect, Format};
+use crate::rules::value::Value;
+use crate::rules::variables::{
+    Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
+};
+use crate::stream::Stream;
+use language::{Diagnostic, suggest};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+/// One change of a variable.
+#[derive(Clone, Debug)]
+pub struct VariableChange {
+    name: VariableName,
+    source: Source,
+    conditions: Box<[SetWhen]>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Expression(Expression),
+    Format(Format),
+    Unset,
+}
+
+/// What must hold for a variable to be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SetWhen {
+    Exists,
+    NotExists,
+    Empty,
+    NotEmpty,
+    Set,
+    NotSet,
+    Greater,
+    Less,
+}
+
+const CONDITIONS: [(&str, SetWhen); 8] = [
+    ("ifexists", SetWhen::Exists),
+    ("ifnotexists", SetWhen::NotExists),
+    ("ifempty", SetWhen::Empty),
+    ("ifnotempty", SetWhen::NotEmpty),
+    ("ifset", SetWhen::Set),
+    ("ifnotset", SetWhen::NotSet),
+    ("ifgt", SetWhen::Greater),
+    ("iflt", SetWhen::Less),
+];
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-var",
+        places: places::ALL,
+        syntax: "set-var(<var>[,<cond>...]) <expr>",
+        doc: "Keeps the value of an expression under a name for later rules, formats and logs. The name begins with its scope: `proc`, `sess`, `txn`, `req` \
+              or `res`. Conditions (`ifexists`, `ifnotexists`, `ifempty`, `ifnotempty`, `ifset`, `ifnotset`, `ifgt`, `iflt`) must all hold for it to be set.",
+        example: "set-var(txn.client) src",
+        build: |loader, build| {
+            let (name, conditions) = names(build)?;
+            let source = Source::Expression(build.expression(loader)?);
+            Ok(action(name, source, conditions))
+        },
+    },
+    ActionRow {
+        name: "set-var-fmt",
+        places: places::ALL,
+        syntax: "set-var-fmt(<var>[,<cond>...]) <fmt>",
+        doc: "Keeps the text that a format makes under a name. Otherwise like `set-var`.",
+        example: "set-var-fmt(txn.from) %[src]:%[src_port]",
+        build: |loader, build| {
+            let (name, conditions) = names(build)?;
+            let word = build.args.required("<fmt>")?;
+            let format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
+            Ok(action(name, Source::Format(format), conditions))
+        },
+    },
+    ActionRow {
+        name: "unset-var",
+        places: places::ALL,
+        syntax: "unset-var(<var>)",
+        doc: "Forgets a variable. `set-var` says how they are named.",
+        example: "unset-var(txn.client)",
+        build: |_, build| {
+            let (name, conditions) = names(build)?;
+            Ok(action(name, Source::Unset, conditions))
+        },
+    },
+];
+
+fn action(name: VariableName, source: Source, conditions: Vec<SetWhen>) -> Action {
+    Action::Variable(Box::new(VariableChange {
+        name,
+        source,
+        conditions: conditions.into(),
+    }))
+}
+
+/// The name in the parentheses, and the conditions behind it.
+fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diagnostic>> {
+    let Some(list) = build.list else {
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            format!(
+                "'{}' expects the name of a variable in parentheses",
+                build.word.text()
+            ),
+            "a name in parentheses is missing",
+        ));
+    };
+    let mut parts = list.split(',').map(str::trim);
+    let text = parts.next().unwrap_or_default();
+    let name =
+        VariableName::parse(text).map_err(|error| variable_error(error, text, build.word.span))?;
+    let mut conditions = Vec::new();
+    for part in parts {
+        let Some((_, condition)) = CONDITIONS.iter().find(|(known, _)| *known == part) else {
+            let message = format!("unknown condition '{part}' of a variable");
+            let mut diagnostic =
+                build.wrong(&load_codes::BAD_VALUE, build.word, message, "in this list");
+            if let Some(near) = suggest::nearest(part, CONDITIONS.iter().map(|(known, _)| *known)) {
+                diagnostic.help = Some(format!("did you mean '{near}'?"));
+            }
+            return Err(diagnostic);
+        };
+        conditions.push(*condition);
+    }
+    Ok((name, conditions))
+}
+
+impl VariableChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let value = match &self.source {
+            Source::Unset => {
+                unset(stream, self.name);
+                return Step::Next;
+            }
+            Source::Expression(expression) => expression.evaluate(stream).map(Value::into_owned),
+            Source::Format(format) => Some(Value::Str(Cow::Owned(format.fill(stream)))),
+        };
+        let Some(value) = value else {
+            return Step::Next;
+        };
+        if self
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(self.name, &value, stream))
+        {
+            set(stream, self.name, value);
+        }
+        Step::Next
+    }
+}
+
+impl SetWhen {
+    fn holds(self, name: VariableName, new: &Value<'_>, stream: &Stream) -> bool {
+        let empty = || matches!(new, Value::Str(s) | Value::Bin(s) if s.is_empty());
+        match self {
+            SetWhen::Empty => empty(),
+            SetWhen::NotEmpty => !empty(),
+            SetWhen::Exists => name.scope() == Scope::Process || get(stream, name).is_some(),
+            SetWhen::NotExists => name.scope() != Scope::Process && get(stream, name).is_none(),
+            SetWhen::Set => get(stream, name).is_some(),
+            SetWhen::NotSet => get(stream, name).is_none(),
+            SetWhen::Greater => compare(stream, name, new).is_none_or(Ordering::is_gt),
+            SetWhen::Less => compare(stream, name, new).is_none_or(Ordering::is_lt),
+        }
+    }
+}
+
+/// The variable against the new value. There is an order of numbers only.
+fn compare(stream: &Stream, name: VariableName, new: &Value<'_>) -> Option<Ordering> {
+    match (get(stream, name)?, new) {
+        (Value::Int(old), Value::Int(new)) => Some(old.cmp(new)),
+        _ => None,
+    }
+}
+
+fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
+    match name.scope() {
+        Scope::Process => process_variable(name),
+        Scope::Session => stream.session.variables.borrow().get(name).cloned(),
+        _ => stream.variables.get(name).cloned(),
+    }
+}
+
+/// The least of the limits that count for a scope: each holds for what lives
+/// shorter too.
+fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
+    let limits: &[Option<usize>] = match scope {
+        Scope::Process => &[max.global, max.process],
+        Scope::Session => &[max.global, max.session],
+        Scope::Transaction => &[max.global, max.session, max.transaction],
+        Scope::Request | Scope::Response => {
+            &[max.global, max.session, max.transaction, max.message]
+        }
+    };
+    limits.iter().copied().flatten().min()
+}
+
+/// Sets a variable; one that does not fit into the limits is not set.
+fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
+    match name.scope() {
+        Scope::Process => set_process_variable(name, value, bytes_max),
+        Scope::Session => stream
+            .session
+            .variables
+            .borrow_mut()
+            .set(name, value, bytes_max),
+        _ => stream.variables.set(name, value, bytes_max),
+    };
+}
+
+fn unset(stream: &mut Stream, name: VariableName) {
+    match name.scope() {
+        Scope::Process => unset_process_variable(name),
+        Scope::Session => stream.session.variables.borrow_mut().unset(name),
+        _ => stream.variables.unset(name),
+    }
+}

@@ -1,0 +1,198 @@
+//! Formats: text with what is known of a stream filled in, for log lines,
+//! headers, targets, redirections and variables. A format is compiled when a
+//! file is loaded to a list of pieces; filling one in appends to a buffer and
+//! looks no name up. It changes nothing of the stream.
+
+mod alias;
+mod built_in;
+mod parse;
+mod text;
+
+pub use alias::Alias;
+pub(super) use alias::documented;
+pub use built_in::{BuiltIn, built_in};
+
+use super::expression::Expression;
+use super::usage::Usage;
+use crate::load::Loader;
+use crate::rules::argument::Piece as Source;
+use crate::stream::Stream;
+use language::{Diagnostic, Word};
+use text::Put;
+
+/// How text and missing values are treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    /// Log lines: spaces are separators of which several count as one, a
+    /// missing value is a dash.
+    Log,
+    /// Everything else: text is as it stands, a missing value is nothing, and
+    /// control characters in the values of expressions are shown as `%0A`.
+    Text,
+}
+
+/// What braces behind the percent sign ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Flags {
+    /// `Q`: in quotes.
+    quoted: bool,
+    /// `X`: hexadecimal.
+    hex: bool,
+    /// `E`: with backslashes before quotes, backslashes and closing brackets.
+    escaped: bool,
+}
+
+/// A part of a format.
+#[derive(Clone, Debug)]
+enum Piece {
+    /// Text as it stands.
+    Text(Box<[u8]>),
+    /// A space, unless one stands there already.
+    Space,
+    /// `%ci`
+    Alias(Alias, Flags),
+    /// `%[src]`
+    Expression(Expression, Flags),
+}
+
+/// A compiled format.
+#[derive(Clone, Debug)]
+pub struct Format {
+    pieces: Box<[Piece]>,
+    dialect: Dialect,
+}
+
+impl Format {
+    /// Reads one from a word. Where it is used says what its expressions may
+    /// look at, and the dialect: that of logs for logs.
+    pub fn parse(
+        loader: &mut Loader,
+        word: &Word,
+        usage: Usage,
+    ) -> Result<Format, Box<Diagnostic>> {
+        let dialect = if usage == Usage::LOG {
+            Dialect::Log
+        } else {
+            Dialect::Text
+        };
+        Self::parse_as(loader, word, usage, dialect)
+    }
+
+    /// The same with a dialect of its own.
+    pub fn parse_as(
+        loader: &mut Loader,
+        word: &Word,
+        usage: Usage,
+        dialect: Dialect,
+    ) -> Result<Format, Box<Diagnostic>> {
+        let source = Source::of(&loader.sources, word);
+        Self::parse_source(loader, &source, usage, dialect)
+    }
+
+    /// The same from any text.
+    fn parse_source(
+        loader: &mut Loader,
+        source: &Source<'_>,
+        usage: Usage,
+        dialect: Dialect,
+    ) -> Result<Format, Box<Diagnostic>> {
+        let mut warnings = Vec::new();
+        let pieces = parse::pieces(source, dialect, &mut warnings, &mut |start| {
+            Expression::parse_part(loader, source, start, usage)
+        })?;
+        for warning in warnings {
+            loader.tell(warning);
+        }
+        let format = Format { pieces, dialect };
+        loader.config.global.server_side_shown |=
+            format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
+        Ok(format)
+    }
+
+    /// A text without anything to fill in.
+    pub fn constant(text: &[u8]) -> Format {
+        Format {
+            pieces: Box::new([Piece::Text(text.into())]),
+            dialect: Dialect::Text,
+        }
+    }
+
+    /// Its text, when nothing is to be filled in.
+    pub fn as_constant(&self) -> Option<&[u8]> {
+        match &*self.pieces {
+            [] => Some(b""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether it has one of these aliases.
+    pub fn shows(&self, aliases: &[Alias]) -> bool {
+        self.pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Alias(alias, _) if aliases.contains(alias)))
+    }
+
+    /// The first alias that only HTTP has, by its name.
+    pub fn needs_http(&self) -> Option<&'static str> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Alias(alias, _) if alias.is_http() => Some(alias.name()),
+            _ => None,
+        })
+    }
+
+    /// Appends what it makes of a stream.
+    pub fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
+        let mut after_space = self.dialect == Dialect::Log;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => {
+                    out.extend_from_slice(text);
+                    after_space = false;
+                }
+                Piece::Space => {
+                    if !after_space {
+                        out.push(b' ');
+                        after_space = true;
+                    }
+                }
+                Piece::Alias(alias, flags) => {
+                    let mut put = Put {
+                        out,
+                        flags: *flags,
+                        dash: self.dialect == Dialect::Log,
+                    };
+                    if alias.append(stream, &mut put) {
+                        after_space = false;
+                    }
+                }
+                Piece::Expression(expression, flags) => {
+                    let mut put = Put {
+                        out,
+                        flags: *flags,
+                        dash: self.dialect == Dialect::Log,
+                    };
+                    match expression.evaluate(stream) {
+                        Some(value) if self.dialect == Dialect::Text => {
+                            value.with_text(|text| put.visible(text))
+                        }
+                        Some(value) => value.with_text(|text| put.text(text)),
+                        None if self.dialect == Dialect::Text => {}
+                        None => put.missing(),
+                    }
+                    after_space = false;
+                }
+            }
+        }
+    }
+
+    /// What it makes of a stream, in a buffer of its own.
+    pub fn fill(&self, stream: &Stream) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.append(stream, &mut out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

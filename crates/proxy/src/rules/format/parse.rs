@@ -1,0 +1,222 @@
+//! Reading a format: text, `%%`, `%{flags}alias`, `%{flags}[expression]`.
+
+use super::{Alias, Dialect, Flags, Piece};
+use crate::rules::action::codes;
+use crate::rules::argument::Piece as Source;
+use crate::rules::expression::Expression;
+use language::{Diagnostic, suggest};
+
+/// Most pieces of one format.
+pub const PIECES_MAX: usize = 4096;
+
+type ReadExpression<'e> = &'e mut dyn FnMut(usize) -> Result<(Expression, usize), Box<Diagnostic>>;
+
+/// Reads a whole format; `expression` reads an expression from a place on and
+/// says where it ends.
+pub(super) fn pieces(
+    source: &Source<'_>,
+    dialect: Dialect,
+    warnings: &mut Vec<Diagnostic>,
+    expression: ReadExpression<'_>,
+) -> Result<Box<[Piece]>, Box<Diagnostic>> {
+    let mut reader = Reader {
+        source,
+        at: 0,
+        text: Vec::new(),
+        pieces: Vec::new(),
+        base: Flags::default(),
+        warnings,
+    };
+    while let Some(byte) = reader.take() {
+        match byte {
+            b'%' => reader.percent(expression)?,
+            b' ' if dialect == Dialect::Log => {
+                reader.end_text();
+                if !matches!(reader.pieces.last(), Some(Piece::Space)) {
+                    reader.pieces.push(Piece::Space);
+                }
+            }
+            other => reader.text.push(other),
+        }
+        if reader.pieces.len() > PIECES_MAX {
+            let whole = 0..source.bytes.len();
+            return Err(Box::new(Diagnostic::error(
+                &codes::FORMAT_SYNTAX,
+                source.span(whole),
+                format!("a format of more than {PIECES_MAX} parts"),
+            )));
+        }
+    }
+    reader.end_text();
+    Ok(reader.pieces.into())
+}
+
+struct Reader<'r, 's> {
+    source: &'r Source<'s>,
+    at: usize,
+    text: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// What `%{…}o` said for all that follow.
+    base: Flags,
+    warnings: &'r mut Vec<Diagnostic>,
+}
+
+impl Reader<'_, '_> {
+    fn peek(&self) -> Option<u8> {
+        self.source.bytes.get(self.at).copied()
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn end_text(&mut self) {
+        if !self.text.is_empty() {
+            self.pieces
+                .push(Piece::Text(std::mem::take(&mut self.text).into()));
+        }
+    }
+
+    fn error(&self, from: usize, to: usize, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(
+            Diagnostic::error(&codes::FORMAT_SYNTAX, self.source.span(from..to), message)
+                .help("a percent sign that is meant as such is written `%%`"),
+        )
+    }
+
+    /// What follows a percent sign.
+    fn percent(&mut self, expression: ReadExpression<'_>) -> Result<(), Box<Diagnostic>> {
+        let start = self.at - 1;
+        if self.peek() == Some(b'%') {
+            self.at += 1;
+            self.text.push(b'%');
+            return Ok(());
+        }
+        let mut flags = self.base;
+        if self.peek() == Some(b'{') {
+            self.at += 1;
+            flags = self.flags(start)?;
+        }
+        match self.peek() {
+            Some(b'[') => self.expression(flags, expression),
+            Some(byte) if byte.is_ascii_alphanumeric() => self.alias(start, flags),
+            Some(_) => Err(self.error(
+                start,
+                self.at + 1,
+                "neither a name nor '[' follows the '%' of a format",
+            )),
+            None => Err(self.error(start, self.at, "truncated line after '%'")),
+        }
+    }
+
+    /// `+Q,-X}`, the brace before which was taken.
+    fn flags(&mut self, start: usize) -> Result<Flags, Box<Diagnostic>> {
+        let from = self.at;
+        let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b'}') else {
+            let end = self.source.bytes.len();
+            return Err(self.error(start, end, "the '{' of a format is not closed"));
+        };
+        self.at = from + length + 1;
+        let mut flags = self.base;
+        let mut at = from;
+        for part in self.source.bytes[from..from + length].split(|b| *b == b',') {
+            let (on, letter) = match part {
+                [b'+', letter] => (true, *letter),
+                [b'-', letter] => (false, *letter),
+                _ => (true, 0),
+            };
+            match letter {
+                b'Q' => flags.quoted = on,
+                b'X' => flags.hex = on,
+                b'E' => flags.escaped = on,
+                _ => self.warnings.push(
+                    Diagnostic::warning(
+                        &codes::UNKNOWN_FLAG,
+                        self.source.span(at..at + part.len()),
+                        format!("unknown format flag '{}'", String::from_utf8_lossy(part)),
+                    )
+                    .label("has no effect")
+                    .help("flags are +Q, +X, +E and their opposites -Q, -X, -E"),
+                ),
+            }
+            at += part.len() + 1;
+        }
+        Ok(flags)
+    }
+
+    /// `[expression]`, at its opening bracket.
+    fn expression(
+        &mut self,
+        flags: Flags,
+        expression: ReadExpression<'_>,
+    ) -> Result<(), Box<Diagnostic>> {
+        let open = self.at;
+        let (expression, end) = expression(open + 1)?;
+        let blanks = self.source.bytes[end..]
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count();
+        if self.source.bytes.get(end + blanks) != Some(&b']') {
+            let inner = self.source.text(open + 1..end);
+            return Err(self.error(open, end, format!("missing ']' after '{inner}'")));
+        }
+        self.at = end + blanks + 1;
+        self.end_text();
+        self.pieces.push(Piece::Expression(expression, flags));
+        Ok(())
+    }
+
+    /// `ci`, at its first letter.
+    fn alias(&mut self, start: usize, flags: Flags) -> Result<(), Box<Diagnostic>> {
+        let from = self.at;
+        let length = self.source.bytes[from..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
+        let to = from + length;
+        self.at = to;
+        let name = self.source.text(from..to);
+        if name == "o" {
+            self.base = flags;
+            return Ok(());
+        }
+        let Some(alias) = Alias::by_name(&name) else {
+            return Err(self.unknown(start, to, &name));
+        };
+        self.end_text();
+        self.pieces.push(Piece::Alias(alias, flags));
+        Ok(())
+    }
+
+    fn unknown(&self, start: usize, to: usize, name: &str) -> Box<Diagnostic> {
+        let names = Alias::names();
+        if let Some(known) = super::alias::not_built(name) {
+            return Box::new(
+                Diagnostic::error(
+                    &crate::load::codes::NOT_BUILT,
+                    self.source.span(start..to),
+                    format!("log alias '%{known}' is known, but not built yet"),
+                )
+                .label("Evenkeel does not do this yet"),
+            );
+        }
+        let mut diagnostic = *self.error(start, to, format!("no such format variable '{name}'"));
+        diagnostic.code = &codes::UNKNOWN_ALIAS;
+        let letters = name.len();
+        // The name may be glued to text: `%cistart`.
+        let prefix = (1..letters)
+            .rev()
+            .filter_map(|n| name.get(..n))
+            .find(|p| Alias::by_name(p).is_some());
+        let near =
+            suggest::nearest(name, names).or(prefix.and_then(Alias::by_name).map(Alias::name));
+        if let Some(near) = near {
+            diagnostic = diagnostic.help(format!(
+                "did you mean '%{near}'? A percent sign that is meant as such is written `%%`"
+            ));
+        }
+        Box::new(diagnostic)
+    }
+}

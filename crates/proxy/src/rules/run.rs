@@ -1,0 +1,334 @@
+//! The evaluation of rules: in their order, until one ends them. The driver of
+//! streams calls these functions and does what they say; they touch no socket.
+
+use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied};
+use super::condition::Outcome;
+use super::variables::Scope;
+use crate::config::{Proxy, ProxyOption};
+use crate::state::Tally;
+use crate::stream::{Phase, Reply, Session, Stream, Termination, error_page, new_stream};
+use crate::worker;
+use std::rc::Rc;
+
+/// What rules of connections decide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gate {
+    /// It goes on.
+    Open,
+    /// It is closed.
+    Reject,
+    /// It is closed and the client is not told.
+    SilentDrop,
+}
+
+/// What rules of messages decide.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Continue,
+    /// This is the answer.
+    Answer(Box<Reply>),
+    /// This is the answer, after the tarpit's time.
+    Tarpit(Box<Reply>),
+    /// The connection is closed.
+    Reject,
+    /// The connection is closed and the client is not told.
+    SilentDrop,
+    /// A part of the body is needed first; then the rules are asked again.
+    NeedBody {
+        /// So many bytes, or all where there are less.
+        bytes: usize,
+        /// How long they may take; None is `timeout http-request`.
+        time_ms: Option<u32>,
+    },
+}
+
+/// What a whole list of rules came to.
+enum Outcomes {
+    /// Its end, or a rule that ends it.
+    Passed,
+    Verdict(Verdict),
+    Gate(Gate),
+    /// More bytes are needed to know.
+    Wait,
+}
+
+/// How a list is evaluated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// What is not known yet counts as false.
+    Now,
+    /// Conditions may wait for more bytes.
+    Waits,
+}
+
+fn evaluate<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+    stream: &mut Stream,
+    patience: Patience,
+    from: u32,
+) -> Outcomes {
+    for (at, rule) in rules.enumerate().skip(from as usize) {
+        if let Some(condition) = &rule.condition {
+            match condition.run(stream) {
+                Outcome::Pass => {}
+                Outcome::Miss if patience == Patience::Waits => return Outcomes::Wait,
+                Outcome::Miss | Outcome::Fail => continue,
+            }
+        }
+        match rule.action.run(stream) {
+            Step::Next => {}
+            Step::Accept => return Outcomes::Passed,
+            Step::End(verdict) => {
+                if matches!(verdict, Verdict::NeedBody { .. }) {
+                    stream.resume_at = at as u32 + 1;
+                }
+                return Outcomes::Verdict(verdict);
+            }
+            Step::Closed(gate) => return Outcomes::Gate(gate),
+            Step::Failed => {
+                count_failed(stream);
+                if !stream.lenient {
+                    return Outcomes::Verdict(Verdict::Answer(Box::new(broken(stream))));
+                }
+            }
+        }
+    }
+    Outcomes::Passed
+}
+
+fn count_failed(stream: &Stream) {
+    stream
+        .frontend()
+        .state
+        .frontend
+        .here()
+        .count(Tally::RewriteFailures);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend.here().count(Tally::RewriteFailures);
+    }
+}
+
+/// The answer when a message cannot be changed as a rule wants.
+fn broken(stream: &mut Stream) -> Reply {
+    stream.termination = Termination::Proxy;
+    stream.phase = if stream.response.status() == 0 {
+        Phase::Request
+    } else {
+        Phase::Headers
+    };
+    error_page(stream, 500)
+}
+
+/// A stream for rules of a connection that carries none yet.
+fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
+    let frontend = session.frontend();
+    if rules(frontend).is_empty() {
+        return Gate::Open;
+    }
+    let mut stream = new_stream(session.clone(), session.config.clone(), false);
+    let gate = connection_stream(&mut stream, rules(frontend));
+    session.rewritten.set((
+        stream.source.or(session.rewritten.get().0),
+        stream.destination.or(session.rewritten.get().1),
+    ));
+    if let Some(worker) = worker::running() {
+        worker.keep_stream(stream);
+    }
+    gate
+}
+
+fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
+    match evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0) {
+        Outcomes::Gate(gate) => gate,
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => Gate::Open,
+    }
+}
+
+/// The rules of `tcp-request connection`.
+pub fn tcp_connection(session: &Rc<Session>) -> Gate {
+    connection(session, |proxy| &proxy.tcp_connection)
+}
+
+/// The rules of `tcp-request session`.
+pub fn tcp_session(session: &Rc<Session>) -> Gate {
+    connection(session, |proxy| &proxy.tcp_session)
+}
+
+/// The rules of `tcp-request content`; None needs more bytes.
+pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
+    let config = stream.config.clone();
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
+    let rules = &config.proxy(index).tcp_content;
+    let patience = if stream.payload_complete {
+        Patience::Now
+    } else {
+        Patience::Waits
+    };
+    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
+        Outcomes::Gate(gate) => Some(gate),
+        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
+        Outcomes::Wait => None,
+    }
+}
+
+/// The rules of `http-request`, then those of `redirect`.
+pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
+    let resume_at = std::mem::take(&mut stream.resume_at);
+    if resume_at == 0 && !in_backend {
+        capture_headers(stream, false);
+    }
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
+    let proxy = stream.config.proxy(index);
+    if proxy.http_request.is_empty()
+        && proxy.redirects.is_empty()
+        && proxy.tcp_content.is_empty()
+        && !proxy.has(ProxyOption::HttpBufferRequest)
+    {
+        return Verdict::Continue;
+    }
+    let config = stream.config.clone();
+    let proxy = config.proxy(index);
+    if resume_at == 0 {
+        stream.lenient = false;
+        if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payload_complete {
+            // Asked again, it finds the body there.
+            return Verdict::NeedBody {
+                bytes: config.global.tune.bufsize,
+                time_ms: None,
+            };
+        }
+        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content) {
+            return verdict;
+        }
+    }
+    match evaluate(
+        proxy.http_request.iter().map(HttpRule::rule),
+        stream,
+        Patience::Now,
+        resume_at,
+    ) {
+        Outcomes::Verdict(verdict) => return verdict,
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+    }
+    match evaluate(
+        proxy.redirects.iter().map(HttpRule::rule),
+        stream,
+        Patience::Now,
+        0,
+    ) {
+        Outcomes::Verdict(verdict) => verdict,
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
+    }
+}
+
+/// The rules of `tcp-request content` before those of a message: its head is
+/// there, so nothing has to be waited for.
+fn content_of_message(stream: &mut Stream, rules: &[TcpRule]) -> Option<Verdict> {
+    if rules.is_empty() {
+        return None;
+    }
+    let complete = std::mem::replace(&mut stream.payload_complete, true);
+    let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0);
+    stream.payload_complete = complete;
+    let Outcomes::Gate(gate) = outcome else {
+        return None;
+    };
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Request;
+    stream.times.request = None;
+    count_denied(stream);
+    Some(if gate == Gate::SilentDrop {
+        Verdict::SilentDrop
+    } else {
+        Verdict::Reject
+    })
+}
+
+/// The rules of `http-response`: the backend's, then the frontend's.
+pub fn http_response(stream: &mut Stream) -> Verdict {
+    capture_headers(stream, true);
+    if !stream.variables.is_empty() {
+        stream.variables.end_scope(Scope::Request);
+    }
+    run_sides(stream, |proxy| &proxy.http_response).unwrap_or(Verdict::Continue)
+}
+
+/// The rules of `http-after-response`: the backend's, then the frontend's.
+pub fn http_after_response(stream: &mut Stream) {
+    // No action of these rules ends a message, and one that fails is counted.
+    let _ = run_sides(stream, |proxy| &proxy.http_after_response);
+}
+
+fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Verdict> {
+    let nothing =
+        rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
+    if nothing {
+        return None;
+    }
+    let config = stream.config.clone();
+    let frontend = Some(stream.frontend);
+    let sides = [
+        stream.backend.filter(|backend| Some(*backend) != frontend),
+        frontend,
+    ];
+    stream.lenient = false;
+    for side in sides.into_iter().flatten() {
+        let rules = rules(config.proxy(side)).iter().map(HttpRule::rule);
+        match evaluate(rules, stream, Patience::Now, 0) {
+            Outcomes::Verdict(verdict) => {
+                // The answer that the server gave is not the one that is timed.
+                stream.times.response = None;
+                return Some(verdict);
+            }
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+        }
+    }
+    None
+}
+
+/// `monitor-uri`: the answer, when the request asks whether the proxy is there.
+/// It is not logged.
+pub fn monitor(stream: &mut Stream) -> Option<Reply> {
+    let uri = stream.frontend().monitor_uri.as_deref()?;
+    if stream.request.target() != uri {
+        return None;
+    }
+    let fails = stream
+        .frontend()
+        .monitor_fail
+        .iter()
+        .any(|condition| condition.test(stream));
+    stream.log_level = Some(None);
+    Some(error_page(stream, if fails { 503 } else { 200 }))
+}
+
+/// Makes the stream's unique id where the frontend has a format for it, and
+/// adds its header. Called once, when the rules of the request are over.
+pub fn unique_id(stream: &mut Stream) {
+    let Some(format) = stream.frontend().unique_id_format.clone() else {
+        return;
+    };
+    if stream.unique_id.is_none() {
+        stream.unique_id = Some(format.fill(stream).into());
+    }
+    let Some(name) = stream.frontend().unique_id_header.clone() else {
+        return;
+    };
+    if let Some(mut id) = stream.unique_id.clone() {
+        super::action::harmless(&mut id);
+        // A head that rules filled to its limit goes without.
+        let _ = stream.request.set(&name, &id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! How servers change, and what a new tree takes over.
+
+use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, install, now_ms};
+use crate::config::{Balance, Config, ServerOptions};
+use crate::queue::tests::tree;
+use std::sync::Arc;
+
+fn checked() -> ServerOptions {
+    ServerOptions {
+        check: true,
+        rise: 2,
+        fall: 3,
+        ..Default::default()
+    }
+}
+
+fn server(config: &Config, n: usize) -> &Arc<ServerState> {
+    &config.proxies[0].servers[n].state
+}
+
+/// Feeds checks (`+` passed, `-` failed, `4` conditional) and tells the status
+/// after each, as haproxy's statistics show it.
+fn story(options: ServerOptions, checks: &str) -> Vec<String> {
+    let config = tree(Balance::RoundRobin, &[options]);
+    let state = server(&config, 0);
+    let step = |(n, check): (usize, char)| {
+        let status = match check {
+            '+' => CheckStatus::Layer7Ok,
+            '4' => CheckStatus::Layer7OkConditional,
+            _ => CheckStatus::Layer7Status,
+        };
+        state.take_check(CheckResult::new(status, 0), n as u64);
+        state.report(n as u64).status_text()
+    };
+    checks.chars().enumerate().map(step).collect()
+}
+
+#[test]
+fn rise_and_fall_count_as_haproxy_counts_them() {
+    // The first failure of a fresh start is enough.
+    assert_eq!(story(checked(), "-"), ["DOWN"]);
+    assert_eq!(
+        story(checked(), "+--+---"),
+        ["UP", "UP 2/3", "UP 1/3", "UP", "UP 2/3", "UP 1/3", "DOWN"]
+    );
+    assert_eq!(
+        story(checked(), "-+-++"),
+        ["DOWN", "DOWN 1/2", "DOWN", "DOWN 1/2", "UP"]
+    );
+    assert_eq!(story(checked(), "+4-+"), ["UP", "NOLB", "NOLB 2/3", "UP"]);
+}
+
+#[test]
+fn an_unchecked_server_says_so() {
+    let config = tree(Balance::RoundRobin, &[ServerOptions::default()]);
+    let state = server(&config, 0);
+    assert_eq!(state.report(1).status_text(), "no check");
+    state.set_admin(AdminState::Drain, 2);
+    assert_eq!(state.report(2).status_text(), "DRAIN");
+    assert!(!state.usable() && state.usable_for_persistence());
+    state.set_admin(AdminState::Maintenance, 3);
+    assert_eq!(state.report(3).status_text(), "MAINT");
+    assert!(!state.usable_for_persistence());
+}
+
+#[test]
+fn a_backend_knows_its_usable_servers_and_its_down_times() {
+    let backup = ServerOptions {
+        backup: true,
+        ..Default::default()
+    };
+    let config = tree(Balance::RoundRobin, &[Default::default(), backup]);
+    let backend = &config.proxies[0].state;
+    assert_eq!((backend.active_usable(), backend.backup_usable()), (1, 1));
+    let change = server(&config, 0).set_admin(AdminState::Maintenance, 100);
+    assert!(change.happened() && !change.lineup.went_down);
+    let change = server(&config, 1).set_weight(0, 200);
+    assert!(change.lineup.went_down);
+    assert_eq!(backend.usable_servers(), 0);
+    assert_eq!(backend.backend_report(250).downtime_ms, 50);
+    let change = server(&config, 0).set_admin(AdminState::Ready, 300);
+    assert!(change.lineup.came_up);
+    let report = backend.backend_report(900);
+    assert_eq!(
+        (report.downtime_ms, report.last_change_ms, report.up),
+        (100, 300, true)
+    );
+    assert_eq!(server(&config, 0).report(900).downtime_ms, 200);
+}
+
+#[test]
+fn a_server_that_comes_up_warms_up_over_slowstart() {
+    let options = ServerOptions {
+        weight: 100,
+        maxconn: 50,
+        slowstart_ms: 1000,
+        ..checked()
+    };
+    let config = tree(Balance::RoundRobin, &[options]);
+    let state = server(&config, 0);
+    // Not at the start of the process.
+    assert_eq!((state.weight(), state.limit()), (1600, 50));
+    state.set_admin(AdminState::Maintenance, 0);
+    state.set_admin(AdminState::Ready, 10_000);
+    assert_eq!((state.throttle(), state.weight(), state.limit()), (1, 1, 1));
+    state.warm_up(10_500);
+    assert_eq!(
+        (state.throttle(), state.weight(), state.limit()),
+        (50, 800, 25)
+    );
+    state.warm_up(11_000);
+    assert_eq!(
+        (state.throttle(), state.weight(), state.limit()),
+        (100, 1600, 50)
+    );
+}
+
+#[test]
+fn the_next_tree_takes_over_by_name_what_its_file_does_not_say_otherwise() {
+    let old = tree(Balance::RoundRobin, &[checked(), checked(), checked()]);
+    server(&old, 0).set_admin(AdminState::Drain, 5);
+    server(&old, 1).set_weight(9, 5);
+    server(&old, 1).take_check(CheckResult::new(CheckStatus::Layer4Error, 0), 6);
+    let fresh = tree(Balance::RoundRobin, &[checked(), checked()]);
+    let mut config = Config {
+        proxies: fresh.proxies.clone(),
+        ..Config::default()
+    };
+    config.proxies[0].servers[0].options.weight = 4;
+    config.proxies[0].servers[1].name = "s1".into();
+    install(&mut config, Some(&old), 7);
+    assert!(Arc::ptr_eq(&config.proxies[0].state, &old.proxies[0].state));
+    assert!(Arc::ptr_eq(server(&config, 1), server(&old, 1)));
+    assert_eq!(server(&config, 0).report(7).status_text(), "DRAIN 1/3");
+    assert_eq!(server(&config, 0).user_weight(), (4, 4));
+    assert_eq!(server(&config, 1).user_weight(), (9, 1));
+    assert_eq!(server(&config, 1).report(7).health, HealthState::Down);
+    // The third is no more: not counted, not used.
+    assert!(!server(&old, 2).usable());
+    assert_eq!(config.proxies[0].state.active_usable(), 0);
+    server(&config, 0).set_admin(AdminState::Ready, 8);
+    assert_eq!(config.proxies[0].state.active_usable(), 1);
+}
+
+#[test]
+fn uids_of_drafts_that_never_served_are_used_again() {
+    let uid = {
+        let config = tree(Balance::RoundRobin, &[checked()]);
+        server(&config, 0).uid
+    };
+    // Another test can take the number that is given back: it is only sure that
+    // a server that served keeps its own.
+    let draft = ServerState::new("draft", Arc::default());
+    assert_ne!(draft.uid, uid);
+    assert!(now_ms() > 0);
+}

@@ -1,0 +1,252 @@
+//! Streams out of raw bytes, for the tests of rules.
+
+use super::state::{Endpoint, Phase, Session, Stream, Termination, Times};
+use crate::config::{Bind, BindAddress, BindOwner, Config, Mode, Proxy, ProxyIndex, ProxyKind};
+use crate::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
+use crate::load::{LoadOptions, Loader};
+use crate::message::Message;
+use crate::reactor::Instant;
+use crate::rules::{Condition, Expression, Usage, Value};
+use language::{Diagnostic, Line, Word};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A loader that is in a `listen` section, without files.
+pub fn loader() -> Loader {
+    let mut loader = Loader::new(language::Environment::empty(), LoadOptions::default());
+    loader.config.proxies.push(listen());
+    loader.section = crate::load::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
+    loader
+}
+
+fn bind(address: SocketAddr) -> Bind {
+    Bind {
+        span: Default::default(),
+        id: 1,
+        name: "public".into(),
+        address: BindAddress::Inet(address),
+        accept_proxy: false,
+        backlog: None,
+        maxconn: None,
+        defer_accept: false,
+        interface: None,
+        mss: None,
+        tcp_user_timeout_ms: None,
+        tcp_fast_open: false,
+        transparent: false,
+        v6only: None,
+        owner: BindOwner::default(),
+        nice: 0,
+    }
+}
+
+fn listen() -> Proxy {
+    Proxy {
+        id: 2,
+        name: "web".into(),
+        kind: ProxyKind::Listen,
+        mode: Mode::Http,
+        binds: vec![bind(SocketAddr::from(([192, 0, 2, 1], 80)))],
+        ..Proxy::default()
+    }
+}
+
+/// A stream without any bytes, from 198.51.100.7:40000 to 192.0.2.1:80.
+pub fn stream(http: bool) -> Stream {
+    let mut config = Config::default();
+    config.proxies.push(listen());
+    config.backends.insert("web".into(), ProxyIndex(0));
+    let config = Arc::new(config);
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let session = Session {
+        config: config.clone(),
+        frontend: ProxyIndex(0),
+        bind: 0,
+        source: Endpoint::Inet(SocketAddr::from(([198, 51, 100, 7], 40000))),
+        destination: Endpoint::Inet(SocketAddr::from(([192, 0, 2, 1], 80))),
+        accepted_at: wall,
+        accepted: now,
+        ready: now,
+        rewritten: Default::default(),
+        variables: Default::default(),
+    };
+    let times = Times {
+        began_at: wall,
+        idle_since: now,
+        began: now,
+        request: None,
+        queued: None,
+        connected: None,
+        response: None,
+        ended: None,
+    };
+    Stream {
+        id: 1,
+        session: Rc::new(session),
+        config,
+        frontend: ProxyIndex(0),
+        backend: Some(ProxyIndex(0)),
+        server: None,
+        http,
+        request: Message::new(),
+        response: Message::new(),
+        payload: Vec::new(),
+        payload_complete: false,
+        response_payload: Vec::new(),
+        response_payload_complete: false,
+        sniffed: std::cell::OnceCell::new(),
+        source: None,
+        destination: None,
+        variables: Default::default(),
+        log_level: None,
+        captured_request: Vec::new(),
+        captured_response: Vec::new(),
+        times,
+        bytes_in: 0,
+        bytes_out: 0,
+        retries: 0,
+        redispatched: false,
+        server_queue: 0,
+        backend_queue: 0,
+        local: false,
+        local_status: 0,
+        statistics: false,
+        server_side: None,
+        received: None,
+        unique_id: None,
+        resume_at: 0,
+        lenient: false,
+        termination: Termination::Normal,
+        phase: Phase::Done,
+    }
+}
+
+/// A stream with a request; what stands behind its head is its body.
+pub fn request(bytes: &[u8]) -> Stream {
+    let mut stream = stream(true);
+    match parse_request(bytes, &Limits::default(), &mut stream.request) {
+        Ok(Outcome::Done(parsed)) => stream.payload = bytes[parsed.consumed..].to_vec(),
+        other => panic!("no whole request: {other:?}"),
+    }
+    stream.payload_complete = true;
+    stream
+}
+
+/// The same with an answer.
+pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
+    let mut stream = request(bytes);
+    let facts = RequestFacts::of(&stream.request, None);
+    match parse_response(answer, &facts, &Limits::default(), &mut stream.response) {
+        Ok(Outcome::Done(parsed)) => stream.response_payload = answer[parsed.consumed..].to_vec(),
+        other => panic!("no whole answer: {other:?}"),
+    }
+    stream.response_payload_complete = true;
+    stream
+}
+
+/// A TCP stream of which these bytes have come so far.
+pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
+    let mut stream = stream(false);
+    stream.payload = bytes.to_vec();
+    stream.payload_complete = complete;
+    stream
+}
+
+/// The words of a line as the reader gives them.
+pub fn line(loader: &mut Loader, text: &str) -> Line {
+    use language::reader::{Facts, Reader};
+    let file = loader
+        .sources
+        .add("sample.cfg", format!("{text}\n").into_bytes());
+    let mut reader = Reader::new(vec![file], Facts::new("2.6"));
+    reader
+        .next(
+            &loader.sources,
+            &loader.environment,
+            &mut loader.diagnostics,
+        )
+        .unwrap_or_else(|| panic!("no line: {text}"))
+}
+
+/// Parses an expression, which stands in quotes.
+pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
+    let mut loader = loader();
+    let span = language::Span {
+        file: loader.sources.add("sample.cfg", text.into()),
+        start: 0,
+        end: text.len() as u32,
+    };
+    let word = Word {
+        bytes: text.into(),
+        span,
+    };
+    Expression::parse(&mut loader, &word, usage)
+}
+
+/// The text form of an expression's value.
+pub fn evaluate(text: &str, stream: &Stream) -> Option<String> {
+    let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
+    let expression =
+        expression(text, usage).unwrap_or_else(|error| panic!("{text}: {}", error.message));
+    expression.evaluate(stream).map(|value| text_of(&value))
+}
+
+fn text_of(value: &Value<'_>) -> String {
+    value.with_text(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// Parses `if …` after lines of ACLs; says what was told too.
+pub fn condition(
+    acls: &[&str],
+    text: &str,
+    usage: Usage,
+) -> (Result<Condition, Box<Diagnostic>>, Vec<String>) {
+    let mut loader = loader();
+    for text in acls {
+        let line = line(&mut loader, &format!("acl {text}"));
+        if let Err(error) = build(&mut loader, &line) {
+            return (Err(error), Vec::new());
+        }
+    }
+    let line = line(&mut loader, text);
+    let mut args = crate::keyword::Args::new(&line, 0, "test", "test");
+    let parsed = Condition::parse(&mut loader, &mut args, usage);
+    for diagnostic in std::mem::take(&mut loader.acls).seal() {
+        loader.tell(diagnostic);
+    }
+    let told = loader
+        .diagnostics
+        .iter()
+        .map(|d| format!("{} {}", d.code.id, d.message))
+        .collect();
+    (
+        parsed.map(|condition| condition.unwrap_or_else(|| panic!("no condition: {text}"))),
+        told,
+    )
+}
+
+/// Builds a line by its keyword.
+pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+    use language::keyword::Found;
+    match crate::keyword::registry()
+        .lines
+        .find(line.words.iter().map(|word| word.str()))
+    {
+        Found::Built(row, words) => {
+            let mut args = crate::keyword::Args::new(line, words, row.name, row.syntax);
+            (row.build)(loader, &mut args)
+        }
+        other => panic!("not built: {other:?}"),
+    }
+}
+
+/// Whether a test in braces is true.
+pub fn test(text: &str, stream: &Stream) -> Option<bool> {
+    let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
+    let (condition, _) = condition(&[], &format!("if {{ {text} }}"), usage);
+    condition
+        .unwrap_or_else(|error| panic!("{text}: {}", error.message))
+        .test_or_wait(stream)
+}

@@ -1,0 +1,90 @@
+//! The same damaged files given to the real program: what it refuses and we
+//! accept without a word is a mistake, unless a reason stands in the table.
+//! Without haproxy 2.6 on the machine there is nothing to compare with, and the
+//! test says so and passes.
+
+use crate::corpus::{Random, Sample, load_text, samples, setting};
+use crate::mutation::gentle;
+use language::Severity;
+use proxy::load::Loaded;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const HAPROXY: &str = "/usr/sbin/haproxy";
+
+/// Mutants of a run without `EVENKEEL_COMPARED`: each starts a process.
+const COMPARED: u64 = 150;
+
+/// What the real program refuses and we take without a word, by a part of its
+/// message, and why.
+const JUSTIFIED: &[(&str, &str)] = &[
+    ("could not resolve address", "names are not looked up by this test"),
+    ("unable to find required", "names are not looked up by this test"),
+];
+
+#[test]
+fn what_haproxy_refuses_is_never_accepted_without_a_word() {
+    if !Path::new(HAPROXY).exists() {
+        println!("skipped: {HAPROXY} is not installed");
+        return;
+    }
+    let samples: Vec<Sample> = samples().into_iter().filter(is_accepted).collect();
+    let first = setting("EVENKEEL_SEED", 1);
+    let count = setting("EVENKEEL_COMPARED", COMPARED);
+    let path = std::env::temp_dir().join(format!("evenkeel-compared-{}.cfg", std::process::id()));
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for seed in first..first + count {
+        let mut random = Random::new(seed);
+        let sample = random.of(&samples);
+        let text = gentle(sample, &samples, &mut random);
+        let loaded = load_text(&sample.name, &text);
+        if loaded.diagnostics.errors() > 0 || warned_anew(sample, &loaded) {
+            continue;
+        }
+        std::fs::write(&path, &text).expect("a place for the mutant");
+        if let Some(message) = refusal(&path) {
+            if !JUSTIFIED.iter().any(|(part, _)| message.contains(part)) {
+                found.entry(format!("{} {message}", sample.name)).or_insert(seed);
+            }
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+    let list: String = found.iter().map(|(message, seed)| format!("seed {seed}: {message}\n")).collect();
+    assert!(found.is_empty(), "accepted in silence:\n{list}");
+}
+
+/// Whether both programs take a file as it is.
+fn is_accepted(sample: &Sample) -> bool {
+    let path = std::env::temp_dir().join(format!("evenkeel-accepted-{}.cfg", std::process::id()));
+    std::fs::write(&path, &sample.text).expect("a place for the file");
+    let refused = refusal(&path);
+    let _ = std::fs::remove_file(&path);
+    refused.is_none() && load_text(&sample.name, &sample.text).diagnostics.errors() == 0
+}
+
+/// Whether something is told that is not told of the file as it was.
+fn warned_anew(sample: &Sample, loaded: &Loaded) -> bool {
+    let warnings = |loaded: &Loaded| {
+        let grave = loaded.diagnostics.iter().filter(|d| d.severity >= Severity::Warning);
+        let mut all: Vec<String> = grave.map(|d| d.message.clone()).collect();
+        all.sort();
+        all
+    };
+    let before = warnings(&load_text(&sample.name, &sample.text));
+    warnings(loaded).iter().any(|message| !before.contains(message))
+}
+
+/// The first alert of the real program about a file, if it refuses it.
+fn refusal(path: &Path) -> Option<String> {
+    let run = Command::new(HAPROXY).arg("-c").arg("-f").arg(path).stdin(Stdio::null()).env_clear().output();
+    let output = run.expect("haproxy runs");
+    // 2 is a file in which nothing listens.
+    if output.status.code() != Some(1) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let alert = text.lines().find(|line| line.starts_with("[ALERT]"))?;
+    let message = alert.split_once(" : ").map_or(alert, |(_, message)| message);
+    Some(message.replace(&*path.to_string_lossy(), "F"))
+}

@@ -1,0 +1,97 @@
+//! The files that are damaged, and how a text is loaded.
+
+use language::{Environment, Facts};
+use proxy::load::{LoadOptions, Loaded, load};
+use std::path::{Path, PathBuf};
+
+/// A configuration and where it comes from.
+pub struct Sample {
+    /// The name of its file.
+    pub name: String,
+    /// Its bytes.
+    pub text: Vec<u8>,
+}
+
+/// Our own files, and those of `EVENKEEL_CORPUS`, in the order of their names.
+pub fn samples() -> Vec<Sample> {
+    let mut all = of_directory(&own_directory());
+    if let Some(directory) = std::env::var_os("EVENKEEL_CORPUS") {
+        all.extend(of_directory(Path::new(&directory)));
+    }
+    all
+}
+
+/// Where our own files are.
+pub fn own_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configurations")
+}
+
+/// All `*.cfg` of a directory.
+pub fn of_directory(directory: &Path) -> Vec<Sample> {
+    let entries = std::fs::read_dir(directory).expect("the directory of the files");
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "cfg"));
+    paths.sort();
+    assert!(!paths.is_empty(), "no file in {}", directory.display());
+    let read = |path: PathBuf| Sample {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        text: std::fs::read(&path).expect("a file that was listed"),
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Loads a text as a file of that name. No name is looked up, no variable set.
+pub fn load_text(name: &str, text: &[u8]) -> Loaded {
+    load(
+        vec![(name.to_owned(), text.to_vec())],
+        Environment::empty(),
+        Facts::new("2.6.12"),
+        LoadOptions::default(),
+    )
+}
+
+/// The lines of a text, without their line feeds.
+pub fn lines(text: &[u8]) -> Vec<Vec<u8>> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// The text of lines.
+pub fn joined(lines: &[Vec<u8>]) -> Vec<u8> {
+    let mut text = lines.join(&b'\n');
+    text.push(b'\n');
+    text
+}
+
+/// A generator of the same numbers for the same seed (xorshift64*).
+pub struct Random(u64);
+
+impl Random {
+    /// One with a seed.
+    pub fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// One below a bound; 0 when the bound is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    /// One of some.
+    pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+/// A number from the environment, or this one.
+pub fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}

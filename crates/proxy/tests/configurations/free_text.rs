@@ -1,0 +1,46 @@
+//! Where the language takes any word: the only places in which a word that
+//! nobody knows may pass in silence. Each has its reason.
+
+/// A keyword, the first of the words behind it that are free, the last (or
+/// `MANY`), and what they are.
+type Free = (&'static str, usize, usize, &'static str);
+
+/// All words up to the end of the line.
+const MANY: usize = usize::MAX;
+
+/// The places.
+const FREE: &[Free] = &[
+    ("acl", 3, MANY, "the first patterns may be of any form that the method compares with"),
+    ("description", 1, MANY, "text for people"),
+    ("option httpchk", 1, 3, "a method, a target and a version"),
+    ("setenv", 1, MANY, "names and values of the environment"),
+    ("presetenv", 1, MANY, "names and values of the environment"),
+    ("unsetenv", 1, MANY, "names of the environment"),
+    ("resetenv", 1, MANY, "names of the environment"),
+    ("stats show-node", 1, 1, "the name of the node"),
+    (".elif", 1, MANY, "behind a branch that was taken it is not evaluated, as in HAProxy"),
+    ("defaults", 1, 1, "its name"),
+];
+
+/// Why a word at this place (counted with the keyword's own words, from 0) of a
+/// line may be any; None where it may not.
+pub fn reason(words: &[&str], at: usize) -> Option<&'static str> {
+    if in_braces(words, at) {
+        return Some("a pattern of an anonymous test, of any form that its method compares with");
+    }
+    let skip = usize::from(words.first().is_some_and(|word| ["no", "default"].contains(word)));
+    FREE.iter().find_map(|(keyword, first, last, why)| {
+        let of: Vec<&str> = keyword.split(' ').collect();
+        let behind = words.get(skip..).is_some_and(|words| words.starts_with(&of));
+        let n = (at + 1).checked_sub(skip + of.len())?;
+        (behind && (*first..=*last).contains(&n)).then_some(*why)
+    })
+}
+
+/// Whether a place is behind the expression of a test in braces.
+fn in_braces(words: &[&str], at: usize) -> bool {
+    let before = &words[..at.min(words.len())];
+    let open = before.iter().rposition(|word| *word == "{");
+    let close = before.iter().rposition(|word| *word == "}");
+    open.is_some_and(|open| close.is_none_or(|close| close < open) && at > open + 1)
+}

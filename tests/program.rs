@@ -1,0 +1,111 @@
+//! The programs under test: ours, built by this run, and the haproxy whose
+//! behaviour it has to show. It never takes an `evenkeel` that is merely installed.
+
+use lab::{LabError, Peer, Place, Scratch};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Who serves in a scenario that both have to pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Program {
+    Evenkeel,
+    Haproxy,
+}
+
+impl Program {
+    /// Both, ours first.
+    pub const BOTH: [Program; 2] = [Program::Evenkeel, Program::Haproxy];
+
+    /// A command that takes haproxy's flags.
+    pub fn command(self) -> Command {
+        match self {
+            Program::Evenkeel => {
+                let mut command = Command::new(binary());
+                command.arg("haproxy");
+                command
+            }
+            Program::Haproxy => Command::new("/usr/sbin/haproxy"),
+        }
+    }
+
+    /// In the foreground with a configuration in a file, ready when it answers.
+    pub fn start(
+        self,
+        place: impl Into<Place>,
+        config: &str,
+        address: SocketAddr,
+    ) -> Result<Peer, LabError> {
+        match self {
+            Program::Evenkeel => evenkeel(place, config, address),
+            Program::Haproxy => Peer::haproxy(place, config, address),
+        }
+    }
+}
+
+/// Ours under the name of haproxy, ready when it answers.
+pub fn evenkeel(
+    place: impl Into<Place>,
+    config: &str,
+    address: SocketAddr,
+) -> Result<Peer, LabError> {
+    let binary = binary().display().to_string();
+    let args = ["haproxy", "-db", "-f", "{dir}/config"];
+    Peer::start(place, &binary, &args, config, address)
+}
+
+/// The binary, built once a run by the cargo that runs the tests: cargo tells a
+/// test only where the binaries of its own package are.
+pub fn binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let output = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--quiet", "--package", "evenkeel"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--profile", &profile()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "evenkeel does not build");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let built = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let of_binary = message["target"]["name"] == "evenkeel";
+        let executable = message["executable"].as_str()?;
+        of_binary.then(|| PathBuf::from(executable))
+    });
+    built.expect("cargo tells where the binary is")
+}
+
+/// The profile of these tests, so that nothing is built twice.
+fn profile() -> String {
+    let own = std::env::current_exe().unwrap();
+    let directory = own
+        .parent()
+        .and_then(Path::parent)
+        .and_then(Path::file_name);
+    match directory.and_then(|name| name.to_str()) {
+        None | Some("debug") => "dev".to_owned(),
+        Some(other) => other.to_owned(),
+    }
+}
+
+/// The top of the tree.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// A name of our binary's under which it is haproxy by itself.
+pub fn link_named_haproxy(scratch: &Scratch) -> PathBuf {
+    let link = scratch.path().join("haproxy");
+    std::os::unix::fs::symlink(binary(), &link).unwrap();
+    link
+}
