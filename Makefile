@@ -23,8 +23,8 @@ built = target/release/evenkeel
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-run: toolchain ## run a demonstration (release build)
-	$(CARGO) run --release -p evenkeel -- demo $(ARGS)
+run: toolchain ## run a demonstration (a build that is quick to make)
+	$(CARGO) run --profile demo -p evenkeel -- demo $(ARGS)
 
 build: toolchain ## build the release binary, target/release/evenkeel
 	$(CARGO) build --release -p evenkeel
@@ -33,7 +33,7 @@ test: toolchain ## install missing test peers (as root) and run all tests
 	scripts/install-test-peers
 	$(CARGO) test --workspace
 
-bench: toolchain ## measure beside haproxy
+bench: build ## measure beside haproxy
 	$(CARGO) xtask bench $(ARGS)
 
 tidy: toolchain ## format, lints, our own checks, licences and advisories

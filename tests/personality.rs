@@ -177,7 +177,11 @@ fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
         assert!(eventually(SOON, refused), "{program:?} listens on");
         assert!(daemon.runs(), "{program:?} left its client");
         client.read_to_end(&mut said).unwrap();
-        assert!(said.ends_with(b"last"), "{program:?}");
+        assert!(
+            said.ends_with(b"last"),
+            "{program:?} {}",
+            String::from_utf8_lossy(&said)
+        );
         assert!(eventually(SOON, || !daemon.runs()), "{program:?} stays");
     }
 }

@@ -71,6 +71,16 @@ pub fn stream_answered(stream: &mut Stream) {
     }
 }
 
+/// Whether a connection carried nothing. What was refused as no request did.
+fn is_null(stream: &Stream) -> bool {
+    if stream.http {
+        let refused = stream.termination == Termination::Proxy;
+        stream.bytes_in == 0 && stream.request.method().is_empty() && !refused
+    } else {
+        stream.bytes_in == 0 && stream.bytes_out == 0
+    }
+}
+
 /// Logs a stream that has ended, as its frontend wants.
 pub fn stream_ended(stream: &Stream) {
     let frontend = stream.frontend();
@@ -78,10 +88,7 @@ pub fn stream_ended(stream: &Stream) {
         return;
     }
     let failed = is_error(stream);
-    if frontend.has(ProxyOption::DontLogNull) && stream.bytes_in == 0 && stream.request.method().is_empty() && stream.http {
-        return;
-    }
-    if frontend.has(ProxyOption::DontLogNull) && !stream.http && stream.bytes_in == 0 && stream.bytes_out == 0 {
+    if frontend.has(ProxyOption::DontLogNull) && is_null(stream) {
         return;
     }
     if frontend.has(ProxyOption::DontLogNormal) && !failed {

@@ -286,13 +286,13 @@ async fn done(
 /// Nothing, or not all, was delivered.
 async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep: bool) -> Next {
     let (termination, phase, status) = failure.meaning();
+    if failure.is_requests() {
+        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
+    }
     // A rule that answers in the server's place says itself how it ended.
     if !matches!(failure, Failure::Denied(_)) {
         stream.termination = termination;
         stream.phase = phase;
-    }
-    if failure.is_requests() {
-        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
     }
     if failure.is_servers() {
         let config = stream.config.clone();

@@ -32,11 +32,11 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
-    /// When it was accepted, or the stream before ended: the next one counts from there.
-    pub idle_since: Instant,
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
@@ -88,7 +88,7 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, idle_since, own: None };
+    let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
     reactor::spawn(run(client, counted));
 }
 

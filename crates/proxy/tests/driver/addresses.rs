@@ -15,6 +15,13 @@ fn ask(mut socket: UnixStream) -> String {
     text
 }
 
+/// An abstract name as haproxy writes it, filled with zeros.
+fn padded(name: &str) -> SocketAddr {
+    let mut bytes = [0; 107];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    SocketAddr::from_abstract_name(bytes).unwrap()
+}
+
 #[test]
 fn unix_and_abstract_sockets_work_on_both_sides() {
     let dir = std::env::temp_dir().join(format!("driver-unix-{}", std::process::id()));
@@ -30,7 +37,7 @@ fn unix_and_abstract_sockets_work_on_both_sides() {
         }
     });
     let name = format!("driver-{}", std::process::id());
-    let abstract_back = SocketAddr::from_abstract_name(format!("{name}-back")).unwrap();
+    let abstract_back = padded(&format!("{name}-back"));
     let listener = UnixListener::bind_addr(&abstract_back).unwrap();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().flatten() {
@@ -48,7 +55,7 @@ fn unix_and_abstract_sockets_work_on_both_sides() {
         crate::bed::pause(100);
     }
     assert!(ask(UnixStream::connect(&front).unwrap()).ends_with("\r\n\r\nunix"));
-    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let address = padded(&name);
     assert!(ask(UnixStream::connect_addr(&address).unwrap()).ends_with("\r\n\r\nabns"));
     let _ = std::fs::remove_dir_all(&dir);
 }
