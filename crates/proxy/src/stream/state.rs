@@ -246,6 +246,10 @@ pub struct Stream {
     pub bytes_in: u64,
     /// Bytes to the client, head included.
     pub bytes_out: u64,
+    /// Of both, the bytes that were counted while they flowed (`option contstats`).
+    pub bytes_counted: (u64, u64),
+    /// Its line was logged when its answer began (`option logasap`).
+    pub logged: bool,
     /// Connection attempts that failed and were repeated.
     pub retries: u32,
     /// Another server was taken than the one that was chosen first.
