@@ -11,7 +11,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::SystemTime;
 
 /// Streams kept for reuse on a thread.
 const STREAMS_KEPT: usize = 1024;
@@ -97,18 +96,7 @@ pub fn running() -> Option<&'static Worker> {
 
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
-    Rc::new(Session {
-        config,
-        frontend: ProxyIndex(0),
-        bind: 0,
-        source: Endpoint::Unix,
-        destination: Endpoint::Unix,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        variables: Default::default(),
-        rewritten: Default::default(),
-    })
+    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
 }
 
 /// Ends the accept loops and the idle sessions of this thread, and the thread
