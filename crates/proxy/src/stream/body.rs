@@ -5,7 +5,8 @@ use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
-use crate::reactor::{Buffer, Socket, with_deadline};
+use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
+use std::cell::Cell;
 use std::io;
 
 /// A body of at most so many bytes is copied behind its head and sent with it:
@@ -187,6 +188,8 @@ pub struct Copy<'c> {
     pub write_ms: Option<u32>,
     /// Bytes of the body that were sent, framing not counted.
     pub bytes: u64,
+    /// Where it is noted when something was sent.
+    pub sent_at: Option<&'c Cell<Instant>>,
 }
 
 impl Copy<'_> {
@@ -240,6 +243,9 @@ impl Copy<'_> {
             input.consume(length);
         }
         self.bytes += length as u64;
+        if let Some(sent_at) = self.sent_at {
+            sent_at.set(reactor::now());
+        }
         Ok(())
     }
 
@@ -258,6 +264,12 @@ impl Copy<'_> {
                 Ok(0) => return Err(BodyFailure::Truncated),
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::OutOfMemory
+                        && input.len() < input.capacity() =>
+                {
+                    input.compact();
+                }
                 Err(_) => return Err(BodyFailure::Truncated),
             }
         }

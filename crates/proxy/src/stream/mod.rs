@@ -16,6 +16,7 @@ mod serve;
 #[cfg(test)]
 pub(crate) mod sample;
 mod session;
+mod shutdown;
 mod state;
 mod tunnel;
 mod write;

@@ -4,20 +4,23 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
-use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
-use crate::state::Tally;
+use crate::server_connection::ServerConnection;
+use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::task::Poll;
+use std::time::Duration;
 
 /// A client's connection.
 pub struct Client {
@@ -31,15 +34,51 @@ pub struct Client {
     pub streams: u32,
     /// When it was accepted, or the stream before ended: the next one counts from there.
     pub idle_since: Instant,
+    /// The server connection that only this client's streams may use:
+    /// `http-reuse never`, or a PROXY header was sent on it.
+    pub own: Option<Box<ServerConnection>>,
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Option<Seat>);
+struct Counted {
+    seat: Option<Seat>,
+    /// Its listener's count, where `option socket-stats` asks for one.
+    listener: Option<Arc<ListenerState>>,
+}
+
+impl Counted {
+    fn new(seat: Seat, frontend: &Proxy, bind: u32) -> Counted {
+        let listener = listener_state(frontend, bind);
+        if let Some(listener) = &listener {
+            listener.sessions.up();
+        }
+        Counted { seat: Some(seat), listener }
+    }
+
+    /// The rules let it begin.
+    fn began(&self, frontend: &Proxy, now_ms: u64) {
+        frontend.state.frontend.here().count(Tally::Sessions);
+        frontend.state.session_rate.count(now_ms);
+        if let Some(listener) = &self.listener {
+            listener.counters.here().count(Tally::Sessions);
+        }
+    }
+}
+
+/// What a listener counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
+    let asked = frontend.has(ProxyOption::SocketStats);
+    let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
+    Some(frontend.state.listener(bind.id))
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
         // Its places first: an accept loop that waits for them looks now.
-        self.0 = None;
+        self.seat = None;
+        if let Some(listener) = &self.listener {
+            listener.sessions.down();
+        }
         worker().session_ended();
     }
 }
@@ -57,13 +96,13 @@ pub fn begin(
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
-    let counted = Counted(Some(seat));
+    let counted = Counted::new(seat, proxy, bind);
     let session = Rc::new(Session {
         frontend,
         bind,
         source: endpoint(peer),
         destination,
-        accepted_at: SystemTime::now(),
+        accepted_at: worker().wall_clock(),
         accepted: reactor::now(),
         ready: reactor::now(),
         rewritten: Default::default(),
@@ -82,7 +121,7 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, idle_since };
+    let client = Client { socket, session, input: None, streams: 0, idle_since, own: None };
     reactor::spawn(run(client, counted));
 }
 
@@ -127,7 +166,7 @@ async fn run(mut client: Client, counted: Counted) {
         }
     }
     let now_ms = worker().now_ms();
-    frontend.state.session_rate.count(now_ms);
+    counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
         Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
@@ -171,34 +210,52 @@ fn refuse(socket: &Socket, gate: Gate) {
 async fn http(client: &mut Client) {
     loop {
         if client.input.is_none() {
-            let timeouts = client.session.frontend().timeouts;
-            let wait_ms = idle_timeout_ms(&timeouts, client.streams);
-            if with_deadline(after(wait_ms), client.socket.readable()).await.is_err() {
-                if client.streams == 0 {
-                    pool_box(request::timed_out(client)).await;
-                }
-                return;
+            match with_deadline(idle_deadline(client), next_request(client)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) if client.streams > 0 => return,
+                Err(_) => return pool_box(request::timed_out(client)).await,
             }
         }
         match pool_box(request::serve(client)).await {
-            Next::Request => {}
-            Next::Close => return,
-        }
-        client.streams = client.streams.saturating_add(1);
-        client.idle_since = reactor::now();
-        if worker().runtime.stopping() && client.input.is_none() {
-            return;
+            Next::Request => {
+                client.streams = client.streams.saturating_add(1);
+                client.idle_since = reactor::now();
+            }
+            Next::Again => {}
+            Next::Close | Next::Linger => return,
         }
     }
 }
 
-/// How long a connection may wait for the first byte of a request.
-fn idle_timeout_ms(timeouts: &Timeouts, streams: u32) -> Option<u32> {
-    if streams == 0 {
-        timeouts.http_request_ms.or(timeouts.client_ms)
-    } else {
-        timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms)
+/// Waits for the first byte of a request. False: the process is stopping, and
+/// this connection has had its answers.
+async fn next_request(client: &Client) -> bool {
+    poll_fn(|context| {
+        let readable = client.socket.poll_readable(context).map(|()| true);
+        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+            return Poll::Ready(false);
+        }
+        readable
+    })
+    .await
+}
+
+/// Until when a connection may wait for the first byte of a request.
+fn idle_deadline(client: &Client) -> Option<Instant> {
+    let timeouts = &client.session.frontend().timeouts;
+    if client.streams == 0 {
+        return head_deadline(client).or(after(timeouts.client_ms));
     }
+    after(timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms))
+}
+
+/// Until when the head of a request that begins now has to be whole: `timeout
+/// http-request`, which for the first one counts from the connection.
+pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
+    let limit_ms = client.session.frontend().timeouts.http_request_ms?;
+    let from = if client.streams == 0 { client.session.ready } else { reactor::now() };
+    Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
 /// Reads the header of `accept-proxy` and takes its addresses over.

@@ -1,6 +1,14 @@
 //! The driver from outside: raw clients, half-broken servers, a data plane
 //! between them.
 
+mod addresses;
+mod answers;
 mod bed;
 mod exchange;
+mod faults;
+mod hostile;
 mod limits;
+mod reuse;
+mod settings;
+mod tcp;
+mod timeouts;
