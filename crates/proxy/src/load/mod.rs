@@ -70,7 +70,7 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119", "W0120", "W0121",
-    "W0303", "W0403", "W0404", "W0501", "W0504",
+    "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
 ];
 
 /// A `defaults` section.

@@ -26,7 +26,6 @@ const MISTAKES: &[&str] = &[
     "timeout client 5 s",
     "timeout client 99d",
     "balance RoundRobin",
-    "balance",
     "mode htp",
     "bind",
     "bind 8080",

@@ -32,7 +32,7 @@ const WARNINGS: &[(&str, &str, &str)] = &[
     ("W0402", "listen l\n    bind :1\n    http-request deny if { path }\n", "http-request deny"),
     ("W0403", "listen l\n    bind :1\n    http-request deny if\n", "http-request deny"),
     ("W0404", "listen l\n    bind :1\n    http-request deny if { ssl_fc 0 }\n", "http-request deny"),
-    ("W0504", "listen l\n    bind :1\n    http-request set-header X: y\n", "http-request set-header"),
+    ("W0505", "listen l\n    bind :1\n    http-request set-header X: y\n", "http-request set-header"),
 ];
 
 fn codes(loaded: &Loaded) -> Vec<&'static str> {
@@ -67,7 +67,7 @@ fn an_error_cannot_be_silenced_and_other_codes_stay() {
 fn an_address_of_another_host_is_warned_about_where_addresses_are_looked_at() {
     let of = |comment: &str| {
         let text = format!("{DEFAULTS}frontend f\n    bind 192.0.2.77:80{comment}\n");
-        let options = LoadOptions { resolve_names: true, diag: false };
+        let options = LoadOptions { resolve_names: true, ..LoadOptions::default() };
         let files = vec![("test.cfg".to_owned(), text.into_bytes())];
         codes(&load(files, Environment::empty(), Facts::new("2.6.12"), options))
     };
