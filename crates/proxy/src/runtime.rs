@@ -169,9 +169,11 @@ impl Running {
     pub fn soft_stop(&self) {
         self.runtime.stopping.store(true, Ordering::Relaxed);
         for thread in 0..self.runtime.threads {
-            // A full inbox means that the thread is alive and awake; it looks
-            // at `stopping` when it next accepts.
-            let _ = reactor::inject(thread, worker::soft_stop);
+            // Where there is no room for the job, all tasks are woken all the
+            // same, and look at `stopping`.
+            if reactor::inject(thread, worker::soft_stop).is_err() {
+                reactor::wake_all(thread);
+            }
         }
     }
 

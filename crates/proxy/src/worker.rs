@@ -2,18 +2,21 @@
 //! of idle server connections, its reusable streams. Nothing of it is shared;
 //! it lives as long as its thread, and so does the process.
 
-use crate::config::Config;
+use crate::config::{Config, ProxyIndex};
 use crate::reactor::{self, Instant};
 use crate::runtime::{Runtime, STREAM_ID_BLOCK};
 use crate::server_connection::Pools;
-use crate::stream::Stream;
+use crate::stream::{Endpoint, Session, Stream};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::SystemTime;
 
 /// Streams kept for reuse on a thread.
 const STREAMS_KEPT: usize = 1024;
+/// Largest memory of messages of a stream that is kept for reuse, bytes.
+const STREAM_BYTES_KEPT: usize = 8 * 1024;
 /// Largest scratch buffer that is kept, bytes.
 const SCRATCH_KEPT: usize = 256 * 1024;
 
@@ -26,28 +29,26 @@ pub struct Worker {
     /// Idle connections to servers.
     pub pools: Pools,
     streams: RefCell<Vec<Box<Stream>>>,
+    /// What streams that are kept for reuse hold in place of their session, so
+    /// that they keep neither it nor an old configuration alive.
+    nobody: RefCell<Rc<Session>>,
     scratch: Cell<Vec<u8>>,
     next_id: Cell<u64>,
+    wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
     accepting: RefCell<Vec<Rc<Accepting>>>,
 }
 
-/// How a thread ends or wakes one of its accept loops.
+/// How a thread wakes one of its accept loops.
 #[derive(Default)]
 pub struct Accepting {
-    /// It is to end.
-    pub ended: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Accepting {
-    /// Notes who is to be woken when something changes.
+    /// Notes who is to be woken when a session ends.
     pub fn note(&self, waker: &Waker) {
-        let known = self.waker.take();
-        self.waker.set(match known {
-            Some(same) if same.will_wake(waker) => Some(same),
-            _ => Some(waker.clone()),
-        });
+        self.waker.set(Some(waker.clone()));
     }
 
     fn wake(&self) {
@@ -69,8 +70,10 @@ pub fn begin(runtime: &'static Runtime, _thread: usize) {
         generation: Cell::new(runtime.generation()),
         pools: Pools::default(),
         streams: RefCell::default(),
+        nobody: RefCell::new(nobody(runtime.config())),
         scratch: Cell::default(),
         next_id: Cell::new(0),
+        wall_clock: Cell::new((reactor::now(), SystemTime::now())),
         sessions: Cell::new(0),
         accepting: RefCell::default(),
     }));
@@ -94,15 +97,19 @@ pub fn running() -> Option<&'static Worker> {
     WORKER.with(|cell| cell.get().copied())
 }
 
-/// Ends the accept loops of this thread, and the thread when it has nothing left.
+/// A session of no client.
+fn nobody(config: Arc<Config>) -> Rc<Session> {
+    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
+}
+
+/// Ends the accept loops and the idle sessions of this thread, and the thread
+/// when it has nothing left.
 pub fn soft_stop() {
     let worker = worker();
-    for accepting in worker.accepting.borrow().iter() {
-        accepting.ended.set(true);
-        accepting.wake();
-    }
     worker.pools.clear();
     worker.end_if_idle();
+    // Who waits looks whether the process is stopping.
+    reactor::wake_all(reactor::thread());
 }
 
 impl Worker {
@@ -111,7 +118,12 @@ impl Worker {
         let newest = self.runtime.generation();
         if newest != self.generation.get() {
             self.generation.set(newest);
-            *self.config.borrow_mut() = self.runtime.config();
+            let config = self.runtime.config();
+            // What is kept holds on to the older one.
+            let kept = self.streams.take();
+            *self.nobody.borrow_mut() = nobody(config.clone());
+            *self.config.borrow_mut() = config;
+            drop(kept);
         }
         self.config.borrow().clone()
     }
@@ -120,6 +132,18 @@ impl Worker {
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());
         nanos / 1_000_000
+    }
+
+    /// The date, asked for once a turn of the loop.
+    pub fn wall_clock(&self) -> SystemTime {
+        let now = reactor::now();
+        let (turn, date) = self.wall_clock.get();
+        if turn == now {
+            return date;
+        }
+        let date = SystemTime::now();
+        self.wall_clock.set((now, date));
+        date
     }
 
     /// A number for a stream that no other has.
@@ -142,10 +166,16 @@ impl Worker {
         self.streams.borrow_mut().pop()
     }
 
-    /// Gives a stream back for reuse.
-    pub fn keep_stream(&self, stream: Box<Stream>) {
+    /// Gives a stream back for reuse. One of an older configuration, or one
+    /// that holds much memory, is not kept.
+    pub fn keep_stream(&self, mut stream: Box<Stream>) {
         let mut streams = self.streams.borrow_mut();
-        if streams.len() < STREAMS_KEPT {
+        if streams.len() < STREAMS_KEPT
+            && Arc::ptr_eq(&stream.config, &self.config.borrow())
+            && stream.request.memory() + stream.response.memory() <= STREAM_BYTES_KEPT
+        {
+            // Cleared when it is used again; only what others miss goes now.
+            stream.session = self.nobody.borrow().clone();
             streams.push(stream);
         }
     }

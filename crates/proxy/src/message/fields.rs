@@ -121,6 +121,11 @@ impl Fields {
         Fields::default()
     }
 
+    /// Bytes of memory that they hold, however many there are.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
+    }
+
     /// Forgets all; keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.bytes.clear();

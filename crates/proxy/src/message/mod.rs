@@ -112,6 +112,11 @@ impl Message {
         }
     }
 
+    /// Bytes of memory that it holds, whatever is in it.
+    pub fn memory(&self) -> usize {
+        self.fields.memory()
+    }
+
     /// Forgets all; keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.fields.clear();

@@ -281,6 +281,14 @@ pub fn stop(thread: usize) {
     }
 }
 
+/// Wakes every task of the loop of `thread`, to look at something that they
+/// do not wait for: the end of the process. Does nothing when no loop runs there.
+pub fn wake_all(thread: usize) {
+    if let Some(inbox) = Inbox::of(thread) {
+        inbox.mark(WAKE_ALL);
+    }
+}
+
 /// How busy a loop is: its tasks and the jobs that wait for it. For choosing
 /// the least loaded one; a little behind the truth, 0 where no loop runs.
 pub fn load(thread: usize) -> usize {

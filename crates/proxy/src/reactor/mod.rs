@@ -41,7 +41,7 @@ pub use buffer::{Buffer, buffer_size, set_buffer_size};
 pub use clock::Instant;
 pub use deadline::{Elapsed, Sleep, WithDeadline, sleep, sleep_until, with_deadline, yield_now};
 pub use executor::{now, panics, refused, run, spawn, tasks, thread};
-pub use inbox::{Refused, Why, inject, load, stop};
+pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use socket::{Assumed, Socket};
 

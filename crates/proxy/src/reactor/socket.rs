@@ -314,6 +314,19 @@ impl Socket {
         self.readiness().intersects(Readiness::PEER_CLOSED)
     }
 
+    /// Ready when the peer has closed its side or the connection has failed,
+    /// also while bytes wait to be read. Waits in the place of readers.
+    pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        executor::with(|core| match core.poller.readiness(self.key) {
+            Some(known) if !known.intersects(Readiness::PEER_CLOSED) => {
+                core.poller.wait_for(self.key, Direction::Read, context.waker());
+                Poll::Pending
+            }
+            Some(_) | None => Poll::Ready(()),
+        })
+        .unwrap_or(Poll::Ready(()))
+    }
+
     /// The pending error of the socket, if any, and takes it away.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(sockopt::socket_error(&self.fd)?.err().map(io::Error::from))

@@ -25,3 +25,13 @@ pub struct ServerConnection {
     /// It must not carry another client's streams (a PROXY header was sent).
     pub private: bool,
 }
+
+impl ServerConnection {
+    /// Whether another stream can use it, by what is known without a system
+    /// call: bytes without a request, or the end, spoil it.
+    pub fn is_fit(&self) -> bool {
+        self.input.as_ref().is_none_or(Buffer::is_empty)
+            && !self.socket.is_peer_closed()
+            && !self.socket.is_readable()
+    }
+}

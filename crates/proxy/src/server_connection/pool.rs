@@ -39,11 +39,13 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Takes the connection that was used last and is still good.
-    pub fn take(&self, server: &Arc<ServerState>) -> Option<ServerConnection> {
+    /// Takes the connection that was used last, is still good and has carried
+    /// at least so many streams.
+    pub fn take(&self, server: &Arc<ServerState>, streams_min: u32) -> Option<ServerConnection> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
-        while let Some(idle) = pool.idle.pop() {
+        while let Some(at) = pool.idle.iter().rposition(|idle| idle.streams >= streams_min) {
+            let idle = pool.idle.remove(at);
             pool.dropped(1);
             // Bytes without a request, or the end: neither can be used.
             if !idle.socket.is_peer_closed() && !idle.socket.is_readable() {
@@ -63,7 +65,8 @@ impl Pools {
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection { socket, state, input, streams, private } = connection;
         let leftover = input.is_some_and(|i| !i.is_empty());
-        if private || leftover || socket.is_peer_closed() || worker().runtime.stopping() {
+        let spoiled = leftover || socket.is_peer_closed() || socket.is_readable();
+        if private || spoiled || worker().runtime.stopping() {
             return;
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
@@ -93,14 +96,17 @@ impl Pools {
         }
     }
 
-    /// Closes what the servers closed, and what has been idle for the purge delay.
+    /// Closes what the servers closed, what has been idle for the purge delay,
+    /// and what leads to servers that get no streams any more.
     fn purge(&self) {
         let now = reactor::now();
         for pool in self.by_server.borrow_mut().iter_mut().flatten() {
             let before = pool.idle.len();
             let delay = pool.purge_delay;
+            let serves = pool.server.usable_for_persistence();
             pool.idle.retain(|idle| {
-                !idle.socket.is_peer_closed()
+                serves
+                    && !idle.socket.is_peer_closed()
                     && !idle.socket.is_readable()
                     && now.saturating_duration_since(idle.since) < delay
             });

@@ -2,18 +2,24 @@
 //! with its rules, the body.
 
 use super::body::{Body, BodyFailure, Copy};
-use super::exchange::connection_mode;
+use super::meter::Meter;
 use super::reply::Reply;
-use super::session::after;
+use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{self, BodyLength, ConnectionMode, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::log;
 use crate::message::Version;
-use crate::reactor::{self, Buffer, Socket, with_deadline};
+use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Verdict};
+use crate::state::{Shutdown, Tally};
 use crate::worker::worker;
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
+use std::time::Duration;
 
 /// Interim answers (1xx) that one exchange may have.
 const INTERIM_MAX: u32 = 32;
@@ -22,6 +28,8 @@ const INTERIM_MAX: u32 = 32;
 pub struct Incoming<'c> {
     /// The client.
     pub client: &'c Socket,
+    /// Its going is to be noticed while the answer is waited for.
+    pub watched: bool,
     /// The server.
     pub server: &'c Socket,
     /// What came from the server and was not used.
@@ -30,6 +38,9 @@ pub struct Incoming<'c> {
     pub request: &'c Parsed,
     /// The client's connection may be kept.
     pub keep: bool,
+    /// When the server was last sent something: from then on it may be silent
+    /// for `timeout server`.
+    pub sent_at: &'c Cell<Instant>,
 }
 
 /// An answer that was delivered whole.
@@ -58,10 +69,29 @@ pub enum Failure {
     Interim,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
+    /// The body's framing is wrong, and nothing of the answer was sent yet.
+    Malformed,
+    /// The client went before an answer came, and `option abortonclose` cares.
+    Abandoned,
     /// The request's body did not arrive, before an answer began.
     Upload(BodyFailure),
+    /// The request's body did not arrive whole, when an answer had begun.
+    LateUpload(BodyFailure),
     /// The body of the answer was not delivered whole.
     Body(BodyFailure),
+    /// The sessions of the server were shut down, and how far it had come.
+    Shut(Shutdown, Progress),
+}
+
+/// How far an exchange had come when it was shut down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The request was not sent whole.
+    Sending,
+    /// It was, and nothing of an answer was delivered.
+    Sent,
+    /// An answer was begun.
+    Answering,
 }
 
 impl Failure {
@@ -73,13 +103,25 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault(_) | Failure::Interim => (Termination::Proxy, Phase::Headers, Some(502)),
+            Failure::Fault(_) | Failure::Interim | Failure::Malformed => {
+                (Termination::Proxy, Phase::Headers, Some(502))
+            }
+            Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
             Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
             Failure::Upload(BodyFailure::ReadTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, Some(408))
             }
-            Failure::Upload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, Some(400)),
-            Failure::Upload(_) => (Termination::ClientAbort, Phase::Data, Some(400)),
+            Failure::Upload(BodyFailure::Malformed) => {
+                (Termination::Proxy, Phase::Headers, Some(400))
+            }
+            Failure::LateUpload(BodyFailure::ReadTimeout) => {
+                (Termination::ClientTimeout, Phase::Data, None)
+            }
+            Failure::LateUpload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            // Who broke off is told nothing.
+            Failure::Upload(_) | Failure::LateUpload(_) => {
+                (Termination::ClientAbort, Phase::Data, None)
+            }
             Failure::Body(BodyFailure::ReadTimeout) => {
                 (Termination::ServerTimeout, Phase::Data, None)
             }
@@ -88,11 +130,14 @@ impl Failure {
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
+            Failure::Shut(why, Progress::Sending) => (termination(*why), Phase::Done, None),
+            Failure::Shut(why, Progress::Sent) => (termination(*why), Phase::Headers, Some(502)),
+            Failure::Shut(why, Progress::Answering) => (termination(*why), Phase::Data, None),
             Failure::Body(BodyFailure::WriteFailed) => (Termination::ClientAbort, Phase::Data, None),
         }
     }
 
-    /// Whether the server is to blame.
+    /// Whether it is counted as an error of the server's answer.
     pub fn is_servers(&self) -> bool {
         matches!(
             self,
@@ -101,20 +146,34 @@ impl Failure {
                 | Failure::Timeout
                 | Failure::Fault(_)
                 | Failure::Interim
-                | Failure::Body(
-                    BodyFailure::ReadTimeout | BodyFailure::Truncated | BodyFailure::Malformed
-                )
+                | Failure::Malformed
+                | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
+        )
+    }
+
+    /// Whether the client failed, so that it is served no more.
+    pub fn is_clients(&self) -> bool {
+        matches!(self, Failure::Abandoned | Failure::Upload(_) | Failure::LateUpload(_))
+    }
+
+    /// Whether it is counted as an error of the request.
+    pub fn is_requests(&self) -> bool {
+        matches!(
+            self,
+            Failure::Upload(BodyFailure::Malformed | BodyFailure::ReadTimeout)
+                | Failure::LateUpload(BodyFailure::Malformed)
         )
     }
 }
 
 /// Reads the answer of the server and sends it to the client.
 pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
-    let Incoming { client, server, input, request, keep } = incoming;
+    let Incoming { client, watched, server, input, request, keep, sent_at } = incoming;
+    let watched = watched.then_some(client);
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
     let response = loop {
-        let response = read_head(stream, server, input, &facts).await?;
+        let response = read_head(stream, watched, server, sent_at, input, &facts).await?;
         if !response.interim {
             break response;
         }
@@ -136,7 +195,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         return Ok(Delivered { client_keeps: false, server_keeps: false, tunnel: true });
     }
     let version = stream.request.version();
-    let mode = connection_mode(stream);
+    // What the backend wants of connections is the server's side only.
+    let closes = stream.frontend().has(ProxyOption::HttpClose);
+    let mode = if closes { ConnectionMode::Close } else { ConnectionMode::KeepAlive };
     let framing = http1::to_client(version, keep, mode, &stream.response, &response);
     // Refused only where rules filled the head to its limit; then the close
     // itself says what the header would have said.
@@ -153,7 +214,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
 
 async fn read_head(
     stream: &mut Stream,
+    watched: Option<&Socket>,
     server: &Socket,
+    sent_at: &Cell<Instant>,
     input: &mut Option<Buffer>,
     facts: &RequestFacts,
 ) -> Result<Parsed, Failure> {
@@ -165,7 +228,7 @@ async fn read_head(
         headers: tune.headers_max,
         accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
     };
-    let deadline = after(backend.and_then(|b| b.timeouts.server_ms));
+    let server_ms = backend.and_then(|b| b.timeouts.server_ms);
     let mut parsed_length = 0;
     loop {
         if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
@@ -180,9 +243,7 @@ async fn read_head(
             }
         }
         // The answer is never there yet when the request has just been sent.
-        if with_deadline(deadline, server.readable()).await.is_err() {
-            return Err(Failure::Timeout);
-        }
+        wait_readable(server, watched, sent_at, server_ms).await?;
         let buffer = input.get_or_insert_with(Buffer::take);
         match buffer.read_from(server) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
@@ -193,9 +254,43 @@ async fn read_head(
                     *input = None;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => buffer.compact(),
+            Err(error)
+                if error.kind() == io::ErrorKind::OutOfMemory
+                    && buffer.len() < buffer.capacity() =>
+            {
+                buffer.compact();
+            }
             Err(_) if parsed_length == 0 => return Err(Failure::ClosedEarly),
             Err(_) => return Err(Failure::Closed),
+        }
+    }
+}
+
+/// Waits for the server, which may be silent for so long after it was last sent
+/// something, and where that matters for the client to go.
+async fn wait_readable(
+    server: &Socket,
+    watched: Option<&Socket>,
+    sent_at: &Cell<Instant>,
+    server_ms: Option<u32>,
+) -> Result<(), Failure> {
+    loop {
+        let since = sent_at.get();
+        let deadline = server_ms.map(|ms| since + Duration::from_millis(u64::from(ms)));
+        let readable = poll_fn(|context| {
+            if server.poll_readable(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            match watched.map(|client| client.poll_peer_closed(context)) {
+                Some(Poll::Ready(())) => Poll::Ready(Err(Failure::Abandoned)),
+                Some(Poll::Pending) | None => Poll::Pending,
+            }
+        });
+        match with_deadline(deadline, readable).await {
+            Ok(result) => return result,
+            // The request's body was still on its way.
+            Err(_) if sent_at.get() > since => {}
+            Err(_) => return Err(Failure::Timeout),
         }
     }
 }
@@ -219,22 +314,36 @@ async fn send(
     chunked: bool,
 ) -> Result<(), Failure> {
     if body.is_done() && !chunked {
-        return send_head(stream, client).await;
+        let sent = send_head(stream, client).await;
+        log::stream_answered(stream);
+        return sent;
     }
     let mut head = worker().scratch();
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    let (read_ms, write_ms) =
+        (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
     let mut copy = Copy {
         from: server,
         input,
         body: &mut body,
         to: client,
         chunked,
-        read_ms: stream.backend().and_then(|b| b.timeouts.server_ms),
-        write_ms: stream.frontend().timeouts.client_ms,
-        bytes: 0,
+        read_ms,
+        write_ms,
+        bytes: &mut stream.bytes_out,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
+        sent_at: None,
     };
     let result = copy.run(&mut head).await;
-    stream.bytes_out += copy.bytes;
-    result.map_err(Failure::Body)
+    result.map_err(|failure| match failure {
+        BodyFailure::Malformed if !head.is_empty() => {
+            stream.bytes_out -= head.len() as u64;
+            stream.times.response = None;
+            Failure::Malformed
+        }
+        failure => Failure::Body(failure),
+    })
 }

@@ -5,7 +5,7 @@ use super::write::{write_all, write_pieces};
 use super::{Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
-use crate::message::Message;
+use crate::message::{Message, Version};
 use crate::rules;
 use crate::state::Tally;
 use crate::worker::worker;
@@ -80,6 +80,8 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     rules::http_after_response(stream);
     if !keep {
         let _ = stream.response.set(b"connection", b"close");
+    } else if stream.request.version() == Version::Http10 {
+        let _ = stream.response.set(b"connection", b"keep-alive");
     }
     stream.local_status = stream.response.status();
     stream.frontend().state.frontend.here().count(Tally::Intercepted);

@@ -4,26 +4,30 @@
 use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
-use super::serve::{self, Establish, Unserved};
-use super::session::{Client, after};
+use super::serve::{self, Establish, Reuse, Unserved};
+use super::session::{Client, after, head_deadline};
 use super::{Phase, Stream, Termination, exchange};
 use crate::config::{Mode, ProxyOption, ReuseMode};
-use crate::http1::{self, Fault, Limits, Outcome, Parsed};
+use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed};
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
-use std::time::SystemTime;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     /// Another request may come.
     Request,
+    /// None has begun: the socket had nothing after all.
+    Again,
     /// The end.
     Close,
+    /// The end, but first what the client still sends is read: bytes that
+    /// nobody reads would turn the answer's last ones into a reset.
+    Linger,
 }
 
 /// The connection's first request did not come in time.
@@ -38,10 +42,13 @@ pub async fn timed_out(client: &mut Client) {
     stream.times.began_at = client.session.accepted_at;
     refuse_head(client, &mut stream, HeadFailure::Timeout).await;
     finish(stream);
+    linger(client).await;
 }
 
 /// Why no request came.
 enum HeadFailure {
+    /// Nothing has come yet.
+    NotYet,
     /// The client closed before it had sent anything.
     Nothing,
     /// The client closed in the middle.
@@ -57,18 +64,16 @@ pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
     stream.times.idle_since = client.idle_since;
     let next = match read_head(client, &mut stream).await {
-        Ok(request) => {
-            let next = run(client, &mut stream, request).await;
-            if next == Next::Close && client.input.is_some() {
-                // What the client still sends must not turn the answer's last
-                // bytes into a reset.
-                client.input = None;
-            }
-            next
+        Ok(request) => run(client, &mut stream, request).await,
+        Err(HeadFailure::NotYet) => {
+            // What waits holds no request.
+            worker().keep_stream(stream);
+            return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
             // A connection without a request, or the end of a kept-alive one.
-            if client.streams == 0 {
+            let probe = stream.frontend().has(ProxyOption::HttpIgnoreProbes);
+            if client.streams == 0 && !probe {
                 refuse_head(client, &mut stream, HeadFailure::Nothing).await;
                 finish(stream);
             } else {
@@ -77,12 +82,25 @@ pub async fn serve(client: &mut Client) -> Next {
             return Next::Close;
         }
         Err(failure) => {
+            stream.bytes_in += client.input.as_ref().map_or(0, |input| input.len() as u64);
             refuse_head(client, &mut stream, failure).await;
-            Next::Close
+            Next::Linger
         }
     };
+    // Counted and logged before the client is waited for.
     finish(stream);
+    if client.input.as_ref().is_some_and(Buffer::is_empty) {
+        client.input = None;
+    }
+    if next == Next::Linger {
+        linger(client).await;
+    }
     next
+}
+
+/// How a connection ends whose request and answer are complete.
+pub(super) fn close(client: &Client) -> Next {
+    if client.input.is_some() || client.socket.is_readable() { Next::Linger } else { Next::Close }
 }
 
 /// Reads and parses a request's head.
@@ -95,10 +113,9 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         headers: tune.headers_max,
         accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
     };
-    let timeouts = frontend.timeouts;
-    let deadline = after(timeouts.http_request_ms.or(timeouts.client_ms));
+    let client_ms = frontend.timeouts.client_ms;
+    let deadline = head_deadline(client);
     let mut parsed_length = 0;
-    let mut waited = false;
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         if input.len() > parsed_length {
@@ -108,6 +125,11 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                     input.consume(request.consumed);
                     stream.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
+                    if input.is_empty() {
+                        // Nothing is held while the server is waited for, nor
+                        // between requests.
+                        client.input = None;
+                    }
                     return Ok(request);
                 }
                 Ok(Outcome::Incomplete) => {}
@@ -117,23 +139,26 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         match input.read_from(&client.socket) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
-            Ok(_) => {
-                if parsed_length == 0 && waited {
-                    // Only now did the request begin.
-                    stream.times.began = reactor::now();
-                    stream.times.began_at = SystemTime::now();
-                    waited = false;
-                }
-            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;
-                    waited = true;
+                    return Err(HeadFailure::NotYet);
                 }
+                // Without `timeout http-request` a slow client has the time of
+                // a silent one, again for each piece.
+                let deadline = deadline.or_else(|| after(client_ms));
                 let readable = client.socket.readable();
                 with_deadline(deadline, readable).await.map_err(|_| HeadFailure::Timeout)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                // A buffer is larger than the longest head, so there is room
+                // in front: the rest of an earlier request was there.
+                if input.len() == input.capacity() {
+                    return Err(HeadFailure::Closed);
+                }
+                input.compact();
+            }
             Err(_) if input.is_empty() => return Err(HeadFailure::Nothing),
             Err(_) => return Err(HeadFailure::Closed),
         }
@@ -143,9 +168,10 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
 /// Answers what was no request.
 async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
+    serve::count_request(stream);
     stream.phase = Phase::Request;
     let status = match failure {
-        HeadFailure::Nothing => {
+        HeadFailure::Nothing | HeadFailure::NotYet => {
             stream.termination = Termination::ClientAbort;
             // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
             stream.local_status = if client.streams == 0 { 400 } else { 0 };
@@ -170,12 +196,11 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
     frontend.frontend.here().count(Tally::RequestErrors);
     let page = reply::error(stream, status);
     reply::send(client, stream, page, false).await;
-    linger(client).await;
 }
 
 /// Lets the client read an answer that was sent before all of its request was
 /// read: our side is closed, and what still comes is thrown away for a moment.
-pub(super) async fn linger(client: &mut Client) {
+async fn linger(client: &mut Client) {
     let _ = client.socket.shutdown_write();
     let deadline = after(Some(LINGER_MS));
     let mut bytes = 0;
@@ -203,10 +228,7 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// A whole request head is there.
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
-    let now_ms = worker().now_ms();
-    let state = &stream.session.frontend().state;
-    state.request_rate.count(now_ms);
-    state.frontend.here().count(Tally::Requests);
+    serve::count_request(stream);
     let mut body = Body::new(request.body);
     let keep = request.keep_alive
         && !stream.frontend().has(ProxyOption::HttpClose)
@@ -218,31 +240,36 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
-    let how = reuse(stream, client.streams == 0);
-    let established = serve::establish(stream, how, &client.socket).await;
-    match established {
-        Ok((server, slot)) => {
+    let how = Establish { reuse: reuse(stream, client.streams == 0), own: client.own.take() };
+    let watched = serve::watched(stream, &client.socket);
+    let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
+    let unserved = match established {
+        Some(Ok((server, slot))) => {
             let outgoing = exchange::Outgoing { request: &request, body, keep };
-            exchange::run(client, stream, outgoing, server, slot).await
+            return exchange::run(client, stream, outgoing, server, slot).await;
         }
-        Err(Unserved::ClientGone) => Next::Close,
-        Err(Unserved::Unavailable) => {
-            let page = reply::error(stream, 503);
-            finish_local(client, stream, page, &mut body, keep).await
-        }
-    }
+        Some(Err(unserved)) => unserved,
+        None => serve::abandoned(stream),
+    };
+    let (status, keep) = match unserved {
+        Unserved::Unavailable => (503, keep),
+        Unserved::Abandoned => (400, false),
+    };
+    let page = reply::error(stream, status);
+    finish_local(client, stream, page, &mut body, keep).await
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.
-fn reuse(stream: &Stream, first: bool) -> Establish {
-    let Some(backend) = stream.backend() else { return Establish::Fresh };
+fn reuse(stream: &Stream, first: bool) -> Reuse {
+    let Some(backend) = stream.backend() else { return Reuse::None };
+    if exchange::connection_mode(stream) != ConnectionMode::KeepAlive {
+        return Reuse::None;
+    }
     match backend.reuse {
-        _ if backend.has(ProxyOption::HttpServerClose) || backend.has(ProxyOption::HttpClose) => {
-            Establish::Fresh
-        }
-        ReuseMode::Never => Establish::Fresh,
-        ReuseMode::Safe | ReuseMode::Aggressive if first => Establish::Fresh,
-        _ => Establish::Reuse,
+        ReuseMode::Never => Reuse::Own,
+        ReuseMode::Safe if first => Reuse::None,
+        ReuseMode::Aggressive if first => Reuse::Proven,
+        _ => Reuse::Any,
     }
 }
 
@@ -274,12 +301,13 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
         return Ruled::Answer(reply::error(stream, 503));
     };
     let same = stream.backend == Some(stream.frontend);
-    if backend.mode == Mode::Tcp {
+    let tcp = backend.mode == Mode::Tcp;
+    serve::enter_backend(stream);
+    if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;
         return Ruled::Answer(reply::error(stream, 500));
     }
-    serve::enter_backend(stream);
     if same {
         return Ruled::Forward;
     }
@@ -413,8 +441,7 @@ async fn finish_local(
     if keep {
         return Next::Request;
     }
-    linger(client).await;
-    Next::Close
+    if body.is_done() { close(client) } else { Next::Linger }
 }
 
 /// Throws away a body that has arrived whole already.

@@ -3,18 +3,29 @@
 
 use super::session::after;
 use super::{Phase, Stream, Termination};
-use crate::config::{ProxyIndex, ServerIndex, SwitchTarget};
+use crate::config::{ProxyIndex, ProxyOption, ServerIndex, SwitchTarget};
 use crate::queue::{self, Assignment, Slot};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
-use crate::state::Tally;
+use crate::state::{ServerState, Tally};
 use crate::worker::worker;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Connection attempts after the first, unless `retries` says otherwise.
 const RETRIES_DEFAULT: u32 = 3;
 /// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A request came, whatever becomes of it.
+pub fn count_request(stream: &Stream) {
+    let state = &stream.session.frontend().state;
+    state.request_rate.count(worker().now_ms());
+    state.frontend.here().count(Tally::Requests);
+}
 
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
@@ -63,13 +74,47 @@ pub fn leave_backend(stream: &Stream) {
     }
 }
 
-/// Whether an idle connection may be used.
+/// Which connections that were used before a stream may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Establish {
-    /// A new one only.
-    Fresh,
-    /// An idle one that another stream used before, if there is one.
-    Reuse,
+pub enum Reuse {
+    /// None.
+    None,
+    /// Its client's own.
+    Own,
+    /// That, or an idle one that has proven to be reusable.
+    Proven,
+    /// That, or any idle one.
+    Any,
+}
+
+/// How a stream gets its server connection.
+pub struct Establish {
+    /// Which may be used again.
+    pub reuse: Reuse,
+    /// Its client's own.
+    pub own: Option<Box<ServerConnection>>,
+}
+
+impl Establish {
+    /// In TCP mode each stream has a new one.
+    pub const FRESH: Establish = Establish { reuse: Reuse::None, own: None };
+
+    /// A connection to this server that was used before.
+    fn take(&mut self, server: &Arc<ServerState>) -> Option<ServerConnection> {
+        if let Some(own) = self.own.take()
+            && self.reuse != Reuse::None
+            && Arc::ptr_eq(&own.state, server)
+            && own.is_fit()
+        {
+            return Some(*own);
+        }
+        let streams_min = match self.reuse {
+            Reuse::None | Reuse::Own => return None,
+            Reuse::Proven => 2,
+            Reuse::Any => 0,
+        };
+        worker().pools.take(server, streams_min)
+    }
 }
 
 /// Why a stream got no server; the stream's termination says more.
@@ -77,22 +122,44 @@ pub enum Establish {
 pub enum Unserved {
     /// 503.
     Unavailable,
-    /// The client went away.
-    ClientGone,
+    /// The client went away, and `option abortonclose` cares.
+    Abandoned,
+}
+
+/// The client's socket, where `option abortonclose` wants to know that it closed.
+pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
+    stream.backend()?.has(ProxyOption::AbortOnClose).then_some(client)
+}
+
+/// Runs a future; None when the watched client closes before it is done.
+pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match (future.as_mut().poll(context), watched) {
+        (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+        (Poll::Pending, Some(client)) => client.poll_peer_closed(context).map(|()| None),
+        (Poll::Pending, None) => Poll::Pending,
+    })
+    .await
+}
+
+/// The client went while a server was looked for.
+pub fn abandoned(stream: &mut Stream) -> Unserved {
+    stream.termination = Termination::ClientAbort;
+    let queued = stream.times.queued.is_none();
+    stream.phase = if queued { Phase::Queue } else { Phase::Connect };
+    Unserved::Abandoned
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
 /// a connection, with `retries` and `option redispatch`.
 pub async fn establish(
     stream: &mut Stream,
-    how: Establish,
-    client: &Socket,
+    mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
     let retries = stream.backend().and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT);
-    let mut avoid: Option<ServerIndex> = None;
-    let mut slot = take_slot(stream, avoid, client).await?;
+    let mut slot = take_slot(stream, None).await?;
     loop {
-        let failure = match attempt(stream, how).await {
+        let failure = match attempt(stream, &mut how).await {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
                 if stream.config.global.server_side_shown {
@@ -110,17 +177,17 @@ pub async fn establish(
             stream.retries = retries;
             return Err(failed(stream, &failure));
         }
-        count_at_server(stream, Tally::Retries);
-        if redispatches(stream, retries) {
-            avoid = stream.server;
+        if redispatches(stream) {
+            let avoid = stream.server;
             drop(slot);
-            slot = take_slot(stream, avoid, client).await?;
+            slot = take_slot(stream, avoid).await?;
             if avoid != stream.server {
                 stream.redispatched = true;
-                count_at_server(stream, Tally::Redispatches);
+                count_at(stream, avoid, Tally::Redispatches);
                 continue;
             }
         }
+        count_at_server(stream, Tally::Retries);
         // The same server again: a pause, or the retries are over before it is back.
         let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
         let pause = limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())));
@@ -131,13 +198,12 @@ pub async fn establish(
 /// One try; None when the server vanished from the configuration, which cannot be.
 async fn attempt(
     stream: &mut Stream,
-    how: Establish,
+    how: &mut Establish,
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
-    if how == Establish::Reuse
-        && stream.retries == 0
-        && let Some(connection) = worker().pools.take(&server.state)
-    {
+    server.state.counters.here().count(Tally::Sessions);
+    server.state.session_rate.count(worker().now_ms());
+    if let Some(connection) = how.take(&server.state) {
         server.state.counters.here().count(Tally::Reuses);
         backend.state.backend.here().count(Tally::Reuses);
         return Some(Ok(connection));
@@ -151,10 +217,16 @@ fn gone(stream: &mut Stream) -> Unserved {
     Unserved::Unavailable
 }
 
-/// Counts at the server and its backend.
-fn count_at_server(stream: &Stream, tally: Tally) {
-    if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
-        backend.state.backend.here().count(tally);
+/// Counts at the stream's server and backend.
+pub fn count_at_server(stream: &Stream, tally: Tally) {
+    count_at(stream, stream.server, tally);
+}
+
+/// Counts at a server, where there is one, and at the backend.
+fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
+    let Some(backend) = stream.backend() else { return };
+    backend.state.backend.here().count(tally);
+    if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
         server.state.counters.here().count(tally);
     }
 }
@@ -179,29 +251,26 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Whether this retry goes to another server (`option redispatch [N]`): every
-/// N-th, or with a negative N counted from the last.
-fn redispatches(stream: &Stream, retries: u32) -> bool {
-    let Some(interval) = stream.backend().and_then(|b| b.redispatch) else { return false };
-    let (done, retries) = (i64::from(stream.retries), i64::from(retries));
-    match i64::from(interval) {
-        0 => false,
-        n if n > 0 => done % n == 0,
-        n => (retries - done) % -n == 0,
-    }
+/// Whether a retry goes to another server. `option redispatch` bounds with its
+/// number how long a stream that belongs to its server (by a cookie) waits for
+/// it; none does yet, and another one is taken at once where there is one.
+fn redispatches(stream: &Stream) -> bool {
+    let Some(backend) = stream.backend() else { return false };
+    backend.redispatch.is_some_and(|interval| interval != 0)
+        && backend.servers.iter().filter(|server| server.state.usable()).nth(1).is_some()
 }
 
 /// A slot of a server; waits in the queues within `timeout queue`.
 async fn take_slot(
     stream: &mut Stream,
     avoid: Option<ServerIndex>,
-    client: &Socket,
 ) -> Result<Slot, Unserved> {
     let slot = match queue::assign(stream, avoid) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
             stream.termination = Termination::ServerAbort;
             stream.phase = Phase::Connect;
+            count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
@@ -215,28 +284,20 @@ async fn take_slot(
                 Err(_) => {
                     stream.termination = Termination::ServerTimeout;
                     stream.phase = Phase::Queue;
+                    count_at(stream, None, Tally::ConnectErrors);
                     return Err(Unserved::Unavailable);
                 }
             }
         }
     };
-    if client.is_peer_closed() && client.take_error().is_ok_and(|e| e.is_some()) {
-        stream.termination = Termination::ClientAbort;
-        stream.phase = Phase::Queue;
-        return Err(Unserved::ClientGone);
-    }
     stream.times.queued = Some(reactor::now());
+    count_at_server(stream, Tally::Chosen);
+    let now_ms = worker().now_ms();
     if let Some(server) = stream.server() {
-        let shard = server.state.counters.here();
-        shard.count(Tally::Sessions);
-        shard.count(Tally::Chosen);
-        let now_ms = worker().now_ms();
-        server.state.session_rate.count(now_ms);
         server.state.last_session.note(now_ms);
     }
     if let Some(backend) = stream.backend() {
-        backend.state.last_session.note(worker().now_ms());
-        backend.state.backend.here().count(Tally::Chosen);
+        backend.state.last_session.note(now_ms);
     }
     Ok(slot)
 }

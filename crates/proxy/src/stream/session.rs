@@ -4,20 +4,23 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, tunnel};
-use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption, Timeouts};
+use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
+use crate::server_connection::ServerConnection;
 use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::task::Poll;
+use std::time::Duration;
 
 /// A client's connection.
 pub struct Client {
@@ -31,6 +34,9 @@ pub struct Client {
     pub streams: u32,
     /// When it was accepted, or the stream before ended: the next one counts from there.
     pub idle_since: Instant,
+    /// The server connection that only this client's streams may use:
+    /// `http-reuse never`, or a PROXY header was sent on it.
+    pub own: Option<Box<ServerConnection>>,
 }
 
 /// Counts a session for as long as it lives.
@@ -91,18 +97,7 @@ pub fn begin(
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
     let counted = Counted::new(seat, proxy, bind);
-    let session = Rc::new(Session {
-        frontend,
-        bind,
-        source: endpoint(peer),
-        destination,
-        accepted_at: SystemTime::now(),
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-        config,
-    });
+    let session = Rc::new(Session::new(config, (frontend, bind), endpoint(peer), destination));
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
@@ -115,8 +110,19 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, idle_since };
-    reactor::spawn(run(client, counted));
+    let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
+    reactor::spawn(life(client, counted));
+}
+
+/// The whole task of a connection. A plain function around an async block: an
+/// async function would hold what it is given twice.
+fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
+    // Dropped in this order: the descriptor is free when the place is.
+    let mut held = (client, counted);
+    async move {
+        let (client, counted) = &mut held;
+        run(client, counted).await;
+    }
 }
 
 fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
@@ -141,9 +147,9 @@ pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
     timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
 }
 
-async fn run(mut client: Client, counted: Counted) {
+async fn run(client: &mut Client, counted: &Counted) {
     if client.session.bind().accept_proxy
-        && pool_box(proxy_header(&mut client)).await.is_err()
+        && pool_box(proxy_header(client)).await.is_err()
     {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
@@ -163,14 +169,12 @@ async fn run(mut client: Client, counted: Counted) {
     counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
-        Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
-        Mode::Http => http(&mut client).await,
+        Mode::Tcp => pool_box(tunnel::serve(client)).await,
+        Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
         reset_when_delivered(&client.socket);
     }
-    drop(client);
-    drop(counted);
 }
 
 /// `option nolinger`: a reset instead of an orderly close, but only when the
@@ -204,34 +208,52 @@ fn refuse(socket: &Socket, gate: Gate) {
 async fn http(client: &mut Client) {
     loop {
         if client.input.is_none() {
-            let timeouts = client.session.frontend().timeouts;
-            let wait_ms = idle_timeout_ms(&timeouts, client.streams);
-            if with_deadline(after(wait_ms), client.socket.readable()).await.is_err() {
-                if client.streams == 0 {
-                    pool_box(request::timed_out(client)).await;
-                }
-                return;
+            match with_deadline(idle_deadline(client), next_request(client)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) if client.streams > 0 => return,
+                Err(_) => return pool_box(request::timed_out(client)).await,
             }
         }
         match pool_box(request::serve(client)).await {
-            Next::Request => {}
-            Next::Close => return,
-        }
-        client.streams = client.streams.saturating_add(1);
-        client.idle_since = reactor::now();
-        if worker().runtime.stopping() && client.input.is_none() {
-            return;
+            Next::Request => {
+                client.streams = client.streams.saturating_add(1);
+                client.idle_since = reactor::now();
+            }
+            Next::Again => {}
+            Next::Close | Next::Linger => return,
         }
     }
 }
 
-/// How long a connection may wait for the first byte of a request.
-fn idle_timeout_ms(timeouts: &Timeouts, streams: u32) -> Option<u32> {
-    if streams == 0 {
-        timeouts.http_request_ms.or(timeouts.client_ms)
-    } else {
-        timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms)
+/// Waits for the first byte of a request. False: the process is stopping, and
+/// this connection has had its answers.
+async fn next_request(client: &Client) -> bool {
+    poll_fn(|context| {
+        let readable = client.socket.poll_readable(context).map(|()| true);
+        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+            return Poll::Ready(false);
+        }
+        readable
+    })
+    .await
+}
+
+/// Until when a connection may wait for the first byte of a request.
+fn idle_deadline(client: &Client) -> Option<Instant> {
+    let timeouts = &client.session.frontend().timeouts;
+    if client.streams == 0 {
+        return head_deadline(client).or(after(timeouts.client_ms));
     }
+    after(timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms))
+}
+
+/// Until when the head of a request that begins now has to be whole: `timeout
+/// http-request`, which for the first one counts from the connection.
+pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
+    let limit_ms = client.session.frontend().timeouts.http_request_ms?;
+    let from = if client.streams == 0 { client.session.ready } else { reactor::now() };
+    Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
 /// Reads the header of `accept-proxy` and takes its addresses over.
@@ -273,16 +295,30 @@ fn take_addresses(client: &mut Client, header: &Header) {
         return;
     };
     let old = &client.session;
+    let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
-        config: old.config.clone(),
-        frontend: old.frontend,
-        bind: old.bind,
-        source: Endpoint::Inet(source),
-        destination: Endpoint::Inet(destination),
         accepted_at: old.accepted_at,
         accepted: old.accepted,
-        ready: reactor::now(),
         rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),
+        ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_holds_little() {
+        let idle = size(|(client, counted)| life(client, counted));
+        let (session, shared) = (size_of::<Session>() + 16, size_of::<Client>());
+        println!("task {idle}, of it the client {shared}; session {session}");
+        assert!(idle <= 192, "the task of a client's connection: {idle} bytes");
+        assert!(session <= 192, "a session: {session} bytes");
+    }
 }

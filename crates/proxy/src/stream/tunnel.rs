@@ -5,15 +5,19 @@
 use super::finish::finish;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
-use super::{Phase, Stream, Termination, new_stream};
-use crate::config::{ProxyOption, Timeouts};
-use crate::reactor::{Buffer, Instant, Socket, with_deadline};
+use super::meter::Meter;
+use super::{Phase, Stream, Termination, new_stream, shutdown};
+use crate::config::{Proxy, ProxyOption};
+use crate::log;
+use crate::queue::Slot;
+use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// One direction.
 struct Half {
@@ -29,6 +33,16 @@ impl Half {
     fn new(buffer: Option<Buffer>) -> Half {
         Half { buffer, ended: false, shut: false, bytes: 0 }
     }
+
+    /// Whether the receiver is waited for.
+    fn is_stuck(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+    }
+
+    /// Whether the sender is waited for.
+    fn is_hungry(&self) -> bool {
+        !self.ended && !self.is_stuck()
+    }
 }
 
 /// Which side failed.
@@ -38,25 +52,32 @@ enum Side {
     To,
 }
 
-/// Moves what can be moved now. `moved` is set when anything was.
+/// What one look at a direction has moved.
+#[derive(Clone, Copy, Default)]
+struct Moved {
+    read: bool,
+    written: bool,
+}
+
+/// Moves what can be moved now.
 fn poll_half(
     half: &mut Half,
     from: &Socket,
     to: &Socket,
     context: &mut Context<'_>,
-    moved: &mut bool,
-) -> Result<(), Side> {
+) -> Result<Moved, Side> {
+    let mut moved = Moved::default();
     loop {
         if let Some(buffer) = half.buffer.as_mut().filter(|b| !b.is_empty()) {
             match to.try_write(buffer.filled()) {
                 Ok(n) => {
                     buffer.consume(n);
                     half.bytes += n as u64;
-                    *moved = true;
+                    moved.written = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if to.poll_writable(context).is_pending() {
-                        return Ok(());
+                        return Ok(moved);
                     }
                 }
                 Err(_) => return Err(Side::To),
@@ -68,118 +89,210 @@ fn poll_half(
                 half.buffer = None;
                 let _ = to.shutdown_write();
                 half.shut = true;
+                moved.written = true;
             }
-            return Ok(());
+            return Ok(moved);
         }
         if from.poll_readable(context).is_pending() {
             half.buffer = None;
-            return Ok(());
+            return Ok(moved);
         }
         let buffer = half.buffer.get_or_insert_with(Buffer::take);
         match buffer.read_from(from) {
-            Ok(0) => half.ended = true,
-            Ok(_) => *moved = true,
+            Ok(0) => {
+                half.ended = true;
+                moved.read = true;
+            }
+            Ok(_) => moved.read = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(Side::From),
         }
     }
 }
 
-/// The two limits of a tunnel as they stand.
-struct Limits {
-    client: Option<Instant>,
-    server: Option<Instant>,
+/// How long one side may be silent.
+struct Limit {
+    /// Usually, milliseconds.
+    usual: Option<u32>,
+    /// Once we have ended our sending to it.
+    fin: Option<u32>,
+    /// When it last gave something.
+    gave: Instant,
+    /// When it last took something.
+    took: Instant,
+    /// `option independent-streams`: giving and taking are timed apart.
+    independent: bool,
 }
 
-impl Limits {
-    fn moved(frontend: &Timeouts, backend: &Timeouts, up: &Half, down: &Half) -> Limits {
+impl Limit {
+    /// It gave or took something.
+    fn moved(&mut self, gave: bool, took: bool) {
+        if gave {
+            self.gave = reactor::now();
+        }
+        if took {
+            self.took = reactor::now();
+        }
+    }
+
+    /// Until when it may be silent: while it is waited for to give or to take.
+    fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
+        let ms = self.fin.filter(|_| shut).or(self.usual).filter(|_| give || take)?;
+        let active = match (give, take) {
+            (true, true) if self.independent => self.gave.min(self.took),
+            (true, false) if self.independent => self.gave,
+            (false, true) if self.independent => self.took,
+            _ => self.gave.max(self.took),
+        };
+        Some(active + Duration::from_millis(u64::from(ms)))
+    }
+}
+
+/// Both directions of a tunnel, and the limits of both sides.
+struct Tunnel {
+    up: Half,
+    down: Half,
+    client: Limit,
+    server: Limit,
+}
+
+impl Tunnel {
+    fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
+        let frontend = &stream.frontend().timeouts;
+        let backend = stream.backend().map_or(frontend, |backend| &backend.timeouts);
         let tunnel = backend.tunnel_ms.or(frontend.tunnel_ms);
-        // A side that has ended its sending is given the shorter time.
-        let client_fin = frontend.client_fin_ms.filter(|_| up.ended);
-        let server_fin = backend.server_fin_ms.filter(|_| down.ended);
-        Limits {
-            client: after(client_fin.or(tunnel).or(frontend.client_ms)),
-            server: after(server_fin.or(tunnel).or(backend.server_ms)),
+        let now = reactor::now();
+        let has = |proxy: &Proxy| proxy.has(ProxyOption::IndependentStreams);
+        let limit = |usual, fin, independent| Limit {
+            usual: tunnel.or(usual),
+            fin,
+            gave: now,
+            took: now,
+            independent,
+        };
+        let of_server = stream.backend().is_some_and(has);
+        Tunnel {
+            up: Half::new(up),
+            down: Half::new(down),
+            client: limit(frontend.client_ms, frontend.client_fin_ms, has(stream.frontend())),
+            server: limit(backend.server_ms, backend.server_fin_ms, of_server),
         }
     }
 
-    fn next(&self) -> Option<Instant> {
-        match (self.client, self.server) {
-            (Some(client), Some(server)) => Some(client.min(server)),
-            (one, other) => one.or(other),
+    /// Moves what can be moved. Ready at the end of both directions, or when a
+    /// side fails.
+    fn poll(
+        &mut self,
+        client: &Socket,
+        server: &Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Termination>> {
+        let blame = |client_failed| {
+            let side = if client_failed { Termination::ClientAbort } else { Termination::ServerAbort };
+            Poll::Ready(Err(side))
+        };
+        let up = match poll_half(&mut self.up, client, server, context) {
+            Ok(moved) => moved,
+            Err(side) => return blame(side == Side::From),
+        };
+        let down = match poll_half(&mut self.down, server, client, context) {
+            Ok(moved) => moved,
+            Err(side) => return blame(side == Side::To),
+        };
+        self.client.moved(up.read, down.written);
+        self.server.moved(down.read, up.written);
+        if self.up.shut && self.down.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Until when the client and the server may be silent.
+    fn limits(&self) -> (Option<Instant>, Option<Instant>) {
+        let Tunnel { up, down, client, server } = self;
+        (
+            client.at(up.is_hungry(), down.is_stuck(), down.shut),
+            server.at(down.is_hungry(), up.is_stuck(), up.shut),
+        )
+    }
+
+    /// Who has been silent for too long.
+    fn overdue(&self) -> Option<Termination> {
+        let now = reactor::now();
+        match self.limits() {
+            (Some(at), _) if at <= now => Some(Termination::ClientTimeout),
+            (_, Some(at)) if at <= now => Some(Termination::ServerTimeout),
+            _ => None,
         }
     }
 }
 
-/// Carries bytes both ways until both sides have ended, one fails or one is
-/// silent for too long. Counts into the stream.
+/// Carries bytes both ways until both sides have ended, one fails or is silent
+/// for too long, or the sessions of the server are shut down. Counts into the
+/// stream.
 pub async fn carry(
     stream: &mut Stream,
     client: &Socket,
     client_input: Option<Buffer>,
     server: &Socket,
     server_input: Option<Buffer>,
+    slot: &Slot,
 ) {
-    let frontend_timeouts = stream.frontend().timeouts;
-    let backend_timeouts = stream.backend().map_or(frontend_timeouts, |b| b.timeouts);
-    let (mut up, mut down) = (Half::new(client_input), Half::new(server_input));
-    let mut limits = Limits::moved(&frontend_timeouts, &backend_timeouts, &up, &down);
-    loop {
-        let (before_up, before_down) = (up.bytes, down.bytes);
-        let carried = with_deadline(
-            limits.next(),
-            poll_fn(|context| {
-                let mut moved = false;
-                if let Err(side) = poll_half(&mut up, client, server, context, &mut moved) {
-                    return Poll::Ready(Err((side == Side::From, up.bytes)));
-                }
-                if let Err(side) = poll_half(&mut down, server, client, context, &mut moved) {
-                    return Poll::Ready(Err((side == Side::To, up.bytes)));
-                }
-                if moved {
-                    limits = Limits::moved(&frontend_timeouts, &backend_timeouts, &up, &down);
-                }
-                if up.shut && down.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
-            }),
-        )
-        .await;
-        count(stream, up.bytes - before_up, down.bytes - before_down);
-        match carried {
-            Ok(Ok(())) => return,
-            Ok(Err((client_failed, _))) => {
-                stream.phase = Phase::Data;
-                stream.termination =
-                    if client_failed { Termination::ClientAbort } else { Termination::ServerAbort };
-                return;
-            }
-            Err(_) => {
-                let now = crate::reactor::now();
-                if limits.client.is_some_and(|at| at <= now) {
-                    stream.termination = Termination::ClientTimeout;
-                } else if limits.server.is_some_and(|at| at <= now) {
-                    stream.termination = Termination::ServerTimeout;
-                } else {
-                    // Bytes moved meanwhile, so the limits did too.
-                    continue;
-                }
-                stream.phase = Phase::Data;
-                return;
-            }
+    let mut tunnel = Tunnel::new(stream, client_input, server_input);
+    let meter = Meter::of(stream);
+    let mut counted = (0, 0);
+    let ended = loop {
+        if let Some(why) = slot.shutdown() {
+            break Err(shutdown::termination(why));
         }
+        // Moved first: what is waited for is known only then.
+        let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
+        if let Some(meter) = &meter {
+            let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
+            meter.count(Tally::BytesIn, up - counted.0);
+            meter.count(Tally::BytesOut, down - counted.1);
+            counted = (up, down);
+        }
+        if let Poll::Ready(ended) = first {
+            break ended;
+        }
+        if let Some(overdue) = tunnel.overdue() {
+            break Err(overdue);
+        }
+        let (client_at, server_at) = tunnel.limits();
+        let next = match (client_at, server_at) {
+            (Some(client), Some(server)) => Some(client.min(server)),
+            (one, other) => one.or(other),
+        };
+        // Whatever wakes the task is looked at above.
+        let mut woken = false;
+        let woken = poll_fn(|_| {
+            if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = with_deadline(next, woken).await;
+    };
+    stream.bytes_in += tunnel.up.bytes;
+    stream.bytes_out += tunnel.down.bytes;
+    stream.bytes_counted.0 += counted.0;
+    stream.bytes_counted.1 += counted.1;
+    let Err(termination) = ended else { return };
+    stream.phase = match termination {
+        Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
+            Phase::Done
+        }
+        _ => Phase::Data,
+    };
+    stream.termination = termination;
+    match termination {
+        // Who is left learns that it was no orderly end.
+        Termination::ClientAbort => _ = server.set_linger_zero(),
+        Termination::ServerAbort => serve::count_at_server(stream, Tally::ResponseErrors),
+        _ => {}
     }
-}
-
-/// Bytes that went through a tunnel.
-fn count(stream: &mut Stream, up: u64, down: u64) {
-    stream.bytes_in += up;
-    stream.bytes_out += down;
 }
 
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), client.session.config.clone(), false);
     stream.times.idle_since = client.session.accepted;
-    stream.times.request = Some(crate::reactor::now());
+    stream.times.request = Some(reactor::now());
     let input = client.input.take();
     tcp(client, &mut stream, input).await;
     finish(stream);
@@ -193,17 +306,25 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     if stream.backend.is_none() {
         stream.termination = Termination::ServerAbort;
         stream.phase = Phase::Connect;
-        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
         return;
     }
     serve::enter_backend(stream);
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
-    let established = serve::establish(stream, Establish::Fresh, &client.socket).await;
-    let Ok((server, slot)) = established else { return };
+    let watched = serve::watched(stream, &client.socket);
+    let established = serve::unless_gone(watched, serve::establish(stream, Establish::FRESH)).await;
+    let (server, slot) = match established {
+        Some(Ok(established)) => established,
+        Some(Err(_)) => return,
+        None => {
+            serve::abandoned(stream);
+            return;
+        }
+    };
     let ServerConnection { socket, input: server_input, .. } = server;
-    carry(stream, &client.socket, input, &socket, server_input).await;
+    log::stream_answered(stream);
+    carry(stream, &client.socket, input, &socket, server_input, &slot).await;
     if stream.backend().is_some_and(|b| b.has(ProxyOption::NoLinger)) {
         super::session::reset_when_delivered(&socket);
     }

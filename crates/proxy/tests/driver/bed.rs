@@ -139,11 +139,26 @@ impl Bed {
         }
     }
 
-    /// Sends one request on a connection of its own and reads to the end.
+    /// Where clients of the first port go.
+    pub fn client_address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.ports[0]).into()
+    }
+
+    /// Sends one request on a connection of its own and reads the answer, as
+    /// far as it comes.
     pub fn ask(&self, request: &str) -> String {
         let mut client = self.client();
         client.send(request);
-        client.rest()
+        let Some(head) = client.head() else { return client.rest() };
+        let length = head.to_ascii_lowercase().split_once("content-length: ").and_then(|(_, rest)| {
+            rest.split("\r\n").next()?.parse::<usize>().ok()
+        });
+        while length.is_none_or(|n| client.ahead.len() < n) {
+            if !matches!(client.more(), Ok(true)) {
+                break;
+            }
+        }
+        head + &String::from_utf8_lossy(&client.ahead)
     }
 
     /// The next `n` streams that ended, in their order.
@@ -216,9 +231,9 @@ impl Bed {
     }
 
     /// The configuration that is served.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> Arc<Config> {
         match &self.system {
-            System::Ours(_, config) => config,
+            System::Ours(_, config) => Arc::clone(config),
             System::Haproxy { .. } => panic!("only with our own"),
         }
     }

@@ -1,6 +1,16 @@
 //! The driver from outside: raw clients, half-broken servers, a data plane
 //! between them.
 
+mod addresses;
+mod answers;
 mod bed;
 mod exchange;
+mod faults;
+mod hostile;
 mod limits;
+mod overload;
+mod reuse;
+mod settings;
+mod shutdown;
+mod tcp;
+mod timeouts;

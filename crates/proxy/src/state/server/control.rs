@@ -334,11 +334,6 @@ impl ServerState {
         self.control().in_maintenance()
     }
 
-    /// Tells the streams that use it to end.
-    pub fn shut_sessions_down(&self) {
-        self.shutdowns.fetch_add(1, SeqCst);
-    }
-
     /// Where the next check stands: whether the server is up, and whether the
     /// last check changed its mind half way (then `fastinter` counts).
     pub fn check_phase(&self) -> crate::health::Phase {

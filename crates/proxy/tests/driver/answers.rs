@@ -1,0 +1,291 @@
+//! Answers of every kind: without bodies, interim, upgrades, early, untrue.
+
+use crate::bed::{Bed, Origin, pause, request_body};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn answers_without_bodies_leave_the_connection_in_step() {
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            let answer = match head.split(' ').nth(1).unwrap() {
+                "/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+                "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+                "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                "/headc" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "/empty" => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "/chunk0" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                _ => OK,
+            };
+            peer.send(answer);
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    for (request, to_head) in [
+        ("GET /204", true),
+        ("GET /304", true),
+        ("HEAD /head", true),
+        ("HEAD /headc", true),
+        ("GET /empty", false),
+        ("GET /chunk0", false),
+    ] {
+        client.send(format!("{request} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.answer_of(to_head);
+        assert_eq!(client.ask(GET), "200 ok", "{request}");
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_is_passed_on() {
+    let origin = Origin::closing("HTTP/1.1 200 OK\r\n\r\nuntil the end");
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send(GET);
+    assert_eq!(client.answer().body, b"until the end");
+    assert_eq!(bed.end(), "200 --");
+    let text = bed.ask("GET /a HTTP/1.0\r\n\r\n");
+    assert!(text.ends_with("\r\n\r\nuntil the end"), "{text}");
+}
+
+#[test]
+fn trailers_pass_in_both_directions() {
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(_head) = peer.head() {
+            let body = peer.until("0\r\n");
+            let trailers = peer.until("\r\n\r\n");
+            assert!(body.contains("5\r\nhello\r\n"), "{body}");
+            assert!(trailers.to_lowercase().contains("x-up: 1"), "{trailers}");
+            peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\nX-Down: 2\r\n\r\n");
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    for _ in 0..3 {
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Up: 1\r\n\r\n");
+        let text = client.until("\r\n\r\n") + &client.until("\r\n\r\n");
+        assert!(text.to_lowercase().ends_with("3\r\nyes\r\n0\r\nx-down: 2\r\n\r\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let body = request_body(&mut peer, &head);
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+            peer.send(body);
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!(client.until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(client.ask("body"), "200 body");
+    }
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    pause(30);
+    assert_eq!(client.ask("body"), "200 0: POST / body");
+}
+
+#[test]
+fn a_final_answer_in_place_of_100_is_passed_and_the_upload_is_not_waited_for() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno");
+        peer.rest();
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.answer().status, 417);
+}
+
+#[test]
+fn interim_answers_pass_to_clients_that_know_them() {
+    let origin = Origin::fixed(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    for _ in 0..2 {
+        client.send(GET);
+        assert!(client.until("\r\n\r\n").starts_with("HTTP/1.1 103 "));
+        assert!(client.until("\r\n\r\n").starts_with("HTTP/1.1 102 "));
+        assert_eq!(client.answer().body, b"ok");
+    }
+}
+
+#[test]
+fn an_upload_goes_on_behind_an_answer_that_came_early() {
+    let origin = Origin::new(|mut peer, number| {
+        while let Some(head) = peer.head() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
+            let body = request_body(&mut peer, &head);
+            assert_eq!(body.len(), 200_000 * (number == 0) as usize);
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n");
+    assert_eq!(client.answer().body, b"early");
+    for _ in 0..20 {
+        client.send([b'x'; 10_000]);
+        pause(2);
+    }
+    // The client stays in step.
+    assert_eq!(client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"), "200 early");
+    client.send(vec![b'y'; 200_000]);
+    for ended in bed.ended(2) {
+        assert_eq!((ended.brief(), ended.bytes_in > 200_000), ("200 --".to_owned(), true));
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[test]
+fn a_server_that_answers_early_and_closes_is_heard() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    for _ in 0..5 {
+        let mut client = bed.client();
+        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n");
+        let mut sender = client.socket.try_clone().unwrap();
+        let upload = std::thread::spawn(move || {
+            use std::io::Write;
+            for _ in 0..2000 {
+                if sender.write_all(&[b'x'; 10_000]).is_err() {
+                    return;
+                }
+            }
+        });
+        let answer = client.answer();
+        assert_eq!((answer.status, &answer.body[..]), (413, &b"big"[..]));
+        drop(client);
+        upload.join().unwrap();
+    }
+}
+
+#[test]
+fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head().unwrap();
+        peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello from the server");
+        assert_eq!(peer.exactly(10), b"from behin");
+        peer.send("bye");
+        assert_eq!(peer.rest(), "d");
+        peer.send("late");
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nfrom behind");
+    let head = client.until("\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(client.exactly(24), b"hello from the serverbye");
+    client.half_close();
+    assert_eq!(client.rest(), "late");
+    assert_eq!(bed.end(), "101 --");
+}
+
+#[test]
+fn connect_becomes_a_tunnel() {
+    let origin = Origin::new(|mut peer, _| {
+        assert!(peer.head().unwrap().starts_with("CONNECT a.example:443 HTTP/1.1\r\n"));
+        peer.send("HTTP/1.1 200 Connected\r\n\r\nserver speaks");
+        assert_eq!(peer.exactly(6), b"client");
+        peer.send("!");
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nclient");
+    client.until("\r\n\r\n");
+    assert_eq!(client.rest(), "server speaks!");
+    drop(client);
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_refused_connect_is_an_ordinary_answer() {
+    let origin = Origin::fixed("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno");
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    client.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n");
+    assert_eq!(client.answer().body, b"no");
+}
+
+#[test]
+fn a_tunnel_holds_its_slot_of_the_server() {
+    let origin = Origin::new(|mut peer, _| {
+        let head = peer.head().unwrap();
+        if head.contains("pgrade") {
+            peer.send("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+            peer.rest();
+        } else {
+            peer.send(OK);
+        }
+    });
+    let text = format!(
+        "listen l\n bind 127.0.0.1:{{0}}\n timeout queue 100ms\n server s 127.0.0.1:{} maxconn 1\n",
+        origin.port
+    );
+    let bed = Bed::new(&text);
+    let mut tunnel = bed.client();
+    tunnel.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+    tunnel.until("\r\n\r\n");
+    assert!(bed.ask(GET).starts_with("HTTP/1.1 503 "));
+    assert_eq!(bed.end(), "503 sQ");
+    drop(tunnel);
+    assert_eq!(bed.end(), "101 --");
+    assert_eq!(bed.client().ask(GET), "200 ok");
+}
+
+#[test]
+fn bytes_behind_an_answer_reach_nobody() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        "HTTP/1.1 204 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    ] {
+        let origin = Origin::fixed(answer);
+        let bed = Bed::new(&origin.behind("", ""));
+        let mut client = bed.client();
+        for n in 1..4 {
+            client.send(GET);
+            let first = client.answer();
+            assert!(first.status == 204 || first.body == b"ok");
+            assert_eq!(origin.accepted(), n);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_come_late_spoil_a_kept_connection() {
+    let origin = Origin::new(|mut peer, number| {
+        while peer.head().is_some() {
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+            pause(20);
+            if !peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil") {
+                return;
+            }
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = bed.client();
+    assert_eq!(client.ask(GET), "200 0");
+    pause(60);
+    assert_eq!(client.ask(GET), "200 1");
+}

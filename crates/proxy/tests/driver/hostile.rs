@@ -1,0 +1,306 @@
+//! Peers that mean harm: that stall, flood, lie, and many of them at a time.
+//! Nothing panics, memory stays bounded, and a good client is served.
+
+use crate::bed::{Bed, Origin, Peer, against_haproxy, pause};
+use proxy::runtime::ServeOptions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Anonymous memory of this process, bytes.
+fn rss_anon() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// A small random number generator: the same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+
+    /// A text with some bytes changed, doubled, cut or put in.
+    fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
+        const PIECES: &[&[u8]] = &[
+            b"\r\n", b"\n", b"\0", b" ", b":", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n",
+            b"\r\n\r\n", b"0\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"-1", b"ffffffffffffffff\r\n", b",", b"\xff",
+        ];
+        let mut out = text.to_vec();
+        for _ in 0..1 + self.below(4) {
+            let at = self.below(out.len() + 1);
+            match self.below(5) {
+                0 => drop(out.splice(at..at, PIECES[self.below(PIECES.len())].iter().copied())),
+                1 if at < out.len() => out[at] = self.below(256) as u8,
+                2 => out.truncate(at),
+                3 if at < out.len() => drop(out.remove(at)),
+                _ => {
+                    let end = (at + self.below(20)).min(out.len());
+                    let copy = out[at..end].to_vec();
+                    out.splice(at..at, copy);
+                }
+            }
+        }
+        out
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_stalls_its_server_and_holds_little_memory() {
+    let sent = Arc::new(AtomicU64::new(0));
+    let counted = sent.clone();
+    let origin = Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            if head.contains("/big") {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n");
+                for _ in 0..800 {
+                    if !peer.try_send([7; 65536]) {
+                        return;
+                    }
+                    counted.fetch_add(65536, Ordering::SeqCst);
+                }
+            } else {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    assert_eq!(bed.client().ask(GET), "200 ok");
+    let before = rss_anon();
+    let mut client = bed.client();
+    client.send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause(300);
+    let stalled = sent.load(Ordering::SeqCst);
+    pause(100);
+    assert_eq!(sent.load(Ordering::SeqCst), stalled, "the server goes on");
+    assert!(stalled < 20 << 20, "{stalled} bytes are in the air");
+    assert!(rss_anon() < before + (2 << 20), "{} more", rss_anon() - before);
+    assert_eq!(bed.client().ask(GET), "200 ok");
+    client.head().unwrap();
+    assert_eq!(client.exactly(52_428_800).len(), 52_428_800);
+}
+
+#[test]
+fn a_server_that_does_not_read_stalls_its_client() {
+    let go = Arc::new(AtomicBool::new(false));
+    let gone = go.clone();
+    let origin = Origin::new(move |mut peer, _| {
+        let head = peer.head().unwrap();
+        while !gone.load(Ordering::SeqCst) {
+            pause(5);
+        }
+        let body = crate::bed::request_body(&mut peer, &head);
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{:08}", body.len()));
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let before = rss_anon();
+    let mut client = bed.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 52428800\r\n\r\n");
+    let sent = Arc::new(AtomicU64::new(0));
+    let (counted, mut socket) = (sent.clone(), client.socket.try_clone().unwrap());
+    let upload = std::thread::spawn(move || {
+        for _ in 0..800 {
+            std::io::Write::write_all(&mut socket, &[7; 65536]).unwrap();
+            counted.fetch_add(65536, Ordering::SeqCst);
+        }
+    });
+    pause(300);
+    assert!(sent.load(Ordering::SeqCst) < 20 << 20);
+    assert!(rss_anon() < before + (2 << 20));
+    go.store(true, Ordering::SeqCst);
+    assert_eq!(client.answer().body, b"52428800");
+    upload.join().unwrap();
+}
+
+#[test]
+fn a_client_that_streams_for_ever_does_not_starve_others() {
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            if head.contains("/forever") {
+                peer.send("HTTP/1.1 200 OK\r\n\r\n");
+                while peer.try_send([0; 65536]) {}
+                return;
+            }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut client, stop) = (bed.client(), stop.clone());
+            std::thread::spawn(move || {
+                client.send("GET /forever HTTP/1.1\r\nHost: h\r\n\r\n");
+                let mut bytes = vec![0; 1 << 20];
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = std::io::Read::read(&mut client.socket, &mut bytes);
+                }
+            })
+        })
+        .collect();
+    pause(50);
+    let mut client = bed.client();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..50 {
+        let at = Instant::now();
+        assert_eq!(client.ask(GET), "200 ok");
+        slowest = slowest.max(at.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+}
+
+#[test]
+fn five_thousand_slow_clients_leave_room_for_a_good_one() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::echo();
+    let options = ServeOptions { threads: 2, connections_max: 20_000 };
+    let bed = Bed::with(&origin.behind("timeout client 60s", ""), &options);
+    let mut slow: Vec<Peer> = (0..5000).map(|_| bed.client()).collect();
+    for (n, client) in slow.iter_mut().enumerate() {
+        client.send(&GET[..1 + n % (GET.len() - 1)]);
+    }
+    let mut good = bed.client();
+    let at = Instant::now();
+    for _ in 0..50 {
+        assert!(good.ask(GET).starts_with("200 "));
+    }
+    assert!(at.elapsed() < Duration::from_secs(2), "{:?}", at.elapsed());
+    // They were only slow.
+    for (n, client) in slow.iter_mut().enumerate().step_by(97) {
+        assert!(client.ask(&GET[1 + n % (GET.len() - 1)..]).starts_with("200 "), "{n}");
+    }
+}
+
+#[test]
+fn five_thousand_idle_connections_take_little_memory() {
+    if against_haproxy() {
+        return;
+    }
+    const CLIENTS: usize = 5000;
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("timeout client 60s\n timeout http-keep-alive 60s", "http-reuse always"));
+    // What comes once comes before.
+    let mut warm: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
+    for client in &mut warm {
+        assert!(client.ask(GET).starts_with("200 "));
+    }
+    drop(warm);
+    pause(50);
+    let mut clients: Vec<Peer> = Vec::with_capacity(CLIENTS);
+    let before = rss_anon();
+    for _ in 0..CLIENTS {
+        let mut client = bed.client();
+        client.send(GET);
+        // The client's own buffers are not what is measured.
+        let mut bytes = [0; 300];
+        assert!(std::io::Read::read(&mut client.socket, &mut bytes).unwrap() > 0);
+        clients.push(client);
+    }
+    pause(50);
+    let each = (rss_anon() - before) / CLIENTS as u64;
+    println!("{each} bytes an idle connection, the client's end included");
+    assert!(each < 680, "{each} bytes an idle connection");
+}
+
+#[test]
+fn answers_that_are_mutated_break_nothing() {
+    const ANSWERS: &[&str] = &[
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3;a=b\r\nabc\r\n0\r\nX: y\r\n\r\n",
+        "HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 None\r\nSet-Cookie: a=b\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nuntil the end",
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw",
+    ];
+    let seed = AtomicU64::new(1);
+    let origin = Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            if head.contains("/good") {
+                peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                continue;
+            }
+            let mut random = Random(seed.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let text = ANSWERS[random.below(ANSWERS.len())];
+            let text = random.mutate(text.as_bytes());
+            let cut = random.below(text.len() + 1);
+            peer.try_send(&text[..cut]);
+            if random.below(3) == 0 {
+                pause(1);
+            }
+            peer.try_send(&text[cut..]);
+            match random.below(4) {
+                0 => return peer.reset(),
+                1 => {}
+                _ => return,
+            }
+        }
+    });
+    let bed = Bed::new(&origin.behind("timeout client 30ms", "timeout server 30ms"));
+    for n in 0..600 {
+        let mut client = bed.client();
+        client.send("GET /bad HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        if n % 4 == 0 {
+            client.rest();
+        }
+        if n % 20 == 0 {
+            assert_eq!(bed.client().ask("GET /good HTTP/1.1\r\nHost: h\r\n\r\n"), "200 ok");
+        }
+    }
+}
+
+#[test]
+fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() {
+    const REQUESTS: &[&str] = &[
+        "GET /a HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n",
+    ];
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("timeout client 30ms", "timeout server 200ms"));
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for n in 0..1500 {
+        let text = REQUESTS[random.below(REQUESTS.len())];
+        let text = random.mutate(text.as_bytes());
+        let mut client = bed.client();
+        client.try_send(&text);
+        client.half_close();
+        if n % 10 == 0 {
+            client.rest();
+            assert!(bed.client().ask(GET).starts_with("200 "));
+        }
+    }
+}
+
+/// Many variants without sockets: `DRIVER_VARIANTS=1000000` for the whole run.
+#[test]
+fn the_parser_takes_any_variant() {
+    use proxy::http1::{Limits, parse_request};
+    let most = std::env::var("DRIVER_VARIANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let mut random = Random(0x0bad_cafe_0bad_cafe);
+    let mut message = proxy::message::Message::default();
+    let limits = Limits::default();
+    for _ in 0..most {
+        let text = random.mutate(
+            b"POST http://h/a?b#c HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, upgrade\r\nUpgrade: websocket\r\nTE: trailers\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        );
+        let whole = parse_request(&text, &limits, &mut message).is_ok();
+        if whole {
+            let mut out = Vec::new();
+            message.write_http1(&mut out);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Connections to servers: kept, shared, given up.
+
+use crate::bed::{Bed, Origin, against_haproxy, pause};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// The server's connections that three sessions with two requests each used,
+/// one session after the other; then three that overlap.
+fn pattern(origin: &Origin, back: &str) -> String {
+    let bed = Bed::new(&origin.behind("", back));
+    let base = origin.accepted();
+    let number = |said: String| {
+        let number = said.split([' ', ':']).nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap();
+        char::from(b'a' + (number - base) as u8)
+    };
+    let mut out = String::new();
+    for _ in 0..3 {
+        let mut client = bed.client();
+        out.push(number(client.ask(GET)));
+        out.push(number(client.ask(GET)));
+        out.push(' ');
+        drop(client);
+        pause(20);
+    }
+    let mut clients: Vec<_> = (0..3).map(|_| bed.client()).collect();
+    for _ in 0..2 {
+        for client in &mut clients {
+            out.push(number(client.ask(GET)));
+        }
+        out.push(' ');
+    }
+    format!("{out}{}", bed.counted("back/s", "connect reuse"))
+}
+
+#[test]
+fn http_reuse_has_haproxys_four_meanings() {
+    for (back, connects) in [
+        ("http-reuse never", "connect=6 reuse=6"),
+        ("http-reuse safe", "connect=6 reuse=6"),
+        ("http-reuse aggressive", "connect=1 reuse=11"),
+        ("http-reuse always", "connect=1 reuse=11"),
+        ("option http-server-close", "connect=12"),
+        ("option httpclose", "connect=12"),
+        ("option http-server-close\n option http-pretend-keepalive", "connect=12"),
+    ] {
+        let origin = Origin::echo();
+        let pattern = pattern(&origin, back);
+        assert!(pattern.ends_with(&format!(" {connects}")), "{back}: {pattern}");
+        if back == "http-reuse never" {
+            assert!(pattern.starts_with("aa bb cc def def "), "{pattern}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_with_a_proxy_header_is_its_clients_own() {
+    let origin = Origin::new(|mut peer, number| {
+        let header = peer.until("\r\n");
+        assert!(header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{header}");
+        while peer.head().is_some() {
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+        }
+    });
+    let bed = Bed::new(&format!(
+        "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{} send-proxy\n",
+        origin.port
+    ));
+    let (mut one, mut two) = (bed.client(), bed.client());
+    for _ in 0..3 {
+        assert_eq!(one.ask(GET), "200 0");
+        assert_eq!(two.ask(GET), "200 1");
+    }
+}
+
+#[test]
+fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
+    if against_haproxy() {
+        // It repeats none of them.
+        return;
+    }
+    for (request, repeated) in [
+        ("GET /a HTTP/1.1\r\nHost: h\r\n\r\n", true),
+        ("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", false),
+        ("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", false),
+        // Idempotent, but its body is gone.
+        ("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", false),
+    ] {
+        // The second request on each connection is swallowed.
+        let origin = Origin::new(|mut peer, number| {
+            peer.head();
+            peer.try_send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+            peer.head();
+        });
+        for first in [true, false] {
+            let bed = Bed::new(&origin.behind("", "http-reuse always"));
+            let mut client = bed.client();
+            assert!(client.ask(GET).starts_with("200"));
+            if first {
+                client = bed.client();
+            }
+            bed.end();
+            client.send(request);
+            let said = client.end(100);
+            let wanted = match (repeated, first) {
+                (true, _) => ("HTTP/1.1 200", "200 --"),
+                (false, true) => ("HTTP/1.1 502", "502 SH"),
+                // Its client knows that kept connections close, and repeats it.
+                (false, false) => ("FIN", "0 SH"),
+            };
+            assert_eq!((said.get(..12).unwrap_or(&said), &*bed.end()), wanted, "{request}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Every timeout: what the client is told, when, and how the log calls it.
+
+use crate::bed::{Bed, Origin, against_haproxy, pause};
+use std::time::Instant;
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const BACK: &str = "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
+const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
+
+/// How long it has been, to the next 50 ms below, with 15 ms of grace.
+fn about(since: Instant) -> u64 {
+    (since.elapsed().as_millis() as u64 + 15) / 50 * 50
+}
+
+fn status(text: &str) -> &str {
+    text.get(9..12).unwrap_or(text)
+}
+
+#[test]
+fn a_client_has_a_time_for_the_head_of_its_request() {
+    let origin = Origin::echo();
+    // How long a silent, a slow, a kept and a kept and slow client has.
+    for (front, silent, slow, kept, kept_slow) in [
+        ("timeout http-request 150ms", 150, 150, 150, 150),
+        ("timeout client 150ms", 150, 250, 150, 150),
+        ("timeout http-request 150ms\n timeout http-keep-alive 100ms", 150, 150, 100, 150),
+    ] {
+        let bed = Bed::new(&origin.behind(front, ""));
+        bed.client();
+        assert_eq!(bed.end(), "400 CR");
+        let at = Instant::now();
+        let said = bed.client().end(2000);
+        assert_eq!((status(&said), about(at), &*bed.end()), ("408", silent, "408 cR"), "{front}");
+        let mut client = bed.client();
+        let at = Instant::now();
+        client.send("GET / HTTP/1.1\r\n");
+        pause(100);
+        client.send("Host: h\r\n");
+        let said = client.end(2000);
+        assert_eq!((status(&said), about(at), &*bed.end()), ("408", slow, "408 cR"), "{front}");
+        bed.counts("front", FRONT, "ereq=3 hrsp_4xx=3 req_tot=3");
+        let mut client = bed.client();
+        assert!(client.ask(GET).starts_with("200"));
+        let at = Instant::now();
+        let said = client.end(2000);
+        assert_eq!((&*said, about(at), &*bed.end()), ("FIN", kept, "200 --"), "{front}");
+        let mut client = bed.client();
+        assert!(client.ask(GET).starts_with("200"));
+        bed.end();
+        pause(50);
+        let at = Instant::now();
+        client.send("GET / HT");
+        let said = client.end(2000);
+        assert_eq!((status(&said), about(at), &*bed.end()), ("408", kept_slow, "408 cR"), "{front}");
+        bed.no_more_ended();
+    }
+}
+
+#[test]
+fn probes_are_ignored_where_the_option_says_so() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("option http-ignore-probes\n timeout http-request 50ms", ""));
+    bed.client();
+    assert_eq!(bed.client().end(1000), "FIN");
+    bed.no_more_ended();
+}
+
+#[test]
+fn a_client_has_a_time_for_each_piece_of_its_body() {
+    if against_haproxy() {
+        // It waits for `timeout server` and says 504.
+        return;
+    }
+    let origin = Origin::new(|mut peer, _| {
+        peer.rest();
+    });
+    let bed = Bed::new(&origin.behind("timeout client 150ms\n timeout http-request 100ms", ""));
+    let mut client = bed.client();
+    let at = Instant::now();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n12345");
+    pause(100);
+    client.send("6789");
+    let said = client.end(2000);
+    assert_eq!((status(&said), about(at), &*bed.end()), ("408", 250, "408 cD"));
+    bed.counts("back/s", BACK, "stot=1 cli_abrt=1 lbtot=1");
+}
+
+#[test]
+fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
+    let origin = Origin::new(|mut peer, _| {
+        let head = peer.head().unwrap();
+        if head.contains("/slowhead") {
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" {
+                peer.try_send([*byte]);
+                pause(10);
+            }
+        } else if head.contains("/body") {
+            peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nsome");
+        }
+        peer.rest();
+    });
+    let bed = Bed::new(&origin.behind("", "timeout server 150ms"));
+    for what in ["silent", "slowhead"] {
+        let mut client = bed.client();
+        let at = Instant::now();
+        client.send(format!("GET /{what} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        // The client is kept: it did nothing wrong.
+        assert_eq!(client.answer().status, 504);
+        assert_eq!((about(at), &*bed.end()), (150, "504 sH"), "{what}");
+    }
+    let mut client = bed.client();
+    let at = Instant::now();
+    client.send("GET /body HTTP/1.1\r\nHost: h\r\n\r\n");
+    let said = client.end(2000);
+    assert!(said.ends_with("some FIN"), "{said}");
+    assert_eq!((about(at), &*bed.end()), (150, "200 sD"));
+    bed.counts("front", FRONT, "hrsp_2xx=1 hrsp_5xx=2 req_tot=3");
+    bed.counts("back/s", BACK, "stot=3 eresp=2 hrsp_2xx=1 srv_abrt=1 lbtot=3");
+    // The server is not silent while it is still being sent the request.
+    let mut client = bed.client();
+    let at = Instant::now();
+    client.send("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n");
+    for _ in 0..20 {
+        pause(20);
+        client.send("x");
+    }
+    assert_eq!(client.answer().status, 504);
+    assert!((520..800).contains(&at.elapsed().as_millis()), "{:?}", at.elapsed());
+    assert_eq!(bed.end(), "504 sH");
+}
+
+#[test]
+fn a_server_that_does_not_take_a_connection_is_given_up() {
+    // A listener whose queue is full: connections to it stay in the air.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let at = listener.local_addr().unwrap();
+    let _held: Vec<_> = (0..2)
+        .filter_map(|_| std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(50)).ok())
+        .collect();
+    let bed = Bed::new(&format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\nbackend back\n timeout connect 60ms\n retries 1\n server s {at}\n"
+    ));
+    let mut client = bed.client();
+    let began = Instant::now();
+    client.send(GET);
+    assert_eq!(client.answer().status, 503);
+    // Two tries and a pause of the same length between them.
+    assert!((170..300).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert_eq!(bed.end(), "503 sC");
+    bed.counts("front", FRONT, "hrsp_5xx=1 req_tot=1");
+    bed.counts("back/s", BACK, "stot=2 econ=1 wretr=1 lbtot=1");
+}
+
+#[test]
+fn a_queue_is_left_by_time_and_by_clients_that_go() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head();
+        pause(300);
+        peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    });
+    for (option, goes) in [("", "503 sQ"), ("option abortonclose", "400 CQ")] {
+        let bed = Bed::new(&format!(
+            "listen back\n bind 127.0.0.1:{{0}}\n timeout queue 100ms\n {option}\n server s 127.0.0.1:{} maxconn 1\n",
+            origin.port
+        ));
+        let mut first = bed.client();
+        first.send(GET);
+        pause(30);
+        let mut second = bed.client();
+        let at = Instant::now();
+        second.send(GET);
+        pause(20);
+        bed.counts("back/s", "qcur", "");
+        bed.counts("back/BACKEND", "qcur scur", "qcur=1 scur=2");
+        assert_eq!(second.answer().status, 503);
+        assert_eq!((about(at), &*bed.end()), (100, "503 sQ"));
+        let mut third = bed.client();
+        third.send(GET);
+        pause(20);
+        third.half_close();
+        let said = third.end(2000);
+        assert_eq!(format!("{} {}", status(&said), &goes[4..]), goes);
+        assert_eq!(bed.end(), goes);
+        assert_eq!(first.answer().status, 200);
+        assert_eq!(bed.end(), "200 --");
+        bed.counts("back/BACKEND", "qcur scur", "");
+    }
+}
+
+#[test]
+fn tunnels_end_by_the_time_of_who_is_waited_for() {
+    let quiet = Origin::new(|mut peer, _| {
+        peer.rest();
+        pause(2000);
+    });
+    let loud = Origin::new(|mut peer, _| while peer.try_send([0; 65536]) {});
+    let ending = Origin::new(|mut peer, _| {
+        peer.half_close();
+        peer.rest();
+        pause(2000);
+    });
+    let (client, server) = ("0 cD", "0 sD");
+    for (origin, settings, client_ends, log, ms) in [
+        (&quiet, "timeout client 100ms\n timeout server 300ms", false, client, 100),
+        (&quiet, "timeout client 300ms\n timeout server 100ms", false, server, 100),
+        (&quiet, "timeout client 100ms\n timeout server 100ms", false, client, 100),
+        (&quiet, "timeout tunnel 100ms", false, client, 100),
+        (&quiet, "timeout client-fin 100ms", true, server, 500),
+        (&quiet, "timeout server-fin 100ms", true, server, 100),
+        (&ending, "timeout client-fin 100ms", false, client, 100),
+        (&ending, "timeout server-fin 100ms", false, client, 500),
+        (&ending, "timeout tunnel 300ms\n timeout client-fin 100ms", false, client, 100),
+        (&quiet, "timeout tunnel 300ms\n timeout server-fin 100ms", true, server, 100),
+        (&loud, "timeout client 200ms\n timeout server 100ms", false, client, 200),
+        (&loud, "timeout client 100ms\n timeout server 300ms", false, client, 100),
+    ] {
+        let bed = Bed::new(&format!(
+            "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n timeout client 500ms\n \
+             timeout server 500ms\n {settings}\n server s 127.0.0.1:{}\n",
+            origin.port
+        ));
+        let mut peer = bed.client();
+        let at = Instant::now();
+        peer.send("x");
+        if client_ends {
+            peer.half_close();
+        }
+        assert_eq!(bed.end(), log, "{settings}");
+        // haproxy closes one direction after the other.
+        if !against_haproxy() {
+            let took = about(at);
+            assert!((ms..=ms + 50).contains(&took), "{settings}: {took}");
+        }
+        drop(peer);
+    }
+}
