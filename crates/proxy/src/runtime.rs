@@ -63,20 +63,11 @@ impl Runtime {
         Instant::now().saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Whether a frontend takes new sessions. Threads that ask at the same
-    /// moment may all be told so: a limit can be passed by their number less 1.
-    pub fn takes(&self, config: &Config, frontend: &Proxy) -> bool {
-        let state = &frontend.state;
-        !state.paused.load(Ordering::Relaxed)
-            && state.frontend_sessions.current() < maxconn(frontend)
+    /// Whether a frontend takes new sessions.
+    pub fn takes(&self, frontend: &Proxy) -> bool {
+        !frontend.state.paused.load(Ordering::Relaxed)
+            && frontend.state.frontend_sessions.current() < maxconn(frontend)
             && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
-            && self.below(&state.session_rate, frontend.session_rate_max)
-            && self.below(&self.session_rate, config.global.session_rate_max)
-            && self.below(&self.connection_rate, config.global.connection_rate_max)
-    }
-
-    fn below(&self, rate: &Rate, most: Option<u32>) -> bool {
-        most.is_none_or(|most| rate.read(self.now_ms()) < u64::from(most))
     }
 }
 
@@ -173,8 +164,8 @@ impl Running {
     pub fn soft_stop(&self) {
         self.runtime.stopping.store(true, Ordering::Relaxed);
         for thread in 0..self.runtime.threads {
-            // Where there is no room for the job, all tasks are woken, and the
-            // accept loops among them do it.
+            // Where there is no room for the job, all tasks are woken all the
+            // same, and look at `stopping`.
             if reactor::inject(thread, worker::soft_stop).is_err() {
                 reactor::wake_all(thread);
             }

@@ -99,18 +99,7 @@ pub fn running() -> Option<&'static Worker> {
 
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
-    Rc::new(Session {
-        config,
-        frontend: ProxyIndex(0),
-        bind: 0,
-        source: Endpoint::Unix,
-        destination: Endpoint::Unix,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-    })
+    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
 }
 
 /// Ends the accept loops and the idle sessions of this thread, and the thread

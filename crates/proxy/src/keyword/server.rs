@@ -236,10 +236,13 @@ fn unresolved(
         );
         return Ok(ServerAddress::Unresolved);
     }
+    let is_option = !matches!(registry().servers.find(std::iter::once(name)), Found::Unknown);
+    let help = match is_option {
+        true => format!("write the server's address in front of the option '{name}'"),
+        false => "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned(),
+    };
     Err(Box::new(
-        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
-            .label("has no address now")
-            .help("with `init-addr last,libc,none` the server starts in maintenance instead"),
+        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message).label("has no address now").help(help),
     ))
 }
 

@@ -65,7 +65,9 @@ impl Loader {
     pub(super) fn check_proxies(&mut self) {
         let mut told = Vec::new();
         for (index, proxy) in self.config.iter() {
-            told.extend(unused_servers(proxy));
+            if !self.refused.any(index, &["default_backend"]) {
+                told.extend(unused_servers(proxy));
+            }
             if proxy.disabled {
                 continue;
             }
@@ -134,6 +136,8 @@ impl Loader {
 
 fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let reference = proxy.default_backend.as_ref()?;
+    // One that leads nowhere was told.
+    reference.index?;
     if proxy.kind != ProxyKind::Listen || proxy.servers.is_empty() {
         return None;
     }

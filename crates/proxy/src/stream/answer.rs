@@ -2,16 +2,18 @@
 //! with its rules, the body.
 
 use super::body::{Body, BodyFailure, Copy};
+use super::meter::Meter;
 use super::reply::Reply;
 use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ConnectionMode, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::log;
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Verdict};
-use crate::state::Shutdown;
+use crate::state::{Shutdown, Tally};
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -312,24 +314,30 @@ async fn send(
     chunked: bool,
 ) -> Result<(), Failure> {
     if body.is_done() && !chunked {
-        return send_head(stream, client).await;
+        let sent = send_head(stream, client).await;
+        log::stream_answered(stream);
+        return sent;
     }
     let mut head = worker().scratch();
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    let (read_ms, write_ms) =
+        (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
     let mut copy = Copy {
         from: server,
         input,
         body: &mut body,
         to: client,
         chunked,
-        read_ms: stream.backend().and_then(|b| b.timeouts.server_ms),
-        write_ms: stream.frontend().timeouts.client_ms,
-        bytes: 0,
+        read_ms,
+        write_ms,
+        bytes: &mut stream.bytes_out,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
     };
     let result = copy.run(&mut head).await;
-    stream.bytes_out += copy.bytes;
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

@@ -74,6 +74,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
         unique_id,
         resume_at,
         lenient,
+        bytes_counted,
+        logged,
         termination,
         phase,
     } = used;
@@ -105,6 +107,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     *received = None;
     *unique_id = None;
     (*resume_at, *lenient) = (0, false);
+    (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
 }
 
@@ -138,6 +141,8 @@ fn blank(
         times,
         bytes_in: 0,
         bytes_out: 0,
+        bytes_counted: (0, 0),
+        logged: false,
         retries: 0,
         redispatched: false,
         server_queue: 0,
@@ -190,8 +195,10 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    frontend.add(Tally::BytesIn, stream.bytes_in);
-    frontend.add(Tally::BytesOut, stream.bytes_out);
+    let bytes_in = stream.bytes_in - stream.bytes_counted.0;
+    let bytes_out = stream.bytes_out - stream.bytes_counted.1;
+    frontend.add(Tally::BytesIn, bytes_in);
+    frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {
         frontend.status(status);
     }
@@ -217,8 +224,8 @@ fn count(stream: &Stream) {
     ];
     if let Some(backend) = stream.backend() {
         let shard = backend.state.backend.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);
@@ -232,8 +239,8 @@ fn count(stream: &Stream) {
     }
     if let Some(server) = stream.server() {
         let shard = server.state.counters.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);

@@ -106,6 +106,8 @@ pub fn stream(http: bool) -> Stream {
         times,
         bytes_in: 0,
         bytes_out: 0,
+        bytes_counted: (0, 0),
+        logged: false,
         retries: 0,
         redispatched: false,
         server_queue: 0,
