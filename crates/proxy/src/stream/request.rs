@@ -194,6 +194,8 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
+    // What the parser took in until it gave up is no request to a log.
+    stream.request.clear();
     let page = reply::error(stream, status);
     reply::send(client, stream, page, false).await;
 }
