@@ -122,14 +122,9 @@ impl Establish {
     }
 }
 
-/// Why a stream got no server; the stream's termination says more.
+/// A stream got no server, which is answered with 503; its termination says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unserved {
-    /// 503.
-    Unavailable,
-    /// The client went away, and `option abortonclose` cares.
-    Abandoned,
-}
+pub struct Unserved;
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
 pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
@@ -147,12 +142,11 @@ pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Opti
     .await
 }
 
-/// The client went while a server was looked for.
-pub fn abandoned(stream: &mut Stream) -> Unserved {
+/// The client went while a server was looked for. It is told nothing.
+pub fn abandoned(stream: &mut Stream) {
     stream.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.phase = if queued { Phase::Queue } else { Phase::Connect };
-    Unserved::Abandoned
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
@@ -193,11 +187,17 @@ pub async fn establish(
             }
         }
         count_at_server(stream, Tally::Retries);
-        // The same server again: a pause, or the retries are over before it is back.
-        let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
-        let pause = limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())));
-        reactor::sleep(pause).await;
+        if !matches!(failure, ConnectFailure::Timeout) {
+            reactor::sleep(retry_pause(stream)).await;
+        }
     }
+}
+
+/// How long a server that refused is left alone before it is tried again: else
+/// the retries are over before it is back.
+fn retry_pause(stream: &Stream) -> Duration {
+    let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
+    limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
 }
 
 /// One try; None when the server vanished from the configuration, which cannot be.
@@ -219,7 +219,7 @@ async fn attempt(
 fn gone(stream: &mut Stream) -> Unserved {
     stream.termination = Termination::Internal;
     stream.phase = Phase::Connect;
-    Unserved::Unavailable
+    Unserved
 }
 
 /// Counts at the stream's server and backend.
@@ -244,7 +244,7 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
         ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
     };
-    Unserved::Unavailable
+    Unserved
 }
 
 fn out_of_resources(error: &std::io::Error) -> bool {
@@ -276,7 +276,7 @@ async fn take_slot(
             stream.termination = Termination::ServerAbort;
             stream.phase = Phase::Connect;
             count_at(stream, None, Tally::ConnectErrors);
-            return Err(Unserved::Unavailable);
+            return Err(Unserved);
         }
         Assignment::Wait(ticket) => {
             let timeouts = stream.backend().map(|b| b.timeouts).unwrap_or_default();
@@ -290,7 +290,7 @@ async fn take_slot(
                     stream.termination = Termination::ServerTimeout;
                     stream.phase = Phase::Queue;
                     count_at(stream, None, Tally::ConnectErrors);
-                    return Err(Unserved::Unavailable);
+                    return Err(Unserved);
                 }
             }
         }
