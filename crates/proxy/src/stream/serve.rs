@@ -171,6 +171,10 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
+            // What is idle gives its descriptors to who has something to do.
+            worker().pools.clear();
+        }
         stream.retries += 1;
         if stream.retries > retries {
             stream.retries = retries;

@@ -244,3 +244,21 @@ fn tunnels_end_by_the_time_of_who_is_waited_for() {
         drop(peer);
     }
 }
+
+#[test]
+fn a_tarpit_holds_its_client_for_its_time_or_until_it_goes() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("timeout tarpit 150ms\n http-request tarpit", ""));
+    let mut client = bed.client();
+    let at = Instant::now();
+    client.send(GET);
+    assert_eq!(client.answer().status, 500);
+    took(at, 150);
+    assert_eq!(bed.end(), "500 PT");
+    bed.counts("front", FRONT, "dreq=1 hrsp_5xx=1 req_tot=1");
+    let mut client = bed.client();
+    client.send(GET);
+    pause(20);
+    drop(client);
+    assert_eq!(bed.end(), "500 PT");
+}
