@@ -10,7 +10,6 @@ mod hostile;
 mod limits;
 mod overload;
 mod reuse;
-mod settings;
 mod shutdown;
 mod tcp;
 mod timeouts;
