@@ -1,7 +1,9 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
 mod logs;
+mod overload;
 mod personality;
 mod program;
 mod proxy_protocol;
 mod small_business;
+mod traffic;

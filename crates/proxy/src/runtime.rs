@@ -106,7 +106,7 @@ pub fn serve(
     options: &ServeOptions,
 ) -> io::Result<Running> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
-    // A head as long as the file allows has to fit into one buffer.
+    // A head that `tune.bufsize` allows must fit into one.
     reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
     state::set_shards(threads);
     let runtime: &'static Runtime = Box::leak(Box::new(Runtime {

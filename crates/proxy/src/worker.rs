@@ -34,6 +34,7 @@ pub struct Worker {
     nobody: RefCell<Rc<Session>>,
     scratch: Cell<Vec<u8>>,
     next_id: Cell<u64>,
+    wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
     accepting: RefCell<Vec<Rc<Accepting>>>,
 }
@@ -72,6 +73,7 @@ pub fn begin(runtime: &'static Runtime, _thread: usize) {
         nobody: RefCell::new(nobody(runtime.config())),
         scratch: Cell::default(),
         next_id: Cell::new(0),
+        wall_clock: Cell::new((reactor::now(), SystemTime::now())),
         sessions: Cell::new(0),
         accepting: RefCell::default(),
     }));
@@ -97,18 +99,7 @@ pub fn running() -> Option<&'static Worker> {
 
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
-    Rc::new(Session {
-        config,
-        frontend: ProxyIndex(0),
-        bind: 0,
-        source: Endpoint::Unix,
-        destination: Endpoint::Unix,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-    })
+    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
 }
 
 /// Ends the accept loops and the idle sessions of this thread, and the thread
@@ -141,6 +132,18 @@ impl Worker {
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());
         nanos / 1_000_000
+    }
+
+    /// The date, asked for once a turn of the loop.
+    pub fn wall_clock(&self) -> SystemTime {
+        let now = reactor::now();
+        let (turn, date) = self.wall_clock.get();
+        if turn == now {
+            return date;
+        }
+        let date = SystemTime::now();
+        self.wall_clock.set((now, date));
+        date
     }
 
     /// A number for a stream that no other has.

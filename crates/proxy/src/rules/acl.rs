@@ -274,6 +274,14 @@ impl AclTable {
         self.named(name, span).used.store(true, Relaxed);
     }
 
+    /// Takes a word of a line that was refused: if it is the name of an ACL, that
+    /// is not told to be unused.
+    pub(crate) fn mention(&self, word: &str) {
+        if let Some(acl) = self.named.get(word) {
+            acl.used.store(true, Relaxed);
+        }
+    }
+
     /// Whether a line of the section gave the name.
     pub fn contains(&self, name: &str) -> bool {
         self.named.contains_key(name)

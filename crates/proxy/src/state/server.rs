@@ -8,7 +8,7 @@ mod report;
 pub use control::{Adoption, Change};
 pub use report::{AdminReport, ServerReport};
 
-use super::{Counters, Gauge, ProxyState, Rate};
+use super::{Counters, Gauge, LastTime, ProxyState, Rate};
 use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
@@ -87,6 +87,8 @@ pub struct ServerState {
     pub sessions: Gauge,
     /// Sessions a second.
     pub session_rate: Rate,
+    /// When it last had a session.
+    pub last_session: LastTime,
     /// Idle connections in all pools.
     pub idle: AtomicU32,
     /// Streams that wait for this server.
@@ -148,6 +150,7 @@ impl ServerState {
             counters: Counters::default(),
             sessions: Gauge::default(),
             session_rate: Rate::default(),
+            last_session: LastTime::default(),
             idle: AtomicU32::new(0),
             queue: Queue::default(),
             flags: AtomicU32::new(USABLE | PERSISTENT | UP),

@@ -168,7 +168,6 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
 /// Answers what was no request.
 async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
-    serve::count_stream(stream);
     serve::count_request(stream);
     stream.phase = Phase::Request;
     let status = match failure {
@@ -229,7 +228,6 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// A whole request head is there.
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
-    serve::count_stream(stream);
     serve::count_request(stream);
     let mut body = Body::new(request.body);
     let keep = request.keep_alive
@@ -341,12 +339,26 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
             }
         };
     }
-    match stats::answer(stream, in_backend) {
-        Some(answer) => {
-            stream.statistics = true;
-            Ruled::Answer(answer)
-        }
-        None => Ruled::Forward,
+    statistics(client, stream, body, in_backend).await
+}
+
+/// The statistics page, where the request asks for it.
+async fn statistics(client: &mut Client, stream: &mut Stream, body: &mut Body, in_backend: bool) -> Ruled {
+    loop {
+        return match stats::answer(stream, in_backend) {
+            stats::Answer::No => Ruled::Forward,
+            stats::Answer::Ready(reply) => Ruled::Answer(reply),
+            stats::Answer::Report(report) => match report.make().await {
+                Some(reply) => Ruled::Answer(reply),
+                None => Ruled::Answer(reply::error(stream, 503)),
+            },
+            stats::Answer::NeedBody(bytes) => {
+                if wait_for_body(client, stream, body, bytes, None).await {
+                    continue;
+                }
+                Ruled::Answer(reply::error(stream, 408))
+            }
+        };
     }
 }
 

@@ -20,11 +20,6 @@ const RETRIES_DEFAULT: u32 = 3;
 /// Pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A stream begins: counts it at the frontend.
-pub fn count_stream(stream: &Stream) {
-    stream.frontend().state.frontend.here().count(Tally::Sessions);
-}
-
 /// A request came, whatever becomes of it.
 pub fn count_request(stream: &Stream) {
     let state = &stream.session.frontend().state;
@@ -297,6 +292,13 @@ async fn take_slot(
     };
     stream.times.queued = Some(reactor::now());
     count_at_server(stream, Tally::Chosen);
+    let now_ms = worker().now_ms();
+    if let Some(server) = stream.server() {
+        server.state.last_session.note(now_ms);
+    }
+    if let Some(backend) = stream.backend() {
+        backend.state.last_session.note(now_ms);
+    }
     Ok(slot)
 }
 

@@ -9,18 +9,18 @@ use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
-use crate::state::Tally;
+use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// A client's connection.
 pub struct Client {
@@ -32,20 +32,53 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
-    /// When it was accepted, or the stream before ended: the next one counts from there.
-    pub idle_since: Instant,
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Option<Seat>);
+struct Counted {
+    seat: Option<Seat>,
+    /// Its listener's count, where `option socket-stats` asks for one.
+    listener: Option<Arc<ListenerState>>,
+}
+
+impl Counted {
+    fn new(seat: Seat, frontend: &Proxy, bind: u32) -> Counted {
+        let listener = listener_state(frontend, bind);
+        if let Some(listener) = &listener {
+            listener.sessions.up();
+        }
+        Counted { seat: Some(seat), listener }
+    }
+
+    /// The rules let it begin.
+    fn began(&self, frontend: &Proxy, now_ms: u64) {
+        frontend.state.frontend.here().count(Tally::Sessions);
+        frontend.state.session_rate.count(now_ms);
+        if let Some(listener) = &self.listener {
+            listener.counters.here().count(Tally::Sessions);
+        }
+    }
+}
+
+/// What a listener counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
+    let asked = frontend.has(ProxyOption::SocketStats);
+    let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
+    Some(frontend.state.listener(bind.id))
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
         // Its places first: an accept loop that waits for them looks now.
-        self.0 = None;
+        self.seat = None;
+        if let Some(listener) = &self.listener {
+            listener.sessions.down();
+        }
         worker().session_ended();
     }
 }
@@ -63,19 +96,8 @@ pub fn begin(
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
-    let counted = Counted(Some(seat));
-    let session = Rc::new(Session {
-        frontend,
-        bind,
-        source: endpoint(peer),
-        destination,
-        accepted_at: SystemTime::now(),
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-        config,
-    });
+    let counted = Counted::new(seat, proxy, bind);
+    let session = Rc::new(Session::new(config, (frontend, bind), endpoint(peer), destination));
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
@@ -89,7 +111,18 @@ pub fn begin(
     }
     let idle_since = session.accepted;
     let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
-    reactor::spawn(run(client, counted));
+    reactor::spawn(life(client, counted));
+}
+
+/// The whole task of a connection. A plain function around an async block: an
+/// async function would hold what it is given twice.
+fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
+    // Dropped in this order: the descriptor is free when the place is.
+    let mut held = (client, counted);
+    async move {
+        let (client, counted) = &mut held;
+        run(client, counted).await;
+    }
 }
 
 fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
@@ -114,9 +147,9 @@ pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
     timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
 }
 
-async fn run(mut client: Client, counted: Counted) {
+async fn run(client: &mut Client, counted: &Counted) {
     if client.session.bind().accept_proxy
-        && pool_box(proxy_header(&mut client)).await.is_err()
+        && pool_box(proxy_header(client)).await.is_err()
     {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
@@ -133,17 +166,15 @@ async fn run(mut client: Client, counted: Counted) {
         }
     }
     let now_ms = worker().now_ms();
-    frontend.state.session_rate.count(now_ms);
+    counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
-        Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
-        Mode::Http => http(&mut client).await,
+        Mode::Tcp => pool_box(tunnel::serve(client)).await,
+        Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
         reset_when_delivered(&client.socket);
     }
-    drop(client);
-    drop(counted);
 }
 
 /// `option nolinger`: a reset instead of an orderly close, but only when the
@@ -264,16 +295,30 @@ fn take_addresses(client: &mut Client, header: &Header) {
         return;
     };
     let old = &client.session;
+    let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
-        config: old.config.clone(),
-        frontend: old.frontend,
-        bind: old.bind,
-        source: Endpoint::Inet(source),
-        destination: Endpoint::Inet(destination),
         accepted_at: old.accepted_at,
         accepted: old.accepted,
-        ready: reactor::now(),
         rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),
+        ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_holds_little() {
+        let idle = size(|(client, counted)| life(client, counted));
+        let (session, shared) = (size_of::<Session>() + 16, size_of::<Client>());
+        println!("task {idle}, of it the client {shared}; session {session}");
+        assert!(idle <= 192, "the task of a client's connection: {idle} bytes");
+        assert!(session <= 192, "a session: {session} bytes");
+    }
 }

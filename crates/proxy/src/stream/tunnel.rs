@@ -299,7 +299,6 @@ pub async fn serve(client: &mut Client) {
 }
 
 async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>) {
-    serve::count_stream(stream);
     if !inspect(client, stream, &mut input).await {
         return;
     }

@@ -285,8 +285,12 @@ impl ServerState {
             let top = control.rise + control.fall - 1;
             match result.verdict {
                 Verdict::Failed => {
-                    self.counters.here().count(Tally::CheckFailures);
-                    control.check_failures += 1;
+                    // As in HAProxy, those of a server that is down already
+                    // do not count.
+                    if control.streak >= control.rise {
+                        self.counters.here().count(Tally::CheckFailures);
+                        control.check_failures += 1;
+                    }
                     if control.streak > control.rise {
                         control.streak -= 1;
                     } else {
