@@ -3,7 +3,7 @@
 
 use super::body::{Body, BodyFailure, Copy};
 use super::meter::Meter;
-use super::reply::Reply;
+use super::reply::{Reply, error as error_page};
 use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
@@ -189,6 +189,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
+    if stream.backend().is_some_and(|backend| backend.has(ProxyOption::CheckCache))
+        && http1::shares_cookie(&stream.request, &stream.response)
+    {
+        return Err(Failure::Denied(Box::new(blocked(stream))));
+    }
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client).await?;
@@ -210,6 +215,24 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive,
         tunnel: false,
     })
+}
+
+/// The answer in place of one that would share its cookie (`option checkcache`).
+fn blocked(stream: &mut Stream) -> Reply {
+    let config = stream.config.clone();
+    if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
+        backend.state.backend.here().count(Tally::DeniedResponses);
+        server.state.counters.here().count(Tally::DeniedResponses);
+        let text = format!(
+            "Blocked a cacheable answer with a cookie from server {}/{}.",
+            backend.name, server.name
+        );
+        log::notice(&config, backend, log::Level::Alert, &text);
+    }
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Headers;
+    stream.times.response = None;
+    error_page(stream, 502)
 }
 
 async fn read_head(

@@ -2,9 +2,12 @@
 //! backend, its queue, the connection with its retries.
 
 use super::session::after;
-use super::{Phase, Stream, Termination};
-use crate::config::{ProxyIndex, ProxyOption, ServerIndex, SwitchTarget};
-use crate::queue::{self, Assignment, Slot};
+use super::shutdown::{self, unless_shut};
+use super::{Phase, Reply, Stream, Termination};
+use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
+use crate::http1::{Redirect, RedirectCode};
+use crate::message::Message;
+use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
 use crate::state::{ServerState, Tally};
@@ -118,12 +121,14 @@ impl Establish {
 }
 
 /// Why a stream got no server; the stream's termination says more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Unserved {
     /// 503.
     Unavailable,
     /// The client went away, and `option abortonclose` cares.
     Abandoned,
+    /// The line of its server sends clients elsewhere (`redir`): this is the answer.
+    Redirected(Box<Reply>),
 }
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
@@ -159,7 +164,15 @@ pub async fn establish(
     let retries = stream.backend().and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT);
     let mut slot = take_slot(stream, None).await?;
     loop {
-        let failure = match attempt(stream, &mut how).await {
+        if let Some(page) = redirected(stream) {
+            return Err(Unserved::Redirected(Box::new(page)));
+        }
+        let attempt = unless_shut(&slot, attempt(stream, &mut how)).await;
+        let attempt = attempt.unwrap_or_else(|why| {
+            stream.termination = shutdown::termination(why);
+            None
+        });
+        let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
                 if stream.config.global.server_side_shown {
@@ -195,7 +208,8 @@ pub async fn establish(
     }
 }
 
-/// One try; None when the server vanished from the configuration, which cannot be.
+/// One try; None when the server vanished from the configuration, which cannot
+/// be (and for the caller, when its sessions were shut down).
 async fn attempt(
     stream: &mut Stream,
     how: &mut Establish,
@@ -211,8 +225,34 @@ async fn attempt(
     Some(connect(stream, backend, server).await)
 }
 
+/// The answer to a request whose server has a `redir`: GET and HEAD only, since
+/// a client may not repeat others elsewhere by itself.
+fn redirected(stream: &mut Stream) -> Option<Reply> {
+    let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
+    if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
+        return None;
+    }
+    let path = stream.request.path_and_query();
+    // What begins with two slashes would be an address of another host.
+    let path = match (prefix, path) {
+        (b"" | b"/", [b'/', rest @ ..]) if rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    let location = [prefix, path].concat();
+    let mut head = Message::default();
+    let redirect =
+        Redirect { code: RedirectCode::Found, location: &location, set_cookie: None, clear_cookie: None };
+    // A location that fits into no head: the server answers itself.
+    redirect.respond(&mut head).ok()?;
+    stream.termination = Termination::Local;
+    stream.phase = Phase::Connect;
+    Some(Reply { head, body: Arc::default(), close: true })
+}
+
 fn gone(stream: &mut Stream) -> Unserved {
-    stream.termination = Termination::Internal;
+    if stream.termination == Termination::Normal {
+        stream.termination = Termination::Internal;
+    }
     stream.phase = Phase::Connect;
     Unserved::Unavailable
 }
@@ -265,7 +305,9 @@ async fn take_slot(
     stream: &mut Stream,
     avoid: Option<ServerIndex>,
 ) -> Result<Slot, Unserved> {
-    let slot = match queue::assign(stream, avoid) {
+    let preferred = stream.preferred.take().filter(|_| avoid.is_none());
+    let preferred = preferred.filter(|at| has_room(stream, *at));
+    let slot = match queue::assign_wish(stream, Wish { server: preferred, avoid }) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
             stream.termination = Termination::ServerAbort;
@@ -300,6 +342,15 @@ async fn take_slot(
         backend.state.last_session.note(now_ms);
     }
     Ok(slot)
+}
+
+/// Whether a server would be had without waiting.
+fn has_room(stream: &Stream, at: ServerIndex) -> bool {
+    let server = stream.backend().and_then(|backend| backend.servers.get(at.0 as usize));
+    server.is_some_and(|Server { state, .. }| {
+        let limit = state.limit();
+        state.usable() && (limit == 0 || state.sessions.current() < limit)
+    })
 }
 
 /// Another connection to the same server, for a stream whose first one proved
