@@ -232,13 +232,17 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     }
 }
 
+/// `option forwardfor`. The backend's names the header, either leaves clients out,
+/// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
     let config = stream.config.clone();
     let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
-    let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
-    let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
-    if (settings.if_none && stream.request.get(&settings.header).is_some())
-        || settings.excepts(ip)
+    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
+    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else { return };
+    let both = || [backend, frontend].into_iter().flatten();
+    let trusts = both().all(|settings| settings.if_none);
+    if (trusts && stream.request.get(&settings.header).is_some())
+        || both().any(|settings| settings.excepts(ip))
     {
         return;
     }
@@ -299,7 +303,9 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
         if delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
-                client.own = delivered.client_keeps.then(|| Box::new(server));
+                let most = stream.server().and_then(|described| described.options.reuse_max);
+                let spent = most.is_some_and(|most| server.streams > most);
+                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }
