@@ -6,6 +6,7 @@ use super::connection;
 use crate::config::{BindAddress, Config, StatsLevel};
 use crate::listener::{OpenStep, open_alone};
 use crate::runtime::Runtime;
+use language::Span;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
@@ -37,8 +38,8 @@ pub struct OperationsSocket {
 /// Why a statistics socket could not be opened.
 #[derive(Debug)]
 pub struct OpenFailure {
-    /// Its place among `stats_sockets` of the configuration.
-    pub index: usize,
+    /// Where its line stands.
+    pub span: Span,
     /// Its address.
     pub address: String,
     /// The step that failed.
@@ -61,7 +62,7 @@ impl fmt::Display for OpenFailure {
 /// could not.
 pub fn open(config: &Config) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
-    for (index, socket) in config.global.stats_sockets.iter().enumerate() {
+    for socket in &config.global.stats_sockets {
         let (unix, text) = describe(&socket.bind.address);
         match open_alone(config, &socket.bind) {
             Ok(fd) => opened.push(OperationsSocket {
@@ -72,7 +73,7 @@ pub fn open(config: &Config) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
             }),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
-                    index,
+                    span: socket.bind.span,
                     address: text,
                     step,
                     errno,

@@ -3,7 +3,7 @@
 use super::asked::{Outcome, decode};
 use crate::config::{Config, Proxy};
 use crate::operations::server;
-use crate::state::{AdminState, HealthState};
+use crate::state::{AdminState, HealthState, Shutdown};
 
 /// Most parameters of a form that are looked at: a page with every server of
 /// a large backend checked has as many.
@@ -14,6 +14,7 @@ const PARAMETERS_MAX: usize = 16_384;
 enum Action {
     Admin(AdminState),
     Health(HealthState),
+    Shutdown,
 }
 
 /// Every action: its word, its text on the page, what it does.
@@ -44,6 +45,7 @@ static ACTIONS: &[(&str, &str, Action)] = &[
         "Health: force DOWN",
         Action::Health(HealthState::Down),
     ),
+    ("shutdown", "Kill Sessions", Action::Shutdown),
 ];
 
 /// The words and texts of the actions.
@@ -112,6 +114,7 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
         match action {
             Action::Admin(admin) => server::set_admin(config, backend, server, admin),
             Action::Health(health) => server::set_health(config, backend, server, health),
+            Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
         done += 1;
     }

@@ -574,12 +574,12 @@ pub struct Selection<'s> {
 impl Selection<'_> {
     /// Whether a proxy is among them.
     pub fn has_proxy(&self, proxy: &Proxy) -> bool {
-        let named = |name: &Box<str>| {
-            let name: &str = if &**name == "." { self.own } else { name };
+        let named = |name: &str| {
+            let name = if name == "." { self.own } else { name };
             *name == *proxy.name
         };
         !proxy.disabled
-            && (self.allowed.is_empty() || self.allowed.iter().any(named))
+            && (self.allowed.is_empty() || self.allowed.iter().any(|name| named(name)))
             && self.scope.is_none_or(|scope| proxy.name.contains(scope))
             && self.proxy_id.is_none_or(|id| id == proxy.id)
     }
@@ -600,7 +600,9 @@ impl Selection<'_> {
             report.admin,
             AdminReport::Maintenance | AdminReport::Unresolved
         );
-        !(self.hide_maintenance && maintenance) && !(self.hide_down && !server.state.up())
+        let hidden =
+            (self.hide_maintenance && maintenance) || (self.hide_down && !server.state.up());
+        !hidden
     }
 }
 

@@ -115,6 +115,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
+    row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "end what a server serves", Admin, Now(server::shut_down)),
     row(&["user"], "user", "this connection has the level user from now on", User, Now(user)),
     row(&["help"], "help [<command>]", "list commands", User, Now(help)),
     row(&["prompt"], "prompt", "stay connected and prompt, or no more", User, Now(prompt)),
@@ -184,7 +185,6 @@ const NOT_BUILT: &[&str] = &[
     "show trace",
     "shutdown frontend",
     "shutdown session",
-    "shutdown sessions",
     "trace",
 ];
 

@@ -3,7 +3,7 @@
 use super::{Context, Session, find_server};
 use crate::config::{Config, Proxy, Server, ServerAddress};
 use crate::operations::server::{set_admin, set_health, set_weight as put_weight};
-use crate::state::{AdminState, HealthState, WEIGHT_MAX, now_ms};
+use crate::state::{AdminState, HealthState, Shutdown, WEIGHT_MAX, now_ms};
 use std::net::{IpAddr, SocketAddr};
 
 const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
@@ -74,6 +74,13 @@ fn weight(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) 
         _ => return format!("Absolute weight can only be between 0 and {WEIGHT_MAX} inclusive.\n"),
     }
     String::new()
+}
+
+pub fn shut_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(3), |_, _, server| {
+        server.state.shut_sessions_down(Shutdown::Killed);
+        String::new()
+    })
 }
 
 pub fn maxconn(context: &Context, _: &mut Session, words: &[&str]) -> String {
