@@ -54,7 +54,8 @@ async fn accept(listening: Listening) {
     let in_one_go = config.global.tune.accept_max.filter(|_| !one_by_one).unwrap_or(if one_by_one { 1 } else { u32::MAX });
     let mut taken = 0;
     loop {
-        while !worker.runtime.stopping() && !(worker.runtime.takes(frontend) && slow_enough(worker, &config, frontend)) {
+        let open = || worker.runtime.takes(frontend) && slow_enough(worker, &config, frontend);
+        while !worker.runtime.stopping() && !open() {
             pause(&listener, &accepting).await;
         }
         if taken >= in_one_go {

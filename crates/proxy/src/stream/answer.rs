@@ -6,7 +6,7 @@ use super::reply::Reply;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, ConnectionMode, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Verdict};
@@ -60,7 +60,7 @@ pub enum Failure {
     /// `timeout server` passed before the head was whole.
     Timeout,
     /// What the server sent is no answer.
-    Fault(Fault),
+    Fault,
     /// The server sent interim answers without end.
     Interim,
     /// A rule refused the answer; this is sent in its place.
@@ -86,7 +86,7 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault(_) | Failure::Interim | Failure::Malformed => {
+            Failure::Fault | Failure::Interim | Failure::Malformed => {
                 (Termination::Proxy, Phase::Headers, Some(502))
             }
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
@@ -125,7 +125,7 @@ impl Failure {
             Failure::ClosedEarly
                 | Failure::Closed
                 | Failure::Timeout
-                | Failure::Fault(_)
+                | Failure::Fault
                 | Failure::Interim
                 | Failure::Malformed
                 | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
@@ -220,7 +220,7 @@ async fn read_head(
                     return Ok(parsed);
                 }
                 Ok(Outcome::Incomplete) => {}
-                Err(fault) => return Err(Failure::Fault(fault)),
+                Err(_) => return Err(Failure::Fault),
             }
         }
         // The answer is never there yet when the request has just been sent.
