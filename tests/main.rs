@@ -1,7 +1,10 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
 mod logs;
+mod overload;
 mod personality;
 mod program;
 mod proxy_protocol;
+mod same_bytes;
 mod small_business;
+mod traffic;

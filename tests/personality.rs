@@ -442,3 +442,25 @@ fn debians_own_file_starts_and_is_left_by_usr1() {
     process.signal(Signal::USR1).unwrap();
     assert_eq!(process.wait(SOON), Some(Exit::Code(0)));
 }
+
+#[test]
+fn the_demonstration_by_script_loses_no_request() {
+    let mut command = Command::new(binary());
+    command.args(["demo", "--script"]).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let together = said
+        .lines()
+        .find(|line| line.starts_with("together"))
+        .unwrap();
+    let numbers: Vec<u64> = together
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(numbers[0] > 100 && numbers.last() == Some(&0), "{together}");
+}

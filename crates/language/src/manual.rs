@@ -17,25 +17,49 @@ const WIDTH_MAX: usize = 100;
 pub struct Lookup<'d> {
     /// The rows of that name: one name may be a keyword, an action and a fetch.
     pub rows: Vec<&'d Documented>,
-    /// When there are none, the nearest name.
+    /// When there are none, the names that begin with it: `stats` is no keyword,
+    /// `stats uri` is.
+    pub longer: Vec<&'static str>,
+    /// When there are none of either, the nearest name.
     pub near: Option<&'static str>,
+}
+
+/// Whether a row is what a name stands for: also an action behind the name of
+/// its rules (`http-request deny`), and an alias with its percent sign.
+fn is_named(row: &Documented, name: &str) -> bool {
+    let behind_rules = |place: &&&str| {
+        let rest = name.strip_prefix(**place).and_then(|rest| rest.strip_prefix(' '));
+        rest == Some(row.name)
+    };
+    row.name == name
+        || (row.kind.ends_with("action") && row.places.iter().any(|place| behind_rules(&place)))
+        || (row.kind.ends_with("alias") && name.strip_prefix('%') == Some(row.name))
 }
 
 /// Finds the rows of a name, in their order.
 pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
-    let rows: Vec<&Documented> = documented.iter().filter(|d| d.name == name).collect();
-    let near = match rows.is_empty() {
+    let rows: Vec<&Documented> = documented.iter().filter(|row| is_named(row, name)).collect();
+    if !rows.is_empty() {
+        return Lookup { rows, longer: Vec::new(), near: None };
+    }
+    let begins = |row: &&Documented| row.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
+    let mut longer: Vec<&str> = documented.iter().filter(begins).map(|row| row.name).collect();
+    longer.sort_unstable();
+    longer.dedup();
+    let near = match longer.is_empty() {
         true => suggest::nearest(name, documented.iter().map(|d| d.name)),
         false => None,
     };
-    Lookup { rows, near }
+    Lookup { rows, longer, near }
 }
 
 /// The page of a keyword, laid out for so many columns.
 pub fn page(row: &Documented, width: usize) -> String {
     let mut text = format!("{} ({}", row.name, row.kind);
-    if !row.places.is_empty() {
-        text += &format!(" in: {}", row.places.join(", "));
+    // A fetch stands where fetches stand, an action among its rules.
+    let told: Vec<&str> = row.places.iter().copied().filter(|place| !row.kind.contains(place)).collect();
+    if !told.is_empty() {
+        text += &format!(" in: {}", told.join(", "));
     }
     text += ")\n\n";
     if !row.built {
@@ -69,8 +93,9 @@ pub fn chapter(title: &str, documented: &[Documented]) -> String {
     let mut text = format!("## {title}\n");
     for row in documented.iter().filter(|d| d.built) {
         text += &format!("\n### `{}`\n\n", row.name);
-        if !row.places.is_empty() {
-            text += &format!("In: {}\n\n", row.places.join(", "));
+        let told: Vec<&str> = row.places.iter().copied().filter(|place| !row.kind.contains(place)).collect();
+        if !told.is_empty() {
+            text += &format!("In: {}\n\n", told.join(", "));
         }
         text += &format!("```\n{}\n```\n\n{}\n", row.syntax.trim(), row.doc.trim());
         let example = row.example.trim_matches('\n');
@@ -200,6 +225,17 @@ mod tests {
         let unknown = look_up("timeout cleint", &rows);
         assert!(unknown.rows.is_empty());
         assert_eq!(unknown.near, Some("timeout client"));
+    }
+
+    #[test]
+    fn an_action_is_found_behind_its_rules_and_half_a_keyword_leads_to_whole_ones() {
+        let mut deny = row("deny", "http-request action", true);
+        deny.places = &["http-request"];
+        let rows = [deny, row("stats uri", "keyword", true), row("stats auth", "keyword", true), row("ci", "log alias", true)];
+        assert_eq!(look_up("http-request deny", &rows).rows.len(), 1);
+        assert_eq!(look_up("%ci", &rows).rows.len(), 1);
+        assert_eq!(look_up("stats", &rows).longer, ["stats auth", "stats uri"]);
+        assert!(page(&rows[0], 80).starts_with("deny (http-request action)\n"));
     }
 
     #[test]

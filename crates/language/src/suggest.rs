@@ -4,6 +4,9 @@
 /// Longest word, in characters, that is compared; longer ones have no near name.
 pub const WORD_MAX: usize = 64;
 
+/// Most names that a word is compared with.
+pub const NAMES_MAX: usize = 4096;
+
 /// Cost of an inserted, removed, replaced or swapped character.
 const EDIT: usize = 2;
 
@@ -25,7 +28,7 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
     let mut best: Option<(usize, &str)> = None;
     let mut grown: Option<(usize, &str)> = None;
     let mut rows = Rows::default();
-    for name in names {
+    for name in names.into_iter().take(NAMES_MAX) {
         if let Some(cost) = rows.cost(&characters, name, bound) {
             bound = cost;
             if best.is_none_or(|best| (cost, name) < best) {

@@ -14,6 +14,7 @@ pub mod keyword;
 pub mod load;
 pub mod log;
 pub mod message;
+pub mod operations;
 pub mod queue;
 pub mod reactor;
 pub mod rules;

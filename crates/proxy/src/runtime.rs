@@ -23,6 +23,8 @@ pub struct Runtime {
     pub started_at: SystemTime,
     /// Threads of the data plane.
     pub threads: usize,
+    /// Files that the process may have open.
+    pub files_max: u64,
     /// Clients' connections now, and the most there were.
     pub connections: Gauge,
     /// Most connections of clients at one time.
@@ -38,6 +40,25 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// What a process shares that begins to serve now.
+    pub(crate) fn leak(config: Arc<Config>, threads: usize, connections_max: u32) -> &'static Runtime {
+        Box::leak(Box::new(Runtime {
+            config: Mutex::new(config),
+            generation: AtomicU64::new(1),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            threads,
+            files_max: files_max(),
+            connections: Gauge::default(),
+            connections_max: AtomicU32::new(connections_max),
+            counters: Counters::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            stream_ids: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -106,23 +127,10 @@ pub fn serve(
     options: &ServeOptions,
 ) -> io::Result<Running> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
-    // A head as long as the file allows has to fit into one buffer.
+    // A head that `tune.bufsize` allows must fit into one.
     reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
     state::set_shards(threads);
-    let runtime: &'static Runtime = Box::leak(Box::new(Runtime {
-        config: Mutex::new(config),
-        generation: AtomicU64::new(1),
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-        threads,
-        connections: Gauge::default(),
-        connections_max: AtomicU32::new(options.connections_max),
-        counters: Counters::default(),
-        connection_rate: Rate::default(),
-        session_rate: Rate::default(),
-        stream_ids: AtomicU64::new(0),
-        stopping: AtomicBool::new(false),
-    }));
+    let runtime = Runtime::leak(config, threads, options.connections_max);
     let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();
@@ -144,6 +152,11 @@ pub fn serve(
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
     Ok(Running { runtime, threads: Mutex::new(handles) })
+}
+
+/// Files that the process may have open; no limit where that cannot be known.
+fn files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// `cpu-map`: keeps this thread to some processors. Those that the machine does

@@ -11,6 +11,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::SystemTime;
 
 /// Streams kept for reuse on a thread.
 const STREAMS_KEPT: usize = 1024;
@@ -34,6 +35,7 @@ pub struct Worker {
     nobody: RefCell<Rc<Session>>,
     scratch: Cell<Vec<u8>>,
     next_id: Cell<u64>,
+    wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
     accepting: RefCell<Vec<Rc<Accepting>>>,
 }
@@ -72,6 +74,7 @@ pub fn begin(runtime: &'static Runtime, _thread: usize) {
         nobody: RefCell::new(nobody(runtime.config())),
         scratch: Cell::default(),
         next_id: Cell::new(0),
+        wall_clock: Cell::new((reactor::now(), SystemTime::now())),
         sessions: Cell::new(0),
         accepting: RefCell::default(),
     }));
@@ -126,10 +129,27 @@ impl Worker {
         self.config.borrow().clone()
     }
 
+    /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
+    pub fn pool_low_fd_ratio(&self) -> Option<u32> {
+        self.config.borrow().global.tune.pool_low_fd_ratio
+    }
+
     /// Milliseconds since the process began to serve, at this turn of the loop.
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());
         nanos / 1_000_000
+    }
+
+    /// The date, asked for once a turn of the loop.
+    pub fn wall_clock(&self) -> SystemTime {
+        let now = reactor::now();
+        let (turn, date) = self.wall_clock.get();
+        if turn == now {
+            return date;
+        }
+        let date = SystemTime::now();
+        self.wall_clock.set((now, date));
+        date
     }
 
     /// A number for a stream that no other has.

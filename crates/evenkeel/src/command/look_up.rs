@@ -43,6 +43,10 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     let words: Vec<&str> = matches.get_many::<String>("NAME").into_iter().flatten().map(String::as_str).collect();
     let name = words.join(" ");
     let found = manual::look_up(&name, &documented);
+    if !found.longer.is_empty() {
+        let lines: String = found.longer.iter().map(|longer| format!("    {longer}\n")).collect();
+        return print(&format!("'{name}' is the beginning of:\n{lines}"));
+    }
     if found.rows.is_empty() {
         return refuse(unknown("keyword", &name, found.near, "evenkeel keyword --list"));
     }

@@ -129,6 +129,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     let global = loaded.config.as_ref().map(|config| &config.global);
     voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);
+    let zero_warning = zero_warning && loaded.refusing_warnings() > 0;
     voice.diagnostics(
         &loaded.sources,
         &loaded.diagnostics,
@@ -148,7 +149,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     let Some(config) = loaded.config.take() else {
         return ExitCode::from(REFUSED);
     };
-    if warned && zero_warning {
+    if zero_warning {
         return ExitCode::from(REFUSED);
     }
     if arguments.check {

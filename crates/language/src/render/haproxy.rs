@@ -102,6 +102,9 @@ fn line(text: &mut String, severity: Severity, pid: u32, said: &str) {
 
 fn message(text: &mut String, sources: &SourceMap, d: &Diagnostic, form: &HaproxyForm<'_>) {
     let mut said = visible(&d.message).into_owned();
+    if std::ptr::eq(d.code, &codes::MISSING_LINE_FEED) {
+        said = said.replacen("missing", "Missing", 1);
+    }
     if let Some(name) = d.help.as_deref().and_then(suggested) {
         said += &format!("; did you mean '{name}' maybe ?");
     }

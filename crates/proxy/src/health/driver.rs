@@ -5,7 +5,7 @@ use super::probe::probe;
 use super::report::{Level, lines, send_state};
 use super::schedule::Schedule;
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
-use crate::state::{Change, CheckResult, now_ms};
+use crate::state::{Change, CheckResult, Shutdown, now_ms};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -153,12 +153,12 @@ impl Checker {
 /// `on-marked-down`, `on-marked-up`.
 fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &Change) {
     if change.was_up && !change.is_up && server.options.shutdown_sessions_on_down {
-        server.state.shut_sessions_down();
+        server.state.shut_sessions_down(Shutdown::Down);
     }
     let came_up = !change.was_up && change.is_up;
     if came_up && !server.options.backup && server.options.shutdown_backup_sessions_on_up {
         let backups = proxy.servers.iter().filter(|other| other.options.backup);
-        backups.for_each(|backup| backup.state.shut_sessions_down());
+        backups.for_each(|backup| backup.state.shut_sessions_down(Shutdown::Up));
     }
 }
 

@@ -104,8 +104,10 @@ fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         _ => "it chose the processes of a proxy, and there is one process with threads now",
     };
     warn_needless(loader, span, args.keyword, why);
-    args.rest();
-    Ok(())
+    if args.keyword == "bind-process" {
+        args.rest();
+    }
+    args.surplus()
 }
 
 fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -37,7 +37,8 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
             word.span,
             format!("'{what}' is known, but not built yet"),
         )
-        .label("Evenkeel does not do this yet"),
+        .label("Evenkeel does not do this yet")
+        .help("remove it, or keep this proxy on HAProxy for now"),
     )
 }
 

@@ -1,7 +1,7 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, places, registry};
-use crate::config::{CheckKind, Server, ServerAddress, ServerOptions};
+use crate::config::{CheckKind, ProxyIndex, Server, ServerAddress, ServerOptions};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::keyword::Found;
@@ -236,10 +236,13 @@ fn unresolved(
         );
         return Ok(ServerAddress::Unresolved);
     }
+    let is_option = !matches!(registry().servers.find(std::iter::once(name)), Found::Unknown);
+    let help = match is_option {
+        true => format!("write the server's address in front of the option '{name}'"),
+        false => "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned(),
+    };
     Err(Box::new(
-        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
-            .label("has no address now")
-            .help("with `init-addr last,libc,none` the server starts in maintenance instead"),
+        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message).label("has no address now").help(help),
     ))
 }
 
@@ -248,10 +251,11 @@ fn unresolved(
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
     let mut told = Vec::new();
-    for (index, proxy) in loader.config.proxies.iter_mut().enumerate() {
+    let count = loader.config.proxies.len();
+    let unsettled: Vec<bool> = (0..count).map(|n| loader.checks_refused(ProxyIndex(n as u32))).collect();
+    for (proxy, unsettled) in loader.config.proxies.iter_mut().zip(unsettled) {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
-        let unsettled = loader.unsettled_checks.iter().any(|found| found.0 as usize == index);
         for server in proxy.servers.iter().filter(|_| !unsettled) {
             let no_port = matches!(server.address, ServerAddress::SamePort(..))
                 && server.options.check_port.is_none()
@@ -299,7 +303,7 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
                 Diagnostic::error(
                     &codes::DUPLICATE_NAME,
                     server.span,
-                    format!("another server named '{}' was already defined", server.name),
+                    format!("another server named '{}' was already defined, please use distinct names", server.name),
                 )
                 .label("this name is taken")
                 .also(first, "first used here"),

@@ -239,14 +239,14 @@ pub static LINES: &[LineRow] = &[
         "stats show-modules",
         "stats show-modules",
         switch,
-        "The page shows the counters of modules beside its own.",
+        "The page shows the counters of modules beside its own. It is for those who look into the proxy itself.",
     ),
     row(
         "stats hide-version",
         "stats hide-version",
         "stats hide-version",
         switch,
-        "The page does not say which version of the program runs.",
+        "The page does not say which version of the program runs. It makes an attacker's search a little longer.",
     ),
     row(
         "stats show-version",

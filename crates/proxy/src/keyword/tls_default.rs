@@ -289,14 +289,14 @@ pub static LINES: &[LineRow] = &[
         "crt-base <directory>",
         "crt-base /etc/ssl/private",
         directory,
-        "Where relative names of `crt` are looked for.",
+        "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
     ),
     row(
         "key-base",
         "key-base <directory>",
         "key-base /etc/ssl/private",
         directory,
-        "Where relative names of `key` are looked for.",
+        "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
     ),
     row(
         "issuers-chain-path",

@@ -8,9 +8,9 @@ use super::{Listening, Seat};
 use crate::config::{Config, Proxy};
 use crate::reactor::{self, Listener, with_deadline};
 use crate::runtime::Runtime;
-use crate::state::Tally;
+use crate::state::{Rate, Tally};
 use crate::stream;
-use crate::worker::{Accepting, Worker, worker};
+use crate::worker::{Accepting, worker};
 use rustix::net::SocketAddrAny;
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
@@ -35,6 +35,8 @@ pub fn listen(listening: Listening) {
 enum Quiet {
     /// The accept loop is to end.
     Ended,
+    /// The frontend, the listener or the process is full.
+    Full,
     /// The system refused.
     Failed,
 }
@@ -54,24 +56,19 @@ async fn accept(listening: Listening) {
     let in_one_go = config.global.tune.accept_max.filter(|_| !one_by_one).unwrap_or(if one_by_one { 1 } else { u32::MAX });
     let mut taken = 0;
     loop {
-        let open = || worker.runtime.takes(frontend) && slow_enough(worker, &config, frontend);
-        while !worker.runtime.stopping() && !open() {
-            pause(&listener, &accepting).await;
-        }
         if taken >= in_one_go {
             // The sessions that began are counted when they run.
             taken = 0;
             reactor::yield_now().await;
-            continue;
         }
-        match next(&listener, &mut taken).await {
+        match next(&listener, &config, &listening, &mut taken).await {
             Ok((fd, peer)) => {
                 taken += 1;
-                let seat = seat(worker.runtime, frontend, &listening, (&listener, &accepting)).await;
+                let seat = seat(frontend, &listening, (&listener, &accepting)).await;
                 begin(&config, &listening, fd, peer, seat);
             }
             Err(Quiet::Ended) => return,
-            Err(Quiet::Failed) => pause(&listener, &accepting).await,
+            Err(Quiet::Full | Quiet::Failed) => pause(&listener, &accepting).await,
         }
     }
 }
@@ -84,10 +81,10 @@ async fn pause(listener: &Listener, accepting: &Accepting) {
 
 /// Whether the limits of connections and sessions a second leave room for
 /// another one.
-fn slow_enough(worker: &Worker, config: &Config, frontend: &Proxy) -> bool {
-    let now_ms = || worker.now_ms();
-    let below = |limit: Option<u32>, rate: &crate::state::Rate| {
-        limit.is_none_or(|limit| rate.read(now_ms()) < u64::from(limit))
+fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
+    let worker = worker();
+    let below = |limit: Option<u32>, rate: &Rate| {
+        limit.is_none_or(|limit| rate.read(worker.now_ms()) < u64::from(limit))
     };
     below(frontend.session_rate_max, &frontend.state.session_rate)
         && below(config.global.connection_rate_max, &worker.runtime.connection_rate)
@@ -97,11 +94,11 @@ fn slow_enough(worker: &Worker, config: &Config, frontend: &Proxy) -> bool {
 /// The places of a connection that was accepted. Another thread may have taken
 /// the last ones since this one looked: then it waits until there are some.
 async fn seat(
-    runtime: &'static Runtime,
     frontend: &Proxy,
     listening: &Listening,
     (listener, accepting): (&Listener, &Accepting),
 ) -> Seat {
+    let runtime = worker().runtime;
     loop {
         let bind = &frontend.binds[listening.bind as usize];
         if let Some(seat) = Seat::take(runtime, frontend, bind, &listening.connections) {
@@ -131,13 +128,21 @@ async fn woken(accepting: &Accepting) {
 
 async fn next(
     listener: &Listener,
+    config: &Config,
+    listening: &Listening,
     taken: &mut u32,
 ) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
     let runtime = worker().runtime;
+    let frontend = config.proxy(listening.proxy);
+    let most = frontend.binds[listening.bind as usize].maxconn;
     let mut accept = pin!(listener.accept());
     poll_fn(|context| {
         if runtime.stopping() {
             return Poll::Ready(Err(Quiet::Ended));
+        }
+        let full = most.is_some_and(|most| listening.connections.current() >= most);
+        if full || !runtime.takes(frontend) || !slow_enough(config, frontend) {
+            return Poll::Ready(Err(Quiet::Full));
         }
         let accepted = accept.as_mut().poll(context);
         if accepted.is_pending() {

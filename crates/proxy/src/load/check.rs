@@ -65,15 +65,21 @@ impl Loader {
     pub(super) fn check_proxies(&mut self) {
         let mut told = Vec::new();
         for (index, proxy) in self.config.iter() {
-            told.extend(unused_servers(proxy));
+            if !self.refused.any(index, &["default_backend"]) {
+                told.extend(unused_servers(proxy));
+            }
             if proxy.disabled {
                 continue;
             }
-            told.extend(no_bind(proxy));
+            if !self.refused.any(index, &["bind"]) {
+                told.extend(no_bind(proxy));
+            }
             if !self.occupied.contains(&index) {
                 told.extend(no_servers(proxy));
             }
-            told.extend(no_timeouts(proxy));
+            if !self.refused.any(index, &["timeout", "clitimeout", "contimeout", "srvtimeout"]) {
+                told.extend(no_timeouts(proxy));
+            }
             told.extend(unreachable_switches(proxy));
             if proxy.mode == Mode::Tcp {
                 told.extend(http_in_tcp(proxy));
@@ -130,6 +136,8 @@ impl Loader {
 
 fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let reference = proxy.default_backend.as_ref()?;
+    // One that leads nowhere was told.
+    reference.index?;
     if proxy.kind != ProxyKind::Listen || proxy.servers.is_empty() {
         return None;
     }
@@ -183,7 +191,7 @@ fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
 
 fn no_timeouts(proxy: &Proxy) -> Option<Diagnostic> {
     let missing = timeout::missing(proxy);
-    let what = format!("{} '{}'", proxy.kind.name(), proxy.name);
+    let what = format!("proxy '{}'", proxy.name);
     (!missing.is_empty()).then(|| timeout::missing_warning(proxy.span, &what, &missing))
 }
 

@@ -27,15 +27,18 @@ codes! {
     SECTION_NAME = "E0105", "bad section name",
         "A section that needs a name has none, or its name holds characters other than letters, digits, `.`, `_`, `-` and `:`.";
     DUPLICATE_NAME = "E0106", "name used twice",
-        "Two proxies that can be named in the same place have the same name. A frontend and a backend may share a name, two backends may not.";
+        "Two proxies that can be named in the same place have the same name, or two servers of one backend. A frontend and a backend may \
+         share a name, two backends may not, and a `listen` is both. Rename one.";
     DUPLICATE_ID = "E0107", "id used twice",
-        "An explicit `id` must be unique among proxies, and among the servers or listeners of one proxy.";
+        "An explicit `id` must be unique among proxies, and among the servers or listeners of one proxy. Remove one of the two: without the \
+         line a free number is chosen.";
     UNKNOWN_DEFAULTS = "E0108", "no such defaults section",
         "`from NAME` must name a `defaults NAME` section that stands before it.";
     NO_NEGATION = "E0109", "keyword cannot be negated",
-        "`no` and `default` are understood before options and a few switches only.";
+        "`no` and `default` are understood before options and a few switches only. Remove the line; a setting of `defaults` is replaced by \
+         giving it again in the proxy.";
     NOTHING_TO_DO = "E0110", "nothing listens",
-        "No frontend or listen section with a `bind` line exists, so a start would serve no one.";
+        "No frontend or listen section with a `bind` line exists, so a start would serve no one. Add one, or look for the file that is missing.";
     UNREADABLE = "E0111", "file cannot be read",
         "A file that the configuration names or that the command line gives could not be opened or read. The system's reason is shown.";
 
@@ -44,15 +47,16 @@ codes! {
     TOO_MANY_ARGUMENTS = "E0202", "too many arguments",
         "The keyword takes fewer words than stand on the line. A word with a space in it needs quotes or a backslash before the space.";
     NOT_A_NUMBER = "E0203", "not a number",
-        "A whole number in decimal digits is expected, without a unit.";
+        "A whole number in decimal digits is expected, without a unit, a sign or a fraction: `maxconn 20000`, not `maxconn 20k`.";
     OUT_OF_RANGE = "E0204", "number out of range",
-        "The number is outside of the range that the keyword takes.";
+        "The number is outside of the range that the keyword takes. The message names the range; `evenkeel keyword NAME` says what the \
+         number means and what is usual.";
     BAD_TIME = "E0205", "not a time",
         "A time is a whole number and a unit: us, ms, s, m, h, d. Without a unit most keywords count milliseconds.";
     BAD_SIZE = "E0206", "not a size",
         "A size is a whole number of bytes, or one with k, m or g for its multiples by 1024.";
     BAD_VALUE = "E0207", "value not understood",
-        "The argument is none of the words that the keyword knows.";
+        "The argument is none of the words that the keyword knows. The nearest one is shown where there is one, and otherwise all of them.";
     BAD_ADDRESS = "E0208", "address not understood",
         "Addresses are `host:port`, `*:port`, `:port`, `[v6]:port`, `/path/to.sock`, `abns@name`, `fd@N`, with optional prefixes `ipv4@`, `ipv6@`, `unix@`.";
     UNKNOWN_OPTION = "E0209", "unknown option",
@@ -61,17 +65,19 @@ codes! {
         "A server's name has no address now. HAProxy refuses to start then, and so does Evenkeel; `init-addr last,libc,none` starts with the server down.";
 
     UNKNOWN_USER = "E0211", "no such user or group",
-        "The system has no user or group of that name (`getent passwd NAME`, `getent group NAME`).";
+        "The system has no user or group of that name (`getent passwd NAME`, `getent group NAME`). Create it, name another, or use `uid` \
+         and `gid` with numbers.";
     BAD_ERROR_PAGE = "E0212", "error page cannot be used",
         "The file of an `errorfile` cannot be read, or is not an HTTP answer: a status line, header lines, an empty line, a body. \
          An empty file (or /dev/null) closes the connection without an answer.";
     SECOND_SETTING = "E0213", "may be given once only",
         "The setting may stand in `global` once. HAProxy refuses the second line, and so does Evenkeel: which of two paths is meant cannot be guessed.";
     BAD_TLS_SETTING = "E0214", "TLS setting not understood",
-        "A file or directory that a TLS setting names does not hold what it should.";
+        "A TLS setting of `global` has a word or a value that it does not know. The message says which, and its nearest neighbour.";
 
     UNKNOWN_BACKEND = "E0301", "no such backend",
-        "`use_backend` or `default_backend` names a backend that the file does not have.";
+        "`use_backend` or `default_backend` names a backend that the file does not have. The nearest name is shown; a `frontend` cannot be \
+         led to.";
     WRONG_MODE = "E0302", "modes do not match",
         "A frontend and the backend that it leads to must both be `mode http` or both `mode tcp`; and HTTP rules need `mode http`.";
     BACKEND_LOOP = "E0303", "backend leads to itself",
@@ -80,19 +86,21 @@ codes! {
         "`zero-warning` in `global` (or `-dW`) refuses a file that gives any warning. Resolve the warnings above, or silence one with \
          the comment `# evenkeel: allow CODE` on its line.";
     TWICE_BOUND = "W0303", "same address bound twice",
-        "Two listeners of this file have the same address and port; connections go to one or the other.";
+        "Two listeners of this file have the same address and port; connections go to one or the other, by the system's choice. Remove one, \
+         or give them different addresses or interfaces.";
 
     NO_SERVERS = "W0101", "backend without servers",
-        "A backend without a server answers every request with 503.";
+        "A backend without a server answers every request with 503. Add a `server` line, or remove the backend and what leads to it.";
     MISSING_TIMEOUT = "W0102", "missing timeouts",
         "Without `timeout client`, `timeout connect` and `timeout server`, connections of dead peers stay for ever and fill the process. \
          Put the three into `defaults`.";
     NO_BIND = "W0103", "frontend without bind",
-        "The frontend has no address, so nothing reaches it.";
+        "The frontend has no address, so nothing reaches it. Add a line like `bind :8080`; a section that only has servers is a `backend`.";
     LEGACY = "W0104", "old form",
         "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",
-        "The keyword works on HTTP requests and its proxy is in `mode tcp`.";
+        "The keyword works on HTTP requests and its proxy is in `mode tcp`, so it does nothing. Add `mode http` if HTTP is spoken there \
+         (it may be missing in `defaults`), or remove the line.";
     OVERWRITTEN = "W0106", "said twice",
         "Two lines say the same thing. In `global` the first one counts, in a proxy the last; the other has no effect.";
     NO_LINGER = "W0107", "option nolinger truncates answers",
@@ -105,9 +113,10 @@ codes! {
     READABLE_PASSWORD = "W0109", "password in a file that everyone can read",
         "The file holds a password in clear text and its mode lets every user of the machine read it. `chmod o-r` it.";
     UNREACHABLE_RULE = "W0110", "rule can never be reached",
-        "A rule before it is without a condition and final, so this one never runs.";
+        "A rule before it is without a condition and final, so this one never runs. Put it above that rule, or give that one a condition.";
     UNUSED_ACL = "W0111", "ACL never used",
-        "The named ACL is in no condition of its section.";
+        "The named ACL is in no condition of its section, so it decides nothing. Use it, or remove its lines; ACLs of a `defaults` section \
+         are not visible in the proxies.";
     WRONG_SIDE = "W0113", "ignored on this side",
         "The keyword is about clients and stands in a `backend`, or about servers and stands in a `frontend`. HAProxy ignores \
          the line with a warning, and so does Evenkeel. Move it to the other side, or remove it.";

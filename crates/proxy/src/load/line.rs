@@ -66,6 +66,13 @@ fn known_in(name: &str, place: &str) -> bool {
         .any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
 }
 
+/// What a file of keepalived begins with.
+const KEEPALIVED: &[&str] =
+    &["!", "global_defs", "static_ipaddress", "virtual_server", "vrrp_instance", "vrrp_script", "vrrp_sync_group"];
+
+/// The no-break space, which looks like a space and separates no words.
+const NO_BREAK_SPACE: char = '\u{a0}';
+
 impl Loader {
     /// Takes one line in.
     pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
@@ -86,6 +93,16 @@ impl Loader {
             }
             return;
         };
+        let errors = self.diagnostics.errors();
+        self.keyword_line(line, place);
+        if self.diagnostics.errors() > errors {
+            self.refused_line(line);
+        }
+    }
+
+    /// Takes a line of a section in.
+    fn keyword_line(&mut self, line: &Line, place: &'static str) {
+        let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));
         if line.words.len() == skip {
             return self.unknown(line, 0, place);
@@ -148,15 +165,24 @@ impl Loader {
     /// its lines are not complained about.
     fn out_of_section(&mut self, line: &Line) {
         let word = &line.words[0];
-        let message = format!("unknown keyword '{}' out of section", word.text());
-        let mut diagnostic = Diagnostic::error(&codes::NO_SECTION, word.span, message)
-            .label("no section has begun here");
-        if let Some(near) = suggest::nearest(&word.text(), SECTIONS.iter().map(|(name, _)| *name)) {
-            diagnostic = diagnostic
-                .help(format!("did you mean '{near}'?"))
-                .fix(word.span, near);
-            self.section = Section::Refused;
+        let near = suggest::nearest(&word.text(), SECTIONS.iter().map(|(name, _)| *name));
+        // The lines that follow stand there for the same reason.
+        if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
+            return;
         }
+        let message = format!("unknown keyword '{}' out of section", word.text());
+        let diagnostic =
+            Diagnostic::error(&codes::NO_SECTION, word.span, message).label("no section has begun here");
+        let diagnostic = match near {
+            Some(near) => {
+                self.section = Section::Refused;
+                diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near)
+            }
+            None if KEEPALIVED.contains(&word.str()) => {
+                diagnostic.help("this looks like a file of keepalived; HAProxy's language is expected here")
+            }
+            None => diagnostic.help("begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`"),
+        };
         self.tell(diagnostic);
     }
 
@@ -187,9 +213,6 @@ impl Loader {
     }
 
     fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
-        if let (Section::Proxy(index, _), true) = (self.section, name.contains("-check connect")) {
-            self.unsettled_checks.push(index);
-        }
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
         self.tell(
             Diagnostic::error(
@@ -261,7 +284,17 @@ impl Loader {
             word.span,
             format!("unknown keyword '{}' in '{place}' section", word.text()),
         );
-        let two = next.map(|next| format!("{} {}", word.text(), next.text()));
+        let text = word.text();
+        if matches!(&*text, "if" | "unless") {
+            let told = diagnostic.label("a condition stands on the line of its rule");
+            return self.tell(told.help("join this line with the one above"));
+        }
+        if text.contains(NO_BREAK_SPACE) {
+            let told = diagnostic.label("holds a no-break space, which separates no words");
+            let spaced = text.replace(NO_BREAK_SPACE, " ");
+            return self.tell(told.help("write ordinary spaces").fix(word.span, spaced));
+        }
+        let two = next.map(|next| format!("{text} {}", next.text()));
         let near = two.and_then(|two| {
             let of_two = names().into_iter().filter(|n| n.contains(' '));
             Some((suggest::nearest(&two, of_two)?, 2))
@@ -279,6 +312,7 @@ impl Loader {
             diagnostic = diagnostic
                 .help(format!("did you mean '{name}'?"))
                 .fix(span, name);
+            self.refused.note(self.section, name.split(' ').next().unwrap_or(name));
             if is_section(name) {
                 // What follows belongs to the section that was meant.
                 self.end_section();
@@ -308,11 +342,10 @@ impl Loader {
         let mut diagnostic = Diagnostic::error(
             &codes::UNKNOWN_KEYWORD,
             next.span,
-            format!(
-                "unknown keyword '{} {}' in '{place}' section",
-                word.text(),
-                next.text()
-            ),
+            match word.str() {
+                "option" => format!("unknown option '{}' in '{place}' section", next.text()),
+                first => format!("unknown keyword '{first} {}' in '{place}' section", next.text()),
+            },
         );
         let near = suggest::nearest(&next.text(), choices.iter().map(String::as_str));
         diagnostic = match near {

@@ -10,6 +10,7 @@ pub mod codes;
 mod line;
 mod order;
 mod path;
+mod refused;
 mod logs;
 mod resolve;
 mod section;
@@ -21,7 +22,9 @@ pub use section::Section;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
+use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
+use std::collections::HashMap;
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
 
 /// What the loader is asked to do besides reading.
@@ -48,6 +51,27 @@ pub struct Loaded {
     /// What there is to tell.
     pub diagnostics: Diagnostics,
 }
+
+impl Loaded {
+    /// The warnings for which `zero-warning` refuses a file.
+    pub fn refusing_warnings(&self) -> usize {
+        refusing_warnings(&self.diagnostics)
+    }
+}
+
+/// The warnings that HAProxy gives as well: under `zero-warning` a file that it
+/// accepts must not be refused for what only we tell.
+fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
+    let own = |id: &str| OWN_WARNINGS.contains(&id);
+    let warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning);
+    warnings.filter(|d| !own(d.code.id)).count()
+}
+
+/// The codes of warnings that HAProxy does not have.
+const OWN_WARNINGS: &[&str] = &[
+    "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119", "W0120", "W0121",
+    "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
+];
 
 /// A `defaults` section.
 #[derive(Debug)]
@@ -86,9 +110,13 @@ pub struct Loader {
     occupied: std::collections::HashSet<ProxyIndex>,
     /// Which families of rules the current section has lines of.
     order: order::RuleOrder,
-    /// Proxies with lines about checks that are not built, and were told: what
-    /// else is missing of their checks is not known.
-    pub unsettled_checks: Vec<ProxyIndex>,
+    /// The proxies of each name: those with a frontend's side, those with a
+    /// backend's.
+    names: [HashMap<Box<str>, ProxyIndex>; 2],
+    /// A line before the first section was told.
+    out_of_section_told: bool,
+    /// Which lines were refused.
+    refused: refused::Refused,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -134,6 +162,10 @@ pub fn load(
         reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
     {
         loader.line(&mut reader, &line);
+        // Whoever gives a file of another kind is told so soon.
+        if loader.diagnostics.errors() >= DIAGNOSTICS_MAX {
+            break;
+        }
     }
     loader.end_section();
     loader.finish();
@@ -158,7 +190,9 @@ impl Loader {
             base: DefaultPath::Current,
             occupied: Default::default(),
             order: order::RuleOrder::default(),
-            unsettled_checks: Vec::new(),
+            names: Default::default(),
+            out_of_section_told: false,
+            refused: Default::default(),
             socket: None,
         }
     }

@@ -47,7 +47,7 @@ impl Loader {
             let mut diagnostic = Diagnostic::error(
                 &codes::UNREADABLE,
                 word.span,
-                format!("cannot read the file '{}': {error}", path.display()),
+                format!("cannot read the file '{}': {}", path.display(), reason(&error)),
             )
             .label("named here");
             if path.is_relative() {
@@ -58,5 +58,13 @@ impl Loader {
             }
             Box::new(diagnostic)
         })
+    }
+}
+
+/// The system's sentence for an error, without the number that Rust adds.
+fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
     }
 }

@@ -21,7 +21,7 @@ impl Loader {
         self.check_logs();
         self.check_proxies();
         self.check_listeners();
-        if self.config.global.zero_warning && self.diagnostics.warnings() > 0 {
+        if self.config.global.zero_warning && super::refusing_warnings(&self.diagnostics) > 0 {
             self.tell(
                 Diagnostic::global(
                     &codes::ZERO_WARNING,
@@ -95,7 +95,7 @@ impl Loader {
     fn resolve(&self, from: usize, reference: &mut Reference, keyword: &str) -> Option<Diagnostic> {
         let frontend = &self.config.proxies[from];
         let Some(index) = self.config.backend(&reference.name) else {
-            return Some(self.unknown_backend(reference, keyword));
+            return Some(self.unknown_backend(frontend, reference, keyword));
         };
         let backend = self.config.proxy(index);
         if index.0 as usize == from {
@@ -116,10 +116,10 @@ impl Loader {
         None
     }
 
-    fn unknown_backend(&self, reference: &Reference, keyword: &str) -> Diagnostic {
+    fn unknown_backend(&self, from: &Proxy, reference: &Reference, keyword: &str) -> Diagnostic {
         let told = format!(
-            "'{keyword}' leads to '{}', and there is no such backend",
-            reference.name
+            "Proxy '{}': unable to find required {keyword}: '{}'",
+            from.name, reference.name
         );
         let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_BACKEND, reference.span, told)
             .label("not the name of a `backend` or `listen`");

@@ -6,6 +6,7 @@ use crate::keyword::known::SECTIONS;
 use crate::rules::AclTable;
 use crate::state::ProxyState;
 use language::{Diagnostic, Line, suggest};
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Where the loader is.
@@ -76,7 +77,8 @@ impl Loader {
                         word.span,
                         format!("section '{other}' is known, but not built yet"),
                     )
-                    .label("Evenkeel does not do this yet"),
+                    .label("Evenkeel does not do this yet")
+                    .help("remove the section and what refers to it, or keep these proxies on HAProxy for now"),
                 );
                 name.map_or(Section::Refused, Section::NotBuilt)
             }
@@ -259,7 +261,8 @@ impl Loader {
         if let Some(page) = &mut proxy.stats {
             page.inherited = true;
         }
-        self.duplicate_name(&proxy);
+        self.duplicate_name(index, &proxy);
+        self.refused.inherit(base, index);
         self.config.proxies.push(proxy);
         self.section = Section::Proxy(index, kind);
         if let Some(address) = legacy_address {
@@ -268,13 +271,19 @@ impl Loader {
         Section::Proxy(index, kind)
     }
 
-    fn duplicate_name(&mut self, new: &Proxy) {
-        let clash = |old: &&Proxy| {
-            old.name == new.name
-                && ((old.kind.is_frontend() && new.kind.is_frontend())
-                    || (old.kind.is_backend() && new.kind.is_backend()))
-        };
-        if let Some(old) = self.config.proxies.iter().find(clash) {
+    fn duplicate_name(&mut self, index: ProxyIndex, new: &Proxy) {
+        let sides = [new.kind.is_frontend(), new.kind.is_backend()];
+        let mut clash = None;
+        for (names, _) in self.names.iter_mut().zip(sides).filter(|(_, side)| *side) {
+            match names.entry(new.name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(index);
+                }
+                Entry::Occupied(entry) => clash = clash.or(Some(*entry.get())),
+            }
+        }
+        if let Some(old) = clash {
+            let old = self.config.proxy(old);
             let diagnostic = Diagnostic::error(
                 &codes::DUPLICATE_NAME,
                 new.span,

@@ -20,7 +20,7 @@ pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
-use crate::state::{Gauge, ServerState};
+use crate::state::{Gauge, ServerState, Shutdown};
 use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -69,6 +69,8 @@ impl Queue {
 #[derive(Debug)]
 pub struct Slot {
     server: Arc<ServerState>,
+    /// The server's shutdowns when it was granted.
+    mark: u32,
 }
 
 impl Slot {
@@ -77,11 +79,15 @@ impl Slot {
         &self.server
     }
 
+    /// Why the sessions of its server were shut down since it was granted, if
+    /// they were.
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        self.server.shutdown_since(self.mark)
+    }
+
     /// A slot that is counted already.
     fn counted(server: &Arc<ServerState>) -> Self {
-        Slot {
-            server: Arc::clone(server),
-        }
+        Slot { server: Arc::clone(server), mark: server.shutdown_mark() }
     }
 }
 

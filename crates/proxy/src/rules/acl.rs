@@ -171,6 +171,11 @@ impl Acl {
         Arc::new(acl)
     }
 
+    /// One that never matches.
+    pub(super) fn never(span: Span) -> Arc<Self> {
+        Arc::new(Acl::new("", span))
+    }
+
     fn add(&self, test: Test) {
         self.draft
             .lock()
@@ -272,6 +277,14 @@ impl AclTable {
     /// Knows a name whose line was refused, and tells no more of it.
     pub(crate) fn declare(&mut self, name: &str, span: Span) {
         self.named(name, span).used.store(true, Relaxed);
+    }
+
+    /// Takes a word of a line that was refused: if it is the name of an ACL, that
+    /// is not told to be unused.
+    pub(crate) fn mention(&self, word: &str) {
+        if let Some(acl) = self.named.get(word) {
+            acl.used.store(true, Relaxed);
+        }
     }
 
     /// Whether a line of the section gave the name.

@@ -157,8 +157,33 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
         diagnostic = diagnostic
             .help(format!("did you mean '{near}'?"))
             .fix(word.span, near);
+    } else {
+        let before = Span { end: word.span.start, ..word.span };
+        diagnostic = diagnostic
+            .help(format!("if this is a condition, write `if {}`", word.text()))
+            .fix(before, "if ");
     }
     Box::new(diagnostic)
+}
+
+/// What people write who know other languages: "and" between tests, "not" in
+/// front of one, a brace without its spaces. The next step, and what to put in
+/// the word's place.
+fn foreign(name: &str) -> Option<(String, Option<String>)> {
+    let said = match name {
+        "and" | "AND" | "&&" => "tests that stand side by side must all be true: leave it out".into(),
+        "not" | "NOT" => "write `!` in front of the name: `!name`".into(),
+        _ => {
+            let inside = name.strip_prefix('{').or_else(|| name.strip_suffix('}'))?;
+            let inside = inside.strip_suffix('}').unwrap_or(inside);
+            if inside.is_empty() {
+                return None;
+            }
+            let spaced = name.replace('{', "{ ").replace('}', " }");
+            return Some(("a brace needs a space before and behind it".into(), Some(spaced)));
+        }
+    };
+    Some((said, None))
 }
 
 struct Parser<'p, 'l> {
@@ -212,7 +237,9 @@ impl<'l> Parser<'_, 'l> {
             } else {
                 self.named(word, bytes)?
             };
-            self.warn_never(&acl, word, bytes == b"{");
+            // What has no value here must not match by what is left of it, either.
+            let never = self.warn_never(&acl, word, bytes == b"{");
+            let acl = if never { Acl::never(acl.span) } else { acl };
             terms.push(Term {
                 acl,
                 negated: std::mem::take(&mut negated),
@@ -259,6 +286,11 @@ impl<'l> Parser<'_, 'l> {
             diagnostic = diagnostic
                 .also(span, "the one of the defaults section is not visible here")
                 .help("repeat the `acl` line in this section");
+        } else if let Some((help, replacement)) = foreign(&name) {
+            diagnostic = diagnostic.help(help);
+            if let Some(replacement) = replacement {
+                diagnostic = diagnostic.fix(word.span, replacement);
+            }
         } else {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
             if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
@@ -270,6 +302,7 @@ impl<'l> Parser<'_, 'l> {
                     .take_while(|c| *c == '!')
                     .collect::<String>();
                 let near = near.to_owned();
+                self.loader.acls.mention(&near);
                 diagnostic = diagnostic
                     .help(format!("did you mean '{near}'?"))
                     .fix(word.span, kept + &near);
@@ -278,9 +311,10 @@ impl<'l> Parser<'_, 'l> {
         Err(Box::new(diagnostic))
     }
 
-    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) {
+    /// Whether a test finds nothing in such a rule, which is told.
+    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) -> bool {
         let Some(fetch) = acl.never_in(self.usage) else {
-            return;
+            return false;
         };
         let what = if anonymous {
             "this test".to_owned()
@@ -297,5 +331,6 @@ impl<'l> Parser<'_, 'l> {
             )
             .label("always false here"),
         );
+        true
     }
 }

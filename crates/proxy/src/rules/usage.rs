@@ -52,7 +52,7 @@ impl Usage {
         "backend http-response header rule",
         "frontend tcp-response content rule",
         "frontend http-response header rule",
-        "logs",
+        "log line",
     ];
 
     const fn from(first: Usage) -> u32 {

@@ -214,6 +214,13 @@ impl Counters {
         shards.iter().map(|s| s.highest[which as usize].load(Relaxed)).max().unwrap_or(0)
     }
 
+    /// Forgets the highest times (`clear counters`).
+    pub fn clear_highest(&self) {
+        for cell in self.shards.get().into_iter().flat_map(|s| s.iter()).flat_map(|s| &s.highest) {
+            cell.store(0, Relaxed);
+        }
+    }
+
     /// `clear counters all`. Approximate while others count.
     pub fn clear(&self) {
         for shard in self.shards.get().into_iter().flat_map(|s| s.iter()) {
@@ -306,6 +313,8 @@ impl RateShard {
 pub struct Rate {
     shards: OnceLock<Box<[RateShard]>>,
     highest: AtomicU64,
+    /// Seconds before this one count no more for the highest rate.
+    cleared_second: AtomicU64,
 }
 
 impl std::fmt::Debug for Rate {
@@ -349,11 +358,29 @@ impl Rate {
 
     /// The highest rate seen.
     pub fn highest(&self, now_ms: u64) -> u64 {
-        self.highest.load(Relaxed).max(self.read(now_ms))
+        self.highest.load(Relaxed).max(self.read(now_ms)).max(self.last_seconds())
+    }
+
+    /// The higher of the last two seconds in which anything was counted: no
+    /// later event has put them into `highest`.
+    fn last_seconds(&self) -> u64 {
+        let shards = self.shards.get().map_or(&[][..], |shards| shards);
+        let Some(last) = shards.iter().map(|s| s.second.load(Relaxed)).max() else { return 0 };
+        if last < self.cleared_second.load(Relaxed) {
+            return 0;
+        }
+        let (before, at) = shards
+            .iter()
+            .map(|s| s.at(last))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        before.max(at)
     }
 
     /// Forgets the highest rate.
     pub fn clear_highest(&self) {
+        let shards = self.shards.get().map_or(&[][..], |shards| shards);
+        let last = shards.iter().map(|s| s.second.load(Relaxed)).max();
+        self.cleared_second.store(last.map_or(0, |last| last + 1), Relaxed);
         self.highest.store(0, Relaxed);
     }
 }
@@ -361,6 +388,19 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_highest_rate_is_known_also_when_nothing_followed_and_can_be_cleared() {
+        let rate = Rate::default();
+        for _ in 0..7 {
+            rate.count(5500);
+        }
+        assert_eq!(rate.highest(99_000), 7);
+        rate.clear_highest();
+        assert_eq!(rate.highest(99_000), 0);
+        rate.count(100_000);
+        assert_eq!(rate.highest(200_000), 1);
+    }
 
     #[test]
     fn a_rate_slides_over_one_second_and_keeps_its_highest() {

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod counters;
 mod install;
+mod listener;
 mod proxy;
 mod server;
 #[cfg(test)]
@@ -18,8 +19,9 @@ pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
 pub use install::install;
+pub use listener::{LastTime, ListenerState};
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, WEIGHT_MAX,
+    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown, WEIGHT_MAX,
     WEIGHT_SCALE,
 };

@@ -1,10 +1,11 @@
 //! The state of one proxy: what outlives a change of the configuration.
 
-use super::{Counters, Gauge, Rate};
+use super::listener::Listeners;
+use super::{Counters, Gauge, LastTime, ListenerState, Rate};
 use crate::balance;
 use crate::queue::Queue;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The state of one proxy, found again by its name.
 #[derive(Debug, Default)]
@@ -44,6 +45,9 @@ pub struct ProxyState {
     /// `option allbackups` of the newest file.
     pub all_backups: AtomicBool,
     lineup: Mutex<Lineup>,
+    listeners: Listeners,
+    /// When the backend last had a session.
+    pub last_session: LastTime,
 }
 
 /// Which servers can be used, and since when that is so.
@@ -55,6 +59,8 @@ struct Lineup {
     /// Down times that are over.
     downtime_ms: u64,
     down_since_ms: Option<u64>,
+    /// Times that it went down.
+    downs: u32,
 }
 
 /// What statistics show of a backend's life.
@@ -68,6 +74,8 @@ pub struct BackendReport {
     pub last_change_ms: u64,
     /// Time without any usable server, the present one included (`downtime`).
     pub downtime_ms: u64,
+    /// Times that it went down (`chkdown`).
+    pub downs: u32,
     /// Whether a server is usable.
     pub up: bool,
 }
@@ -92,6 +100,16 @@ impl ProxyState {
             name: name.into(),
             ..Default::default()
         }
+    }
+
+    /// What a listener of it counts (`option socket-stats`), by the listener's id.
+    pub fn listener(&self, id: u32) -> Arc<ListenerState> {
+        self.listeners.get(id)
+    }
+
+    /// What all of its listeners count.
+    pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
+        self.listeners.all()
     }
 
     /// Usable servers that are no backups.
@@ -138,6 +156,7 @@ impl ProxyState {
         };
         if change.went_down {
             lineup.down_since_ms = Some(now_ms);
+            lineup.downs += 1;
         }
         if change.came_up
             && let Some(since) = lineup.down_since_ms.take()
@@ -186,6 +205,7 @@ impl ProxyState {
             backup: lineup.backup,
             last_change_ms: lineup.last_change_ms,
             downtime_ms: lineup.downtime_ms + running,
+            downs: lineup.downs,
             up: lineup.active + lineup.backup > 0,
         }
     }

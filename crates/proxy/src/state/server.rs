@@ -8,7 +8,7 @@ mod report;
 pub use control::{Adoption, Change};
 pub use report::{AdminReport, ServerReport};
 
-use super::{Counters, Gauge, ProxyState, Rate};
+use super::{Counters, Gauge, LastTime, ProxyState, Rate};
 use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
@@ -41,6 +41,21 @@ pub enum HealthState {
     Stopping,
 }
 
+/// Why the sessions of a server were ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Shutdown {
+    /// It went down (`on-marked-down shutdown-sessions`).
+    Down,
+    /// Another came up (`on-marked-up shutdown-backup-sessions`).
+    Up,
+    /// An operator said so.
+    Killed,
+}
+
+/// Bits of a [`Shutdown`] in a mark of [`ServerState::shutdown_mark`].
+const SHUTDOWN_BITS: u32 = 2;
+
 /// The parts that a weight of 1 has, so that a warming server can have less
 /// than 1.
 pub const WEIGHT_SCALE: u32 = 16;
@@ -72,6 +87,8 @@ pub struct ServerState {
     pub sessions: Gauge,
     /// Sessions a second.
     pub session_rate: Rate,
+    /// When it last had a session.
+    pub last_session: LastTime,
     /// Idle connections in all pools.
     pub idle: AtomicU32,
     /// Streams that wait for this server.
@@ -93,8 +110,9 @@ pub struct ServerState {
     /// Its place among the servers of the newest tree.
     pub(crate) index_hint: AtomicU32,
     /// Streams which look at this are told to end when it changes: it counts
-    /// the times that the sessions of this server were shut down.
-    pub shutdowns: AtomicU32,
+    /// the times that the sessions of this server were shut down, above the
+    /// bits of the last [`Shutdown`].
+    shutdowns: AtomicU32,
     /// A stream of some tree may serve with it, so its uid is taken for ever.
     installed: AtomicBool,
     control: Mutex<Control>,
@@ -132,6 +150,7 @@ impl ServerState {
             counters: Counters::default(),
             sessions: Gauge::default(),
             session_rate: Rate::default(),
+            last_session: LastTime::default(),
             idle: AtomicU32::new(0),
             queue: Queue::default(),
             flags: AtomicU32::new(USABLE | PERSISTENT | UP),
@@ -255,6 +274,31 @@ impl ServerState {
         if self.interest.load(Ordering::SeqCst) && self.interest.swap(false, Ordering::SeqCst) {
             self.changed();
         }
+    }
+
+    /// Tells the streams that use it to end; those of other threads are woken.
+    pub fn shut_sessions_down(&self, why: Shutdown) {
+        let count = |mark: u32| Some(((mark >> SHUTDOWN_BITS) + 1) << SHUTDOWN_BITS | why as u32);
+        // The closure never refuses.
+        let _ = self.shutdowns.try_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        for thread in 0..crate::reactor::THREADS_MAX {
+            crate::reactor::wake_all(thread);
+        }
+    }
+
+    /// What a stream remembers when it begins with this server.
+    pub fn shutdown_mark(&self) -> u32 {
+        self.shutdowns.load(Ordering::Relaxed)
+    }
+
+    /// Why sessions were shut down since a mark, if they were.
+    pub fn shutdown_since(&self, mark: u32) -> Option<Shutdown> {
+        let now = self.shutdown_mark();
+        (now != mark).then(|| match now & ((1 << SHUTDOWN_BITS) - 1) {
+            0 => Shutdown::Down,
+            1 => Shutdown::Up,
+            _ => Shutdown::Killed,
+        })
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

@@ -1,8 +1,268 @@
-//! Statistics: the page, CSV, JSON.
+//! Statistics: the page, CSV, typed lines, JSON, and the page's actions.
+//!
+//! [`answer`] decides on the thread of the request, which costs microseconds.
+//! Making a report costs about as much for each server as serving a small
+//! request; the reports of large configurations are made on a thread of their
+//! own (see [`Report::make`]), so that no stream waits for them.
 
-use crate::stream::{Reply, Stream};
+pub mod asked;
+pub mod column;
+pub mod export;
+pub mod process;
+pub mod row;
 
-/// The statistics page, when the request asks for it.
-pub fn answer(_: &Stream, _: bool) -> Option<Reply> {
-    None
+mod admin;
+mod auth;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
+use crate::message::{Message, Refusal, Version, reason_of};
+use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::worker::worker;
+use asked::{Asked, Kind, Outcome};
+use export::Format;
+use process::Process;
+use row::{Moment, Selection};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// It does not ask for statistics.
+    No,
+    /// So many bytes of its body are needed; then it is to be asked again.
+    NeedBody(usize),
+    /// This is the answer.
+    Ready(Reply),
+    /// The answer is what this makes.
+    Report(Box<Report>),
+}
+
+/// Whether a request asks for the statistics of its frontend or, with
+/// `in_backend`, of its backend, and what is to be answered.
+pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
+    if stream.config.proxy(index).stats.is_none() {
+        return Answer::No;
+    }
+    let config = stream.config.clone();
+    let Some(page) = &config.proxy(index).stats else {
+        return Answer::No;
+    };
+    let post = match stream.request.method() {
+        b"GET" | b"HEAD" => false,
+        b"POST" => true,
+        _ => return Answer::No,
+    };
+    let Some(tail) = stream.request.path_and_query().strip_prefix(&*page.uri) else {
+        return Answer::No;
+    };
+    let asked = Asked::parse(tail);
+    stream.statistics = true;
+    stream.termination = Termination::Local;
+    stream.phase = Phase::Request;
+    if !auth::allowed(page, &stream.request) {
+        let mut reply = error_page(stream, 401);
+        return match auth::challenge(page, &mut reply.head) {
+            Ok(()) => Answer::Ready(reply),
+            // A realm with a control character in it.
+            Err(_) => Answer::Ready(error_page(stream, 500)),
+        };
+    }
+    let admin = page.admin.iter().any(|condition| condition.test(stream));
+    if post {
+        return action(stream, index, page, &asked, admin);
+    }
+    let runtime = worker().runtime;
+    Answer::Report(Box::new(Report {
+        process: Process::now(runtime, &config),
+        moment: process::moment(runtime, page.legends),
+        proxy: index,
+        asked,
+        admin,
+        config,
+    }))
+}
+
+/// A form of the page was sent.
+fn action(
+    stream: &mut Stream,
+    index: ProxyIndex,
+    page: &StatsPage,
+    asked: &Asked,
+    admin: bool,
+) -> Answer {
+    let config = stream.config.clone();
+    let outcome = if !admin {
+        Outcome::Denied
+    } else if !stream.payload_complete {
+        return Answer::NeedBody(config.global.tune.bufsize);
+    } else if is_cut(stream) {
+        Outcome::TooMany
+    } else {
+        let all = Asked::default();
+        let selection = selection(config.proxy(index), page, &all);
+        admin::run(&config, &stream.payload, |proxy| selection.has_proxy(proxy))
+    };
+    let view = Asked {
+        outcome: None,
+        ..asked.clone()
+    };
+    match redirect(page, outcome, &view) {
+        Ok(head) => Answer::Ready(Reply {
+            head,
+            body: Arc::default(),
+            close: false,
+        }),
+        Err(_) => Answer::Ready(error_page(stream, 500)),
+    }
+}
+
+/// Whether a form was longer than what is kept of a body.
+fn is_cut(stream: &Stream) -> bool {
+    let length = stream
+        .request
+        .get(b"content-length")
+        .and_then(|v| std::str::from_utf8(v).ok());
+    let length = length.and_then(|text| text.trim().parse::<usize>().ok());
+    match length {
+        Some(length) => stream.payload.len() < length,
+        None => stream.payload.len() >= stream.config.global.tune.bufsize / 2,
+    }
+}
+
+fn redirect(page: &StatsPage, outcome: Outcome, view: &Asked) -> Result<Message, Refusal> {
+    let mut head = Message::new();
+    head.begin_response(Version::Http11, 303, reason_of(303).as_bytes())?;
+    head.add(b"cache-control", b"no-cache")?;
+    head.add(b"content-type", b"text/plain")?;
+    let mut location = page.uri.to_vec();
+    location.extend_from_slice(format!(";st={}{}", outcome.code(), view.words()).as_bytes());
+    head.add(b"location", &location)?;
+    Ok(head)
+}
+
+fn selection<'s>(proxy: &'s Proxy, page: &'s StatsPage, asked: &'s Asked) -> Selection<'s> {
+    Selection {
+        scope: Some(&*asked.scope).filter(|scope| !scope.is_empty()),
+        allowed: &page.scope,
+        own: &proxy.name,
+        hide_down: asked.up,
+        hide_maintenance: asked.no_maintenance,
+        ..Selection::default()
+    }
+}
+
+/// A report that was asked for and is still to be made.
+#[derive(Debug)]
+pub struct Report {
+    config: Arc<Config>,
+    proxy: ProxyIndex,
+    asked: Asked,
+    admin: bool,
+    process: Process,
+    moment: Moment,
+}
+
+/// Servers from which on a report is not made on the thread of its request:
+/// some milliseconds.
+const SERVERS_INLINE: usize = 200;
+/// Reports that are made beside the data plane at one time.
+const REPORTS_MAX: usize = 4;
+
+static REPORTS: AtomicUsize = AtomicUsize::new(0);
+
+/// One of the reports that are made at one time.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Place> {
+        let taken = REPORTS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+            (n < REPORTS_MAX).then_some(n + 1)
+        });
+        taken.ok().map(|_| Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        REPORTS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Report {
+    /// Makes the answer. A large one is made on a thread of its own; None when
+    /// too many are made already or the system gave no thread.
+    pub async fn make(self) -> Option<Reply> {
+        let servers: usize = self
+            .config
+            .proxies
+            .iter()
+            .map(|proxy| proxy.servers.len())
+            .sum();
+        if servers <= SERVERS_INLINE {
+            return self.render().ok();
+        }
+        let place = Place::take()?;
+        let (send, made) = tokio::sync::oneshot::channel();
+        let work = move || {
+            let _place = place;
+            // The client may have gone.
+            let _ = send.send(self.render());
+        };
+        let spawned: io::Result<_> = thread::Builder::new().name("report".into()).spawn(work);
+        spawned.ok()?;
+        made.await.ok()?.ok()
+    }
+
+    fn render(&self) -> Result<Reply, Refusal> {
+        let proxy = self.config.proxy(self.proxy);
+        let fallback = StatsPage::default();
+        let page = proxy.stats.as_deref().unwrap_or(&fallback);
+        let (kind, body) = self.body(proxy, page);
+        let mut head = Message::new();
+        head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
+        head.add(b"cache-control", b"no-cache")?;
+        head.add(b"content-type", kind)?;
+        if page.refresh_s > 0 && !self.asked.no_refresh {
+            head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
+        }
+        Ok(Reply {
+            head,
+            body: body.into_bytes().into(),
+            close: false,
+        })
+    }
+
+    fn body(&self, proxy: &Proxy, page: &StatsPage) -> (&'static [u8], String) {
+        let selection = selection(proxy, page, &self.asked);
+        let rows = |format| export::rows(&self.config, &selection, &self.moment, format);
+        match self.asked.kind {
+            Kind::Csv => (b"text/plain", rows(Format::Csv)),
+            Kind::Typed => (b"text/plain", rows(Format::Typed)),
+            Kind::Json => (b"application/json", rows(Format::Json)),
+            Kind::Schema => (b"application/json", export::SCHEMA.to_owned()),
+            Kind::Page => {
+                let view = page::View {
+                    config: &self.config,
+                    page,
+                    asked: &self.asked,
+                    selection,
+                    moment: self.moment,
+                    process: &self.process,
+                    admin: self.admin,
+                };
+                (b"text/html; charset=utf-8", view.render())
+            }
+        }
+    }
 }

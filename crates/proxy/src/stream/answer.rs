@@ -2,14 +2,18 @@
 //! with its rules, the body.
 
 use super::body::{Body, BodyFailure, Copy};
-use super::reply::Reply;
+use super::meter::Meter;
+use super::reply::{Reply, error as error_page};
+use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
+use crate::log;
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Verdict};
+use crate::state::{Shutdown, Tally};
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -59,14 +63,13 @@ pub enum Failure {
     Closed,
     /// `timeout server` passed before the head was whole.
     Timeout,
-    /// What the server sent is no answer.
-    Fault,
+    /// What the server sent is no answer, or the framing of its body is wrong
+    /// and nothing was sent on yet.
+    Malformed,
     /// The server sent interim answers without end.
     Interim,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
-    /// The body's framing is wrong, and nothing of the answer was sent yet.
-    Malformed,
     /// The client went before an answer came, and `option abortonclose` cares.
     Abandoned,
     /// The request's body did not arrive, before an answer began.
@@ -75,6 +78,19 @@ pub enum Failure {
     LateUpload(BodyFailure),
     /// The body of the answer was not delivered whole.
     Body(BodyFailure),
+    /// The sessions of the server were shut down, and how far it had come.
+    Shut(Shutdown, Progress),
+}
+
+/// How far an exchange had come when it was shut down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The request was not sent whole.
+    Sending,
+    /// It was, and nothing of an answer was delivered.
+    Sent,
+    /// An answer was begun.
+    Answering,
 }
 
 impl Failure {
@@ -86,7 +102,7 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault | Failure::Interim | Failure::Malformed => {
+            Failure::Malformed | Failure::Interim => {
                 (Termination::Proxy, Phase::Headers, Some(502))
             }
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
@@ -114,6 +130,9 @@ impl Failure {
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
+            Failure::Shut(why, Progress::Sending) => (termination(*why), Phase::Done, None),
+            Failure::Shut(why, Progress::Sent) => (termination(*why), Phase::Headers, Some(502)),
+            Failure::Shut(why, Progress::Answering) => (termination(*why), Phase::Data, None),
             Failure::Body(BodyFailure::WriteFailed) => (Termination::ClientAbort, Phase::Data, None),
         }
     }
@@ -125,9 +144,8 @@ impl Failure {
             Failure::ClosedEarly
                 | Failure::Closed
                 | Failure::Timeout
-                | Failure::Fault
-                | Failure::Interim
                 | Failure::Malformed
+                | Failure::Interim
                 | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
         )
     }
@@ -170,6 +188,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
+    if stream.backend().is_some_and(|backend| backend.has(ProxyOption::CheckCache))
+        && http1::shares_cookie(&stream.request, &stream.response)
+    {
+        return Err(Failure::Denied(Box::new(blocked(stream))));
+    }
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client).await?;
@@ -191,6 +214,24 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive,
         tunnel: false,
     })
+}
+
+/// The answer in place of one that would share its cookie (`option checkcache`).
+fn blocked(stream: &mut Stream) -> Reply {
+    let config = stream.config.clone();
+    if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
+        backend.state.backend.here().count(Tally::DeniedResponses);
+        server.state.counters.here().count(Tally::DeniedResponses);
+        let text = format!(
+            "Blocked a cacheable answer with a cookie from server {}/{}.",
+            backend.name, server.name
+        );
+        log::notice(&config, backend, log::Level::Alert, &text);
+    }
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Headers;
+    stream.times.response = None;
+    error_page(stream, 502)
 }
 
 async fn read_head(
@@ -220,7 +261,7 @@ async fn read_head(
                     return Ok(parsed);
                 }
                 Ok(Outcome::Incomplete) => {}
-                Err(_) => return Err(Failure::Fault),
+                Err(_) => return Err(Failure::Malformed),
             }
         }
         // The answer is never there yet when the request has just been sent.
@@ -295,24 +336,30 @@ async fn send(
     chunked: bool,
 ) -> Result<(), Failure> {
     if body.is_done() && !chunked {
-        return send_head(stream, client).await;
+        let sent = send_head(stream, client).await;
+        log::stream_answered(stream);
+        return sent;
     }
     let mut head = worker().scratch();
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    let (read_ms, write_ms) =
+        (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
     let mut copy = Copy {
         from: server,
         input,
         body: &mut body,
         to: client,
         chunked,
-        read_ms: stream.backend().and_then(|b| b.timeouts.server_ms),
-        write_ms: stream.frontend().timeouts.client_ms,
-        bytes: 0,
+        read_ms,
+        write_ms,
+        bytes: &mut stream.bytes_out,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
     };
     let result = copy.run(&mut head).await;
-    stream.bytes_out += copy.bytes;
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

@@ -2,11 +2,13 @@
 //! at once where the request has a body. An answer may begin, and even end,
 //! before the request has.
 
-use super::answer::{self, Delivered, Failure};
+use super::answer::{self, Delivered, Failure, Progress};
 use super::body::{Body, BodyFailure, Copy};
 use super::request::{Next, close};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
+use super::meter::Meter;
+use super::shutdown::unless_shut;
 use super::write::write_all;
 use super::{Phase, Stream, Termination, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
@@ -19,6 +21,7 @@ use crate::worker::worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io::Write;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -46,7 +49,15 @@ pub async fn run(
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
-        let delivered = once(client, stream, &mut outgoing, &mut server).await;
+        let mut uploaded = Uploaded::default();
+        let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
+        let delivered = unless_shut(&slot, exchange).await;
+        stream.bytes_in += uploaded.bytes;
+        stream.bytes_counted.0 += uploaded.counted;
+        let delivered = match delivered {
+            Ok(delivered) => delivered,
+            Err(why) => Err(Failure::Shut(why, progress(stream, &outgoing))),
+        };
         // An idle connection that the server closed at the same moment says
         // nothing of the request: it goes out again on a new one, where that
         // cannot do anything twice.
@@ -73,7 +84,7 @@ pub async fn run(
         }
     };
     let next = match delivered {
-        Ok(delivered) => done(client, stream, &outgoing, server, delivered).await,
+        Ok(delivered) => done(client, stream, &outgoing, server, delivered, &slot).await,
         Err(failure) => {
             drop(server);
             let keep = outgoing.keep && outgoing.body.is_done() && !failure.is_clients();
@@ -85,12 +96,30 @@ pub async fn run(
     next
 }
 
+/// Bytes of a request's body that went to the server, and how many of them
+/// were counted on the way.
+#[derive(Default)]
+struct Uploaded {
+    bytes: u64,
+    counted: u64,
+}
+
+/// How far an exchange had come that was shut down.
+fn progress(stream: &Stream, outgoing: &Outgoing<'_>) -> Progress {
+    match stream.times.response {
+        Some(_) => Progress::Answering,
+        None if outgoing.body.is_done() => Progress::Sent,
+        None => Progress::Sending,
+    }
+}
+
 /// One try on one connection.
 async fn once(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: &mut Outgoing<'_>,
     server: &mut ServerConnection,
+    Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
     stream.request.write_http1(&mut head);
@@ -115,6 +144,7 @@ async fn once(
         sent_at.set(reactor::now());
         return answer::relay(stream, incoming).await;
     }
+    let meter = Meter::of(stream);
     let mut copy = Copy {
         from: socket,
         input,
@@ -123,11 +153,11 @@ async fn once(
         to: &server.socket,
         read_ms: client_ms,
         write_ms: server_ms,
-        bytes: 0,
+        bytes,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
     };
     let result = both(pin!(copy.run(&mut head)), pin!(answer::relay(stream, incoming))).await;
-    stream.bytes_in += copy.bytes;
     match result {
         Err(Failure::Upload(failure)) if stream.times.response.is_some() => {
             Err(Failure::LateUpload(failure))
@@ -202,23 +232,56 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     }
 }
 
+/// `option forwardfor`. The backend's names the header, either leaves clients out,
+/// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
     let config = stream.config.clone();
     let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
-    let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
-    let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
-    if (settings.if_none && stream.request.get(&settings.header).is_some())
-        || settings.excepts(ip)
+    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
+    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else { return };
+    let both = || [backend, frontend].into_iter().flatten();
+    let trusts = both().all(|settings| settings.if_none);
+    if (trusts && stream.request.get(&settings.header).is_some())
+        || both().any(|settings| settings.excepts(ip))
     {
         return;
     }
-    let mut text = [0; 48];
-    let mut cursor = std::io::Cursor::new(&mut text[..]);
-    if write!(cursor, "{ip}").is_ok() {
-        let length = cursor.position() as usize;
-        // Refused only where rules filled the head to its limit.
-        let _ = stream.request.add(&settings.header, &text[..length]);
+    let mut text = [0; ADDRESS_TEXT_MAX];
+    let length = write_address(ip, &mut text);
+    // Refused only where rules filled the head to its limit.
+    let _ = stream.request.add(&settings.header, &text[..length]);
+}
+
+/// Bytes of the longest address in text.
+const ADDRESS_TEXT_MAX: usize = 48;
+
+/// Writes an address and says how long it is. An IPv4 address, one a request,
+/// is written by hand: five times as fast as the formatting machinery.
+fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
+    let IpAddr::V4(ip) = ip else {
+        let mut cursor = std::io::Cursor::new(&mut text[..]);
+        // An address in text always fits.
+        let _ = write!(cursor, "{ip}");
+        return cursor.position() as usize;
+    };
+    let mut at = 0;
+    for (n, octet) in ip.octets().into_iter().enumerate() {
+        if n > 0 {
+            text[at] = b'.';
+            at += 1;
+        }
+        if octet >= 100 {
+            text[at] = b'0' + octet / 100;
+            at += 1;
+        }
+        if octet >= 10 {
+            text[at] = b'0' + octet / 10 % 10;
+            at += 1;
+        }
+        text[at] = b'0' + octet % 10;
+        at += 1;
     }
+    at
 }
 
 /// The answer was delivered whole.
@@ -228,10 +291,11 @@ async fn done(
     outgoing: &Outgoing<'_>,
     mut server: ServerConnection,
     delivered: Delivered,
+    slot: &Slot,
 ) -> Next {
     if delivered.tunnel {
         let (up, down) = (client.input.take(), server.input.take());
-        tunnel::carry(stream, &client.socket, up, &server.socket, down).await;
+        tunnel::carry(stream, &client.socket, up, &server.socket, down, slot).await;
         return Next::Close;
     }
     let whole = outgoing.body.is_done();
@@ -239,7 +303,9 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
         if delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
-                client.own = delivered.client_keeps.then(|| Box::new(server));
+                let most = stream.server().and_then(|described| described.options.reuse_max);
+                let spent = most.is_some_and(|most| server.streams > most);
+                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }
@@ -256,13 +322,13 @@ async fn done(
 /// Nothing, or not all, was delivered.
 async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep: bool) -> Next {
     let (termination, phase, status) = failure.meaning();
-    if failure.is_requests() {
-        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
-    }
     // A rule that answers in the server's place says itself how it ended.
     if !matches!(failure, Failure::Denied(_)) {
         stream.termination = termination;
         stream.phase = phase;
+    }
+    if failure.is_requests() {
+        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
     }
     if failure.is_servers() {
         let config = stream.config.clone();
@@ -299,4 +365,19 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
 /// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
 fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for text in ["0.0.0.0", "1.20.103.9", "255.255.255.255", "10.0.0.100", "2001:db8::1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            let mut buffer = [0; ADDRESS_TEXT_MAX];
+            let length = write_address(ip, &mut buffer);
+            assert_eq!(&buffer[..length], text.as_bytes());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The end of a stream: times, counters, the log line.
 
 use super::{Session, Stream, Termination, Times};
+use super::session::listener_state;
 use super::{Phase, serve};
 use crate::config::Config;
 use crate::log;
@@ -11,15 +12,13 @@ use crate::state::Tally;
 use crate::worker::worker;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// A stream that begins now on a session.
 pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<Stream> {
     let worker = worker();
     let now = reactor::now();
-    let frontend = session.frontend;
     let times = Times {
-        began_at: SystemTime::now(),
+        began_at: worker.wall_clock(),
         idle_since: now,
         began: now,
         request: None,
@@ -29,46 +28,107 @@ pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<
         ended: None,
     };
     if let Some(mut stream) = worker.used_stream() {
-        let Stream { request, response, captured_request, captured_response, variables, .. } =
-            &mut *stream;
-        let (mut request, mut response) = (std::mem::take(request), std::mem::take(response));
-        let mut variables = std::mem::take(variables);
-        let mut captured = (std::mem::take(captured_request), std::mem::take(captured_response));
-        request.clear();
-        response.clear();
-        variables.clear();
-        captured.0.clear();
-        captured.1.clear();
-        *stream = Stream {
-            captured_request: captured.0,
-            captured_response: captured.1,
-            variables,
-            ..blank(session, config, frontend, http, times, request, response)
-        };
+        renew(&mut stream, session, config, http, times);
         return stream;
     }
-    Box::new(blank(session, config, frontend, http, times, Message::default(), Message::default()))
+    Box::new(blank(session, config, http, times))
+}
+
+/// Makes a used stream as good as a new one and keeps its memory. Every field
+/// is named, so that a new one cannot be forgotten: what one client's stream
+/// leaves behind must not reach another's.
+fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool, begins: Times) {
+    let Stream {
+        id,
+        session,
+        config,
+        frontend,
+        backend,
+        server,
+        preferred,
+        http,
+        request,
+        response,
+        payload,
+        payload_complete,
+        response_payload,
+        response_payload_complete,
+        sniffed,
+        source,
+        destination,
+        variables,
+        log_level,
+        captured_request,
+        captured_response,
+        times,
+        bytes_in,
+        bytes_out,
+        retries,
+        redispatched,
+        server_queue,
+        backend_queue,
+        local,
+        local_status,
+        statistics,
+        server_side,
+        received,
+        unique_id,
+        resume_at,
+        lenient,
+        bytes_counted,
+        logged,
+        termination,
+        phase,
+    } = used;
+    *id = worker().stream_id();
+    *frontend = new.frontend;
+    *session = new;
+    *config = newest;
+    (*backend, *server, *preferred) = (None, None, None);
+    *http = is_http;
+    request.clear();
+    response.clear();
+    payload.clear();
+    response_payload.clear();
+    (*payload_complete, *response_payload_complete) = (false, false);
+    if sniffed.get().is_some() {
+        *sniffed = std::cell::OnceCell::new();
+    }
+    (*source, *destination) = (None, None);
+    variables.clear();
+    *log_level = None;
+    captured_request.clear();
+    captured_response.clear();
+    *times = begins;
+    (*bytes_in, *bytes_out) = (0, 0);
+    (*retries, *redispatched) = (0, false);
+    (*server_queue, *backend_queue) = (0, 0);
+    (*local, *local_status, *statistics) = (false, 0, false);
+    *server_side = None;
+    *received = None;
+    *unique_id = None;
+    (*resume_at, *lenient) = (0, false);
+    (*bytes_counted, *logged) = ((0, 0), false);
+    (*termination, *phase) = (Termination::Normal, Phase::Done);
 }
 
 fn blank(
     session: Rc<Session>,
     config: Arc<Config>,
-    frontend: crate::config::ProxyIndex,
     http: bool,
     times: Times,
-    request: Message,
-    response: Message,
 ) -> Stream {
     Stream {
         id: worker().stream_id(),
+        frontend: session.frontend,
         session,
         config,
-        frontend,
         backend: None,
         server: None,
+        preferred: None,
         http,
-        request,
-        response,
+        request: Message::default(),
+        response: Message::default(),
         payload: Vec::new(),
         payload_complete: false,
         response_payload: Vec::new(),
@@ -83,6 +143,8 @@ fn blank(
         times,
         bytes_in: 0,
         bytes_out: 0,
+        bytes_counted: (0, 0),
+        logged: false,
         retries: 0,
         redispatched: false,
         server_queue: 0,
@@ -135,10 +197,17 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    frontend.add(Tally::BytesIn, stream.bytes_in);
-    frontend.add(Tally::BytesOut, stream.bytes_out);
+    let bytes_in = stream.bytes_in - stream.bytes_counted.0;
+    let bytes_out = stream.bytes_out - stream.bytes_counted.1;
+    frontend.add(Tally::BytesIn, bytes_in);
+    frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {
         frontend.status(status);
+    }
+    if let Some(listener) = listener_state(stream.session.frontend(), stream.session.bind) {
+        let shard = listener.counters.here();
+        shard.add(Tally::BytesIn, stream.bytes_in);
+        shard.add(Tally::BytesOut, stream.bytes_out);
     }
     let aborted = match stream.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
@@ -157,8 +226,8 @@ fn count(stream: &Stream) {
     ];
     if let Some(backend) = stream.backend() {
         let shard = backend.state.backend.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);
@@ -172,8 +241,8 @@ fn count(stream: &Stream) {
     }
     if let Some(server) = stream.server() {
         let shard = server.state.counters.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);

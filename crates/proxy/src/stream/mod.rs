@@ -10,12 +10,14 @@ mod answer;
 mod body;
 mod exchange;
 mod finish;
+mod meter;
 mod reply;
 mod request;
 mod serve;
 #[cfg(test)]
 pub(crate) mod sample;
 mod session;
+mod shutdown;
 mod state;
 mod tunnel;
 mod write;

@@ -9,7 +9,7 @@ use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
-use crate::state::Tally;
+use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
@@ -32,20 +32,55 @@ pub struct Client {
     pub input: Option<Buffer>,
     /// Streams that it carried.
     pub streams: u32,
+    /// When it was accepted, or the stream before ended: the next one counts from there.
+    pub idle_since: Instant,
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
-    /// When it was accepted, or the stream before ended: the next one counts from there.
-    pub idle_since: Instant,
+    /// The number of the server of its last stream.
+    pub last_server: Option<u32>,
 }
 
 /// Counts a session for as long as it lives.
-struct Counted(Option<Seat>);
+struct Counted {
+    seat: Option<Seat>,
+    /// Its listener's count, where `option socket-stats` asks for one.
+    listener: Option<Arc<ListenerState>>,
+}
+
+impl Counted {
+    fn new(seat: Seat, frontend: &Proxy, bind: u32) -> Counted {
+        let listener = listener_state(frontend, bind);
+        if let Some(listener) = &listener {
+            listener.sessions.up();
+        }
+        Counted { seat: Some(seat), listener }
+    }
+
+    /// The rules let it begin.
+    fn began(&self, frontend: &Proxy, now_ms: u64) {
+        frontend.state.frontend.here().count(Tally::Sessions);
+        frontend.state.session_rate.count(now_ms);
+        if let Some(listener) = &self.listener {
+            listener.counters.here().count(Tally::Sessions);
+        }
+    }
+}
+
+/// What a listener counts, where `option socket-stats` asks for it.
+pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
+    let asked = frontend.has(ProxyOption::SocketStats);
+    let bind = frontend.binds.get(bind as usize).filter(|_| asked)?;
+    Some(frontend.state.listener(bind.id))
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
         // Its places first: an accept loop that waits for them looks now.
-        self.0 = None;
+        self.seat = None;
+        if let Some(listener) = &self.listener {
+            listener.sessions.down();
+        }
         worker().session_ended();
     }
 }
@@ -63,7 +98,7 @@ pub fn begin(
     // A client that connects usually writes at once, so a first read is tried.
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
-    let counted = Counted(Some(seat));
+    let counted = Counted::new(seat, proxy, bind);
     let session = Rc::new(Session::new(config, (frontend, bind), endpoint(peer), destination));
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
@@ -77,7 +112,7 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
+    let client = Client { socket, session, input: None, streams: 0, own: None, last_server: None, idle_since };
     reactor::spawn(life(client, counted));
 }
 
@@ -87,8 +122,8 @@ fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
     // Dropped in this order: the descriptor is free when the place is.
     let mut held = (client, counted);
     async move {
-        let (client, _) = &mut held;
-        run(client).await;
+        let (client, counted) = &mut held;
+        run(client, counted).await;
     }
 }
 
@@ -114,7 +149,7 @@ pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
     timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
 }
 
-async fn run(client: &mut Client) {
+async fn run(client: &mut Client, counted: &Counted) {
     if client.session.bind().accept_proxy
         && pool_box(proxy_header(client)).await.is_err()
     {
@@ -133,7 +168,7 @@ async fn run(client: &mut Client) {
         }
     }
     let now_ms = worker().now_ms();
-    frontend.state.session_rate.count(now_ms);
+    counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
         Mode::Tcp => pool_box(tunnel::serve(client)).await,
@@ -198,7 +233,11 @@ async fn http(client: &mut Client) {
 async fn next_request(client: &Client) -> bool {
     poll_fn(|context| {
         let readable = client.socket.poll_readable(context).map(|()| true);
-        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+        if readable.is_pending()
+            && client.streams > 0
+            && worker().runtime.stopping()
+            && !client.session.frontend().has(ProxyOption::IdleCloseOnResponse)
+        {
             return Poll::Ready(false);
         }
         readable

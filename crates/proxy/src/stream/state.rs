@@ -246,6 +246,8 @@ pub struct Stream {
     pub backend: Option<ProxyIndex>,
     /// Its server, once chosen.
     pub server: Option<ServerIndex>,
+    /// The server that it would rather have (`option prefer-last-server`).
+    pub preferred: Option<ServerIndex>,
     /// Whether it is HTTP; else `request` and `response` are empty for ever.
     pub http: bool,
     /// The request; empty until its head is complete.
@@ -282,6 +284,10 @@ pub struct Stream {
     pub bytes_in: u64,
     /// Bytes to the client, head included.
     pub bytes_out: u64,
+    /// Of both, the bytes that were counted while they flowed (`option contstats`).
+    pub bytes_counted: (u64, u64),
+    /// Its line was logged when its answer began (`option logasap`).
+    pub logged: bool,
     /// Connection attempts that failed and were repeated.
     pub retries: u32,
     /// Another server was taken than the one that was chosen first.

@@ -13,8 +13,15 @@ const FREE: &[Free] = &[
     ("acl", 3, MANY, "the first patterns may be of any form that the method compares with"),
     ("description", 1, MANY, "text for people"),
     ("option httpchk", 1, 3, "a method, a target and a version"),
-    ("setenv", 1, MANY, "names and values of the environment"),
-    ("presetenv", 1, MANY, "names and values of the environment"),
+    ("setenv", 1, 2, "a name and a value of the environment"),
+    ("presetenv", 1, 2, "a name and a value of the environment"),
+    ("log-format", 1, 1, "a format is text"),
+    ("http-request add-header", 1, 2, "a name and a value"),
+    ("http-request set-header", 1, 2, "a name and a value"),
+    ("http-response add-header", 1, 2, "a name and a value"),
+    ("http-response set-header", 1, 2, "a name and a value"),
+    ("log-send-hostname", 1, 1, "the name of the host in messages"),
+    ("stats show-desc", 1, MANY, "text for people"),
     ("unsetenv", 1, MANY, "names of the environment"),
     ("resetenv", 1, MANY, "names of the environment"),
     ("stats show-node", 1, 1, "the name of the node"),
@@ -24,23 +31,23 @@ const FREE: &[Free] = &[
 
 /// Why a word at this place (counted with the keyword's own words, from 0) of a
 /// line may be any; None where it may not.
-pub fn reason(words: &[&str], at: usize) -> Option<&'static str> {
+pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
     if in_braces(words, at) {
         return Some("a pattern of an anonymous test, of any form that its method compares with");
     }
-    let skip = usize::from(words.first().is_some_and(|word| ["no", "default"].contains(word)));
+    let skip = usize::from(words.first().is_some_and(|word| ["no", "default"].contains(&word.as_str())));
     FREE.iter().find_map(|(keyword, first, last, why)| {
         let of: Vec<&str> = keyword.split(' ').collect();
-        let behind = words.get(skip..).is_some_and(|words| words.starts_with(&of));
+        let behind = words.get(skip..).is_some_and(|words| words.len() >= of.len() && of.iter().zip(words).all(|(a, b)| a == b));
         let n = (at + 1).checked_sub(skip + of.len())?;
         (behind && (*first..=*last).contains(&n)).then_some(*why)
     })
 }
 
 /// Whether a place is behind the expression of a test in braces.
-fn in_braces(words: &[&str], at: usize) -> bool {
+fn in_braces(words: &[String], at: usize) -> bool {
     let before = &words[..at.min(words.len())];
-    let open = before.iter().rposition(|word| *word == "{");
+    let open = before.iter().rposition(|word| word.trim_start_matches('!') == "{");
     let close = before.iter().rposition(|word| *word == "}");
     open.is_some_and(|open| close.is_none_or(|close| close < open) && at > open + 1)
 }

@@ -10,6 +10,8 @@ mod against_haproxy;
 mod corpus;
 mod free_text;
 mod mutation;
+mod messages;
 mod registry;
 mod unknown_words;
 mod verdicts;
+mod warnings;

@@ -20,7 +20,11 @@ fn no_unknown_word_is_accepted_in_silence() {
         let baseline = told(&load_text(&sample.name, &sample.text));
         for (n, line) in all.iter().enumerate() {
             let Ok(text) = std::str::from_utf8(line) else { continue };
-            for (at, offset) in boundaries(text) {
+            let places = boundaries(text);
+            let ends = places.iter().skip(1).map(|(_, end)| *end);
+            let words: Vec<String> =
+                places.iter().zip(ends).map(|((_, start), end)| text[*start..end].trim().to_owned()).collect();
+            for (at, offset) in places {
                 let mut copy = all.clone();
                 copy[n] = format!("{} {NONSENSE} {}", &text[..offset], &text[offset..]).into_bytes();
                 let loaded = load_text(&sample.name, &joined(&copy));
@@ -28,7 +32,6 @@ fn no_unknown_word_is_accepted_in_silence() {
                 if answered(&loaded, &baseline, n as u32 + 1) || passed_over(&loaded, n as u32 + 1) {
                     continue;
                 }
-                let words: Vec<&str> = text.split_whitespace().collect();
                 if free_text::reason(&words, at).is_none() && is_read(&sample, &all, n) {
                     let line = String::from_utf8_lossy(&copy[n]).trim().to_owned();
                     silent.entry(line).or_insert_with(|| format!("{}:{}", sample.name, n + 1));
@@ -109,7 +112,9 @@ fn answered(loaded: &Loaded, baseline: &[(u32, &'static str, String)], line: u32
         let known = |(at, code, message): &(u32, &'static str, String)| {
             *at == line && *code == d.code.id && *message == d.message
         };
-        here && (d.severity == Severity::Error || !baseline.iter().any(known))
+        // A line of which words are ignored, or all, with a warning that says so.
+        let ignored = ["W0113", "W0120"].contains(&d.code.id);
+        here && (d.severity == Severity::Error || ignored || !baseline.iter().any(known))
     })
 }
 

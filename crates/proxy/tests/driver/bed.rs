@@ -259,9 +259,9 @@ impl Bed {
     }
 
     /// The configuration that is served.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> Arc<Config> {
         match &self.system {
-            System::Ours(_, config) => config,
+            System::Ours(_, config) => Arc::clone(config),
             System::Haproxy { .. } => panic!("only with our own"),
         }
     }

@@ -1,128 +1,165 @@
-//! Limits of listeners, frontends and the process, and how connections are
-//! spread over threads.
+//! Limits: of frontends, servers, the process, of descriptors; soft stop.
 
-use crate::bed::{Bed, Origin, Peer, pause};
+use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause};
 use proxy::runtime::ServeOptions;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-
-/// Whether an answer comes within a moment.
-fn answered(client: &mut Peer, within_ms: u64) -> bool {
-    client.socket.set_read_timeout(Some(Duration::from_millis(within_ms))).unwrap();
-    let head = client.head();
-    client.socket.set_read_timeout(Some(crate::bed::PATIENCE)).unwrap();
-    head.is_some()
-}
-
-fn asking(bed: &Bed, n: usize) -> Vec<Peer> {
-    let ask = |_| {
-        let mut client = bed.client();
-        client.send(GET);
-        client
-    };
-    (0..n).map(ask).collect()
-}
+const CLOSE: &str = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 #[test]
-fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
+fn connections_beyond_maxconn_wait_and_are_served() {
     let origin = Origin::echo();
-    let text = origin.behind("", "").replace("{0}", "{0} maxconn 2");
-    let bed = Bed::new(&text);
-    let mut clients = asking(&bed, 3);
-    assert!(answered(&mut clients[0], 2000) && answered(&mut clients[1], 2000));
-    assert!(!answered(&mut clients[2], 200), "a third one was served");
-    drop(clients.remove(0));
-    assert!(answered(&mut clients[1], 2000), "the third one was forgotten");
-}
-
-#[test]
-fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
-    let origin = Origin::echo();
-    let bed = Bed::with(
-        &origin.behind(" maxconn 3", ""),
-        &ServeOptions { threads: 2, connections_max: 20_000 },
-    );
-    let mut clients = asking(&bed, 6);
-    pause(300);
-    let mut served: Vec<bool> = clients.iter_mut().map(|client| answered(client, 50)).collect();
-    assert_eq!(served.iter().filter(|served| **served).count(), 3, "{served:?}");
-    // Those that are served leave, one after the other.
-    for _ in 0..3 {
-        let gone = served.iter().position(|served| *served).unwrap();
-        drop(clients.remove(gone));
-        served.remove(gone);
-    }
-    for (client, _) in clients.iter_mut().zip(served).filter(|(_, served)| !served) {
-        assert!(answered(client, 2000), "one who waited was forgotten");
+    for threads in [1, 2] {
+        for (front, most) in [("backlog 100\n maxconn 2", 100), ("", 2)] {
+            let options = ServeOptions { threads, connections_max: most };
+            let bed = Bed::with(&origin.behind(front, ""), &options);
+            let mut held: Vec<_> = (0..2).map(|_| bed.client()).collect();
+            for client in &mut held {
+                assert!(client.ask(GET).starts_with("200 "));
+            }
+            let mut waiting: Vec<_> = (0..4).map(|_| bed.client()).collect();
+            for client in &mut waiting {
+                client.send(CLOSE);
+            }
+            pause(100);
+            // Threads that look at the same moment may pass the limit by one.
+            let now = bed.counted("front", "scur");
+            let now: u32 = now.trim_start_matches("scur=").parse().unwrap();
+            assert!((2..=1 + threads as u32).contains(&now), "{now} connections");
+            drop(held);
+            for client in &mut waiting {
+                assert_eq!(client.answer().status, 200);
+            }
+        }
     }
 }
 
 #[test]
-fn the_process_holds_no_more_connections_than_it_may() {
-    let origin = Origin::echo();
-    let bed = Bed::with(&origin.behind("", ""), &ServeOptions { threads: 1, connections_max: 2 });
-    let mut clients = asking(&bed, 3);
-    assert!(answered(&mut clients[0], 2000) && answered(&mut clients[1], 2000));
-    assert!(!answered(&mut clients[2], 200));
-    drop(clients.remove(0));
-    assert!(answered(&mut clients[1], 2000));
-}
-
-/// How many of `n` clients that come at once are served in the first moments,
-/// and whether all are in the end.
-fn served_at_once(text: &str, n: usize) -> (usize, bool) {
-    let bed = Bed::new(text);
-    let mut clients = asking(&bed, n);
-    let began = Instant::now();
-    pause(250);
-    let mut waiting: Vec<&mut Peer> = clients.iter_mut().collect();
-    waiting.retain_mut(|client| !answered(client, 10));
-    let first = n - waiting.len();
-    while !waiting.is_empty() && began.elapsed() < Duration::from_secs(8) {
-        waiting.retain_mut(|client| !answered(client, 20));
+fn a_server_never_has_more_sessions_than_its_maxconn() {
+    let now = Arc::new(AtomicU32::new(0));
+    let most = Arc::new(AtomicU32::new(0));
+    let (in_now, in_most) = (now.clone(), most.clone());
+    let origin = Origin::new(move |mut peer, _| {
+        while peer.head().is_some() {
+            in_most.fetch_max(in_now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            pause(3);
+            in_now.fetch_sub(1, Ordering::SeqCst);
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let options = ServeOptions { threads: 2, connections_max: 100 };
+    let text = format!("listen back\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} maxconn 3\n", origin.port);
+    let bed = Bed::with(&text, &options);
+    let mut clients: Vec<_> = (0..20).map(|_| bed.client()).collect();
+    for _ in 0..5 {
+        for client in &mut clients {
+            client.send(GET);
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().body, b"ok");
+        }
     }
-    (first, waiting.is_empty())
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    bed.counts("back/s", "scur qcur", "");
 }
 
 #[test]
-fn limits_a_second_let_the_others_wait() {
+fn rate_limit_sessions_makes_connections_wait() {
     let origin = Origin::echo();
-    for (front, global) in [
-        (" rate-limit sessions 8", ""),
-        ("", "global\n maxconnrate 8\n"),
-        ("", "global\n maxsessrate 8\n"),
-    ] {
-        let text = format!("{global}{}", origin.behind(front, ""));
-        let (first, all) = served_at_once(&text, 16);
-        assert!((8..=12).contains(&first), "{front}{global}: {first} at once");
-        assert!(all, "{front}{global}: some were never served");
+    let bed = Bed::new(&origin.behind("rate-limit sessions 10", ""));
+    let at = Instant::now();
+    for _ in 0..14 {
+        assert!(bed.client().ask(GET).starts_with("200 "));
     }
+    assert!(at.elapsed().as_millis() > 200, "{:?}", at.elapsed());
 }
 
 #[test]
-fn a_small_maxaccept_serves_everyone() {
-    let origin = Origin::echo();
-    let text = format!("global\n tune.maxaccept 1\n{}", origin.behind("", ""));
-    assert_eq!(served_at_once(&text, 30).0, 30);
+fn a_soft_stop_ends_idle_sessions_and_lets_the_others_finish() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            pause(if head.contains("/slow") { 200 } else { 0 });
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let options = ServeOptions { threads: 2, connections_max: 100 };
+    let mut bed = Bed::with(&origin.behind("", ""), &options);
+    let mut idle: Vec<_> = (0..6).map(|_| bed.client()).collect();
+    for client in &mut idle {
+        assert_eq!(client.ask(GET), "200 ok");
+    }
+    let mut busy = bed.client();
+    busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause(50);
+    let running = bed.ours().take().unwrap();
+    let at = Instant::now();
+    running.soft_stop();
+    for client in &mut idle {
+        assert_eq!(client.end(100), "FIN");
+    }
+    assert!(at.elapsed().as_millis() < 100, "{:?}", at.elapsed());
+    let answer = busy.answer();
+    assert_eq!((answer.status, answer.head.contains("connection: close")), (200, false));
+    assert_eq!(busy.end(100), "FIN");
+    running.wait().unwrap();
+    assert!(at.elapsed() < PATIENCE);
+    // The last one to hold the listening socket has let it go.
+    assert!(std::net::TcpStream::connect(bed.client_address()).is_err());
 }
 
+/// In a process of its own, since it takes the descriptors away.
 #[test]
-fn connections_are_spread_over_the_threads() {
+fn a_process_without_descriptors_serves_on() {
+    if against_haproxy() {
+        return;
+    }
+    if std::env::var_os("DRIVER_FEW_DESCRIPTORS").is_none() {
+        let name = "limits::a_process_without_descriptors_serves_on";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("DRIVER_FEW_DESCRIPTORS", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        return;
+    }
     let origin = Origin::echo();
-    let bed = Bed::with(&origin.behind("", ""), &ServeOptions { threads: 2, connections_max: 2000 });
-    let mut clients = asking(&bed, 60);
-    assert!(clients.iter_mut().all(|client| answered(client, 2000)));
-    let loads = [proxy::reactor::load(0), proxy::reactor::load(1)];
-    assert!(loads[0].abs_diff(loads[1]) <= 8, "{loads:?}");
+    let bed = Bed::new(&origin.behind("", "option http-server-close\n timeout connect 50ms\n retries 1"));
+    assert!(bed.client().ask(GET).starts_with("200 "));
+    bed.end();
+    // At the connection to the server: everything is taken once the client stands.
+    let mut client = bed.client();
+    pause(20);
+    let mut hog = Vec::new();
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let few = 64;
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, few, hard).unwrap();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hog.push(file);
+    }
+    assert!(client.ask(GET).starts_with("503 "));
+    assert_eq!(bed.end(), "503 RC");
+    // At the accept: the client's own end takes the last one, and it waits.
+    hog.pop();
+    let mut waits = bed.client();
+    waits.send(GET);
+    let before = cpu_ms();
+    pause(200);
+    assert!(cpu_ms() - before < 100, "it turns in a circle");
+    hog.clear();
+    assert_eq!(waits.answer().status, 200);
 }
 
-#[test]
-fn a_head_larger_than_the_usual_buffer_passes_where_bufsize_allows_it() {
-    let origin = Origin::echo();
-    let text = format!("global\n tune.bufsize 200000\n{}", origin.behind("", ""));
-    let bed = Bed::new(&text);
-    let long = "x".repeat(150_000);
-    let answer = bed.ask(&format!("GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Long: {long}\r\n\r\n"));
-    assert!(answer.ends_with("GET /a "), "{}", &answer[..answer.len().min(200)]);
+fn cpu_ms() -> u128 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() as u128 * 1000 + time.tv_usec() as u128 / 1000;
+    ms(user) + ms(system)
 }

@@ -11,5 +11,6 @@ mod limits;
 mod modes;
 mod overload;
 mod reuse;
+mod shutdown;
 mod tcp;
 mod timeouts;

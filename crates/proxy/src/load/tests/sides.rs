@@ -169,11 +169,11 @@ fn error_pages_are_read_from_where_default_path_says() {
 
 #[test]
 fn zero_warning_refuses_what_would_only_be_warned_about() {
-    let file = |global: &str| format!("{global}{QUIET}frontend f\n    bind :1\n    bind :1\n");
+    let file = |global: &str| format!("{global}{QUIET}frontend f\n    bind :1\n    fullconn 5\n");
     assert!(text(&file("")).config.is_some());
     let loaded = text(&file("global\n    zero-warning\n"));
     assert!(loaded.config.is_none());
-    assert_eq!(codes(&loaded), ["W0303", "E0304"]);
+    assert_eq!(codes(&loaded), ["W0113", "E0304"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ codes! {
     BAD_HEADER_NAME = "E0513", "bad header name",
         "The name of a header holds letters, digits and a few signs, no space and no colon.";
 
-    NAME_WITH_COLON = "W0504", "header name with a colon",
+    NAME_WITH_COLON = "W0505", "header name with a colon",
         "A colon behind the name of a header is not a part of it. HAProxy takes it as one and sends `name:: value`, which the receiver reads as a \
          value that begins with a colon; here it is left out.";
     UNKNOWN_FLAG = "W0501", "unknown format flag",

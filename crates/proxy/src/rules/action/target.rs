@@ -42,7 +42,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
     "set-path" "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
         "Replaces the path of the request; its query stays. A slash is put before it where the format makes none.";
     "set-pathq" "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
-        "Replaces path and query of the request.";
+        "Replaces path and query of the request. The scheme and host of an absolute target stay.";
     "set-query" "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
         "Replaces the query of the request, given without its question mark. The path stays.";
     "set-uri" "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
@@ -52,7 +52,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
     "replace-path" "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
         "Replaces the whole path where the regular expression matches it; `\\1` to `\\9` in the format stand for its groups. The query stays.";
     "replace-pathq" "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
-        "Like `replace-path`, for path and query together.";
+        "Like `replace-path`, for path and query together. The expression sees both, with the question mark between them.";
     "replace-uri" "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
         "Like `replace-path`, for the whole target. HTTP/1 requests usually have no host in it, so `replace-path` is nearly always what is meant.";
     "set-status" "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",

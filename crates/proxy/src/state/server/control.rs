@@ -285,8 +285,12 @@ impl ServerState {
             let top = control.rise + control.fall - 1;
             match result.verdict {
                 Verdict::Failed => {
-                    self.counters.here().count(Tally::CheckFailures);
-                    control.check_failures += 1;
+                    // As in HAProxy, those of a server that is down already
+                    // do not count.
+                    if control.streak >= control.rise {
+                        self.counters.here().count(Tally::CheckFailures);
+                        control.check_failures += 1;
+                    }
                     if control.streak > control.rise {
                         control.streak -= 1;
                     } else {
@@ -328,11 +332,6 @@ impl ServerState {
     /// Whether it is in maintenance, where nothing is checked.
     pub fn in_maintenance(&self) -> bool {
         self.control().in_maintenance()
-    }
-
-    /// Tells the streams that use it to end.
-    pub fn shut_sessions_down(&self) {
-        self.shutdowns.fetch_add(1, SeqCst);
     }
 
     /// Where the next check stands: whether the server is up, and whether the

@@ -1,0 +1,227 @@
+//! What an operator can do to a server, by the page or by a socket, and the
+//! notices that logs get of it, in HAProxy's words: scripts read them.
+
+use crate::config::{Config, Proxy, Server};
+use crate::log::{self, Level};
+use crate::state::{AdminReport, AdminState, Change, HealthState, ServerReport, now_ms};
+
+/// A line for the logs of a backend.
+type Line = (Level, String);
+
+/// Puts a server into service, drains it, or takes it out for maintenance.
+pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminState) {
+    let now = now_ms();
+    let before = server.state.report(now);
+    let change = server.state.set_admin(admin, now);
+    let after = server.state.report(now);
+    tell(
+        config,
+        proxy,
+        admin_line(proxy, server, (&before, &after), &change),
+        &change,
+    );
+}
+
+/// Says in place of the checks whether a server is well.
+pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: HealthState) {
+    let change = server.state.set_health(health, now_ms());
+    let line = change
+        .happened()
+        .then(|| health_line(proxy, server, health, &change));
+    tell(config, proxy, line, &change);
+}
+
+/// Another weight.
+pub fn set_weight(config: &Config, proxy: &Proxy, server: &Server, weight: u32) {
+    let change = server.state.set_weight(weight, now_ms());
+    tell(config, proxy, None, &change);
+}
+
+fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
+    if let Some((level, text)) = line {
+        log::notice(config, proxy, level, &text);
+    }
+    if change.lineup.went_down {
+        let text = format!("backend {} has no server available!", proxy.name);
+        log::notice(config, proxy, Level::Emergency, &text);
+    }
+}
+
+fn name(proxy: &Proxy, server: &Server) -> String {
+    let kind = if server.options.backup {
+        "Backup Server"
+    } else {
+        "Server"
+    };
+    format!("{kind} {}/{}", proxy.name, server.name)
+}
+
+/// `. 1 active and 0 backup servers left. …`: what is left when a server goes.
+fn left(server: &Server, change: &Change) -> String {
+    let (active, backup) = (change.lineup.active, change.lineup.backup);
+    let on_backup = on_backup(change);
+    format!(
+        ". {active} active and {backup} backup servers left.{on_backup} {} sessions active, \
+         {} requeued, {} remaining in queue.",
+        server.state.sessions.current(),
+        change.requeued,
+        server.state.queue.waiting.current()
+    )
+}
+
+/// The same when it goes on with those that it has.
+fn online(server: &Server, change: &Change) -> String {
+    let (active, backup) = (change.lineup.active, change.lineup.backup);
+    let on_backup = on_backup(change);
+    format!(
+        ". {active} active and {backup} backup servers online.{on_backup} {} sessions requeued, \
+         {} total in queue.",
+        change.requeued,
+        server.state.queue.waiting.current()
+    )
+}
+
+fn on_backup(change: &Change) -> &'static str {
+    let only = change.lineup.active == 0 && change.lineup.backup > 0;
+    if only { " Running on backup." } else { "" }
+}
+
+/// A server that goes is worth an alert where none is left.
+fn gravity(change: &Change) -> Level {
+    let none = change.lineup.active == 0 && change.lineup.backup == 0;
+    if none { Level::Alert } else { Level::Notice }
+}
+
+fn admin_line(
+    proxy: &Proxy,
+    server: &Server,
+    (before, after): (&ServerReport, &ServerReport),
+    change: &Change,
+) -> Option<Line> {
+    use AdminReport::{Drain, Maintenance, Ready};
+    let name = name(proxy, server);
+    let up = if after.health == HealthState::Down {
+        "DOWN"
+    } else {
+        "UP"
+    };
+    let line = match (before.admin, after.admin) {
+        (was, is) if was == is => return None,
+        (_, Maintenance) if change.was_up => {
+            let text = format!(
+                "{name} is going DOWN for maintenance{}",
+                left(server, change)
+            );
+            (gravity(change), text)
+        }
+        (_, Maintenance) => (
+            Level::Notice,
+            format!("{name} was DOWN and now enters maintenance."),
+        ),
+        (Maintenance, Drain) => (
+            Level::Notice,
+            format!("{name} is {up}/DRAIN (leaving forced maintenance)."),
+        ),
+        (Maintenance, Ready) => (
+            Level::Notice,
+            format!("{name} is {up}/READY (leaving forced maintenance)."),
+        ),
+        (Ready, Drain) => (
+            Level::Notice,
+            format!("{name} enters drain state{}", online(server, change)),
+        ),
+        (Drain, Ready) => (
+            Level::Notice,
+            format!("{name} is {up} (leaving forced drain)."),
+        ),
+        _ => return None,
+    };
+    Some(line)
+}
+
+fn health_line(proxy: &Proxy, server: &Server, health: HealthState, change: &Change) -> Line {
+    let name = name(proxy, server);
+    match health {
+        HealthState::Down => (
+            Level::Alert,
+            format!("{name} is DOWN, changed from CLI{}", left(server, change)),
+        ),
+        HealthState::Stopping => (
+            Level::Notice,
+            format!(
+                "{name} is stopping, changed from CLI{}",
+                online(server, change)
+            ),
+        ),
+        HealthState::Up => (
+            Level::Notice,
+            format!("{name} is UP, changed from CLI{}", online(server, change)),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+
+    fn text(line: Option<Line>) -> String {
+        line.map(|(level, text)| format!("{level:?} {text}"))
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn notices_are_in_the_words_of_haproxy() {
+        let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n\
+                    server s2 127.0.0.1:81 backup\n";
+        let mut config = load_text(file).config.unwrap();
+        crate::state::install(&mut config, None, now_ms());
+        let proxy = &config.proxies[0];
+        let (s1, s2) = (&proxy.servers[0], &proxy.servers[1]);
+        let set = |server: &Server, admin| {
+            let before = server.state.report(now_ms());
+            let change = server.state.set_admin(admin, now_ms());
+            let after = server.state.report(now_ms());
+            text(admin_line(proxy, server, (&before, &after), &change))
+        };
+        let rest = "0 active and 1 backup servers";
+        assert_eq!(
+            set(s1, AdminState::Drain),
+            format!(
+                "Notice Server b/s1 enters drain state. {rest} online. Running on backup. 0 sessions requeued, 0 total in queue."
+            )
+        );
+        assert_eq!(
+            set(s1, AdminState::Maintenance),
+            format!(
+                "Notice Server b/s1 is going DOWN for maintenance. {rest} left. Running on backup. 0 sessions active, 0 requeued, 0 remaining in queue."
+            )
+        );
+        assert_eq!(set(s1, AdminState::Maintenance), "");
+        assert_eq!(
+            set(s2, AdminState::Maintenance),
+            "Alert Backup Server b/s2 is going DOWN for maintenance. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
+        );
+        assert_eq!(
+            set(s1, AdminState::Drain),
+            "Notice Server b/s1 is UP/DRAIN (leaving forced maintenance)."
+        );
+        assert_eq!(
+            set(s1, AdminState::Ready),
+            "Notice Server b/s1 is UP (leaving forced drain)."
+        );
+        assert_eq!(
+            set(s2, AdminState::Ready),
+            "Notice Backup Server b/s2 is UP/READY (leaving forced maintenance)."
+        );
+        let change = s1.state.set_health(HealthState::Down, now_ms());
+        assert_eq!(
+            text(Some(health_line(proxy, s1, HealthState::Down, &change))),
+            "Alert Server b/s1 is DOWN, changed from CLI. 0 active and 1 backup servers left. Running on backup. 0 sessions active, 0 requeued, 0 remaining in queue."
+        );
+        assert_eq!(
+            set(s1, AdminState::Maintenance),
+            "Notice Server b/s1 was DOWN and now enters maintenance."
+        );
+    }
+}

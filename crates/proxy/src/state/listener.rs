@@ -1,0 +1,95 @@
+//! Small states of statistics: what one listener counts, and when a server or
+//! backend last had a session.
+
+use super::{Counters, Gauge};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What a listener counts where `option socket-stats` asks for it.
+#[derive(Debug, Default)]
+pub struct ListenerState {
+    /// Counters.
+    pub counters: Counters,
+    /// Connections now.
+    pub sessions: Gauge,
+}
+
+/// The listeners of a proxy by their ids. Only proxies with `option
+/// socket-stats` fill it; who reads it waits for no one but the first
+/// connection of a listener.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(RwLock<Vec<(u32, Arc<ListenerState>)>>);
+
+impl Listeners {
+    /// The state of a listener, made where there was none.
+    pub(super) fn get(&self, id: u32) -> Arc<ListenerState> {
+        let known = |list: &[(u32, Arc<ListenerState>)]| {
+            list.iter()
+                .find(|(at, _)| *at == id)
+                .map(|(_, state)| Arc::clone(state))
+        };
+        if let Some(state) = known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            return state;
+        }
+        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known(&list).unwrap_or_else(|| {
+            list.push((id, Arc::default()));
+            list.last()
+                .map(|(_, state)| Arc::clone(state))
+                .unwrap_or_default()
+        })
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<ListenerState>> {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.iter().map(|(_, state)| Arc::clone(state)).collect()
+    }
+}
+
+/// When something last happened, to the second. Threads that say so at the same
+/// time do not fight for the cell: only the first in a second writes.
+#[derive(Debug, Default)]
+pub struct LastTime(AtomicU64);
+
+impl LastTime {
+    /// It happens now.
+    pub fn note(&self, now_ms: u64) {
+        let second = now_ms / 1000 + 1;
+        if self.0.load(Relaxed) != second {
+            self.0.store(second, Relaxed);
+        }
+    }
+
+    /// How long ago it was; None for never.
+    pub fn seconds_ago(&self, now_ms: u64) -> Option<u64> {
+        match self.0.load(Relaxed) {
+            0 => None,
+            second => Some((now_ms / 1000 + 1).saturating_sub(second)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_time_is_told_in_seconds_and_never_is_never() {
+        let last = LastTime::default();
+        assert_eq!(last.seconds_ago(5000), None);
+        last.note(0);
+        assert_eq!(last.seconds_ago(0), Some(0));
+        last.note(4200);
+        assert_eq!(last.seconds_ago(9100), Some(5));
+    }
+
+    #[test]
+    fn a_listener_keeps_its_state() {
+        let listeners = Listeners::default();
+        listeners.get(2).sessions.up();
+        assert_eq!(listeners.get(2).sessions.current(), 1);
+        assert_eq!(listeners.get(1).sessions.current(), 0);
+        assert_eq!(listeners.all().len(), 2);
+    }
+}

@@ -1,0 +1,177 @@
+//! The actions of the page (`stats admin`): what its form sends.
+
+use super::asked::{Outcome, decode};
+use crate::config::{Config, Proxy};
+use crate::operations::server;
+use crate::state::{AdminState, HealthState};
+
+/// Most parameters of a form that are looked at: a page with every server of
+/// a large backend checked has as many.
+const PARAMETERS_MAX: usize = 16_384;
+
+/// An action.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    Admin(AdminState),
+    Health(HealthState),
+}
+
+/// Every action: its word, its text on the page, what it does.
+static ACTIONS: &[(&str, &str, Action)] = &[
+    (
+        "ready",
+        "Set state to READY",
+        Action::Admin(AdminState::Ready),
+    ),
+    (
+        "drain",
+        "Set state to DRAIN",
+        Action::Admin(AdminState::Drain),
+    ),
+    (
+        "maint",
+        "Set state to MAINT",
+        Action::Admin(AdminState::Maintenance),
+    ),
+    ("hrunn", "Health: force UP", Action::Health(HealthState::Up)),
+    (
+        "hnolb",
+        "Health: force NOLB",
+        Action::Health(HealthState::Stopping),
+    ),
+    (
+        "hdown",
+        "Health: force DOWN",
+        Action::Health(HealthState::Down),
+    ),
+];
+
+/// The words and texts of the actions.
+pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ACTIONS.iter().map(|(word, text, _)| (*word, *text))
+}
+
+/// What a form asks for.
+#[derive(Default)]
+struct Form {
+    backend: Vec<u8>,
+    action: Option<Vec<u8>>,
+    servers: Vec<Vec<u8>>,
+}
+
+/// Does what a form asks for, to the proxies that `shown` names.
+pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outcome {
+    let mut form = Form::default();
+    for (n, pair) in body.split(|b| *b == b'&').enumerate() {
+        if n >= PARAMETERS_MAX {
+            return Outcome::TooMany;
+        }
+        let mut parts = pair.splitn(2, |b| *b == b'=');
+        let name = parts.next().unwrap_or_default();
+        let value = decode(parts.next().unwrap_or_default());
+        match name {
+            b"b" => form.backend = value,
+            b"action" if !value.is_empty() => form.action = Some(value),
+            b"s" => form.servers.push(value),
+            _ => {}
+        }
+    }
+    let Some(word) = form.action.as_deref().filter(|_| !form.servers.is_empty()) else {
+        return Outcome::None;
+    };
+    let action = ACTIONS.iter().find(|(known, ..)| known.as_bytes() == word);
+    let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
+    let (Some((_, _, action)), Some(backend)) = (action, backend) else {
+        return Outcome::Wrong;
+    };
+    apply(config, backend, *action, &form.servers)
+}
+
+/// A backend by its name, or by `#` and its id.
+fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
+    let name = std::str::from_utf8(name).ok()?;
+    let id = name.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
+    config
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.kind.is_backend())
+        .find(|proxy| match id {
+            Some(id) => proxy.id == id,
+            None => *proxy.name == *name,
+        })
+}
+
+fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> Outcome {
+    let known: std::collections::HashMap<&[u8], _> = backend
+        .servers
+        .iter()
+        .map(|server| (server.name.as_bytes(), server))
+        .collect();
+    let mut done = 0;
+    for server in names.iter().filter_map(|name| known.get(&**name)) {
+        match action {
+            Action::Admin(admin) => server::set_admin(config, backend, server, admin),
+            Action::Health(health) => server::set_health(config, backend, server, health),
+        }
+        done += 1;
+    }
+    match done {
+        0 => Outcome::Wrong,
+        n if n < names.len() => Outcome::Part,
+        _ => Outcome::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::state;
+
+    #[test]
+    fn a_form_changes_the_servers_that_it_names_and_says_how_it_went() {
+        let file =
+            "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80 check\nserver s+2 127.0.0.1:81\n";
+        let mut config = load_text(&file.replace("s+2", "s:2")).config.unwrap();
+        state::install(&mut config, None, state::now_ms());
+        let id = config.proxies[0].id;
+        let by_id = format!("s=s1&s=s%3A2&action=drain&b=%23{id}");
+        let run = |body: &str| run(&config, body.as_bytes(), |_| true);
+        let status = |n: usize| {
+            config.proxies[0].servers[n]
+                .state
+                .report(state::now_ms())
+                .status_text()
+        };
+        assert_eq!(run(&by_id), Outcome::Done);
+        assert_eq!((status(0), status(1)), ("DRAIN 1/3".into(), "DRAIN".into()));
+        assert_eq!(run("s=s1&s=nope&action=maint&b=b"), Outcome::Part);
+        assert_eq!((status(0), status(1)), ("MAINT".into(), "DRAIN".into()));
+        assert_eq!(run("s=s1&action=ready&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&action=hdown&b=b"), Outcome::Done);
+        assert_eq!(status(0), "DOWN");
+        for (body, outcome) in [
+            ("s=nope&action=ready&b=b", Outcome::Wrong),
+            ("s=s1&action=fly&b=b", Outcome::Wrong),
+            ("s=s1&action=ready&b=c", Outcome::Wrong),
+            ("s=s1&action=ready&b=%23999", Outcome::Wrong),
+            ("action=ready&b=b", Outcome::None),
+            ("s=s1&action=&b=b", Outcome::None),
+            ("s=s1&b=b", Outcome::None),
+            ("", Outcome::None),
+            ("%zz&&&=", Outcome::None),
+        ] {
+            assert_eq!(run(body), outcome, "{body}");
+        }
+        let many = format!("s=s1&action=ready&b=b{}", "&".repeat(PARAMETERS_MAX));
+        assert_eq!(run(&many), Outcome::TooMany);
+    }
+
+    #[test]
+    fn a_proxy_that_the_page_does_not_show_cannot_be_changed() {
+        let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80\n";
+        let config = load_text(file).config.unwrap();
+        let outcome = run(&config, b"s=s1&action=maint&b=b", |_| false);
+        assert_eq!(outcome, Outcome::Wrong);
+    }
+}

@@ -1,0 +1,194 @@
+//! What a request for the page asks for: the words behind `stats uri`
+//! (`;csv`, `;up`, `;norefresh`, `?scope=…`), as HAProxy reads them.
+
+/// What is to come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kind {
+    /// The page.
+    #[default]
+    Page,
+    /// `;csv`
+    Csv,
+    /// `;typed`
+    Typed,
+    /// `;json`
+    Json,
+    /// `;json-schema`
+    Schema,
+}
+
+/// How an action of the page ended (`;st=…`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// All was done.
+    Done,
+    /// Nothing was asked.
+    None,
+    /// Some of it was done.
+    Part,
+    /// A parameter was wrong.
+    Wrong,
+    /// There were too many parameters.
+    TooMany,
+    /// It is not allowed.
+    Denied,
+    /// Something else.
+    Unknown,
+}
+
+const OUTCOMES: [(Outcome, &str); 7] = [
+    (Outcome::Done, "DONE"),
+    (Outcome::None, "NONE"),
+    (Outcome::Part, "PART"),
+    (Outcome::Wrong, "ERRP"),
+    (Outcome::TooMany, "EXCD"),
+    (Outcome::Denied, "DENY"),
+    (Outcome::Unknown, "UNKN"),
+];
+
+impl Outcome {
+    /// Its code in a URI.
+    pub fn code(self) -> &'static str {
+        OUTCOMES
+            .iter()
+            .find(|(outcome, _)| *outcome == self)
+            .map_or("UNKN", |(_, code)| code)
+    }
+
+    fn of(code: &str) -> Outcome {
+        let found = OUTCOMES.iter().find(|(_, known)| *known == code);
+        found.map_or(Outcome::Unknown, |(outcome, _)| *outcome)
+    }
+}
+
+/// Longest `scope`, bytes.
+const SCOPE_MAX: usize = 20;
+
+/// What a request asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Asked {
+    /// What is to come.
+    pub kind: Kind,
+    /// `;up`: without servers that are down.
+    pub up: bool,
+    /// `;no-maint`: without servers in maintenance.
+    pub no_maintenance: bool,
+    /// `;norefresh`: the browser is not to load it again.
+    pub no_refresh: bool,
+    /// `scope=`: only proxies with this in their names; empty is all.
+    pub scope: String,
+    /// `;st=`: how an action ended.
+    pub outcome: Option<Outcome>,
+}
+
+impl Asked {
+    /// Reads what stands behind the page's URI.
+    pub fn parse(tail: &[u8]) -> Asked {
+        let mut asked = Asked::default();
+        for word in tail.split(|b| b";?&".contains(b)) {
+            match word {
+                b"up" => asked.up = true,
+                b"no-maint" => asked.no_maintenance = true,
+                b"norefresh" => asked.no_refresh = true,
+                b"csv" => asked.kind = Kind::Csv,
+                b"typed" => asked.kind = Kind::Typed,
+                b"json" => asked.kind = Kind::Json,
+                b"json-schema" => asked.kind = Kind::Schema,
+                _ => asked.value(word),
+            }
+        }
+        asked
+    }
+
+    fn value(&mut self, word: &[u8]) {
+        if let Some(code) = word.strip_prefix(b"st=") {
+            self.outcome = Some(Outcome::of(&String::from_utf8_lossy(code)));
+        } else if let Some(scope) = word.strip_prefix(b"scope=") {
+            let scope = decode(scope);
+            let end = scope.len().min(SCOPE_MAX);
+            self.scope = String::from_utf8_lossy(&scope[..end]).into_owned();
+        }
+    }
+
+    /// The words that lead back to the same view of the page.
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        for (on, word) in [
+            (self.up, ";up"),
+            (self.no_maintenance, ";no-maint"),
+            (self.no_refresh, ";norefresh"),
+        ] {
+            if on {
+                words.push_str(word);
+            }
+        }
+        if !self.scope.is_empty() {
+            words.push_str("?scope=");
+            words.extend(self.scope.bytes().map(encoded));
+        }
+        words
+    }
+}
+
+/// A byte as it may stand in a URI, in HTML and in a header.
+fn encoded(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"._-:".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
+/// Takes `%XX` and `+` back; what is neither stays.
+pub fn decode(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| text.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', ..) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        at += 1;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_in_any_order_behind_anything() {
+        let asked = Asked::parse(b"/more;csv;norefresh;up?scope=web%3A1");
+        assert_eq!(asked.kind, Kind::Csv);
+        assert!(asked.up && asked.no_refresh && !asked.no_maintenance);
+        assert_eq!(asked.scope, "web:1");
+        assert_eq!(Asked::parse(b"?;json").kind, Kind::Json);
+        assert_eq!(Asked::parse(b";st=DONE").outcome, Some(Outcome::Done));
+        assert_eq!(Asked::parse(b";st=<b>").outcome, Some(Outcome::Unknown));
+        assert_eq!(Asked::parse(b"foo"), Asked::default());
+    }
+
+    #[test]
+    fn a_scope_is_cut_and_its_bytes_are_harmless_in_a_link() {
+        let asked = Asked::parse(b"?scope=%22%3Cscript%3E%0d%0aabcdefghijklmnopqrstuvw");
+        assert_eq!(asked.scope.len(), SCOPE_MAX);
+        let words = asked.words();
+        assert!(
+            words
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"<>\"'".contains(&b)),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        assert_eq!(decode(b"%4g+%"), b"%4g %");
+    }
+}

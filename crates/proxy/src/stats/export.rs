@@ -1,0 +1,227 @@
+//! The formats for programs: CSV, typed lines, JSON and its schema.
+
+use super::column::{ALL, COLUMNS, Column, FIRST_MODULE, Tags};
+use super::row::{Moment, Object, Row, Selection, Value, each};
+use crate::config::Config;
+use std::fmt::Write;
+
+/// A format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// Commas.
+    #[default]
+    Csv,
+    /// A line a value.
+    Typed,
+    /// The same with what it means.
+    TypedMeaning,
+    /// JSON.
+    Json,
+}
+
+/// Bytes that a row takes about, so that the output grows seldom.
+const ROW_BYTES: usize = 512;
+
+/// All rows that are wanted in a format.
+pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format: Format) -> String {
+    let count: usize = config
+        .proxies
+        .iter()
+        .map(|p| p.servers.len() + p.binds.len() + 2)
+        .sum();
+    let mut out = String::with_capacity(count * ROW_BYTES);
+    match format {
+        Format::Csv => {
+            csv_header(&mut out);
+            each(config, selection, moment, |row| csv_row(&mut out, row));
+        }
+        Format::Typed | Format::TypedMeaning => {
+            let meaning = format == Format::TypedMeaning;
+            each(config, selection, moment, |row| {
+                typed_row(&mut out, row, meaning)
+            });
+        }
+        Format::Json => {
+            out.push('[');
+            let mut first = true;
+            each(config, selection, moment, |row| {
+                if !std::mem::take(&mut first) {
+                    out.push(',');
+                }
+                json_row(&mut out, row);
+            });
+            out.push_str("]\n");
+        }
+    }
+    out
+}
+
+/// The first line of the CSV.
+pub fn csv_header(out: &mut String) {
+    out.push_str("# ");
+    for (at, column) in COLUMNS.iter().enumerate() {
+        if at == FIRST_MODULE as usize {
+            out.push_str("-,");
+        }
+        out.push_str(column.name);
+        out.push(',');
+    }
+    out.push('\n');
+}
+
+fn csv_row(out: &mut String, row: &Row<'_>) {
+    for column in ALL {
+        if *column == FIRST_MODULE {
+            out.push_str("-,");
+        }
+        csv_value(out, row.get(*column));
+        out.push(',');
+    }
+    out.push('\n');
+}
+
+fn csv_value(out: &mut String, value: &Value<'_>) {
+    let Value::Text(text) = value else {
+        return plain(out, value);
+    };
+    if !text.contains([',', '"', '\n', '\r']) {
+        return out.push_str(text);
+    }
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\"\""),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// A value without anything around it. Writing to a string cannot fail.
+pub fn plain(out: &mut String, value: &Value<'_>) {
+    let _ = match value {
+        Value::Empty => Ok(()),
+        Value::U32(n) => write!(out, "{n}"),
+        Value::U64(n) => write!(out, "{n}"),
+        Value::S32(n) => write!(out, "{n}"),
+        Value::Text(text) => write!(out, "{text}"),
+    };
+}
+
+/// The name of a value's type.
+pub fn type_name(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Empty => "",
+        Value::U32(_) => "u32",
+        Value::U64(_) => "u64",
+        Value::S32(_) => "s32",
+        Value::Text(_) => "str",
+    }
+}
+
+/// A backend counts some things itself that elsewhere are states or rates.
+fn tags(row: &Row<'_>, column: Column) -> Tags {
+    match (&row.object, column) {
+        (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => {
+            Tags("MGP")
+        }
+        _ => column.row().tags,
+    }
+}
+
+fn object(row: &Row<'_>) -> (char, &'static str) {
+    match row.object {
+        Object::Frontend => ('F', "Frontend"),
+        Object::Backend => ('B', "Backend"),
+        Object::Server(..) => ('S', "Server"),
+        Object::Listener(_) => ('L', "Listener"),
+    }
+}
+
+fn present<'r, 'c>(row: &'r Row<'c>) -> impl Iterator<Item = (Column, &'r Value<'c>)> {
+    ALL.iter()
+        .map(|column| (*column, row.get(*column)))
+        .filter(|(_, v)| **v != Value::Empty)
+}
+
+fn typed_row(out: &mut String, row: &Row<'_>, meaning: bool) {
+    let letter = object(row).0;
+    for (column, value) in present(row) {
+        let (proxy, id, place) = (row.proxy.id, row.id(), column as usize);
+        let described = column.row();
+        let _ = write!(
+            out,
+            "{letter}.{proxy}.{id}.{place}.{}.1:{}:{}:",
+            described.name,
+            tags(row, column).0,
+            type_name(value)
+        );
+        plain(out, value);
+        if meaning {
+            let _ = write!(out, ":\"{}\"", described.meaning);
+        }
+        out.push('\n');
+    }
+}
+
+fn json_row(out: &mut String, row: &Row<'_>) {
+    let kind = object(row).1;
+    out.push('[');
+    for (n, (column, value)) in present(row).enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        let _ = write!(
+            out,
+            "{{\"objType\":\"{kind}\",\"proxyId\":{},\"id\":{},",
+            row.proxy.id,
+            row.id()
+        );
+        json_field(
+            out,
+            column as usize,
+            column.row().name,
+            tags(row, column),
+            value,
+        );
+    }
+    out.push(']');
+}
+
+/// What a field of rows and of `show info` has in common; ends the object.
+pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value: &Value<'_>) {
+    let _ = write!(
+        out,
+        "\"field\":{{\"pos\":{place},\"name\":\"{name}\"}},\"processNum\":1,\"tags\":{{\
+         \"origin\":\"{}\",\"nature\":\"{}\",\"scope\":\"{}\"}},\
+         \"value\":{{\"type\":\"{}\",\"value\":",
+        tags.origin(),
+        tags.nature(),
+        tags.scope(),
+        type_name(value)
+    );
+    match value {
+        Value::Text(text) => json_text(out, text),
+        number => plain(out, number),
+    }
+    out.push_str("}}");
+}
+
+fn json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// What the JSON of rows and of `show info` looks like (JSON Schema, draft 4).
+pub const SCHEMA: &str = include_str!("schema.json");

@@ -1,0 +1,136 @@
+//! Text of the page: escaped, numbers in groups, times short.
+
+use std::fmt::Write;
+
+/// Appends a text so that it is nothing but text, also in an attribute.
+pub fn escape(out: &mut String, text: &str) {
+    let special = |b: &u8| b"<>&\"'".contains(b);
+    let mut rest = text;
+    while let Some(at) = rest.as_bytes().iter().position(special) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'"' => "&quot;",
+            _ => "&#39;",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+/// Appends a number; large ones in groups of three, which a copy does not have.
+pub fn number(out: &mut String, n: u64) {
+    let mut digits = itoa(n);
+    let mut rest: &str = digits.make();
+    while rest.len() > 3 {
+        let first = (rest.len() - 1) % 3 + 1;
+        out.push_str("<s>");
+        out.push_str(&rest[..first]);
+        out.push_str("</s>");
+        rest = &rest[first..];
+    }
+    out.push_str(rest);
+}
+
+/// Digits of a number, without an allocation.
+struct Digits {
+    n: u64,
+    bytes: [u8; 20],
+}
+
+fn itoa(n: u64) -> Digits {
+    Digits {
+        n,
+        bytes: [b'0'; 20],
+    }
+}
+
+impl Digits {
+    fn make(&mut self) -> &str {
+        let mut at = self.bytes.len();
+        loop {
+            at -= 1;
+            self.bytes[at] = b'0' + (self.n % 10) as u8;
+            self.n /= 10;
+            if self.n == 0 {
+                break;
+            }
+        }
+        std::str::from_utf8(&self.bytes[at..]).unwrap_or_default()
+    }
+}
+
+/// Appends a time in its two largest units: `1m20s`.
+pub fn seconds(out: &mut String, s: u64) {
+    let units = [
+        (86_400 * 7, 'w'),
+        (86_400, 'd'),
+        (3600, 'h'),
+        (60, 'm'),
+        (1, 's'),
+    ];
+    let first = units
+        .iter()
+        .position(|(size, _)| s >= *size)
+        .unwrap_or(units.len() - 1);
+    let (size, unit) = units[first];
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{}{unit}", s / size);
+    if let Some((next, unit)) = units.get(first + 1)
+        && s % size / next > 0
+    {
+        let _ = write!(out, "{}{unit}", s % size / next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(f: impl Fn(&mut String)) -> String {
+        let mut out = String::new();
+        f(&mut out);
+        out
+    }
+
+    #[test]
+    fn markup_cannot_come_out_of_a_text() {
+        assert_eq!(
+            made(|o| escape(o, "a<b> & \"c\" 'd' é")),
+            "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39; é"
+        );
+    }
+
+    #[test]
+    fn large_numbers_have_groups() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "<s>1</s>000"),
+            (123_456, "<s>123</s>456"),
+            (
+                u64::MAX,
+                "<s>18</s><s>446</s><s>744</s><s>073</s><s>709</s><s>551</s>615",
+            ),
+        ] {
+            assert_eq!(made(|o| number(o, n)), text);
+        }
+    }
+
+    #[test]
+    fn times_have_two_units_at_most() {
+        for (s, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (80, "1m20s"),
+            (3600, "1h"),
+            (3660, "1h1m"),
+            (90_061, "1d1h"),
+            (864_000, "1w3d"),
+        ] {
+            assert_eq!(made(|o| seconds(o, s)), text);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What statistics say of the process.
+
+use super::row::Moment;
+use crate::config::Config;
+use crate::runtime::Runtime;
+use crate::state::{self, Tally};
+use rustix::process::{Resource, getrlimit};
+use std::time::UNIX_EPOCH;
+
+/// The name of the program.
+pub const NAME: &str = "Evenkeel";
+/// Its version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The process at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Threads of the data plane.
+    pub threads: u32,
+    /// How long it serves.
+    pub uptime_ms: u64,
+    /// When it began, seconds since 1970.
+    pub started_s: u64,
+    /// Descriptors that it may have.
+    pub files_max: u64,
+    /// Connections of clients that it may have.
+    pub connections_max: u32,
+    /// Connections of clients now.
+    pub connections: u32,
+    /// Connections since the start.
+    pub connections_total: u64,
+    /// Connections a second: now and at most.
+    pub connection_rate: (u64, u64),
+    /// Sessions a second: now and at most.
+    pub session_rate: (u64, u64),
+    /// HTTP requests since the start, over all frontends.
+    pub requests_total: u64,
+    /// Bytes to clients since the start, over all frontends.
+    pub bytes_out: u64,
+    /// Listeners that are open.
+    pub listeners: u32,
+    /// Whether it only finishes what it has.
+    pub stopping: bool,
+    /// Log lines that were dropped.
+    pub logs_dropped: u64,
+    /// `node`, or the name of the host.
+    pub node: String,
+    /// `description`.
+    pub description: Option<String>,
+}
+
+impl Process {
+    /// The process now.
+    pub fn now(runtime: &Runtime, config: &Config) -> Process {
+        let now_ms = runtime.now_ms();
+        let sum = |tally| {
+            config
+                .proxies
+                .iter()
+                .map(|p| p.state.frontend.read(tally))
+                .sum()
+        };
+        let open = config
+            .proxies
+            .iter()
+            .filter(|p| p.kind.is_frontend() && !p.disabled);
+        let started = runtime
+            .started_at
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Process {
+            pid: std::process::id(),
+            threads: runtime.threads as u32,
+            uptime_ms: now_ms,
+            started_s: started.as_secs(),
+            files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            connections_max: runtime
+                .connections_max
+                .load(std::sync::atomic::Ordering::Relaxed),
+            connections: runtime.connections.current(),
+            connections_total: runtime.counters.read(Tally::Connections),
+            connection_rate: (
+                runtime.connection_rate.read(now_ms),
+                runtime.connection_rate.highest(now_ms),
+            ),
+            session_rate: (
+                runtime.session_rate.read(now_ms),
+                runtime.session_rate.highest(now_ms),
+            ),
+            requests_total: sum(Tally::Requests),
+            bytes_out: sum(Tally::BytesOut),
+            listeners: open.map(|p| p.binds.len() as u32).sum(),
+            stopping: runtime.stopping(),
+            logs_dropped: crate::log::dropped(),
+            node: node(config),
+            description: config.global.description.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// How long it serves, as `0d 0h00m00s`.
+    pub fn uptime(&self) -> String {
+        let s = self.uptime_ms / 1000;
+        format!(
+            "{}d {}h{:02}m{:02}s",
+            s / 86400,
+            s / 3600 % 24,
+            s / 60 % 60,
+            s % 60
+        )
+    }
+}
+
+/// The moment of a report.
+pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
+    Moment {
+        state_ms: state::now_ms(),
+        rate_ms: runtime.now_ms(),
+        connections_max: runtime
+            .connections_max
+            .load(std::sync::atomic::Ordering::Relaxed),
+        legends,
+    }
+}
+
+/// `node` of the file, or the name of the host.
+fn node(config: &Config) -> String {
+    match &config.global.node {
+        Some(node) => node.to_string(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    }
+}

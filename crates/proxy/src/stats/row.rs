@@ -1,0 +1,654 @@
+//! What the statistics say of one frontend, listener, server or backend: a
+//! value for each column. Read from atomics and, for a server, from its short
+//! lock; nothing here changes anything.
+
+use super::column::{COLUMN_COUNT, Column};
+use crate::config::{Balance, Bind, BindAddress, Config, Mode, Proxy, Server, ServerAddress};
+use crate::runtime;
+use crate::state::{AdminReport, Average, Counters, Gauge, Rate, ServerReport, Tally};
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// One value.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Value<'c> {
+    /// The object has nothing in this column.
+    #[default]
+    Empty,
+    /// A number.
+    U32(u32),
+    /// A large number.
+    U64(u64),
+    /// A number that may be negative.
+    S32(i32),
+    /// A text.
+    Text(Cow<'c, str>),
+}
+
+impl<'c> From<u32> for Value<'c> {
+    fn from(n: u32) -> Self {
+        Value::U32(n)
+    }
+}
+
+impl<'c> From<u64> for Value<'c> {
+    fn from(n: u64) -> Self {
+        Value::U64(n)
+    }
+}
+
+impl<'c> From<&'c str> for Value<'c> {
+    fn from(text: &'c str) -> Self {
+        Value::Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'c> From<String> for Value<'c> {
+    fn from(text: String) -> Self {
+        Value::Text(Cow::Owned(text))
+    }
+}
+
+/// The moment and the circumstances of a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// The time of states ([`crate::state::now_ms`]).
+    pub state_ms: u64,
+    /// The time of rates ([`crate::runtime::Runtime::now_ms`]).
+    pub rate_ms: u64,
+    /// Connections that the process may have: what bounds a frontend without `maxconn`.
+    pub connections_max: u32,
+    /// Whether addresses, cookies and algorithms are told.
+    pub legends: bool,
+}
+
+/// What a row is about.
+#[derive(Clone, Debug)]
+pub enum Object<'c> {
+    /// The clients' side of a proxy.
+    Frontend,
+    /// A listener.
+    Listener(&'c Bind),
+    /// A server and its state.
+    Server(&'c Server, Box<ServerReport>),
+    /// The servers' side of a proxy.
+    Backend,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct Row<'c> {
+    /// The proxy.
+    pub proxy: &'c Proxy,
+    /// What it is about.
+    pub object: Object<'c>,
+    values: [Value<'c>; COLUMN_COUNT],
+}
+
+impl<'c> Row<'c> {
+    fn new(proxy: &'c Proxy, object: Object<'c>) -> Self {
+        let mut row = Row {
+            proxy,
+            object,
+            values: [const { Value::Empty }; COLUMN_COUNT],
+        };
+        let (name, kind, id) = match &row.object {
+            Object::Frontend => (Cow::Borrowed("FRONTEND"), 0u32, 0),
+            Object::Backend => (Cow::Borrowed("BACKEND"), 1, 0),
+            Object::Server(server, _) => (Cow::Borrowed(&*server.name), 2, server.id),
+            Object::Listener(bind) => (listener_name(bind), 3, bind.id),
+        };
+        row.put(Column::Svname, Value::Text(name));
+        row.put(Column::Pxname, &*proxy.name);
+        row.put(Column::Pid, 1u32);
+        row.put(Column::Iid, proxy.id);
+        row.put(Column::Sid, id);
+        row.put(Column::Type, kind);
+        row.put(
+            Column::Mode,
+            if proxy.mode == Mode::Http {
+                "http"
+            } else {
+                "tcp"
+            },
+        );
+        for column in [
+            Column::SslSess,
+            Column::SslReusedSess,
+            Column::SslFailedHandshake,
+        ] {
+            row.put(column, 0u64);
+        }
+        row
+    }
+
+    fn put(&mut self, column: Column, value: impl Into<Value<'c>>) {
+        self.values[column as usize] = value.into();
+    }
+
+    /// The value of a column.
+    pub fn get(&self, column: Column) -> &Value<'c> {
+        &self.values[column as usize]
+    }
+
+    /// A number of a column; 0 where it has none.
+    pub fn number(&self, column: Column) -> u64 {
+        match *self.get(column) {
+            Value::U32(n) => n.into(),
+            Value::U64(n) => n,
+            _ => 0,
+        }
+    }
+
+    /// The text of a column; empty where it has none.
+    pub fn text(&self, column: Column) -> &str {
+        match self.get(column) {
+            Value::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// Id of the server or listener, 0 for the sides of a proxy.
+    pub fn id(&self) -> u32 {
+        match &self.object {
+            Object::Frontend | Object::Backend => 0,
+            Object::Server(server, _) => server.id,
+            Object::Listener(bind) => bind.id,
+        }
+    }
+
+    fn http(&self) -> bool {
+        self.proxy.mode == Mode::Http
+    }
+
+    fn tallies(&mut self, counters: &Counters, of: &[(Column, Tally)]) {
+        for (column, tally) in of {
+            self.put(*column, counters.read(*tally));
+        }
+    }
+
+    fn gauge(&mut self, gauge: &Gauge, now: Column, most: Column) {
+        self.put(now, gauge.current());
+        self.put(most, gauge.highest());
+    }
+
+    fn rate(&mut self, rate: &Rate, now_ms: u64, now: Column, most: Column) {
+        let clip = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        self.put(now, clip(rate.read(now_ms)));
+        self.put(most, clip(rate.highest(now_ms)));
+    }
+
+    fn times(&mut self, counters: &Counters) {
+        let of = [
+            (Average::Queue, Column::Qtime, Column::QtimeMax),
+            (Average::Connect, Column::Ctime, Column::CtimeMax),
+            (Average::Response, Column::Rtime, Column::RtimeMax),
+            (Average::Total, Column::Ttime, Column::TtimeMax),
+        ];
+        let clip = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        for (which, average, most) in of {
+            self.put(average, clip(counters.average_ms(which)));
+            self.put(most, clip(counters.highest_ms(which)));
+        }
+    }
+
+    fn last_session(&mut self, ago_s: Option<u64>) {
+        let ago = ago_s.map_or(-1, |s| i32::try_from(s).unwrap_or(i32::MAX));
+        self.values[Column::Lastsess as usize] = Value::S32(ago);
+    }
+
+    /// What neither TLS, HTTP/2, compression nor the cache did: they are not there.
+    fn absent(&mut self) {
+        use Column as C;
+        let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
+        self.values[zeros].fill(Value::U64(0));
+        for column in [C::CompIn, C::CompOut, C::CompByp, C::CompRsp] {
+            self.put(column, 0u64);
+        }
+        if self.http() {
+            self.put(C::CacheLookups, 0u64);
+            self.put(C::CacheHits, 0u64);
+        }
+    }
+
+    fn http1(&mut self, open: u32, streams: u32, counters: &Counters, connections: Tally) {
+        use Column as C;
+        let (open, streams) = if self.http() { (open, streams) } else { (0, 0) };
+        let of = [
+            C::H1TotalConnections,
+            C::H1TotalStreams,
+            C::H1BytesIn,
+            C::H1BytesOut,
+        ];
+        let tallies = [
+            connections,
+            Tally::Requests,
+            Tally::BytesIn,
+            Tally::BytesOut,
+        ];
+        self.put(C::H1OpenConnections, u64::from(open));
+        self.put(C::H1OpenStreams, u64::from(streams));
+        for (column, tally) in of.into_iter().zip(tallies) {
+            self.put(column, if self.http() { counters.read(tally) } else { 0 });
+        }
+        self.put(C::H1SplicedBytesIn, 0u64);
+        self.put(C::H1SplicedBytesOut, 0u64);
+    }
+
+    fn statuses(&mut self, counters: &Counters) {
+        if self.http() {
+            self.tallies(counters, STATUSES);
+        }
+    }
+}
+
+const STATUSES: &[(Column, Tally)] = &[
+    (Column::Hrsp1xx, Tally::Status1xx),
+    (Column::Hrsp2xx, Tally::Status2xx),
+    (Column::Hrsp3xx, Tally::Status3xx),
+    (Column::Hrsp4xx, Tally::Status4xx),
+    (Column::Hrsp5xx, Tally::Status5xx),
+    (Column::HrspOther, Tally::StatusOther),
+];
+
+/// What frontends and listeners count.
+const CLIENT_SIDE: &[(Column, Tally)] = &[
+    (Column::Stot, Tally::Sessions),
+    (Column::Bin, Tally::BytesIn),
+    (Column::Bout, Tally::BytesOut),
+    (Column::Dreq, Tally::DeniedRequests),
+    (Column::Dresp, Tally::DeniedResponses),
+    (Column::Ereq, Tally::RequestErrors),
+    (Column::Dcon, Tally::DeniedConnections),
+    (Column::Dses, Tally::DeniedSessions),
+    (Column::Wrew, Tally::RewriteFailures),
+    (Column::Eint, Tally::InternalErrors),
+];
+
+/// What servers and backends count.
+const SERVER_SIDE: &[(Column, Tally)] = &[
+    (Column::Stot, Tally::Sessions),
+    (Column::Bin, Tally::BytesIn),
+    (Column::Bout, Tally::BytesOut),
+    (Column::Dresp, Tally::DeniedResponses),
+    (Column::Econ, Tally::ConnectErrors),
+    (Column::Eresp, Tally::ResponseErrors),
+    (Column::Wretr, Tally::Retries),
+    (Column::Wredis, Tally::Redispatches),
+    (Column::Lbtot, Tally::Chosen),
+    (Column::CliAbrt, Tally::ClientAborts),
+    (Column::SrvAbrt, Tally::ServerAborts),
+    (Column::Wrew, Tally::RewriteFailures),
+    (Column::Connect, Tally::Connects),
+    (Column::Reuse, Tally::Reuses),
+    (Column::Eint, Tally::InternalErrors),
+];
+
+fn listener_name(bind: &Bind) -> Cow<'_, str> {
+    if bind.name.is_empty() {
+        Cow::Owned(format!("sock-{}", bind.id))
+    } else {
+        Cow::Borrowed(&bind.name)
+    }
+}
+
+/// The row of a frontend.
+pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
+    use Column as C;
+    let mut row = Row::new(proxy, Object::Frontend);
+    let state = &proxy.state;
+    row.gauge(&state.frontend_sessions, C::Scur, C::Smax);
+    row.put(C::Slim, runtime::maxconn(proxy).min(moment.connections_max));
+    row.tallies(&state.frontend, CLIENT_SIDE);
+    row.put(
+        C::Status,
+        if state.paused.load(Relaxed) {
+            "PAUSED"
+        } else {
+            "OPEN"
+        },
+    );
+    row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
+    row.put(C::RateLim, proxy.session_rate_max.unwrap_or(0));
+    row.statuses(&state.frontend);
+    row.rate(
+        &state.request_rate,
+        moment.rate_ms,
+        C::ReqRate,
+        C::ReqRateMax,
+    );
+    row.put(C::ReqTot, state.frontend.read(Tally::Requests));
+    row.rate(
+        &state.connection_rate,
+        moment.rate_ms,
+        C::ConnRate,
+        C::ConnRateMax,
+    );
+    row.put(C::ConnTot, state.frontend.read(Tally::Connections));
+    if row.http() {
+        row.put(C::Intercepted, state.frontend.read(Tally::Intercepted));
+    }
+    row.absent();
+    row.http1(
+        state.frontend_sessions.current(),
+        0,
+        &state.frontend,
+        Tally::Connections,
+    );
+    row.put(C::H1OpenStreams, Value::Empty);
+    row
+}
+
+/// The row of a listener (`option socket-stats`).
+pub fn listener<'c>(proxy: &'c Proxy, bind: &'c Bind, moment: &Moment) -> Row<'c> {
+    use Column as C;
+    let mut row = Row::new(proxy, Object::Listener(bind));
+    let state = proxy.state.listener(bind.id);
+    row.gauge(&state.sessions, C::Scur, C::Smax);
+    row.put(C::Slim, bind.maxconn.unwrap_or(0));
+    row.tallies(&state.counters, CLIENT_SIDE);
+    row.put(C::Status, "OPEN");
+    if moment.legends {
+        row.put(C::Addr, bind_text(&bind.address));
+    }
+    row
+}
+
+/// A listener's address for people.
+pub fn bind_text(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Inet(address) => address.to_string(),
+        BindAddress::Unix(_) | BindAddress::Abstract(_) => "unix".into(),
+        BindAddress::Fd(number) => format!("fd@{number}"),
+        BindAddress::Name(name, port) => format!("{name}:{port}"),
+    }
+}
+
+/// A server's address for people; empty while its name has none.
+pub fn server_text(server: &Server) -> String {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
+        ServerAddress::Inet(address) => address.to_string(),
+        ServerAddress::SamePort(ip, offset) if ip.is_ipv6() => format!("[{ip}]:{offset}"),
+        ServerAddress::SamePort(ip, offset) => format!("{ip}:{offset}"),
+        ServerAddress::Unix(_) | ServerAddress::Abstract(_) => "unix".into(),
+        ServerAddress::Unresolved => String::new(),
+    }
+}
+
+/// A server's weight while it warms up, as HAProxy rounds it.
+fn weight_now(report: &ServerReport) -> u32 {
+    (report.weight * report.throttle).div_ceil(100)
+}
+
+/// The row of a server.
+pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<'c> {
+    use Column as C;
+    let report = server.state.report(moment.state_ms);
+    let mut row = Row::new(proxy, Object::Server(server, Box::new(report.clone())));
+    let state = &server.state;
+    row.gauge(&state.queue.waiting, C::Qcur, C::Qmax);
+    row.gauge(&state.sessions, C::Scur, C::Smax);
+    if state.maxconn() > 0 {
+        row.put(C::Slim, state.maxconn());
+    }
+    row.tallies(&state.counters, SERVER_SIDE);
+    row.put(C::Status, report.status_text());
+    row.put(C::Weight, weight_now(&report));
+    row.put(C::Uweight, report.weight);
+    row.put(C::Act, u32::from(!state.backup()));
+    row.put(C::Bck, u32::from(state.backup()));
+    row.put(C::Lastchg, seconds(moment.state_ms, report.last_change_ms));
+    if state.maxqueue() > 0 {
+        row.put(C::Qlimit, state.maxqueue());
+    }
+    if report.throttle < 100 {
+        row.put(C::Throttle, report.throttle);
+    }
+    row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
+    row.statuses(&state.counters);
+    if row.http() {
+        row.put(C::ReqTot, state.counters.read(Tally::Requests));
+    }
+    row.last_session(state.last_session.seconds_ago(moment.rate_ms));
+    row.times(&state.counters);
+    checks(&mut row, &report);
+    if moment.legends {
+        row.put(C::Addr, server_text(server));
+        if let Some(cookie) = &server.options.cookie {
+            row.put(C::Cookie, String::from_utf8_lossy(cookie).into_owned());
+        }
+    }
+    let idle = state.idle.load(Relaxed);
+    row.put(C::SrvIcur, idle);
+    row.put(C::IdleConnCur, idle);
+    row.put(C::SafeConnCur, 0u32);
+    row.put(C::UsedConnCur, state.sessions.current());
+    if let Some(most) = server.options.pool_max {
+        row.put(C::SrcIlim, most);
+    }
+    row
+}
+
+/// What the checks of a server found.
+fn checks(row: &mut Row<'_>, report: &ServerReport) {
+    use Column as C;
+    if !report.checked {
+        return;
+    }
+    let Object::Server(server, _) = &row.object else {
+        return;
+    };
+    let went_down = server.state.counters.read(Tally::WentDown);
+    let failures = server.state.counters.read(Tally::CheckFailures);
+    row.put(C::Chkfail, failures);
+    row.put(C::Chkdown, went_down);
+    row.put(C::Downtime, clip_seconds(report.downtime_ms));
+    if matches!(
+        report.admin,
+        AdminReport::Maintenance | AdminReport::Unresolved
+    ) {
+        return;
+    }
+    let last = &report.last_check;
+    row.put(C::CheckStatus, last.status.code());
+    if last.status.has_code() {
+        row.put(C::CheckCode, u32::from(last.code));
+    }
+    if report.last_check_ms.is_some() {
+        row.put(C::CheckDuration, u64::from(last.duration_ms));
+    }
+    row.put(C::LastChk, last.info.to_string());
+    row.put(C::CheckDesc, last.status.text());
+    row.put(C::CheckRise, report.rise);
+    row.put(C::CheckFall, report.fall);
+    row.put(C::CheckHealth, report.streak);
+}
+
+fn clip_seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}
+
+fn seconds(now_ms: u64, then_ms: u64) -> u32 {
+    clip_seconds(now_ms.saturating_sub(then_ms))
+}
+
+/// The name of an algorithm.
+pub fn algorithm(balance: &Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::StaticRoundRobin => "static-rr",
+        Balance::LeastConnections => "leastconn",
+        Balance::First => "first",
+        Balance::Source => "source",
+        Balance::Random(_) => "random",
+    }
+}
+
+/// The weights that share the load now: as they are, and as they are set.
+fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
+    let backups = proxy.state.active_usable() == 0;
+    let share = |server: &&Server| server.state.usable() && server.state.backup() == backups;
+    proxy
+        .servers
+        .iter()
+        .filter(share)
+        .fold((0, 0), |(now, set), server| {
+            let report = server.state.report(moment.state_ms);
+            (now + weight_now(&report), set + report.weight)
+        })
+}
+
+/// The row of a backend.
+pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
+    use Column as C;
+    let mut row = Row::new(proxy, Object::Backend);
+    let state = &proxy.state;
+    let report = state.backend_report(moment.state_ms);
+    row.gauge(&state.queue.waiting, C::Qcur, C::Qmax);
+    row.gauge(&state.backend_sessions, C::Scur, C::Smax);
+    row.put(C::Slim, state.fullconn.load(Relaxed));
+    row.tallies(&state.backend, SERVER_SIDE);
+    row.put(C::Dreq, state.backend.read(Tally::DeniedRequests));
+    let up = proxy.servers.is_empty() || report.up;
+    row.put(C::Status, if up { "UP" } else { "DOWN" });
+    let (weight, user_weight) = weights(proxy, moment);
+    row.put(C::Weight, weight);
+    row.put(C::Uweight, user_weight);
+    row.put(C::Act, report.active);
+    row.put(C::Bck, report.backup);
+    row.put(C::Chkdown, u64::from(report.downs));
+    row.put(C::Lastchg, seconds(moment.state_ms, report.last_change_ms));
+    if !proxy.servers.is_empty() {
+        row.put(C::Downtime, clip_seconds(report.downtime_ms));
+    }
+    row.rate(
+        &state.backend_session_rate,
+        moment.rate_ms,
+        C::Rate,
+        C::RateMax,
+    );
+    row.statuses(&state.backend);
+    if row.http() {
+        row.put(C::ReqTot, state.backend.read(Tally::Requests));
+    }
+    row.last_session(state.last_session.seconds_ago(moment.rate_ms));
+    row.times(&state.backend);
+    if moment.legends {
+        row.put(C::Algo, algorithm(&proxy.balance));
+    }
+    for column in [
+        C::AggServerStatus,
+        C::AggServerCheckStatus,
+        C::AggCheckStatus,
+    ] {
+        row.put(column, 0u32);
+    }
+    row.absent();
+    let sessions = state.backend_sessions.current();
+    row.http1(sessions, sessions, &state.backend, Tally::Connects);
+    row
+}
+
+/// Which rows are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection<'s> {
+    /// Only proxies whose name has this in it.
+    pub scope: Option<&'s str>,
+    /// Only these proxies (`stats scope`); none is all.
+    pub allowed: &'s [Box<str>],
+    /// What `.` in `allowed` stands for.
+    pub own: &'s str,
+    /// No servers that are down.
+    pub hide_down: bool,
+    /// No servers in maintenance.
+    pub hide_maintenance: bool,
+    /// Only the proxy of this id.
+    pub proxy_id: Option<u32>,
+    /// Kinds: 1 frontends, 2 backends, 4 servers, 8 listeners; 0 is all.
+    pub kinds: u32,
+    /// Only the server or listener of this id.
+    pub object_id: Option<u32>,
+}
+
+impl Selection<'_> {
+    /// Whether a proxy is among them.
+    pub fn has_proxy(&self, proxy: &Proxy) -> bool {
+        let named = |name: &Box<str>| {
+            let name: &str = if &**name == "." { self.own } else { name };
+            *name == *proxy.name
+        };
+        !proxy.disabled
+            && (self.allowed.is_empty() || self.allowed.iter().any(named))
+            && self.scope.is_none_or(|scope| proxy.name.contains(scope))
+            && self.proxy_id.is_none_or(|id| id == proxy.id)
+    }
+
+    fn has_kind(&self, kind: u32) -> bool {
+        self.kinds == 0 || self.kinds & kind != 0
+    }
+
+    fn has_id(&self, id: u32) -> bool {
+        self.object_id.is_none_or(|wanted| wanted == id)
+    }
+
+    fn has_server(&self, row: &Row<'_>) -> bool {
+        let Object::Server(server, report) = &row.object else {
+            return false;
+        };
+        let maintenance = matches!(
+            report.admin,
+            AdminReport::Maintenance | AdminReport::Unresolved
+        );
+        !(self.hide_maintenance && maintenance) && !(self.hide_down && !server.state.up())
+    }
+}
+
+/// Gives every row of one proxy that is wanted, in HAProxy's order.
+pub fn of_proxy<'c>(
+    proxy: &'c Proxy,
+    selection: &Selection<'_>,
+    moment: &Moment,
+    mut give: impl FnMut(&Row<'c>),
+) {
+    use crate::config::ProxyOption::SocketStats;
+    if proxy.kind.is_frontend() {
+        if selection.has_kind(1) && selection.has_id(0) {
+            give(&frontend(proxy, moment));
+        }
+        if proxy.has(SocketStats) && selection.has_kind(8) {
+            for bind in proxy.binds.iter().filter(|bind| selection.has_id(bind.id)) {
+                give(&listener(proxy, bind, moment));
+            }
+        }
+    }
+    if proxy.kind.is_backend() {
+        if selection.has_kind(4) {
+            for described in proxy.servers.iter().filter(|s| selection.has_id(s.id)) {
+                let row = server(proxy, described, moment);
+                if selection.has_server(&row) {
+                    give(&row);
+                }
+            }
+        }
+        if selection.has_kind(2) && selection.has_id(0) {
+            give(&backend(proxy, moment));
+        }
+    }
+}
+
+/// Gives every row that is wanted.
+pub fn each<'c>(
+    config: &'c Config,
+    selection: &Selection<'_>,
+    moment: &Moment,
+    mut give: impl FnMut(&Row<'c>),
+) {
+    for proxy in config
+        .proxies
+        .iter()
+        .filter(|proxy| selection.has_proxy(proxy))
+    {
+        of_proxy(proxy, selection, moment, &mut give);
+    }
+}

@@ -1,0 +1,399 @@
+//! Tests of whole reports, over a configuration with servers in every state.
+
+use super::asked::{Asked, Outcome};
+use super::export::{self, Format};
+use super::process::Process;
+use super::row::{Moment, Selection};
+use super::{Report, page};
+use crate::config::{Config, ProxyIndex, StatsPage};
+use crate::keyword::testing::load_text;
+use crate::state::{self, AdminState, CheckResult, CheckStatus, Tally};
+use std::sync::Arc;
+
+const FILE: &str = "\
+frontend www
+ mode http
+ description the <front> door
+ option socket-stats
+ maxconn 2000
+ bind 127.0.0.1:8080 name public
+ bind 127.0.0.1:8081
+ default_backend app
+listen stats
+ mode http
+ bind 127.0.0.1:9000
+ stats enable
+ stats uri /stats
+ stats refresh 5s
+ stats show-node lb1
+ stats show-desc \"a & b\"
+ stats show-legends
+ stats admin if TRUE
+backend app
+ mode http
+ balance leastconn
+ option httpchk
+ server up 192.0.2.1:80 check weight 10 maxconn 100
+ server going-down 192.0.2.2:80 check
+ server going-up 192.0.2.3:80 check
+ server down 192.0.2.4:80 check
+ server drained 192.0.2.5:80 check
+ server maintained 192.0.2.6:80 check
+ server unchecked 192.0.2.7:80
+ server spare 192.0.2.8:80 check backup
+ server spare-down 192.0.2.9:80 check backup
+ server stopping 192.0.2.10:80 check
+backend db
+ mode tcp
+ server one unix@/run/db.sock
+";
+
+/// The time of states in these tests.
+const NOW_MS: u64 = 1_000_000_000;
+
+fn moment() -> Moment {
+    Moment {
+        state_ms: NOW_MS,
+        rate_ms: NOW_MS,
+        connections_max: 10_000,
+        legends: true,
+    }
+}
+
+fn config() -> Arc<Config> {
+    let mut config = load_text(FILE).config.expect("the file is good");
+    state::install(&mut config, None, NOW_MS - 100_000_000);
+    let app = config
+        .proxies
+        .iter()
+        .find(|proxy| &*proxy.name == "app")
+        .unwrap();
+    let server = |name: &str| &app.servers.iter().find(|s| &*s.name == name).unwrap().state;
+    let passed = || CheckResult::new(CheckStatus::Layer7Ok, 2).code(200);
+    let failed = || CheckResult::new(CheckStatus::Layer4Error, 1).info("Connection <refused>");
+    let at = NOW_MS - 3_700_000;
+    for described in &app.servers {
+        for _ in 0..4 {
+            described.state.take_check(passed(), at);
+        }
+    }
+    server("going-down").take_check(failed(), at);
+    for name in ["down", "going-up", "spare-down"] {
+        for _ in 0..4 {
+            server(name).take_check(failed(), at);
+        }
+    }
+    server("going-up").take_check(passed(), at);
+    server("drained").set_admin(AdminState::Drain, at);
+    server("maintained").set_admin(AdminState::Maintenance, at);
+    let conditional = CheckResult::new(CheckStatus::Layer7OkConditional, 1).code(404);
+    server("stopping").take_check(conditional, at);
+    let count = |tally, n| server("up").counters.here().add(tally, n);
+    count(Tally::Sessions, 1_234_567);
+    count(Tally::BytesOut, 9_876_543_210);
+    count(Tally::Status2xx, 1_234_560);
+    count(Tally::Status5xx, 7);
+    server("up").last_session.note(NOW_MS - 3000);
+    server("up").counters.here().times([0, 1, 12, 30]);
+    Arc::new(config)
+}
+
+fn process() -> Process {
+    Process {
+        pid: 4711,
+        threads: 2,
+        uptime_ms: 93_784_000,
+        files_max: 20_000,
+        connections_max: 10_000,
+        connections: 12,
+        connections_total: 123_456,
+        node: "host".into(),
+        ..Process::default()
+    }
+}
+
+fn rows(format: Format, selection: &Selection<'_>) -> String {
+    export::rows(&config(), selection, &moment(), format)
+}
+
+fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
+    let config = config();
+    let selection = Selection {
+        hide_down: asked.up,
+        ..Selection::default()
+    };
+    let process = process();
+    page::View {
+        config: &config,
+        page,
+        asked,
+        selection,
+        moment: moment(),
+        process: &process,
+        admin,
+    }
+    .render()
+}
+
+fn stats_page() -> StatsPage {
+    let config = config();
+    let found = config.proxies.iter().find_map(|proxy| proxy.stats.clone());
+    *found.unwrap()
+}
+
+#[test]
+fn the_first_line_of_the_csv_is_that_of_haproxy_2_6() {
+    let mut header = String::new();
+    export::csv_header(&mut header);
+    insta::assert_snapshot!(header);
+    let names = header
+        .trim_start_matches("# ")
+        .trim_end()
+        .split(',')
+        .count();
+    for line in rows(Format::Csv, &Selection::default()).lines().skip(1) {
+        assert_eq!(line.split(',').count(), names, "{line}");
+    }
+}
+
+#[test]
+fn every_state_has_its_row_in_the_csv() {
+    insta::assert_snapshot!(rows(Format::Csv, &Selection::default()));
+}
+
+#[test]
+fn typed_lines_have_places_tags_and_types() {
+    let selection = Selection {
+        kinds: 4,
+        object_id: Some(1),
+        ..Selection::default()
+    };
+    let typed = rows(Format::Typed, &selection);
+    let app = typed.lines().next().unwrap_or_default();
+    let (start, name) = app.rsplit_once(':').unwrap();
+    assert_eq!(name, "app");
+    assert!(
+        start.starts_with("S.") && start.ends_with(".1.0.pxname.1:KNS:str"),
+        "{start}"
+    );
+    assert!(typed.contains(".36.check_status.1:MOP:str:L7OK\n"));
+    assert!(typed.contains(".55.lastsess.1:MAP:s32:3\n"));
+    let backend = Selection {
+        kinds: 2,
+        ..Selection::default()
+    };
+    assert!(rows(Format::Typed, &backend).contains(".19.act.1:MGP:u32:"));
+    let meaning = rows(Format::TypedMeaning, &selection);
+    assert!(meaning.contains("pxname.1:KNS:str:app:\"name of the proxy\"\n"));
+}
+
+#[test]
+fn the_json_is_json_and_says_what_the_csv_says() {
+    let json: serde_json::Value =
+        serde_json::from_str(&rows(Format::Json, &Selection::default())).unwrap();
+    let rows = json.as_array().unwrap();
+    assert_eq!(rows.len(), 3 + 2 + 11 + 2);
+    let field = &rows[0][0];
+    assert_eq!(field["objType"], "Frontend");
+    assert_eq!(field["field"]["name"], "pxname");
+    assert_eq!(field["value"]["value"], "www");
+    serde_json::from_str::<serde_json::Value>(export::SCHEMA).unwrap();
+}
+
+#[test]
+fn a_selection_leaves_rows_out() {
+    let count = |selection: &Selection<'_>| rows(Format::Csv, selection).lines().count() - 1;
+    let all = count(&Selection::default());
+    assert_eq!(
+        count(&Selection {
+            hide_down: true,
+            ..Default::default()
+        }),
+        all - 4
+    );
+    assert_eq!(
+        count(&Selection {
+            hide_maintenance: true,
+            ..Default::default()
+        }),
+        all - 1
+    );
+    assert_eq!(
+        count(&Selection {
+            scope: Some("d"),
+            ..Default::default()
+        }),
+        2
+    );
+    let allowed = [Box::from("."), Box::from("www")];
+    let own = Selection {
+        allowed: &allowed,
+        own: "db",
+        ..Default::default()
+    };
+    assert_eq!(count(&own), 3 + 2);
+    assert_eq!(
+        count(&Selection {
+            kinds: 1 | 2,
+            ..Default::default()
+        }),
+        2 + 3
+    );
+}
+
+#[test]
+fn a_page_shows_every_state_and_escapes_what_it_is_told() {
+    let asked = Asked {
+        outcome: Some(Outcome::Done),
+        ..Asked::default()
+    };
+    let page = html(&asked, true, &stats_page());
+    // Neither the style nor the version is what this is about.
+    let (before, rest) = page.split_once("<style>").unwrap();
+    let (_, after) = rest.split_once("</style>").unwrap();
+    let version = format!("version {}", super::process::VERSION);
+    insta::assert_snapshot!(format!("{before}{}", after.replace(&version, "version X")));
+    for evil in ["<front>", "<refused>", "a & b"] {
+        assert!(!page.contains(evil), "{evil}");
+    }
+    for state in [
+        "active_up",
+        "active_going_down",
+        "active_going_up",
+        "active_down",
+        "maintain",
+        "active_draining",
+        "active_no_check",
+        "backup_up",
+        "active_nolb",
+    ] {
+        assert!(page.contains(&format!("<tr class=\"{state}\">")), "{state}");
+    }
+    assert!(page.contains("1d3h UP"), "times are short");
+}
+
+#[test]
+fn a_page_without_rights_has_no_form_and_without_a_version_says_none() {
+    let hidden = StatsPage {
+        hide_version: true,
+        legends: false,
+        ..stats_page()
+    };
+    let page = html(
+        &Asked {
+            no_refresh: true,
+            ..Asked::default()
+        },
+        false,
+        &hidden,
+    );
+    assert!(!page.contains("method=\"post\"") && !page.contains("checkbox"));
+    assert!(!page.contains("version") && !page.contains("http-equiv"));
+    assert!(page.contains("Enable refresh") && !page.contains("cap: "));
+}
+
+#[test]
+fn the_scope_form_keeps_the_query_of_the_page() {
+    let page = StatsPage {
+        uri: b"/haproxy?stats"[..].into(),
+        ..stats_page()
+    };
+    let page = html(
+        &Asked {
+            scope: "a\"b".into(),
+            ..Asked::default()
+        },
+        false,
+        &page,
+    );
+    assert!(page.contains("action=\"/haproxy\"><input type=\"hidden\" name=\"stats\" value=\"\">"));
+    assert!(page.contains("value=\"a&quot;b\""));
+    assert!(page.contains("href=\"/haproxy?stats;csv;norefresh?scope=a%22b\""));
+}
+
+#[test]
+fn a_large_report_is_made_beside_the_thread_that_asked() {
+    let servers: String = (0..1000)
+        .map(|n| format!("server s{n} 127.0.0.1:{}\n", 1000 + n))
+        .collect();
+    let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
+    let mut config = load_text(&file).config.unwrap();
+    state::install(&mut config, None, 1);
+    let report = || Report {
+        config: Arc::new(Config::default()),
+        proxy: ProxyIndex(0),
+        asked: Asked::parse(b";csv"),
+        admin: false,
+        process: process(),
+        moment: moment(),
+    };
+    let config = Arc::new(config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let reply = runtime
+        .block_on(
+            Report {
+                config: config.clone(),
+                ..report()
+            }
+            .make(),
+        )
+        .unwrap();
+    assert_eq!(reply.head.status(), 200);
+    assert_eq!(
+        reply.body.iter().filter(|b| **b == b'\n').count(),
+        1 + 1000 + 2
+    );
+}
+
+/// `show stat` of a real haproxy has the same columns.
+#[test]
+fn haproxy_has_the_same_columns() {
+    let binary = "/usr/sbin/haproxy";
+    let version = std::process::Command::new(binary).arg("-v").output();
+    let Ok(version) = version else { return };
+    if !String::from_utf8_lossy(&version.stdout).contains("version 2.6") {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("evenkeel-columns-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, socket) = (folder.join("h.cfg"), folder.join("h.sock"));
+    let text = format!(
+        "global\n stats socket {}\ndefaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+         listen l\n bind unix@{}\n",
+        socket.display(),
+        folder.join("l.sock").display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut child = std::process::Command::new(binary)
+        .args(["-db", "-q", "-f"])
+        .arg(&file)
+        .spawn()
+        .unwrap();
+    let answer = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        ask(&socket, "show stat\n")
+            .ok()
+            .filter(|answer| !answer.is_empty())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let mut header = String::new();
+    export::csv_header(&mut header);
+    assert_eq!(
+        answer.unwrap_or_default().lines().next(),
+        header.lines().next()
+    );
+}
+
+fn ask(socket: &std::path::Path, command: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+    stream.write_all(command.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

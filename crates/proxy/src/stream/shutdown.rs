@@ -1,0 +1,30 @@
+//! The end of streams whose server's sessions are shut down
+//! (`on-marked-down shutdown-sessions`, `on-marked-up shutdown-backup-sessions`,
+//! an operator). Whoever shuts them down wakes all tasks; until then a stream
+//! pays one look at a number for each poll.
+
+use super::Termination;
+use crate::queue::Slot;
+use crate::state::Shutdown;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Runs a part of a stream unless the sessions of its server are shut down.
+pub async fn unless_shut<T>(slot: &Slot, part: impl Future<Output = T>) -> Result<T, Shutdown> {
+    let mut part = pin!(part);
+    poll_fn(|context| match slot.shutdown() {
+        Some(why) => Poll::Ready(Err(why)),
+        None => part.as_mut().poll(context).map(Ok),
+    })
+    .await
+}
+
+/// How a stream ends by it.
+pub fn termination(why: Shutdown) -> Termination {
+    match why {
+        Shutdown::Down => Termination::ServerDown,
+        Shutdown::Up => Termination::ServerUp,
+        Shutdown::Killed => Termination::Killed,
+    }
+}

@@ -1,0 +1,411 @@
+//! Real clients, real servers and other proxies with ours in the middle.
+
+use crate::program::{Program, evenkeel};
+use lab::{Lab, Origin, Peer, Place, Probe, Scratch, Syslog, eventually, free_port};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Of an upload and of a download.
+const MUCH_BYTES: usize = 100 << 20;
+
+const DEFAULTS: &str = "
+    defaults
+        timeout client 5s
+        timeout server 5s
+        timeout connect 5s
+";
+
+fn here() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
+}
+
+fn listen(mode: &str, bind: &str, server: &str) -> String {
+    format!(
+        "{DEFAULTS}    listen web\n        mode {mode}\n        bind {bind}\n        server s {server}\n"
+    )
+}
+
+/// Ours on loopback before one server.
+fn before(server: SocketAddr) -> Peer {
+    let address = here();
+    let config = listen("http", &address.to_string(), &server.to_string());
+    evenkeel(Place::Here, &config, address).unwrap()
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+#[test]
+fn a_clients_address_passes_through_a_chain_of_both_programs() {
+    lab::skip_unless_installed!("haproxy");
+    for (first, second) in [
+        (Program::Evenkeel, Program::Haproxy),
+        (Program::Haproxy, Program::Evenkeel),
+        (Program::Evenkeel, Program::Evenkeel),
+    ] {
+        for (mode, sends) in [
+            ("tcp", "send-proxy"),
+            ("tcp", "send-proxy-v2"),
+            ("http", "send-proxy"),
+            ("http", "send-proxy-v2"),
+        ] {
+            let origin = Origin::here("web").unwrap();
+            let (outer, inner) = (here(), here());
+            let last = listen(
+                "http",
+                &format!("{inner} accept-proxy"),
+                &origin.address().to_string(),
+            ) + "        option forwardfor\n";
+            let _last = second.start(Place::Here, &last, inner).unwrap();
+            let front = listen(mode, &outer.to_string(), &format!("{inner} {sends}"));
+            let _front = first.start(Place::Here, &front, outer).unwrap();
+            let mut client = connect(outer);
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                .unwrap();
+            let head = read_head(&mut client);
+            assert!(
+                head.starts_with("HTTP/1.1 200"),
+                "{first:?} {second:?} {mode} {sends}: {head}"
+            );
+            let asked = origin.take_requests();
+            let forwarded = "x-forwarded-for: 127.0.0.1\r\n";
+            assert!(
+                asked
+                    .iter()
+                    .any(|head| head.to_lowercase().contains(forwarded)),
+                "{asked:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
+    let origin = Origin::here("web").unwrap();
+    let peer = before(origin.address());
+    let mut probes: Vec<Probe> = (0..5)
+        .map(|_| Probe::new(Place::Here, peer.address()))
+        .collect();
+    for _ in 0..20 {
+        for probe in &mut probes {
+            assert_eq!(probe.get("/").unwrap().status, 200);
+        }
+    }
+    for probe in &probes {
+        assert!(probe.records().iter().all(|record| record.connection == 1));
+    }
+    // A first request of a client is never sent over a used connection.
+    assert!(origin.accepted() <= 5 + 1, "{}", origin.accepted());
+}
+
+#[test]
+fn requests_in_one_packet_are_answered_in_their_order() {
+    let origin = Origin::here("web").unwrap();
+    let peer = before(origin.address());
+    let mut client = connect(peer.address());
+    let many: String = (0..50)
+        .map(|n| format!("POST /{n} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab"))
+        .collect();
+    client.write_all(many.as_bytes()).unwrap();
+    for _ in 0..50 {
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        client.read_exact(&mut [0; 3]).unwrap();
+    }
+    let asked = origin.take_requests();
+    let paths: Vec<_> = asked
+        .iter()
+        .filter_map(|head| head.split(' ').nth(1))
+        .collect();
+    assert_eq!(paths, (0..50).map(|n| format!("/{n}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_websocket_talks_both_ways_until_one_side_ends_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = vec![0; 4096];
+            let Ok(read) = stream.read(&mut head) else {
+                continue;
+            };
+            let asked = String::from_utf8_lossy(&head[..read]).to_lowercase();
+            if !asked.contains("upgrade: websocket") || !asked.contains("connection: upgrade") {
+                continue;
+            }
+            let _ = stream.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                  Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x05first",
+            );
+            let _ = std::io::copy(&mut &stream, &mut &stream);
+        }
+    });
+    let peer = before(server);
+    let mut client = connect(peer.address());
+    let asked = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    client.write_all(asked.as_bytes()).unwrap();
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut frame = [0; 7];
+    client.read_exact(&mut frame).unwrap();
+    assert_eq!(&frame, b"\x81\x05first");
+    for frame in [&b"\x81\x05hello"[..], b"\x82\x03\x00\r\n"] {
+        client.write_all(frame).unwrap();
+        let mut echoed = vec![0; frame.len()];
+        client.read_exact(&mut echoed).unwrap();
+        assert_eq!(echoed, frame);
+    }
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+}
+
+/// nginx with files to get and a place to put them.
+fn files(scratch: &Scratch) -> Peer {
+    let address = here();
+    let directory = scratch.path().display();
+    let config = format!(
+        "user root; worker_processes 1; events {{}} http {{ access_log off;
+         client_body_temp_path {{dir}}/body; client_max_body_size 0;
+         server {{ listen {address}; root {directory};
+         location / {{ dav_methods PUT; }} }} }}"
+    );
+    Peer::nginx(Place::Here, &config, address).unwrap()
+}
+
+fn curl(args: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--max-time", "60"])
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn same_files(a: &Path, b: &Path) -> bool {
+    Command::new("cmp")
+        .arg("-s")
+        .arg(a)
+        .arg(b)
+        .status()
+        .unwrap()
+        .success()
+}
+
+#[test]
+fn large_files_pass_whole_up_and_down_with_length_and_with_chunks() {
+    lab::skip_unless_installed!("nginx");
+    lab::skip_unless_installed!("curl");
+    let scratch = Scratch::new().unwrap();
+    let nginx = files(&scratch);
+    let peer = before(nginx.address());
+    // Not the same in any two places.
+    let much: Vec<u8> = (0..MUCH_BYTES / 8)
+        .flat_map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
+        .collect();
+    let original = scratch.write("much", &much).unwrap();
+    let got = scratch.path().join("got");
+    let (at, file, to) = (
+        peer.address(),
+        original.display().to_string(),
+        got.display().to_string(),
+    );
+    curl(&[&format!("http://{at}/much"), "--output", &to]);
+    assert!(same_files(&original, &got), "the download");
+    for (name, headers) in [
+        ("length", &["--header", "Expect:"][..]),
+        ("chunks", &["--header", "Transfer-Encoding: chunked"]),
+        ("expect", &["--header", "Expect: 100-continue"]),
+        ("old", &["--http1.0"]),
+    ] {
+        let url = format!("http://{at}/{name}");
+        curl(&[&["--upload-file", &file, &url], headers].concat());
+        assert!(
+            same_files(&original, &scratch.path().join(name)),
+            "the upload with {name}"
+        );
+    }
+}
+
+/// Runs a load generator to its end.
+fn load(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn load_generators_see_no_error() {
+    lab::skip_unless_installed!("nginx");
+    lab::skip_unless_installed!("wrk");
+    lab::skip_unless_installed!("hey");
+    let scratch = Scratch::new().unwrap();
+    scratch.write("small", "x".repeat(100)).unwrap();
+    let nginx = files(&scratch);
+    let peer = before(nginx.address());
+    let url = format!("http://{}/small", peer.address());
+    let said = load("wrk", &["-t1", "-c64", "-d2s", &url]);
+    assert!(said.contains("Requests/sec"), "{said}");
+    assert!(
+        !said.contains("Non-2xx") && !said.contains("Socket errors"),
+        "{said}"
+    );
+    for more in [&["-disable-keepalive"][..], &[]] {
+        let said = load(
+            "hey",
+            &[&["-n", "2000", "-c", "50"], more, &[url.as_str()]].concat(),
+        );
+        assert!(said.contains("[200]\t2000 responses"), "{said}");
+    }
+}
+
+#[test]
+fn ipv6_and_old_clients_are_served() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("curl");
+    let lab = Lab::new("six").unwrap();
+    let (balancer, client) = (lab.host("balancer").unwrap(), lab.host("client").unwrap());
+    let link = lab.link(&balancer, &client).unwrap();
+    link.a.address("fd00::1/64").unwrap();
+    link.b.address("fd00::2/64").unwrap();
+    let origin = Origin::start(&balancer, "web", "[::1]:8080".parse().unwrap()).unwrap();
+    let config = listen("http", "[fd00::1]:80", "[::1]:8080") + "        option forwardfor\n";
+    let address = "[fd00::1]:80".parse().unwrap();
+    let _peer = evenkeel(&balancer, &config, address).unwrap();
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--http1.0",
+        "--max-time",
+        "5",
+        "http://[fd00::1]/",
+    ]);
+    assert_eq!(client.run(curl).unwrap(), "web");
+    let asked = origin.take_requests().pop().unwrap();
+    assert!(
+        asked
+            .to_lowercase()
+            .contains("x-forwarded-for: fd00::2\r\n"),
+        "{asked}"
+    );
+}
+
+const CUT: &str = "
+    global
+        log @LOG@ local0
+    defaults
+        mode http
+        log global
+        option httplog
+        option redispatch
+        retries 2
+        timeout client 10s
+        timeout server 1s
+        timeout connect 300ms
+    listen web
+        bind 10.9.0.1:80
+        option httpchk
+        default-server check inter 200ms fall 2 rise 2
+        server far 10.9.1.2:80 weight 100
+        server near 10.9.2.2:80 backup
+";
+
+#[test]
+fn a_cut_link_is_noticed_and_so_is_its_mending() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    for program in Program::BOTH {
+        let lab = Lab::new("cut").unwrap();
+        let [balancer, client, far, near] =
+            ["balancer", "client", "far", "near"].map(|name| lab.host(name).unwrap());
+        let cables = [&client, &far, &near].map(|host| lab.link(&balancer, host).unwrap());
+        for (n, cable) in cables.iter().enumerate() {
+            cable.a.address(&format!("10.9.{n}.1/24")).unwrap();
+            cable.b.address(&format!("10.9.{n}.2/24")).unwrap();
+        }
+        let serve = |host, ip: &str, name| {
+            Origin::start(host, name, format!("{ip}:80").parse().unwrap()).unwrap()
+        };
+        let far = serve(&far, "10.9.1.2", "far");
+        let _near = serve(&near, "10.9.2.2", "near");
+        let log = Syslog::udp(&balancer, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let config = CUT.replace("@LOG@", &log.address().unwrap().to_string());
+        let address = "10.9.0.1:80".parse().unwrap();
+        let _peer = program.start(&balancer, &config, address).unwrap();
+        let mut probe = Probe::new(&client, address);
+        assert_eq!(probe.get("/before").unwrap().text(), "far");
+        far.behave(lab::Behaviour::Silence);
+        let mut waiting = Probe::new(&client, address);
+        let waiting = std::thread::spawn(move || waiting.get("/waiting").map(|a| a.status));
+        assert!(eventually(SOON, || far
+            .take_requests()
+            .iter()
+            .any(|r| r.contains("/waiting"))));
+        // The switch's view of a dead cable: nobody's interface goes down.
+        let block = balancer
+            .block(&lab::Filter::all().remote("10.9.1.2".parse().unwrap()))
+            .unwrap();
+        assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");
+        let line = log
+            .wait_for(SOON, |line| line.contains("/waiting"))
+            .unwrap();
+        assert!(
+            line.contains(" web/far ") && line.contains(" sH-- "),
+            "{line}"
+        );
+        let mut on_near = || {
+            probe.disconnect();
+            probe
+                .get("/cut")
+                .is_ok_and(|answer| answer.text() == "near")
+        };
+        assert!(eventually(SOON, &mut on_near), "{program:?}");
+        for _ in 0..10 {
+            assert!(on_near(), "{program:?}: the dead server gets requests");
+        }
+        far.behave(lab::Behaviour::Answer);
+        block.lift().unwrap();
+        let on_far = || {
+            probe.disconnect();
+            probe
+                .get("/mended")
+                .is_ok_and(|answer| answer.text() == "far")
+        };
+        assert!(eventually(SOON, on_far), "{program:?}");
+        let told = |word: &str| {
+            let told = log
+                .messages()
+                .into_iter()
+                .any(|line| line.contains("Server web/far is ") && line.contains(word));
+            assert!(told, "{program:?} {word}: {:?}", log.messages());
+        };
+        told("DOWN");
+        told("UP");
+    }
+}
