@@ -10,7 +10,10 @@ fn told(front: &str, back: &str, request: &str) -> String {
     let origin = Origin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let line = connection(&head);
-            if !peer.try_send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len())) {
+            if !peer.try_send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}",
+                line.len()
+            )) {
                 return;
             }
         }
@@ -20,13 +23,18 @@ fn told(front: &str, back: &str, request: &str) -> String {
     client.send(request);
     let answer = client.answer();
     let server = String::from_utf8_lossy(&answer.body).into_owned();
-    format!("server: {server}, client: {}, {}", connection(&answer.head), client.end(50))
+    format!(
+        "server: {server}, client: {}, {}",
+        connection(&answer.head),
+        client.end(50)
+    )
 }
 
 fn connection(head: &str) -> String {
     let lower = head.to_ascii_lowercase();
     let line = lower.lines().find(|line| line.starts_with("connection:"));
-    line.map_or("-", |line| line.trim_start_matches("connection: ")).to_owned()
+    line.map_or("-", |line| line.trim_start_matches("connection: "))
+        .to_owned()
 }
 
 #[test]
@@ -38,15 +46,54 @@ fn each_side_is_told_what_its_side_of_the_configuration_wants() {
         ("", "", GET, "server: -, client: -, open"),
         ("", "", LAST, "server: -, client: close, FIN"),
         ("", "", OLD, "server: keep-alive, client: close, FIN"),
-        ("", "", OLD_KEPT, "server: keep-alive, client: keep-alive, open"),
-        ("option http-server-close", "", GET, "server: close, client: -, open"),
-        ("", "option http-server-close", GET, "server: close, client: -, open"),
-        ("option httpclose", "", GET, "server: close, client: close, FIN"),
-        ("", "option httpclose", GET, "server: close, client: -, open"),
-        ("", "option http-server-close\n option http-pretend-keepalive", GET, "server: -, client: -, open"),
-        ("option httpclose", "", OLD_KEPT, "server: -, client: close, FIN"),
+        (
+            "",
+            "",
+            OLD_KEPT,
+            "server: keep-alive, client: keep-alive, open",
+        ),
+        (
+            "option http-server-close",
+            "",
+            GET,
+            "server: close, client: -, open",
+        ),
+        (
+            "",
+            "option http-server-close",
+            GET,
+            "server: close, client: -, open",
+        ),
+        (
+            "option httpclose",
+            "",
+            GET,
+            "server: close, client: close, FIN",
+        ),
+        (
+            "",
+            "option httpclose",
+            GET,
+            "server: close, client: -, open",
+        ),
+        (
+            "",
+            "option http-server-close\n option http-pretend-keepalive",
+            GET,
+            "server: -, client: -, open",
+        ),
+        (
+            "option httpclose",
+            "",
+            OLD_KEPT,
+            "server: -, client: close, FIN",
+        ),
     ] {
-        assert_eq!(told(front, back, request), wanted, "{front:?} {back:?} {request:?}");
+        assert_eq!(
+            told(front, back, request),
+            wanted,
+            "{front:?} {back:?} {request:?}"
+        );
     }
 }
 
@@ -101,7 +148,10 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
     let server = &config.proxies.iter().find(|p| &*p.name == "back").unwrap().servers[0].state;
     pause(30);
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
-    server.set_admin(proxy::state::AdminState::Maintenance, proxy::state::now_ms());
+    server.set_admin(
+        proxy::state::AdminState::Maintenance,
+        proxy::state::now_ms(),
+    );
     assert_eq!(bed.client().ask(GET).get(..3), Some("503"));
     pause(1100);
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 0);

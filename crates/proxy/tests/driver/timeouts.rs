@@ -4,14 +4,18 @@ use crate::bed::{Bed, Origin, against_haproxy, pause};
 use std::time::Instant;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-const BACK: &str = "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
+const BACK: &str =
+    "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
 const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
 
 /// Checks that it has been so long, with grace for a busy machine.
 #[track_caller]
 fn took(since: Instant, ms: u64) {
     let elapsed = since.elapsed().as_millis() as u64;
-    assert!((ms - 10..ms + 400).contains(&elapsed), "{elapsed} ms in place of {ms}");
+    assert!(
+        (ms - 10..ms + 400).contains(&elapsed),
+        "{elapsed} ms in place of {ms}"
+    );
 }
 
 fn status(text: &str) -> &str {
@@ -25,7 +29,13 @@ fn a_client_has_a_time_for_the_head_of_its_request() {
     for (front, silent, slow, kept, kept_slow) in [
         ("timeout http-request 150ms", 150, 150, 150, 150),
         ("timeout client 150ms", 150, 250, 150, 150),
-        ("timeout http-request 150ms\n timeout http-keep-alive 100ms", 150, 150, 100, 150),
+        (
+            "timeout http-request 150ms\n timeout http-keep-alive 100ms",
+            150,
+            150,
+            100,
+            150,
+        ),
     ] {
         let bed = Bed::new(&origin.behind(front, ""));
         bed.client();
@@ -124,7 +134,11 @@ fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
     took(at, 150);
     assert_eq!(bed.end(), "200 sD");
     bed.counts("front", FRONT, "hrsp_2xx=1 hrsp_5xx=2 req_tot=3");
-    bed.counts("back/s", BACK, "stot=3 eresp=2 hrsp_2xx=1 srv_abrt=1 lbtot=3");
+    bed.counts(
+        "back/s",
+        BACK,
+        "stot=3 eresp=2 hrsp_2xx=1 srv_abrt=1 lbtot=3",
+    );
     // The server is not silent while it is still being sent the request.
     let mut client = bed.client();
     let at = Instant::now();
@@ -145,7 +159,9 @@ fn a_server_that_does_not_take_a_connection_is_given_up() {
     rustix::net::listen(&listener, 0).unwrap();
     let at = listener.local_addr().unwrap();
     let _held: Vec<_> = (0..2)
-        .filter_map(|_| std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(50)).ok())
+        .filter_map(|_| {
+            std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(50)).ok()
+        })
         .collect();
     let bed = Bed::new(&format!(
         "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\nbackend back\n timeout connect 60ms\n retries 1\n server s {at}\n"
@@ -198,6 +214,78 @@ fn a_queue_is_left_by_time_and_by_clients_that_go() {
     }
 }
 
+/// What the server of a tunnel does.
+#[derive(Clone, Copy)]
+enum Who {
+    /// Nothing.
+    Quiet,
+    /// It sends without end.
+    Loud,
+    /// It ends its sending.
+    Ending,
+}
+
+const CLIENT: &str = "0 cD";
+const SERVER: &str = "0 sD";
+
+/// Server, settings, whether the client ends its sending, the log, and when.
+const TUNNELS: [(Who, &str, bool, &str, u64); 12] = [
+    (
+        Who::Quiet,
+        "timeout client 100ms\n timeout server 300ms",
+        false,
+        CLIENT,
+        100,
+    ),
+    (
+        Who::Quiet,
+        "timeout client 300ms\n timeout server 100ms",
+        false,
+        SERVER,
+        100,
+    ),
+    (
+        Who::Quiet,
+        "timeout client 100ms\n timeout server 100ms",
+        false,
+        CLIENT,
+        100,
+    ),
+    (Who::Quiet, "timeout tunnel 100ms", false, CLIENT, 100),
+    (Who::Quiet, "timeout client-fin 100ms", true, SERVER, 500),
+    (Who::Quiet, "timeout server-fin 100ms", true, SERVER, 100),
+    (Who::Ending, "timeout client-fin 100ms", false, CLIENT, 100),
+    (Who::Ending, "timeout server-fin 100ms", false, CLIENT, 500),
+    (
+        Who::Ending,
+        "timeout tunnel 300ms\n timeout client-fin 100ms",
+        false,
+        CLIENT,
+        100,
+    ),
+    (
+        Who::Quiet,
+        "timeout tunnel 300ms\n timeout server-fin 100ms",
+        true,
+        SERVER,
+        100,
+    ),
+    (
+        Who::Loud,
+        "timeout client 200ms\n timeout server 100ms",
+        false,
+        CLIENT,
+        200,
+    ),
+    (
+        Who::Loud,
+        "timeout client 100ms\n timeout server 300ms",
+        false,
+        CLIENT,
+        100,
+    ),
+];
+
 #[test]
 fn tunnels_end_by_the_time_of_who_is_waited_for() {
     let quiet = Origin::new(|mut peer, _| {
@@ -210,21 +298,12 @@ fn tunnels_end_by_the_time_of_who_is_waited_for() {
         peer.rest();
         pause(2000);
     });
-    let (client, server) = ("0 cD", "0 sD");
-    for (origin, settings, client_ends, log, ms) in [
-        (&quiet, "timeout client 100ms\n timeout server 300ms", false, client, 100),
-        (&quiet, "timeout client 300ms\n timeout server 100ms", false, server, 100),
-        (&quiet, "timeout client 100ms\n timeout server 100ms", false, client, 100),
-        (&quiet, "timeout tunnel 100ms", false, client, 100),
-        (&quiet, "timeout client-fin 100ms", true, server, 500),
-        (&quiet, "timeout server-fin 100ms", true, server, 100),
-        (&ending, "timeout client-fin 100ms", false, client, 100),
-        (&ending, "timeout server-fin 100ms", false, client, 500),
-        (&ending, "timeout tunnel 300ms\n timeout client-fin 100ms", false, client, 100),
-        (&quiet, "timeout tunnel 300ms\n timeout server-fin 100ms", true, server, 100),
-        (&loud, "timeout client 200ms\n timeout server 100ms", false, client, 200),
-        (&loud, "timeout client 100ms\n timeout server 300ms", false, client, 100),
-    ] {
+    for (who, settings, client_ends, log, ms) in TUNNELS {
+        let origin = match who {
+            Who::Quiet => &quiet,
+            Who::Loud => &loud,
+            Who::Ending => &ending,
+        };
         let bed = Bed::new(&format!(
             "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n timeout client 500ms\n \
              timeout server 500ms\n {settings}\n server s 127.0.0.1:{}\n",
