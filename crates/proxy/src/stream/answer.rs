@@ -125,8 +125,9 @@ impl Failure {
             Failure::Body(BodyFailure::ReadTimeout) => {
                 (Termination::ServerTimeout, Phase::Data, None)
             }
-            Failure::Body(BodyFailure::Truncated) => (Termination::ServerAbort, Phase::Data, None),
-            Failure::Body(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed) => {
+                (Termination::ServerAbort, Phase::Data, None)
+            }
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }

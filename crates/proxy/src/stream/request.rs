@@ -245,20 +245,20 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     let how = Establish { reuse: reuse(stream, client.streams == 0), own: client.own.take() };
     let watched = serve::watched(stream, &client.socket);
     let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
-    let unserved = match established {
+    match established {
         Some(Ok((server, slot))) => {
             let outgoing = exchange::Outgoing { request: &request, body, keep };
-            return exchange::run(client, stream, outgoing, server, slot).await;
+            exchange::run(client, stream, outgoing, server, slot).await
         }
-        Some(Err(unserved)) => unserved,
-        None => serve::abandoned(stream),
-    };
-    let (status, keep) = match unserved {
-        Unserved::Unavailable => (503, keep),
-        Unserved::Abandoned => (400, false),
-    };
-    let page = reply::error(stream, status);
-    finish_local(client, stream, page, &mut body, keep).await
+        Some(Err(Unserved)) => {
+            let page = reply::error(stream, 503);
+            finish_local(client, stream, page, &mut body, keep).await
+        }
+        None => {
+            serve::abandoned(stream);
+            Next::Close
+        }
+    }
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.

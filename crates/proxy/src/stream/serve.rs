@@ -117,14 +117,9 @@ impl Establish {
     }
 }
 
-/// Why a stream got no server; the stream's termination says more.
+/// A stream got no server, which is answered with 503; its termination says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unserved {
-    /// 503.
-    Unavailable,
-    /// The client went away, and `option abortonclose` cares.
-    Abandoned,
-}
+pub struct Unserved;
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
 pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
@@ -142,12 +137,11 @@ pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Opti
     .await
 }
 
-/// The client went while a server was looked for.
-pub fn abandoned(stream: &mut Stream) -> Unserved {
+/// The client went while a server was looked for. It is told nothing.
+pub fn abandoned(stream: &mut Stream) {
     stream.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.phase = if queued { Phase::Queue } else { Phase::Connect };
-    Unserved::Abandoned
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
@@ -172,6 +166,10 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
+            // What is idle gives its descriptors to who has something to do.
+            worker().pools.clear();
+        }
         stream.retries += 1;
         if stream.retries > retries {
             stream.retries = retries;
@@ -188,11 +186,17 @@ pub async fn establish(
             }
         }
         count_at_server(stream, Tally::Retries);
-        // The same server again: a pause, or the retries are over before it is back.
-        let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
-        let pause = limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())));
-        reactor::sleep(pause).await;
+        if !matches!(failure, ConnectFailure::Timeout) {
+            reactor::sleep(retry_pause(stream)).await;
+        }
     }
+}
+
+/// How long a server that refused is left alone before it is tried again: else
+/// the retries are over before it is back.
+fn retry_pause(stream: &Stream) -> Duration {
+    let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
+    limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
 }
 
 /// One try; None when the server vanished from the configuration, which cannot be.
@@ -214,7 +218,7 @@ async fn attempt(
 fn gone(stream: &mut Stream) -> Unserved {
     stream.termination = Termination::Internal;
     stream.phase = Phase::Connect;
-    Unserved::Unavailable
+    Unserved
 }
 
 /// Counts at the stream's server and backend.
@@ -239,7 +243,7 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
         ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
     };
-    Unserved::Unavailable
+    Unserved
 }
 
 fn out_of_resources(error: &std::io::Error) -> bool {
@@ -271,7 +275,7 @@ async fn take_slot(
             stream.termination = Termination::ServerAbort;
             stream.phase = Phase::Connect;
             count_at(stream, None, Tally::ConnectErrors);
-            return Err(Unserved::Unavailable);
+            return Err(Unserved);
         }
         Assignment::Wait(ticket) => {
             let timeouts = stream.backend().map(|b| b.timeouts).unwrap_or_default();
@@ -285,7 +289,7 @@ async fn take_slot(
                     stream.termination = Termination::ServerTimeout;
                     stream.phase = Phase::Queue;
                     count_at(stream, None, Tally::ConnectErrors);
-                    return Err(Unserved::Unavailable);
+                    return Err(Unserved);
                 }
             }
         }

@@ -238,6 +238,14 @@ impl Bed {
         }
     }
 
+    /// How many hold the configuration.
+    pub fn config_holders(&self) -> usize {
+        match &self.system {
+            System::Ours(_, config) => Arc::strong_count(config),
+            System::Haproxy { .. } => 0,
+        }
+    }
+
     /// Our own proxy.
     pub fn ours(&mut self) -> &mut Option<Running> {
         match &mut self.system {

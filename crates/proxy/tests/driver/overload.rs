@@ -123,3 +123,29 @@ fn cpu_ms() -> u128 {
     let ms = |time: nix::sys::time::TimeVal| time.tv_sec() as u128 * 1000 + time.tv_usec() as u128 / 1000;
     ms(user) + ms(system)
 }
+
+#[test]
+fn a_paused_frontend_lets_clients_wait_and_resumes() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::echo();
+    let bed = Bed::with(&origin.behind("", ""), &ServeOptions { threads: 2, connections_max: 100 });
+    let paused = &bed.config().proxies.iter().find(|p| &*p.name == "front").unwrap().state.paused;
+    assert!(bed.client().ask(GET).starts_with("200 "));
+    paused.store(true, Ordering::SeqCst);
+    // Who waits in accept already takes one more each.
+    let mut clients: Vec<_> = (0..6).map(|_| bed.client()).collect();
+    for client in &mut clients {
+        client.send(GET);
+    }
+    pause(100);
+    let before = origin.accepted();
+    pause(100);
+    assert_eq!(origin.accepted(), before);
+    assert!(before <= 3, "{before}");
+    paused.store(false, Ordering::SeqCst);
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+}
