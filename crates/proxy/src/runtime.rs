@@ -23,6 +23,8 @@ pub struct Runtime {
     pub started_at: SystemTime,
     /// Threads of the data plane.
     pub threads: usize,
+    /// Files that the process may have open.
+    pub files_max: u64,
     /// Clients' connections now, and the most there were.
     pub connections: Gauge,
     /// Most connections of clients at one time.
@@ -46,6 +48,7 @@ impl Runtime {
             started: Instant::now(),
             started_at: SystemTime::now(),
             threads,
+            files_max: files_max(),
             connections: Gauge::default(),
             connections_max: AtomicU32::new(connections_max),
             counters: Counters::default(),
@@ -149,6 +152,11 @@ pub fn serve(
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
     Ok(Running { runtime, threads: Mutex::new(handles) })
+}
+
+/// Files that the process may have open; no limit where that cannot be known.
+fn files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// `cpu-map`: keeps this thread to some processors. Those that the machine does

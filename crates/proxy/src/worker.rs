@@ -128,6 +128,11 @@ impl Worker {
         self.config.borrow().clone()
     }
 
+    /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
+    pub fn pool_low_fd_ratio(&self) -> Option<u32> {
+        self.config.borrow().global.tune.pool_low_fd_ratio
+    }
+
     /// Milliseconds since the process began to serve, at this turn of the loop.
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());

@@ -303,7 +303,9 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
         if delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
-                client.own = delivered.client_keeps.then(|| Box::new(server));
+                let most = stream.server().and_then(|described| described.options.reuse_max);
+                let spent = most.is_some_and(|most| server.streams > most);
+                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }

@@ -45,6 +45,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
         frontend,
         backend,
         server,
+        preferred,
         http,
         request,
         response,
@@ -83,7 +84,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     *frontend = new.frontend;
     *session = new;
     *config = newest;
-    (*backend, *server) = (None, None);
+    (*backend, *server, *preferred) = (None, None, None);
     *http = is_http;
     request.clear();
     response.clear();
@@ -124,6 +125,7 @@ fn blank(
         config,
         backend: None,
         server: None,
+        preferred: None,
         http,
         request: Message::default(),
         response: Message::default(),

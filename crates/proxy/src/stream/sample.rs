@@ -89,6 +89,7 @@ pub fn stream(http: bool) -> Stream {
         frontend: ProxyIndex(0),
         backend: Some(ProxyIndex(0)),
         server: None,
+        preferred: None,
         http,
         request: Message::new(),
         response: Message::new(),

@@ -2,9 +2,12 @@
 //! backend, its queue, the connection with its retries.
 
 use super::session::after;
-use super::{Phase, Stream, Termination};
-use crate::config::{ProxyIndex, ProxyOption, ServerIndex, SwitchTarget};
-use crate::queue::{self, Assignment, Slot};
+use super::shutdown::{self, unless_shut};
+use super::{Phase, Reply, Stream, Termination};
+use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
+use crate::http1::{Redirect, RedirectCode};
+use crate::message::Message;
+use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
 use crate::state::{ServerState, Tally};
@@ -117,9 +120,14 @@ impl Establish {
     }
 }
 
-/// A stream got no server, which is answered with 503; its termination says why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Unserved;
+/// Why a stream got no server; the stream's termination says more.
+#[derive(Debug)]
+pub enum Unserved {
+    /// 503.
+    Unavailable,
+    /// The line of its server sends clients elsewhere (`redir`): this is the answer.
+    Redirected(Box<Reply>),
+}
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
 pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
@@ -153,7 +161,15 @@ pub async fn establish(
     let retries = stream.backend().and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT);
     let mut slot = take_slot(stream, None).await?;
     loop {
-        let failure = match attempt(stream, &mut how).await {
+        if let Some(page) = redirected(stream) {
+            return Err(Unserved::Redirected(Box::new(page)));
+        }
+        let attempt = unless_shut(&slot, attempt(stream, &mut how)).await;
+        let attempt = attempt.unwrap_or_else(|why| {
+            stream.termination = shutdown::termination(why);
+            None
+        });
+        let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
                 if stream.config.global.server_side_shown {
@@ -199,7 +215,8 @@ fn retry_pause(stream: &Stream) -> Duration {
     limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
 }
 
-/// One try; None when the server vanished from the configuration, which cannot be.
+/// One try; None when the server vanished from the configuration, which cannot
+/// be (and for the caller, when its sessions were shut down).
 async fn attempt(
     stream: &mut Stream,
     how: &mut Establish,
@@ -215,10 +232,36 @@ async fn attempt(
     Some(connect(stream, backend, server).await)
 }
 
-fn gone(stream: &mut Stream) -> Unserved {
-    stream.termination = Termination::Internal;
+/// The answer to a request whose server has a `redir`: GET and HEAD only, since
+/// a client may not repeat others elsewhere by itself.
+fn redirected(stream: &mut Stream) -> Option<Reply> {
+    let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
+    if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
+        return None;
+    }
+    let path = stream.request.path_and_query();
+    // What begins with two slashes would be an address of another host.
+    let path = match (prefix, path) {
+        (b"" | b"/", [b'/', rest @ ..]) if rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    let location = [prefix, path].concat();
+    let mut head = Message::default();
+    let redirect =
+        Redirect { code: RedirectCode::Found, location: &location, set_cookie: None, clear_cookie: None };
+    // A location that fits into no head: the server answers itself.
+    redirect.respond(&mut head).ok()?;
+    stream.termination = Termination::Local;
     stream.phase = Phase::Connect;
-    Unserved
+    Some(Reply { head, body: Arc::default(), close: true })
+}
+
+fn gone(stream: &mut Stream) -> Unserved {
+    if stream.termination == Termination::Normal {
+        stream.termination = Termination::Internal;
+    }
+    stream.phase = Phase::Connect;
+    Unserved::Unavailable
 }
 
 /// Counts at the stream's server and backend.
@@ -243,7 +286,7 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
         ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
     };
-    Unserved
+    Unserved::Unavailable
 }
 
 fn out_of_resources(error: &std::io::Error) -> bool {
@@ -269,13 +312,15 @@ async fn take_slot(
     stream: &mut Stream,
     avoid: Option<ServerIndex>,
 ) -> Result<Slot, Unserved> {
-    let slot = match queue::assign(stream, avoid) {
+    let preferred = stream.preferred.take().filter(|_| avoid.is_none());
+    let preferred = preferred.filter(|at| has_room(stream, *at));
+    let slot = match queue::assign_wish(stream, Wish { server: preferred, avoid }) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
             stream.termination = Termination::ServerAbort;
             stream.phase = Phase::Connect;
             count_at(stream, None, Tally::ConnectErrors);
-            return Err(Unserved);
+            return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
             let timeouts = stream.backend().map(|b| b.timeouts).unwrap_or_default();
@@ -289,7 +334,7 @@ async fn take_slot(
                     stream.termination = Termination::ServerTimeout;
                     stream.phase = Phase::Queue;
                     count_at(stream, None, Tally::ConnectErrors);
-                    return Err(Unserved);
+                    return Err(Unserved::Unavailable);
                 }
             }
         }
@@ -304,6 +349,15 @@ async fn take_slot(
         backend.state.last_session.note(now_ms);
     }
     Ok(slot)
+}
+
+/// Whether a server would be had without waiting.
+fn has_room(stream: &Stream, at: ServerIndex) -> bool {
+    let server = stream.backend().and_then(|backend| backend.servers.get(at.0 as usize));
+    server.is_some_and(|Server { state, .. }| {
+        let limit = state.limit();
+        state.usable() && (limit == 0 || state.sessions.current() < limit)
+    })
 }
 
 /// Another connection to the same server, for a stream whose first one proved

@@ -37,6 +37,8 @@ pub struct Client {
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
+    /// The number of the server of its last stream.
+    pub last_server: Option<u32>,
 }
 
 /// Counts a session for as long as it lives.
@@ -110,7 +112,7 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, own: None, idle_since };
+    let client = Client { socket, session, input: None, streams: 0, own: None, last_server: None, idle_since };
     reactor::spawn(life(client, counted));
 }
 
@@ -231,7 +233,11 @@ async fn http(client: &mut Client) {
 async fn next_request(client: &Client) -> bool {
     poll_fn(|context| {
         let readable = client.socket.poll_readable(context).map(|()| true);
-        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+        if readable.is_pending()
+            && client.streams > 0
+            && worker().runtime.stopping()
+            && !client.session.frontend().has(ProxyOption::IdleCloseOnResponse)
+        {
             return Poll::Ready(false);
         }
         readable

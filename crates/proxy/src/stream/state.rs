@@ -246,6 +246,8 @@ pub struct Stream {
     pub backend: Option<ProxyIndex>,
     /// Its server, once chosen.
     pub server: Option<ServerIndex>,
+    /// The server that it would rather have (`option prefer-last-server`).
+    pub preferred: Option<ServerIndex>,
     /// Whether it is HTTP; else `request` and `response` are empty for ever.
     pub http: bool,
     /// The request; empty until its head is complete.

@@ -11,7 +11,6 @@ mod limits;
 mod modes;
 mod overload;
 mod reuse;
-mod settings;
 mod shutdown;
 mod tcp;
 mod timeouts;

@@ -97,7 +97,8 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
     let origin = Origin::echo();
     let bed = Bed::new(&origin.behind("", "http-reuse always"));
     assert!(bed.client().ask(GET).starts_with("200 0"));
-    let server = &bed.config().proxies.iter().find(|p| &*p.name == "back").unwrap().servers[0].state;
+    let config = bed.config();
+    let server = &config.proxies.iter().find(|p| &*p.name == "back").unwrap().servers[0].state;
     pause(30);
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
     server.set_admin(proxy::state::AdminState::Maintenance, proxy::state::now_ms());
