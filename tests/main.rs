@@ -7,4 +7,5 @@ mod program;
 mod proxy_protocol;
 mod same_bytes;
 mod small_business;
+mod statistics;
 mod traffic;
