@@ -158,9 +158,15 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
             .help(format!("did you mean '{near}'?"))
             .fix(word.span, near);
     } else {
-        let before = Span { end: word.span.start, ..word.span };
+        let before = Span {
+            end: word.span.start,
+            ..word.span
+        };
         diagnostic = diagnostic
-            .help(format!("if this is a condition, write `if {}`", word.text()))
+            .help(format!(
+                "if this is a condition, write `if {}`",
+                word.text()
+            ))
             .fix(before, "if ");
     }
     Box::new(diagnostic)
@@ -171,7 +177,9 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
 /// the word's place.
 fn foreign(name: &str) -> Option<(String, Option<String>)> {
     let said = match name {
-        "and" | "AND" | "&&" => "tests that stand side by side must all be true: leave it out".into(),
+        "and" | "AND" | "&&" => {
+            "tests that stand side by side must all be true: leave it out".into()
+        }
         "not" | "NOT" => "write `!` in front of the name: `!name`".into(),
         _ => {
             let inside = name.strip_prefix('{').or_else(|| name.strip_suffix('}'))?;
@@ -180,7 +188,10 @@ fn foreign(name: &str) -> Option<(String, Option<String>)> {
                 return None;
             }
             let spaced = name.replace('{', "{ ").replace('}', " }");
-            return Some(("a brace needs a space before and behind it".into(), Some(spaced)));
+            return Some((
+                "a brace needs a space before and behind it".into(),
+                Some(spaced),
+            ));
         }
     };
     Some((said, None))
