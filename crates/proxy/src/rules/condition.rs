@@ -300,7 +300,7 @@ impl<'l> Parser<'_, 'l> {
             if let Some(replacement) = replacement {
                 diagnostic = diagnostic.fix(word.span, replacement);
             }
-        } else {
+        } else if self.loader.suggests() {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
             if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
             {

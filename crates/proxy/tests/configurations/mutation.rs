@@ -157,8 +157,12 @@ fn damaged_files_are_answered_and_never_crash_the_loader() {
 #[test]
 fn a_file_of_nothing_but_mistakes_is_given_up_soon() {
     let begun = Instant::now();
-    let declared: String = (0..5000).map(|n| format!("    acl abcdef{n} path /{n}\n")).collect();
-    let used: String = (0..50_000).map(|n| format!("    use_backend b if abcdeg{n}\n")).collect();
+    let declared: String = (0..5000)
+        .map(|n| format!("    acl abcdef{n} path /{n}\n"))
+        .collect();
+    let used: String = (0..20_000)
+        .map(|n| format!("    use_backend b if abcdeg{n}\n"))
+        .collect();
     let text = format!("frontend f\n    bind :1\n{declared}{used}");
     let loaded = load_text("mistakes.cfg", text.as_bytes());
     assert!(loaded.diagnostics.errors() <= DIAGNOSTICS_MAX + 1);
