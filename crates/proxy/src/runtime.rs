@@ -23,6 +23,8 @@ pub struct Runtime {
     pub started_at: SystemTime,
     /// Threads of the data plane.
     pub threads: usize,
+    /// Files that the process may have open.
+    pub files_max: u64,
     /// Clients' connections now, and the most there were.
     pub connections: Gauge,
     /// Most connections of clients at one time.
@@ -38,6 +40,25 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// What a process shares that begins to serve now.
+    pub(crate) fn leak(config: Arc<Config>, threads: usize, connections_max: u32) -> &'static Runtime {
+        Box::leak(Box::new(Runtime {
+            config: Mutex::new(config),
+            generation: AtomicU64::new(1),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            threads,
+            files_max: files_max(),
+            connections: Gauge::default(),
+            connections_max: AtomicU32::new(connections_max),
+            counters: Counters::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            stream_ids: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -63,20 +84,11 @@ impl Runtime {
         Instant::now().saturating_duration_since(self.started).as_millis() as u64
     }
 
-    /// Whether a frontend takes new sessions. Threads that ask at the same
-    /// moment may all be told so: a limit can be passed by their number less 1.
-    pub fn takes(&self, config: &Config, frontend: &Proxy) -> bool {
-        let state = &frontend.state;
-        !state.paused.load(Ordering::Relaxed)
-            && state.frontend_sessions.current() < maxconn(frontend)
+    /// Whether a frontend takes new sessions.
+    pub fn takes(&self, frontend: &Proxy) -> bool {
+        !frontend.state.paused.load(Ordering::Relaxed)
+            && frontend.state.frontend_sessions.current() < maxconn(frontend)
             && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
-            && self.below(&state.session_rate, frontend.session_rate_max)
-            && self.below(&self.session_rate, config.global.session_rate_max)
-            && self.below(&self.connection_rate, config.global.connection_rate_max)
-    }
-
-    fn below(&self, rate: &Rate, most: Option<u32>) -> bool {
-        most.is_none_or(|most| rate.read(self.now_ms()) < u64::from(most))
     }
 }
 
@@ -118,20 +130,7 @@ pub fn serve(
     // A head that `tune.bufsize` allows must fit into one.
     reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
     state::set_shards(threads);
-    let runtime: &'static Runtime = Box::leak(Box::new(Runtime {
-        config: Mutex::new(config),
-        generation: AtomicU64::new(1),
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-        threads,
-        connections: Gauge::default(),
-        connections_max: AtomicU32::new(options.connections_max),
-        counters: Counters::default(),
-        connection_rate: Rate::default(),
-        session_rate: Rate::default(),
-        stream_ids: AtomicU64::new(0),
-        stopping: AtomicBool::new(false),
-    }));
+    let runtime = Runtime::leak(config, threads, options.connections_max);
     let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();
@@ -155,6 +154,11 @@ pub fn serve(
     Ok(Running { runtime, threads: Mutex::new(handles) })
 }
 
+/// Files that the process may have open; no limit where that cannot be known.
+fn files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// `cpu-map`: keeps this thread to some processors. Those that the machine does
 /// not have are passed over; with none left it runs where the system wants.
 fn keep_to(cpus: &[u32]) {
@@ -173,8 +177,8 @@ impl Running {
     pub fn soft_stop(&self) {
         self.runtime.stopping.store(true, Ordering::Relaxed);
         for thread in 0..self.runtime.threads {
-            // Where there is no room for the job, all tasks are woken, and the
-            // accept loops among them do it.
+            // Where there is no room for the job, all tasks are woken all the
+            // same, and look at `stopping`.
             if reactor::inject(thread, worker::soft_stop).is_err() {
                 reactor::wake_all(thread);
             }

@@ -99,18 +99,7 @@ pub fn running() -> Option<&'static Worker> {
 
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
-    Rc::new(Session {
-        config,
-        frontend: ProxyIndex(0),
-        bind: 0,
-        source: Endpoint::Unix,
-        destination: Endpoint::Unix,
-        accepted_at: SystemTime::UNIX_EPOCH,
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-    })
+    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
 }
 
 /// Ends the accept loops and the idle sessions of this thread, and the thread
@@ -137,6 +126,11 @@ impl Worker {
             drop(kept);
         }
         self.config.borrow().clone()
+    }
+
+    /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
+    pub fn pool_low_fd_ratio(&self) -> Option<u32> {
+        self.config.borrow().global.tune.pool_low_fd_ratio
     }
 
     /// Milliseconds since the process began to serve, at this turn of the loop.

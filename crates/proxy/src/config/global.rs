@@ -83,16 +83,12 @@ pub struct Tune {
     pub rcvbuf_server: Option<u32>,
     /// See above.
     pub sndbuf_server: Option<u32>,
-    /// `tune.idletimer`, milliseconds (accepted for streaming; see the keyword).
-    pub idle_timer_ms: u32,
     /// `tune.vars.*-max-size`.
     pub variables_max: VariablesMax,
     /// `tune.pool-high-fd-ratio`, percent.
-    pub pool_high_fd_ratio: u32,
+    pub pool_high_fd_ratio: Option<u32>,
     /// `tune.pool-low-fd-ratio`, percent.
-    pub pool_low_fd_ratio: u32,
-    /// `tune.comp.maxlevel`, 1..=9.
-    pub compression_level_max: u32,
+    pub pool_low_fd_ratio: Option<u32>,
 }
 
 /// `tune.vars.*-max-size`, bytes of the variables of each scope; None is no limit.
@@ -108,8 +104,6 @@ pub struct VariablesMax {
     pub transaction: Option<usize>,
     /// `req.` or `res.`
     pub message: Option<usize>,
-    /// `check.`
-    pub check: Option<usize>,
 }
 
 impl Default for Tune {
@@ -124,11 +118,9 @@ impl Default for Tune {
             sndbuf_client: None,
             rcvbuf_server: None,
             sndbuf_server: None,
-            idle_timer_ms: 1000,
             variables_max: VariablesMax::default(),
-            pool_high_fd_ratio: 25,
-            pool_low_fd_ratio: 20,
-            compression_level_max: 1,
+            pool_high_fd_ratio: None,
+            pool_low_fd_ratio: None,
         }
     }
 }
@@ -138,8 +130,6 @@ impl Default for Tune {
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
-    /// `master-worker`.
-    pub master_worker: bool,
     /// `debug`: stays in the foreground.
     pub debug: bool,
     /// `quiet`.
@@ -221,7 +211,6 @@ impl Default for Global {
     fn default() -> Self {
         Global {
             daemon: false,
-            master_worker: false,
             debug: false,
             quiet: false,
             zero_warning: false,

@@ -53,6 +53,23 @@ pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
     options
 }
 
+/// `option http-use-proxy-header`: whether a client that sent `Proxy-Connection`
+/// lets its connection live. None: it sent none, or its request is not one to a
+/// proxy (its target begins with `/` or `*`).
+pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
+    if matches!(request.target().first(), None | Some(b'/' | b'*')) {
+        return None;
+    }
+    let mut options = Options::default();
+    for line in request.fields().get_all(b"proxy-connection") {
+        for option in split_values(line) {
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    (options.close || options.keep_alive).then(|| options.keeps(request.version()))
+}
+
 /// Takes out what does not go on; `upgrade` says whether that option does.
 pub(super) fn clean(fields: &mut Fields, noted: &Noted, options: &Options, upgrade: bool) {
     if noted.te.any() {

@@ -12,6 +12,7 @@
 //! parsers could differ. httparse stands in the tests, which demand that the
 //! two agree.
 
+mod cache;
 mod chunked;
 mod connection;
 mod fault;
@@ -23,6 +24,8 @@ mod page;
 mod request;
 mod response;
 
+pub use cache::shares_cookie;
+pub use connection::keeps_by_proxy_connection;
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
 pub use fault::{Fault, FaultKind};
 pub use framing::{ClientFraming, ConnectionHeader, ConnectionMode, to_client, to_server};

@@ -6,7 +6,6 @@ use super::{Args, Built, LineBuilder, LineRow};
 use crate::config::Tune;
 use crate::load::{Loader, codes};
 use language::Diagnostic;
-use language::value::TimeUnit;
 
 /// The smallest buffer in which a request's head has room, bytes.
 const BUFSIZE_MIN: u64 = 1024;
@@ -40,7 +39,6 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = match keyword {
         "tune.http.maxhdr" => 1..=32_767,
         "tune.http.logurilen" => 1..=65_535,
-        "tune.comp.maxlevel" => 1..=9,
         "tune.pool-high-fd-ratio" | "tune.pool-low-fd-ratio" => 1..=100,
         _ => 0..=i32::MAX as u32,
     };
@@ -60,16 +58,10 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "tune.sndbuf.client" => tune.sndbuf_client = some,
         "tune.rcvbuf.server" => tune.rcvbuf_server = some,
         "tune.sndbuf.server" => tune.sndbuf_server = some,
-        "tune.comp.maxlevel" => tune.compression_level_max = number,
-        "tune.pool-high-fd-ratio" => tune.pool_high_fd_ratio = number,
-        "tune.pool-low-fd-ratio" => tune.pool_low_fd_ratio = number,
+        "tune.pool-high-fd-ratio" => tune.pool_high_fd_ratio = Some(number),
+        "tune.pool-low-fd-ratio" => tune.pool_low_fd_ratio = Some(number),
         _ => {}
     }
-    args.end()
-}
-
-fn idle_timer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    loader.config.global.tune.idle_timer_ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()
 }
 
@@ -89,7 +81,6 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
         "tune.vars.sess-max-size" => &mut max.session,
         "tune.vars.txn-max-size" => &mut max.transaction,
         "tune.vars.reqres-max-size" => &mut max.message,
-        "tune.vars.check-max-size" => &mut max.check,
         _ => return None,
     })
 }
@@ -160,32 +151,18 @@ pub static LINES: &[LineRow] = &[
         "The send buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
     ),
     row(
-        "tune.comp.maxlevel",
-        "tune.comp.maxlevel <level>",
-        "tune.comp.maxlevel 1",
-        number,
-        "The strongest level of compression, 1 to 9. The default is 1, the fastest.",
-    ),
-    row(
         "tune.pool-high-fd-ratio",
         "tune.pool-high-fd-ratio <percent>",
         "tune.pool-high-fd-ratio 25",
         number,
-        "The share of the process's files in use above which idle connections to servers are closed to make room. The default is 25.",
+        "The share of the process's files in use above which a new connection to a server closes an idle one of its thread. Without it none is closed: two files for each connection of a client are reckoned with.",
     ),
     row(
         "tune.pool-low-fd-ratio",
         "tune.pool-low-fd-ratio <percent>",
         "tune.pool-low-fd-ratio 20",
         number,
-        "The share of the process's files in use above which a connection to a server is closed rather than kept idle. The default is 20.",
-    ),
-    row(
-        "tune.idletimer",
-        "tune.idletimer <time>",
-        "tune.idletimer 1s",
-        idle_timer,
-        "After how long a pause a connection counts as idle for HAProxy's guess whether a transfer is interactive or bulk. The default is one second; it matters for the size of TLS records only.",
+        "The share of the process's files in use above which a connection to a server is closed rather than kept idle. Without it all are kept: two files for each connection of a client are reckoned with.",
     ),
     row(
         "tune.vars.global-max-size",
@@ -221,13 +198,6 @@ pub static LINES: &[LineRow] = &[
         "tune.vars.reqres-max-size 10240",
         variables,
         "The most memory of the variables of one request, or of one answer, alone. 0, the default, is no limit.",
-    ),
-    row(
-        "tune.vars.check-max-size",
-        "tune.vars.check-max-size <size>",
-        "tune.vars.check-max-size 10240",
-        variables,
-        "The most memory of the variables of one health check. 0, the default, is no limit.",
     ),
 ];
 

@@ -8,7 +8,7 @@ use super::{Listening, Seat};
 use crate::config::{Config, Proxy};
 use crate::reactor::{self, Listener, with_deadline};
 use crate::runtime::Runtime;
-use crate::state::Tally;
+use crate::state::{Rate, Tally};
 use crate::stream;
 use crate::worker::{Accepting, worker};
 use rustix::net::SocketAddrAny;
@@ -33,7 +33,7 @@ pub fn listen(listening: Listening) {
 
 /// Why no connection came out of [`next`].
 enum Quiet {
-    /// The process takes no more.
+    /// The accept loop is to end.
     Ended,
     /// The frontend, the listener or the process is full.
     Full,
@@ -79,6 +79,18 @@ async fn pause(listener: &Listener, accepting: &Accepting) {
     let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(accepting)).await;
 }
 
+/// Whether the limits of connections and sessions a second leave room for
+/// another one.
+fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
+    let worker = worker();
+    let below = |limit: Option<u32>, rate: &Rate| {
+        limit.is_none_or(|limit| rate.read(worker.now_ms()) < u64::from(limit))
+    };
+    below(frontend.session_rate_max, &frontend.state.session_rate)
+        && below(config.global.connection_rate_max, &worker.runtime.connection_rate)
+        && below(config.global.session_rate_max, &worker.runtime.session_rate)
+}
+
 /// The places of a connection that was accepted. Another thread may have taken
 /// the last ones since this one looked: then it waits until there are some.
 async fn seat(
@@ -114,8 +126,6 @@ async fn woken(accepting: &Accepting) {
     .await;
 }
 
-/// The next connection. Whether there is room is asked when one can be
-/// accepted, not when the loop begins to wait for it.
 async fn next(
     listener: &Listener,
     config: &Config,
@@ -131,7 +141,7 @@ async fn next(
             return Poll::Ready(Err(Quiet::Ended));
         }
         let full = most.is_some_and(|most| listening.connections.current() >= most);
-        if full || !runtime.takes(config, frontend) {
+        if full || !runtime.takes(frontend) || !slow_enough(config, frontend) {
             return Poll::Ready(Err(Quiet::Full));
         }
         let accepted = accept.as_mut().poll(context);

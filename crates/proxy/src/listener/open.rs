@@ -103,6 +103,11 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
 
 type Step<T> = Result<T, (OpenStep, Errno)>;
 
+/// Opens a listener that belongs to no frontend (`stats socket`).
+pub(crate) fn open_alone(config: &Config, bind: &Bind) -> Result<OwnedFd, (OpenStep, Errno)> {
+    open_one(config, &Proxy::default(), bind)
+}
+
 fn open_one(config: &Config, proxy: &Proxy, bind: &Bind) -> Step<OwnedFd> {
     let backlog = bind
         .backlog

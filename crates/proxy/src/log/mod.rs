@@ -62,6 +62,15 @@ impl<'a> Head<'a> {
     }
 }
 
+/// `option logasap`: logs a stream whose answer begins, in place of its end.
+/// What goes on meanwhile (time, bytes to the client) has a plus sign then.
+pub fn stream_answered(stream: &mut Stream) {
+    if stream.frontend().has(ProxyOption::LogAsap) {
+        stream_ended(stream);
+        stream.logged = true;
+    }
+}
+
 /// Whether a connection carried nothing. What was refused as no request did.
 fn is_null(stream: &Stream) -> bool {
     if stream.http {
@@ -75,7 +84,7 @@ fn is_null(stream: &Stream) -> bool {
 /// Logs a stream that has ended, as its frontend wants.
 pub fn stream_ended(stream: &Stream) {
     let frontend = stream.frontend();
-    if frontend.logs.is_empty() {
+    if frontend.logs.is_empty() || stream.logged {
         return;
     }
     let failed = is_error(stream);

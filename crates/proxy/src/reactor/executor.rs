@@ -429,6 +429,7 @@ impl Core {
         for job in jobs.drain(..) {
             self.begin_poll();
             guarded(job);
+            self.inbox.job_done();
         }
         if marks & inbox::WAKE_ALL != 0 {
             let mut tasks = self.tasks.borrow_mut();

@@ -169,8 +169,13 @@ impl Inbox {
         let mut waiting = self.lock();
         std::mem::swap(&mut waiting.wakes, wakes);
         std::mem::swap(&mut waiting.jobs, jobs);
-        self.jobs.store(0, Ordering::Relaxed);
         self.marks.swap(0, Ordering::AcqRel)
+    }
+
+    /// For the loop: a job has run. Until then it counts as load, so that a
+    /// loop which is about to run many does not look idle.
+    pub(super) fn job_done(&self) {
+        self.jobs.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// For the loop: how many tasks live.
@@ -212,7 +217,7 @@ impl Inbox {
                 });
             }
             waiting.jobs.push(Box::new(job));
-            self.jobs.store(waiting.jobs.len(), Ordering::Relaxed);
+            self.jobs.fetch_add(1, Ordering::Relaxed);
         }
         self.announce();
         Ok(())

@@ -248,7 +248,9 @@ impl<'l> Parser<'_, 'l> {
             } else {
                 self.named(word, bytes)?
             };
-            self.warn_never(&acl, word, bytes == b"{");
+            // What has no value here must not match by what is left of it, either.
+            let never = self.warn_never(&acl, word, bytes == b"{");
+            let acl = if never { Acl::never(acl.span) } else { acl };
             terms.push(Term {
                 acl,
                 negated: std::mem::take(&mut negated),
@@ -320,9 +322,10 @@ impl<'l> Parser<'_, 'l> {
         Err(Box::new(diagnostic))
     }
 
-    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) {
+    /// Whether a test finds nothing in such a rule, which is told.
+    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) -> bool {
         let Some(fetch) = acl.never_in(self.usage) else {
-            return;
+            return false;
         };
         let what = if anonymous {
             "this test".to_owned()
@@ -339,5 +342,6 @@ impl<'l> Parser<'_, 'l> {
             )
             .label("always false here"),
         );
+        true
     }
 }

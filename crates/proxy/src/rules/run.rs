@@ -128,10 +128,10 @@ fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
     }
     let mut stream = new_stream(session.clone(), session.config.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
-    session.rewritten.set((
-        stream.source.or(session.rewritten.get().0),
-        stream.destination.or(session.rewritten.get().1),
-    ));
+    if stream.source.is_some() || stream.destination.is_some() {
+        let old = session.rewritten();
+        session.rewrite((stream.source.or(old.0), stream.destination.or(old.1)));
+    }
     if let Some(worker) = worker::running() {
         worker.keep_stream(stream);
     }

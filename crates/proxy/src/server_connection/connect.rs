@@ -5,6 +5,7 @@ use crate::config::{Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Stream, write_all};
+use crate::worker::worker;
 use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
@@ -109,6 +110,7 @@ pub async fn connect(
     backend.state.backend.here().count(Tally::Connects);
     let target = target(server, stream)?;
     let socket = begin(backend, server, &target, &stream.config.global.tune).map_err(ConnectFailure::Refused)?;
+    worker().pools.make_room(&socket, stream.config.global.tune.pool_high_fd_ratio);
     let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
     let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
     match with_deadline(deadline, socket.connected()).await {

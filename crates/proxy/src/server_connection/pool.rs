@@ -7,6 +7,7 @@ use crate::reactor::{self, Instant, Socket};
 use crate::state::ServerState;
 use crate::worker::worker;
 use std::cell::RefCell;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -61,6 +62,12 @@ impl Pools {
         None
     }
 
+    /// Whether this thread keeps a connection to a server.
+    pub fn holds(&self, server: &ServerState) -> bool {
+        let pools = self.by_server.borrow();
+        pools.get(server.uid as usize).and_then(Option::as_ref).is_some_and(|pool| !pool.idle.is_empty())
+    }
+
     /// Keeps a connection for the next stream, if the server's options allow.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection { socket, state, input, streams, private } = connection;
@@ -71,7 +78,8 @@ impl Pools {
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
         let full = options.pool_max.is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
-        if spent || full {
+        let low = worker().pool_low_fd_ratio();
+        if spent || full || files_above(&socket, low) {
             return;
         }
         let mut pools = self.by_server.borrow_mut();
@@ -86,6 +94,21 @@ impl Pools {
         });
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
         pool.idle.push(Idle { socket, streams, since: reactor::now() });
+    }
+
+    /// Closes the connection of this thread that has been idle for longest, if
+    /// a new one finds more files in use than `tune.pool-high-fd-ratio` allows.
+    pub fn make_room(&self, new: &Socket, high: Option<u32>) {
+        if high.is_none() || !files_above(new, high) {
+            return;
+        }
+        let mut pools = self.by_server.borrow_mut();
+        let used = pools.iter_mut().flatten().filter(|pool| !pool.idle.is_empty());
+        // The one that was idle for longest stands first in its pool.
+        if let Some(pool) = used.min_by_key(|pool| pool.idle.first().map(|idle| idle.since)) {
+            pool.idle.remove(0);
+            pool.dropped(1);
+        }
     }
 
     /// Closes all of them.
@@ -113,6 +136,15 @@ impl Pools {
             pool.dropped(before - pool.idle.len());
         }
     }
+}
+
+/// Whether more files are in use than so many percent of those that the process
+/// may have. The system gives out the lowest free number, so that of a new
+/// socket tells how many there are, or lately were.
+fn files_above(socket: &Socket, percent: Option<u32>) -> bool {
+    let Some(percent) = percent else { return false };
+    let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
+    number.saturating_mul(100) > u64::from(percent).saturating_mul(worker().runtime.files_max)
 }
 
 /// Looks through the thread's idle connections for as long as the thread lives.

@@ -2,16 +2,18 @@
 //! with its rules, the body.
 
 use super::body::{Body, BodyFailure, Copy};
-use super::reply::Reply;
+use super::meter::Meter;
+use super::reply::{Reply, error as error_page};
 use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, ConnectionMode, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
+use crate::log;
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Verdict};
-use crate::state::Shutdown;
+use crate::state::{Shutdown, Tally};
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -61,14 +63,13 @@ pub enum Failure {
     Closed,
     /// `timeout server` passed before the head was whole.
     Timeout,
-    /// What the server sent is no answer.
-    Fault(Fault),
+    /// What the server sent is no answer, or the framing of its body is wrong
+    /// and nothing was sent on yet.
+    Malformed,
     /// The server sent interim answers without end.
     Interim,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
-    /// The body's framing is wrong, and nothing of the answer was sent yet.
-    Malformed,
     /// The client went before an answer came, and `option abortonclose` cares.
     Abandoned,
     /// The request's body did not arrive, before an answer began.
@@ -101,7 +102,7 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault(_) | Failure::Interim | Failure::Malformed => {
+            Failure::Malformed | Failure::Interim => {
                 (Termination::Proxy, Phase::Headers, Some(502))
             }
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
@@ -123,8 +124,9 @@ impl Failure {
             Failure::Body(BodyFailure::ReadTimeout) => {
                 (Termination::ServerTimeout, Phase::Data, None)
             }
-            Failure::Body(BodyFailure::Truncated) => (Termination::ServerAbort, Phase::Data, None),
-            Failure::Body(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed) => {
+                (Termination::ServerAbort, Phase::Data, None)
+            }
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
@@ -142,9 +144,8 @@ impl Failure {
             Failure::ClosedEarly
                 | Failure::Closed
                 | Failure::Timeout
-                | Failure::Fault(_)
-                | Failure::Interim
                 | Failure::Malformed
+                | Failure::Interim
                 | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
         )
     }
@@ -187,6 +188,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
+    if stream.backend().is_some_and(|backend| backend.has(ProxyOption::CheckCache))
+        && http1::shares_cookie(&stream.request, &stream.response)
+    {
+        return Err(Failure::Denied(Box::new(blocked(stream))));
+    }
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client).await?;
@@ -208,6 +214,24 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive,
         tunnel: false,
     })
+}
+
+/// The answer in place of one that would share its cookie (`option checkcache`).
+fn blocked(stream: &mut Stream) -> Reply {
+    let config = stream.config.clone();
+    if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
+        backend.state.backend.here().count(Tally::DeniedResponses);
+        server.state.counters.here().count(Tally::DeniedResponses);
+        let text = format!(
+            "Blocked a cacheable answer with a cookie from server {}/{}.",
+            backend.name, server.name
+        );
+        log::notice(&config, backend, log::Level::Alert, &text);
+    }
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Headers;
+    stream.times.response = None;
+    error_page(stream, 502)
 }
 
 async fn read_head(
@@ -237,7 +261,7 @@ async fn read_head(
                     return Ok(parsed);
                 }
                 Ok(Outcome::Incomplete) => {}
-                Err(fault) => return Err(Failure::Fault(fault)),
+                Err(_) => return Err(Failure::Malformed),
             }
         }
         // The answer is never there yet when the request has just been sent.
@@ -312,24 +336,30 @@ async fn send(
     chunked: bool,
 ) -> Result<(), Failure> {
     if body.is_done() && !chunked {
-        return send_head(stream, client).await;
+        let sent = send_head(stream, client).await;
+        log::stream_answered(stream);
+        return sent;
     }
     let mut head = worker().scratch();
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    let (read_ms, write_ms) =
+        (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
     let mut copy = Copy {
         from: server,
         input,
         body: &mut body,
         to: client,
         chunked,
-        read_ms: stream.backend().and_then(|b| b.timeouts.server_ms),
-        write_ms: stream.frontend().timeouts.client_ms,
-        bytes: 0,
+        read_ms,
+        write_ms,
+        bytes: &mut stream.bytes_out,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
     };
     let result = copy.run(&mut head).await;
-    stream.bytes_out += copy.bytes;
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

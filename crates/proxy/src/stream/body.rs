@@ -1,12 +1,14 @@
 //! Moving a message's body from one side to the other: decoded by its framing,
 //! encoded again in our own form, never buffered beyond one buffer.
 
+use super::meter::Meter;
 use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use std::cell::Cell;
+use crate::state::Tally;
 use std::io;
 
 /// A body of at most so many bytes is copied behind its head and sent with it:
@@ -187,7 +189,9 @@ pub struct Copy<'c> {
     /// How long the receiver may take nothing, milliseconds.
     pub write_ms: Option<u32>,
     /// Bytes of the body that were sent, framing not counted.
-    pub bytes: u64,
+    pub bytes: &'c mut u64,
+    /// Who counts them at once, as what, and how many it has counted.
+    pub meter: Option<(&'c Meter, Tally, &'c mut u64)>,
     /// Where it is noted when something was sent.
     pub sent_at: Option<&'c Cell<Instant>>,
 }
@@ -242,7 +246,11 @@ impl Copy<'_> {
         if let Some(input) = self.input.as_mut() {
             input.consume(length);
         }
-        self.bytes += length as u64;
+        *self.bytes += length as u64;
+        if let Some((meter, tally, counted)) = &mut self.meter {
+            meter.count(*tally, length as u64);
+            **counted += length as u64;
+        }
         if let Some(sent_at) = self.sent_at {
             sent_at.set(reactor::now());
         }

@@ -7,7 +7,8 @@ use super::body::{Body, BodyFailure, Copy};
 use super::request::{Next, close};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
-use super::shutdown::{self, unless_shut};
+use super::meter::Meter;
+use super::shutdown::unless_shut;
 use super::write::write_all;
 use super::{Phase, Stream, Termination, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
@@ -48,8 +49,12 @@ pub async fn run(
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
-        let exchange = once(client, stream, &mut outgoing, &mut server);
-        let delivered = match unless_shut(&slot, exchange).await {
+        let mut uploaded = Uploaded::default();
+        let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
+        let delivered = unless_shut(&slot, exchange).await;
+        stream.bytes_in += uploaded.bytes;
+        stream.bytes_counted.0 += uploaded.counted;
+        let delivered = match delivered {
             Ok(delivered) => delivered,
             Err(why) => Err(Failure::Shut(why, progress(stream, &outgoing))),
         };
@@ -91,6 +96,14 @@ pub async fn run(
     next
 }
 
+/// Bytes of a request's body that went to the server, and how many of them
+/// were counted on the way.
+#[derive(Default)]
+struct Uploaded {
+    bytes: u64,
+    counted: u64,
+}
+
 /// How far an exchange had come that was shut down.
 fn progress(stream: &Stream, outgoing: &Outgoing<'_>) -> Progress {
     match stream.times.response {
@@ -106,6 +119,7 @@ async fn once(
     stream: &mut Stream,
     outgoing: &mut Outgoing<'_>,
     server: &mut ServerConnection,
+    Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
     stream.request.write_http1(&mut head);
@@ -130,6 +144,7 @@ async fn once(
         sent_at.set(reactor::now());
         return answer::relay(stream, incoming).await;
     }
+    let meter = Meter::of(stream);
     let mut copy = Copy {
         from: socket,
         input,
@@ -138,11 +153,11 @@ async fn once(
         to: &server.socket,
         read_ms: client_ms,
         write_ms: server_ms,
-        bytes: 0,
+        bytes,
+        meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
     };
     let result = both(pin!(copy.run(&mut head)), pin!(answer::relay(stream, incoming))).await;
-    stream.bytes_in += copy.bytes;
     match result {
         Err(Failure::Upload(failure)) if stream.times.response.is_some() => {
             Err(Failure::LateUpload(failure))
@@ -217,13 +232,17 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     }
 }
 
+/// `option forwardfor`. The backend's names the header, either leaves clients out,
+/// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
     let config = stream.config.clone();
     let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
-    let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
-    let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
-    if (settings.if_none && stream.request.get(&settings.header).is_some())
-        || settings.excepts(ip)
+    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
+    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else { return };
+    let both = || [backend, frontend].into_iter().flatten();
+    let trusts = both().all(|settings| settings.if_none);
+    if (trusts && stream.request.get(&settings.header).is_some())
+        || both().any(|settings| settings.excepts(ip))
     {
         return;
     }
@@ -276,11 +295,7 @@ async fn done(
 ) -> Next {
     if delivered.tunnel {
         let (up, down) = (client.input.take(), server.input.take());
-        let tunnel = tunnel::carry(stream, &client.socket, up, &server.socket, down);
-        if let Err(why) = unless_shut(slot, tunnel).await {
-            stream.termination = shutdown::termination(why);
-            stream.phase = Phase::Data;
-        }
+        tunnel::carry(stream, &client.socket, up, &server.socket, down, slot).await;
         return Next::Close;
     }
     let whole = outgoing.body.is_done();
@@ -288,7 +303,9 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
         if delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
-                client.own = delivered.client_keeps.then(|| Box::new(server));
+                let most = stream.server().and_then(|described| described.options.reuse_max);
+                let spent = most.is_some_and(|most| server.streams > most);
+                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }

@@ -45,6 +45,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
         frontend,
         backend,
         server,
+        preferred,
         http,
         request,
         response,
@@ -74,6 +75,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
         unique_id,
         resume_at,
         lenient,
+        bytes_counted,
+        logged,
         termination,
         phase,
     } = used;
@@ -81,7 +84,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     *frontend = new.frontend;
     *session = new;
     *config = newest;
-    (*backend, *server) = (None, None);
+    (*backend, *server, *preferred) = (None, None, None);
     *http = is_http;
     request.clear();
     response.clear();
@@ -105,6 +108,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     *received = None;
     *unique_id = None;
     (*resume_at, *lenient) = (0, false);
+    (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
 }
 
@@ -121,6 +125,7 @@ fn blank(
         config,
         backend: None,
         server: None,
+        preferred: None,
         http,
         request: Message::default(),
         response: Message::default(),
@@ -138,6 +143,8 @@ fn blank(
         times,
         bytes_in: 0,
         bytes_out: 0,
+        bytes_counted: (0, 0),
+        logged: false,
         retries: 0,
         redispatched: false,
         server_queue: 0,
@@ -190,8 +197,10 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    frontend.add(Tally::BytesIn, stream.bytes_in);
-    frontend.add(Tally::BytesOut, stream.bytes_out);
+    let bytes_in = stream.bytes_in - stream.bytes_counted.0;
+    let bytes_out = stream.bytes_out - stream.bytes_counted.1;
+    frontend.add(Tally::BytesIn, bytes_in);
+    frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {
         frontend.status(status);
     }
@@ -217,8 +226,8 @@ fn count(stream: &Stream) {
     ];
     if let Some(backend) = stream.backend() {
         let shard = backend.state.backend.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);
@@ -232,8 +241,8 @@ fn count(stream: &Stream) {
     }
     if let Some(server) = stream.server() {
         let shard = server.state.counters.here();
-        shard.add(Tally::BytesIn, stream.bytes_in);
-        shard.add(Tally::BytesOut, stream.bytes_out);
+        shard.add(Tally::BytesIn, bytes_in);
+        shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
             shard.count(Tally::Requests);

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod exchange;
 mod finish;
+mod meter;
 mod reply;
 mod request;
 mod serve;

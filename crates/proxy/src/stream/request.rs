@@ -5,16 +5,19 @@ use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
+use super::write::write_all;
 use super::session::{Client, after, head_deadline};
 use super::{Phase, Stream, Termination, exchange};
-use crate::config::{Mode, ProxyOption, ReuseMode};
+use crate::config::{Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed};
+use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
+use std::sync::Arc;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,6 +197,8 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
+    // What the parser took in until it gave up is no request to a log.
+    stream.request.clear();
     let page = reply::error(stream, status);
     reply::send(client, stream, page, false).await;
 }
@@ -230,7 +235,9 @@ const LINGER_BYTES: usize = 1 << 20;
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     serve::count_request(stream);
     let mut body = Body::new(request.body);
-    let keep = request.keep_alive
+    let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
+    let by_header = proxied.then(|| http1::keeps_by_proxy_connection(&stream.request)).flatten();
+    let keep = by_header.unwrap_or(request.keep_alive)
         && !stream.frontend().has(ProxyOption::HttpClose)
         && !worker().runtime.stopping();
     match rule(client, stream, &mut body).await {
@@ -240,23 +247,42 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
+    prefer_last_server(client, stream);
     let how = Establish { reuse: reuse(stream, client.streams == 0), own: client.own.take() };
     let watched = serve::watched(stream, &client.socket);
     let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
-    let unserved = match established {
+    match established {
         Some(Ok((server, slot))) => {
             let outgoing = exchange::Outgoing { request: &request, body, keep };
-            return exchange::run(client, stream, outgoing, server, slot).await;
+            let next = exchange::run(client, stream, outgoing, server, slot).await;
+            client.last_server = stream.server().map(|server| server.state.uid);
+            next
         }
-        Some(Err(unserved)) => unserved,
-        None => serve::abandoned(stream),
+        Some(Err(Unserved::Unavailable)) => {
+            let page = reply::error(stream, 503);
+            finish_local(client, stream, page, &mut body, keep).await
+        }
+        Some(Err(Unserved::Redirected(page))) => {
+            finish_local(client, stream, *page, &mut body, false).await
+        }
+        None => {
+            serve::abandoned(stream);
+            Next::Close
+        }
+    }
+}
+
+/// `option prefer-last-server`: the server of the request before, while a
+/// connection to it stands.
+fn prefer_last_server(client: &Client, stream: &mut Stream) {
+    let Some(last) = client.last_server else { return };
+    let Some(backend) = stream.backend().filter(|b| b.has(ProxyOption::PreferLastServer)) else { return };
+    let held = |server: &Server| {
+        client.own.as_ref().is_some_and(|own| Arc::ptr_eq(&own.state, &server.state))
+            || worker().pools.holds(&server.state)
     };
-    let (status, keep) = match unserved {
-        Unserved::Unavailable => (503, keep),
-        Unserved::Abandoned => (400, false),
-    };
-    let page = reply::error(stream, status);
-    finish_local(client, stream, page, &mut body, keep).await
+    let at = backend.servers.iter().position(|server| server.state.uid == last && held(server));
+    stream.preferred = at.map(|at| ServerIndex(at as u32));
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.
@@ -392,7 +418,16 @@ async fn wait_for_body(
     bytes: usize,
     time_ms: Option<u32>,
 ) -> bool {
-    let deadline = after(time_ms.or(stream.frontend().timeouts.http_request_ms).or(stream.frontend().timeouts.client_ms));
+    let timeouts = &stream.frontend().timeouts;
+    let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
+    if !body.is_done() && expects_continue(&stream.request) {
+        // The client sends the body only now. The server is not asked again.
+        if write_all(&client.socket, CONTINUE, timeouts.client_ms).await.is_err() {
+            return false;
+        }
+        stream.bytes_out += CONTINUE.len() as u64;
+        stream.request.remove(b"expect");
+    }
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
         let peeked = body.peek(input.filled());
@@ -409,7 +444,7 @@ async fn wait_for_body(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if with_deadline(deadline, client.socket.readable()).await.is_err() {
                     stream.termination = Termination::ClientTimeout;
-                    stream.phase = Phase::Data;
+                    stream.phase = Phase::Request;
                     return false;
                 }
                 continue;
@@ -422,6 +457,13 @@ async fn wait_for_body(
         }
         return true;
     }
+}
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+fn expects_continue(request: &Message) -> bool {
+    request.version() != Version::Http10
+        && request.get(b"expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Sends an answer of the proxy's own. What is left of the request's body is

@@ -2,9 +2,12 @@
 //! backend, its queue, the connection with its retries.
 
 use super::session::after;
-use super::{Phase, Stream, Termination};
-use crate::config::{ProxyIndex, ProxyOption, ServerIndex, SwitchTarget};
-use crate::queue::{self, Assignment, Slot};
+use super::shutdown::{self, unless_shut};
+use super::{Phase, Reply, Stream, Termination};
+use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
+use crate::http1::{Redirect, RedirectCode};
+use crate::message::Message;
+use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
 use crate::state::{ServerState, Tally};
@@ -118,12 +121,12 @@ impl Establish {
 }
 
 /// Why a stream got no server; the stream's termination says more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Unserved {
     /// 503.
     Unavailable,
-    /// The client went away, and `option abortonclose` cares.
-    Abandoned,
+    /// The line of its server sends clients elsewhere (`redir`): this is the answer.
+    Redirected(Box<Reply>),
 }
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
@@ -142,12 +145,11 @@ pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Opti
     .await
 }
 
-/// The client went while a server was looked for.
-pub fn abandoned(stream: &mut Stream) -> Unserved {
+/// The client went while a server was looked for. It is told nothing.
+pub fn abandoned(stream: &mut Stream) {
     stream.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.phase = if queued { Phase::Queue } else { Phase::Connect };
-    Unserved::Abandoned
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
@@ -159,7 +161,15 @@ pub async fn establish(
     let retries = stream.backend().and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT);
     let mut slot = take_slot(stream, None).await?;
     loop {
-        let failure = match attempt(stream, &mut how).await {
+        if let Some(page) = redirected(stream) {
+            return Err(Unserved::Redirected(Box::new(page)));
+        }
+        let attempt = unless_shut(&slot, attempt(stream, &mut how)).await;
+        let attempt = attempt.unwrap_or_else(|why| {
+            stream.termination = shutdown::termination(why);
+            None
+        });
+        let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
                 if stream.config.global.server_side_shown {
@@ -172,6 +182,10 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
+            // What is idle gives its descriptors to who has something to do.
+            worker().pools.clear();
+        }
         stream.retries += 1;
         if stream.retries > retries {
             stream.retries = retries;
@@ -188,14 +202,21 @@ pub async fn establish(
             }
         }
         count_at_server(stream, Tally::Retries);
-        // The same server again: a pause, or the retries are over before it is back.
-        let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
-        let pause = limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())));
-        reactor::sleep(pause).await;
+        if !matches!(failure, ConnectFailure::Timeout) {
+            reactor::sleep(retry_pause(stream)).await;
+        }
     }
 }
 
-/// One try; None when the server vanished from the configuration, which cannot be.
+/// How long a server that refused is left alone before it is tried again: else
+/// the retries are over before it is back.
+fn retry_pause(stream: &Stream) -> Duration {
+    let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
+    limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
+}
+
+/// One try; None when the server vanished from the configuration, which cannot
+/// be (and for the caller, when its sessions were shut down).
 async fn attempt(
     stream: &mut Stream,
     how: &mut Establish,
@@ -211,8 +232,34 @@ async fn attempt(
     Some(connect(stream, backend, server).await)
 }
 
+/// The answer to a request whose server has a `redir`: GET and HEAD only, since
+/// a client may not repeat others elsewhere by itself.
+fn redirected(stream: &mut Stream) -> Option<Reply> {
+    let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
+    if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
+        return None;
+    }
+    let path = stream.request.path_and_query();
+    // What begins with two slashes would be an address of another host.
+    let path = match (prefix, path) {
+        (b"" | b"/", [b'/', rest @ ..]) if rest.starts_with(b"/") => rest,
+        _ => path,
+    };
+    let location = [prefix, path].concat();
+    let mut head = Message::default();
+    let redirect =
+        Redirect { code: RedirectCode::Found, location: &location, set_cookie: None, clear_cookie: None };
+    // A location that fits into no head: the server answers itself.
+    redirect.respond(&mut head).ok()?;
+    stream.termination = Termination::Local;
+    stream.phase = Phase::Connect;
+    Some(Reply { head, body: Arc::default(), close: true })
+}
+
 fn gone(stream: &mut Stream) -> Unserved {
-    stream.termination = Termination::Internal;
+    if stream.termination == Termination::Normal {
+        stream.termination = Termination::Internal;
+    }
     stream.phase = Phase::Connect;
     Unserved::Unavailable
 }
@@ -265,7 +312,9 @@ async fn take_slot(
     stream: &mut Stream,
     avoid: Option<ServerIndex>,
 ) -> Result<Slot, Unserved> {
-    let slot = match queue::assign(stream, avoid) {
+    let preferred = stream.preferred.take().filter(|_| avoid.is_none());
+    let preferred = preferred.filter(|at| has_room(stream, *at));
+    let slot = match queue::assign_wish(stream, Wish { server: preferred, avoid }) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
             stream.termination = Termination::ServerAbort;
@@ -300,6 +349,15 @@ async fn take_slot(
         backend.state.last_session.note(now_ms);
     }
     Ok(slot)
+}
+
+/// Whether a server would be had without waiting.
+fn has_room(stream: &Stream, at: ServerIndex) -> bool {
+    let server = stream.backend().and_then(|backend| backend.servers.get(at.0 as usize));
+    server.is_some_and(|Server { state, .. }| {
+        let limit = state.limit();
+        state.usable() && (limit == 0 || state.sessions.current() < limit)
+    })
 }
 
 /// Another connection to the same server, for a stream whose first one proved

@@ -13,7 +13,7 @@ use crate::state::{ListenerState, Tally};
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -37,6 +37,8 @@ pub struct Client {
     /// The server connection that only this client's streams may use:
     /// `http-reuse never`, or a PROXY header was sent on it.
     pub own: Option<Box<ServerConnection>>,
+    /// The number of the server of its last stream.
+    pub last_server: Option<u32>,
 }
 
 /// Counts a session for as long as it lives.
@@ -97,18 +99,7 @@ pub fn begin(
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
     worker().session_began();
     let counted = Counted::new(seat, proxy, bind);
-    let session = Rc::new(Session {
-        frontend,
-        bind,
-        source: endpoint(peer),
-        destination,
-        accepted_at: worker().wall_clock(),
-        accepted: reactor::now(),
-        ready: reactor::now(),
-        rewritten: Default::default(),
-        variables: Default::default(),
-        config,
-    });
+    let session = Rc::new(Session::new(config, (frontend, bind), endpoint(peer), destination));
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
@@ -121,8 +112,19 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, idle_since, own: None };
-    reactor::spawn(run(client, counted));
+    let client = Client { socket, session, input: None, streams: 0, own: None, last_server: None, idle_since };
+    reactor::spawn(life(client, counted));
+}
+
+/// The whole task of a connection. A plain function around an async block: an
+/// async function would hold what it is given twice.
+fn life(client: Client, counted: Counted) -> impl Future<Output = ()> {
+    // Dropped in this order: the descriptor is free when the place is.
+    let mut held = (client, counted);
+    async move {
+        let (client, counted) = &mut held;
+        run(client, counted).await;
+    }
 }
 
 fn endpoint(address: Option<SocketAddrAny>) -> Endpoint {
@@ -147,9 +149,9 @@ pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
     timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
 }
 
-async fn run(mut client: Client, counted: Counted) {
+async fn run(client: &mut Client, counted: &Counted) {
     if client.session.bind().accept_proxy
-        && pool_box(proxy_header(&mut client)).await.is_err()
+        && pool_box(proxy_header(client)).await.is_err()
     {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
@@ -169,14 +171,12 @@ async fn run(mut client: Client, counted: Counted) {
     counted.began(frontend, now_ms);
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
-        Mode::Tcp => pool_box(tunnel::serve(&mut client)).await,
-        Mode::Http => http(&mut client).await,
+        Mode::Tcp => pool_box(tunnel::serve(client)).await,
+        Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
         reset_when_delivered(&client.socket);
     }
-    drop(client);
-    drop(counted);
 }
 
 /// `option nolinger`: a reset instead of an orderly close, but only when the
@@ -233,7 +233,11 @@ async fn http(client: &mut Client) {
 async fn next_request(client: &Client) -> bool {
     poll_fn(|context| {
         let readable = client.socket.poll_readable(context).map(|()| true);
-        if readable.is_pending() && client.streams > 0 && worker().runtime.stopping() {
+        if readable.is_pending()
+            && client.streams > 0
+            && worker().runtime.stopping()
+            && !client.session.frontend().has(ProxyOption::IdleCloseOnResponse)
+        {
             return Poll::Ready(false);
         }
         readable
@@ -297,16 +301,30 @@ fn take_addresses(client: &mut Client, header: &Header) {
         return;
     };
     let old = &client.session;
+    let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
-        config: old.config.clone(),
-        frontend: old.frontend,
-        bind: old.bind,
-        source: Endpoint::Inet(source),
-        destination: Endpoint::Inet(destination),
         accepted_at: old.accepted_at,
         accepted: old.accepted,
-        ready: reactor::now(),
         rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),
+        ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_holds_little() {
+        let idle = size(|(client, counted)| life(client, counted));
+        let (session, shared) = (size_of::<Session>() + 16, size_of::<Client>());
+        println!("task {idle}, of it the client {shared}; session {session}");
+        assert!(idle <= 192, "the task of a client's connection: {idle} bytes");
+        assert!(session <= 192, "a session: {session} bytes");
+    }
 }

@@ -3,9 +3,10 @@
 
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
-use crate::reactor::Instant;
+use crate::reactor::{self, Instant};
 use crate::rules::Variables;
 use std::net::{IpAddr, SocketAddr};
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -59,12 +60,47 @@ pub struct Session {
     pub ready: Instant,
     /// Source and destination as `tcp-request connection` and `session` rules
     /// set them, for all of its streams.
-    pub rewritten: std::cell::Cell<(Option<Endpoint>, Option<Endpoint>)>,
+    /// Boxed: hardly any session has them.
+    pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
 }
 
+/// Source and destination as rules set them.
+pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
+
 impl Session {
+    /// The session of a connection that was accepted now.
+    pub fn new(
+        config: Arc<Config>,
+        (frontend, bind): (ProxyIndex, u32),
+        source: Endpoint,
+        destination: Endpoint,
+    ) -> Session {
+        Session {
+            config,
+            frontend,
+            bind,
+            source,
+            destination,
+            accepted_at: SystemTime::now(),
+            accepted: reactor::now(),
+            ready: reactor::now(),
+            rewritten: OnceCell::new(),
+            variables: Default::default(),
+        }
+    }
+
+    /// The addresses as rules set them for the whole session.
+    pub fn rewritten(&self) -> Rewritten {
+        self.rewritten.get().map_or((None, None), |cell| cell.get())
+    }
+
+    /// Sets them.
+    pub fn rewrite(&self, addresses: Rewritten) {
+        self.rewritten.get_or_init(Box::default).set(addresses);
+    }
+
     /// The frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.frontend)
@@ -210,6 +246,8 @@ pub struct Stream {
     pub backend: Option<ProxyIndex>,
     /// Its server, once chosen.
     pub server: Option<ServerIndex>,
+    /// The server that it would rather have (`option prefer-last-server`).
+    pub preferred: Option<ServerIndex>,
     /// Whether it is HTTP; else `request` and `response` are empty for ever.
     pub http: bool,
     /// The request; empty until its head is complete.
@@ -246,6 +284,10 @@ pub struct Stream {
     pub bytes_in: u64,
     /// Bytes to the client, head included.
     pub bytes_out: u64,
+    /// Of both, the bytes that were counted while they flowed (`option contstats`).
+    pub bytes_counted: (u64, u64),
+    /// Its line was logged when its answer began (`option logasap`).
+    pub logged: bool,
     /// Connection attempts that failed and were repeated.
     pub retries: u32,
     /// Another server was taken than the one that was chosen first.
@@ -295,12 +337,12 @@ impl Stream {
 
     /// The client's address, as the last rule or PROXY header set it.
     pub fn source(&self) -> Endpoint {
-        self.source.or(self.session.rewritten.get().0).unwrap_or(self.session.source)
+        self.source.or(self.session.rewritten().0).unwrap_or(self.session.source)
     }
 
     /// The address that the client connected to, likewise.
     pub fn destination(&self) -> Endpoint {
-        self.destination.or(self.session.rewritten.get().1).unwrap_or(self.session.destination)
+        self.destination.or(self.session.rewritten().1).unwrap_or(self.session.destination)
     }
 
     /// The method as the client sent it; empty before there is one.

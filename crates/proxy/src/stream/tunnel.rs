@@ -5,9 +5,11 @@
 use super::finish::finish;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
-use super::shutdown::{termination, unless_shut};
-use super::{Phase, Stream, Termination, new_stream};
-use crate::config::ProxyOption;
+use super::meter::Meter;
+use super::{Phase, Stream, Termination, new_stream, shutdown};
+use crate::config::{Proxy, ProxyOption};
+use crate::log;
+use crate::queue::Slot;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
@@ -114,15 +116,35 @@ struct Limit {
     usual: Option<u32>,
     /// Once we have ended our sending to it.
     fin: Option<u32>,
-    /// When it last gave or took something.
-    active: Instant,
+    /// When it last gave something.
+    gave: Instant,
+    /// When it last took something.
+    took: Instant,
+    /// `option independent-streams`: giving and taking are timed apart.
+    independent: bool,
 }
 
 impl Limit {
-    /// Until when it may be silent: while it is waited for.
-    fn at(&self, waited_for: bool, shut: bool) -> Option<Instant> {
-        let ms = self.fin.filter(|_| shut).or(self.usual).filter(|_| waited_for)?;
-        Some(self.active + Duration::from_millis(u64::from(ms)))
+    /// It gave or took something.
+    fn moved(&mut self, gave: bool, took: bool) {
+        if gave {
+            self.gave = reactor::now();
+        }
+        if took {
+            self.took = reactor::now();
+        }
+    }
+
+    /// Until when it may be silent: while it is waited for to give or to take.
+    fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
+        let ms = self.fin.filter(|_| shut).or(self.usual).filter(|_| give || take)?;
+        let active = match (give, take) {
+            (true, true) if self.independent => self.gave.min(self.took),
+            (true, false) if self.independent => self.gave,
+            (false, true) if self.independent => self.took,
+            _ => self.gave.max(self.took),
+        };
+        Some(active + Duration::from_millis(u64::from(ms)))
     }
 }
 
@@ -139,13 +161,21 @@ impl Tunnel {
         let frontend = &stream.frontend().timeouts;
         let backend = stream.backend().map_or(frontend, |backend| &backend.timeouts);
         let tunnel = backend.tunnel_ms.or(frontend.tunnel_ms);
-        let active = reactor::now();
-        let limit = |usual, fin| Limit { usual: tunnel.or(usual), fin, active };
+        let now = reactor::now();
+        let has = |proxy: &Proxy| proxy.has(ProxyOption::IndependentStreams);
+        let limit = |usual, fin, independent| Limit {
+            usual: tunnel.or(usual),
+            fin,
+            gave: now,
+            took: now,
+            independent,
+        };
+        let of_server = stream.backend().is_some_and(has);
         Tunnel {
             up: Half::new(up),
             down: Half::new(down),
-            client: limit(frontend.client_ms, frontend.client_fin_ms),
-            server: limit(backend.server_ms, backend.server_fin_ms),
+            client: limit(frontend.client_ms, frontend.client_fin_ms, has(stream.frontend())),
+            server: limit(backend.server_ms, backend.server_fin_ms, of_server),
         }
     }
 
@@ -169,20 +199,18 @@ impl Tunnel {
             Ok(moved) => moved,
             Err(side) => return blame(side == Side::To),
         };
-        if up.read || down.written {
-            self.client.active = reactor::now();
-        }
-        if down.read || up.written {
-            self.server.active = reactor::now();
-        }
+        self.client.moved(up.read, down.written);
+        self.server.moved(down.read, up.written);
         if self.up.shut && self.down.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// Until when the client and the server may be silent.
     fn limits(&self) -> (Option<Instant>, Option<Instant>) {
-        let client = self.up.is_hungry() || self.down.is_stuck();
-        let server = self.down.is_hungry() || self.up.is_stuck();
-        (self.client.at(client, self.down.shut), self.server.at(server, self.up.shut))
+        let Tunnel { up, down, client, server } = self;
+        (
+            client.at(up.is_hungry(), down.is_stuck(), down.shut),
+            server.at(down.is_hungry(), up.is_stuck(), up.shut),
+        )
     }
 
     /// Who has been silent for too long.
@@ -196,19 +224,32 @@ impl Tunnel {
     }
 }
 
-/// Carries bytes both ways until both sides have ended, one fails or one is
-/// silent for too long. Counts into the stream.
+/// Carries bytes both ways until both sides have ended, one fails or is silent
+/// for too long, or the sessions of the server are shut down. Counts into the
+/// stream.
 pub async fn carry(
     stream: &mut Stream,
     client: &Socket,
     client_input: Option<Buffer>,
     server: &Socket,
     server_input: Option<Buffer>,
+    slot: &Slot,
 ) {
     let mut tunnel = Tunnel::new(stream, client_input, server_input);
+    let meter = Meter::of(stream);
+    let mut counted = (0, 0);
     let ended = loop {
+        if let Some(why) = slot.shutdown() {
+            break Err(shutdown::termination(why));
+        }
         // Moved first: what is waited for is known only then.
         let first = poll_fn(|context| Poll::Ready(tunnel.poll(client, server, context))).await;
+        if let Some(meter) = &meter {
+            let (up, down) = (tunnel.up.bytes, tunnel.down.bytes);
+            meter.count(Tally::BytesIn, up - counted.0);
+            meter.count(Tally::BytesOut, down - counted.1);
+            counted = (up, down);
+        }
         if let Poll::Ready(ended) = first {
             break ended;
         }
@@ -229,8 +270,15 @@ pub async fn carry(
     };
     stream.bytes_in += tunnel.up.bytes;
     stream.bytes_out += tunnel.down.bytes;
+    stream.bytes_counted.0 += counted.0;
+    stream.bytes_counted.1 += counted.1;
     let Err(termination) = ended else { return };
-    stream.phase = Phase::Data;
+    stream.phase = match termination {
+        Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
+            Phase::Done
+        }
+        _ => Phase::Data,
+    };
     stream.termination = termination;
     match termination {
         // Who is left learns that it was no orderly end.
@@ -275,10 +323,8 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         }
     };
     let ServerConnection { socket, input: server_input, .. } = server;
-    let tunnel = carry(stream, &client.socket, input, &socket, server_input);
-    if let Err(why) = unless_shut(&slot, tunnel).await {
-        stream.termination = termination(why);
-    }
+    log::stream_answered(stream);
+    carry(stream, &client.socket, input, &socket, server_input, &slot).await;
     if stream.backend().is_some_and(|b| b.has(ProxyOption::NoLinger)) {
         super::session::reset_when_delivered(&socket);
     }

@@ -231,10 +231,18 @@ impl Bed {
     }
 
     /// The configuration that is served.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> Arc<Config> {
         match &self.system {
-            System::Ours(_, config) => config,
+            System::Ours(_, config) => Arc::clone(config),
             System::Haproxy { .. } => panic!("only with our own"),
+        }
+    }
+
+    /// How many hold the configuration.
+    pub fn config_holders(&self) -> usize {
+        match &self.system {
+            System::Ours(_, config) => Arc::strong_count(config),
+            System::Haproxy { .. } => 0,
         }
     }
 

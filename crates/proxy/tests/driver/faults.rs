@@ -110,7 +110,7 @@ fn chunks_that_are_none_end_the_answer() {
     let bed = Bed::new(&origin.behind("", ""));
     let text = bed.ask(GET);
     assert!(text.ends_with("5\r\nhello\r\n"), "{text}");
-    assert_eq!(bed.end(), "200 PD");
+    assert_eq!(bed.end(), "200 SD");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! `option checkcache`: whether an answer hands one user's cookie to everyone
+//! behind a shared cache. A value: what is done then stands elsewhere.
+
+use crate::message::{Message, split_values};
+
+/// Statuses whose answers caches keep without being told to.
+const CACHED: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
+/// Methods whose answers caches keep without being told to.
+const SAFE: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
+/// Directives of Cache-Control that keep an answer, or its cookie, out of
+/// shared caches.
+const FORBIDDING: [&[u8]; 6] =
+    [b"private", b"no-store", b"no-cache", b"max-age=0", b"s-maxage=0", b"no-cache=\"set-cookie\""];
+
+/// Whether an answer sets a cookie and may be kept by a shared cache.
+pub fn shares_cookie(request: &Message, response: &Message) -> bool {
+    if response.get(b"set-cookie").is_none() {
+        return false;
+    }
+    let (mut public, mut forbidden) = (false, false);
+    for line in response.fields().get_all(b"cache-control") {
+        for directive in split_values(line) {
+            public |= directive.eq_ignore_ascii_case(b"public");
+            forbidden |= forbids(directive);
+        }
+    }
+    let mut pragma = response.fields().get_all(b"pragma").flat_map(split_values);
+    if forbidden || pragma.any(|value| value.eq_ignore_ascii_case(b"no-cache")) {
+        return false;
+    }
+    public || (CACHED.contains(&response.status()) && SAFE.contains(&request.method()))
+}
+
+fn forbids(directive: &[u8]) -> bool {
+    // A quoted list is cut at its commas: `no-cache="set-cookie, x"`.
+    const LIST: &[u8] = b"no-cache=\"set-cookie";
+    let listed = directive.len() == LIST.len() && directive.eq_ignore_ascii_case(LIST);
+    listed || FORBIDDING.iter().any(|known| directive.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Version;
+
+    #[test]
+    fn a_cookie_is_shared_where_a_cache_may_keep_the_answer() {
+        let table: &[(&str, u16, &[(&str, &str)], bool)] = &[
+            ("GET", 200, &[], false),
+            ("GET", 200, &[("set-cookie", "a=b")], true),
+            ("HEAD", 404, &[("set-cookie", "a=b")], true),
+            ("GET", 302, &[("set-cookie", "a=b")], false),
+            ("POST", 200, &[("set-cookie", "a=b")], false),
+            ("POST", 200, &[("set-cookie", "a=b"), ("cache-control", "public")], true),
+            ("GET", 302, &[("set-cookie", "a=b"), ("cache-control", "Public")], true),
+            ("GET", 200, &[("set-cookie", "a=b"), ("pragma", "no-cache")], false),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=60")], true),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "x, private")], false),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "no-store")], false),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=0")], false),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "s-maxage=0")], false),
+            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "no-cache")], false),
+            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"set-cookie\"")], false),
+            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"set-cookie, x\"")], false),
+            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"x\"")], true),
+        ];
+        for (method, status, fields, shares) in table {
+            let (mut request, mut response) = (Message::new(), Message::new());
+            request.begin_request(method.as_bytes(), b"/", Version::Http11).unwrap();
+            response.begin_response(Version::Http11, *status, b"").unwrap();
+            for (name, value) in *fields {
+                response.add(name.as_bytes(), value.as_bytes()).unwrap();
+            }
+            assert_eq!(shares_cookie(&request, &response), *shares, "{method} {status} {fields:?}");
+        }
+    }
+}

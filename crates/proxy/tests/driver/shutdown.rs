@@ -1,0 +1,143 @@
+//! Sessions that end because their server's state changed, and what is counted
+//! and logged before the end of a stream.
+
+use crate::bed::{Bed, Origin, against_haproxy, pause};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+/// A port that checks connect to; dropping what it returns makes them fail.
+struct Checked {
+    port: u16,
+    listener: Arc<Mutex<Option<TcpListener>>>,
+}
+
+impl Checked {
+    fn up() -> Checked {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Checked { port, listener: Arc::new(Mutex::new(Some(listener))) }
+    }
+
+    fn fail(&self) {
+        self.listener.lock().unwrap().take();
+    }
+
+    fn recover(&self) {
+        *self.listener.lock().unwrap() = Some(TcpListener::bind(("127.0.0.1", self.port)).unwrap());
+    }
+}
+
+/// Runs health checks until it is dropped.
+struct Checks {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// A proxy whose servers are checked. haproxy does that itself.
+fn checked(text: &str) -> (Bed, Checks) {
+    let bed = Bed::new(text);
+    if against_haproxy() {
+        return (bed, Checks { stop: None, thread: None });
+    }
+    let config = bed.config();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let checks = proxy::health::start(&config, Arc::new(|_, _, _| {}));
+            let _ = stopped.await;
+            checks.stop();
+        });
+    });
+    (bed, Checks { stop: Some(stop), thread: Some(thread) })
+}
+
+/// Says nothing, or begins an answer to "/body" and stops in its middle.
+fn stalling() -> Origin {
+    Origin::new(|mut peer, _| {
+        let Some(head) = peer.head() else { return };
+        if head.contains("/body") {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+        }
+        while matches!(peer.more(), Ok(true)) {}
+    })
+}
+
+#[test]
+fn the_sessions_of_a_server_that_went_down_end_where_its_line_says_so() {
+    let (origin, check) = (stalling(), Checked::up());
+    let line = format!("127.0.0.1:{} check port {} inter 50 fall 1 on-marked-down shutdown-sessions", origin.port, check.port);
+    let (bed, _checks) = checked(&format!(
+        "listen h\n bind 127.0.0.1:{{0}}\n server s {line}\nlisten t\n mode tcp\n bind 127.0.0.1:{{1}}\n server s {line}\n"
+    ));
+    pause(150);
+    let mut waiting = bed.client();
+    waiting.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause(30);
+    let mut half = bed.client();
+    half.send("GET /body HTTP/1.1\r\nHost: h\r\n\r\n");
+    half.head().unwrap();
+    let mut uploading = bed.client();
+    uploading.send("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabc");
+    pause(30);
+    let mut tunnel = bed.client_of(1);
+    tunnel.send("hello");
+    pause(100);
+    check.fail();
+    assert_eq!(waiting.answer().status, 502);
+    assert_eq!(half.end(1500), "abc FIN");
+    assert_eq!(uploading.end(1500), "FIN");
+    assert_eq!(tunnel.end(1500), "FIN");
+    let mut ends: Vec<String> = bed.ended(4).iter().map(|ended| ended.brief()).collect();
+    ends.sort();
+    assert_eq!(ends, ["0 D-", "0 D-", "200 DD", "502 DH"]);
+}
+
+#[test]
+fn the_sessions_of_backups_end_when_a_server_comes_back() {
+    let (origin, check) = (stalling(), Checked::up());
+    check.fail();
+    let (bed, _checks) = checked(&format!(
+        "listen t\n mode tcp\n bind 127.0.0.1:{{0}}\n server a 127.0.0.1:{port} check port {} inter 50 fall 1 rise 1 \
+         on-marked-up shutdown-backup-sessions\n server b 127.0.0.1:{port} backup\n",
+        check.port,
+        port = origin.port
+    ));
+    pause(300);
+    let mut tunnel = bed.client();
+    tunnel.send("hello");
+    pause(100);
+    check.recover();
+    assert_eq!(tunnel.end(1500), "FIN");
+    let ended = bed.ended(1).remove(0);
+    assert_eq!((ended.brief().as_str(), ended.server.as_str()), ("0 U-", "b"));
+}
+
+#[test]
+fn contstats_counts_bytes_while_they_flow_and_once() {
+    let origin = stalling();
+    for option in ["option contstats", ""] {
+        let bed = Bed::new(&format!(
+            "listen h\n {option}\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
+            origin.port
+        ));
+        let mut client = bed.client();
+        client.send("GET /body HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.until("abc");
+        pause(50);
+        let wanted = if option.is_empty() { "" } else { "bout=3" };
+        assert_eq!(bed.counted("h/s", "bout"), wanted, "{option}");
+        client.reset();
+        let ended = bed.ended(1).remove(0);
+        bed.counts("h/s", "bout", &format!("bout={}", ended.bytes_out));
+        bed.counts("h/FRONTEND", "bout", &format!("bout={}", ended.bytes_out));
+        assert!(ended.bytes_out > 40, "{ended:?}");
+    }
+}
