@@ -132,6 +132,9 @@ impl Loader {
         if let Some(frontend) = frontend {
             diagnostic = diagnostic.also(frontend.span, "this is a frontend");
         }
+        if !self.suggests() {
+            return diagnostic;
+        }
         let mut names: Vec<&str> = self.config.backends.keys().map(|name| &**name).collect();
         names.sort_unstable();
         if let Some(near) = suggest::nearest(&reference.name, names) {
