@@ -1,7 +1,7 @@
 //! Real clients, real servers and other proxies with ours in the middle.
 
 use crate::program::{Program, evenkeel};
-use lab::{Lab, Origin, Peer, Place, Probe, Scratch, Syslog, eventually, free_port};
+use lab::{Filter, Host, Lab, Origin, Peer, Place, Probe, Scratch, Syslog, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -336,76 +336,97 @@ const CUT: &str = "
         server near 10.9.2.2:80 backup
 ";
 
+/// A balancer, a client and two servers, each at the end of a cable of its own.
+struct Cabled {
+    far: Origin,
+    _near: Origin,
+    balancer: Host,
+    client: Host,
+    _lab: Lab,
+}
+
+impl Cabled {
+    fn build() -> Self {
+        let lab = Lab::new("cut").unwrap();
+        let [balancer, client, far, near] =
+            ["balancer", "client", "far", "near"].map(|name| lab.host(name).unwrap());
+        for (n, host) in [&client, &far, &near].into_iter().enumerate() {
+            let cable = lab.link(&balancer, host).unwrap();
+            cable.a.address(&format!("10.9.{n}.1/24")).unwrap();
+            cable.b.address(&format!("10.9.{n}.2/24")).unwrap();
+        }
+        let serve = |host, address: &str, name| {
+            Origin::start(host, name, address.parse().unwrap()).unwrap()
+        };
+        Cabled {
+            far: serve(&far, "10.9.1.2:80", "far"),
+            _near: serve(&near, "10.9.2.2:80", "near"),
+            balancer,
+            client,
+            _lab: lab,
+        }
+    }
+}
+
+/// Whether a new connection is served by that server.
+fn served_by(probe: &mut Probe, path: &str, name: &str) -> bool {
+    probe.disconnect();
+    probe.get(path).is_ok_and(|answer| answer.text() == name)
+}
+
+fn notices_a_cut(program: Program) {
+    let place = Cabled::build();
+    let far = &place.far;
+    let log = Syslog::udp(&place.balancer, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = CUT.replace("@LOG@", &log.address().unwrap().to_string());
+    let address = "10.9.0.1:80".parse().unwrap();
+    let _peer = program.start(&place.balancer, &config, address).unwrap();
+    let mut probe = Probe::new(&place.client, address);
+    assert_eq!(probe.get("/before").unwrap().text(), "far");
+    far.behave(lab::Behaviour::Silence);
+    let mut waiting = Probe::new(&place.client, address);
+    let waiting = std::thread::spawn(move || waiting.get("/waiting").map(|a| a.status));
+    let arrived = || {
+        far.take_requests()
+            .iter()
+            .any(|head| head.contains("/waiting"))
+    };
+    assert!(eventually(SOON, arrived));
+    // As a switch sees a dead cable: nobody's interface goes down.
+    let server = Filter::all().remote("10.9.1.2".parse().unwrap());
+    let block = place.balancer.block(&server).unwrap();
+    assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");
+    let line = log
+        .wait_for(SOON, |line| line.contains("/waiting"))
+        .unwrap();
+    assert!(
+        line.contains(" web/far ") && line.contains(" sH-- "),
+        "{line}"
+    );
+    let noticed = eventually(SOON, || served_by(&mut probe, "/cut", "near"));
+    assert!(noticed, "{program:?}");
+    for _ in 0..10 {
+        assert!(
+            served_by(&mut probe, "/cut", "near"),
+            "{program:?}: the dead one is asked"
+        );
+    }
+    far.behave(lab::Behaviour::Answer);
+    block.lift().unwrap();
+    let mended = eventually(SOON, || served_by(&mut probe, "/mended", "far"));
+    assert!(mended, "{program:?}");
+    for word in ["DOWN", "UP"] {
+        let told = |line: &str| line.contains("Server web/far is ") && line.contains(word);
+        let found = log.wait_for(SOON, told);
+        assert!(found.is_some(), "{program:?} {word}: {:?}", log.messages());
+    }
+}
+
 #[test]
 fn a_cut_link_is_noticed_and_so_is_its_mending() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
-        let lab = Lab::new("cut").unwrap();
-        let [balancer, client, far, near] =
-            ["balancer", "client", "far", "near"].map(|name| lab.host(name).unwrap());
-        let cables = [&client, &far, &near].map(|host| lab.link(&balancer, host).unwrap());
-        for (n, cable) in cables.iter().enumerate() {
-            cable.a.address(&format!("10.9.{n}.1/24")).unwrap();
-            cable.b.address(&format!("10.9.{n}.2/24")).unwrap();
-        }
-        let serve = |host, ip: &str, name| {
-            Origin::start(host, name, format!("{ip}:80").parse().unwrap()).unwrap()
-        };
-        let far = serve(&far, "10.9.1.2", "far");
-        let _near = serve(&near, "10.9.2.2", "near");
-        let log = Syslog::udp(&balancer, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = CUT.replace("@LOG@", &log.address().unwrap().to_string());
-        let address = "10.9.0.1:80".parse().unwrap();
-        let _peer = program.start(&balancer, &config, address).unwrap();
-        let mut probe = Probe::new(&client, address);
-        assert_eq!(probe.get("/before").unwrap().text(), "far");
-        far.behave(lab::Behaviour::Silence);
-        let mut waiting = Probe::new(&client, address);
-        let waiting = std::thread::spawn(move || waiting.get("/waiting").map(|a| a.status));
-        assert!(eventually(SOON, || far
-            .take_requests()
-            .iter()
-            .any(|r| r.contains("/waiting"))));
-        // The switch's view of a dead cable: nobody's interface goes down.
-        let block = balancer
-            .block(&lab::Filter::all().remote("10.9.1.2".parse().unwrap()))
-            .unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");
-        let line = log
-            .wait_for(SOON, |line| line.contains("/waiting"))
-            .unwrap();
-        assert!(
-            line.contains(" web/far ") && line.contains(" sH-- "),
-            "{line}"
-        );
-        let mut on_near = || {
-            probe.disconnect();
-            probe
-                .get("/cut")
-                .is_ok_and(|answer| answer.text() == "near")
-        };
-        assert!(eventually(SOON, &mut on_near), "{program:?}");
-        for _ in 0..10 {
-            assert!(on_near(), "{program:?}: the dead server gets requests");
-        }
-        far.behave(lab::Behaviour::Answer);
-        block.lift().unwrap();
-        let on_far = || {
-            probe.disconnect();
-            probe
-                .get("/mended")
-                .is_ok_and(|answer| answer.text() == "far")
-        };
-        assert!(eventually(SOON, on_far), "{program:?}");
-        let told = |word: &str| {
-            let told = log
-                .messages()
-                .into_iter()
-                .any(|line| line.contains("Server web/far is ") && line.contains(word));
-            assert!(told, "{program:?} {word}: {:?}", log.messages());
-        };
-        told("DOWN");
-        told("UP");
+        notices_a_cut(program);
     }
 }
