@@ -55,7 +55,7 @@ fn summary(loaded: &proxy::load::Loaded) -> String {
         .filter(|p| p.kind.is_frontend())
         .count();
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
-    let also = if process::listens(config) {
+    let also = if config.listens() {
         ""
     } else {
         "; nothing listens, so it would not start"

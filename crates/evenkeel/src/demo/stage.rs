@@ -255,7 +255,7 @@ mod tests {
         let mut environment = Environment::empty();
         environment.set("DEMO_PORT", "18099");
         let config = configuration(environment).unwrap();
-        assert!(process::listens(&config));
+        assert!(config.listens());
     }
 
     #[test]

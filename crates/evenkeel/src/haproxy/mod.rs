@@ -153,7 +153,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
         return ExitCode::from(REFUSED);
     }
     if arguments.check {
-        return checked(process::listens(&config), warned, voice.quiet);
+        return checked(config.listens(), warned, voice.quiet);
     }
     let plan = Plan {
         daemon: arguments.daemon,

@@ -17,4 +17,4 @@ mod start;
 pub use error::StartError;
 use limits::WantedLimits;
 pub use side::Side;
-pub use start::{Plan, Serving, listens, load_files, run, serve};
+pub use start::{Plan, Serving, load_files, run, serve};

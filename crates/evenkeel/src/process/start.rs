@@ -52,14 +52,6 @@ pub fn load_files(files: Vec<NamedFile>, local_peer: Option<&str>, options: Load
     load::load(files, environment, identity::facts(), options)
 }
 
-/// Whether a configuration has anything to listen on.
-pub fn listens(config: &Config) -> bool {
-    config
-        .proxies
-        .iter()
-        .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
-}
-
 /// Serves until the end; returns also in the process that only started the
 /// one in the background.
 pub fn run(
@@ -68,7 +60,7 @@ pub fn run(
     plan: &Plan,
     voice: &mut Voice,
 ) -> Result<(), StartError> {
-    if !listens(&config) {
+    if !config.listens() {
         return Err(StartError::NothingListens);
     }
     apply_plan(&mut config, plan);

@@ -58,9 +58,11 @@ impl Config {
         self.backends.get(name).copied()
     }
 
-    /// Whether anything would listen: a start without it serves no one.
+    /// Whether anything would listen, be it only a socket of operations: a start
+    /// without it serves no one.
     pub fn listens(&self) -> bool {
-        self.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
+        !self.global.stats_sockets.is_empty()
+            || self.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
     }
 
     /// All proxies with their indexes.
