@@ -99,7 +99,9 @@ fn we_understand_what_haproxy_writes() {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"hello").unwrap();
         let (found, rest) = loop {
-            let (found, rest) = read(accept(&listener));
+            let Some((found, rest)) = read(accept(&listener)) else {
+                continue;
+            };
             if found.endpoints.source() == Some(client.local_addr().unwrap()) {
                 break (found, rest);
             }
@@ -121,8 +123,9 @@ fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Reads no byte more than is asked for, so that nothing of the connection's own
-/// is taken with the header.
-fn read(mut stream: TcpStream) -> (Proxied, Vec<u8>) {
+/// is taken with the header. None when the connection was reset, as that of the
+/// readiness may be.
+fn read(mut stream: TcpStream) -> Option<(Proxied, Vec<u8>)> {
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut bytes = Vec::new();
     loop {
@@ -131,7 +134,7 @@ fn read(mut stream: TcpStream) -> (Proxied, Vec<u8>) {
                 assert!(bytes.len() + missing_bytes <= MAX_HEADER_BYTES);
                 let start = bytes.len();
                 bytes.resize(start + missing_bytes, 0);
-                stream.read_exact(&mut bytes[start..]).unwrap();
+                stream.read_exact(&mut bytes[start..]).ok()?;
             }
             Progress::Complete {
                 header: Header::Proxied(proxied),
@@ -139,9 +142,9 @@ fn read(mut stream: TcpStream) -> (Proxied, Vec<u8>) {
             } => {
                 assert_eq!(consumed_bytes, bytes.len());
                 let mut rest = vec![0; 5];
-                let read = stream.read(&mut rest).unwrap();
+                let read = stream.read(&mut rest).ok()?;
                 rest.truncate(read);
-                return (proxied, rest);
+                return Some((proxied, rest));
             }
             Progress::Complete { .. } => panic!("a local header"),
         }
