@@ -99,6 +99,14 @@ impl Future for Sleep {
     }
 }
 
+/// Lets the other tasks that are ready run first, where they are many
+/// ([`executor::crowded`]): for who has read and is about to write.
+pub async fn stand_back() {
+    if executor::crowded() {
+        yield_now().await;
+    }
+}
+
 /// Lets the other tasks that are ready run first.
 pub async fn yield_now() {
     let mut yielded = false;

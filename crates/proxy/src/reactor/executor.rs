@@ -159,6 +159,19 @@ pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
     unsafe { core.as_ref() }.map(f)
 }
 
+/// Tasks that have to be ready besides for [`crowded`], and the most: what
+/// more of them hold meanwhile would push each other out of the caches
+/// (measured: 3 % less CPU a request with 64 connections, 4 % more with 1,000).
+const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
+
+/// Whether some more tasks are ready to run on this loop. Who has just read
+/// and is about to write may then wake itself and return: the others read
+/// first, then all write. The kernel's path for each is long, and running the
+/// same one many times in a row finds its code and data in the caches.
+pub fn crowded() -> bool {
+    with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
+}
+
 /// Polls that panicked, in the whole process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 /// Tasks that found no room, or whose loop was ending.

@@ -270,7 +270,7 @@ async fn read_head(
         match buffer.read_from(server) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
             Ok(0) => return Err(Failure::Closed),
-            Ok(_) => {}
+            Ok(_) => reactor::stand_back().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if buffer.is_empty() {
                     *input = None;

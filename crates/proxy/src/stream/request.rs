@@ -142,7 +142,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         match input.read_from(&client.socket) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
-            Ok(_) => {}
+            Ok(_) => reactor::stand_back().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;

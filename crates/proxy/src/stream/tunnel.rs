@@ -103,7 +103,13 @@ fn poll_half(
                 half.ended = true;
                 moved.read = true;
             }
-            Ok(_) => moved.read = true,
+            Ok(_) => {
+                moved.read = true;
+                if reactor::crowded() {
+                    context.waker().wake_by_ref();
+                    return Ok(moved);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(Side::From),
         }
