@@ -9,6 +9,7 @@ mod faults;
 mod hostile;
 mod limits;
 mod overload;
+mod options;
 mod reuse;
 mod shutdown;
 mod tcp;
