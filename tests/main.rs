@@ -5,5 +5,7 @@ mod overload;
 mod personality;
 mod program;
 mod proxy_protocol;
+mod same_bytes;
 mod small_business;
+mod statistics;
 mod traffic;

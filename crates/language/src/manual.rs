@@ -28,7 +28,9 @@ pub struct Lookup<'d> {
 /// its rules (`http-request deny`), and an alias with its percent sign.
 fn is_named(row: &Documented, name: &str) -> bool {
     let behind_rules = |place: &&&str| {
-        let rest = name.strip_prefix(**place).and_then(|rest| rest.strip_prefix(' '));
+        let rest = name
+            .strip_prefix(**place)
+            .and_then(|rest| rest.strip_prefix(' '));
         rest == Some(row.name)
     };
     row.name == name
@@ -38,12 +40,27 @@ fn is_named(row: &Documented, name: &str) -> bool {
 
 /// Finds the rows of a name, in their order.
 pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
-    let rows: Vec<&Documented> = documented.iter().filter(|row| is_named(row, name)).collect();
+    let rows: Vec<&Documented> = documented
+        .iter()
+        .filter(|row| is_named(row, name))
+        .collect();
     if !rows.is_empty() {
-        return Lookup { rows, longer: Vec::new(), near: None };
+        return Lookup {
+            rows,
+            longer: Vec::new(),
+            near: None,
+        };
     }
-    let begins = |row: &&Documented| row.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
-    let mut longer: Vec<&str> = documented.iter().filter(begins).map(|row| row.name).collect();
+    let begins = |row: &&Documented| {
+        row.name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(' '))
+    };
+    let mut longer: Vec<&str> = documented
+        .iter()
+        .filter(begins)
+        .map(|row| row.name)
+        .collect();
     longer.sort_unstable();
     longer.dedup();
     let near = match longer.is_empty() {
@@ -57,7 +74,12 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
 pub fn page(row: &Documented, width: usize) -> String {
     let mut text = format!("{} ({}", row.name, row.kind);
     // A fetch stands where fetches stand, an action among its rules.
-    let told: Vec<&str> = row.places.iter().copied().filter(|place| !row.kind.contains(place)).collect();
+    let told: Vec<&str> = row
+        .places
+        .iter()
+        .copied()
+        .filter(|place| !row.kind.contains(place))
+        .collect();
     if !told.is_empty() {
         text += &format!(" in: {}", told.join(", "));
     }
@@ -93,7 +115,12 @@ pub fn chapter(title: &str, documented: &[Documented]) -> String {
     let mut text = format!("## {title}\n");
     for row in documented.iter().filter(|d| d.built) {
         text += &format!("\n### `{}`\n\n", row.name);
-        let told: Vec<&str> = row.places.iter().copied().filter(|place| !row.kind.contains(place)).collect();
+        let told: Vec<&str> = row
+            .places
+            .iter()
+            .copied()
+            .filter(|place| !row.kind.contains(place))
+            .collect();
         if !told.is_empty() {
             text += &format!("In: {}\n\n", told.join(", "));
         }
@@ -231,7 +258,12 @@ mod tests {
     fn an_action_is_found_behind_its_rules_and_half_a_keyword_leads_to_whole_ones() {
         let mut deny = row("deny", "http-request action", true);
         deny.places = &["http-request"];
-        let rows = [deny, row("stats uri", "keyword", true), row("stats auth", "keyword", true), row("ci", "log alias", true)];
+        let rows = [
+            deny,
+            row("stats uri", "keyword", true),
+            row("stats auth", "keyword", true),
+            row("ci", "log alias", true),
+        ];
         assert_eq!(look_up("http-request deny", &rows).rows.len(), 1);
         assert_eq!(look_up("%ci", &rows).rows.len(), 1);
         assert_eq!(look_up("stats", &rows).longer, ["stats auth", "stats uri"]);

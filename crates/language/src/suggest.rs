@@ -5,7 +5,7 @@
 pub const WORD_MAX: usize = 64;
 
 /// Most names that a word is compared with.
-pub const NAMES_MAX: usize = 4096;
+pub const NAMES_MAX: usize = 1000;
 
 /// Cost of an inserted, removed, replaced or swapped character.
 const EDIT: usize = 2;

@@ -40,6 +40,25 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// What a process shares that begins to serve now.
+    pub(crate) fn leak(config: Arc<Config>, threads: usize, connections_max: u32) -> &'static Runtime {
+        Box::leak(Box::new(Runtime {
+            config: Mutex::new(config),
+            generation: AtomicU64::new(1),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            threads,
+            files_max: files_max(),
+            connections: Gauge::default(),
+            connections_max: AtomicU32::new(connections_max),
+            counters: Counters::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            stream_ids: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -111,21 +130,7 @@ pub fn serve(
     // A head that `tune.bufsize` allows must fit into one.
     reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
     state::set_shards(threads);
-    let runtime: &'static Runtime = Box::leak(Box::new(Runtime {
-        config: Mutex::new(config),
-        generation: AtomicU64::new(1),
-        started: Instant::now(),
-        started_at: SystemTime::now(),
-        threads,
-        files_max: files_max(),
-        connections: Gauge::default(),
-        connections_max: AtomicU32::new(options.connections_max),
-        counters: Counters::default(),
-        connection_rate: Rate::default(),
-        session_rate: Rate::default(),
-        stream_ids: AtomicU64::new(0),
-        stopping: AtomicBool::new(false),
-    }));
+    let runtime = Runtime::leak(config, threads, options.connections_max);
     let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();

@@ -28,6 +28,7 @@ pub struct Worker {
     generation: Cell<u64>,
     /// Idle connections to servers.
     pub pools: Pools,
+    #[expect(clippy::vec_box, reason = "they come and go by their box")]
     streams: RefCell<Vec<Box<Stream>>>,
     /// What streams that are kept for reuse hold in place of their session, so
     /// that they keep neither it nor an old configuration alive.
@@ -154,7 +155,7 @@ impl Worker {
     /// A number for a stream that no other has.
     pub fn stream_id(&self) -> u64 {
         let mut id = self.next_id.get();
-        if id % STREAM_ID_BLOCK == 0 {
+        if id.is_multiple_of(STREAM_ID_BLOCK) {
             id = self.runtime.stream_id_block();
         }
         self.next_id.set(id + 1);

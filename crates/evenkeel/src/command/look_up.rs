@@ -11,7 +11,11 @@ use std::process::ExitCode;
 
 /// All codes of all crates, by number.
 pub fn codes() -> Vec<&'static Code> {
-    let mut all: Vec<&'static Code> = language::CODES.iter().copied().chain(proxy::codes()).collect();
+    let mut all: Vec<&'static Code> = language::CODES
+        .iter()
+        .copied()
+        .chain(proxy::codes())
+        .collect();
     all.sort_by_key(|code| code.id);
     all
 }
@@ -19,7 +23,10 @@ pub fn codes() -> Vec<&'static Code> {
 /// `evenkeel explain`
 pub fn explain(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("list") {
-        let lines: String = codes().iter().map(|code| format!("{}  {}\n", code.id, code.title)).collect();
+        let lines: String = codes()
+            .iter()
+            .map(|code| format!("{}  {}\n", code.id, code.title))
+            .collect();
         return print(&lines);
     }
     let wanted = matches.get_one::<String>("CODE").map_or("", String::as_str);
@@ -40,17 +47,35 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());
     }
-    let words: Vec<&str> = matches.get_many::<String>("NAME").into_iter().flatten().map(String::as_str).collect();
+    let words: Vec<&str> = matches
+        .get_many::<String>("NAME")
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
     let name = words.join(" ");
     let found = manual::look_up(&name, &documented);
     if !found.longer.is_empty() {
-        let lines: String = found.longer.iter().map(|longer| format!("    {longer}\n")).collect();
+        let lines: String = found
+            .longer
+            .iter()
+            .map(|longer| format!("    {longer}\n"))
+            .collect();
         return print(&format!("'{name}' is the beginning of:\n{lines}"));
     }
     if found.rows.is_empty() {
-        return refuse(unknown("keyword", &name, found.near, "evenkeel keyword --list"));
+        return refuse(unknown(
+            "keyword",
+            &name,
+            found.near,
+            "evenkeel keyword --list",
+        ));
     }
-    let pages: Vec<String> = found.rows.iter().map(|row| manual::page(row, terminal_width())).collect();
+    let pages: Vec<String> = found
+        .rows
+        .iter()
+        .map(|row| manual::page(row, terminal_width()))
+        .collect();
     print(&pages.join("\n"))
 }
 
@@ -72,7 +97,11 @@ pub fn manual() -> String {
     let kinds: BTreeSet<&str> = documented.iter().map(|row| row.kind).collect();
     let mut text = String::from("# The configuration language of Evenkeel\n");
     for kind in kinds {
-        let rows: Vec<Documented> = documented.iter().filter(|row| row.kind == kind).copied().collect();
+        let rows: Vec<Documented> = documented
+            .iter()
+            .filter(|row| row.kind == kind)
+            .copied()
+            .collect();
         let mut title = kind.to_owned();
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -95,8 +124,30 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_closes_what_it_opens_and_has_every_kind() {
+        let text = super::manual();
+        let mut fenced = false;
+        let mut before = "";
+        for line in text.lines() {
+            if line.starts_with("```") {
+                fenced = !fenced;
+            } else if line.starts_with("##") && !fenced {
+                assert!(before.is_empty(), "no empty line in front of {line}");
+            }
+            before = line;
+        }
+        assert!(!fenced);
+        for chapter in ["## Keyword\n", "## Fetch\n", "## Converter\n", "## Server option\n"] {
+            assert_eq!(text.matches(chapter).count(), 1, "{chapter}");
+        }
+    }
+
+    #[test]
     fn an_unknown_name_comes_with_its_neighbour_or_the_list() {
-        assert_eq!(unknown("code", "E011", Some("E0111"), "x"), "unknown code 'E011'; did you mean 'E0111'?");
+        assert_eq!(
+            unknown("code", "E011", Some("E0111"), "x"),
+            "unknown code 'E011'; did you mean 'E0111'?"
+        );
         assert!(unknown("keyword", "zz", None, "the list").contains("the list"));
     }
 }

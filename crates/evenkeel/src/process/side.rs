@@ -3,6 +3,8 @@
 //! thread of the data plane therefore never marks a server down.
 
 use proxy::config::Config;
+use proxy::operations::{self, OperationsSocket};
+use proxy::runtime::Runtime;
 use proxy::{health, log};
 use std::io;
 use std::sync::Arc;
@@ -17,15 +19,23 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts it for a tree that is installed. `notice` is told what checks find.
-    pub fn start(config: Arc<Config>, notice: health::Notice) -> io::Result<Side> {
+    /// Starts it for a tree that is installed. `notice` is told what checks
+    /// find; `sockets` are served for operators.
+    pub fn start(
+        shared: &'static Runtime,
+        notice: health::Notice,
+        sockets: Vec<OperationsSocket>,
+    ) -> io::Result<Side> {
+        let config = shared.config();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        operations::start(shared, sockets, runtime.handle())?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("side".into())
             .spawn(move || {
+                proxy::state::set_shard(shared.threads);
                 runtime.block_on(async move {
                     let checks = health::start(&config, notice);
                     // Both an order and a dropped sender end it.

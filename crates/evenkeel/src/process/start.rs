@@ -10,6 +10,7 @@ use proxy::config::{BindAddress, Config, LogTargetAddress};
 use proxy::listener::{self, Listening, OpenError};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
+use proxy::operations::{self, OperationsSocket};
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::{health, state};
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
+    let sockets = open_sockets(&config, &loaded, voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
@@ -108,7 +110,7 @@ pub fn run(
         connections_max: limits.connections,
     };
     proxy::log::start(sink).map_err(StartError::Threads)?;
-    let (serving, side) = serve(config, listening, &options, side::to_logs)?;
+    let (serving, side) = serve(config, (listening, sockets), &options, side::to_logs)?;
     if let Some(ready) = ready {
         ready.tell()?;
         // Its standard error is closed, so nothing that it says is read.
@@ -130,7 +132,7 @@ pub fn run(
 /// Puts a configuration into service and starts all threads.
 pub fn serve(
     mut config: Config,
-    listening: Vec<Listening>,
+    (listening, sockets): (Vec<Listening>, Vec<OperationsSocket>),
     options: &ServeOptions,
     notice: impl FnOnce(&Arc<Config>) -> health::Notice,
 ) -> Result<(Serving, Side), StartError> {
@@ -138,7 +140,7 @@ pub fn serve(
     let config = Arc::new(config);
     let running =
         runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
-    let side = Side::start(Arc::clone(&config), notice(&config)).map_err(StartError::Threads)?;
+    let side = Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
     Ok((
         Serving {
             config,
@@ -204,6 +206,32 @@ fn open_listeners(
     }
     if errors.is_empty() {
         Ok(listening)
+    } else {
+        Err(StartError::Listeners)
+    }
+}
+
+/// Opens the statistics sockets, with the rights of the start.
+fn open_sockets(
+    config: &Config,
+    loaded: &Loaded,
+    voice: &mut Voice,
+) -> Result<Vec<OperationsSocket>, StartError> {
+    let (sockets, failures) = operations::open(config);
+    for failure in &failures {
+        let reason = nix::errno::Errno::from_raw(failure.errno.raw_os_error()).desc();
+        let (step, address) = (failure.step, &failure.address);
+        let file = &loaded.sources.file(failure.span.file).name;
+        let line = loaded.sources.position(failure.span).line;
+        voice.alert(match voice.form() {
+            Form::Haproxy => {
+                format!("Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]")
+            }
+            Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
+        });
+    }
+    if failures.is_empty() {
+        Ok(sockets)
     } else {
         Err(StartError::Listeners)
     }

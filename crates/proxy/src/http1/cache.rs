@@ -32,9 +32,11 @@ pub fn shares_cookie(request: &Message, response: &Message) -> bool {
 }
 
 fn forbids(directive: &[u8]) -> bool {
-    // A quoted list is cut at its commas: `no-cache="set-cookie, x"`.
+    // A list of fields that begins with it: `no-cache="set-cookie, x"`, whole
+    // or cut at its comma.
     const LIST: &[u8] = b"no-cache=\"set-cookie";
-    let listed = directive.len() == LIST.len() && directive.eq_ignore_ascii_case(LIST);
+    let listed = directive.get(..LIST.len()).is_some_and(|d| d.eq_ignore_ascii_case(LIST))
+        && matches!(directive.get(LIST.len()), None | Some(b'"' | b',' | b' '));
     listed || FORBIDDING.iter().any(|known| directive.eq_ignore_ascii_case(known))
 }
 

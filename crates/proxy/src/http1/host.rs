@@ -18,7 +18,7 @@ pub(super) fn check(
     let host = message.get(b"host");
     if let Some(host) = host
         && !relaxed
-        && !host.iter().all(|b| host_byte(*b))
+        && !(host.iter().all(|b| host_byte(*b)) && has_one_port(host))
     {
         return Err(noted.host.fault(FaultKind::HostByte));
     }
@@ -107,6 +107,11 @@ fn port_at(authority: &[u8]) -> Option<usize> {
     }
 }
 
+/// `host:80:443` is read as either by somebody.
+fn has_one_port(host: &[u8]) -> bool {
+    port_at(host).is_none_or(|at| port_at(&host[..at]).is_none())
+}
+
 fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
     match scheme {
         Scheme::Http => port == b"80",
@@ -118,6 +123,8 @@ fn is_default_port(port: &[u8], scheme: Scheme) -> bool {
 
 fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     match port_at(authority) {
+        // What would still have a port without this one has none that is plain.
+        Some(at) if port_at(&authority[..at]).is_some() => authority,
         Some(at) if at + 1 == authority.len() || is_default_port(&authority[at + 1..], scheme) => {
             &authority[..at]
         }

@@ -6,7 +6,7 @@ use super::{Args, Built, LineRow, places};
 use crate::config::{LogTarget, LogTargetAddress, Proxy};
 use crate::load::{Loader, Section, codes};
 use crate::log::{LEVEL_NAMES, SyslogFormat};
-use crate::rules::{BuiltIn, Format, Usage, action_codes, built_in};
+use crate::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
 use language::value::{self, Accepts, Host, Port, Transport, ValueError};
 use language::{Diagnostic, Word, suggest};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -71,7 +71,7 @@ pub(super) static LINES: &[LineRow] = &[
         doc: "What a log line says, as text with aliases (`%ci`, `%ST`) and expressions (`%[src]`). It replaces `option httplog` and `option tcplog`, \
               whose lines are formats too.",
         example: "log-format \"%ci:%cp %{+Q}r %ST %Ta\"",
-        build: |loader, args| format(loader, args, |proxy| &mut proxy.log_format),
+        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format),
     },
     LineRow {
         name: "error-log-format",
@@ -79,7 +79,7 @@ pub(super) static LINES: &[LineRow] = &[
         syntax: "error-log-format <fmt>",
         doc: "What the log line says of streams that failed. Without it they look like all others.",
         example: "error-log-format \"%ci:%cp %tsc\"",
-        build: |loader, args| format(loader, args, |proxy| &mut proxy.error_log_format),
+        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.error_log_format),
     },
     LineRow {
         name: "log-format-sd",
@@ -87,7 +87,7 @@ pub(super) static LINES: &[LineRow] = &[
         syntax: "log-format-sd <fmt>",
         doc: "The structured data of lines to targets with `format rfc5424`, which hold fields that a collector reads by name.",
         example: "log-format-sd \"%{+Q,+E}o [id@1234 client=%ci]\"",
-        build: |loader, args| format(loader, args, |proxy| &mut proxy.log_format_sd),
+        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format_sd),
     },
     LineRow {
         name: "option httplog",
@@ -124,7 +124,9 @@ pub(super) static LINES: &[LineRow] = &[
         syntax: "unique-id-format <fmt>",
         doc: "Makes an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. Use something that no other proxy makes too.",
         example: "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
-        build: |loader, args| format(loader, args, |proxy| &mut proxy.unique_id_format),
+        build: |loader, args| format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| {
+            &mut proxy.unique_id_format
+        }),
     },
     LineRow {
         name: "unique-id-header",
@@ -144,6 +146,7 @@ pub(super) static LINES: &[LineRow] = &[
 fn format(
     loader: &mut Loader,
     args: &mut Args<'_>,
+    usage: Usage,
     slot: fn(&mut Proxy) -> &mut Option<Arc<Format>>,
 ) -> Built {
     let word = args.required("a format")?;
@@ -158,7 +161,7 @@ fn format(
             .help("put quotes around the format, or a backslash before each space"),
         ));
     }
-    let format = Format::parse(loader, word, Usage::LOG)?;
+    let format = Format::parse_as(loader, word, usage, Dialect::Log)?;
     *slot(loader.proxy()) = Some(Arc::new(format));
     Ok(())
 }

@@ -41,7 +41,7 @@ enum Quiet {
     Failed,
 }
 
-async fn accept(listening: Listening) {
+async fn accept(mut listening: Listening) {
     let worker = worker();
     let accepting = worker.accepting();
     let config = worker.config();
@@ -52,6 +52,10 @@ async fn accept(listening: Listening) {
         Err(_) => return,
     };
     let frontend = config.proxy(listening.proxy);
+    if let Some(bind) = frontend.binds.get(listening.bind as usize) {
+        // That of the tree that serves, which may have been adopted.
+        listening.state = frontend.state.listener(bind.id);
+    }
     let one_by_one = frontend.session_rate_max.is_some() || config.global.session_rate_max.is_some();
     let in_one_go = config.global.tune.accept_max.filter(|_| !one_by_one).unwrap_or(if one_by_one { 1 } else { u32::MAX });
     let mut taken = 0;
@@ -101,7 +105,7 @@ async fn seat(
     let runtime = worker().runtime;
     loop {
         let bind = &frontend.binds[listening.bind as usize];
-        if let Some(seat) = Seat::take(runtime, frontend, bind, &listening.connections) {
+        if let Some(seat) = Seat::take(runtime, frontend, bind, &listening.state) {
             return seat;
         }
         if runtime.stopping() {
@@ -140,7 +144,7 @@ async fn next(
         if runtime.stopping() {
             return Poll::Ready(Err(Quiet::Ended));
         }
-        let full = most.is_some_and(|most| listening.connections.current() >= most);
+        let full = most.is_some_and(|most| listening.state.sessions.current() >= most);
         if full || !runtime.takes(frontend) || !slow_enough(config, frontend) {
             return Poll::Ready(Err(Quiet::Full));
         }

@@ -7,5 +7,6 @@ mod open;
 mod seat;
 
 pub use accept::listen;
-pub use open::{Listening, OpenError, open};
+pub(crate) use open::open_alone;
+pub use open::{OpenStep, Listening, OpenError, open};
 pub use seat::Seat;

@@ -1,7 +1,7 @@
 //! Opening listening sockets.
 
 use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex, ProxyOption, Tune};
-use crate::state::Gauge;
+use crate::state::ListenerState;
 use nix::libc;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
@@ -21,8 +21,9 @@ pub struct Listening {
     pub proxy: ProxyIndex,
     /// The place in its `binds`.
     pub bind: u32,
-    /// Its connections on all threads, counted where it has a `maxconn`.
-    pub connections: Arc<Gauge>,
+    /// Its counts on all threads: connections where it has a `maxconn`, all
+    /// with `option socket-stats`.
+    pub state: Arc<ListenerState>,
 }
 
 /// Why a listener could not be opened.
@@ -85,7 +86,7 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
                     fd: Arc::new(fd),
                     proxy: index,
                     bind: n as u32,
-                    connections: Arc::default(),
+                    state: proxy.state.listener(bind.id),
                 }),
                 Err((step, errno)) => {
                     errors.push(OpenError {
@@ -102,6 +103,11 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
 }
 
 type Step<T> = Result<T, (OpenStep, Errno)>;
+
+/// Opens a listener that belongs to no frontend (`stats socket`).
+pub(crate) fn open_alone(config: &Config, bind: &Bind) -> Result<OwnedFd, (OpenStep, Errno)> {
+    open_one(config, &Proxy::default(), bind)
+}
 
 fn open_one(config: &Config, proxy: &Proxy, bind: &Bind) -> Step<OwnedFd> {
     let backlog = bind

@@ -2,9 +2,9 @@
 //! frontend, and at its listener where that has a `maxconn` of its own. They
 //! are taken all or none, so the limits hold exactly on any number of threads.
 
-use crate::config::{Bind, Proxy};
+use crate::config::{Bind, Proxy, ProxyOption};
 use crate::runtime::{Runtime, maxconn};
-use crate::state::{Gauge, ProxyState};
+use crate::state::{ListenerState, ProxyState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,20 +13,27 @@ use std::sync::atomic::Ordering;
 pub struct Seat {
     runtime: &'static Runtime,
     frontend: Arc<ProxyState>,
-    listener: Option<Arc<Gauge>>,
+    listener: Option<Arc<ListenerState>>,
 }
 
 impl Seat {
     /// Takes the places where there are some. `listener` counts the connections
-    /// of a listener; it is looked at only where `maxconn` bounds them.
-    pub fn take(runtime: &'static Runtime, frontend: &Proxy, bind: &Bind, listener: &Arc<Gauge>) -> Option<Seat> {
-        let listener = bind.maxconn.map(|most| (most, listener));
-        if let Some((most, listener)) = listener
-            && !listener.up_to(most)
+    /// of a listener; it is looked at only where `maxconn` bounds them or
+    /// `option socket-stats` shows them.
+    pub fn take(
+        runtime: &'static Runtime,
+        frontend: &Proxy,
+        bind: &Bind,
+        listener: &Arc<ListenerState>,
+    ) -> Option<Seat> {
+        let counted = bind.maxconn.is_some() || frontend.has(ProxyOption::SocketStats);
+        let listener = counted.then_some(listener);
+        if let Some(listener) = listener
+            && !listener.sessions.up_to(bind.maxconn.unwrap_or(0))
         {
             return None;
         }
-        let give_back = || listener.map(|(_, listener)| listener.down());
+        let give_back = || listener.map(|listener| listener.sessions.down());
         if !frontend.state.frontend_sessions.up_to(maxconn(frontend)) {
             give_back();
             return None;
@@ -39,7 +46,7 @@ impl Seat {
         Some(Seat {
             runtime,
             frontend: Arc::clone(&frontend.state),
-            listener: listener.map(|(_, listener)| Arc::clone(listener)),
+            listener: listener.map(Arc::clone),
         })
     }
 
@@ -57,7 +64,7 @@ impl Drop for Seat {
         self.frontend.frontend_sessions.down();
         self.runtime.connections.down();
         if let Some(listener) = &self.listener {
-            listener.down();
+            listener.sessions.down();
         }
     }
 }

@@ -77,7 +77,10 @@ impl Loader {
             if !self.occupied.contains(&index) {
                 told.extend(no_servers(proxy));
             }
-            if !self.refused.any(index, &["timeout", "clitimeout", "contimeout", "srvtimeout"]) {
+            if !self.refused.any(
+                index,
+                &["timeout", "clitimeout", "contimeout", "srvtimeout"],
+            ) {
                 told.extend(no_timeouts(proxy));
             }
             told.extend(unreachable_switches(proxy));

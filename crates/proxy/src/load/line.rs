@@ -67,8 +67,15 @@ fn known_in(name: &str, place: &str) -> bool {
 }
 
 /// What a file of keepalived begins with.
-const KEEPALIVED: &[&str] =
-    &["!", "global_defs", "static_ipaddress", "virtual_server", "vrrp_instance", "vrrp_script", "vrrp_sync_group"];
+const KEEPALIVED: &[&str] = &[
+    "!",
+    "global_defs",
+    "static_ipaddress",
+    "virtual_server",
+    "vrrp_instance",
+    "vrrp_script",
+    "vrrp_sync_group",
+];
 
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
@@ -171,17 +178,20 @@ impl Loader {
             return;
         }
         let message = format!("unknown keyword '{}' out of section", word.text());
-        let diagnostic =
-            Diagnostic::error(&codes::NO_SECTION, word.span, message).label("no section has begun here");
+        let diagnostic = Diagnostic::error(&codes::NO_SECTION, word.span, message)
+            .label("no section has begun here");
         let diagnostic = match near {
             Some(near) => {
                 self.section = Section::Refused;
-                diagnostic.help(format!("did you mean '{near}'?")).fix(word.span, near)
+                diagnostic
+                    .help(format!("did you mean '{near}'?"))
+                    .fix(word.span, near)
             }
-            None if KEEPALIVED.contains(&word.str()) => {
-                diagnostic.help("this looks like a file of keepalived; HAProxy's language is expected here")
-            }
-            None => diagnostic.help("begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`"),
+            None if KEEPALIVED.contains(&word.str()) => diagnostic
+                .help("this looks like a file of keepalived; HAProxy's language is expected here"),
+            None => diagnostic.help(
+                "begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`",
+            ),
         };
         self.tell(diagnostic);
     }
@@ -312,7 +322,8 @@ impl Loader {
             diagnostic = diagnostic
                 .help(format!("did you mean '{name}'?"))
                 .fix(span, name);
-            self.refused.note(self.section, name.split(' ').next().unwrap_or(name));
+            self.refused
+                .note(self.section, name.split(' ').next().unwrap_or(name));
             if is_section(name) {
                 // What follows belongs to the section that was meant.
                 self.end_section();
@@ -344,7 +355,10 @@ impl Loader {
             next.span,
             match word.str() {
                 "option" => format!("unknown option '{}' in '{place}' section", next.text()),
-                first => format!("unknown keyword '{first} {}' in '{place}' section", next.text()),
+                first => format!(
+                    "unknown keyword '{first} {}' in '{place}' section",
+                    next.text()
+                ),
             },
         );
         let near = suggest::nearest(&next.text(), choices.iter().map(String::as_str));

@@ -27,6 +27,9 @@ use language::reader::{Facts, Reader};
 use std::collections::HashMap;
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
 
+/// Mistakes of a file for which near names among its own are looked for.
+const SUGGESTED_MAX: usize = 100;
+
 /// What the loader is asked to do besides reading.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -195,6 +198,12 @@ impl Loader {
             refused: Default::default(),
             socket: None,
         }
+    }
+
+    /// Whether near names are still looked for: that costs time for each mistake,
+    /// and a file with very many has another trouble.
+    pub(crate) fn suggests(&self) -> bool {
+        self.diagnostics.errors() < SUGGESTED_MAX
     }
 
     /// Takes a diagnostic in.

@@ -47,7 +47,11 @@ impl Loader {
             let mut diagnostic = Diagnostic::error(
                 &codes::UNREADABLE,
                 word.span,
-                format!("cannot read the file '{}': {}", path.display(), reason(&error)),
+                format!(
+                    "cannot read the file '{}': {}",
+                    path.display(),
+                    reason(&error)
+                ),
             )
             .label("named here");
             if path.is_relative() {

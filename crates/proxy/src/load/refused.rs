@@ -46,7 +46,8 @@ impl Loader {
     /// Whether a line about the checks of a proxy was refused, so that what else
     /// is missing of them is not known.
     pub(crate) fn checks_refused(&self, proxy: ProxyIndex) -> bool {
-        self.refused.any(proxy, &["tcp-check", "http-check", "option"])
+        self.refused
+            .any(proxy, &["tcp-check", "http-check", "option"])
     }
 
     /// Takes in that a line was refused; ACLs that it names count as used.

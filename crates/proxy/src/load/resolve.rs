@@ -6,8 +6,8 @@ use crate::config::{Mode, Proxy, ProxyIndex, Reference, SwitchTarget};
 use language::{Diagnostic, Severity, suggest};
 use std::collections::HashSet;
 
-/// The id of the first proxy that has none of its own: 1 is the operators'.
-const FIRST_ID: u32 = 2;
+/// The id of the first proxy that has none of its own.
+const FIRST_ID: u32 = 1;
 
 impl Loader {
     /// Checks and resolves the whole draft.
@@ -37,7 +37,8 @@ impl Loader {
     fn number(&mut self) {
         let mut told = Vec::new();
         let taken: HashSet<u32> = self.config.proxies.iter().map(|p| p.id).collect();
-        let mut next = FIRST_ID;
+        // Sockets of operations belong to a proxy, too, as in haproxy.
+        let mut next = FIRST_ID + u32::from(!self.config.global.stats_sockets.is_empty());
         for proxy in &mut self.config.proxies {
             if proxy.id == 0 {
                 while taken.contains(&next) {
@@ -130,6 +131,9 @@ impl Loader {
             .find(|p| p.name == reference.name);
         if let Some(frontend) = frontend {
             diagnostic = diagnostic.also(frontend.span, "this is a frontend");
+        }
+        if !self.suggests() {
+            return diagnostic;
         }
         let mut names: Vec<&str> = self.config.backends.keys().map(|name| &**name).collect();
         names.sort_unstable();

@@ -114,7 +114,10 @@ impl Loader {
                 Diagnostic::warning(
                     &codes::SURPLUS,
                     extra.span,
-                    format!("'{}' is ignored behind the name of the '{keyword}' section", extra.text()),
+                    format!(
+                        "'{}' is ignored behind the name of the '{keyword}' section",
+                        extra.text()
+                    ),
                 )
                 .label("one word too many"),
             );
@@ -152,7 +155,11 @@ impl Loader {
                 return Section::Refused;
             };
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
-            proxy = Proxy { name, span, ..self.defaults[base].proxy.clone() };
+            proxy = Proxy {
+                name,
+                span,
+                ..self.defaults[base].proxy.clone()
+            };
             acls = self.defaults[base].acls.inherited();
             at += 2;
         }

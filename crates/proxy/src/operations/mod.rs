@@ -1,5 +1,14 @@
 //! What operators do while traffic flows: the statistics sockets and their
-//! commands. All of it runs on the side thread; a state is changed through the
-//! methods of the state alone.
+//! commands. All of it runs on the side thread (a large report on a thread of
+//! its own); a state is changed through the methods of the state alone, and no
+//! stream ever waits for a command.
 
+mod command;
+mod connection;
 pub(crate) mod server;
+mod socket;
+
+pub use socket::{OpenFailure, OperationsSocket, open, start};
+
+#[cfg(test)]
+mod tests;

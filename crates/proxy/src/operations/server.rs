@@ -14,13 +14,20 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
     let before = server.state.report(now);
     let change = server.state.set_admin(admin, now);
     let after = server.state.report(now);
-    tell(config, proxy, admin_line(proxy, server, (&before, &after), &change), &change);
+    tell(
+        config,
+        proxy,
+        admin_line(proxy, server, (&before, &after), &change),
+        &change,
+    );
 }
 
 /// Says in place of the checks whether a server is well.
 pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: HealthState) {
     let change = server.state.set_health(health, now_ms());
-    let line = change.happened().then(|| health_line(proxy, server, health, &change));
+    let line = change
+        .happened()
+        .then(|| health_line(proxy, server, health, &change));
     tell(config, proxy, line, &change);
 }
 
@@ -41,7 +48,11 @@ fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
 }
 
 fn name(proxy: &Proxy, server: &Server) -> String {
-    let kind = if server.options.backup { "Backup Server" } else { "Server" };
+    let kind = if server.options.backup {
+        "Backup Server"
+    } else {
+        "Server"
+    };
     format!("{kind} {}/{}", proxy.name, server.name)
 }
 
@@ -89,24 +100,40 @@ fn admin_line(
 ) -> Option<Line> {
     use AdminReport::{Drain, Maintenance, Ready};
     let name = name(proxy, server);
-    let up = if after.health == HealthState::Down { "DOWN" } else { "UP" };
+    let up = if after.health == HealthState::Down {
+        "DOWN"
+    } else {
+        "UP"
+    };
     let line = match (before.admin, after.admin) {
         (was, is) if was == is => return None,
         (_, Maintenance) if change.was_up => {
-            let text = format!("{name} is going DOWN for maintenance{}", left(server, change));
+            let text = format!(
+                "{name} is going DOWN for maintenance{}",
+                left(server, change)
+            );
             (gravity(change), text)
         }
-        (_, Maintenance) => (Level::Notice, format!("{name} was DOWN and now enters maintenance.")),
-        (Maintenance, Drain) => {
-            (Level::Notice, format!("{name} is {up}/DRAIN (leaving forced maintenance)."))
-        }
-        (Maintenance, Ready) => {
-            (Level::Notice, format!("{name} is {up}/READY (leaving forced maintenance)."))
-        }
-        (Ready, Drain) => {
-            (Level::Notice, format!("{name} enters drain state{}", online(server, change)))
-        }
-        (Drain, Ready) => (Level::Notice, format!("{name} is {up} (leaving forced drain).")),
+        (_, Maintenance) => (
+            Level::Notice,
+            format!("{name} was DOWN and now enters maintenance."),
+        ),
+        (Maintenance, Drain) => (
+            Level::Notice,
+            format!("{name} is {up}/DRAIN (leaving forced maintenance)."),
+        ),
+        (Maintenance, Ready) => (
+            Level::Notice,
+            format!("{name} is {up}/READY (leaving forced maintenance)."),
+        ),
+        (Ready, Drain) => (
+            Level::Notice,
+            format!("{name} enters drain state{}", online(server, change)),
+        ),
+        (Drain, Ready) => (
+            Level::Notice,
+            format!("{name} is {up} (leaving forced drain)."),
+        ),
         _ => return None,
     };
     Some(line)
@@ -115,15 +142,21 @@ fn admin_line(
 fn health_line(proxy: &Proxy, server: &Server, health: HealthState, change: &Change) -> Line {
     let name = name(proxy, server);
     match health {
-        HealthState::Down => {
-            (Level::Alert, format!("{name} is DOWN, changed from CLI{}", left(server, change)))
-        }
-        HealthState::Stopping => {
-            (Level::Notice, format!("{name} is stopping, changed from CLI{}", online(server, change)))
-        }
-        HealthState::Up => {
-            (Level::Notice, format!("{name} is UP, changed from CLI{}", online(server, change)))
-        }
+        HealthState::Down => (
+            Level::Alert,
+            format!("{name} is DOWN, changed from CLI{}", left(server, change)),
+        ),
+        HealthState::Stopping => (
+            Level::Notice,
+            format!(
+                "{name} is stopping, changed from CLI{}",
+                online(server, change)
+            ),
+        ),
+        HealthState::Up => (
+            Level::Notice,
+            format!("{name} is UP, changed from CLI{}", online(server, change)),
+        ),
     }
 }
 
@@ -133,7 +166,8 @@ mod tests {
     use crate::keyword::testing::load_text;
 
     fn text(line: Option<Line>) -> String {
-        line.map(|(level, text)| format!("{level:?} {text}")).unwrap_or_default()
+        line.map(|(level, text)| format!("{level:?} {text}"))
+            .unwrap_or_default()
     }
 
     #[test]
@@ -153,11 +187,15 @@ mod tests {
         let rest = "0 active and 1 backup servers";
         assert_eq!(
             set(s1, AdminState::Drain),
-            format!("Notice Server b/s1 enters drain state. {rest} online. Running on backup. 0 sessions requeued, 0 total in queue.")
+            format!(
+                "Notice Server b/s1 enters drain state. {rest} online. Running on backup. 0 sessions requeued, 0 total in queue."
+            )
         );
         assert_eq!(
             set(s1, AdminState::Maintenance),
-            format!("Notice Server b/s1 is going DOWN for maintenance. {rest} left. Running on backup. 0 sessions active, 0 requeued, 0 remaining in queue.")
+            format!(
+                "Notice Server b/s1 is going DOWN for maintenance. {rest} left. Running on backup. 0 sessions active, 0 requeued, 0 remaining in queue."
+            )
         );
         assert_eq!(set(s1, AdminState::Maintenance), "");
         assert_eq!(
@@ -168,7 +206,10 @@ mod tests {
             set(s1, AdminState::Drain),
             "Notice Server b/s1 is UP/DRAIN (leaving forced maintenance)."
         );
-        assert_eq!(set(s1, AdminState::Ready), "Notice Server b/s1 is UP (leaving forced drain).");
+        assert_eq!(
+            set(s1, AdminState::Ready),
+            "Notice Server b/s1 is UP (leaving forced drain)."
+        );
         assert_eq!(
             set(s2, AdminState::Ready),
             "Notice Backup Server b/s2 is UP/READY (leaving forced maintenance)."

@@ -171,6 +171,11 @@ impl Acl {
         Arc::new(acl)
     }
 
+    /// One that never matches.
+    pub(super) fn never(span: Span) -> Arc<Self> {
+        Arc::new(Acl::new("", span))
+    }
+
     fn add(&self, test: Test) {
         self.draft
             .lock()

@@ -158,9 +158,15 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
             .help(format!("did you mean '{near}'?"))
             .fix(word.span, near);
     } else {
-        let before = Span { end: word.span.start, ..word.span };
+        let before = Span {
+            end: word.span.start,
+            ..word.span
+        };
         diagnostic = diagnostic
-            .help(format!("if this is a condition, write `if {}`", word.text()))
+            .help(format!(
+                "if this is a condition, write `if {}`",
+                word.text()
+            ))
             .fix(before, "if ");
     }
     Box::new(diagnostic)
@@ -171,7 +177,9 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
 /// the word's place.
 fn foreign(name: &str) -> Option<(String, Option<String>)> {
     let said = match name {
-        "and" | "AND" | "&&" => "tests that stand side by side must all be true: leave it out".into(),
+        "and" | "AND" | "&&" => {
+            "tests that stand side by side must all be true: leave it out".into()
+        }
         "not" | "NOT" => "write `!` in front of the name: `!name`".into(),
         _ => {
             let inside = name.strip_prefix('{').or_else(|| name.strip_suffix('}'))?;
@@ -180,7 +188,10 @@ fn foreign(name: &str) -> Option<(String, Option<String>)> {
                 return None;
             }
             let spaced = name.replace('{', "{ ").replace('}', " }");
-            return Some(("a brace needs a space before and behind it".into(), Some(spaced)));
+            return Some((
+                "a brace needs a space before and behind it".into(),
+                Some(spaced),
+            ));
         }
     };
     Some((said, None))
@@ -237,7 +248,9 @@ impl<'l> Parser<'_, 'l> {
             } else {
                 self.named(word, bytes)?
             };
-            self.warn_never(&acl, word, bytes == b"{");
+            // What has no value here must not match by what is left of it, either.
+            let never = self.warn_never(&acl, word, bytes == b"{");
+            let acl = if never { Acl::never(acl.span) } else { acl };
             terms.push(Term {
                 acl,
                 negated: std::mem::take(&mut negated),
@@ -289,7 +302,7 @@ impl<'l> Parser<'_, 'l> {
             if let Some(replacement) = replacement {
                 diagnostic = diagnostic.fix(word.span, replacement);
             }
-        } else {
+        } else if self.loader.suggests() {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
             if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
             {
@@ -309,9 +322,10 @@ impl<'l> Parser<'_, 'l> {
         Err(Box::new(diagnostic))
     }
 
-    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) {
+    /// Whether a test finds nothing in such a rule, which is told.
+    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) -> bool {
         let Some(fetch) = acl.never_in(self.usage) else {
-            return;
+            return false;
         };
         let what = if anonymous {
             "this test".to_owned()
@@ -328,5 +342,6 @@ impl<'l> Parser<'_, 'l> {
             )
             .label("always false here"),
         );
+        true
     }
 }

@@ -58,7 +58,7 @@ impl Patterned {
                     read.ended = true;
                     break;
                 }
-                flag if flag.starts_with('-') && flag.len() > 1 && !is_number(flag) => {
+                flag if flag.starts_with('-') && !is_number(flag) => {
                     return Err(unknown_flag(word));
                 }
                 _ => {

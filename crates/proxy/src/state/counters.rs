@@ -214,6 +214,13 @@ impl Counters {
         shards.iter().map(|s| s.highest[which as usize].load(Relaxed)).max().unwrap_or(0)
     }
 
+    /// Forgets the highest times (`clear counters`).
+    pub fn clear_highest(&self) {
+        for cell in self.shards.get().into_iter().flat_map(|s| s.iter()).flat_map(|s| &s.highest) {
+            cell.store(0, Relaxed);
+        }
+    }
+
     /// `clear counters all`. Approximate while others count.
     pub fn clear(&self) {
         for shard in self.shards.get().into_iter().flat_map(|s| s.iter()) {

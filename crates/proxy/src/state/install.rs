@@ -80,8 +80,8 @@ fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
         .collect()
 }
 
-/// `fullconn` where the file gives none: a tenth of what the frontends that
-/// may lead to the backend can hold together, at least 1.
+/// `fullconn` where the file gives none: a tenth, rounded up, of what the frontends
+/// that may lead to the backend can hold together, at least 1.
 fn default_fullconn(config: &Config) -> Vec<u32> {
     let mut sums = vec![0u64; config.proxies.len()];
     for (at, proxy) in config.proxies.iter().enumerate() {
@@ -117,7 +117,7 @@ fn default_fullconn(config: &Config) -> Vec<u32> {
         }
     }
     sums.into_iter()
-        .map(|sum| (sum / 10).clamp(1, u64::from(u32::MAX)) as u32)
+        .map(|sum| sum.div_ceil(10).clamp(1, u64::from(u32::MAX)) as u32)
         .collect()
 }
 

@@ -24,7 +24,9 @@ impl Listeners {
     /// The state of a listener, made where there was none.
     pub(super) fn get(&self, id: u32) -> Arc<ListenerState> {
         let known = |list: &[(u32, Arc<ListenerState>)]| {
-            list.iter().find(|(at, _)| *at == id).map(|(_, state)| Arc::clone(state))
+            list.iter()
+                .find(|(at, _)| *at == id)
+                .map(|(_, state)| Arc::clone(state))
         };
         if let Some(state) = known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
             return state;
@@ -32,7 +34,9 @@ impl Listeners {
         let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known(&list).unwrap_or_else(|| {
             list.push((id, Arc::default()));
-            list.last().map(|(_, state)| Arc::clone(state)).unwrap_or_default()
+            list.last()
+                .map(|(_, state)| Arc::clone(state))
+                .unwrap_or_default()
         })
     }
 

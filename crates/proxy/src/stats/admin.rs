@@ -3,7 +3,7 @@
 use super::asked::{Outcome, decode};
 use crate::config::{Config, Proxy};
 use crate::operations::server;
-use crate::state::{AdminState, HealthState};
+use crate::state::{AdminState, HealthState, Shutdown};
 
 /// Most parameters of a form that are looked at: a page with every server of
 /// a large backend checked has as many.
@@ -14,16 +14,38 @@ const PARAMETERS_MAX: usize = 16_384;
 enum Action {
     Admin(AdminState),
     Health(HealthState),
+    Shutdown,
 }
 
 /// Every action: its word, its text on the page, what it does.
 static ACTIONS: &[(&str, &str, Action)] = &[
-    ("ready", "Set state to READY", Action::Admin(AdminState::Ready)),
-    ("drain", "Set state to DRAIN", Action::Admin(AdminState::Drain)),
-    ("maint", "Set state to MAINT", Action::Admin(AdminState::Maintenance)),
+    (
+        "ready",
+        "Set state to READY",
+        Action::Admin(AdminState::Ready),
+    ),
+    (
+        "drain",
+        "Set state to DRAIN",
+        Action::Admin(AdminState::Drain),
+    ),
+    (
+        "maint",
+        "Set state to MAINT",
+        Action::Admin(AdminState::Maintenance),
+    ),
     ("hrunn", "Health: force UP", Action::Health(HealthState::Up)),
-    ("hnolb", "Health: force NOLB", Action::Health(HealthState::Stopping)),
-    ("hdown", "Health: force DOWN", Action::Health(HealthState::Down)),
+    (
+        "hnolb",
+        "Health: force NOLB",
+        Action::Health(HealthState::Stopping),
+    ),
+    (
+        "hdown",
+        "Health: force DOWN",
+        Action::Health(HealthState::Down),
+    ),
+    ("shutdown", "Kill Sessions", Action::Shutdown),
 ];
 
 /// The words and texts of the actions.
@@ -61,7 +83,9 @@ pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outc
     };
     let action = ACTIONS.iter().find(|(known, ..)| known.as_bytes() == word);
     let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
-    let (Some((_, _, action)), Some(backend)) = (action, backend) else { return Outcome::Wrong };
+    let (Some((_, _, action)), Some(backend)) = (action, backend) else {
+        return Outcome::Wrong;
+    };
     apply(config, backend, *action, &form.servers)
 }
 
@@ -69,20 +93,28 @@ pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outc
 fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
     let name = std::str::from_utf8(name).ok()?;
     let id = name.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
-    config.proxies.iter().filter(|proxy| proxy.kind.is_backend()).find(|proxy| match id {
-        Some(id) => proxy.id == id,
-        None => *proxy.name == *name,
-    })
+    config
+        .proxies
+        .iter()
+        .filter(|proxy| proxy.kind.is_backend())
+        .find(|proxy| match id {
+            Some(id) => proxy.id == id,
+            None => *proxy.name == *name,
+        })
 }
 
 fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> Outcome {
-    let known: std::collections::HashMap<&[u8], _> =
-        backend.servers.iter().map(|server| (server.name.as_bytes(), server)).collect();
+    let known: std::collections::HashMap<&[u8], _> = backend
+        .servers
+        .iter()
+        .map(|server| (server.name.as_bytes(), server))
+        .collect();
     let mut done = 0;
     for server in names.iter().filter_map(|name| known.get(&**name)) {
         match action {
             Action::Admin(admin) => server::set_admin(config, backend, server, admin),
             Action::Health(health) => server::set_health(config, backend, server, health),
+            Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
         done += 1;
     }
@@ -101,13 +133,19 @@ mod tests {
 
     #[test]
     fn a_form_changes_the_servers_that_it_names_and_says_how_it_went() {
-        let file = "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80 check\nserver s+2 127.0.0.1:81\n";
+        let file =
+            "listen b\nbind 127.0.0.1:1\nserver s1 127.0.0.1:80 check\nserver s+2 127.0.0.1:81\n";
         let mut config = load_text(&file.replace("s+2", "s:2")).config.unwrap();
         state::install(&mut config, None, state::now_ms());
         let id = config.proxies[0].id;
         let by_id = format!("s=s1&s=s%3A2&action=drain&b=%23{id}");
         let run = |body: &str| run(&config, body.as_bytes(), |_| true);
-        let status = |n: usize| config.proxies[0].servers[n].state.report(state::now_ms()).status_text();
+        let status = |n: usize| {
+            config.proxies[0].servers[n]
+                .state
+                .report(state::now_ms())
+                .status_text()
+        };
         assert_eq!(run(&by_id), Outcome::Done);
         assert_eq!((status(0), status(1)), ("DRAIN 1/3".into(), "DRAIN".into()));
         assert_eq!(run("s=s1&s=nope&action=maint&b=b"), Outcome::Part);

@@ -49,7 +49,10 @@ const OUTCOMES: [(Outcome, &str); 7] = [
 impl Outcome {
     /// Its code in a URI.
     pub fn code(self) -> &'static str {
-        OUTCOMES.iter().find(|(outcome, _)| *outcome == self).map_or("UNKN", |(_, code)| code)
+        OUTCOMES
+            .iter()
+            .find(|(outcome, _)| *outcome == self)
+            .map_or("UNKN", |(_, code)| code)
     }
 
     fn of(code: &str) -> Outcome {
@@ -176,7 +179,12 @@ mod tests {
         let asked = Asked::parse(b"?scope=%22%3Cscript%3E%0d%0aabcdefghijklmnopqrstuvw");
         assert_eq!(asked.scope.len(), SCOPE_MAX);
         let words = asked.words();
-        assert!(words.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"'".contains(&b)), "{words}");
+        assert!(
+            words
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"<>\"'".contains(&b)),
+            "{words}"
+        );
     }
 
     #[test]

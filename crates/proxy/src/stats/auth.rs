@@ -13,7 +13,9 @@ pub fn allowed(page: &StatsPage, request: &Message) -> bool {
     if page.users.is_empty() {
         return true;
     }
-    let Some(given) = credentials(request) else { return false };
+    let Some(given) = credentials(request) else {
+        return false;
+    };
     let colon = given.iter().position(|b| *b == b':');
     let (user, password) = match colon {
         Some(at) => (&given[..at], &given[at + 1..]),
@@ -66,7 +68,9 @@ mod tests {
 
     fn request(authorization: &[u8]) -> Message {
         let mut message = Message::new();
-        message.begin_request(b"GET", b"/", Version::Http11).unwrap();
+        message
+            .begin_request(b"GET", b"/", Version::Http11)
+            .unwrap();
         if !authorization.is_empty() {
             message.add(b"authorization", authorization).unwrap();
         }
@@ -75,8 +79,14 @@ mod tests {
 
     #[test]
     fn any_user_of_the_page_with_the_right_password_passes() {
-        let users = vec![(b"a"[..].into(), b"b:c"[..].into()), (b"x"[..].into(), b""[..].into())];
-        let page = StatsPage { users, ..StatsPage::default() };
+        let users = vec![
+            (b"a"[..].into(), b"b:c"[..].into()),
+            (b"x"[..].into(), b""[..].into()),
+        ];
+        let page = StatsPage {
+            users,
+            ..StatsPage::default()
+        };
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text)).into_bytes();
         for (authorization, passes) in [
             (basic("a:b:c"), true),
@@ -93,7 +103,11 @@ mod tests {
             (b"Basic !!!".to_vec(), false),
             (Vec::new(), false),
         ] {
-            assert_eq!(allowed(&page, &request(&authorization)), passes, "{authorization:?}");
+            assert_eq!(
+                allowed(&page, &request(&authorization)),
+                passes,
+                "{authorization:?}"
+            );
         }
         assert!(allowed(&StatsPage::default(), &request(b"")));
     }
@@ -103,9 +117,18 @@ mod tests {
         let mut head = request(b"");
         challenge(&StatsPage::default(), &mut head).unwrap();
         let value = head.get(b"www-authenticate").map(<[u8]>::to_vec);
-        assert_eq!(value.as_deref(), Some(&b"Basic realm=\"HAProxy Statistics\""[..]));
-        let page = StatsPage { realm: Some(b"a\"b"[..].into()), ..StatsPage::default() };
+        assert_eq!(
+            value.as_deref(),
+            Some(&b"Basic realm=\"HAProxy Statistics\""[..])
+        );
+        let page = StatsPage {
+            realm: Some(b"a\"b"[..].into()),
+            ..StatsPage::default()
+        };
         challenge(&page, &mut head).unwrap();
-        assert_eq!(head.get(b"www-authenticate"), Some(&b"Basic realm=\"a\\\"b\""[..]));
+        assert_eq!(
+            head.get(b"www-authenticate"),
+            Some(&b"Basic realm=\"a\\\"b\""[..])
+        );
     }
 }

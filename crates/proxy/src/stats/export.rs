@@ -24,7 +24,11 @@ const ROW_BYTES: usize = 512;
 
 /// All rows that are wanted in a format.
 pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format: Format) -> String {
-    let count: usize = config.proxies.iter().map(|p| p.servers.len() + p.binds.len() + 2).sum();
+    let count: usize = config
+        .proxies
+        .iter()
+        .map(|p| p.servers.len() + p.binds.len() + 2)
+        .sum();
     let mut out = String::with_capacity(count * ROW_BYTES);
     match format {
         Format::Csv => {
@@ -33,7 +37,9 @@ pub fn rows(config: &Config, selection: &Selection<'_>, moment: &Moment, format:
         }
         Format::Typed | Format::TypedMeaning => {
             let meaning = format == Format::TypedMeaning;
-            each(config, selection, moment, |row| typed_row(&mut out, row, meaning));
+            each(config, selection, moment, |row| {
+                typed_row(&mut out, row, meaning)
+            });
         }
         Format::Json => {
             out.push('[');
@@ -75,7 +81,9 @@ fn csv_row(out: &mut String, row: &Row<'_>) {
 }
 
 fn csv_value(out: &mut String, value: &Value<'_>) {
-    let Value::Text(text) = value else { return plain(out, value) };
+    let Value::Text(text) = value else {
+        return plain(out, value);
+    };
     if !text.contains([',', '"', '\n', '\r']) {
         return out.push_str(text);
     }
@@ -115,7 +123,9 @@ pub fn type_name(value: &Value<'_>) -> &'static str {
 /// A backend counts some things itself that elsewhere are states or rates.
 fn tags(row: &Row<'_>, column: Column) -> Tags {
     match (&row.object, column) {
-        (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => Tags("MGP"),
+        (Object::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => {
+            Tags("MGP")
+        }
         _ => column.row().tags,
     }
 }
@@ -130,7 +140,9 @@ fn object(row: &Row<'_>) -> (char, &'static str) {
 }
 
 fn present<'r, 'c>(row: &'r Row<'c>) -> impl Iterator<Item = (Column, &'r Value<'c>)> {
-    ALL.iter().map(|column| (*column, row.get(*column))).filter(|(_, v)| **v != Value::Empty)
+    ALL.iter()
+        .map(|column| (*column, row.get(*column)))
+        .filter(|(_, v)| **v != Value::Empty)
 }
 
 fn typed_row(out: &mut String, row: &Row<'_>, meaning: bool) {
@@ -166,7 +178,13 @@ fn json_row(out: &mut String, row: &Row<'_>) {
             row.proxy.id,
             row.id()
         );
-        json_field(out, column as usize, column.row().name, tags(row, column), value);
+        json_field(
+            out,
+            column as usize,
+            column.row().name,
+            tags(row, column),
+            value,
+        );
     }
     out.push(']');
 }

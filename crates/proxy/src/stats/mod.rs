@@ -46,12 +46,18 @@ pub enum Answer {
 /// Whether a request asks for the statistics of its frontend or, with
 /// `in_backend`, of its backend, and what is to be answered.
 pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
-    let index = if in_backend { stream.backend.unwrap_or(stream.frontend) } else { stream.frontend };
+    let index = if in_backend {
+        stream.backend.unwrap_or(stream.frontend)
+    } else {
+        stream.frontend
+    };
     if stream.config.proxy(index).stats.is_none() {
         return Answer::No;
     }
     let config = stream.config.clone();
-    let Some(page) = &config.proxy(index).stats else { return Answer::No };
+    let Some(page) = &config.proxy(index).stats else {
+        return Answer::No;
+    };
     let post = match stream.request.method() {
         b"GET" | b"HEAD" => false,
         b"POST" => true,
@@ -107,16 +113,26 @@ fn action(
         let selection = selection(config.proxy(index), page, &all);
         admin::run(&config, &stream.payload, |proxy| selection.has_proxy(proxy))
     };
-    let view = Asked { outcome: None, ..asked.clone() };
+    let view = Asked {
+        outcome: None,
+        ..asked.clone()
+    };
     match redirect(page, outcome, &view) {
-        Ok(head) => Answer::Ready(Reply { head, body: Arc::default(), close: false }),
+        Ok(head) => Answer::Ready(Reply {
+            head,
+            body: Arc::default(),
+            close: false,
+        }),
         Err(_) => Answer::Ready(error_page(stream, 500)),
     }
 }
 
 /// Whether a form was longer than what is kept of a body.
 fn is_cut(stream: &Stream) -> bool {
-    let length = stream.request.get(b"content-length").and_then(|v| std::str::from_utf8(v).ok());
+    let length = stream
+        .request
+        .get(b"content-length")
+        .and_then(|v| std::str::from_utf8(v).ok());
     let length = length.and_then(|text| text.trim().parse::<usize>().ok());
     match length {
         Some(length) => stream.payload.len() < length,
@@ -187,7 +203,12 @@ impl Report {
     /// Makes the answer. A large one is made on a thread of its own; None when
     /// too many are made already or the system gave no thread.
     pub async fn make(self) -> Option<Reply> {
-        let servers: usize = self.config.proxies.iter().map(|proxy| proxy.servers.len()).sum();
+        let servers: usize = self
+            .config
+            .proxies
+            .iter()
+            .map(|proxy| proxy.servers.len())
+            .sum();
         if servers <= SERVERS_INLINE {
             return self.render().ok();
         }
@@ -215,7 +236,11 @@ impl Report {
         if page.refresh_s > 0 && !self.asked.no_refresh {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }
-        Ok(Reply { head, body: body.into_bytes().into(), close: false })
+        Ok(Reply {
+            head,
+            body: body.into_bytes().into(),
+            close: false,
+        })
     }
 
     fn body(&self, proxy: &Proxy, page: &StatsPage) -> (&'static [u8], String) {

@@ -55,23 +55,40 @@ impl Process {
     /// The process now.
     pub fn now(runtime: &Runtime, config: &Config) -> Process {
         let now_ms = runtime.now_ms();
-        let sum = |tally| config.proxies.iter().map(|p| p.state.frontend.read(tally)).sum();
-        let open = config.proxies.iter().filter(|p| p.kind.is_frontend() && !p.disabled);
-        let started = runtime.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let sum = |tally| {
+            config
+                .proxies
+                .iter()
+                .map(|p| p.state.frontend.read(tally))
+                .sum()
+        };
+        let open = config
+            .proxies
+            .iter()
+            .filter(|p| p.kind.is_frontend() && !p.disabled);
+        let started = runtime
+            .started_at
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Process {
             pid: std::process::id(),
             threads: runtime.threads as u32,
             uptime_ms: now_ms,
             started_s: started.as_secs(),
             files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
-            connections_max: runtime.connections_max.load(std::sync::atomic::Ordering::Relaxed),
+            connections_max: runtime
+                .connections_max
+                .load(std::sync::atomic::Ordering::Relaxed),
             connections: runtime.connections.current(),
             connections_total: runtime.counters.read(Tally::Connections),
             connection_rate: (
                 runtime.connection_rate.read(now_ms),
                 runtime.connection_rate.highest(now_ms),
             ),
-            session_rate: (runtime.session_rate.read(now_ms), runtime.session_rate.highest(now_ms)),
+            session_rate: (
+                runtime.session_rate.read(now_ms),
+                runtime.session_rate.highest(now_ms),
+            ),
             requests_total: sum(Tally::Requests),
             bytes_out: sum(Tally::BytesOut),
             listeners: open.map(|p| p.binds.len() as u32).sum(),
@@ -85,7 +102,13 @@ impl Process {
     /// How long it serves, as `0d 0h00m00s`.
     pub fn uptime(&self) -> String {
         let s = self.uptime_ms / 1000;
-        format!("{}d {}h{:02}m{:02}s", s / 86400, s / 3600 % 24, s / 60 % 60, s % 60)
+        format!(
+            "{}d {}h{:02}m{:02}s",
+            s / 86400,
+            s / 3600 % 24,
+            s / 60 % 60,
+            s % 60
+        )
     }
 }
 
@@ -94,7 +117,9 @@ pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
     Moment {
         state_ms: state::now_ms(),
         rate_ms: runtime.now_ms(),
-        connections_max: runtime.connections_max.load(std::sync::atomic::Ordering::Relaxed),
+        connections_max: runtime
+            .connections_max
+            .load(std::sync::atomic::Ordering::Relaxed),
         legends,
     }
 }
@@ -103,7 +128,9 @@ pub fn moment(runtime: &Runtime, legends: bool) -> Moment {
 fn node(config: &Config) -> String {
     match &config.global.node {
         Some(node) => node.to_string(),
-        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
     }
 }
-

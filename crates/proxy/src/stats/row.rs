@@ -87,7 +87,11 @@ pub struct Row<'c> {
 
 impl<'c> Row<'c> {
     fn new(proxy: &'c Proxy, object: Object<'c>) -> Self {
-        let mut row = Row { proxy, object, values: [const { Value::Empty }; COLUMN_COUNT] };
+        let mut row = Row {
+            proxy,
+            object,
+            values: [const { Value::Empty }; COLUMN_COUNT],
+        };
         let (name, kind, id) = match &row.object {
             Object::Frontend => (Cow::Borrowed("FRONTEND"), 0u32, 0),
             Object::Backend => (Cow::Borrowed("BACKEND"), 1, 0),
@@ -100,8 +104,19 @@ impl<'c> Row<'c> {
         row.put(Column::Iid, proxy.id);
         row.put(Column::Sid, id);
         row.put(Column::Type, kind);
-        row.put(Column::Mode, if proxy.mode == Mode::Http { "http" } else { "tcp" });
-        for column in [Column::SslSess, Column::SslReusedSess, Column::SslFailedHandshake] {
+        row.put(
+            Column::Mode,
+            if proxy.mode == Mode::Http {
+                "http"
+            } else {
+                "tcp"
+            },
+        );
+        for column in [
+            Column::SslSess,
+            Column::SslReusedSess,
+            Column::SslFailedHandshake,
+        ] {
             row.put(column, 0u64);
         }
         row
@@ -199,8 +214,18 @@ impl<'c> Row<'c> {
     fn http1(&mut self, open: u32, streams: u32, counters: &Counters, connections: Tally) {
         use Column as C;
         let (open, streams) = if self.http() { (open, streams) } else { (0, 0) };
-        let of = [C::H1TotalConnections, C::H1TotalStreams, C::H1BytesIn, C::H1BytesOut];
-        let tallies = [connections, Tally::Requests, Tally::BytesIn, Tally::BytesOut];
+        let of = [
+            C::H1TotalConnections,
+            C::H1TotalStreams,
+            C::H1BytesIn,
+            C::H1BytesOut,
+        ];
+        let tallies = [
+            connections,
+            Tally::Requests,
+            Tally::BytesIn,
+            Tally::BytesOut,
+        ];
         self.put(C::H1OpenConnections, u64::from(open));
         self.put(C::H1OpenStreams, u64::from(streams));
         for (column, tally) in of.into_iter().zip(tallies) {
@@ -275,19 +300,41 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row.gauge(&state.frontend_sessions, C::Scur, C::Smax);
     row.put(C::Slim, runtime::maxconn(proxy).min(moment.connections_max));
     row.tallies(&state.frontend, CLIENT_SIDE);
-    row.put(C::Status, if state.paused.load(Relaxed) { "PAUSED" } else { "OPEN" });
+    row.put(
+        C::Status,
+        if state.paused.load(Relaxed) {
+            "PAUSED"
+        } else {
+            "OPEN"
+        },
+    );
     row.rate(&state.session_rate, moment.rate_ms, C::Rate, C::RateMax);
     row.put(C::RateLim, proxy.session_rate_max.unwrap_or(0));
     row.statuses(&state.frontend);
-    row.rate(&state.request_rate, moment.rate_ms, C::ReqRate, C::ReqRateMax);
+    row.rate(
+        &state.request_rate,
+        moment.rate_ms,
+        C::ReqRate,
+        C::ReqRateMax,
+    );
     row.put(C::ReqTot, state.frontend.read(Tally::Requests));
-    row.rate(&state.connection_rate, moment.rate_ms, C::ConnRate, C::ConnRateMax);
+    row.rate(
+        &state.connection_rate,
+        moment.rate_ms,
+        C::ConnRate,
+        C::ConnRateMax,
+    );
     row.put(C::ConnTot, state.frontend.read(Tally::Connections));
     if row.http() {
         row.put(C::Intercepted, state.frontend.read(Tally::Intercepted));
     }
     row.absent();
-    row.http1(state.frontend_sessions.current(), 0, &state.frontend, Tally::Connections);
+    row.http1(
+        state.frontend_sessions.current(),
+        0,
+        &state.frontend,
+        Tally::Connections,
+    );
     row.put(C::H1OpenStreams, Value::Empty);
     row
 }
@@ -389,12 +436,18 @@ fn checks(row: &mut Row<'_>, report: &ServerReport) {
     if !report.checked {
         return;
     }
-    let Object::Server(server, _) = &row.object else { return };
+    let Object::Server(server, _) = &row.object else {
+        return;
+    };
     let went_down = server.state.counters.read(Tally::WentDown);
-    row.put(C::Chkfail, u64::from(report.check_failures));
+    let failures = server.state.counters.read(Tally::CheckFailures);
+    row.put(C::Chkfail, failures);
     row.put(C::Chkdown, went_down);
     row.put(C::Downtime, clip_seconds(report.downtime_ms));
-    if matches!(report.admin, AdminReport::Maintenance | AdminReport::Unresolved) {
+    if matches!(
+        report.admin,
+        AdminReport::Maintenance | AdminReport::Unresolved
+    ) {
         return;
     }
     let last = &report.last_check;
@@ -436,10 +489,14 @@ pub fn algorithm(balance: &Balance) -> &'static str {
 fn weights(proxy: &Proxy, moment: &Moment) -> (u32, u32) {
     let backups = proxy.state.active_usable() == 0;
     let share = |server: &&Server| server.state.usable() && server.state.backup() == backups;
-    proxy.servers.iter().filter(share).fold((0, 0), |(now, set), server| {
-        let report = server.state.report(moment.state_ms);
-        (now + weight_now(&report), set + report.weight)
-    })
+    proxy
+        .servers
+        .iter()
+        .filter(share)
+        .fold((0, 0), |(now, set), server| {
+            let report = server.state.report(moment.state_ms);
+            (now + weight_now(&report), set + report.weight)
+        })
 }
 
 /// The row of a backend.
@@ -465,7 +522,12 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     if !proxy.servers.is_empty() {
         row.put(C::Downtime, clip_seconds(report.downtime_ms));
     }
-    row.rate(&state.backend_session_rate, moment.rate_ms, C::Rate, C::RateMax);
+    row.rate(
+        &state.backend_session_rate,
+        moment.rate_ms,
+        C::Rate,
+        C::RateMax,
+    );
     row.statuses(&state.backend);
     if row.http() {
         row.put(C::ReqTot, state.backend.read(Tally::Requests));
@@ -475,7 +537,11 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     if moment.legends {
         row.put(C::Algo, algorithm(&proxy.balance));
     }
-    for column in [C::AggServerStatus, C::AggServerCheckStatus, C::AggCheckStatus] {
+    for column in [
+        C::AggServerStatus,
+        C::AggServerCheckStatus,
+        C::AggCheckStatus,
+    ] {
         row.put(column, 0u32);
     }
     row.absent();
@@ -508,12 +574,12 @@ pub struct Selection<'s> {
 impl Selection<'_> {
     /// Whether a proxy is among them.
     pub fn has_proxy(&self, proxy: &Proxy) -> bool {
-        let named = |name: &Box<str>| {
-            let name: &str = if &**name == "." { self.own } else { name };
+        let named = |name: &str| {
+            let name = if name == "." { self.own } else { name };
             *name == *proxy.name
         };
         !proxy.disabled
-            && (self.allowed.is_empty() || self.allowed.iter().any(named))
+            && (self.allowed.is_empty() || self.allowed.iter().any(|name| named(name)))
             && self.scope.is_none_or(|scope| proxy.name.contains(scope))
             && self.proxy_id.is_none_or(|id| id == proxy.id)
     }
@@ -527,10 +593,16 @@ impl Selection<'_> {
     }
 
     fn has_server(&self, row: &Row<'_>) -> bool {
-        let Object::Server(server, report) = &row.object else { return false };
-        let maintenance =
-            matches!(report.admin, AdminReport::Maintenance | AdminReport::Unresolved);
-        !(self.hide_maintenance && maintenance) && !(self.hide_down && !server.state.up())
+        let Object::Server(server, report) = &row.object else {
+            return false;
+        };
+        let maintenance = matches!(
+            report.admin,
+            AdminReport::Maintenance | AdminReport::Unresolved
+        );
+        let hidden =
+            (self.hide_maintenance && maintenance) || (self.hide_down && !server.state.up());
+        !hidden
     }
 }
 
@@ -574,7 +646,11 @@ pub fn each<'c>(
     moment: &Moment,
     mut give: impl FnMut(&Row<'c>),
 ) {
-    for proxy in config.proxies.iter().filter(|proxy| selection.has_proxy(proxy)) {
+    for proxy in config
+        .proxies
+        .iter()
+        .filter(|proxy| selection.has_proxy(proxy))
+    {
         of_proxy(proxy, selection, moment, &mut give);
     }
 }

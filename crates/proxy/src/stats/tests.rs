@@ -52,13 +52,22 @@ backend db
 const NOW_MS: u64 = 1_000_000_000;
 
 fn moment() -> Moment {
-    Moment { state_ms: NOW_MS, rate_ms: NOW_MS, connections_max: 10_000, legends: true }
+    Moment {
+        state_ms: NOW_MS,
+        rate_ms: NOW_MS,
+        connections_max: 10_000,
+        legends: true,
+    }
 }
 
 fn config() -> Arc<Config> {
     let mut config = load_text(FILE).config.expect("the file is good");
     state::install(&mut config, None, NOW_MS - 100_000_000);
-    let app = config.proxies.iter().find(|proxy| &*proxy.name == "app").unwrap();
+    let app = config
+        .proxies
+        .iter()
+        .find(|proxy| &*proxy.name == "app")
+        .unwrap();
     let server = |name: &str| &app.servers.iter().find(|s| &*s.name == name).unwrap().state;
     let passed = || CheckResult::new(CheckStatus::Layer7Ok, 2).code(200);
     let failed = || CheckResult::new(CheckStatus::Layer4Error, 1).info("Connection <refused>");
@@ -109,10 +118,21 @@ fn rows(format: Format, selection: &Selection<'_>) -> String {
 
 fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
     let config = config();
-    let selection = Selection { hide_down: asked.up, ..Selection::default() };
+    let selection = Selection {
+        hide_down: asked.up,
+        ..Selection::default()
+    };
     let process = process();
-    page::View { config: &config, page, asked, selection, moment: moment(), process: &process, admin }
-        .render()
+    page::View {
+        config: &config,
+        page,
+        asked,
+        selection,
+        moment: moment(),
+        process: &process,
+        admin,
+    }
+    .render()
 }
 
 fn stats_page() -> StatsPage {
@@ -126,7 +146,11 @@ fn the_first_line_of_the_csv_is_that_of_haproxy_2_6() {
     let mut header = String::new();
     export::csv_header(&mut header);
     insta::assert_snapshot!(header);
-    let names = header.trim_start_matches("# ").trim_end().split(',').count();
+    let names = header
+        .trim_start_matches("# ")
+        .trim_end()
+        .split(',')
+        .count();
     for line in rows(Format::Csv, &Selection::default()).lines().skip(1) {
         assert_eq!(line.split(',').count(), names, "{line}");
     }
@@ -139,15 +163,25 @@ fn every_state_has_its_row_in_the_csv() {
 
 #[test]
 fn typed_lines_have_places_tags_and_types() {
-    let selection = Selection { kinds: 4, object_id: Some(1), ..Selection::default() };
+    let selection = Selection {
+        kinds: 4,
+        object_id: Some(1),
+        ..Selection::default()
+    };
     let typed = rows(Format::Typed, &selection);
     let app = typed.lines().next().unwrap_or_default();
     let (start, name) = app.rsplit_once(':').unwrap();
     assert_eq!(name, "app");
-    assert!(start.starts_with("S.") && start.ends_with(".1.0.pxname.1:KNS:str"), "{start}");
+    assert!(
+        start.starts_with("S.") && start.ends_with(".1.0.pxname.1:KNS:str"),
+        "{start}"
+    );
     assert!(typed.contains(".36.check_status.1:MOP:str:L7OK\n"));
     assert!(typed.contains(".55.lastsess.1:MAP:s32:3\n"));
-    let backend = Selection { kinds: 2, ..Selection::default() };
+    let backend = Selection {
+        kinds: 2,
+        ..Selection::default()
+    };
     assert!(rows(Format::Typed, &backend).contains(".19.act.1:MGP:u32:"));
     let meaning = rows(Format::TypedMeaning, &selection);
     assert!(meaning.contains("pxname.1:KNS:str:app:\"name of the proxy\"\n"));
@@ -170,18 +204,49 @@ fn the_json_is_json_and_says_what_the_csv_says() {
 fn a_selection_leaves_rows_out() {
     let count = |selection: &Selection<'_>| rows(Format::Csv, selection).lines().count() - 1;
     let all = count(&Selection::default());
-    assert_eq!(count(&Selection { hide_down: true, ..Default::default() }), all - 4);
-    assert_eq!(count(&Selection { hide_maintenance: true, ..Default::default() }), all - 1);
-    assert_eq!(count(&Selection { scope: Some("d"), ..Default::default() }), 2);
+    assert_eq!(
+        count(&Selection {
+            hide_down: true,
+            ..Default::default()
+        }),
+        all - 4
+    );
+    assert_eq!(
+        count(&Selection {
+            hide_maintenance: true,
+            ..Default::default()
+        }),
+        all - 1
+    );
+    assert_eq!(
+        count(&Selection {
+            scope: Some("d"),
+            ..Default::default()
+        }),
+        2
+    );
     let allowed = [Box::from("."), Box::from("www")];
-    let own = Selection { allowed: &allowed, own: "db", ..Default::default() };
+    let own = Selection {
+        allowed: &allowed,
+        own: "db",
+        ..Default::default()
+    };
     assert_eq!(count(&own), 3 + 2);
-    assert_eq!(count(&Selection { kinds: 1 | 2, ..Default::default() }), 2 + 3);
+    assert_eq!(
+        count(&Selection {
+            kinds: 1 | 2,
+            ..Default::default()
+        }),
+        2 + 3
+    );
 }
 
 #[test]
 fn a_page_shows_every_state_and_escapes_what_it_is_told() {
-    let asked = Asked { outcome: Some(Outcome::Done), ..Asked::default() };
+    let asked = Asked {
+        outcome: Some(Outcome::Done),
+        ..Asked::default()
+    };
     let page = html(&asked, true, &stats_page());
     // Neither the style nor the version is what this is about.
     let (before, rest) = page.split_once("<style>").unwrap();
@@ -191,9 +256,17 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
     for evil in ["<front>", "<refused>", "a & b"] {
         assert!(!page.contains(evil), "{evil}");
     }
-    for state in ["active_up", "active_going_down", "active_going_up", "active_down", "maintain",
-        "active_draining", "active_no_check", "backup_up", "active_nolb"]
-    {
+    for state in [
+        "active_up",
+        "active_going_down",
+        "active_going_up",
+        "active_down",
+        "maintain",
+        "active_draining",
+        "active_no_check",
+        "backup_up",
+        "active_nolb",
+    ] {
         assert!(page.contains(&format!("<tr class=\"{state}\">")), "{state}");
     }
     assert!(page.contains("1d3h UP"), "times are short");
@@ -201,8 +274,19 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
 
 #[test]
 fn a_page_without_rights_has_no_form_and_without_a_version_says_none() {
-    let hidden = StatsPage { hide_version: true, legends: false, ..stats_page() };
-    let page = html(&Asked { no_refresh: true, ..Asked::default() }, false, &hidden);
+    let hidden = StatsPage {
+        hide_version: true,
+        legends: false,
+        ..stats_page()
+    };
+    let page = html(
+        &Asked {
+            no_refresh: true,
+            ..Asked::default()
+        },
+        false,
+        &hidden,
+    );
     assert!(!page.contains("method=\"post\"") && !page.contains("checkbox"));
     assert!(!page.contains("version") && !page.contains("http-equiv"));
     assert!(page.contains("Enable refresh") && !page.contains("cap: "));
@@ -210,8 +294,18 @@ fn a_page_without_rights_has_no_form_and_without_a_version_says_none() {
 
 #[test]
 fn the_scope_form_keeps_the_query_of_the_page() {
-    let page = StatsPage { uri: b"/haproxy?stats"[..].into(), ..stats_page() };
-    let page = html(&Asked { scope: "a\"b".into(), ..Asked::default() }, false, &page);
+    let page = StatsPage {
+        uri: b"/haproxy?stats"[..].into(),
+        ..stats_page()
+    };
+    let page = html(
+        &Asked {
+            scope: "a\"b".into(),
+            ..Asked::default()
+        },
+        false,
+        &page,
+    );
     assert!(page.contains("action=\"/haproxy\"><input type=\"hidden\" name=\"stats\" value=\"\">"));
     assert!(page.contains("value=\"a&quot;b\""));
     assert!(page.contains("href=\"/haproxy?stats;csv;norefresh?scope=a%22b\""));
@@ -219,8 +313,9 @@ fn the_scope_form_keeps_the_query_of_the_page() {
 
 #[test]
 fn a_large_report_is_made_beside_the_thread_that_asked() {
-    let servers: String =
-        (0..1000).map(|n| format!("server s{n} 127.0.0.1:{}\n", 1000 + n)).collect();
+    let servers: String = (0..1000)
+        .map(|n| format!("server s{n} 127.0.0.1:{}\n", 1000 + n))
+        .collect();
     let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
     let mut config = load_text(&file).config.unwrap();
     state::install(&mut config, None, 1);
@@ -233,10 +328,23 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         moment: moment(),
     };
     let config = Arc::new(config);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let reply = runtime.block_on(Report { config: config.clone(), ..report() }.make()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let reply = runtime
+        .block_on(
+            Report {
+                config: config.clone(),
+                ..report()
+            }
+            .make(),
+        )
+        .unwrap();
     assert_eq!(reply.head.status(), 200);
-    assert_eq!(reply.body.iter().filter(|b| **b == b'\n').count(), 1 + 1000 + 2);
+    assert_eq!(
+        reply.body.iter().filter(|b| **b == b'\n').count(),
+        1 + 1000 + 2
+    );
 }
 
 /// `show stat` of a real haproxy has the same columns.
@@ -265,14 +373,19 @@ fn haproxy_has_the_same_columns() {
         .unwrap();
     let answer = (0..200).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        ask(&socket, "show stat\n").ok().filter(|answer| !answer.is_empty())
+        ask(&socket, "show stat\n")
+            .ok()
+            .filter(|answer| !answer.is_empty())
     });
     child.kill().unwrap();
     child.wait().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let mut header = String::new();
     export::csv_header(&mut header);
-    assert_eq!(answer.unwrap_or_default().lines().next(), header.lines().next());
+    assert_eq!(
+        answer.unwrap_or_default().lines().next(),
+        header.lines().next()
+    );
 }
 
 fn ask(socket: &std::path::Path, command: &str) -> std::io::Result<String> {

@@ -8,7 +8,7 @@ use super::shutdown::termination;
 use super::write::write_all;
 use super::{Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, ConnectionMode, Fault, Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
 use crate::log;
 use crate::message::Version;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
@@ -63,14 +63,13 @@ pub enum Failure {
     Closed,
     /// `timeout server` passed before the head was whole.
     Timeout,
-    /// What the server sent is no answer.
-    Fault(Fault),
+    /// What the server sent is no answer, or the framing of its body is wrong
+    /// and nothing was sent on yet.
+    Malformed,
     /// The server sent interim answers without end.
     Interim,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
-    /// The body's framing is wrong, and nothing of the answer was sent yet.
-    Malformed,
     /// The client went before an answer came, and `option abortonclose` cares.
     Abandoned,
     /// The request's body did not arrive, before an answer began.
@@ -103,7 +102,7 @@ impl Failure {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
-            Failure::Fault(_) | Failure::Interim | Failure::Malformed => {
+            Failure::Malformed | Failure::Interim => {
                 (Termination::Proxy, Phase::Headers, Some(502))
             }
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
@@ -125,8 +124,9 @@ impl Failure {
             Failure::Body(BodyFailure::ReadTimeout) => {
                 (Termination::ServerTimeout, Phase::Data, None)
             }
-            Failure::Body(BodyFailure::Truncated) => (Termination::ServerAbort, Phase::Data, None),
-            Failure::Body(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed) => {
+                (Termination::ServerAbort, Phase::Data, None)
+            }
             Failure::Body(BodyFailure::WriteTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, None)
             }
@@ -144,9 +144,8 @@ impl Failure {
             Failure::ClosedEarly
                 | Failure::Closed
                 | Failure::Timeout
-                | Failure::Fault(_)
-                | Failure::Interim
                 | Failure::Malformed
+                | Failure::Interim
                 | Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed)
         )
     }
@@ -262,7 +261,7 @@ async fn read_head(
                     return Ok(parsed);
                 }
                 Ok(Outcome::Incomplete) => {}
-                Err(fault) => return Err(Failure::Fault(fault)),
+                Err(_) => return Err(Failure::Malformed),
             }
         }
         // The answer is never there yet when the request has just been sent.

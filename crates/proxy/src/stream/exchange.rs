@@ -232,13 +232,17 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     }
 }
 
+/// `option forwardfor`. The backend's names the header, either leaves clients out,
+/// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
     let config = stream.config.clone();
     let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
-    let settings = backend.or(config.proxy(stream.frontend).forward_for.as_ref());
-    let (Some(settings), Some(ip)) = (settings, stream.source().ip()) else { return };
-    if (settings.if_none && stream.request.get(&settings.header).is_some())
-        || settings.excepts(ip)
+    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
+    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else { return };
+    let both = || [backend, frontend].into_iter().flatten();
+    let trusts = both().all(|settings| settings.if_none);
+    if (trusts && stream.request.get(&settings.header).is_some())
+        || both().any(|settings| settings.excepts(ip))
     {
         return;
     }

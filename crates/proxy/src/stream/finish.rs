@@ -209,6 +209,9 @@ fn count(stream: &Stream) {
         shard.add(Tally::BytesIn, stream.bytes_in);
         shard.add(Tally::BytesOut, stream.bytes_out);
     }
+    if stream.termination == Termination::Local {
+        frontend.count(Tally::Intercepted);
+    }
     let aborted = match stream.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
         Termination::ServerAbort | Termination::ServerTimeout
@@ -245,7 +248,10 @@ fn count(stream: &Stream) {
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
         if stream.http {
-            shard.count(Tally::Requests);
+            // A server that never answered has had no request, to haproxy.
+            if stream.times.response.is_some() {
+                shard.count(Tally::Requests);
+            }
             // A page of our own is not the server's answer.
             if status != 0 && !stream.local {
                 shard.status(status);

@@ -7,7 +7,6 @@ use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
 use crate::message::{Message, Version};
 use crate::rules;
-use crate::state::Tally;
 use crate::worker::worker;
 use std::sync::Arc;
 
@@ -84,7 +83,6 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
     stream.local_status = stream.response.status();
-    stream.frontend().state.frontend.here().count(Tally::Intercepted);
     let mut bytes = worker().scratch();
     stream.response.write_http1(&mut bytes);
     let without_body = stream.request.method() == b"HEAD" || !sized;

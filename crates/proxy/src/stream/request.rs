@@ -197,6 +197,8 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
+    // What the parser took in until it gave up is no request to a log.
+    stream.request.clear();
     let page = reply::error(stream, status);
     reply::send(client, stream, page, false).await;
 }
@@ -249,22 +251,25 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     let how = Establish { reuse: reuse(stream, client.streams == 0), own: client.own.take() };
     let watched = serve::watched(stream, &client.socket);
     let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
-    let unserved = match established {
+    match established {
         Some(Ok((server, slot))) => {
             let outgoing = exchange::Outgoing { request: &request, body, keep };
             let next = exchange::run(client, stream, outgoing, server, slot).await;
             client.last_server = stream.server().map(|server| server.state.uid);
-            return next;
+            next
         }
-        Some(Err(unserved)) => unserved,
-        None => serve::abandoned(stream),
-    };
-    let (page, keep) = match unserved {
-        Unserved::Unavailable => (reply::error(stream, 503), keep),
-        Unserved::Abandoned => (reply::error(stream, 400), false),
-        Unserved::Redirected(page) => (*page, false),
-    };
-    finish_local(client, stream, page, &mut body, keep).await
+        Some(Err(Unserved::Unavailable)) => {
+            let page = reply::error(stream, 503);
+            finish_local(client, stream, page, &mut body, keep).await
+        }
+        Some(Err(Unserved::Redirected(page))) => {
+            finish_local(client, stream, *page, &mut body, false).await
+        }
+        None => {
+            serve::abandoned(stream);
+            Next::Close
+        }
+    }
 }
 
 /// `option prefer-last-server`: the server of the request before, while a

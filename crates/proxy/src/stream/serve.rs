@@ -125,8 +125,6 @@ impl Establish {
 pub enum Unserved {
     /// 503.
     Unavailable,
-    /// The client went away, and `option abortonclose` cares.
-    Abandoned,
     /// The line of its server sends clients elsewhere (`redir`): this is the answer.
     Redirected(Box<Reply>),
 }
@@ -147,12 +145,11 @@ pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Opti
     .await
 }
 
-/// The client went while a server was looked for.
-pub fn abandoned(stream: &mut Stream) -> Unserved {
+/// The client went while a server was looked for. It is told nothing.
+pub fn abandoned(stream: &mut Stream) {
     stream.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
     stream.phase = if queued { Phase::Queue } else { Phase::Connect };
-    Unserved::Abandoned
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
@@ -185,6 +182,10 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
+            // What is idle gives its descriptors to who has something to do.
+            worker().pools.clear();
+        }
         stream.retries += 1;
         if stream.retries > retries {
             stream.retries = retries;
@@ -201,11 +202,17 @@ pub async fn establish(
             }
         }
         count_at_server(stream, Tally::Retries);
-        // The same server again: a pause, or the retries are over before it is back.
-        let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
-        let pause = limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())));
-        reactor::sleep(pause).await;
+        if !matches!(failure, ConnectFailure::Timeout) {
+            reactor::sleep(retry_pause(stream)).await;
+        }
     }
+}
+
+/// How long a server that refused is left alone before it is tried again: else
+/// the retries are over before it is back.
+fn retry_pause(stream: &Stream) -> Duration {
+    let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
+    limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
 }
 
 /// One try; None when the server vanished from the configuration, which cannot

@@ -29,12 +29,18 @@ pub fn own_directory() -> PathBuf {
 /// All `*.cfg` of a directory.
 pub fn of_directory(directory: &Path) -> Vec<Sample> {
     let entries = std::fs::read_dir(directory).expect("the directory of the files");
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "cfg"));
     paths.sort();
     assert!(!paths.is_empty(), "no file in {}", directory.display());
     let read = |path: PathBuf| Sample {
-        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        name: path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         text: std::fs::read(&path).expect("a file that was listed"),
     };
     paths.into_iter().map(read).collect()
@@ -53,7 +59,9 @@ pub fn load_text(name: &str, text: &[u8]) -> Loaded {
 /// The lines of a text, without their line feeds.
 pub fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+    text.split(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// The text of lines.
@@ -93,5 +101,8 @@ impl Random {
 
 /// A number from the environment, or this one.
 pub fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
 }

@@ -10,7 +10,12 @@ const MANY: usize = usize::MAX;
 
 /// The places.
 const FREE: &[Free] = &[
-    ("acl", 3, MANY, "the first patterns may be of any form that the method compares with"),
+    (
+        "acl",
+        3,
+        MANY,
+        "the first patterns may be of any form that the method compares with",
+    ),
     ("description", 1, MANY, "text for people"),
     ("option httpchk", 1, 3, "a method, a target and a version"),
     ("setenv", 1, 2, "a name and a value of the environment"),
@@ -20,12 +25,22 @@ const FREE: &[Free] = &[
     ("http-request set-header", 1, 2, "a name and a value"),
     ("http-response add-header", 1, 2, "a name and a value"),
     ("http-response set-header", 1, 2, "a name and a value"),
-    ("log-send-hostname", 1, 1, "the name of the host in messages"),
+    (
+        "log-send-hostname",
+        1,
+        1,
+        "the name of the host in messages",
+    ),
     ("stats show-desc", 1, MANY, "text for people"),
     ("unsetenv", 1, MANY, "names of the environment"),
     ("resetenv", 1, MANY, "names of the environment"),
     ("stats show-node", 1, 1, "the name of the node"),
-    (".elif", 1, MANY, "behind a branch that was taken it is not evaluated, as in HAProxy"),
+    (
+        ".elif",
+        1,
+        MANY,
+        "behind a branch that was taken it is not evaluated, as in HAProxy",
+    ),
     ("defaults", 1, 1, "its name"),
 ];
 
@@ -35,10 +50,16 @@ pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
     if in_braces(words, at) {
         return Some("a pattern of an anonymous test, of any form that its method compares with");
     }
-    let skip = usize::from(words.first().is_some_and(|word| ["no", "default"].contains(&word.as_str())));
+    let skip = usize::from(
+        words
+            .first()
+            .is_some_and(|word| ["no", "default"].contains(&word.as_str())),
+    );
     FREE.iter().find_map(|(keyword, first, last, why)| {
         let of: Vec<&str> = keyword.split(' ').collect();
-        let behind = words.get(skip..).is_some_and(|words| words.len() >= of.len() && of.iter().zip(words).all(|(a, b)| a == b));
+        let behind = words.get(skip..).is_some_and(|words| {
+            words.len() >= of.len() && of.iter().zip(words).all(|(a, b)| a == b)
+        });
         let n = (at + 1).checked_sub(skip + of.len())?;
         (behind && (*first..=*last).contains(&n)).then_some(*why)
     })
@@ -47,7 +68,9 @@ pub fn reason(words: &[String], at: usize) -> Option<&'static str> {
 /// Whether a place is behind the expression of a test in braces.
 fn in_braces(words: &[String], at: usize) -> bool {
     let before = &words[..at.min(words.len())];
-    let open = before.iter().rposition(|word| word.trim_start_matches('!') == "{");
+    let open = before
+        .iter()
+        .rposition(|word| word.trim_start_matches('!') == "{");
     let close = before.iter().rposition(|word| *word == "}");
     open.is_some_and(|open| close.is_none_or(|close| close < open) && at > open + 1)
 }

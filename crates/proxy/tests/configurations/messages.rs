@@ -87,7 +87,10 @@ fn typical_mistakes_are_told_in_a_line_each() {
         let loaded = load_text("site.cfg", file(line).as_bytes());
         all += &format!("{line}\n");
         let told = render::concise(&loaded.sources, &loaded.diagnostics, false);
-        all.extend(told.lines().map(|told| format!("    {}\n", told.trim_start_matches("site.cfg:"))));
+        all.extend(
+            told.lines()
+                .map(|told| format!("    {}\n", told.trim_start_matches("site.cfg:"))),
+        );
     }
     insta::assert_snapshot!(all);
 }
@@ -100,7 +103,11 @@ fn a_mistake_is_told_once_and_on_its_own_line() {
         assert_eq!(told.len(), 1, "{line}: {told:?}");
         let span = told[0].primary.expect("a place");
         assert_eq!(loaded.sources.position(span).line, 11, "{line}");
-        assert!(!told[0].message.ends_with('.'), "{line}: {}", told[0].message);
+        assert!(
+            !told[0].message.ends_with('.'),
+            "{line}: {}",
+            told[0].message
+        );
     }
 }
 
@@ -121,7 +128,14 @@ fn mistakes_are_shown_with_their_line_and_the_next_step() {
     let mut all = String::new();
     for line in shown {
         let loaded = load_text("site.cfg", file(line).as_bytes());
-        all += &render::full(&loaded.sources, &loaded.diagnostics, &Look { width: 100, ..Look::default() });
+        all += &render::full(
+            &loaded.sources,
+            &loaded.diagnostics,
+            &Look {
+                width: 100,
+                ..Look::default()
+            },
+        );
         all.push('\n');
     }
     insta::assert_snapshot!(all);
@@ -129,7 +143,10 @@ fn mistakes_are_shown_with_their_line_and_the_next_step() {
 
 #[test]
 fn a_file_of_another_program_is_told_in_a_line() {
-    for text in ["vrrp_instance VI_1 {\n    state MASTER\n    interface eth0\n}\n", "server {\n    listen 80;\n}\n"] {
+    for text in [
+        "vrrp_instance VI_1 {\n    state MASTER\n    interface eth0\n}\n",
+        "server {\n    listen 80;\n}\n",
+    ] {
         let loaded = load_text("other.conf", text.as_bytes());
         assert!(loaded.diagnostics.errors() <= 2, "{:?}", loaded.diagnostics);
     }

@@ -2,6 +2,7 @@
 //! diagnostics that stand inside of their file and can be shown in every form.
 
 use crate::corpus::{Random, Sample, joined, lines, load_text, samples, setting};
+use language::diagnostic::DIAGNOSTICS_MAX;
 use language::render::{self, HaproxyForm, Look};
 use language::{Severity, Span};
 use proxy::load::Loaded;
@@ -15,15 +16,110 @@ const TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Words that have meant something to some parser.
 const WORDS: &[&str] = &[
-    "zzqx", "if", "unless", "{", "}", "!", "||", "or", "no", "default", "from", "-f", "-m", "--", "-i", "0", "-1",
-    "99999999999999999999", "4294967296", "2147483648", "18446744073709551616", "1.5", "5x", "10k", "999999999d",
-    "*:80", ":", "::", "[::1]:", ":0", ":99999", "a:b:c", "/", "unix@", "abns@", "fd@", "fd@99999999999", "quic4@:1",
-    "sockpair@0", "127.0.0.1:80-90", ":90-80", ":1-65535", "\"", "'", "\"'\"", "\\", "\\x", "\\x0", "\\x00", "\"$\"",
-    "\"${\"", "\"${X\"", "\"${X[*]}\"", "\"${X-y}\"", "#", "%[", "%[src", "%[src,]", "%{", "%]", "%[hdr(a)]", "src(",
-    "hdr()", "hdr(a,b,c,d)", "path,", "path,,lower", "path,regsub(", "str(a)", "((((", "(((((((", "))))", "var(a)",
-    "var(txn.x)", "\u{0}", "\u{feff}", "é", "\u{202e}", "𝔘𝔫𝔦", "^(", "(?", "(a*)*b", "[", "0.0.0.0/99", "::/129",
-    "1.2.3.4/255.0.255.0", "global", "defaults", "frontend", "backend", "listen", "peers", "userlist", "bind",
-    "server", "acl", "http-request", "option", "timeout", ".if", ".else", ".endif", ".elif", "-m reg", "%[rand(0)]",
+    "zzqx",
+    "if",
+    "unless",
+    "{",
+    "}",
+    "!",
+    "||",
+    "or",
+    "no",
+    "default",
+    "from",
+    "-f",
+    "-m",
+    "--",
+    "-i",
+    "0",
+    "-1",
+    "99999999999999999999",
+    "4294967296",
+    "2147483648",
+    "18446744073709551616",
+    "1.5",
+    "5x",
+    "10k",
+    "999999999d",
+    "*:80",
+    ":",
+    "::",
+    "[::1]:",
+    ":0",
+    ":99999",
+    "a:b:c",
+    "/",
+    "unix@",
+    "abns@",
+    "fd@",
+    "fd@99999999999",
+    "quic4@:1",
+    "sockpair@0",
+    "127.0.0.1:80-90",
+    ":90-80",
+    ":1-65535",
+    "\"",
+    "'",
+    "\"'\"",
+    "\\",
+    "\\x",
+    "\\x0",
+    "\\x00",
+    "\"$\"",
+    "\"${\"",
+    "\"${X\"",
+    "\"${X[*]}\"",
+    "\"${X-y}\"",
+    "#",
+    "%[",
+    "%[src",
+    "%[src,]",
+    "%{",
+    "%]",
+    "%[hdr(a)]",
+    "src(",
+    "hdr()",
+    "hdr(a,b,c,d)",
+    "path,",
+    "path,,lower",
+    "path,regsub(",
+    "str(a)",
+    "((((",
+    "(((((((",
+    "))))",
+    "var(a)",
+    "var(txn.x)",
+    "\u{0}",
+    "\u{feff}",
+    "é",
+    "\u{202e}",
+    "𝔘𝔫𝔦",
+    "^(",
+    "(?",
+    "(a*)*b",
+    "[",
+    "0.0.0.0/99",
+    "::/129",
+    "1.2.3.4/255.0.255.0",
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "peers",
+    "userlist",
+    "bind",
+    "server",
+    "acl",
+    "http-request",
+    "option",
+    "timeout",
+    ".if",
+    ".else",
+    ".endif",
+    ".elif",
+    "-m reg",
+    "%[rand(0)]",
 ];
 
 #[test]
@@ -48,10 +144,29 @@ fn damaged_files_are_answered_and_never_crash_the_loader() {
         if let Some(bad) = bad {
             let path = std::env::temp_dir().join(format!("evenkeel-mutant-{seed}.cfg"));
             std::fs::write(&path, &text).expect("a place for the mutant");
-            panic!("seed {seed} ({}): {bad}; see {}", sample.name, path.display());
+            panic!(
+                "seed {seed} ({}): {bad}; see {}",
+                sample.name,
+                path.display()
+            );
         }
     }
     println!("{count} mutants; the slowest took {slowest:?}");
+}
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_given_up_soon() {
+    let begun = Instant::now();
+    let declared: String = (0..5000)
+        .map(|n| format!("    acl abcdef{n} path /{n}\n"))
+        .collect();
+    let used: String = (0..20_000)
+        .map(|n| format!("    use_backend b if abcdeg{n}\n"))
+        .collect();
+    let text = format!("frontend f\n    bind :1\n{declared}{used}");
+    let loaded = load_text("mistakes.cfg", text.as_bytes());
+    assert!(loaded.diagnostics.errors() <= DIAGNOSTICS_MAX + 1);
+    assert!(begun.elapsed() < TIME_MAX, "took {:?}", begun.elapsed());
 }
 
 /// What is wrong with how a text was answered.
@@ -60,10 +175,21 @@ fn examine(text: &[u8]) -> Option<String> {
     let forms = [
         render::concise(&loaded.sources, &loaded.diagnostics, true),
         render::json(&loaded.sources, &loaded.diagnostics, true),
-        render::full(&loaded.sources, &loaded.diagnostics, &Look { diag: true, ..Look::default() }),
+        render::full(
+            &loaded.sources,
+            &loaded.diagnostics,
+            &Look {
+                diag: true,
+                ..Look::default()
+            },
+        ),
         render::haproxy(&loaded.sources, &loaded.diagnostics, &form()),
     ];
-    let told = loaded.diagnostics.iter().filter(|d| d.severity > Severity::Diag).count();
+    let told = loaded
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity > Severity::Diag)
+        .count();
     if told > 0 && forms.iter().any(String::is_empty) {
         return Some("a form of its diagnostics is empty".into());
     }
@@ -74,7 +200,13 @@ fn examine(text: &[u8]) -> Option<String> {
 }
 
 fn form() -> HaproxyForm<'static> {
-    HaproxyForm { pid: 1, version: "2.6.12", executable: "/usr/sbin/haproxy", diag: true, zero_warning: false }
+    HaproxyForm {
+        pid: 1,
+        version: "2.6.12",
+        executable: "/usr/sbin/haproxy",
+        diag: true,
+        zero_warning: false,
+    }
 }
 
 /// A span that is not inside of its file.
@@ -86,7 +218,11 @@ fn spans_outside(loaded: &Loaded) -> Option<String> {
             || span.end as usize > loaded.sources.file(span.file).text.len()
     };
     loaded.diagnostics.iter().find_map(|d| {
-        let places = d.primary.iter().chain(d.secondary.iter().map(|(span, _)| span)).chain(d.fix.iter().map(|f| &f.span));
+        let places = d
+            .primary
+            .iter()
+            .chain(d.secondary.iter().map(|(span, _)| span))
+            .chain(d.fix.iter().map(|f| &f.span));
         let found = places.copied().find(bad)?;
         Some(format!("{} '{}' points at {found:?}", d.code.id, d.message))
     })
@@ -122,8 +258,11 @@ fn wounded(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
 fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
     let at = random.below(all.len());
-    let mut words: Vec<Vec<u8>> =
-        all[at].split(|b| *b == b' ').filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect();
+    let mut words: Vec<Vec<u8>> = all[at]
+        .split(|b| *b == b' ')
+        .filter(|word| !word.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect();
     if words.is_empty() {
         return text.to_vec();
     }
@@ -198,7 +337,11 @@ fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
             all.drain(at..end);
         }
     }
-    if all.is_empty() { Vec::new() } else { joined(&all) }
+    if all.is_empty() {
+        Vec::new()
+    } else {
+        joined(&all)
+    }
 }
 
 /// Bytes changed, inserted, removed; the file cut anywhere.
@@ -210,7 +353,10 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
     let at = random.below(text.len());
     match random.below(6) {
         0 => text[at] = random.next() as u8,
-        1 => text.insert(at, *random.of(b"\0\r\n\t \"'\\$#{}()[]%,.:@!|-\xff\xc3\x1b")),
+        1 => text.insert(
+            at,
+            *random.of(b"\0\r\n\t \"'\\$#{}()[]%,.:@!|-\xff\xc3\x1b"),
+        ),
         2 => drop(text.remove(at)),
         3 => text.truncate(at),
         4 => {
@@ -238,14 +384,33 @@ fn extremes(text: &[u8], random: &mut Random) -> Vec<u8> {
         1 => vec![b'a' + random.below(26) as u8; random.below(1 << 17)],
         2 => format!("    acl x path {}", "\"'".repeat(depth)).into_bytes(),
         3 => format!("    http-request deny if {}", "! ".repeat(depth)).into_bytes(),
-        4 => format!("    http-request deny if {} TRUE {}", "{ ".repeat(depth), "} ".repeat(depth)).into_bytes(),
-        5 => format!("    http-request set-header x {}src{}", "%[".repeat(depth), "]".repeat(depth)).into_bytes(),
+        4 => format!(
+            "    http-request deny if {} TRUE {}",
+            "{ ".repeat(depth),
+            "} ".repeat(depth)
+        )
+        .into_bytes(),
+        5 => format!(
+            "    http-request set-header x {}src{}",
+            "%[".repeat(depth),
+            "]".repeat(depth)
+        )
+        .into_bytes(),
         6 => format!(".if {}1{}", "(".repeat(depth * 20), ")".repeat(depth * 20)).into_bytes(),
         7 => ".if 1\n".repeat(depth).into_bytes(),
         8 => format!("    acl x hdr(a){} -m str x", ",lower".repeat(depth * 20)).into_bytes(),
-        _ => format!("    acl r path_reg {}a{}", "(".repeat(depth * 20), ")*".repeat(depth * 20)).into_bytes(),
+        _ => format!(
+            "    acl r path_reg {}a{}",
+            "(".repeat(depth * 20),
+            ")*".repeat(depth * 20)
+        )
+        .into_bytes(),
     };
     let replaced = random.below(2) == 0;
-    if replaced { all[at] = new } else { all.insert(at, new) }
+    if replaced {
+        all[at] = new
+    } else {
+        all.insert(at, new)
+    }
     joined(&all)
 }

@@ -7,21 +7,38 @@ use language::keyword::Documented;
 use std::collections::BTreeSet;
 
 fn built() -> Vec<Documented> {
-    proxy::keyword::registry().documented().into_iter().filter(|row| row.built).collect()
+    proxy::keyword::registry()
+        .documented()
+        .into_iter()
+        .filter(|row| row.built)
+        .collect()
 }
 
 #[test]
 fn every_row_has_a_syntax_line_two_sentences_and_an_example() {
     let mut poor = String::new();
     for row in built() {
-        let sentences = row.doc.split_inclusive(['.', ':', ';', '?']).filter(|part| part.trim().len() > 8).count();
+        let sentences = row
+            .doc
+            .split_inclusive(['.', ':', ';', '?'])
+            .filter(|part| part.trim().len() > 8)
+            .count();
         let ends = row.doc.ends_with(['.', ')']);
         // What a fetch, a converter or an alias gives is often said in a few words.
-        let is_line = row.kind.ends_with("keyword") || row.kind.ends_with("option") || row.kind.ends_with("action");
+        let is_line = row.kind.ends_with("keyword")
+            || row.kind.ends_with("option")
+            || row.kind.ends_with("action");
         let undoes = row.doc.starts_with("Undoes ");
-        let short = if is_line && !undoes { sentences < 2 && row.doc.len() < 60 } else { row.doc.len() < 18 };
+        let short = if is_line && !undoes {
+            sentences < 2 && row.doc.len() < 60
+        } else {
+            row.doc.len() < 18
+        };
         if row.syntax.is_empty() || row.example.is_empty() || !ends || short {
-            poor += &format!("{} '{}': {} | {}\n", row.kind, row.name, row.doc, row.example);
+            poor += &format!(
+                "{} '{}': {} | {}\n",
+                row.kind, row.name, row.doc, row.example
+            );
         }
     }
     assert!(poor.is_empty(), "{poor}");
@@ -29,7 +46,12 @@ fn every_row_has_a_syntax_line_two_sentences_and_an_example() {
 
 #[test]
 fn every_code_that_is_reported_is_explained_once() {
-    let known: Vec<&str> = language::CODES.iter().copied().chain(proxy::codes()).map(|code| code.id).collect();
+    let known: Vec<&str> = language::CODES
+        .iter()
+        .copied()
+        .chain(proxy::codes())
+        .map(|code| code.id)
+        .collect();
     let unique: BTreeSet<&str> = known.iter().copied().collect();
     assert_eq!(unique.len(), known.len(), "a code is used twice");
     let samples = samples();
@@ -48,8 +70,21 @@ fn every_explanation_is_text_that_says_what_to_do() {
     for code in language::CODES.iter().copied().chain(proxy::codes()) {
         let text = code.explanation;
         assert!(text.len() > 60, "{}: {text}", code.id);
-        assert!(text.trim_end().ends_with(['.', '`', ')']), "{}: {text}", code.id);
-        assert_eq!(text.matches("```").count() % 2, 0, "{}: an open block", code.id);
-        assert!(!code.title.ends_with('.') && !code.title.is_empty(), "{}", code.id);
+        assert!(
+            text.trim_end().ends_with(['.', '`', ')']),
+            "{}: {text}",
+            code.id
+        );
+        assert_eq!(
+            text.matches("```").count() % 2,
+            0,
+            "{}: an open block",
+            code.id
+        );
+        assert!(
+            !code.title.ends_with('.') && !code.title.is_empty(),
+            "{}",
+            code.id
+        );
     }
 }

@@ -19,29 +19,45 @@ fn no_unknown_word_is_accepted_in_silence() {
         let all = lines(&sample.text);
         let baseline = told(&load_text(&sample.name, &sample.text));
         for (n, line) in all.iter().enumerate() {
-            let Ok(text) = std::str::from_utf8(line) else { continue };
+            let Ok(text) = std::str::from_utf8(line) else {
+                continue;
+            };
             let places = boundaries(text);
             let ends = places.iter().skip(1).map(|(_, end)| *end);
-            let words: Vec<String> =
-                places.iter().zip(ends).map(|((_, start), end)| text[*start..end].trim().to_owned()).collect();
+            let words: Vec<String> = places
+                .iter()
+                .zip(ends)
+                .map(|((_, start), end)| text[*start..end].trim().to_owned())
+                .collect();
             for (at, offset) in places {
                 let mut copy = all.clone();
-                copy[n] = format!("{} {NONSENSE} {}", &text[..offset], &text[offset..]).into_bytes();
+                copy[n] =
+                    format!("{} {NONSENSE} {}", &text[..offset], &text[offset..]).into_bytes();
                 let loaded = load_text(&sample.name, &joined(&copy));
                 tried += 1;
-                if answered(&loaded, &baseline, n as u32 + 1) || passed_over(&loaded, n as u32 + 1) {
+                if answered(&loaded, &baseline, n as u32 + 1) || passed_over(&loaded, n as u32 + 1)
+                {
                     continue;
                 }
                 if free_text::reason(&words, at).is_none() && is_read(&sample, &all, n) {
                     let line = String::from_utf8_lossy(&copy[n]).trim().to_owned();
-                    silent.entry(line).or_insert_with(|| format!("{}:{}", sample.name, n + 1));
+                    silent
+                        .entry(line)
+                        .or_insert_with(|| format!("{}:{}", sample.name, n + 1));
                 }
             }
         }
     }
     println!("{tried} insertions");
-    let list: String = silent.iter().map(|(line, at)| format!("{at}: {line}\n")).collect();
-    assert!(silent.is_empty(), "{} words accepted in silence:\n{list}", silent.len());
+    let list: String = silent
+        .iter()
+        .map(|(line, at)| format!("{at}: {line}\n"))
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "{} words accepted in silence:\n{list}",
+        silent.len()
+    );
 }
 
 /// Whether a line is read at all: it is not in a block that is switched off.
@@ -50,7 +66,9 @@ fn is_read(sample: &Sample, all: &[Vec<u8>], n: usize) -> bool {
     copy[n] = b".alert here".to_vec();
     let loaded = load_text(&sample.name, &joined(&copy));
     loaded.diagnostics.iter().any(|d| {
-        d.code.id == "E0016" && d.primary.is_some_and(|span| touches(&loaded.sources, span, n as u32 + 1))
+        d.code.id == "E0016"
+            && d.primary
+                .is_some_and(|span| touches(&loaded.sources, span, n as u32 + 1))
     })
 }
 
@@ -96,26 +114,43 @@ fn boundaries(line: &str) -> Vec<(usize, usize)> {
         found.push((words + 1, line.len()));
     }
     // A lone word in front of an empty line is no word of a line.
-    if words == 0 && !inside { Vec::new() } else { found }
+    if words == 0 && !inside {
+        Vec::new()
+    } else {
+        found
+    }
 }
 
 /// Line, code and message of all that is told.
 fn told(loaded: &Loaded) -> Vec<(u32, &'static str, String)> {
-    let at = |d: &language::Diagnostic| d.primary.map_or(0, |span| loaded.sources.position(span).line);
-    loaded.diagnostics.iter().map(|d| (at(d), d.code.id, d.message.clone())).collect()
+    let at = |d: &language::Diagnostic| {
+        d.primary
+            .map_or(0, |span| loaded.sources.position(span).line)
+    };
+    loaded
+        .diagnostics
+        .iter()
+        .map(|d| (at(d), d.code.id, d.message.clone()))
+        .collect()
 }
 
 /// Whether something new is told about the line, or it is refused anyway.
 fn answered(loaded: &Loaded, baseline: &[(u32, &'static str, String)], line: u32) -> bool {
-    loaded.diagnostics.iter().filter(|d| d.severity >= Severity::Warning).any(|d| {
-        let here = d.primary.is_some_and(|span| touches(&loaded.sources, span, line));
-        let known = |(at, code, message): &(u32, &'static str, String)| {
-            *at == line && *code == d.code.id && *message == d.message
-        };
-        // A line of which words are ignored, or all, with a warning that says so.
-        let ignored = ["W0113", "W0120"].contains(&d.code.id);
-        here && (d.severity == Severity::Error || ignored || !baseline.iter().any(known))
-    })
+    loaded
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity >= Severity::Warning)
+        .any(|d| {
+            let here = d
+                .primary
+                .is_some_and(|span| touches(&loaded.sources, span, line));
+            let known = |(at, code, message): &(u32, &'static str, String)| {
+                *at == line && *code == d.code.id && *message == d.message
+            };
+            // A line of which words are ignored, or all, with a warning that says so.
+            let ignored = ["W0113", "W0120"].contains(&d.code.id);
+            here && (d.severity == Severity::Error || ignored || !baseline.iter().any(known))
+        })
 }
 
 fn touches(sources: &SourceMap, span: language::Span, line: u32) -> bool {
@@ -125,16 +160,25 @@ fn touches(sources: &SourceMap, span: language::Span, line: u32) -> bool {
 /// Whether the line stands in a section that is refused as a whole: nothing in
 /// it can pass in silence.
 fn passed_over(loaded: &Loaded, line: u32) -> bool {
-    let Some((_, file)) = loaded.sources.files().next() else { return false };
+    let Some((_, file)) = loaded.sources.files().next() else {
+        return false;
+    };
     let is_head = |n: u32| {
         let (start, end, _) = file.line(n as usize - 1)?;
-        let first = String::from_utf8_lossy(&file.text[start..end]).split_whitespace().next()?.to_owned();
+        let first = String::from_utf8_lossy(&file.text[start..end])
+            .split_whitespace()
+            .next()?
+            .to_owned();
         let sections = proxy::keyword::known::SECTIONS;
         sections.iter().any(|(name, _)| *name == first).then_some(n)
     };
-    let Some(head) = (1..=line).rev().find_map(is_head) else { return false };
+    let Some(head) = (1..=line).rev().find_map(is_head) else {
+        return false;
+    };
     let refused = ["E0103", "E0105", "E0108"];
     loaded.diagnostics.iter().any(|d| {
-        refused.contains(&d.code.id) && d.primary.is_some_and(|span| touches(&loaded.sources, span, head))
+        refused.contains(&d.code.id)
+            && d.primary
+                .is_some_and(|span| touches(&loaded.sources, span, head))
     })
 }

@@ -9,9 +9,10 @@ fn our_own_files_load_and_only_what_is_not_built_is_refused() {
     for sample in of_directory(&own_directory()) {
         let loaded = load_text(&sample.name, &sample.text);
         let whole = !sample.name.starts_with("unbuilt");
-        let bad = loaded.diagnostics.iter().any(|d| {
-            d.severity == language::Severity::Error && (whole || d.code.id != "E0103")
-        });
+        let bad = loaded
+            .diagnostics
+            .iter()
+            .any(|d| d.severity == language::Severity::Error && (whole || d.code.id != "E0103"));
         if bad {
             refused += &render::concise(&loaded.sources, &loaded.diagnostics, false);
         }

@@ -64,8 +64,15 @@ fn unix_and_abstract_sockets_work_on_both_sides() {
 fn ipv6_works_and_its_addresses_are_forwarded() {
     let origin = Origin::new(|mut peer, _| {
         let head = peer.head().unwrap();
-        let line = head.lines().find(|l| l.to_lowercase().starts_with("x-forwarded-for")).unwrap().to_owned();
-        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len()));
+        let line = head
+            .lines()
+            .find(|l| l.to_lowercase().starts_with("x-forwarded-for"))
+            .unwrap()
+            .to_owned();
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}",
+            line.len()
+        ));
     });
     let bed = Bed::new(&format!(
         "listen one\n bind [::1]:{{0}}\n bind 127.0.0.1:{{1}}\n option forwardfor\n server s 127.0.0.1:{}\n",
@@ -74,7 +81,10 @@ fn ipv6_works_and_its_addresses_are_forwarded() {
     drop(bed.client_of(1));
     let mut client = Peer::new(TcpStream::connect(("::1", bed.ports[0])).unwrap());
     assert_eq!(client.ask(GET).to_lowercase(), "200 x-forwarded-for: ::1");
-    assert_eq!(bed.client_of(1).ask(GET).to_lowercase(), "200 x-forwarded-for: 127.0.0.1");
+    assert_eq!(
+        bed.client_of(1).ask(GET).to_lowercase(),
+        "200 x-forwarded-for: 127.0.0.1"
+    );
 }
 
 #[test]
@@ -82,7 +92,10 @@ fn a_proxy_header_is_taken_and_given() {
     let origin = Origin::new(|mut peer, _| {
         let line = peer.until("\r\n");
         while peer.head().is_some() {
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len()));
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}",
+                line.len()
+            ));
         }
     });
     let bed = Bed::new(&format!(
@@ -101,12 +114,20 @@ fn a_proxy_header_is_taken_and_given() {
     assert_eq!(client.ask(GET), format!("200 {line}"));
     let mut client = bed.client();
     client.send(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
-    assert!(client.ask(GET).starts_with("200 PROXY TCP4 127.0.0.1 127.0.0.1 "));
+    assert!(
+        client
+            .ask(GET)
+            .starts_with("200 PROXY TCP4 127.0.0.1 127.0.0.1 ")
+    );
     for _ in 0..4 {
         bed.end();
     }
     // None, a wrong one, half of one: closed without a word.
-    for wrong in ["GET / HTTP/1.1\r\n\r\n", "PROXY TCP4 nonsense\r\n", "PROXY TC"] {
+    for wrong in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "PROXY TCP4 nonsense\r\n",
+        "PROXY TC",
+    ] {
         let mut client = bed.client();
         client.send(wrong);
         let said = client.end(1000);

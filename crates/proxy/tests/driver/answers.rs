@@ -66,7 +66,11 @@ fn trailers_pass_in_both_directions() {
     for _ in 0..3 {
         client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Up: 1\r\n\r\n");
         let text = client.until("\r\n\r\n") + &client.until("\r\n\r\n");
-        assert!(text.to_lowercase().ends_with("3\r\nyes\r\n0\r\nx-down: 2\r\n\r\n"), "{text}");
+        assert!(
+            text.to_lowercase()
+                .ends_with("3\r\nyes\r\n0\r\nx-down: 2\r\n\r\n"),
+            "{text}"
+        );
     }
 }
 
@@ -76,14 +80,19 @@ fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
         while let Some(head) = peer.head() {
             peer.send("HTTP/1.1 100 Continue\r\n\r\n");
             let body = request_body(&mut peer, &head);
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            ));
             peer.send(body);
         }
     });
     let bed = Bed::new(&origin.behind("", ""));
     let mut client = bed.client();
     for _ in 0..2 {
-        client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+        client.send(
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+        );
         assert_eq!(client.until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
         assert_eq!(client.ask("body"), "200 body");
     }
@@ -146,10 +155,16 @@ fn an_upload_goes_on_behind_an_answer_that_came_early() {
         pause(2);
     }
     // The client stays in step.
-    assert_eq!(client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"), "200 early");
+    assert_eq!(
+        client.ask("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"),
+        "200 early"
+    );
     client.send(vec![b'y'; 200_000]);
     for ended in bed.ended(2) {
-        assert_eq!((ended.brief(), ended.bytes_in > 200_000), ("200 --".to_owned(), true));
+        assert_eq!(
+            (ended.brief(), ended.bytes_in > 200_000),
+            ("200 --".to_owned(), true)
+        );
     }
     assert_eq!(origin.accepted(), 1);
 }
@@ -192,7 +207,9 @@ fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
     });
     let bed = Bed::new(&origin.behind("", ""));
     let mut client = bed.client();
-    client.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nfrom behind");
+    client.send(
+        "GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nfrom behind",
+    );
     let head = client.until("\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert_eq!(client.exactly(24), b"hello from the serverbye");
@@ -204,7 +221,11 @@ fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
 #[test]
 fn connect_becomes_a_tunnel() {
     let origin = Origin::new(|mut peer, _| {
-        assert!(peer.head().unwrap().starts_with("CONNECT a.example:443 HTTP/1.1\r\n"));
+        assert!(
+            peer.head()
+                .unwrap()
+                .starts_with("CONNECT a.example:443 HTTP/1.1\r\n")
+        );
         peer.send("HTTP/1.1 200 Connected\r\n\r\nserver speaks");
         assert_eq!(peer.exactly(6), b"client");
         peer.send("!");
@@ -276,7 +297,9 @@ fn bytes_behind_an_answer_reach_nobody() {
 fn bytes_that_come_late_spoil_a_kept_connection() {
     let origin = Origin::new(|mut peer, number| {
         while peer.head().is_some() {
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+            ));
             pause(20);
             if !peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil") {
                 return;

@@ -59,7 +59,11 @@ pub fn against_haproxy() -> bool {
 
 enum System {
     Ours(Option<Running>, Arc<Config>),
-    Haproxy { process: Child, log: UdpSocket, dir: std::path::PathBuf },
+    Haproxy {
+        process: Child,
+        log: UdpSocket,
+        dir: std::path::PathBuf,
+    },
 }
 
 /// A running proxy.
@@ -80,14 +84,24 @@ defaults
 ";
 
 fn free_ports(n: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    let held: Vec<TcpListener> = (0..n)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
 }
 
 impl Bed {
     /// A proxy on one thread. `{0}` to `{3}` in `text` become free ports.
     pub fn new(text: &str) -> Bed {
-        Bed::with(text, &ServeOptions { threads: 1, connections_max: 20_000 })
+        Bed::with(
+            text,
+            &ServeOptions {
+                threads: 1,
+                connections_max: 20_000,
+            },
+        )
     }
 
     /// A proxy.
@@ -100,7 +114,11 @@ impl Bed {
             whole = whole.replace(&format!("{{{n}}}"), &port.to_string());
         }
         if against_haproxy() {
-            return Bed { system: haproxy(&whole, options), ports, _one: one };
+            return Bed {
+                system: haproxy(&whole, options),
+                ports,
+                _one: one,
+            };
         }
         stream::observe_ended(note_ended);
         state::set_shards(4);
@@ -118,7 +136,11 @@ impl Bed {
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);
         let running = proxy::runtime::serve(config.clone(), listening, options).unwrap();
-        Bed { system: System::Ours(Some(running), config), ports, _one: one }
+        Bed {
+            system: System::Ours(Some(running), config),
+            ports,
+            _one: one,
+        }
     }
 
     /// A client of the first port.
@@ -149,10 +171,13 @@ impl Bed {
     pub fn ask(&self, request: &str) -> String {
         let mut client = self.client();
         client.send(request);
-        let Some(head) = client.head() else { return client.rest() };
-        let length = head.to_ascii_lowercase().split_once("content-length: ").and_then(|(_, rest)| {
-            rest.split("\r\n").next()?.parse::<usize>().ok()
-        });
+        let Some(head) = client.head() else {
+            return client.rest();
+        };
+        let length = head
+            .to_ascii_lowercase()
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.split("\r\n").next()?.parse::<usize>().ok());
         while length.is_none_or(|n| client.ahead.len() < n) {
             if !matches!(client.more(), Ok(true)) {
                 break;
@@ -172,7 +197,10 @@ impl Bed {
             if ended.len() >= n {
                 return ended.drain(..n).collect();
             }
-            assert!(at.elapsed() < PATIENCE, "of {n} streams only these ended: {ended:?}");
+            assert!(
+                at.elapsed() < PATIENCE,
+                "of {n} streams only these ended: {ended:?}"
+            );
             drop(ended);
             pause(1);
         }
@@ -238,6 +266,14 @@ impl Bed {
         }
     }
 
+    /// How many hold the configuration.
+    pub fn config_holders(&self) -> usize {
+        match &self.system {
+            System::Ours(_, config) => Arc::strong_count(config),
+            System::Haproxy { .. } => 0,
+        }
+    }
+
     /// Our own proxy.
     pub fn ours(&mut self) -> &mut Option<Running> {
         match &mut self.system {
@@ -251,7 +287,9 @@ impl Drop for Bed {
     fn drop(&mut self) {
         match &mut self.system {
             System::Ours(running, _) => {
-                let Some(running) = running.take() else { return };
+                let Some(running) = running.take() else {
+                    return;
+                };
                 running.stop();
                 let ended = running.wait();
                 if !std::thread::panicking() {
@@ -273,15 +311,27 @@ fn note_ended(stream: &Stream) {
         at.saturating_duration_since(stream.times.began).as_millis() as u64
     };
     let ended = Ended {
-        state: [stream.termination.letter(), stream.phase.letter()].map(char::from).iter().collect(),
+        state: [stream.termination.letter(), stream.phase.letter()]
+            .map(char::from)
+            .iter()
+            .collect(),
         status: stream.status(),
-        retries: format!("{}{}", if stream.redispatched { "+" } else { "" }, stream.retries),
-        server: stream.server().map_or("<NOSRV>".into(), |server| server.name.to_string()),
+        retries: format!(
+            "{}{}",
+            if stream.redispatched { "+" } else { "" },
+            stream.retries
+        ),
+        server: stream
+            .server()
+            .map_or("<NOSRV>".into(), |server| server.name.to_string()),
         bytes_in: stream.bytes_in,
         bytes_out: stream.bytes_out,
         total_ms: stream.times.ended.map_or(0, ms),
     };
-    ENDED.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
+    ENDED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(ended);
 }
 
 fn haproxy(text: &str, options: &ServeOptions) -> System {
@@ -321,7 +371,9 @@ fn read_log(log: &UdpSocket) -> Ended {
         let n = log.recv(&mut bytes).expect("a log line");
         let line = String::from_utf8_lossy(&bytes[..n]).into_owned();
         // Notices ("Proxy x started") have no mark.
-        let Some((_, fields)) = line.split_once("@ ") else { continue };
+        let Some((_, fields)) = line.split_once("@ ") else {
+            continue;
+        };
         let fields: Vec<&str> = fields.split_whitespace().collect();
         return Ended {
             state: fields[0].to_owned(),
@@ -341,12 +393,21 @@ fn show_stat(dir: &std::path::Path, place: &str) -> HashMap<String, String> {
     let mut text = String::new();
     socket.read_to_string(&mut text).unwrap();
     let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().unwrap().trim_start_matches("# ").split(',').collect();
+    let names: Vec<&str> = lines
+        .next()
+        .unwrap()
+        .trim_start_matches("# ")
+        .split(',')
+        .collect();
     let (proxy, service) = place.split_once('/').unwrap_or((place, "FRONTEND"));
     let line = lines
         .find(|line| line.starts_with(&format!("{proxy},{service},")))
         .unwrap_or_else(|| panic!("no {place} in {text}"));
-    names.iter().map(|n| (*n).to_owned()).zip(line.split(',').map(str::to_owned)).collect()
+    names
+        .iter()
+        .map(|n| (*n).to_owned())
+        .zip(line.split(',').map(str::to_owned))
+        .collect()
 }
 
 const OUR_TALLIES: &[(&str, Tally)] = &[
@@ -381,16 +442,30 @@ fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
     let mut out = HashMap::new();
     let counters = match service {
         "FRONTEND" => {
-            out.insert("scur".to_owned(), proxy.state.frontend_sessions.current().to_string());
+            out.insert(
+                "scur".to_owned(),
+                proxy.state.frontend_sessions.current().to_string(),
+            );
             &proxy.state.frontend
         }
         "BACKEND" => {
-            out.insert("scur".to_owned(), proxy.state.backend_sessions.current().to_string());
-            out.insert("qcur".to_owned(), proxy.state.queue.waiting.current().to_string());
+            out.insert(
+                "scur".to_owned(),
+                proxy.state.backend_sessions.current().to_string(),
+            );
+            out.insert(
+                "qcur".to_owned(),
+                proxy.state.queue.waiting.current().to_string(),
+            );
             &proxy.state.backend
         }
         server => {
-            let state = &proxy.servers.iter().find(|s| &*s.name == server).unwrap().state;
+            let state = &proxy
+                .servers
+                .iter()
+                .find(|s| &*s.name == server)
+                .unwrap()
+                .state;
             out.insert("scur".to_owned(), state.sessions.current().to_string());
             out.insert("qcur".to_owned(), state.queue.waiting.current().to_string());
             &state.counters
@@ -431,7 +506,10 @@ impl Peer {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        Peer { socket, ahead: Vec::new() }
+        Peer {
+            socket,
+            ahead: Vec::new(),
+        }
     }
 
     /// Sends all of it.
@@ -463,12 +541,19 @@ impl Peer {
     /// Reads up to and with `mark`.
     pub fn until(&mut self, mark: &str) -> String {
         let at = loop {
-            match self.ahead.windows(mark.len()).position(|w| w == mark.as_bytes()) {
+            match self
+                .ahead
+                .windows(mark.len())
+                .position(|w| w == mark.as_bytes())
+            {
                 Some(at) => break at + mark.len(),
                 None => {
                     let more = self.more();
                     let seen = String::from_utf8_lossy(&self.ahead);
-                    assert!(matches!(more, Ok(true)), "no {mark:?} but {seen:?}, then {more:?}");
+                    assert!(
+                        matches!(more, Ok(true)),
+                        "no {mark:?} but {seen:?}, then {more:?}"
+                    );
                 }
             }
         };
@@ -479,7 +564,11 @@ impl Peer {
     /// Reads exactly so many bytes.
     pub fn exactly(&mut self, n: usize) -> Vec<u8> {
         while self.ahead.len() < n {
-            assert!(self.more().expect("read"), "the end after {} of {n}", self.ahead.len());
+            assert!(
+                self.more().expect("read"),
+                "the end after {} of {n}",
+                self.ahead.len()
+            );
         }
         let rest = self.ahead.split_off(n);
         std::mem::replace(&mut self.ahead, rest)
@@ -503,7 +592,8 @@ impl Peer {
         let mut body = Vec::new();
         loop {
             let line = self.until("\r\n");
-            let size = usize::from_str_radix(line.trim(), 16).unwrap_or_else(|_| panic!("chunk {line:?}"));
+            let size =
+                usize::from_str_radix(line.trim(), 16).unwrap_or_else(|_| panic!("chunk {line:?}"));
             if size == 0 {
                 while self.until("\r\n") != "\r\n" {}
                 return body;
@@ -516,14 +606,22 @@ impl Peer {
     /// Reads an answer; `to_head` when it has no body.
     pub fn answer_of(&mut self, to_head: bool) -> Answer {
         let head = self.head().expect("an answer");
-        let status = head.split(' ').nth(1).and_then(|s| s.get(..3)?.parse().ok()).unwrap_or(0);
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.get(..3)?.parse().ok())
+            .unwrap_or(0);
         let lower = head.to_ascii_lowercase();
         let body = if to_head || status < 200 || status == 204 || status == 304 {
             Vec::new()
         } else if lower.contains("transfer-encoding: chunked") {
             self.chunks()
         } else if let Some((_, rest)) = lower.split_once("content-length: ") {
-            let n = rest.split("\r\n").next().and_then(|n| n.parse().ok()).unwrap();
+            let n = rest
+                .split("\r\n")
+                .next()
+                .and_then(|n| n.parse().ok())
+                .unwrap();
             self.exactly(n)
         } else {
             self.rest().into_bytes()
@@ -540,7 +638,11 @@ impl Peer {
     pub fn ask(&mut self, request: &str) -> String {
         self.send(request);
         let answer = self.answer();
-        format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body))
+        format!(
+            "{} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        )
     }
 
     /// Reads to the end, whether orderly or by a reset.
@@ -551,7 +653,9 @@ impl Peer {
 
     /// How the connection ends, with what came before: "… FIN", "… RST", "… open".
     pub fn end(&mut self, patience_ms: u64) -> String {
-        self.socket.set_read_timeout(Some(Duration::from_millis(patience_ms))).unwrap();
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(patience_ms)))
+            .unwrap();
         let how = loop {
             match self.more() {
                 Ok(true) => {}
@@ -562,7 +666,11 @@ impl Peer {
         };
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let text = String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned();
-        if text.is_empty() { how.to_owned() } else { format!("{text} {how}") }
+        if text.is_empty() {
+            how.to_owned()
+        } else {
+            format!("{text} {how}")
+        }
     }
 
     /// Ends our direction.
@@ -660,7 +768,13 @@ pub fn request_body(peer: &mut Peer, head: &str) -> Vec<u8> {
     if lower.contains("transfer-encoding: chunked") {
         return peer.chunks();
     }
-    let Some((_, rest)) = lower.split_once("content-length: ") else { return Vec::new() };
-    let n = rest.split("\r\n").next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let Some((_, rest)) = lower.split_once("content-length: ") else {
+        return Vec::new();
+    };
+    let n = rest
+        .split("\r\n")
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
     peer.exactly(n)
 }

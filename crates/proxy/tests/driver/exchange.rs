@@ -26,7 +26,14 @@ fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
     let mut client = bed.client();
     client.send("GET /b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     let answer = client.answer();
-    assert!(answer.head.to_lowercase().contains("connection: keep-alive"), "{}", answer.head);
+    assert!(
+        answer
+            .head
+            .to_lowercase()
+            .contains("connection: keep-alive"),
+        "{}",
+        answer.head
+    );
     client.send("GET /c HTTP/1.0\r\n\r\n");
     assert!(client.rest().ends_with("GET /c "));
 }
@@ -53,7 +60,10 @@ fn messages_that_arrive_byte_by_byte_pass_whole() {
     let origin = Origin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let body = request_body(&mut peer, &head);
-            peer.dribble(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len()));
+            peer.dribble(format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+                body.len()
+            ));
             peer.dribble(&body);
             peer.dribble("\r\n0\r\nX-T: t\r\n\r\n");
         }

@@ -5,7 +5,8 @@ use crate::bed::{Bed, Origin, against_haproxy, pause};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
-const BACK: &str = "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
+const BACK: &str =
+    "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
 
 /// A server's misdeed and what comes of it.
 struct Fault {
@@ -83,7 +84,12 @@ fn a_server_that_breaks_off_is_told_counted_and_logged() {
         let bed = Bed::new(&origin.behind("", ""));
         let text = bed.ask(GET);
         let end = bed.end();
-        assert_eq!(text.get(9..12), Some(fault.client), "{}: {text}", fault.name);
+        assert_eq!(
+            text.get(9..12),
+            Some(fault.client),
+            "{}: {text}",
+            fault.name
+        );
         assert_eq!(end, fault.log, "{}", fault.name);
         bed.counts("front", FRONT, fault.front);
         bed.counts("back/BACKEND", BACK, fault.back);
@@ -93,7 +99,9 @@ fn a_server_that_breaks_off_is_told_counted_and_logged() {
 
 #[test]
 fn chunks_that_are_none_end_the_answer() {
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n");
+    let origin = Origin::fixed(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n",
+    );
     let bed = Bed::new(&origin.behind("", ""));
     assert!(bed.ask(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(bed.end(), "502 PH");
@@ -110,7 +118,7 @@ fn chunks_that_are_none_end_the_answer() {
     let bed = Bed::new(&origin.behind("", ""));
     let text = bed.ask(GET);
     assert!(text.ends_with("5\r\nhello\r\n"), "{text}");
-    assert_eq!(bed.end(), "200 PD");
+    assert_eq!(bed.end(), "200 SD");
 }
 
 #[test]
@@ -123,7 +131,15 @@ fn a_server_that_resets_is_told_as_one_that_closes() {
     assert!(bed.ask(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(bed.end(), "502 SH");
     // haproxy counts this one twice.
-    bed.counts("back/s", BACK, if against_haproxy() { "stot=1 eresp=2 lbtot=1" } else { "stot=1 eresp=1 lbtot=1" });
+    bed.counts(
+        "back/s",
+        BACK,
+        if against_haproxy() {
+            "stot=1 eresp=2 lbtot=1"
+        } else {
+            "stot=1 eresp=1 lbtot=1"
+        },
+    );
 }
 
 #[test]
@@ -131,15 +147,24 @@ fn a_head_that_is_too_long_is_refused_on_both_sides() {
     let origin = Origin::new(|mut peer, _| {
         if let Some(head) = peer.head() {
             let n = if head.contains("/bomb") { 100_000 } else { 10 };
-            peer.try_send(format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 2\r\n\r\nok", "x".repeat(n)));
+            peer.try_send(format!(
+                "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 2\r\n\r\nok",
+                "x".repeat(n)
+            ));
             pause(50);
         }
     });
     let bed = Bed::new(&origin.behind("", ""));
-    assert!(bed.ask("GET /bomb HTTP/1.1\r\nHost: h\r\n\r\n").starts_with("HTTP/1.1 502 "));
+    assert!(
+        bed.ask("GET /bomb HTTP/1.1\r\nHost: h\r\n\r\n")
+            .starts_with("HTTP/1.1 502 ")
+    );
     assert_eq!(bed.end(), "502 PH");
     let mut client = bed.client();
-    client.try_send(format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "y".repeat(100_000)));
+    client.try_send(format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n",
+        "y".repeat(100_000)
+    ));
     let text = client.rest();
     assert!(text.starts_with("HTTP/1.1 400 "), "{text:?}");
     assert_eq!(bed.end(), "400 PR");
@@ -150,7 +175,11 @@ fn a_head_that_is_too_long_is_refused_on_both_sides() {
 fn a_client_that_says_nonsense_gets_400() {
     let origin = Origin::echo();
     let bed = Bed::new(&origin.behind("", ""));
-    for text in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nA b: c\r\n\r\n", "GET / HTTP/1.1\r\nHost h\r\n\r\n"] {
+    for text in [
+        "nonsense\r\n\r\n",
+        "GET / HTTP/1.1\r\nA b: c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost h\r\n\r\n",
+    ] {
         let answer = bed.ask(text);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
         assert_eq!(bed.end(), "400 PR");
@@ -165,7 +194,10 @@ fn the_preface_of_http_2_gets_400() {
     }
     let origin = Origin::echo();
     let bed = Bed::new(&origin.behind("", ""));
-    assert!(bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0").starts_with("HTTP/1.1 400 "));
+    assert!(
+        bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0")
+            .starts_with("HTTP/1.1 400 ")
+    );
     assert_eq!(bed.end(), "400 PR");
 }
 
@@ -182,7 +214,10 @@ fn a_client_that_goes_before_its_request_is_whole() {
     client.send("GET / HT");
     client.half_close();
     let said = client.end(500);
-    assert!(said.starts_with("HTTP/1.1 400 ") && said.ends_with(" FIN"), "{said}");
+    assert!(
+        said.starts_with("HTTP/1.1 400 ") && said.ends_with(" FIN"),
+        "{said}"
+    );
     assert_eq!(bed.end(), "400 CR");
     bed.counts("front", FRONT, "ereq=2 hrsp_4xx=2 req_tot=2");
     // A part of a body.
@@ -236,8 +271,18 @@ fn an_upload_that_breaks_off_does_not_put_a_page_into_an_answer() {
 #[test]
 fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonclose() {
     for (option, half, reset, back) in [
-        ("", "200 --", "200 CD", "stot=2 hrsp_2xx=2 cli_abrt=1 lbtot=2"),
-        (" option abortonclose", "400 CH", "400 CH", "stot=2 cli_abrt=2 lbtot=2"),
+        (
+            "",
+            "200 --",
+            "200 CD",
+            "stot=2 hrsp_2xx=2 cli_abrt=1 lbtot=2",
+        ),
+        (
+            " option abortonclose",
+            "400 CH",
+            "400 CH",
+            "stot=2 cli_abrt=2 lbtot=2",
+        ),
     ] {
         let origin = Origin::new(|mut peer, _| {
             peer.head();
@@ -290,7 +335,11 @@ fn a_refusing_server_is_retried_and_then_another_is_taken() {
     let alive = format!("{dead}\n server s 127.0.0.1:{}", origin.port);
     // Status, state, retries, server; the backend's and the dead server's counters.
     let failed = |n: u32| {
-        let wretr = if n > 0 { format!("wretr={n} ") } else { String::new() };
+        let wretr = if n > 0 {
+            format!("wretr={n} ")
+        } else {
+            String::new()
+        };
         (
             format!("503 SC {n} dead"),
             format!("stot=1 econ=1 {wretr}hrsp_5xx=1 lbtot=1"),
@@ -309,10 +358,26 @@ fn a_refusing_server_is_retried_and_then_another_is_taken() {
         ("option redispatch", dead, failed(3)),
         ("balance first", &*alive, failed(3)),
         ("option redispatch\n balance first", &*alive, moved.clone()),
-        ("option redispatch 2\n balance first", &*alive, moved.clone()),
-        ("option redispatch -2\n balance first", &*alive, moved.clone()),
-        ("option redispatch\n balance roundrobin", &*alive, moved.clone()),
-        ("option redispatch\n balance leastconn", &*alive, moved.clone()),
+        (
+            "option redispatch 2\n balance first",
+            &*alive,
+            moved.clone(),
+        ),
+        (
+            "option redispatch -2\n balance first",
+            &*alive,
+            moved.clone(),
+        ),
+        (
+            "option redispatch\n balance roundrobin",
+            &*alive,
+            moved.clone(),
+        ),
+        (
+            "option redispatch\n balance leastconn",
+            &*alive,
+            moved.clone(),
+        ),
     ] {
         let bed = Bed::new(&format!(
             "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\nbackend back\n \

@@ -8,6 +8,7 @@ mod exchange;
 mod faults;
 mod hostile;
 mod limits;
+mod modes;
 mod overload;
 mod options;
 mod reuse;

@@ -10,7 +10,11 @@ fn pattern(origin: &Origin, back: &str) -> String {
     let bed = Bed::new(&origin.behind("", back));
     let base = origin.accepted();
     let number = |said: String| {
-        let number = said.split([' ', ':']).nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap();
+        let number = said
+            .split([' ', ':'])
+            .nth(1)
+            .and_then(|n| n.parse::<u64>().ok())
+            .unwrap();
         char::from(b'a' + (number - base) as u8)
     };
     let mut out = String::new();
@@ -41,11 +45,17 @@ fn http_reuse_has_haproxys_four_meanings() {
         ("http-reuse always", "connect=1 reuse=11"),
         ("option http-server-close", "connect=12"),
         ("option httpclose", "connect=12"),
-        ("option http-server-close\n option http-pretend-keepalive", "connect=12"),
+        (
+            "option http-server-close\n option http-pretend-keepalive",
+            "connect=12",
+        ),
     ] {
         let origin = Origin::echo();
         let pattern = pattern(&origin, back);
-        assert!(pattern.ends_with(&format!(" {connects}")), "{back}: {pattern}");
+        assert!(
+            pattern.ends_with(&format!(" {connects}")),
+            "{back}: {pattern}"
+        );
         if back == "http-reuse never" {
             assert!(pattern.starts_with("aa bb cc def def "), "{pattern}");
         }
@@ -56,9 +66,14 @@ fn http_reuse_has_haproxys_four_meanings() {
 fn a_connection_with_a_proxy_header_is_its_clients_own() {
     let origin = Origin::new(|mut peer, number| {
         let header = peer.until("\r\n");
-        assert!(header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{header}");
+        assert!(
+            header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "),
+            "{header}"
+        );
         while peer.head().is_some() {
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+            ));
         }
     });
     let bed = Bed::new(&format!(
@@ -80,15 +95,26 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
     }
     for (request, repeated) in [
         ("GET /a HTTP/1.1\r\nHost: h\r\n\r\n", true),
-        ("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", false),
-        ("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", false),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+            false,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            false,
+        ),
         // Idempotent, but its body is gone.
-        ("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", false),
+        (
+            "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+            false,
+        ),
     ] {
         // The second request on each connection is swallowed.
         let origin = Origin::new(|mut peer, number| {
             peer.head();
-            peer.try_send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"));
+            peer.try_send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+            ));
             peer.head();
         });
         for first in [true, false] {
@@ -107,7 +133,11 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
                 // Its client knows that kept connections close, and repeats it.
                 (false, false) => ("FIN", "0 SH"),
             };
-            assert_eq!((said.get(..12).unwrap_or(&said), &*bed.end()), wanted, "{request}");
+            assert_eq!(
+                (said.get(..12).unwrap_or(&said), &*bed.end()),
+                wanted,
+                "{request}"
+            );
         }
     }
 }

@@ -3,7 +3,10 @@
 use crate::bed::{Bed, Origin, pause};
 
 fn listen(origin: &Origin) -> String {
-    format!("listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n", origin.port)
+    format!(
+        "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
+        origin.port
+    )
 }
 const BACK: &str = "stot econ eresp wretr wredis cli_abrt srv_abrt lbtot bin bout";
 
@@ -52,20 +55,30 @@ fn a_reset_of_one_side_ends_the_other() {
     client.exactly(5);
     client.send("r");
     assert_eq!((&*client.end(1000), &*bed.end()), ("FIN", "0 SD"));
-    bed.counts("back/s", BACK, "stot=1 eresp=1 srv_abrt=1 lbtot=1 bin=1 bout=5");
+    bed.counts(
+        "back/s",
+        BACK,
+        "stot=1 eresp=1 srv_abrt=1 lbtot=1 bin=1 bout=5",
+    );
     let mut client = bed.client();
     client.exactly(5);
     client.send("w");
     pause(20);
     client.reset();
     assert_eq!((&*told.recv().unwrap(), &*bed.end()), ("RST", "0 CD"));
-    bed.counts("back/s", BACK, "stot=2 eresp=1 cli_abrt=1 srv_abrt=1 lbtot=2 bin=2 bout=10");
+    bed.counts(
+        "back/s",
+        BACK,
+        "stot=2 eresp=1 cli_abrt=1 srv_abrt=1 lbtot=2 bin=2 bout=10",
+    );
 }
 
 #[test]
 fn without_a_server_there_is_nothing() {
     const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    let bed = Bed::new("listen back\n mode tcp\n retries 1\n timeout connect 30ms\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1\n");
+    let bed = Bed::new(
+        "listen back\n mode tcp\n retries 1\n timeout connect 30ms\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1\n",
+    );
     assert_eq!((&*bed.client().end(1000), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("back/s", BACK, "stot=2 econ=1 wretr=1 lbtot=1");
     drop(bed);
@@ -76,10 +89,19 @@ fn without_a_server_there_is_nothing() {
     let bed = Bed::new("frontend front\n mode http\n bind 127.0.0.1:{0}\n");
     let said = bed.ask(GET);
     assert_eq!((&said[9..12], &*bed.end()), ("503", "503 SC"));
-    bed.counts("front", "ereq stot dreq hrsp_5xx req_tot", "stot=1 hrsp_5xx=1 req_tot=1");
+    bed.counts(
+        "front",
+        "ereq stot dreq hrsp_5xx req_tot",
+        "stot=1 hrsp_5xx=1 req_tot=1",
+    );
     drop(bed);
-    let bed = Bed::new("listen back\n mode http\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1 disabled\n");
+    let bed =
+        Bed::new("listen back\n mode http\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1 disabled\n");
     let said = bed.ask(GET);
     assert_eq!((&said[9..12], &*bed.end()), ("503", "503 SC"));
-    bed.counts("back/BACKEND", "stot econ hrsp_5xx", "stot=1 econ=1 hrsp_5xx=1");
+    bed.counts(
+        "back/BACKEND",
+        "stot econ hrsp_5xx",
+        "stot=1 econ=1 hrsp_5xx=1",
+    );
 }

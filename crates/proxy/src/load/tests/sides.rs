@@ -108,18 +108,20 @@ fn a_bind_line_makes_a_listener_for_each_address_and_port() {
 }
 
 #[test]
-fn proxies_are_numbered_from_two_around_the_ids_of_the_file() {
-    let loaded = text(&format!(
-        "{QUIET}listen a\n    bind :1\nlisten b\n    bind :2\n    id 10\nbackend c\n    stats enable\n"
-    ));
-    let ids: Vec<u32> = loaded
-        .config
-        .expect("no error")
-        .proxies
-        .iter()
-        .map(|proxy| proxy.id)
-        .collect();
-    assert_eq!(ids, [2, 10, 4]);
+fn proxies_are_numbered_around_the_ids_of_the_file() {
+    for (global, expected) in [
+        ("", [1, 10, 3]),
+        // The sockets of operations have the first one.
+        ("global\n    stats socket /x\n", [2, 10, 4]),
+    ] {
+        let loaded = text(&format!(
+            "{global}{QUIET}listen a\n    bind :1\nlisten b\n    bind :2\n    id 10\nbackend c\n    \
+             stats enable\n"
+        ));
+        let config = loaded.config.expect("no error");
+        let ids: Vec<u32> = config.proxies.iter().map(|proxy| proxy.id).collect();
+        assert_eq!(ids, expected, "{global}");
+    }
 }
 
 #[test]

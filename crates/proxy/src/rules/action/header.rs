@@ -311,7 +311,8 @@ pub(super) fn substitute(
     Some(out)
 }
 
-/// A list with each value that matches replaced; None when none did.
+/// A list with each value that matches replaced, together with the blanks around
+/// it; None when none did.
 fn replace_each(
     regular: &Regular,
     line: &[u8],
@@ -323,12 +324,22 @@ fn replace_each(
     for value in split_values(line) {
         let start = value.as_ptr() as usize - line.as_ptr() as usize;
         if let Some(new) = substitute(regular, value, format, stream) {
-            out.extend_from_slice(&line[copied..start]);
+            out.extend_from_slice(without_blanks_behind(&line[copied..start]));
             out.extend_from_slice(&new);
             copied = start + value.len();
+            copied += line[copied..].iter().take_while(|byte| is_blank(byte)).count();
             any = true;
         }
     }
     out.extend_from_slice(&line[copied..]);
     any.then_some(out)
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn without_blanks_behind(bytes: &[u8]) -> &[u8] {
+    let blanks = bytes.iter().rev().take_while(|byte| is_blank(byte)).count();
+    &bytes[..bytes.len() - blanks]
 }

@@ -176,6 +176,11 @@ fn server_address(stream: &Stream) -> Option<SocketAddr> {
     }
 }
 
+/// Whether no whole request of HTTP came.
+fn without_request(stream: &Stream) -> bool {
+    stream.http && stream.received_method().is_empty()
+}
+
 /// What stands for a request that was none.
 const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
@@ -263,18 +268,14 @@ impl Alias {
                 return false;
             }
             Alias::RequestHeaders => {
-                return captures(
-                    &stream.captured_request,
-                    stream.frontend().captures.request.len(),
-                    put,
-                );
+                let slots = stream.frontend().captures.request.len();
+                let slots = if without_request(stream) { 0 } else { slots };
+                return captures(&stream.captured_request, slots, put);
             }
             Alias::ResponseHeaders => {
-                return captures(
-                    &stream.captured_response,
-                    stream.frontend().captures.response.len(),
-                    put,
-                );
+                let slots = stream.frontend().captures.response.len();
+                let slots = if without_request(stream) { 0 } else { slots };
+                return captures(&stream.captured_response, slots, put);
             }
             Alias::RequestHeadersList => {
                 return capture_list(

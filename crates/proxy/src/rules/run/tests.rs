@@ -177,7 +177,7 @@ fn headers_change_as_rules_say() {
         ),
         (
             "replace-value x-list ^([bd])$ <\\1%[path]>",
-            vec![("x-list", "a, <b/a/b> ,c"), ("x-list", "<d/a/b>")],
+            vec![("x-list", "a,<b/a/b>,c"), ("x-list", "<d/a/b>")],
         ),
     ];
     for (words, expected) in rows {

@@ -17,16 +17,26 @@ pub fn write(out: &mut String, view: &View<'_>) {
     if refresh_s > 0 && !view.asked.no_refresh {
         // Not back to the action that was just done.
         let target = view.link(&view.asked.words());
-        let _ = writeln!(out, "<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">");
+        let _ = writeln!(
+            out,
+            "<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">"
+        );
     }
     out.push_str("<title>Statistics of ");
     out.push_str(NAME);
     on_node(out, view);
-    let _ = write!(out, "</title>\n<style>\n{STYLE}</style></head>\n<body><header><h1>{NAME}");
+    let _ = write!(
+        out,
+        "</title>\n<style>\n{STYLE}</style></head>\n<body><header><h1>{NAME}"
+    );
     if !view.page.hide_version {
         let _ = write!(out, " version {VERSION}");
     }
-    let _ = write!(out, "</h1>\n<h2>Statistics Report for pid {}", view.process.pid);
+    let _ = write!(
+        out,
+        "</h1>\n<h2>Statistics Report for pid {}",
+        view.process.pid
+    );
     on_node(out, view);
     if let Some(description) = &view.page.description {
         out.push_str(": ");
@@ -45,7 +55,14 @@ pub fn write(out: &mut String, view: &View<'_>) {
 fn on_node(out: &mut String, view: &View<'_>) {
     if let Some(node) = &view.page.node {
         out.push_str(" on ");
-        escape(out, if node.is_empty() { &view.process.node } else { node });
+        escape(
+            out,
+            if node.is_empty() {
+                &view.process.node
+            } else {
+                node
+            },
+        );
     }
 }
 
@@ -71,7 +88,11 @@ fn process(out: &mut String, view: &View<'_>) {
         p.session_rate.1,
         p.connections_total,
         p.requests_total,
-        if p.stopping { "<br>\n<b>stopping</b>" } else { "" },
+        if p.stopping {
+            "<br>\n<b>stopping</b>"
+        } else {
+            ""
+        },
     );
 }
 
@@ -91,9 +112,15 @@ fn legend(out: &mut String) {
     }
     for (class, text) in [
         ("maintain", "active or backup DOWN for maintenance (MAINT)"),
-        ("active_draining", "active or backup SOFT STOPPED for maintenance"),
+        (
+            "active_draining",
+            "active or backup SOFT STOPPED for maintenance",
+        ),
     ] {
-        let _ = write!(out, "<i class=\"{class}\"></i><span class=\"wide\">{text}</span>");
+        let _ = write!(
+            out,
+            "<i class=\"{class}\"></i><span class=\"wide\">{text}</span>"
+        );
     }
     out.push_str("</div>NOLB and DRAIN are up, but balancing leaves them out.</div>\n");
 }
@@ -103,20 +130,62 @@ fn options(out: &mut String, view: &View<'_>) {
     out.push_str("<div><b>Display option:</b><ul>\n<li>");
     scope_form(out, view);
     let mut item = |asked: &Asked, text: &str| {
-        let _ = writeln!(out, "<li><a href=\"{}\">{text}</a>", view.link(&asked.words()));
+        let _ = writeln!(
+            out,
+            "<li><a href=\"{}\">{text}</a>",
+            view.link(&asked.words())
+        );
     };
-    let up = if asked.up { "Show all servers" } else { "Hide 'DOWN' servers" };
-    item(&Asked { up: !asked.up, ..asked.clone() }, up);
-    let text = if asked.no_maintenance { "Show servers in maintenance" } else { "Hide servers in maintenance" };
-    item(&Asked { no_maintenance: !asked.no_maintenance, ..asked.clone() }, text);
+    let up = if asked.up {
+        "Show all servers"
+    } else {
+        "Hide 'DOWN' servers"
+    };
+    item(
+        &Asked {
+            up: !asked.up,
+            ..asked.clone()
+        },
+        up,
+    );
+    let text = if asked.no_maintenance {
+        "Show servers in maintenance"
+    } else {
+        "Hide servers in maintenance"
+    };
+    item(
+        &Asked {
+            no_maintenance: !asked.no_maintenance,
+            ..asked.clone()
+        },
+        text,
+    );
     if view.page.refresh_s > 0 {
-        let text = if asked.no_refresh { "Enable refresh" } else { "Disable refresh" };
-        item(&Asked { no_refresh: !asked.no_refresh, ..asked.clone() }, text);
+        let text = if asked.no_refresh {
+            "Enable refresh"
+        } else {
+            "Disable refresh"
+        };
+        item(
+            &Asked {
+                no_refresh: !asked.no_refresh,
+                ..asked.clone()
+            },
+            text,
+        );
     }
     item(asked, "Refresh now");
-    let plain = Asked { no_refresh: true, scope: asked.scope.clone(), ..Asked::default() };
+    let plain = Asked {
+        no_refresh: true,
+        scope: asked.scope.clone(),
+        ..Asked::default()
+    };
     let words = plain.words();
-    let _ = writeln!(out, "<li><a href=\"{}\">CSV export</a>", view.link(&format!(";csv{words}")));
+    let _ = writeln!(
+        out,
+        "<li><a href=\"{}\">CSV export</a>",
+        view.link(&format!(";csv{words}"))
+    );
     let _ = writeln!(
         out,
         "<li><a href=\"{}\">JSON export</a> (<a href=\"{}\">schema</a>)\n</ul></div>",
@@ -149,11 +218,26 @@ fn scope_form(out: &mut String, view: &View<'_>) {
 fn said(out: &mut String, view: &View<'_>, outcome: Outcome) {
     let (class, text) = match outcome {
         Outcome::Done => ("active_up", "The action was done."),
-        Outcome::None => ("backup_up", "Nothing was changed: no action or no server was chosen."),
-        Outcome::Part => ("active_going_down", "The action was done for some of the servers; the others are not known."),
-        Outcome::Wrong => ("active_down", "Nothing was done: a parameter of the action is not valid."),
-        Outcome::TooMany => ("active_down", "Nothing was done: the request was too long. Choose fewer servers at a time."),
-        Outcome::Denied => ("active_down", "Nothing was done: who sees this page may not change anything."),
+        Outcome::None => (
+            "backup_up",
+            "Nothing was changed: no action or no server was chosen.",
+        ),
+        Outcome::Part => (
+            "active_going_down",
+            "The action was done for some of the servers; the others are not known.",
+        ),
+        Outcome::Wrong => (
+            "active_down",
+            "Nothing was done: a parameter of the action is not valid.",
+        ),
+        Outcome::TooMany => (
+            "active_down",
+            "Nothing was done: the request was too long. Choose fewer servers at a time.",
+        ),
+        Outcome::Denied => (
+            "active_down",
+            "Nothing was done: who sees this page may not change anything.",
+        ),
         Outcome::Unknown => ("active_no_check", "Unexpected result."),
     };
     let back = view.link(&view.asked.words());

@@ -37,7 +37,12 @@ const PROXY_BYTES: usize = 1500;
 impl View<'_> {
     /// The whole page.
     pub fn render(&self) -> String {
-        let proxies = || self.config.proxies.iter().filter(|proxy| self.selection.has_proxy(proxy));
+        let proxies = || {
+            self.config
+                .proxies
+                .iter()
+                .filter(|proxy| self.selection.has_proxy(proxy))
+        };
         let rows: usize = proxies().map(|p| p.servers.len() + p.binds.len() + 2).sum();
         let bytes = FRAME_BYTES + proxies().count() * PROXY_BYTES + rows * ROW_BYTES;
         let mut out = String::with_capacity(bytes);

@@ -51,10 +51,21 @@ pub fn write(out: &mut String, view: &View<'_>, proxy: &Proxy) {
 
 fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     let name = &proxy.name;
-    let _ = write!(out, "<div class=\"name\"><b><a id=\"{name}\" href=\"#{name}\">");
+    let _ = write!(
+        out,
+        "<div class=\"name\"><b><a id=\"{name}\" href=\"#{name}\">"
+    );
     if view.page.legends {
-        let what = if proxy.kind == ProxyKind::Listen { "proxy" } else { proxy.kind.name() };
-        let mode = if proxy.mode == Mode::Http { "http" } else { "tcp" };
+        let what = if proxy.kind == ProxyKind::Listen {
+            "proxy"
+        } else {
+            proxy.kind.name()
+        };
+        let mode = if proxy.mode == Mode::Http {
+            "http"
+        } else {
+            "tcp"
+        };
         tip(out, name, |out| {
             let _ = write!(out, "cap: {what}, mode: {mode}, id: {}", proxy.id);
         });
@@ -151,14 +162,22 @@ impl Line<'_, '_> {
 
     fn name(&self, out: &mut String, name: &str) {
         let proxy = &self.row.proxy.name;
-        let plus = if matches!(self.row.object, Object::Listener(_)) { "+" } else { "" };
+        let plus = if matches!(self.row.object, Object::Listener(_)) {
+            "+"
+        } else {
+            ""
+        };
         let mut anchor = String::new();
         escape(&mut anchor, name);
         let _ = write!(
             out,
             "<th><a id=\"{proxy}/{plus}{anchor}\" href=\"#{proxy}/{plus}{anchor}\">"
         );
-        let more = if self.view.page.legends { self.legend() } else { String::new() };
+        let more = if self.view.page.legends {
+            self.legend()
+        } else {
+            String::new()
+        };
         if more.is_empty() {
             out.push_str(&anchor);
         } else {
@@ -249,7 +268,8 @@ impl Line<'_, '_> {
                             row.number(column)
                         );
                         if row.proxy.mode == Mode::Http {
-                            let _ = write!(out, "\n{what} request rate: {}/s", row.number(requests));
+                            let _ =
+                                write!(out, "\n{what} request rate: {}/s", row.number(requests));
                         }
                     });
                 }
@@ -339,7 +359,12 @@ impl Line<'_, '_> {
             ("Responses", C::RtimeMax, C::Rtime),
             ("Total", C::TtimeMax, C::Ttime),
         ] {
-            let _ = write!(out, "\n- {text} time: {} / {} ms", row.number(most), row.number(average));
+            let _ = write!(
+                out,
+                "\n- {text} time: {} / {} ms",
+                row.number(most),
+                row.number(average)
+            );
         }
     }
 
@@ -400,7 +425,10 @@ impl Line<'_, '_> {
         out.push_str("<td></td>");
         self.weight(out);
         let (active, backup) = (self.row.number(C::Act), self.row.number(C::Bck));
-        let _ = write!(out, "<td class=\"c\">{active}</td><td class=\"c\">{backup}</td><td></td>");
+        let _ = write!(
+            out,
+            "<td class=\"c\">{active}</td><td class=\"c\">{backup}</td><td></td>"
+        );
         self.cell(out, C::Chkdown);
         self.time(out, C::Downtime);
         out.push_str("<td></td>");
@@ -417,7 +445,10 @@ impl Line<'_, '_> {
         self.weight(out);
         let backup = self.row.number(C::Bck) > 0;
         let (active, spare) = if backup { ("-", "Y") } else { ("Y", "-") };
-        let _ = write!(out, "<td class=\"c\">{active}</td><td class=\"c\">{spare}</td>");
+        let _ = write!(
+            out,
+            "<td class=\"c\">{active}</td><td class=\"c\">{spare}</td>"
+        );
         if report.checked {
             self.cell(out, C::Chkfail);
             self.cell(out, C::Chkdown);

@@ -41,7 +41,10 @@ struct Digits {
 }
 
 fn itoa(n: u64) -> Digits {
-    Digits { n, bytes: [b'0'; 20] }
+    Digits {
+        n,
+        bytes: [b'0'; 20],
+    }
 }
 
 impl Digits {
@@ -61,8 +64,17 @@ impl Digits {
 
 /// Appends a time in its two largest units: `1m20s`.
 pub fn seconds(out: &mut String, s: u64) {
-    let units = [(86_400 * 7, 'w'), (86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
-    let first = units.iter().position(|(size, _)| s >= *size).unwrap_or(units.len() - 1);
+    let units = [
+        (86_400 * 7, 'w'),
+        (86_400, 'd'),
+        (3600, 'h'),
+        (60, 'm'),
+        (1, 's'),
+    ];
+    let first = units
+        .iter()
+        .position(|(size, _)| s >= *size)
+        .unwrap_or(units.len() - 1);
     let (size, unit) = units[first];
     // Writing to a string cannot fail.
     let _ = write!(out, "{}{unit}", s / size);
@@ -98,7 +110,10 @@ mod tests {
             (999, "999"),
             (1000, "<s>1</s>000"),
             (123_456, "<s>123</s>456"),
-            (u64::MAX, "<s>18</s><s>446</s><s>744</s><s>073</s><s>709</s><s>551</s>615"),
+            (
+                u64::MAX,
+                "<s>18</s><s>446</s><s>744</s><s>073</s><s>709</s><s>551</s>615",
+            ),
         ] {
             assert_eq!(made(|o| number(o, n)), text);
         }

@@ -1,0 +1,162 @@
+//! Commands that change a frontend, the process, counters or the connection.
+
+use super::{Context, Session, find_proxy};
+use crate::config::{Config, Proxy};
+use crate::log::{self, Level};
+use language::value::{TimeUnit, time};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Finds the frontend that a word names and lets something be done to it.
+fn with(
+    context: &Context,
+    name: Option<&&str>,
+    run: impl FnOnce(&Config, &Proxy) -> String,
+) -> String {
+    let config = context.runtime.config();
+    let Some(name) = name else {
+        return "A frontend name is expected.\n".into();
+    };
+    match find_proxy(&config, name, |proxy| proxy.kind.is_frontend()) {
+        Some(proxy) => run(&config, proxy),
+        None => "No such frontend.\n".into(),
+    }
+}
+
+fn pause(context: &Context, name: Option<&&str>, paused: bool) -> String {
+    with(context, name, |config, proxy| {
+        let (done, word) = if paused {
+            ("Paused", "disabled")
+        } else {
+            ("Resumed", "enabled")
+        };
+        if proxy.state.paused.swap(paused, Relaxed) == paused {
+            return format!("All sockets are already {word}.\n");
+        }
+        log::notice(
+            config,
+            proxy,
+            Level::Warning,
+            &format!("{done} frontend {}.", proxy.name),
+        );
+        String::new()
+    })
+}
+
+pub fn disable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    pause(context, words.get(2), true)
+}
+
+pub fn enable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    pause(context, words.get(2), false)
+}
+
+pub fn maxconn_frontend(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(3), |_, proxy| {
+        match words.get(4).map(|word| word.parse::<u32>()) {
+            Some(Ok(limit)) if limit > 0 => {
+                proxy.state.maxconn_set.store(limit, Relaxed);
+                String::new()
+            }
+            Some(Ok(_)) => "Value out of range.\n".into(),
+            Some(Err(_)) | None => "Integer value expected.\n".into(),
+        }
+    })
+}
+
+/// 0 goes back to what the process was started with, which no value may exceed.
+pub fn maxconn_global(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    let limit = match words.get(3).map(|word| word.parse::<u32>()) {
+        Some(Ok(0)) => context.connections_max,
+        Some(Ok(limit)) => limit,
+        Some(Err(_)) | None => return "Expects an integer value.\n".into(),
+    };
+    if limit > context.connections_max {
+        return "Value out of range.\n".into();
+    }
+    context.runtime.connections_max.store(limit, Relaxed);
+    String::new()
+}
+
+/// Longest silence that `set timeout cli` may allow.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+pub fn timeout(_: &Context, session: &mut Session, words: &[&str]) -> String {
+    if words.get(2) != Some(&"cli") {
+        return "'set timeout' only supports 'cli'.\n".into();
+    }
+    let Some(word) = words.get(3) else {
+        return "Expects an integer value.\n".into();
+    };
+    match time(word, TimeUnit::Seconds) {
+        Ok(wanted) if !wanted.is_zero() => {
+            session.timeout = wanted.min(TIMEOUT_MAX);
+            String::new()
+        }
+        _ => "Invalid timeout value.\n".into(),
+    }
+}
+
+/// `all` needs the level admin, as there.
+pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) -> String {
+    let all = words.get(2) == Some(&"all");
+    if all && session.level < crate::config::StatsLevel::Admin {
+        return "Permission denied\n".into();
+    }
+    let config = context.runtime.config();
+    for proxy in &config.proxies {
+        clear_proxy(proxy, all);
+    }
+    let runtime = context.runtime;
+    runtime.connections.clear_highest();
+    runtime.connection_rate.clear_highest();
+    runtime.session_rate.clear_highest();
+    String::new()
+}
+
+fn clear_proxy(proxy: &Proxy, all: bool) {
+    let state = &proxy.state;
+    let listeners = state.listeners();
+    for gauge in [
+        &state.frontend_sessions,
+        &state.backend_sessions,
+        &state.queue.waiting,
+    ]
+    .into_iter()
+    .chain(listeners.iter().map(|listener| &listener.sessions))
+    .chain(proxy.servers.iter().map(|server| &server.state.sessions))
+    .chain(
+        proxy
+            .servers
+            .iter()
+            .map(|server| &server.state.queue.waiting),
+    ) {
+        gauge.clear_highest();
+    }
+    for rate in [
+        &state.session_rate,
+        &state.connection_rate,
+        &state.request_rate,
+        &state.backend_session_rate,
+    ]
+    .into_iter()
+    .chain(
+        proxy
+            .servers
+            .iter()
+            .map(|server| &server.state.session_rate),
+    ) {
+        rate.clear_highest();
+    }
+    for counters in [&state.frontend, &state.backend]
+        .into_iter()
+        .chain(listeners.iter().map(|listener| &listener.counters))
+        .chain(proxy.servers.iter().map(|server| &server.state.counters))
+    {
+        if all {
+            counters.clear();
+        } else {
+            counters.clear_highest();
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The commands: a table of what is built, who may use it and what does it;
+//! and which commands of HAProxy are known and not built.
+
+mod change;
+mod info;
+mod server;
+mod show;
+mod state;
+
+use crate::config::{Config, Proxy, Server, StatsLevel};
+use crate::runtime::Runtime;
+use language::suggest;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What commands work on.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What the process shares.
+    pub runtime: &'static Runtime,
+    /// The sockets and what their users may do.
+    pub sockets: Arc<[(String, StatsLevel)]>,
+    /// Connections that the process was started for.
+    pub connections_max: u32,
+}
+
+/// A connection's own settings.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// What it may do.
+    pub level: StatsLevel,
+    /// Whether it stays open and prompts.
+    pub prompt: bool,
+    /// It said `quit`.
+    pub ended: bool,
+    /// How long it may be silent.
+    pub timeout: Duration,
+}
+
+type Run = fn(&Context, &mut Session, &[&str]) -> String;
+type ReportRun = fn(&Context, &Session, &[&str]) -> String;
+
+/// What a command line comes to.
+pub enum Action {
+    /// This does it, at once.
+    Now(Run),
+    /// This reads a lot: not on the side thread.
+    Report(ReportRun),
+    /// It is not done.
+    Refuse(String),
+}
+
+/// What does a command.
+#[derive(Clone, Copy)]
+enum Does {
+    Now(Run),
+    Report(ReportRun),
+}
+
+/// One command.
+struct Row {
+    /// Its first words.
+    words: &'static [&'static str],
+    /// How it is written.
+    syntax: &'static str,
+    /// What it is for.
+    doc: &'static str,
+    /// Who may use it.
+    level: StatsLevel,
+    does: Does,
+}
+
+use Does::{Now, Report};
+use StatsLevel::{Admin, Operator, User};
+
+const fn row(
+    words: &'static [&'static str],
+    syntax: &'static str,
+    doc: &'static str,
+    level: StatsLevel,
+    does: Does,
+) -> Row {
+    Row {
+        words,
+        syntax,
+        doc,
+        level,
+        does,
+    }
+}
+
+#[rustfmt::skip]
+static COMMANDS: &[Row] = &[
+    row(&["clear", "counters"], "clear counters [all]", "forget highest values, or all counters", Operator, Now(change::clear_counters)),
+    row(&["disable", "frontend"], "disable frontend <frontend>", "a frontend takes no connections for now", Admin, Now(change::disable_frontend)),
+    row(&["disable", "server"], "disable server <bk>/<srv>", "a server goes into maintenance", Admin, Now(server::disable)),
+    row(&["enable", "frontend"], "enable frontend <frontend>", "a frontend takes connections again", Admin, Now(change::enable_frontend)),
+    row(&["enable", "server"], "enable server <bk>/<srv>", "a server leaves maintenance", Admin, Now(server::enable)),
+    row(&["get", "weight"], "get weight <bk>/<srv>", "tell a server's weight", User, Now(server::get_weight)),
+    row(&["operator"], "operator", "this connection has the level operator at most", User, Now(operator)),
+    row(&["set", "maxconn", "frontend"], "set maxconn frontend <frontend> <n>", "another limit of a frontend", Admin, Now(change::maxconn_frontend)),
+    row(&["set", "maxconn", "global"], "set maxconn global <n>", "another limit of the process", Admin, Now(change::maxconn_global)),
+    row(&["set", "maxconn", "server"], "set maxconn server <bk>/<srv> <n>", "another limit of a server", Admin, Now(server::maxconn)),
+    row(&["set", "server"], "set server <bk>/<srv> [opts]", "another state, health, weight or address", Admin, Now(server::set)),
+    row(&["set", "timeout"], "set timeout cli <delay>", "how long this connection may be silent", User, Now(change::timeout)),
+    row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "another weight of a server", Admin, Now(server::set_weight)),
+    row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
+    row(&["show", "cli", "level"], "show cli level", "tell what this connection may do", User, Now(show::level)),
+    row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
+    row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
+    row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
+    row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
+    row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
+    row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
+    row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
+    row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
+    row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "end what a server serves", Admin, Now(server::shut_down)),
+    row(&["user"], "user", "this connection has the level user from now on", User, Now(user)),
+    row(&["help"], "help [<command>]", "list commands", User, Now(help)),
+    row(&["prompt"], "prompt", "stay connected and prompt, or no more", User, Now(prompt)),
+    row(&["quit"], "quit", "disconnect", User, Now(quit)),
+];
+
+/// The last rows, which every list of suggestions ends with.
+const ALWAYS: usize = 3;
+
+/// What HAProxy has and Evenkeel does not do yet.
+const NOT_BUILT: &[&str] = &[
+    "_getsocks",
+    "abort ssl",
+    "add acl",
+    "add map",
+    "add server",
+    "add ssl",
+    "clear acl",
+    "clear map",
+    "clear table",
+    "commit acl",
+    "commit map",
+    "commit ssl",
+    "del acl",
+    "del map",
+    "del server",
+    "del ssl",
+    "disable agent",
+    "disable dynamic-cookie",
+    "disable health",
+    "enable agent",
+    "enable dynamic-cookie",
+    "enable health",
+    "get acl",
+    "get map",
+    "get var",
+    "new ssl",
+    "prepare acl",
+    "prepare map",
+    "set dynamic-cookie-key",
+    "set map",
+    "set profiling",
+    "set rate-limit",
+    "set severity-output",
+    "set ssl",
+    "set table",
+    "set var",
+    "show acl",
+    "show activity",
+    "show cache",
+    "show errors",
+    "show events",
+    "show fd",
+    "show libs",
+    "show map",
+    "show peers",
+    "show pools",
+    "show profiling",
+    "show resolvers",
+    "show sess",
+    "show ssl",
+    "show startup-logs",
+    "show table",
+    "show tasks",
+    "show threads",
+    "show tls-keys",
+    "show trace",
+    "shutdown frontend",
+    "shutdown session",
+    "trace",
+];
+
+fn begins_with(words: &[&str], name: &[&str]) -> bool {
+    words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
+}
+
+/// Finds what a command line asks for.
+pub fn find(session: &Session, words: &[&str]) -> Action {
+    if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
+        if session.level < row.level {
+            return Action::Refuse("Permission denied\n".into());
+        }
+        return match row.does {
+            Now(run) => Action::Now(run),
+            Report(run) => Action::Report(run),
+        };
+    }
+    let missing = NOT_BUILT.iter().find(|name| {
+        let name: Vec<&str> = name.split(' ').collect();
+        begins_with(words, &name)
+    });
+    Action::Refuse(match missing {
+        Some(name) => format!("'{name}' is known, but not built yet.\n"),
+        None => unknown(words),
+    })
+}
+
+/// What is said of a command that is none.
+fn unknown(words: &[&str]) -> String {
+    let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
+    let first = words.first().copied().unwrap_or_default();
+    let mut near: Vec<&Row> = own.iter().filter(|row| row.words[0] == first).collect();
+    if near.is_empty() && !first.is_empty() {
+        let name = suggest::nearest(first, own.iter().map(|row| row.words[0]));
+        near = own
+            .iter()
+            .filter(|row| Some(row.words[0]) == name)
+            .collect();
+    }
+    let mut text = String::new();
+    if near.is_empty() {
+        text.push_str("Unknown command. Please enter one of the following commands only:\n");
+        near = own.iter().collect();
+    } else {
+        text.push_str("Unknown command, but maybe one of the following ones is a better match:\n");
+    }
+    for row in near.into_iter().chain(always) {
+        list(&mut text, row);
+    }
+    text
+}
+
+fn list(text: &mut String, row: &Row) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  {:<40}: {}", row.syntax, row.doc);
+}
+
+fn help(_: &Context, session: &mut Session, words: &[&str]) -> String {
+    let wanted = &words[1..];
+    let mut text = String::from("The following commands are valid at this level:\n");
+    for row in COMMANDS.iter().filter(|row| session.level >= row.level) {
+        if begins_with(row.words, &wanted[..wanted.len().min(row.words.len())]) {
+            list(&mut text, row);
+        }
+    }
+    text
+}
+
+fn prompt(_: &Context, session: &mut Session, _: &[&str]) -> String {
+    session.prompt = !session.prompt;
+    String::new()
+}
+
+fn quit(_: &Context, session: &mut Session, _: &[&str]) -> String {
+    session.ended = true;
+    String::new()
+}
+
+fn operator(_: &Context, session: &mut Session, _: &[&str]) -> String {
+    session.level = session.level.min(StatsLevel::Operator);
+    String::new()
+}
+
+fn user(_: &Context, session: &mut Session, _: &[&str]) -> String {
+    session.level = StatsLevel::User;
+    String::new()
+}
+
+/// The server that a `backend/server` names, or what to say.
+fn find_server<'c>(
+    config: &'c Config,
+    name: Option<&&str>,
+) -> Result<(&'c Proxy, &'c Server), String> {
+    let Some((backend, server)) = name.and_then(|name| name.split_once('/')) else {
+        return Err("Require 'backend/server'.\n".into());
+    };
+    let Some(proxy) = find_backend(config, backend) else {
+        return Err("No such backend.\n".into());
+    };
+    let id = server
+        .strip_prefix('#')
+        .and_then(|id| id.parse::<u32>().ok());
+    let found = proxy.servers.iter().find(|described| match id {
+        Some(id) => described.id == id,
+        None => *described.name == *server,
+    });
+    found
+        .map(|server| (proxy, server))
+        .ok_or_else(|| "No such server.\n".into())
+}
+
+/// A backend by its name, or by `#` and its id.
+fn find_backend<'c>(config: &'c Config, name: &str) -> Option<&'c Proxy> {
+    find_proxy(config, name, |proxy| proxy.kind.is_backend())
+}
+
+fn find_proxy<'c>(config: &'c Config, name: &str, fits: fn(&Proxy) -> bool) -> Option<&'c Proxy> {
+    let id = name.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
+    config
+        .proxies
+        .iter()
+        .filter(|proxy| fits(proxy))
+        .find(|proxy| match id {
+            Some(id) => proxy.id == id,
+            None => *proxy.name == *name,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_is_both_built_and_not() {
+        for name in NOT_BUILT {
+            let words: Vec<&str> = name.split(' ').collect();
+            assert!(
+                !COMMANDS.iter().any(|row| begins_with(&words, row.words)),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            COMMANDS
+                .iter()
+                .rev()
+                .take(ALWAYS)
+                .map(|r| r.words[0])
+                .collect::<Vec<_>>(),
+            ["quit", "prompt", "help"]
+        );
+    }
+}

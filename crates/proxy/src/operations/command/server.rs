@@ -1,0 +1,177 @@
+//! Commands that change one server.
+
+use super::{Context, Session, find_server};
+use crate::config::{Config, Proxy, Server, ServerAddress};
+use crate::operations::server::{set_admin, set_health, set_weight as put_weight};
+use crate::state::{AdminState, HealthState, Shutdown, WEIGHT_MAX, now_ms};
+use std::net::{IpAddr, SocketAddr};
+
+const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
+const STATES: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n";
+const HEALTHS: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n";
+
+/// Finds the server that a word names and lets something be done to it.
+fn with(
+    context: &Context,
+    name: Option<&&str>,
+    run: impl FnOnce(&Config, &Proxy, &Server) -> String,
+) -> String {
+    let config = context.runtime.config();
+    match find_server(&config, name) {
+        Ok((proxy, server)) => run(&config, proxy, server),
+        Err(text) => text,
+    }
+}
+
+pub fn disable(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |config, proxy, server| {
+        set_admin(config, proxy, server, AdminState::Maintenance);
+        String::new()
+    })
+}
+
+pub fn enable(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |config, proxy, server| {
+        set_admin(config, proxy, server, AdminState::Ready);
+        String::new()
+    })
+}
+
+pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |_, _, server| {
+        let (weight, initial) = server.state.user_weight();
+        format!("{weight} (initial {initial})\n")
+    })
+}
+
+pub fn set_weight(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |config, proxy, server| {
+        weight(config, proxy, server, words.get(3))
+    })
+}
+
+/// `50%` counts from the file's weight.
+fn weight(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+    let Some(word) = word.filter(|word| !word.is_empty()) else {
+        return "Require <weight> or <weight%>.\n".into();
+    };
+    let (digits, percent) = match word.strip_suffix('%') {
+        Some(digits) => (digits, true),
+        None => (*word, false),
+    };
+    let Ok(number) = digits.parse::<u64>() else {
+        return format!("'{word}' is no weight: a number, or a number and '%', is expected.\n");
+    };
+    let initial = u64::from(server.state.user_weight().1);
+    let wanted = if percent {
+        initial.saturating_mul(number) / 100
+    } else {
+        number
+    };
+    match u32::try_from(wanted) {
+        Ok(wanted) if wanted <= WEIGHT_MAX => put_weight(config, proxy, server, wanted),
+        _ if percent => put_weight(config, proxy, server, WEIGHT_MAX),
+        _ => return format!("Absolute weight can only be between 0 and {WEIGHT_MAX} inclusive.\n"),
+    }
+    String::new()
+}
+
+pub fn shut_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(3), |_, _, server| {
+        server.state.shut_sessions_down(Shutdown::Killed);
+        String::new()
+    })
+}
+
+pub fn maxconn(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(3), |_, _, server| {
+        match words.get(4).map(|word| word.parse()) {
+            None => "Require <maxconn>.\n".into(),
+            Some(Ok(limit)) => {
+                server.state.set_maxconn(limit);
+                String::new()
+            }
+            Some(Err(_)) => "A number is expected as <maxconn>; 0 is no limit.\n".into(),
+        }
+    })
+}
+
+pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |config, proxy, server| {
+        let value = words.get(4);
+        match words.get(3).copied().unwrap_or_default() {
+            "weight" => weight(config, proxy, server, value),
+            "state" => admin(config, proxy, server, value),
+            "health" => health(config, proxy, server, value),
+            "addr" => address(server, &words[4..]),
+            agent if agent.starts_with("agent") => {
+                "agent checks are not enabled on this server.\n".into()
+            }
+            other @ ("check-addr" | "check-port" | "fqdn" | "ssl") => {
+                format!("'set server <srv> {other}' is known, but not built yet.\n")
+            }
+            _ => USAGE.into(),
+        }
+    })
+}
+
+fn admin(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+    let admin = match word {
+        Some(&"ready") => AdminState::Ready,
+        Some(&"drain") => AdminState::Drain,
+        Some(&"maint") => AdminState::Maintenance,
+        _ => return STATES.into(),
+    };
+    set_admin(config, proxy, server, admin);
+    String::new()
+}
+
+fn health(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+    let health = match word {
+        Some(&"up") => HealthState::Up,
+        Some(&"stopping") => HealthState::Stopping,
+        Some(&"down") => HealthState::Down,
+        _ => return HEALTHS.into(),
+    };
+    set_health(config, proxy, server, health);
+    String::new()
+}
+
+/// `addr <ip> [port <port>]`.
+fn address(server: &Server, words: &[&str]) -> String {
+    let Some(text) = words.first() else {
+        return "set server <b>/<s> addr requires an address and optionally a port.\n".into();
+    };
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return format!("Invalid addr '{text}' by 'stats socket command'\n");
+    };
+    let set = server.state.address_override();
+    let ServerAddress::Inet(old) = set.as_ref().unwrap_or(&server.address) else {
+        return "Only a server with an address and a port can get another one at run time.\n"
+            .into();
+    };
+    let port = match words.get(1..) {
+        Some(["port", port]) => match port.parse::<u16>() {
+            Ok(port) if port > 0 => Some(port),
+            _ => return format!("Invalid port '{port}' by 'stats socket command'\n"),
+        },
+        Some([]) | None => None,
+        Some(_) => return "'port' and a number are expected behind the address.\n".into(),
+    };
+    let mut said = Vec::new();
+    if ip == old.ip() {
+        said.push("no need to change the addr".to_owned());
+    } else {
+        said.push(format!("IP changed from '{}' to '{ip}'", old.ip()));
+    }
+    match port {
+        Some(port) if port == old.port() => said.push("no need to change the port".into()),
+        Some(port) => said.push(format!("port changed from '{}' to '{port}'", old.port())),
+        None => {}
+    }
+    let new = SocketAddr::new(ip, port.unwrap_or(old.port()));
+    if new != *old {
+        server.state.set_address(Some(new), now_ms());
+    }
+    format!("{} by 'stats socket command'\n", said.join(", "))
+}

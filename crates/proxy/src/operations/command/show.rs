@@ -1,0 +1,139 @@
+//! `show …` of what is neither a server's state nor the process.
+
+use super::{Context, Session, find_proxy};
+use crate::config::StatsLevel;
+use crate::stats::export::{self, Format};
+use crate::stats::process::{self, VERSION};
+use crate::stats::row::Selection;
+use std::fmt::Write;
+
+pub fn version(_: &Context, _: &mut Session, _: &[&str]) -> String {
+    format!("{VERSION}\n")
+}
+
+pub fn backends(context: &Context, _: &mut Session, _: &[&str]) -> String {
+    let config = context.runtime.config();
+    let mut text = String::from("# name\n");
+    for proxy in config
+        .proxies
+        .iter()
+        .filter(|p| p.kind.is_backend() && !p.disabled)
+    {
+        text.push_str(&proxy.name);
+        text.push('\n');
+    }
+    text
+}
+
+fn level_name(level: StatsLevel) -> &'static str {
+    match level {
+        StatsLevel::User => "user",
+        StatsLevel::Operator => "operator",
+        StatsLevel::Admin => "admin",
+    }
+}
+
+pub fn level(_: &Context, session: &mut Session, _: &[&str]) -> String {
+    format!("{}\n", level_name(session.level))
+}
+
+pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
+    let mut text = String::from("# socket lvl processes\n");
+    for (socket, level) in context.sockets.iter() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{socket} {} all", level_name(*level));
+    }
+    text
+}
+
+pub fn environment(_: &Context, _: &mut Session, words: &[&str]) -> String {
+    let line = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy())
+    };
+    match words.get(2) {
+        None => std::env::vars_os().map(line).collect(),
+        Some(name) => match std::env::var_os(name) {
+            Some(value) => line(((*name).into(), value)),
+            None => "Variable not found\n".into(),
+        },
+    }
+}
+
+pub fn schema(_: &Context, _: &mut Session, _: &[&str]) -> String {
+    export::SCHEMA.to_owned()
+}
+
+/// Where `show stat` says which rows: `<iid|name> <type> <sid>`.
+struct Bound {
+    proxy_id: Option<u32>,
+    kinds: u32,
+    object_id: Option<u32>,
+}
+
+/// Reads the three words; None when they are none.
+fn bound(context: &Context, words: &[&str]) -> Result<Option<Bound>, String> {
+    let &[proxy, kinds, object, ..] = words else {
+        return Ok(None);
+    };
+    let (Ok(kinds), Ok(object)) = (kinds.parse::<i64>(), object.parse::<i64>()) else {
+        return Ok(None);
+    };
+    let id = |n: i64| u32::try_from(n).ok();
+    let proxy_id = match proxy.parse::<i64>() {
+        Ok(n) => id(n),
+        Err(_) => {
+            let config = context.runtime.config();
+            let found = find_proxy(&config, proxy, |_| true).map(|proxy| proxy.id);
+            Some(found.ok_or("No such proxy.\n")?)
+        }
+    };
+    // Every bit of -1 is set: all kinds.
+    Ok(Some(Bound {
+        proxy_id,
+        kinds: (kinds & 15) as u32,
+        object_id: id(object),
+    }))
+}
+
+pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> String {
+    let mut words = words.get(2..).unwrap_or_default();
+    if words.first() == Some(&"domain") {
+        if words.get(1) != Some(&"proxy") {
+            return "Invalid statistics domain.\n".into();
+        }
+        words = &words[2..];
+    }
+    let bound = match bound(context, words) {
+        Ok(bound) => bound,
+        Err(text) => return text,
+    };
+    let mut selection = Selection::default();
+    if let Some(bound) = bound {
+        selection.proxy_id = bound.proxy_id;
+        selection.kinds = bound.kinds;
+        selection.object_id = bound.object_id;
+        words = &words[3..];
+    }
+    let (mut format, mut meaning) = (Format::Csv, false);
+    for word in words {
+        match *word {
+            "typed" => format = Format::Typed,
+            "json" => format = Format::Json,
+            "desc" => meaning = true,
+            "up" => selection.hide_down = true,
+            "no-maint" => selection.hide_maintenance = true,
+            _ => {}
+        }
+    }
+    if meaning && format == Format::Typed {
+        format = Format::TypedMeaning;
+    }
+    let config = context.runtime.config();
+    let legends = session.level >= StatsLevel::Operator;
+    export::rows(
+        &config,
+        &selection,
+        &process::moment(context.runtime, legends),
+        format,
+    )
+}

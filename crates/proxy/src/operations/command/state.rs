@@ -1,0 +1,169 @@
+//! `show servers …`: one line a server, in the columns that state files have.
+
+use super::{Context, Session, find_backend};
+use crate::config::{Config, Proxy, Server, ServerAddress};
+use crate::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+const STATE_HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
+srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health \
+srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl \
+srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n";
+
+/// The backends that a command is about.
+fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy>, String> {
+    match name {
+        Some(name) => match find_backend(config, name) {
+            Some(proxy) => Ok(vec![proxy]),
+            None => Err("Can't find backend.\n".into()),
+        },
+        None => Ok(config
+            .proxies
+            .iter()
+            .filter(|p| p.kind.is_backend() && !p.disabled)
+            .collect()),
+    }
+}
+
+/// Address and port as these lines have them.
+fn address(server: &Server) -> (String, i32) {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
+        ServerAddress::Inet(address) => (address.ip().to_string(), address.port().into()),
+        ServerAddress::SamePort(ip, offset) => (ip.to_string(), *offset),
+        ServerAddress::Unix(_) | ServerAddress::Abstract(_) | ServerAddress::Unresolved => {
+            ("-".into(), 0)
+        }
+    }
+}
+
+pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
+    let config = context.runtime.config();
+    let backends = match backends(&config, words.get(3)) {
+        Ok(backends) => backends,
+        Err(text) => return text,
+    };
+    let now_ms = state::now_ms();
+    let mut out = String::from(STATE_HEADER);
+    for proxy in backends {
+        for server in &proxy.servers {
+            let report = server.state.report(now_ms);
+            let (ip, port) = address(server);
+            let since = now_ms.saturating_sub(report.last_change_ms) / 1000;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                out,
+                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} 0 0 0 - {port} - 0 {} - - 0",
+                proxy.id,
+                proxy.name,
+                server.id,
+                server.name,
+                operational(&report),
+                administrative(server, &report),
+                report.weight,
+                report.file_weight,
+                check_status(report.last_check.status, &report),
+                check_result(&report),
+                if report.checked { report.streak } else { 0 },
+                check_state(&report),
+                server.options.check_port.unwrap_or(0),
+            );
+        }
+    }
+    out
+}
+
+/// 0 stopped, 1 warming up, 2 running, 3 stopping.
+fn operational(report: &ServerReport) -> u32 {
+    let out = matches!(
+        report.admin,
+        AdminReport::Maintenance | AdminReport::Unresolved
+    );
+    match report.health {
+        _ if out => 0,
+        HealthState::Down => 0,
+        HealthState::Stopping => 3,
+        HealthState::Up if report.throttle < 100 => 1,
+        HealthState::Up => 2,
+    }
+}
+
+/// Bits: 1 maintenance by an operator, 4 by the file, 8 drained, 32 without an
+/// address.
+fn administrative(server: &Server, report: &ServerReport) -> u32 {
+    match report.admin {
+        AdminReport::Ready => 0,
+        AdminReport::Drain => 8,
+        AdminReport::Unresolved => 32,
+        AdminReport::Maintenance if server.options.disabled => 1 | 4,
+        AdminReport::Maintenance => 1,
+    }
+}
+
+fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
+    match status {
+        _ if !report.checked => 1,
+        CheckStatus::Initializing => 1,
+        CheckStatus::SocketError => 5,
+        CheckStatus::Layer4Ok => 6,
+        CheckStatus::Layer4Timeout => 7,
+        CheckStatus::Layer4Error => 8,
+        CheckStatus::Layer7Timeout => 12,
+        CheckStatus::Layer7Invalid => 13,
+        CheckStatus::Layer7Ok => 15,
+        CheckStatus::Layer7OkConditional => 16,
+        CheckStatus::Layer7Status => 17,
+    }
+}
+
+/// 0 unknown, 2 failed, 3 passed, 4 passed on a condition.
+fn check_result(report: &ServerReport) -> u32 {
+    match report.last_check.verdict {
+        _ if !report.checked || report.last_check_ms.is_none() => 0,
+        Verdict::Failed => 2,
+        Verdict::Passed => 3,
+        Verdict::Conditional => 4,
+    }
+}
+
+/// Bits: 2 configured, 4 enabled, 8 paused.
+fn check_state(report: &ServerReport) -> u32 {
+    let out = matches!(
+        report.admin,
+        AdminReport::Maintenance | AdminReport::Unresolved
+    );
+    (if report.checked { 2 | 4 } else { 0 }) | (if out { 8 } else { 0 })
+}
+
+pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {
+    let config = context.runtime.config();
+    let backends = match backends(&config, words.get(3)) {
+        Ok(backends) => backends,
+        Err(text) => return text,
+    };
+    let mut out = String::from(
+        "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
+         safe_nb idle_lim idle_cur\n",
+    );
+    for proxy in backends {
+        for server in &proxy.servers {
+            let (ip, port) = address(server);
+            let idle = server.state.idle.load(Relaxed);
+            let limit = server.options.pool_max.map_or(-1, i64::from);
+            let used = &server.state.sessions;
+            let _ = writeln!(
+                out,
+                "{}/{} {}/{} {ip} {port} - {} {} {} - {idle} 0 {limit} {idle}",
+                proxy.name,
+                server.name,
+                proxy.id,
+                server.id,
+                server.options.pool_purge_delay_ms,
+                used.current(),
+                used.highest(),
+            );
+        }
+    }
+    out
+}

@@ -1,0 +1,209 @@
+//! One connection of a statistics socket: lines in, answers out. A line without
+//! `prompt` ends it, as scripts expect; with it the connection stays.
+
+use super::command::{self, Action, Context, Session};
+use crate::config::StatsLevel;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Longest line, bytes.
+pub const LINE_MAX: usize = 16 * 1024;
+/// Commands in one line.
+pub const COMMANDS_MAX: usize = 1024;
+/// How long a connection may be silent where `stats timeout` says nothing.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Bytes that a reader has to take within the timeout.
+const WRITE_BYTES: usize = 16 * 1024;
+
+/// Why a connection ends early.
+#[derive(Debug)]
+pub enum Ended {
+    /// The peer was silent, or took nothing, for too long.
+    Timeout,
+    /// The connection failed.
+    Failed,
+}
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Ended::Failed
+    }
+}
+
+impl From<tokio::time::error::Elapsed> for Ended {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Ended::Timeout
+    }
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<S>(mut stream: S, level: StatsLevel, context: &Context) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let configured = context.runtime.config().global.stats_timeout_ms;
+    let silent = configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
+    let mut session = Session {
+        level,
+        prompt: false,
+        ended: false,
+        timeout: silent,
+    };
+    let mut input = Vec::new();
+    loop {
+        let Some(line) = read_line(&mut stream, &mut input, session.timeout).await? else {
+            return Ok(());
+        };
+        let Some(line) = line else {
+            let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
+            return write(&mut stream, told.as_bytes(), session.timeout).await;
+        };
+        let commands = split(&line);
+        if commands.len() > COMMANDS_MAX {
+            let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");
+            return write(&mut stream, told.as_bytes(), session.timeout).await;
+        }
+        for words in commands {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let answer = run(context, &mut session, &words).await;
+            write(&mut stream, answer.as_bytes(), session.timeout).await?;
+            if session.ended {
+                return Ok(());
+            }
+        }
+        if !session.prompt {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs a command; a report of many servers on a thread of its own.
+async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
+    let mut answer = match command::find(session, words) {
+        Action::Now(run) => run(context, session, words),
+        Action::Report(report) => {
+            let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let (context, session) = (context.clone(), session.clone());
+            let work = move || {
+                let words: Vec<&str> = owned.iter().map(String::as_str).collect();
+                report(&context, &session, &words)
+            };
+            // It fails only when the process ends.
+            tokio::task::spawn_blocking(work).await.unwrap_or_default()
+        }
+        Action::Refuse(text) => text,
+    };
+    if session.ended {
+        return String::new();
+    }
+    if !answer.is_empty() && !answer.ends_with('\n') {
+        answer.push('\n');
+    }
+    answer.push('\n');
+    if session.prompt {
+        answer.push_str("> ");
+    }
+    answer
+}
+
+/// The next line without its end; an inner None for one that is too long, an
+/// outer one for the end.
+async fn read_line<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+    silent: Duration,
+) -> Result<Option<Option<String>>, Ended> {
+    let mut searched = 0;
+    loop {
+        if let Some(at) = memchr::memchr(b'\n', &input[searched..]) {
+            let rest = input.split_off(searched + at + 1);
+            let line = std::mem::replace(input, rest);
+            return Ok(Some(Some(text(&line))));
+        }
+        searched = input.len();
+        if searched >= LINE_MAX {
+            return Ok(Some(None));
+        }
+        let mut bytes = [0; 4096];
+        let room = bytes.len().min(LINE_MAX + 1 - searched);
+        let read = timeout(silent, stream.read(&mut bytes[..room])).await??;
+        if read == 0 {
+            // A last line without its end is one all the same.
+            let line = std::mem::take(input);
+            return Ok((!line.is_empty()).then(|| Some(text(&line))));
+        }
+        input.extend_from_slice(&bytes[..read]);
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line)
+        .trim_end_matches(['\r', '\n'])
+        .to_owned()
+}
+
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    bytes: &[u8],
+    silent: Duration,
+) -> Result<(), Ended> {
+    for part in bytes.chunks(WRITE_BYTES) {
+        timeout(silent, stream.write_all(part)).await??;
+    }
+    Ok(timeout(silent, stream.flush()).await??)
+}
+
+/// A line's commands and their words. A backslash takes the meaning from what
+/// follows it; commands without words are passed over, but a line always has one.
+pub fn split(line: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut characters = line.chars();
+    let end_word = |commands: &mut Vec<Vec<String>>, word: &mut Option<String>| {
+        if let (Some(word), Some(words)) = (word.take(), commands.last_mut()) {
+            words.push(word);
+        }
+    };
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => word.get_or_insert_default().extend(characters.next()),
+            ';' => {
+                end_word(&mut commands, &mut word);
+                commands.push(Vec::new());
+            }
+            ' ' | '\t' => end_word(&mut commands, &mut word),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    end_word(&mut commands, &mut word);
+    if commands.iter().any(|words| !words.is_empty()) {
+        commands.retain(|words| !words.is_empty());
+    } else {
+        commands.truncate(1);
+    }
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_line_is_commands_of_words() {
+        for (line, commands) in [
+            ("show info", vec![vec!["show", "info"]]),
+            (
+                " show\tinfo ;; show  stat;",
+                vec![vec!["show", "info"], vec!["show", "stat"]],
+            ),
+            (r"set a\;b c\ d e\\", vec![vec!["set", "a;b", "c d", r"e\"]]),
+            (r"\", vec![vec![""]]),
+            ("", vec![vec![]]),
+            (" ; ", vec![vec![]]),
+        ] {
+            assert_eq!(split(line), commands, "{line:?}");
+        }
+    }
+}

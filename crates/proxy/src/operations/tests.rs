@@ -1,0 +1,444 @@
+//! Tests of whole conversations, over socket pairs and over a real socket.
+
+use super::command::Context;
+use super::connection::{self, COMMANDS_MAX, LINE_MAX};
+use super::{open, start};
+use crate::config::StatsLevel;
+use crate::keyword::testing::load_text;
+use crate::runtime::Runtime;
+use crate::state;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+const FILE: &str = "\
+global
+ node here
+ stats timeout 2s
+frontend www
+ mode http
+ bind 127.0.0.1:8080
+ maxconn 100
+ default_backend app
+backend app
+ mode http
+ server s1 127.0.0.1:80 check weight 10
+ server s2 127.0.0.1:81 disabled
+ server s3 unix@/run/s3.sock
+";
+
+fn context(text: &str) -> Context {
+    let mut config = load_text(text).config.expect("the file is good");
+    state::install(&mut config, None, state::now_ms());
+    Context {
+        runtime: Runtime::leak(Arc::new(config), 2, 5000),
+        sockets: Arc::new([("unix@/run/a.sock".into(), StatsLevel::Admin)]),
+        connections_max: 5000,
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(future)
+}
+
+async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
+    let (mut peer, ours) = UnixStream::pair().unwrap();
+    let context = context.clone();
+    let served = tokio::spawn(async move {
+        let _ = connection::serve(ours, level, &context).await;
+    });
+    peer.write_all(input).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that is closed with input unread ends in a reset.
+    let _ = peer.read_to_end(&mut answer).await;
+    served.await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+fn ask(context: &Context, level: StatsLevel, command: &str) -> String {
+    block_on(talk(context, level, format!("{command}\n").as_bytes()))
+}
+
+#[test]
+fn commands_answer_as_haproxy_does() {
+    let context = context(FILE);
+    let usage = "usage: set server <backend>/<server> addr | health | state | weight\n\n";
+    for (command, answer) in [
+        (
+            "show version;show cli level",
+            &*format!("{0}\n\nadmin\n\n", env!("CARGO_PKG_VERSION")),
+        ),
+        ("show backend", "# name\napp\n\n"),
+        (
+            "show cli sockets",
+            "# socket lvl processes\nunix@/run/a.sock admin all\n\n",
+        ),
+        ("get weight app/s1", "10 (initial 10)\n\n"),
+        ("get weight app/nope", "No such server.\n\n"),
+        ("get weight nope/s1", "No such backend.\n\n"),
+        ("get weight app", "Require 'backend/server'.\n\n"),
+        (
+            "set weight app/s1 50%;get weight app/s1",
+            "\n5 (initial 10)\n\n",
+        ),
+        (
+            "set weight app/s1 257",
+            "Absolute weight can only be between 0 and 256 inclusive.\n\n",
+        ),
+        (
+            "set weight app/s1 99999999999999999999%",
+            "'99999999999999999999%' is no weight: a number, or a number and '%', is expected.\n\n",
+        ),
+        (
+            "set weight app/s1 1000000%;get weight app/s1",
+            "\n256 (initial 10)\n\n",
+        ),
+        (
+            "set weight app/s1 -1",
+            "'-1' is no weight: a number, or a number and '%', is expected.\n\n",
+        ),
+        ("set weight app/s1", "Require <weight> or <weight%>.\n\n"),
+        ("set server app/s1", usage),
+        ("set server app/s1 foo", usage),
+        (
+            "set server app/s1 state foo",
+            "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
+        ),
+        (
+            "set server app/s1 health",
+            "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n\n",
+        ),
+        (
+            "set server app/s1 agent up",
+            "agent checks are not enabled on this server.\n\n",
+        ),
+        (
+            "set server app/s1 addr",
+            "set server <b>/<s> addr requires an address and optionally a port.\n\n",
+        ),
+        (
+            "set server app/s1 addr x",
+            "Invalid addr 'x' by 'stats socket command'\n\n",
+        ),
+        (
+            "set server app/s1 addr 127.0.0.1 port 0",
+            "Invalid port '0' by 'stats socket command'\n\n",
+        ),
+        (
+            "set server app/s1 addr 127.0.0.2",
+            "IP changed from '127.0.0.1' to '127.0.0.2' by 'stats socket command'\n\n",
+        ),
+        (
+            "set server app/s1 addr 127.0.0.1 port 99",
+            "IP changed from '127.0.0.2' to '127.0.0.1', port changed from '80' to '99' by 'stats socket command'\n\n",
+        ),
+        (
+            "set server app/s1 addr 127.0.0.1 port 99",
+            "no need to change the addr, no need to change the port by 'stats socket command'\n\n",
+        ),
+        (
+            "set server app/s3 addr 127.0.0.1",
+            "Only a server with an address and a port can get another one at run time.\n\n",
+        ),
+        (
+            "disable frontend www;disable frontend www",
+            "\nAll sockets are already disabled.\n\n",
+        ),
+        (
+            "enable frontend www;enable frontend www",
+            "\nAll sockets are already enabled.\n\n",
+        ),
+        ("disable frontend nope", "No such frontend.\n\n"),
+        ("set maxconn frontend www", "Integer value expected.\n\n"),
+        ("set maxconn frontend www 0", "Value out of range.\n\n"),
+        ("set maxconn global 5001", "Value out of range.\n\n"),
+        ("set maxconn global", "Expects an integer value.\n\n"),
+        ("set maxconn server app/s1", "Require <maxconn>.\n\n"),
+        ("set timeout cli", "Expects an integer value.\n\n"),
+        ("set timeout cli 5m", "\n"),
+        ("set timeout cli xx", "Invalid timeout value.\n\n"),
+        ("set timeout foo", "'set timeout' only supports 'cli'.\n\n"),
+        ("show servers state nope", "Can't find backend.\n\n"),
+        ("show stat nope 1 1", "No such proxy.\n\n"),
+        ("show stat domain dns", "Invalid statistics domain.\n\n"),
+        ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
+        (
+            "show table x",
+            "'show table' is known, but not built yet.\n\n",
+        ),
+        ("_getsocks", "'_getsocks' is known, but not built yet.\n\n"),
+        ("clear counters;clear counters all", "\n\n"),
+    ] {
+        assert_eq!(
+            ask(&context, StatsLevel::Admin, command),
+            answer,
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn changes_have_their_effect() {
+    let context = context(FILE);
+    let status = |name: &str| {
+        let stat = ask(&context, StatsLevel::Admin, "show stat app 4 -1");
+        let line = stat
+            .lines()
+            .find(|line| line.starts_with(&format!("app,{name},")));
+        line.and_then(|line| line.split(',').nth(17))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for (command, name, after) in [
+        ("show version", "s2", "MAINT"),
+        ("enable server app/s2", "s2", "no check"),
+        ("disable server app/s2", "s2", "MAINT"),
+        ("set server app/s2 state drain", "s2", "DRAIN"),
+        ("set server app/s2 state ready", "s2", "no check"),
+        ("set server app/s1 health down", "s1", "DOWN"),
+        ("set server app/s1 health stopping", "s1", "NOLB"),
+        ("set server app/s1 health up", "s1", "UP"),
+        ("set server app/#1 state maint", "s1", "MAINT"),
+    ] {
+        ask(&context, StatsLevel::Admin, command);
+        assert_eq!(status(name), after, "{command}");
+    }
+    ask(
+        &context,
+        StatsLevel::Admin,
+        "set maxconn global 7;set maxconn frontend www 3;set maxconn server app/s1 9",
+    );
+    let info = ask(&context, StatsLevel::User, "show info");
+    assert!(
+        info.contains("Maxconn: 7\n") && info.contains("node: here\n"),
+        "{info}"
+    );
+    let stat = ask(&context, StatsLevel::User, "show stat");
+    let column = |row: &str, at: usize| {
+        stat.lines()
+            .find(|l| l.starts_with(row))
+            .and_then(|l| l.split(',').nth(at))
+            .map(str::to_owned)
+    };
+    assert_eq!(column("www,FRONTEND,", 6).as_deref(), Some("3"));
+    assert_eq!(column("app,s1,", 6).as_deref(), Some("9"));
+    // Addresses are for operators.
+    assert_eq!(column("app,s1,", 73).as_deref(), Some(""));
+}
+
+#[test]
+fn what_a_level_may_not_do_is_denied() {
+    let context = context(FILE);
+    for (level, command, denied) in [
+        (StatsLevel::User, "show info", false),
+        (StatsLevel::User, "show stat", false),
+        (StatsLevel::User, "show env", true),
+        (StatsLevel::User, "clear counters", true),
+        (StatsLevel::User, "set weight app/s1 4", true),
+        (StatsLevel::Operator, "show env HOME", false),
+        (StatsLevel::Operator, "clear counters", false),
+        (StatsLevel::Operator, "clear counters all", true),
+        (StatsLevel::Operator, "disable server app/s1", true),
+        (StatsLevel::Operator, "set server app/s1 state maint", true),
+        (StatsLevel::Admin, "operator;disable server app/s1", true),
+        (StatsLevel::Admin, "user;operator;clear counters", true),
+    ] {
+        let answer = ask(&context, level, command);
+        assert_eq!(
+            answer.contains("Permission denied\n"),
+            denied,
+            "{level:?} {command}: {answer}"
+        );
+    }
+    let server = &context.runtime.config().proxies[1].servers[0];
+    assert!(server.state.usable());
+}
+
+#[test]
+fn a_prompt_keeps_the_connection_until_quit() {
+    let context = context(FILE);
+    let input = b"prompt\nshow cli level\n\nuser;show cli level\nquit\nshow version\n";
+    let answer = block_on(talk(&context, StatsLevel::Admin, input));
+    let (first, rest) = answer.split_at("\n> admin\n\n> ".len());
+    assert_eq!(first, "\n> admin\n\n> ");
+    assert!(rest.starts_with("Unknown command."), "{rest}");
+    assert!(rest.ends_with("> \n> user\n\n> "), "{rest}");
+    // Without it one line ends the connection.
+    let answer = block_on(talk(
+        &context,
+        StatsLevel::Admin,
+        b"show cli level\nshow cli level\n",
+    ));
+    assert_eq!(answer, "admin\n\n");
+    let answer = block_on(talk(
+        &context,
+        StatsLevel::Admin,
+        b"prompt;prompt\nshow cli level\n",
+    ));
+    assert_eq!(answer, "\n> \n");
+}
+
+#[test]
+fn unknown_commands_are_answered_with_near_ones() {
+    let context = context(FILE);
+    let answer = ask(&context, StatsLevel::Admin, "show foo");
+    assert!(answer.starts_with(
+        "Unknown command, but maybe one of the following ones is a better match:\n  show backend"
+    ));
+    assert!(!answer.contains("set weight"));
+    let answer = ask(&context, StatsLevel::Admin, "shwo info");
+    assert!(answer.contains("  show info"), "{answer}");
+    let answer = ask(&context, StatsLevel::Admin, "xyzzy");
+    assert!(
+        answer.starts_with("Unknown command. Please enter one of the following commands only:\n")
+    );
+    let help = ask(&context, StatsLevel::User, "help set");
+    assert!(
+        help.contains("set timeout cli") && !help.contains("set weight"),
+        "{help}"
+    );
+}
+
+#[test]
+fn long_lines_and_many_commands_are_refused() {
+    let context = context(FILE);
+    let long = vec![b'x'; LINE_MAX + 10];
+    let answer = block_on(talk(&context, StatsLevel::Admin, &long));
+    assert!(
+        answer.is_empty() || answer.starts_with("The line is longer than"),
+        "{answer}"
+    );
+    let many = "a;".repeat(COMMANDS_MAX + 1) + "\n";
+    let answer = block_on(talk(&context, StatsLevel::Admin, many.as_bytes()));
+    assert!(
+        answer.is_empty() || answer.starts_with("The line has more than"),
+        "{answer}"
+    );
+    let answer = block_on(talk(&context, StatsLevel::Admin, b"\xff\xfe\0\r\n"));
+    assert!(answer.starts_with("Unknown command."));
+}
+
+#[test]
+fn a_silent_or_slow_peer_is_left() {
+    let file: String = (0..3000)
+        .map(|n| format!(" server s{n} 127.0.0.1:80\n"))
+        .collect();
+    let context = context(&format!(
+        "global\n stats timeout 100ms\nlisten l\n bind 127.0.0.1:1\n{file}"
+    ));
+    block_on(async {
+        let (_peer, ours) = UnixStream::pair().unwrap();
+        let served = connection::serve(ours, StatsLevel::User, &context);
+        let ended = tokio::time::timeout(Duration::from_secs(20), served)
+            .await
+            .unwrap();
+        assert!(matches!(ended, Err(connection::Ended::Timeout)));
+        let (mut peer, ours) = UnixStream::pair().unwrap();
+        peer.write_all(b"show stat\n").await.unwrap();
+        let served = connection::serve(ours, StatsLevel::User, &context);
+        let ended = tokio::time::timeout(Duration::from_secs(20), served)
+            .await
+            .unwrap();
+        assert!(matches!(ended, Err(connection::Ended::Timeout)));
+    });
+}
+
+#[test]
+fn the_states_of_servers_are_in_the_columns_of_state_files() {
+    let context = context(FILE);
+    let answer = ask(&context, StatsLevel::User, "show servers state app");
+    let id = context.runtime.config().proxies[1].id;
+    let mut lines = answer.lines();
+    assert_eq!(lines.next(), Some("1"));
+    let columns = lines
+        .next()
+        .unwrap()
+        .trim_start_matches("# ")
+        .split(' ')
+        .count();
+    let rows: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    assert!(
+        rows.iter().all(|row| row.split(' ').count() == columns),
+        "{rows:#?}"
+    );
+    assert_eq!(
+        rows[0],
+        format!("{id} app 1 s1 127.0.0.1 2 0 10 10 0 1 0 2 6 0 0 0 - 80 - 0 0 - - 0")
+    );
+    assert_eq!(
+        rows[1],
+        format!("{id} app 2 s2 127.0.0.1 0 5 1 1 0 1 0 0 8 0 0 0 - 81 - 0 0 - - 0")
+    );
+    assert_eq!(
+        rows[2],
+        format!("{id} app 3 s3 - 2 0 1 1 0 1 0 0 0 0 0 0 - 0 - 0 0 - - 0")
+    );
+    let answer = ask(&context, StatsLevel::User, "show servers conn");
+    assert!(
+        answer.contains(&format!(
+            "\napp/s1 {id}/1 127.0.0.1 80 - 5000 0 0 - 0 0 -1 0\n"
+        )),
+        "{answer}"
+    );
+}
+
+#[test]
+fn information_has_the_names_and_tags_of_haproxy() {
+    let context = context(FILE);
+    let typed = ask(&context, StatsLevel::User, "show info typed");
+    assert!(typed.starts_with("0.Name.1:POS:str:Evenkeel\n"), "{typed}");
+    assert!(typed.contains("\n15.Maxconn.1:CLP:u32:5000\n"));
+    let json = ask(&context, StatsLevel::User, "show info json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["value"]["value"], "Evenkeel");
+    let described = ask(&context, StatsLevel::User, "show info desc");
+    assert!(described.contains("\nNbproc: 1:\"processes that serve, always 1\"\n"));
+}
+
+#[test]
+fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = std::env::temp_dir().join(format!("evenkeel-operations-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("admin.sock");
+    let text = format!(
+        "global\n stats socket {} mode 600 level user\n stats socket abns@evenkeel-{} level admin\n \
+         stats socket {}/none/x.sock\n stats maxconn 1\n{}",
+        path.display(),
+        std::process::id(),
+        folder.display(),
+        FILE.trim_start_matches("global\n")
+    );
+    let context = context(&text);
+    let (sockets, failures) = open(&context.runtime.config());
+    assert_eq!((sockets.len(), failures.len()), (2, 1));
+    assert!(
+        failures[0].to_string().contains("/none/x.sock"),
+        "{}",
+        failures[0]
+    );
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    block_on(async {
+        start(context.runtime, sockets, &tokio::runtime::Handle::current()).unwrap();
+        // The first holds the only place; the second is served after it.
+        let first = UnixStream::connect(&path).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut second = UnixStream::connect(&path).await.unwrap();
+        second.write_all(b"show cli level\n").await.unwrap();
+        let mut answer = String::new();
+        let early = tokio::time::timeout(
+            Duration::from_millis(100),
+            second.read_to_string(&mut answer),
+        );
+        assert!(early.await.is_err());
+        drop(first);
+        second.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "user\n\n");
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,216 @@
+//! The table of statistics after the same traffic, ours beside haproxy's.
+
+use crate::program::Program;
+use lab::{Behaviour, Origin, Peer, Place, Probe, eventually, free_port};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+
+const CONFIG: &str = "
+    defaults
+        timeout client 400ms
+        timeout server 400ms
+        timeout connect 400ms
+        retries 1
+    listen statistics
+        mode http
+        bind @STATISTICS@
+        stats enable
+        stats uri /
+    frontend web
+        mode http
+        maxconn 100
+        rate-limit sessions 1000
+        bind @WEB@
+        http-request deny if { path /denied }
+        http-request redirect location /x if { path /moved }
+        use_backend slow if { path /slow }
+        use_backend broken if { path /broken }
+        use_backend dead if { path /dead }
+        default_backend app
+    backend app
+        mode http
+        balance roundrobin
+        option redispatch
+        server a @A@ weight 2 check inter 100ms rise 1
+        server b @B@ weight 1 check inter 100ms maxconn 5
+        server c @DEAD@ check inter 100ms fall 1 backup
+        server d @A@ disabled
+    backend slow
+        mode http
+        server s @SLOW@ maxconn 3 maxqueue 7
+    backend broken
+        mode http
+        server b @BROKEN@
+    backend dead
+        mode http
+        server d @DEAD@
+    listen raw
+        mode tcp
+        maxconn 155
+        bind @RAW@
+        server a @A@
+";
+
+/// What differs by nature: times, peaks that depend on them, the order of the
+/// process, and our length of an answer's head (compared elsewhere).
+const VARIES: &[&str] = &[
+    "bin",
+    "bout",
+    "lastchg",
+    "downtime",
+    "rate",
+    "rate_max",
+    "check_duration",
+    "lastsess",
+    "qtime",
+    "ctime",
+    "rtime",
+    "ttime",
+    "req_rate",
+    "req_rate_max",
+    "conn_rate",
+    "conn_rate_max",
+    "smax",
+    "scur",
+    "qtime_max",
+    "ctime_max",
+    "rtime_max",
+    "ttime_max",
+    "addr",
+    "idle_conn_cur",
+    "safe_conn_cur",
+    "used_conn_cur",
+    "need_conn_est",
+    "session",
+    "h1_bytes_in",
+    "h1_bytes_out",
+    "h1_open_connections",
+    "h1_open_streams",
+    "h1_total_streams",
+    "h1_spliced_bytes_in",
+    "h1_spliced_bytes_out",
+    "last_agt",
+    "agent_desc",
+    "last_chk",
+];
+
+type Table = BTreeMap<String, BTreeMap<String, String>>;
+
+struct Side {
+    statistics: SocketAddr,
+    web: SocketAddr,
+    raw: SocketAddr,
+    _peer: Peer,
+    _origins: [Origin; 4],
+}
+
+fn here() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
+}
+
+impl Side {
+    fn start(program: Program) -> Self {
+        let origins = ["a", "b", "slow", "broken"].map(|name| Origin::here(name).unwrap());
+        origins[2].behave(Behaviour::Silence);
+        origins[3].behave(Behaviour::BreakOff);
+        let (statistics, web, raw) = (here(), here(), here());
+        let mut config = CONFIG.to_owned();
+        for (mark, address) in [
+            ("@STATISTICS@", statistics),
+            ("@WEB@", web),
+            ("@RAW@", raw),
+            ("@A@", origins[0].address()),
+            ("@B@", origins[1].address()),
+            ("@SLOW@", origins[2].address()),
+            ("@BROKEN@", origins[3].address()),
+            ("@DEAD@", here()),
+        ] {
+            config = config.replace(mark, &address.to_string());
+        }
+        let _peer = program.start(Place::Here, &config, statistics).unwrap();
+        Side {
+            statistics,
+            web,
+            raw,
+            _peer,
+            _origins: origins,
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut probe = Probe::new(Place::Here, self.statistics);
+        let text = probe.get("/;csv").unwrap().text();
+        let mut lines = text.lines();
+        let head = lines.next().unwrap().trim_start_matches("# ");
+        let columns: Vec<&str> = head.split(',').collect();
+        let row = |line: &str| {
+            let cells: BTreeMap<String, String> = columns
+                .iter()
+                .zip(line.split(','))
+                .filter(|(name, _)| !VARIES.contains(name) && !name.is_empty())
+                .map(|(name, cell)| ((*name).to_owned(), cell.to_owned()))
+                .collect();
+            (format!("{}/{}", cells["pxname"], cells["svname"]), cells)
+        };
+        lines.filter(|line| !line.is_empty()).map(row).collect()
+    }
+
+    fn traffic(&self) {
+        let checked = || {
+            let table = self.table();
+            table["app/c"]["status"].starts_with("DOWN") && table["app/a"]["status"] == "UP"
+        };
+        assert!(eventually(SOON, checked), "{:?}", self.table()["app/c"]);
+        let mut probe = Probe::new(Place::Here, self.web);
+        for _ in 0..9 {
+            probe.get("/").unwrap();
+        }
+        for path in ["/denied", "/moved", "/slow", "/broken", "/dead"] {
+            probe.disconnect();
+            // How they end is compared with the logs.
+            let _ = probe.get(path);
+        }
+        for bytes in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nhost:"] {
+            let mut stream = TcpStream::connect(self.web).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream.write_all(bytes.as_bytes()).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        let mut stream = TcpStream::connect(self.raw).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        drop(probe);
+    }
+}
+
+#[test]
+fn the_table_after_the_same_traffic_is_haproxys() {
+    lab::skip_unless_installed!("haproxy");
+    let [ours, theirs] = Program::BOTH.map(|program| {
+        let side = Side::start(program);
+        side.traffic();
+        std::thread::sleep(Duration::from_millis(500));
+        side.table()
+    });
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        theirs.keys().collect::<Vec<_>>()
+    );
+    let mut wrong = String::new();
+    for (name, cells) in &theirs {
+        // Asking for the table is traffic, too, and its amount is chance.
+        let counted = !name.starts_with("statistics/");
+        for (column, theirs) in cells.iter().filter(|_| counted) {
+            let ours = ours[name].get(column).map_or("missing", String::as_str);
+            if ours != theirs {
+                wrong += &format!("{name} {column}: haproxy {theirs:?}, evenkeel {ours:?}\n");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
