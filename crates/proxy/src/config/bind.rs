@@ -65,6 +65,4 @@ pub struct Bind {
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
-    /// `nice`: accepted, -1024..1024; a busy listener's tasks yield earlier.
-    pub nice: i32,
 }

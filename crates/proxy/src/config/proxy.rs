@@ -136,10 +136,6 @@ pub enum ProxyOption {
     AcceptInvalidHttpResponse,
     /// `option prefer-last-server`
     PreferLastServer,
-    /// `option persist`
-    Persist,
-    /// `option transparent`
-    Transparent,
     /// `option http-use-proxy-header`
     HttpUseProxyHeader,
     /// `option idle-close-on-response`
@@ -371,10 +367,6 @@ pub struct Proxy {
     pub tcp_content: Vec<TcpRule>,
     /// `tcp-request inspect-delay`, milliseconds.
     pub inspect_delay_ms: Option<u32>,
-    /// `tcp-response content`.
-    pub tcp_response: Vec<TcpRule>,
-    /// `tcp-response inspect-delay`, milliseconds.
-    pub response_inspect_delay_ms: Option<u32>,
     /// `http-request`, and `redirect` after them.
     pub http_request: Vec<HttpRule>,
     /// `redirect`.

@@ -32,7 +32,6 @@ pub(super) fn template(span: Span) -> Bind {
         transparent: false,
         v6only: None,
         owner: BindOwner::default(),
-        nice: 0,
     }
 }
 

@@ -31,10 +31,6 @@ fn number(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             bind.maxconn = (limit > 0).then_some(limit);
         }
         "id" => bind.id = args.count("a number greater than 0", 1..=i32::MAX as u32)?,
-        "nice" => {
-            let nice = args.integer("a number from -1024 to 1024", -1024..=1024)?;
-            bind.nice = i32::try_from(nice).unwrap_or(0);
-        }
         "gid" => bind.owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
         "uid" => bind.owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
         _ => {}
@@ -233,9 +229,6 @@ rows! {
          announce.";
     "name", "name <name>", "bind :8080 name public", name,
         "A name for the listener in statistics and on sockets of operators. It need not be unique.";
-    "nice", "nice <number>", "bind :8080 nice 100", number,
-        "How patient the connections of this listener are with others when there is much to do, from -1024 (first) to 1024 \
-         (last). It is for listeners of operators and of bulk transfers.";
     "process", "process <set>[/<set>]", "bind :8080 process 1/all", threads,
         "Chose the processes and threads that serve a listener. All threads serve every listener here: only sets that leave no \
          thread out are accepted, with a warning.";

@@ -90,7 +90,6 @@ const FLAGS: &[(&str, ProxyOption)] = &[
     ("option log-separate-errors", ProxyOption::LogSeparateErrors),
     ("option logasap", ProxyOption::LogAsap),
     ("option nolinger", ProxyOption::NoLinger),
-    ("option persist", ProxyOption::Persist),
     ("option prefer-last-server", ProxyOption::PreferLastServer),
     ("option socket-stats", ProxyOption::SocketStats),
     ("option splice-auto", ProxyOption::SpliceAuto),
@@ -99,7 +98,6 @@ const FLAGS: &[(&str, ProxyOption)] = &[
     ("option srvtcpka", ProxyOption::ServerTcpKeepAlive),
     ("option tcp-smart-accept", ProxyOption::TcpSmartAccept),
     ("option tcp-smart-connect", ProxyOption::TcpSmartConnect),
-    ("option transparent", ProxyOption::Transparent),
 ];
 
 fn flag(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -243,8 +241,8 @@ flags! {
         "TCP keep-alive packets are sent on idle connections of clients, so that the system notices dead ones and firewalls on \
          the way do not forget the connection.";
     "option contstats", FRONT,
-        "HAProxy counts the bytes of long transfers at their end unless this is set. Here bytes are always counted while they \
-         flow, so the line is accepted and makes no difference.";
+        "The bytes of long downloads and tunnels are counted while they flow and not only at their end, so that curves of \
+         traffic do not jump.";
     "option dontlog-normal", FRONT,
         "Requests that ended without an error, a retry or a redispatch are not logged. What is left are the problems; traffic \
          can no longer be analysed from such logs.";
@@ -261,8 +259,8 @@ flags! {
         "Connections to clients and servers stay open between requests. That is the default; the line undoes an `option \
          httpclose` or `option http-server-close` of the `defaults` section.";
     "option http-no-delay", ALL,
-        "Parts of messages are sent at once and never held back to be joined with what follows. It is for applications that \
-         answer in many small pieces which matter at once, and costs packets.";
+        "Lets HAProxy send parts of messages at once instead of joining them with what follows. Here they always are: the line \
+         is accepted and makes no difference.";
     "option http-pretend-keepalive", BACK,
         "With `option http-server-close` the server is not told that its connection will be closed. Some servers only send a \
          `content-length` to clients that seem to keep their connection.";
@@ -270,8 +268,8 @@ flags! {
         "The connection to the server is closed after each answer while the client's stays open. It costs a connection per \
          request; the default, keep-alive on both sides, is faster.";
     "option http-use-proxy-header", FRONT,
-        "The connection of clients that send `Proxy-Connection` instead of `Connection` follows that header. It is for a proxy \
-         that browsers are configured to use.";
+        "The connection of clients that send `Proxy-Connection` follows that header, in requests whose target is a whole URL. \
+         It is for standing before a proxy that browsers are configured to use.";
     "option httpclose", ALL,
         "Both connections are closed after each answer. It is for clients or servers that cannot keep connections; one \
          connection per request is expensive.";
@@ -288,9 +286,6 @@ flags! {
     "option logasap", FRONT,
         "A request is logged when the answer's head was seen, with `+` before its time and size, instead of at its end. It is \
          for long downloads and tunnels.";
-    "option persist", BACK,
-        "A server that a cookie designates gets the request even when it is down; if the connection fails, `option redispatch` \
-         decides.";
     "option prefer-last-server", BACK,
         "A request goes to the server of the one before it on the same connection if that is possible, rather than to the one \
          that balancing would choose, so that the connection to the server can be kept.";
@@ -312,9 +307,6 @@ flags! {
     "option tcp-smart-connect", BACK,
         "Lets HAProxy send the first data together with the acknowledgement that ends the handshake with a server. Here that is \
          left to the kernel; the line is accepted and makes no difference.";
-    "option transparent", BACK,
-        "A backend without servers connects to the address that the client wanted to reach, which a rule of the system's \
-         firewall redirected to the frontend.";
 }
 
 /// The options that do more.

@@ -168,8 +168,7 @@ fn no_bind(proxy: &Proxy) -> Option<Diagnostic> {
 }
 
 /// A backend that can only answer 503. One that answers by its rules or with a
-/// page of its own (of maintenance, say), shows statistics or connects to the
-/// client's destination needs no server.
+/// page of its own (of maintenance, say) or shows statistics needs no server.
 fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let answers = proxy.stats.is_some()
         || !proxy.http_request.is_empty()
@@ -178,8 +177,7 @@ fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
         || proxy
             .errors
             .iter()
-            .any(|(status, _)| *status == UNAVAILABLE)
-        || proxy.has(ProxyOption::Transparent);
+            .any(|(status, _)| *status == UNAVAILABLE);
     (proxy.kind == ProxyKind::Backend && proxy.servers.is_empty() && !answers).then(|| {
         Diagnostic::warning(
             &codes::NO_SERVERS,

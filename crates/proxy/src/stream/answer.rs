@@ -345,6 +345,10 @@ async fn send(
     stream.bytes_out += head.len() as u64;
     log::stream_answered(stream);
     let meter = Meter::of(stream);
+    if let Some(meter) = &meter {
+        meter.count(Tally::BytesOut, head.len() as u64);
+        stream.bytes_counted.1 += head.len() as u64;
+    }
     let (read_ms, write_ms) =
         (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
     let mut copy = Copy {

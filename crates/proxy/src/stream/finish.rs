@@ -197,8 +197,8 @@ fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
     let frontend = stream.frontend().state.frontend.here();
-    let bytes_in = stream.bytes_in - stream.bytes_counted.0;
-    let bytes_out = stream.bytes_out - stream.bytes_counted.1;
+    let bytes_in = stream.bytes_in.saturating_sub(stream.bytes_counted.0);
+    let bytes_out = stream.bytes_out.saturating_sub(stream.bytes_counted.1);
     frontend.add(Tally::BytesIn, bytes_in);
     frontend.add(Tally::BytesOut, bytes_out);
     if stream.http && status != 0 {

@@ -38,7 +38,6 @@ fn bind(address: SocketAddr) -> Bind {
         transparent: false,
         v6only: None,
         owner: BindOwner::default(),
-        nice: 0,
     }
 }
 

@@ -240,12 +240,11 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
         return None;
     }
     let path = stream.request.path_and_query();
-    // What begins with two slashes would be an address of another host.
-    let path = match (prefix, path) {
-        (b"" | b"/", [b'/', rest @ ..]) if rest.starts_with(b"/") => rest,
-        _ => path,
+    let location = match prefix {
+        // What begins with two slashes would be an address of another host.
+        b"" | b"/" => [b"/", without_slashes(path)].concat(),
+        _ => [prefix, path].concat(),
     };
-    let location = [prefix, path].concat();
     let mut head = Message::default();
     let redirect =
         Redirect { code: RedirectCode::Found, location: &location, set_cookie: None, clear_cookie: None };
@@ -254,6 +253,11 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
     stream.termination = Termination::Local;
     stream.phase = Phase::Connect;
     Some(Reply { head, body: Arc::default(), close: true })
+}
+
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let slashes = path.iter().take_while(|byte| **byte == b'/').count();
+    path.get(slashes..).unwrap_or_default()
 }
 
 fn gone(stream: &mut Stream) -> Unserved {

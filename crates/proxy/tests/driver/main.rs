@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod modes;
 mod overload;
+mod options;
 mod reuse;
 mod shutdown;
 mod tcp;

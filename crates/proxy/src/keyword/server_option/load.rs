@@ -97,7 +97,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "cookie",
         places: places::SERVER,
         syntax: "cookie <value>",
-        doc: "The value by which the backend's cookie names this server. A client that sends it gets this server again.",
+        doc: "The value by which the backend's cookie names this server. In a backend without a \
+              `cookie` line it has no effect.",
         example: "server web1 192.0.2.11:8080 cookie w1",
         build: cookie,
     },
