@@ -20,7 +20,7 @@ pub struct Lookup<'d> {
     /// When there are none, the names that begin with it: `stats` is no keyword,
     /// `stats uri` is.
     pub longer: Vec<&'static str>,
-    /// When there are none of either, the nearest name.
+    /// When there are none of either, the nearest name, or first word of one.
     pub near: Option<&'static str>,
 }
 
@@ -64,7 +64,12 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     longer.sort_unstable();
     longer.dedup();
     let near = match longer.is_empty() {
-        true => suggest::nearest(name, documented.iter().map(|d| d.name)),
+        true => {
+            // `optoin` is near to no whole name, but to the word that some begin with.
+            let first = |d: &Documented| d.name.split(' ').next().unwrap_or(d.name);
+            suggest::nearest(name, documented.iter().map(|d| d.name))
+                .or_else(|| suggest::nearest(name, documented.iter().map(first)))
+        }
         false => None,
     };
     Lookup { rows, longer, near }
@@ -252,6 +257,7 @@ mod tests {
         let unknown = look_up("timeout cleint", &rows);
         assert!(unknown.rows.is_empty());
         assert_eq!(unknown.near, Some("timeout client"));
+        assert_eq!(look_up("timeuot", &rows).near, Some("timeout"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
 use proxy::config::{BindAddress, Config, LogTargetAddress};
-use proxy::listener::{self, Listening, OpenError};
+use proxy::listener::{self, Listening, OpenError, OpenStep};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::operations::{self, OperationsSocket};
@@ -262,8 +262,23 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
             proxy.name, error.step
         ),
         Form::Own => format!(
-            "{file}:{line}: {kind} '{}': {} {address}: {reason}",
-            proxy.name, error.step
+            "{file}:{line}: {kind} '{}': {} {address}: {reason}{}",
+            proxy.name,
+            error.step,
+            next_step(error.step, error.errno),
         ),
+    }
+}
+
+/// What may help where the system refused an address.
+fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
+    match (step, errno) {
+        (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {
+            "; `ss -ltnp` shows who listens there"
+        }
+        (OpenStep::Bind, rustix::io::Errno::ACCESS) => {
+            "; ports below 1024 need root or the capability NET_BIND_SERVICE"
+        }
+        _ => "",
     }
 }

@@ -179,6 +179,16 @@ fn every_address_that_is_taken_is_told_and_the_exit_code_is_1() {
         }
     }
     assert_eq!(bench.run(["-q", "-db", "-f", "taken.cfg"]).stderr, "");
+    let own = crate::harness::run(
+        crate::harness::evenkeel(),
+        bench.scratch.path(),
+        ["run", "-f", "taken.cfg"],
+    );
+    let help = format!(
+        "taken.cfg:4: frontend 'f': cannot bind socket 127.0.0.1:{}: Address already in use; `ss -ltnp` shows who listens there",
+        ports[0]
+    );
+    assert!(own.stderr.contains(&help), "{}", own.stderr);
 }
 
 #[test]
