@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_cookie_is_shared_where_a_cache_may_keep_the_answer() {
-        let table: &[(&str, u16, &[(&str, &str)], bool)] = &[
+        type Row = (&'static str, u16, &'static [(&'static str, &'static str)], bool);
+        let table: &[Row] = &[
             ("GET", 200, &[], false),
             ("GET", 200, &[("set-cookie", "a=b")], true),
             ("HEAD", 404, &[("set-cookie", "a=b")], true),

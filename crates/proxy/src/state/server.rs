@@ -294,7 +294,7 @@ impl ServerState {
     /// Why sessions were shut down since a mark, if they were.
     pub fn shutdown_since(&self, mark: u32) -> Option<Shutdown> {
         let now = self.shutdown_mark();
-        (now != mark).then(|| match now & ((1 << SHUTDOWN_BITS) - 1) {
+        (now != mark).then_some(match now & ((1 << SHUTDOWN_BITS) - 1) {
             0 => Shutdown::Down,
             1 => Shutdown::Up,
             _ => Shutdown::Killed,
