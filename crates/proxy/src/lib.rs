@@ -11,6 +11,7 @@ pub mod config;
 pub mod health;
 pub mod http1;
 pub mod keyword;
+pub mod listener;
 pub mod load;
 pub mod log;
 pub mod message;
@@ -18,16 +19,19 @@ pub mod operations;
 pub mod queue;
 pub mod reactor;
 pub mod rules;
-pub mod state;
-pub mod worker;
-pub mod stats;
-pub mod server_connection;
 pub mod runtime;
-pub mod listener;
+pub mod server_connection;
+pub mod state;
+pub mod stats;
 pub mod stream;
+pub mod worker;
 
 /// The codes of all diagnostics of this crate.
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
-    let families = [load::codes::CODES, rules::codes::CODES, rules::action_codes::CODES];
+    let families = [
+        load::codes::CODES,
+        rules::codes::CODES,
+        rules::action_codes::CODES,
+    ];
     families.into_iter().flatten().copied()
 }

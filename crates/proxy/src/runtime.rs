@@ -41,7 +41,11 @@ pub struct Runtime {
 
 impl Runtime {
     /// What a process shares that begins to serve now.
-    pub(crate) fn leak(config: Arc<Config>, threads: usize, connections_max: u32) -> &'static Runtime {
+    pub(crate) fn leak(
+        config: Arc<Config>,
+        threads: usize,
+        connections_max: u32,
+    ) -> &'static Runtime {
         Box::leak(Box::new(Runtime {
             config: Mutex::new(config),
             generation: AtomicU64::new(1),
@@ -61,7 +65,10 @@ impl Runtime {
 
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Which configuration is the newest; a worker compares it for each request.
@@ -71,7 +78,8 @@ impl Runtime {
 
     /// A block of stream ids for one thread.
     pub(crate) fn stream_id_block(&self) -> u64 {
-        self.stream_ids.fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
+        self.stream_ids
+            .fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
     }
 
     /// Whether it only finishes what it has.
@@ -81,7 +89,9 @@ impl Runtime {
 
     /// Milliseconds since it began to serve: the time of [`Rate`]s.
     pub fn now_ms(&self) -> u64 {
-        Instant::now().saturating_duration_since(self.started).as_millis() as u64
+        Instant::now()
+            .saturating_duration_since(self.started)
+            .as_millis() as u64
     }
 
     /// Whether a frontend takes new sessions.
@@ -151,12 +161,17 @@ pub fn serve(
     }
     // The side thread's counters, and what the caller's thread counts.
     state::set_shard(threads);
-    Ok(Running { runtime, threads: Mutex::new(handles) })
+    Ok(Running {
+        runtime,
+        threads: Mutex::new(handles),
+    })
 }
 
 /// Files that the process may have open; no limit where that cannot be known.
 fn files_max() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX)
 }
 
 /// `cpu-map`: keeps this thread to some processors. Those that the machine does
@@ -164,7 +179,11 @@ fn files_max() -> u64 {
 fn keep_to(cpus: &[u32]) {
     use rustix::thread::{CpuSet, sched_setaffinity};
     let mut set = CpuSet::new();
-    for cpu in cpus.iter().map(|cpu| *cpu as usize).filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+    for cpu in cpus
+        .iter()
+        .map(|cpu| *cpu as usize)
+        .filter(|cpu| *cpu < CpuSet::MAX_CPU)
+    {
         set.set(cpu);
     }
     // Refused when the machine has none of them, which was told at the start.
@@ -195,7 +214,8 @@ impl Running {
     /// Waits until all threads have ended. One waits, while others may still
     /// ask for the end; who comes second finds nothing to wait for.
     pub fn wait(&self) -> io::Result<()> {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut result = Ok(());
         for thread in threads {
             match thread.join() {

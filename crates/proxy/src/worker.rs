@@ -90,7 +90,11 @@ pub fn begin(runtime: &'static Runtime, _thread: usize) {
 /// # Panics
 /// On a thread that is none; only tasks of the data plane call this.
 pub fn worker() -> &'static Worker {
-    WORKER.with(|cell| *cell.get().expect("tasks of the data plane run on its threads"))
+    WORKER.with(|cell| {
+        *cell
+            .get()
+            .expect("tasks of the data plane run on its threads")
+    })
 }
 
 /// This thread's worker; None on a thread that is none.
@@ -100,7 +104,12 @@ pub fn running() -> Option<&'static Worker> {
 
 /// A session of no client.
 fn nobody(config: Arc<Config>) -> Rc<Session> {
-    Rc::new(Session::new(config, (ProxyIndex(0), 0), Endpoint::Unix, Endpoint::Unix))
+    Rc::new(Session::new(
+        config,
+        (ProxyIndex(0), 0),
+        Endpoint::Unix,
+        Endpoint::Unix,
+    ))
 }
 
 /// Ends the accept loops and the idle sessions of this thread, and the thread
@@ -136,7 +145,12 @@ impl Worker {
 
     /// Milliseconds since the process began to serve, at this turn of the loop.
     pub fn now_ms(&self) -> u64 {
-        let nanos = reactor::now().as_nanos() - self.runtime.started.as_nanos().min(reactor::now().as_nanos());
+        let nanos = reactor::now().as_nanos()
+            - self
+                .runtime
+                .started
+                .as_nanos()
+                .min(reactor::now().as_nanos());
         nanos / 1_000_000
     }
 

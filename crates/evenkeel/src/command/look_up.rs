@@ -137,7 +137,12 @@ mod tests {
             before = line;
         }
         assert!(!fenced);
-        for chapter in ["## Keyword\n", "## Fetch\n", "## Converter\n", "## Server option\n"] {
+        for chapter in [
+            "## Keyword\n",
+            "## Fetch\n",
+            "## Converter\n",
+            "## Server option\n",
+        ] {
             assert_eq!(text.matches(chapter).count(), 1, "{chapter}");
         }
     }

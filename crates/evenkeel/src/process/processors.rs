@@ -13,16 +13,23 @@ const NODES: &str = "/sys/devices/system/node";
 /// `nbthread`, or the number of processors that the process may use.
 pub fn threads(global: &Global) -> usize {
     let usable = || std::thread::available_parallelism().map_or(1, usize::from);
-    global.threads.map_or_else(usable, usize::from).clamp(1, proxy::reactor::THREADS_MAX)
+    global
+        .threads
+        .map_or_else(usable, usize::from)
+        .clamp(1, proxy::reactor::THREADS_MAX)
 }
 
 /// Keeps the process to the first node of a machine that has several, where
 /// nothing says how many threads there are or where they run; tells what
 /// `cpu-map` asks for in vain. To be called before any thread is started.
 pub fn choose(global: &Global, voice: &mut Voice) {
-    let Ok(allowed) = sched_getaffinity(None) else { return };
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
     for thread in 1..=threads(global) as u32 {
-        let Some(wanted) = global.cpus_of_thread(thread) else { continue };
+        let Some(wanted) = global.cpus_of_thread(thread) else {
+            continue;
+        };
         if !wanted.iter().any(|cpu| has(&allowed, *cpu)) {
             voice.warning(format_args!(
                 "'cpu-map': thread {thread} may use none of its processors, so it runs on any."
@@ -30,7 +37,10 @@ pub fn choose(global: &Global, voice: &mut Voice) {
         }
     }
     let asked = global.threads.is_some() || !global.cpu_maps.is_empty();
-    if global.numa_mapping && !asked && let Some(node) = first_node(Path::new(NODES), &allowed) {
+    if global.numa_mapping
+        && !asked
+        && let Some(node) = first_node(Path::new(NODES), &allowed)
+    {
         // The processors are some of those that it may use already.
         let _ = sched_setaffinity(None, &node);
     }
@@ -66,7 +76,9 @@ fn numbers(list: &str) -> Vec<u32> {
     let mut all = Vec::new();
     for part in list.trim().split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) else { continue };
+        let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) else {
+            continue;
+        };
         all.extend((first..=last).take(CpuSet::MAX_CPU));
     }
     all
@@ -116,7 +128,10 @@ mod tests {
 
     #[test]
     fn nbthread_decides_how_many_threads_there_are() {
-        let global = Global { threads: Some(3), ..Global::default() };
+        let global = Global {
+            threads: Some(3),
+            ..Global::default()
+        };
         assert_eq!(threads(&global), 3);
         assert!(threads(&Global::default()) >= 1);
     }

@@ -77,7 +77,8 @@ pub fn run(
         ));
     }
     drop(loaded);
-    let in_background = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
+    let in_background =
+        (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     let mut ready: Option<Ready> = None;
     if in_background {
         let path = config.global.pidfile.clone();
@@ -132,7 +133,8 @@ pub fn serve(
     let config = Arc::new(config);
     let running =
         runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
-    let side = Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
+    let side =
+        Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
     Ok((
         Serving {
             config,
@@ -217,7 +219,9 @@ fn open_sockets(
         let line = loaded.sources.position(failure.span).line;
         voice.alert(match voice.form() {
             Form::Haproxy => {
-                format!("Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]")
+                format!(
+                    "Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]"
+                )
             }
             Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
         });

@@ -18,8 +18,8 @@ pub use global::{
     Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
 };
 pub use proxy::{
-    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, ProxyOption, Proxy, ProxyKind, Reference, ReuseMode,
-    StatsPage, SwitchRule, SwitchTarget, Timeouts,
+    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
+    ProxyOption, Reference, ReuseMode, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};
@@ -62,11 +62,17 @@ impl Config {
     /// without it serves no one.
     pub fn listens(&self) -> bool {
         !self.global.stats_sockets.is_empty()
-            || self.proxies.iter().any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
+            || self
+                .proxies
+                .iter()
+                .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
     }
 
     /// All proxies with their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (ProxyIndex, &Proxy)> {
-        self.proxies.iter().enumerate().map(|(i, p)| (ProxyIndex(i as u32), p))
+        self.proxies
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (ProxyIndex(i as u32), p))
     }
 }

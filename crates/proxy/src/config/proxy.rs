@@ -242,17 +242,23 @@ pub struct ForwardFor {
 impl ForwardFor {
     /// Whether `except` leaves an address out.
     pub fn excepts(&self, ip: IpAddr) -> bool {
-        self.except.iter().any(|(network, bits)| match (network, ip) {
-            (IpAddr::V4(network), IpAddr::V4(ip)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(*bits).min(32)).unwrap_or(0);
-                (network.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(ip)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(*bits).min(128)).unwrap_or(0);
-                (network.to_bits() ^ ip.to_bits()) & mask == 0
-            }
-            _ => false,
-        })
+        self.except
+            .iter()
+            .any(|(network, bits)| match (network, ip) {
+                (IpAddr::V4(network), IpAddr::V4(ip)) => {
+                    let mask = u32::MAX
+                        .checked_shl(32 - u32::from(*bits).min(32))
+                        .unwrap_or(0);
+                    (network.to_bits() ^ ip.to_bits()) & mask == 0
+                }
+                (IpAddr::V6(network), IpAddr::V6(ip)) => {
+                    let mask = u128::MAX
+                        .checked_shl(128 - u32::from(*bits).min(128))
+                        .unwrap_or(0);
+                    (network.to_bits() ^ ip.to_bits()) & mask == 0
+                }
+                _ => false,
+            })
     }
 }
 

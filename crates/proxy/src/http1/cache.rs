@@ -9,8 +9,14 @@ const CACHED: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501
 const SAFE: [&[u8]; 4] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE"];
 /// Directives of Cache-Control that keep an answer, or its cookie, out of
 /// shared caches.
-const FORBIDDING: [&[u8]; 6] =
-    [b"private", b"no-store", b"no-cache", b"max-age=0", b"s-maxage=0", b"no-cache=\"set-cookie\""];
+const FORBIDDING: [&[u8]; 6] = [
+    b"private",
+    b"no-store",
+    b"no-cache",
+    b"max-age=0",
+    b"s-maxage=0",
+    b"no-cache=\"set-cookie\"",
+];
 
 /// Whether an answer sets a cookie and may be kept by a shared cache.
 pub fn shares_cookie(request: &Message, response: &Message) -> bool {
@@ -35,9 +41,14 @@ fn forbids(directive: &[u8]) -> bool {
     // A list of fields that begins with it: `no-cache="set-cookie, x"`, whole
     // or cut at its comma.
     const LIST: &[u8] = b"no-cache=\"set-cookie";
-    let listed = directive.get(..LIST.len()).is_some_and(|d| d.eq_ignore_ascii_case(LIST))
+    let listed = directive
+        .get(..LIST.len())
+        .is_some_and(|d| d.eq_ignore_ascii_case(LIST))
         && matches!(directive.get(LIST.len()), None | Some(b'"' | b',' | b' '));
-    listed || FORBIDDING.iter().any(|known| directive.eq_ignore_ascii_case(known))
+    listed
+        || FORBIDDING
+            .iter()
+            .any(|known| directive.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -54,27 +65,101 @@ mod tests {
             ("HEAD", 404, &[("set-cookie", "a=b")], true),
             ("GET", 302, &[("set-cookie", "a=b")], false),
             ("POST", 200, &[("set-cookie", "a=b")], false),
-            ("POST", 200, &[("set-cookie", "a=b"), ("cache-control", "public")], true),
-            ("GET", 302, &[("set-cookie", "a=b"), ("cache-control", "Public")], true),
-            ("GET", 200, &[("set-cookie", "a=b"), ("pragma", "no-cache")], false),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=60")], true),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "x, private")], false),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "no-store")], false),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "max-age=0")], false),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "s-maxage=0")], false),
-            ("GET", 200, &[("set-cookie", "a=b"), ("cache-control", "no-cache")], false),
-            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"set-cookie\"")], false),
-            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"set-cookie, x\"")], false),
-            ("GET", 200, &[("set-cookie", "a"), ("cache-control", "no-cache=\"x\"")], true),
+            (
+                "POST",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "public")],
+                true,
+            ),
+            (
+                "GET",
+                302,
+                &[("set-cookie", "a=b"), ("cache-control", "Public")],
+                true,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("pragma", "no-cache")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "max-age=60")],
+                true,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "x, private")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "no-store")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "max-age=0")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "s-maxage=0")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a=b"), ("cache-control", "no-cache")],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[
+                    ("set-cookie", "a"),
+                    ("cache-control", "no-cache=\"set-cookie\""),
+                ],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[
+                    ("set-cookie", "a"),
+                    ("cache-control", "no-cache=\"set-cookie, x\""),
+                ],
+                false,
+            ),
+            (
+                "GET",
+                200,
+                &[("set-cookie", "a"), ("cache-control", "no-cache=\"x\"")],
+                true,
+            ),
         ];
         for (method, status, fields, shares) in table {
             let (mut request, mut response) = (Message::new(), Message::new());
-            request.begin_request(method.as_bytes(), b"/", Version::Http11).unwrap();
-            response.begin_response(Version::Http11, *status, b"").unwrap();
+            request
+                .begin_request(method.as_bytes(), b"/", Version::Http11)
+                .unwrap();
+            response
+                .begin_response(Version::Http11, *status, b"")
+                .unwrap();
             for (name, value) in *fields {
                 response.add(name.as_bytes(), value.as_bytes()).unwrap();
             }
-            assert_eq!(shares_cookie(&request, &response), *shares, "{method} {status} {fields:?}");
+            assert_eq!(
+                shares_cookie(&request, &response),
+                *shares,
+                "{method} {status} {fields:?}"
+            );
         }
     }
 }

@@ -25,8 +25,8 @@ mod request;
 mod response;
 
 pub use cache::shares_cookie;
-pub use connection::keeps_by_proxy_connection;
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
+pub use connection::keeps_by_proxy_connection;
 pub use fault::{Fault, FaultKind};
 pub use framing::{ClientFraming, ConnectionHeader, ConnectionMode, to_client, to_server};
 pub use page::{ErrorPage, Redirect, RedirectCode, error_page};

@@ -202,7 +202,11 @@ impl Redirect<'_> {
     pub fn respond(&self, message: &mut Message) -> Result<(), Refusal> {
         let status = self.code.status();
         // Redirections have the newer word.
-        let reason = if status == 302 { "Found" } else { reason_of(status) };
+        let reason = if status == 302 {
+            "Found"
+        } else {
+            reason_of(status)
+        };
         message.begin_response(Version::Http11, status, reason.as_bytes())?;
         message.add(b"content-length", b"0")?;
         message.add(b"location", self.location)?;

@@ -79,7 +79,11 @@ pub(super) static LINES: &[LineRow] = &[
         syntax: "error-log-format <fmt>",
         doc: "What the log line says of streams that failed. Without it they look like all others.",
         example: "error-log-format \"%ci:%cp %tsc\"",
-        build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.error_log_format),
+        build: |loader, args| {
+            format(loader, args, Usage::LOG, |proxy| {
+                &mut proxy.error_log_format
+            })
+        },
     },
     LineRow {
         name: "log-format-sd",
@@ -124,9 +128,11 @@ pub(super) static LINES: &[LineRow] = &[
         syntax: "unique-id-format <fmt>",
         doc: "Makes an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. Use something that no other proxy makes too.",
         example: "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
-        build: |loader, args| format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| {
-            &mut proxy.unique_id_format
-        }),
+        build: |loader, args| {
+            format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| {
+                &mut proxy.unique_id_format
+            })
+        },
     },
     LineRow {
         name: "unique-id-header",

@@ -30,11 +30,11 @@ mod stats;
 mod stats_socket;
 mod switching;
 mod tcp_rules;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
-#[cfg(test)]
-pub(crate) mod testing;
 
 pub use args::{Args, Built};
 

@@ -236,13 +236,20 @@ fn unresolved(
         );
         return Ok(ServerAddress::Unresolved);
     }
-    let is_option = !matches!(registry().servers.find(std::iter::once(name)), Found::Unknown);
+    let is_option = !matches!(
+        registry().servers.find(std::iter::once(name)),
+        Found::Unknown
+    );
     let help = match is_option {
         true => format!("write the server's address in front of the option '{name}'"),
-        false => "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned(),
+        false => {
+            "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
+        }
     };
     Err(Box::new(
-        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message).label("has no address now").help(help),
+        Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
+            .label("has no address now")
+            .help(help),
     ))
 }
 
@@ -252,7 +259,9 @@ fn unresolved(
 pub fn finish_servers(loader: &mut Loader) {
     let mut told = Vec::new();
     let count = loader.config.proxies.len();
-    let unsettled: Vec<bool> = (0..count).map(|n| loader.checks_refused(ProxyIndex(n as u32))).collect();
+    let unsettled: Vec<bool> = (0..count)
+        .map(|n| loader.checks_refused(ProxyIndex(n as u32)))
+        .collect();
     for (proxy, unsettled) in loader.config.proxies.iter_mut().zip(unsettled) {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
@@ -303,7 +312,10 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
                 Diagnostic::error(
                     &codes::DUPLICATE_NAME,
                     server.span,
-                    format!("another server named '{}' was already defined, please use distinct names", server.name),
+                    format!(
+                        "another server named '{}' was already defined, please use distinct names",
+                        server.name
+                    ),
                 )
                 .label("this name is taken")
                 .also(first, "first used here"),

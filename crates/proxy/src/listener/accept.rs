@@ -56,8 +56,14 @@ async fn accept(mut listening: Listening) {
         // That of the tree that serves, which may have been adopted.
         listening.state = frontend.state.listener(bind.id);
     }
-    let one_by_one = frontend.session_rate_max.is_some() || config.global.session_rate_max.is_some();
-    let in_one_go = config.global.tune.accept_max.filter(|_| !one_by_one).unwrap_or(if one_by_one { 1 } else { u32::MAX });
+    let one_by_one =
+        frontend.session_rate_max.is_some() || config.global.session_rate_max.is_some();
+    let in_one_go = config
+        .global
+        .tune
+        .accept_max
+        .filter(|_| !one_by_one)
+        .unwrap_or(if one_by_one { 1 } else { u32::MAX });
     let mut taken = 0;
     loop {
         if taken >= in_one_go {
@@ -91,7 +97,10 @@ fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
         limit.is_none_or(|limit| rate.read(worker.now_ms()) < u64::from(limit))
     };
     below(frontend.session_rate_max, &frontend.state.session_rate)
-        && below(config.global.connection_rate_max, &worker.runtime.connection_rate)
+        && below(
+            config.global.connection_rate_max,
+            &worker.runtime.connection_rate,
+        )
         && below(config.global.session_rate_max, &worker.runtime.session_rate)
 }
 

@@ -8,5 +8,5 @@ mod seat;
 
 pub use accept::listen;
 pub(crate) use open::open_alone;
-pub use open::{OpenStep, Listening, OpenError, open};
+pub use open::{Listening, OpenError, OpenStep, open};
 pub use seat::Seat;

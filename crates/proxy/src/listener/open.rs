@@ -170,7 +170,13 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
     }
 }
 
-fn open_inet(config: &Config, proxy: &Proxy, bind: &Bind, address: SocketAddr, backlog: i32) -> Step<OwnedFd> {
+fn open_inet(
+    config: &Config,
+    proxy: &Proxy,
+    bind: &Bind,
+    address: SocketAddr,
+    backlog: i32,
+) -> Step<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -230,7 +236,11 @@ fn inet_options(
         )?;
     }
     if let Some(mss) = bind.mss {
-        let mss = if mss > 0 { mss } else { segment_size(fd)? + mss };
+        let mss = if mss > 0 {
+            mss
+        } else {
+            segment_size(fd)? + mss
+        };
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, mss)?;
     }
     if bind.defer_accept {
@@ -263,7 +273,11 @@ fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
             &raw mut length,
         )
     };
-    if result == 0 { Ok(size) } else { Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw())) }
+    if result == 0 {
+        Ok(size)
+    } else {
+        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
+    }
 }
 
 /// Handshakes with data that may wait on one listener.

@@ -38,7 +38,10 @@ impl Seat {
             give_back();
             return None;
         }
-        if !runtime.connections.up_to(runtime.connections_max.load(Ordering::Relaxed)) {
+        if !runtime
+            .connections
+            .up_to(runtime.connections_max.load(Ordering::Relaxed))
+        {
             frontend.state.frontend_sessions.down();
             give_back();
             return None;
@@ -55,7 +58,11 @@ impl Seat {
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> Seat {
         frontend.state.frontend_sessions.up();
         runtime.connections.up();
-        Seat { runtime, frontend: Arc::clone(&frontend.state), listener: None }
+        Seat {
+            runtime,
+            frontend: Arc::clone(&frontend.state),
+            listener: None,
+        }
     }
 }
 

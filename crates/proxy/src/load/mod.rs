@@ -8,10 +8,10 @@
 mod check;
 pub mod codes;
 mod line;
+mod logs;
 mod order;
 mod path;
 mod refused;
-mod logs;
 mod resolve;
 mod section;
 mod side;
@@ -24,8 +24,8 @@ use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
-use std::collections::HashMap;
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
+use std::collections::HashMap;
 
 /// Mistakes of a file for which near names among its own are looked for.
 const SUGGESTED_MAX: usize = 100;
@@ -66,14 +66,16 @@ impl Loaded {
 /// accepts must not be refused for what only we tell.
 fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
     let own = |id: &str| OWN_WARNINGS.contains(&id);
-    let warnings = diagnostics.iter().filter(|d| d.severity == Severity::Warning);
+    let warnings = diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Warning);
     warnings.filter(|d| !own(d.code.id)).count()
 }
 
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
-    "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119", "W0120", "W0121",
-    "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
+    "W0120", "W0121", "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
 ];
 
 /// A `defaults` section.
@@ -156,14 +158,19 @@ pub fn load(
 ) -> Loaded {
     let mut sources = SourceMap::default();
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
-    let ids: Vec<FileId> = files.into_iter().map(|(name, text)| sources.add(name, text)).collect();
+    let ids: Vec<FileId> = files
+        .into_iter()
+        .map(|(name, text)| sources.add(name, text))
+        .collect();
     let mut loader = Loader::new(environment, options);
     loader.sources = sources;
     loader.config.files = names;
     let mut reader = Reader::new(ids, facts);
-    while let Some(line) =
-        reader.next(&loader.sources, &loader.environment, &mut loader.diagnostics)
-    {
+    while let Some(line) = reader.next(
+        &loader.sources,
+        &loader.environment,
+        &mut loader.diagnostics,
+    ) {
         loader.line(&mut reader, &line);
         // Whoever gives a file of another kind is told so soon.
         if loader.diagnostics.errors() >= DIAGNOSTICS_MAX {
@@ -174,7 +181,12 @@ pub fn load(
     loader.finish();
     let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded { config, quiet, sources: loader.sources, diagnostics: loader.diagnostics }
+    Loaded {
+        config,
+        quiet,
+        sources: loader.sources,
+        diagnostics: loader.diagnostics,
+    }
 }
 
 impl Loader {
@@ -186,7 +198,10 @@ impl Loader {
             environment,
             options,
             config: Config::default(),
-            defaults: vec![Defaults { proxy: section::built_in_defaults(), acls: AclTable::default() }],
+            defaults: vec![Defaults {
+                proxy: section::built_in_defaults(),
+                acls: AclTable::default(),
+            }],
             section: Section::None,
             acls: AclTable::default(),
             lookups: Vec::new(),

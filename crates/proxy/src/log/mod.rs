@@ -39,7 +39,9 @@ pub enum Level {
 }
 
 /// The names of the levels in files, in their order.
-pub const LEVEL_NAMES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+pub const LEVEL_NAMES: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
 
 /// What a target's line needs besides the message.
 struct Head<'a> {
@@ -52,7 +54,9 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
-        let tag = proxy.and_then(|p| p.log_tag.as_deref()).or(config.global.log_tag.as_deref());
+        let tag = proxy
+            .and_then(|p| p.log_tag.as_deref())
+            .or(config.global.log_tag.as_deref());
         Head {
             tag: tag.unwrap_or(b"haproxy"),
             hostname: config.global.log_hostname.as_deref(),
@@ -101,7 +105,11 @@ pub fn stream_ended(stream: &Stream) {
         None => Level::Info as u8,
     };
     let mut message = worker().scratch();
-    let format = frontend.error_log_format.as_ref().filter(|_| failed).or(frontend.log_format.as_ref());
+    let format = frontend
+        .error_log_format
+        .as_ref()
+        .filter(|_| failed)
+        .or(frontend.log_format.as_ref());
     match format {
         Some(format) => format.append(stream, &mut message),
         None => connect_line(stream, &mut message),
@@ -110,8 +118,17 @@ pub fn stream_ended(stream: &Stream) {
     if let Some(format) = &frontend.log_format_sd {
         format.append(stream, &mut structured);
     }
-    deliver(&stream.config, Some(frontend), &frontend.logs, level, (&message, &structured));
-    frontend.state.log_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    deliver(
+        &stream.config,
+        Some(frontend),
+        &frontend.logs,
+        level,
+        (&message, &structured),
+    );
+    frontend
+        .state
+        .log_lines
+        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Whether `option log-separate-errors` and `option dontlog-normal` take it for
@@ -144,12 +161,24 @@ fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
 
 /// Logs a notice about a proxy (a server that went down) to its targets.
 pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
-    deliver(config, Some(proxy), &proxy.logs, level as u8, (text.as_bytes(), b""));
+    deliver(
+        config,
+        Some(proxy),
+        &proxy.logs,
+        level as u8,
+        (text.as_bytes(), b""),
+    );
 }
 
 /// Logs a notice about the process to the global targets.
 pub fn process_notice(config: &Config, level: Level, text: &str) {
-    deliver(config, None, &config.global.logs, level as u8, (text.as_bytes(), b""));
+    deliver(
+        config,
+        None,
+        &config.global.logs,
+        level as u8,
+        (text.as_bytes(), b""),
+    );
 }
 
 /// Sends a message, and its structured data, to those targets that want the level.
@@ -166,7 +195,13 @@ fn deliver(
             continue;
         }
         let mut line = Vec::with_capacity(message.len() + 64);
-        syslog::write(&mut line, target, level.max(target.level_min), &head, message);
+        syslog::write(
+            &mut line,
+            target,
+            level.max(target.level_min),
+            &head,
+            message,
+        );
         sink::send(&target.address, line);
     }
 }
@@ -174,7 +209,9 @@ fn deliver(
 /// Whether `sample` lets this line through.
 fn sampled(target: &LogTarget) -> bool {
     use std::sync::atomic::Ordering::Relaxed;
-    let Some((ranges, size)) = &target.sample else { return true };
+    let Some((ranges, size)) = &target.sample else {
+        return true;
+    };
     let n = target.seen.fetch_add(1, Relaxed) % size.max(&1) + 1;
     ranges.iter().any(|(low, high)| (*low..=*high).contains(&n))
 }

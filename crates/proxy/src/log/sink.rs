@@ -48,7 +48,10 @@ pub fn drain(timeout: Duration) {
 pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
     let Some(queue) = QUEUE.get() else { return };
     WAITING.fetch_add(1, Ordering::Relaxed);
-    match queue.try_send(Line { target: target.clone(), bytes }) {
+    match queue.try_send(Line {
+        target: target.clone(),
+        bytes,
+    }) {
         Ok(()) => {}
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
             WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -108,7 +111,10 @@ fn write_fd(number: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: borrowed for this call only; a closed number gives EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let mut ready = [PollFd::new(&fd, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     if poll(&mut ready, Some(&now))? == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
@@ -163,7 +169,9 @@ fn count_dropped() {
 pub fn start(sink: Sink) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
-        thread::Builder::new().name("log".into()).spawn(move || sink.run(receiver))?;
+        thread::Builder::new()
+            .name("log".into())
+            .spawn(move || sink.run(receiver))?;
     }
     Ok(())
 }

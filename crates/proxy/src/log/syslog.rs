@@ -39,7 +39,13 @@ pub fn hostname() -> &'static [u8] {
 }
 
 /// Appends a whole line, cut to the target's `len`.
-pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Head<'_>, message: &[u8]) {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    target: &LogTarget,
+    level: u8,
+    head: &Head<'_>,
+    message: &[u8],
+) {
     let priority = u16::from(target.facility) * 8 + u16::from(level);
     let hostname = match head.hostname {
         Some([]) | None => self::hostname(),
@@ -69,7 +75,11 @@ pub(super) fn write(out: &mut Vec<u8>, target: &LogTarget, level: u8, head: &Hea
             out.push(b' ');
             out.extend_from_slice(head.tag);
             let _ = write!(out, " {} - ", pid());
-            out.extend_from_slice(if head.structured.is_empty() { b"-" } else { head.structured });
+            out.extend_from_slice(if head.structured.is_empty() {
+                b"-"
+            } else {
+                head.structured
+            });
             out.push(b' ');
             Ok(())
         }

@@ -24,8 +24,9 @@ thread_local! {
     static ZONE: TimeZone = TimeZone::system();
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 fn broken_down(at: SystemTime) -> (Second, u32) {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -59,14 +60,25 @@ fn month(second: &Second) -> &'static str {
 /// `Nov  1 09:05:37` (RFC 3164).
 pub fn syslog_date(at: SystemTime) -> String {
     let (s, _) = broken_down(at);
-    format!("{} {:2} {:02}:{:02}:{:02}", month(&s), s.day, s.hour, s.minute, s.second)
+    format!(
+        "{} {:2} {:02}:{:02}:{:02}",
+        month(&s),
+        s.day,
+        s.hour,
+        s.minute,
+        s.second
+    )
 }
 
 /// `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
 pub fn iso_date(at: SystemTime) -> String {
     let (s, millis) = broken_down(at);
     let offset = s.offset.seconds();
-    let (sign, offset) = if offset < 0 { ('-', -offset) } else { ('+', offset) };
+    let (sign, offset) = if offset < 0 {
+        ('-', -offset)
+    } else {
+        ('+', offset)
+    };
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}000{sign}{:02}:{:02}",
         s.year,
@@ -111,7 +123,12 @@ pub fn append_date(out: &mut Vec<u8>, at: SystemTime, style: DateStyle) {
     }
     if style == DateStyle::Millis {
         let digit = |n: u32| b'0' + (n % 10) as u8;
-        return out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);
+        return out.extend_from_slice(&[
+            b'.',
+            digit(millis / 100),
+            digit(millis / 10),
+            digit(millis),
+        ]);
     }
     let minutes = s.offset.seconds() / 60;
     out.extend_from_slice(if minutes < 0 { b" -" } else { b" +" });
@@ -122,8 +139,10 @@ pub fn append_date(out: &mut Vec<u8>, at: SystemTime, style: DateStyle) {
 
 /// A second, broken down in UTC.
 fn utc(at: SystemTime) -> Second {
-    let unix = i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0);
-    let date = Offset::UTC.to_datetime(Timestamp::from_second(unix).unwrap_or(Timestamp::UNIX_EPOCH));
+    let unix =
+        i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0);
+    let date =
+        Offset::UTC.to_datetime(Timestamp::from_second(unix).unwrap_or(Timestamp::UNIX_EPOCH));
     Second {
         unix,
         year: date.year(),

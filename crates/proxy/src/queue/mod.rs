@@ -87,7 +87,10 @@ impl Slot {
 
     /// A slot that is counted already.
     fn counted(server: &Arc<ServerState>) -> Self {
-        Slot { server: Arc::clone(server), mark: server.shutdown_mark() }
+        Slot {
+            server: Arc::clone(server),
+            mark: server.shutdown_mark(),
+        }
     }
 }
 

@@ -39,7 +39,9 @@ mod tests;
 pub use boxed::{PoolBox, pool_box};
 pub use buffer::{Buffer, buffer_size, set_buffer_size};
 pub use clock::Instant;
-pub use deadline::{Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now};
+pub use deadline::{
+    Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now,
+};
 pub use executor::{crowded, now, panics, refused, run, spawn, tasks, thread};
 pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;

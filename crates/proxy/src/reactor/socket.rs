@@ -319,7 +319,8 @@ impl Socket {
     pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         executor::with(|core| match core.poller.readiness(self.key) {
             Some(known) if !known.intersects(Readiness::PEER_CLOSED) => {
-                core.poller.wait_for(self.key, Direction::Read, context.waker());
+                core.poller
+                    .wait_for(self.key, Direction::Read, context.waker());
                 Poll::Pending
             }
             Some(_) | None => Poll::Ready(()),

@@ -88,7 +88,10 @@ impl Test {
                 Diagnostic::warning(
                     &codes::IGNORED_PATTERNS,
                     span,
-                    format!("'{}' is compared with nothing, so its patterns are ignored", first.text()),
+                    format!(
+                        "'{}' is compared with nothing, so its patterns are ignored",
+                        first.text()
+                    ),
                 )
                 .label("has no effect")
                 .help("remove the patterns, or name a matching method before them: `-m str`"),

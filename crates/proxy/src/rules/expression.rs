@@ -446,7 +446,9 @@ fn parse_converter(
     let row = match table.find(std::iter::once(&*text)) {
         Found::Built(row, _) => row,
         Found::NotBuilt(known, ..) => return Err(not_built(piece, name, "converter", known)),
-        Found::Unknown if text.starts_with(OF_LUA) => return Err(not_built(piece, name, "converter", &text)),
+        Found::Unknown if text.starts_with(OF_LUA) => {
+            return Err(not_built(piece, name, "converter", &text));
+        }
         Found::Unknown if name.is_empty() => {
             return Err(piece
                 .error(

@@ -29,18 +29,20 @@ mod run;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
+pub(crate) use action::{
+    REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
+};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub use converter::{ConverterBuild, ConverterRow};
-pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
-pub(crate) use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::Map;
 pub use run::{
-    Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection, tcp_content,
-    tcp_session, unique_id,
+    Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
+    tcp_content, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};

@@ -552,7 +552,8 @@ fn names_that_are_nearly_right_are_suggested() {
 #[test]
 fn every_example_of_a_fetch_and_a_converter_parses() {
     for row in super::documented() {
-        if !row.built || row.example.contains(".map") || !matches!(row.kind, "fetch" | "converter") {
+        if !row.built || row.example.contains(".map") || !matches!(row.kind, "fetch" | "converter")
+        {
             continue;
         }
         let mut loader = sample::loader();

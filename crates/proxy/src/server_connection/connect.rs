@@ -6,9 +6,9 @@ use crate::reactor::{self, Socket, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Stream, write_all};
 use crate::worker::worker;
-use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
+use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -42,26 +42,35 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
             let port = u16::try_from(port).map_err(|_| ConnectFailure::Unresolved)?;
             Ok(Target::Inet(SocketAddr::new(*ip, port)))
         }
-        ServerAddress::Unix(path) => {
-            SocketAddrUnix::new(path.as_path()).map(Target::Unix).map_err(refused)
-        }
-        ServerAddress::Abstract(name) => {
-            SocketAddrUnix::new_abstract_name(name).map(Target::Unix).map_err(refused)
-        }
+        ServerAddress::Unix(path) => SocketAddrUnix::new(path.as_path())
+            .map(Target::Unix)
+            .map_err(refused),
+        ServerAddress::Abstract(name) => SocketAddrUnix::new_abstract_name(name)
+            .map(Target::Unix)
+            .map_err(refused),
         ServerAddress::Unresolved => Err(ConnectFailure::Unresolved),
     }
 }
 
 fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
+    Ok(rustix::net::socket_with(
+        family,
+        SocketType::STREAM,
+        flags,
+        None,
+    )?)
 }
 
 fn begin(backend: &Proxy, server: &Server, target: &Target, tune: &Tune) -> io::Result<Socket> {
     match target {
         Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
         Target::Inet(address) => {
-            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let family = if address.is_ipv4() {
+                AddressFamily::INET
+            } else {
+                AddressFamily::INET6
+            };
             let fd = socket(family)?;
             sockopt::set_tcp_nodelay(&fd, true)?;
             if backend.has(ProxyOption::ServerTcpKeepAlive) {
@@ -109,8 +118,11 @@ pub async fn connect(
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
     let target = target(server, stream)?;
-    let socket = begin(backend, server, &target, &stream.config.global.tune).map_err(ConnectFailure::Refused)?;
-    worker().pools.make_room(&socket, stream.config.global.tune.pool_high_fd_ratio);
+    let socket = begin(backend, server, &target, &stream.config.global.tune)
+        .map_err(ConnectFailure::Refused)?;
+    worker()
+        .pools
+        .make_room(&socket, stream.config.global.tune.pool_high_fd_ratio);
     let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
     let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
     match with_deadline(deadline, socket.connected()).await {
@@ -144,7 +156,10 @@ fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {
         }
         _ => Endpoints::Unknown,
     };
-    let proxied = Header::Proxied(Proxied { endpoints, tlvs: Tlvs::default() });
+    let proxied = Header::Proxied(Proxied {
+        endpoints,
+        tlvs: Tlvs::default(),
+    });
     let mut bytes = Vec::new();
     if version == 1 {
         proxied.encode_text(&mut bytes);

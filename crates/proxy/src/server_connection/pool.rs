@@ -45,7 +45,11 @@ impl Pools {
     pub fn take(&self, server: &Arc<ServerState>, streams_min: u32) -> Option<ServerConnection> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
-        while let Some(at) = pool.idle.iter().rposition(|idle| idle.streams >= streams_min) {
+        while let Some(at) = pool
+            .idle
+            .iter()
+            .rposition(|idle| idle.streams >= streams_min)
+        {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
             // Bytes without a request, or the end: neither can be used.
@@ -65,19 +69,30 @@ impl Pools {
     /// Whether this thread keeps a connection to a server.
     pub fn holds(&self, server: &ServerState) -> bool {
         let pools = self.by_server.borrow();
-        pools.get(server.uid as usize).and_then(Option::as_ref).is_some_and(|pool| !pool.idle.is_empty())
+        pools
+            .get(server.uid as usize)
+            .and_then(Option::as_ref)
+            .is_some_and(|pool| !pool.idle.is_empty())
     }
 
     /// Keeps a connection for the next stream, if the server's options allow.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
-        let ServerConnection { socket, state, input, streams, private } = connection;
+        let ServerConnection {
+            socket,
+            state,
+            input,
+            streams,
+            private,
+        } = connection;
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || socket.is_peer_closed() || socket.is_readable();
         if private || spoiled || worker().runtime.stopping() {
             return;
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
-        let full = options.pool_max.is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
+        let full = options
+            .pool_max
+            .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
         let low = worker().pool_low_fd_ratio();
         if spent || full || files_above(&socket, low) {
             return;
@@ -93,7 +108,11 @@ impl Pools {
             idle: Vec::new(),
         });
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
-        pool.idle.push(Idle { socket, streams, since: reactor::now() });
+        pool.idle.push(Idle {
+            socket,
+            streams,
+            since: reactor::now(),
+        });
     }
 
     /// Closes the connection of this thread that has been idle for longest, if
@@ -103,7 +122,10 @@ impl Pools {
             return;
         }
         let mut pools = self.by_server.borrow_mut();
-        let used = pools.iter_mut().flatten().filter(|pool| !pool.idle.is_empty());
+        let used = pools
+            .iter_mut()
+            .flatten()
+            .filter(|pool| !pool.idle.is_empty());
         // The one that was idle for longest stands first in its pool.
         if let Some(pool) = used.min_by_key(|pool| pool.idle.first().map(|idle| idle.since)) {
             pool.idle.remove(0);

@@ -181,8 +181,11 @@ impl std::fmt::Debug for Counters {
 
 impl Counters {
     fn shards(&self) -> &[Shard] {
-        self.shards
-            .get_or_init(|| (0..SHARDS.load(Relaxed).max(1)).map(|_| Shard::default()).collect())
+        self.shards.get_or_init(|| {
+            (0..SHARDS.load(Relaxed).max(1))
+                .map(|_| Shard::default())
+                .collect()
+        })
     }
 
     /// This thread's shard.
@@ -193,30 +196,52 @@ impl Counters {
 
     /// The sum over all threads.
     pub fn read(&self, tally: Tally) -> u64 {
-        let Some(shards) = self.shards.get() else { return 0 };
-        shards.iter().fold(0, |sum, s| sum.wrapping_add(s.tallies[tally as usize].load(Relaxed)))
+        let Some(shards) = self.shards.get() else {
+            return 0;
+        };
+        shards.iter().fold(0, |sum, s| {
+            sum.wrapping_add(s.tallies[tally as usize].load(Relaxed))
+        })
     }
 
     /// The sliding average, milliseconds.
     pub fn average_ms(&self, which: Average) -> u64 {
-        let Some(shards) = self.shards.get() else { return 0 };
+        let Some(shards) = self.shards.get() else {
+            return 0;
+        };
         let (mut sum, mut samples) = (0, 0);
         for shard in shards.iter() {
             sum += shard.sums[which as usize].load(Relaxed);
             samples += shard.samples.load(Relaxed).min(AVERAGE_WINDOW);
         }
-        if samples == 0 { 0 } else { sum.div_ceil(samples) }
+        if samples == 0 {
+            0
+        } else {
+            sum.div_ceil(samples)
+        }
     }
 
     /// The highest time seen, milliseconds.
     pub fn highest_ms(&self, which: Average) -> u64 {
-        let Some(shards) = self.shards.get() else { return 0 };
-        shards.iter().map(|s| s.highest[which as usize].load(Relaxed)).max().unwrap_or(0)
+        let Some(shards) = self.shards.get() else {
+            return 0;
+        };
+        shards
+            .iter()
+            .map(|s| s.highest[which as usize].load(Relaxed))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Forgets the highest times (`clear counters`).
     pub fn clear_highest(&self) {
-        for cell in self.shards.get().into_iter().flat_map(|s| s.iter()).flat_map(|s| &s.highest) {
+        for cell in self
+            .shards
+            .get()
+            .into_iter()
+            .flat_map(|s| s.iter())
+            .flat_map(|s| &s.highest)
+        {
             cell.store(0, Relaxed);
         }
     }
@@ -224,7 +249,12 @@ impl Counters {
     /// `clear counters all`. Approximate while others count.
     pub fn clear(&self) {
         for shard in self.shards.get().into_iter().flat_map(|s| s.iter()) {
-            for cell in shard.tallies.iter().chain(&shard.sums).chain(&shard.highest) {
+            for cell in shard
+                .tallies
+                .iter()
+                .chain(&shard.sums)
+                .chain(&shard.highest)
+            {
                 cell.store(0, Relaxed);
             }
             shard.samples.store(0, Relaxed);
@@ -325,8 +355,11 @@ impl std::fmt::Debug for Rate {
 
 impl Rate {
     fn shards(&self) -> &[RateShard] {
-        self.shards
-            .get_or_init(|| (0..SHARDS.load(Relaxed).max(1)).map(|_| RateShard::default()).collect())
+        self.shards.get_or_init(|| {
+            (0..SHARDS.load(Relaxed).max(1))
+                .map(|_| RateShard::default())
+                .collect()
+        })
     }
 
     /// Counts one at a time in milliseconds since the process's epoch.
@@ -343,12 +376,16 @@ impl Rate {
             let whole = shards.iter().map(|s| s.at(second).0).sum();
             self.highest.fetch_max(whole, Relaxed);
         }
-        shard.current.store(shard.current.load(Relaxed) + 1, Relaxed);
+        shard
+            .current
+            .store(shard.current.load(Relaxed) + 1, Relaxed);
     }
 
     /// Events a second now.
     pub fn read(&self, now_ms: u64) -> u64 {
-        let Some(shards) = self.shards.get() else { return 0 };
+        let Some(shards) = self.shards.get() else {
+            return 0;
+        };
         let (previous, current) = shards
             .iter()
             .map(|s| s.at(now_ms / 1000))
@@ -358,14 +395,19 @@ impl Rate {
 
     /// The highest rate seen.
     pub fn highest(&self, now_ms: u64) -> u64 {
-        self.highest.load(Relaxed).max(self.read(now_ms)).max(self.last_seconds())
+        self.highest
+            .load(Relaxed)
+            .max(self.read(now_ms))
+            .max(self.last_seconds())
     }
 
     /// The higher of the last two seconds in which anything was counted: no
     /// later event has put them into `highest`.
     fn last_seconds(&self) -> u64 {
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
-        let Some(last) = shards.iter().map(|s| s.second.load(Relaxed)).max() else { return 0 };
+        let Some(last) = shards.iter().map(|s| s.second.load(Relaxed)).max() else {
+            return 0;
+        };
         if last < self.cleared_second.load(Relaxed) {
             return 0;
         }
@@ -380,7 +422,8 @@ impl Rate {
     pub fn clear_highest(&self) {
         let shards = self.shards.get().map_or(&[][..], |shards| shards);
         let last = shards.iter().map(|s| s.second.load(Relaxed)).max();
-        self.cleared_second.store(last.map_or(0, |last| last + 1), Relaxed);
+        self.cleared_second
+            .store(last.map_or(0, |last| last + 1), Relaxed);
         self.highest.store(0, Relaxed);
     }
 }

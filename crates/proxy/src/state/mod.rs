@@ -22,6 +22,6 @@ pub use install::install;
 pub use listener::{LastTime, ListenerState};
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown, WEIGHT_MAX,
-    WEIGHT_SCALE,
+    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown,
+    WEIGHT_MAX, WEIGHT_SCALE,
 };

@@ -280,7 +280,9 @@ impl ServerState {
     pub fn shut_sessions_down(&self, why: Shutdown) {
         let count = |mark: u32| Some(((mark >> SHUTDOWN_BITS) + 1) << SHUTDOWN_BITS | why as u32);
         // The closure never refuses.
-        let _ = self.shutdowns.try_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        let _ = self
+            .shutdowns
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, count);
         for thread in 0..crate::reactor::THREADS_MAX {
             crate::reactor::wake_all(thread);
         }

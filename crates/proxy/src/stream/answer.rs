@@ -133,7 +133,9 @@ impl Failure {
             Failure::Shut(why, Progress::Sending) => (termination(*why), Phase::Done, None),
             Failure::Shut(why, Progress::Sent) => (termination(*why), Phase::Headers, Some(502)),
             Failure::Shut(why, Progress::Answering) => (termination(*why), Phase::Data, None),
-            Failure::Body(BodyFailure::WriteFailed) => (Termination::ClientAbort, Phase::Data, None),
+            Failure::Body(BodyFailure::WriteFailed) => {
+                (Termination::ClientAbort, Phase::Data, None)
+            }
         }
     }
 
@@ -152,7 +154,10 @@ impl Failure {
 
     /// Whether the client failed, so that it is served no more.
     pub fn is_clients(&self) -> bool {
-        matches!(self, Failure::Abandoned | Failure::Upload(_) | Failure::LateUpload(_))
+        matches!(
+            self,
+            Failure::Abandoned | Failure::Upload(_) | Failure::LateUpload(_)
+        )
     }
 
     /// Whether it is counted as an error of the request.
@@ -167,7 +172,15 @@ impl Failure {
 
 /// Reads the answer of the server and sends it to the client.
 pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
-    let Incoming { client, watched, server, input, request, keep, sent_at } = incoming;
+    let Incoming {
+        client,
+        watched,
+        server,
+        input,
+        request,
+        keep,
+        sent_at,
+    } = incoming;
     let watched = watched.then_some(client);
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
@@ -188,7 +201,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
-    if stream.backend().is_some_and(|backend| backend.has(ProxyOption::CheckCache))
+    if stream
+        .backend()
+        .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
         && http1::shares_cookie(&stream.request, &stream.response)
     {
         return Err(Failure::Denied(Box::new(blocked(stream))));
@@ -196,19 +211,35 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client).await?;
-        return Ok(Delivered { client_keeps: false, server_keeps: false, tunnel: true });
+        return Ok(Delivered {
+            client_keeps: false,
+            server_keeps: false,
+            tunnel: true,
+        });
     }
     let version = stream.request.version();
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
-    let mode = if closes { ConnectionMode::Close } else { ConnectionMode::KeepAlive };
+    let mode = if closes {
+        ConnectionMode::Close
+    } else {
+        ConnectionMode::KeepAlive
+    };
     let framing = http1::to_client(version, keep, mode, &stream.response, &response);
     // Refused only where rules filled the head to its limit; then the close
     // itself says what the header would have said.
     let _ = framing.apply(&mut stream.response);
     rules::http_after_response(stream);
     let chunked = response.body == BodyLength::Chunked && !framing.unchunk;
-    send(stream, client, server, input, Body::new(response.body), chunked).await?;
+    send(
+        stream,
+        client,
+        server,
+        input,
+        Body::new(response.body),
+        chunked,
+    )
+    .await?;
     Ok(Delivered {
         client_keeps: framing.keep_alive,
         server_keeps: response.keep_alive,
@@ -323,7 +354,9 @@ async fn send_head(stream: &mut Stream, client: &Socket) -> Result<(), Failure> 
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
     let limit = stream.frontend().timeouts.client_ms;
-    write_all(client, &head, limit).await.map_err(|failure| Failure::Body(failure.into()))
+    write_all(client, &head, limit)
+        .await
+        .map_err(|failure| Failure::Body(failure.into()))
 }
 
 /// Sends head and body.
@@ -349,8 +382,10 @@ async fn send(
         meter.count(Tally::BytesOut, head.len() as u64);
         stream.bytes_counted.1 += head.len() as u64;
     }
-    let (read_ms, write_ms) =
-        (stream.backend().and_then(|b| b.timeouts.server_ms), stream.frontend().timeouts.client_ms);
+    let (read_ms, write_ms) = (
+        stream.backend().and_then(|b| b.timeouts.server_ms),
+        stream.frontend().timeouts.client_ms,
+    );
     let mut copy = Copy {
         from: server,
         input,
@@ -360,7 +395,9 @@ async fn send(
         read_ms,
         write_ms,
         bytes: &mut stream.bytes_out,
-        meter: meter.as_ref().map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
+        meter: meter
+            .as_ref()
+            .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
     };
     let result = copy.run(&mut head).await;

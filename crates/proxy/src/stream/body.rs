@@ -7,8 +7,8 @@ use super::write::{WriteFailure, write_all, write_pieces};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
 use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
-use std::cell::Cell;
 use crate::state::Tally;
+use std::cell::Cell;
 use std::io;
 
 /// A body of at most so many bytes is copied behind its head and sent with it:
@@ -54,15 +54,26 @@ impl Body {
     /// body's.
     fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
         match self {
-            Body::Done => Ok(Staged { data: 0, trailers: None }),
-            Body::UntilClose => Ok(Staged { data: input.len(), trailers: None }),
+            Body::Done => Ok(Staged {
+                data: 0,
+                trailers: None,
+            }),
+            Body::UntilClose => Ok(Staged {
+                data: input.len(),
+                trailers: None,
+            }),
             Body::Length(left) => {
-                let data = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let data = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 *left -= data as u64;
                 if *left == 0 {
                     *self = Body::Done;
                 }
-                Ok(Staged { data, trailers: None })
+                Ok(Staged {
+                    data,
+                    trailers: None,
+                })
             }
             Body::Chunked(decoder) => {
                 let data = unchunk(decoder, input)?;
@@ -79,11 +90,22 @@ impl Body {
     /// What of the body is at the front of some input, without taking it.
     pub fn peek(&self, input: &[u8]) -> Peeked {
         match self {
-            Body::Done => Peeked { bytes: Vec::new(), whole: true },
-            Body::UntilClose => Peeked { bytes: input.to_vec(), whole: false },
+            Body::Done => Peeked {
+                bytes: Vec::new(),
+                whole: true,
+            },
+            Body::UntilClose => Peeked {
+                bytes: input.to_vec(),
+                whole: false,
+            },
             Body::Length(left) => {
-                let n = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                Peeked { bytes: input[..n].to_vec(), whole: n as u64 == *left }
+                let n = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
+                Peeked {
+                    bytes: input[..n].to_vec(),
+                    whole: n as u64 == *left,
+                }
             }
             Body::Chunked(decoder) => {
                 let mut decoder = (**decoder).clone();
@@ -92,7 +114,10 @@ impl Body {
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
                 }
-                Peeked { bytes, whole: decoder.is_done() }
+                Peeked {
+                    bytes,
+                    whole: decoder.is_done(),
+                }
             }
         }
     }
@@ -265,7 +290,9 @@ impl Copy<'_> {
                 *self.input = None;
             }
             let readable = self.from.readable();
-            with_deadline(after(self.read_ms), readable).await.map_err(|_| BodyFailure::ReadTimeout)?;
+            with_deadline(after(self.read_ms), readable)
+                .await
+                .map_err(|_| BodyFailure::ReadTimeout)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match input.read_from(self.from) {
                 Ok(0) if matches!(self.body, Body::UntilClose) => return Ok(false),

@@ -4,10 +4,10 @@
 
 use super::answer::{self, Delivered, Failure, Progress};
 use super::body::{Body, BodyFailure, Copy};
+use super::meter::Meter;
 use super::request::{Next, close};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
-use super::meter::Meter;
 use super::shutdown::unless_shut;
 use super::write::write_all;
 use super::{Phase, Stream, Termination, reply, tunnel};
@@ -62,11 +62,8 @@ pub async fn run(
         // nothing of the request: it goes out again on a new one, where that
         // cannot do anything twice.
         let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
-        let again = closed_early
-            && reused
-            && !fresh
-            && !has_body
-            && is_idempotent(stream.request.method());
+        let again =
+            closed_early && reused && !fresh && !has_body && is_idempotent(stream.request.method());
         if !again {
             if closed_early && reused && client.streams > 0 {
                 // Its client knows that a kept-alive connection may close, and
@@ -157,7 +154,11 @@ async fn once(
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
     };
-    let result = both(pin!(copy.run(&mut head)), pin!(answer::relay(stream, incoming))).await;
+    let result = both(
+        pin!(copy.run(&mut head)),
+        pin!(answer::relay(stream, incoming)),
+    )
+    .await;
     match result {
         Err(Failure::Upload(failure)) if stream.times.response.is_some() => {
             Err(Failure::LateUpload(failure))
@@ -216,7 +217,9 @@ fn prepare_request(stream: &mut Stream, request: &Parsed) {
 
 fn pretends(stream: &Stream) -> bool {
     stream.frontend().has(ProxyOption::HttpPretendKeepAlive)
-        || stream.backend().is_some_and(|b| b.has(ProxyOption::HttpPretendKeepAlive))
+        || stream
+            .backend()
+            .is_some_and(|b| b.has(ProxyOption::HttpPretendKeepAlive))
 }
 
 /// The stricter of what the frontend and the backend want of connections.
@@ -236,9 +239,13 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
 /// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
     let config = stream.config.clone();
-    let backend = stream.backend.and_then(|b| config.proxy(b).forward_for.as_ref());
+    let backend = stream
+        .backend
+        .and_then(|b| config.proxy(b).forward_for.as_ref());
     let frontend = config.proxy(stream.frontend).forward_for.as_ref();
-    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else { return };
+    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else {
+        return;
+    };
     let both = || [backend, frontend].into_iter().flatten();
     let trusts = both().all(|settings| settings.if_none);
     if (trusts && stream.request.get(&settings.header).is_some())
@@ -303,7 +310,9 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
         if delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
-                let most = stream.server().and_then(|described| described.options.reuse_max);
+                let most = stream
+                    .server()
+                    .and_then(|described| described.options.reuse_max);
                 let spent = most.is_some_and(|most| server.streams > most);
                 client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
@@ -328,12 +337,22 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
         stream.phase = phase;
     }
     if failure.is_requests() {
-        stream.frontend().state.frontend.here().count(Tally::RequestErrors);
+        stream
+            .frontend()
+            .state
+            .frontend
+            .here()
+            .count(Tally::RequestErrors);
     }
     if failure.is_servers() {
         let config = stream.config.clone();
         if let Some(backend) = stream.backend {
-            config.proxy(backend).state.backend.here().count(Tally::ResponseErrors);
+            config
+                .proxy(backend)
+                .state
+                .backend
+                .here()
+                .count(Tally::ResponseErrors);
         }
         if let Some(server) = stream.server() {
             server.state.counters.here().count(Tally::ResponseErrors);
@@ -364,7 +383,10 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
 
 /// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
 fn is_idempotent(method: &[u8]) -> bool {
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+    matches!(
+        method,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+    )
 }
 
 #[cfg(test)]
@@ -373,7 +395,13 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_the_standard_library_writes_them() {
-        for text in ["0.0.0.0", "1.20.103.9", "255.255.255.255", "10.0.0.100", "2001:db8::1"] {
+        for text in [
+            "0.0.0.0",
+            "1.20.103.9",
+            "255.255.255.255",
+            "10.0.0.100",
+            "2001:db8::1",
+        ] {
             let ip: IpAddr = text.parse().unwrap();
             let mut buffer = [0; ADDRESS_TEXT_MAX];
             let length = write_address(ip, &mut buffer);

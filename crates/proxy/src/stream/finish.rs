@@ -1,8 +1,8 @@
 //! The end of a stream: times, counters, the log line.
 
-use super::{Session, Stream, Termination, Times};
 use super::session::listener_state;
 use super::{Phase, serve};
+use super::{Session, Stream, Termination, Times};
 use crate::config::Config;
 use crate::log;
 use crate::message::Message;
@@ -112,12 +112,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     (*termination, *phase) = (Termination::Normal, Phase::Done);
 }
 
-fn blank(
-    session: Rc<Session>,
-    config: Arc<Config>,
-    http: bool,
-    times: Times,
-) -> Stream {
+fn blank(session: Rc<Session>, config: Arc<Config>, http: bool, times: Times) -> Stream {
     Stream {
         id: worker().stream_id(),
         frontend: session.frontend,

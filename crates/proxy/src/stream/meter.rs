@@ -18,20 +18,33 @@ pub struct Meter {
 impl Meter {
     /// The meter of a stream whose frontend asks for one.
     pub fn of(stream: &Stream) -> Option<Meter> {
-        stream.frontend().has(ProxyOption::ContStats).then(|| Meter {
-            config: stream.config.clone(),
-            frontend: stream.frontend,
-            backend: stream.backend,
-            server: stream.server,
-        })
+        stream
+            .frontend()
+            .has(ProxyOption::ContStats)
+            .then(|| Meter {
+                config: stream.config.clone(),
+                frontend: stream.frontend,
+                backend: stream.backend,
+                server: stream.server,
+            })
     }
 
     /// Counts bytes that were passed on.
     pub fn count(&self, tally: Tally, bytes: u64) {
-        self.config.proxy(self.frontend).state.frontend.here().add(tally, bytes);
-        let Some(backend) = self.backend.map(|index| self.config.proxy(index)) else { return };
+        self.config
+            .proxy(self.frontend)
+            .state
+            .frontend
+            .here()
+            .add(tally, bytes);
+        let Some(backend) = self.backend.map(|index| self.config.proxy(index)) else {
+            return;
+        };
         backend.state.backend.here().add(tally, bytes);
-        if let Some(server) = self.server.and_then(|at| backend.servers.get(at.0 as usize)) {
+        if let Some(server) = self
+            .server
+            .and_then(|at| backend.servers.get(at.0 as usize))
+        {
             server.state.counters.here().add(tally, bytes);
         }
     }

@@ -13,9 +13,9 @@ mod finish;
 mod meter;
 mod reply;
 mod request;
-mod serve;
 #[cfg(test)]
 pub(crate) mod sample;
+mod serve;
 mod session;
 mod shutdown;
 mod state;

@@ -24,7 +24,12 @@ pub struct Reply {
 /// The page for an error: the backend's, the frontend's, or the built-in one.
 pub fn error(stream: &Stream, status: u16) -> Reply {
     let configured = |proxy: &Proxy| {
-        proxy.errors.iter().rev().find(|(s, _)| *s == status).and_then(|(_, page)| from_page(page))
+        proxy
+            .errors
+            .iter()
+            .rev()
+            .find(|(s, _)| *s == status)
+            .and_then(|(_, page)| from_page(page))
     };
     stream
         .backend()
@@ -39,18 +44,32 @@ fn from_page(page: &ErrorPage) -> Option<Reply> {
         ErrorPage::Raw(bytes) => {
             let (limits, facts) = (Limits::default(), RequestFacts::default());
             // The loader has read it this way before.
-            let Ok(Outcome::Done(parsed)) = http1::parse_response(bytes, &facts, &limits, &mut head)
+            let Ok(Outcome::Done(parsed)) =
+                http1::parse_response(bytes, &facts, &limits, &mut head)
             else {
                 return None;
             };
             let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
-            Some(Reply { head, body, close: false })
+            Some(Reply {
+                head,
+                body,
+                close: false,
+            })
         }
         ErrorPage::Redirect(status, location) => {
             let code = RedirectCode::of(*status)?;
-            let redirect = Redirect { code, location, set_cookie: None, clear_cookie: None };
+            let redirect = Redirect {
+                code,
+                location,
+                set_cookie: None,
+                clear_cookie: None,
+            };
             redirect.respond(&mut head).ok()?;
-            Some(Reply { head, body: Arc::default(), close: false })
+            Some(Reply {
+                head,
+                body: Arc::default(),
+                close: false,
+            })
         }
     }
 }
@@ -58,8 +77,14 @@ fn from_page(page: &ErrorPage) -> Option<Reply> {
 fn built_in(status: u16) -> Reply {
     let mut head = Message::default();
     let page = http1::error_page(status).or_else(|| http1::error_page(500));
-    let body = page.and_then(|page| page.respond(&mut head).ok()).unwrap_or_default();
-    Reply { head, body: body.into(), close: false }
+    let body = page
+        .and_then(|page| page.respond(&mut head).ok())
+        .unwrap_or_default();
+    Reply {
+        head,
+        body: body.into(),
+        close: false,
+    }
 }
 
 /// Sends an answer of the proxy's own; false when it could not be. `keep`: the

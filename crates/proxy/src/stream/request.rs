@@ -5,8 +5,8 @@ use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
-use super::write::write_all;
 use super::session::{Client, after, head_deadline};
+use super::write::write_all;
 use super::{Phase, Stream, Termination, exchange};
 use crate::config::{Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed};
@@ -103,7 +103,11 @@ pub async fn serve(client: &mut Client) -> Next {
 
 /// How a connection ends whose request and answer are complete.
 pub(super) fn close(client: &Client) -> Next {
-    if client.input.is_some() || client.socket.is_readable() { Next::Linger } else { Next::Close }
+    if client.input.is_some() || client.socket.is_readable() {
+        Next::Linger
+    } else {
+        Next::Close
+    }
 }
 
 /// Reads and parses a request's head.
@@ -152,7 +156,9 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                 // a silent one, again for each piece.
                 let deadline = deadline.or_else(|| after(client_ms));
                 let readable = client.socket.readable();
-                with_deadline(deadline, readable).await.map_err(|_| HeadFailure::Timeout)?;
+                with_deadline(deadline, readable)
+                    .await
+                    .map_err(|_| HeadFailure::Timeout)?;
             }
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                 // A buffer is larger than the longest head, so there is room
@@ -217,7 +223,10 @@ async fn linger(client: &mut Client) {
             Ok(n) => bytes += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 client.input = None;
-                if with_deadline(deadline, client.socket.readable()).await.is_err() {
+                if with_deadline(deadline, client.socket.readable())
+                    .await
+                    .is_err()
+                {
                     break;
                 }
             }
@@ -236,7 +245,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     serve::count_request(stream);
     let mut body = Body::new(request.body);
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
-    let by_header = proxied.then(|| http1::keeps_by_proxy_connection(&stream.request)).flatten();
+    let by_header = proxied
+        .then(|| http1::keeps_by_proxy_connection(&stream.request))
+        .flatten();
     let keep = by_header.unwrap_or(request.keep_alive)
         && !stream.frontend().has(ProxyOption::HttpClose)
         && !worker().runtime.stopping();
@@ -248,12 +259,19 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         Ruled::Close => return Next::Close,
     }
     prefer_last_server(client, stream);
-    let how = Establish { reuse: reuse(stream, client.streams == 0), own: client.own.take() };
+    let how = Establish {
+        reuse: reuse(stream, client.streams == 0),
+        own: client.own.take(),
+    };
     let watched = serve::watched(stream, &client.socket);
     let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
     match established {
         Some(Ok((server, slot))) => {
-            let outgoing = exchange::Outgoing { request: &request, body, keep };
+            let outgoing = exchange::Outgoing {
+                request: &request,
+                body,
+                keep,
+            };
             let next = exchange::run(client, stream, outgoing, server, slot).await;
             client.last_server = stream.server().map(|server| server.state.uid);
             next
@@ -275,19 +293,34 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
 /// `option prefer-last-server`: the server of the request before, while a
 /// connection to it stands.
 fn prefer_last_server(client: &Client, stream: &mut Stream) {
-    let Some(last) = client.last_server else { return };
-    let Some(backend) = stream.backend().filter(|b| b.has(ProxyOption::PreferLastServer)) else { return };
+    let Some(last) = client.last_server else {
+        return;
+    };
+    let Some(backend) = stream
+        .backend()
+        .filter(|b| b.has(ProxyOption::PreferLastServer))
+    else {
+        return;
+    };
     let held = |server: &Server| {
-        client.own.as_ref().is_some_and(|own| Arc::ptr_eq(&own.state, &server.state))
+        client
+            .own
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(&own.state, &server.state))
             || worker().pools.holds(&server.state)
     };
-    let at = backend.servers.iter().position(|server| server.state.uid == last && held(server));
+    let at = backend
+        .servers
+        .iter()
+        .position(|server| server.state.uid == last && held(server));
     stream.preferred = at.map(|at| ServerIndex(at as u32));
 }
 
 /// Whether `http-reuse` lets this stream use a connection that was used before.
 fn reuse(stream: &Stream, first: bool) -> Reuse {
-    let Some(backend) = stream.backend() else { return Reuse::None };
+    let Some(backend) = stream.backend() else {
+        return Reuse::None;
+    };
     if exchange::connection_mode(stream) != ConnectionMode::KeepAlive {
         return Reuse::None;
     }
@@ -369,7 +402,12 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
 }
 
 /// The statistics page, where the request asks for it.
-async fn statistics(client: &mut Client, stream: &mut Stream, body: &mut Body, in_backend: bool) -> Ruled {
+async fn statistics(
+    client: &mut Client,
+    stream: &mut Stream,
+    body: &mut Body,
+    in_backend: bool,
+) -> Ruled {
     loop {
         return match stats::answer(stream, in_backend) {
             stats::Answer::No => Ruled::Forward,
@@ -392,7 +430,12 @@ async fn statistics(client: &mut Client, stream: &mut Stream, body: &mut Body, i
 async fn tarpit(client: &mut Client, stream: &mut Stream) {
     let timeouts = stream.frontend().timeouts;
     stream.phase = Phase::Tarpit;
-    let limit = after(timeouts.tarpit_ms.or(timeouts.connect_ms).or(Some(TARPIT_MS)));
+    let limit = after(
+        timeouts
+            .tarpit_ms
+            .or(timeouts.connect_ms)
+            .or(Some(TARPIT_MS)),
+    );
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
     // Its time counts as waiting in a queue.
@@ -422,7 +465,10 @@ async fn wait_for_body(
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
         // The client sends the body only now. The server is not asked again.
-        if write_all(&client.socket, CONTINUE, timeouts.client_ms).await.is_err() {
+        if write_all(&client.socket, CONTINUE, timeouts.client_ms)
+            .await
+            .is_err()
+        {
             return false;
         }
         stream.bytes_out += CONTINUE.len() as u64;
@@ -442,7 +488,10 @@ async fn wait_for_body(
             Ok(0) => stream.payload_complete = true,
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if with_deadline(deadline, client.socket.readable()).await.is_err() {
+                if with_deadline(deadline, client.socket.readable())
+                    .await
+                    .is_err()
+                {
                     stream.termination = Termination::ClientTimeout;
                     stream.phase = Phase::Request;
                     return false;
@@ -463,7 +512,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 fn expects_continue(request: &Message) -> bool {
     request.version() != Version::Http10
-        && request.get(b"expect").is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+        && request
+            .get(b"expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Sends an answer of the proxy's own. What is left of the request's body is
@@ -483,11 +534,17 @@ async fn finish_local(
     if keep {
         return Next::Request;
     }
-    if body.is_done() { close(client) } else { Next::Linger }
+    if body.is_done() {
+        close(client)
+    } else {
+        Next::Linger
+    }
 }
 
 /// Throws away a body that has arrived whole already.
 fn discard(client: &mut Client, body: &mut Body) -> bool {
-    let Some(input) = client.input.as_mut() else { return false };
+    let Some(input) = client.input.as_mut() else {
+        return false;
+    };
     body.discard(input)
 }

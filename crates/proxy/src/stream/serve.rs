@@ -35,7 +35,10 @@ pub fn count_request(stream: &Stream) {
 pub fn choose_backend(stream: &mut Stream) {
     let chosen = backend_by_rule(stream).or_else(|| {
         let frontend = stream.frontend();
-        let default = frontend.default_backend.as_ref().and_then(|reference| reference.index);
+        let default = frontend
+            .default_backend
+            .as_ref()
+            .and_then(|reference| reference.index);
         default.or_else(|| frontend.kind.is_backend().then_some(stream.frontend))
     });
     stream.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
@@ -43,7 +46,11 @@ pub fn choose_backend(stream: &mut Stream) {
 
 fn backend_by_rule(stream: &Stream) -> Option<ProxyIndex> {
     for rule in &stream.frontend().use_backend {
-        if rule.condition.as_ref().is_some_and(|condition| !condition.test(stream)) {
+        if rule
+            .condition
+            .as_ref()
+            .is_some_and(|condition| !condition.test(stream))
+        {
             continue;
         }
         match &rule.target {
@@ -51,7 +58,9 @@ fn backend_by_rule(stream: &Stream) -> Option<ProxyIndex> {
             SwitchTarget::Dynamic(format) => {
                 let mut name = Vec::new();
                 format.append(stream, &mut name);
-                let found = std::str::from_utf8(&name).ok().and_then(|n| stream.config.backend(n));
+                let found = std::str::from_utf8(&name)
+                    .ok()
+                    .and_then(|n| stream.config.backend(n));
                 if found.is_some() {
                     return found;
                 }
@@ -100,7 +109,10 @@ pub struct Establish {
 
 impl Establish {
     /// In TCP mode each stream has a new one.
-    pub const FRESH: Establish = Establish { reuse: Reuse::None, own: None };
+    pub const FRESH: Establish = Establish {
+        reuse: Reuse::None,
+        own: None,
+    };
 
     /// A connection to this server that was used before.
     fn take(&mut self, server: &Arc<ServerState>) -> Option<ServerConnection> {
@@ -131,7 +143,10 @@ pub enum Unserved {
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
 pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
-    stream.backend()?.has(ProxyOption::AbortOnClose).then_some(client)
+    stream
+        .backend()?
+        .has(ProxyOption::AbortOnClose)
+        .then_some(client)
 }
 
 /// Runs a future; None when the watched client closes before it is done.
@@ -158,7 +173,10 @@ pub async fn establish(
     stream: &mut Stream,
     mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    let retries = stream.backend().and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT);
+    let retries = stream
+        .backend()
+        .and_then(|b| b.retries)
+        .unwrap_or(RETRIES_DEFAULT);
     let mut slot = take_slot(stream, None).await?;
     loop {
         if let Some(page) = redirected(stream) {
@@ -212,7 +230,9 @@ pub async fn establish(
 /// the retries are over before it is back.
 fn retry_pause(stream: &Stream) -> Duration {
     let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
-    limit.map_or(RETRY_PAUSE, |ms| RETRY_PAUSE.min(Duration::from_millis(ms.into())))
+    limit.map_or(RETRY_PAUSE, |ms| {
+        RETRY_PAUSE.min(Duration::from_millis(ms.into()))
+    })
 }
 
 /// One try; None when the server vanished from the configuration, which cannot
@@ -246,13 +266,21 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
         _ => [prefix, path].concat(),
     };
     let mut head = Message::default();
-    let redirect =
-        Redirect { code: RedirectCode::Found, location: &location, set_cookie: None, clear_cookie: None };
+    let redirect = Redirect {
+        code: RedirectCode::Found,
+        location: &location,
+        set_cookie: None,
+        clear_cookie: None,
+    };
     // A location that fits into no head: the server answers itself.
     redirect.respond(&mut head).ok()?;
     stream.termination = Termination::Local;
     stream.phase = Phase::Connect;
-    Some(Reply { head, body: Arc::default(), close: true })
+    Some(Reply {
+        head,
+        body: Arc::default(),
+        close: true,
+    })
 }
 
 fn without_slashes(path: &[u8]) -> &[u8] {
@@ -275,7 +303,9 @@ pub fn count_at_server(stream: &Stream, tally: Tally) {
 
 /// Counts at a server, where there is one, and at the backend.
 fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
-    let Some(backend) = stream.backend() else { return };
+    let Some(backend) = stream.backend() else {
+        return;
+    };
     backend.state.backend.here().count(tally);
     if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
         server.state.counters.here().count(tally);
@@ -298,7 +328,14 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(
         errno,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN | Errno::ADDRNOTAVAIL)
+        Some(
+            Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOBUFS
+                | Errno::NOMEM
+                | Errno::AGAIN
+                | Errno::ADDRNOTAVAIL
+        )
     )
 }
 
@@ -306,19 +343,29 @@ fn out_of_resources(error: &std::io::Error) -> bool {
 /// number how long a stream that belongs to its server (by a cookie) waits for
 /// it; none does yet, and another one is taken at once where there is one.
 fn redispatches(stream: &Stream) -> bool {
-    let Some(backend) = stream.backend() else { return false };
+    let Some(backend) = stream.backend() else {
+        return false;
+    };
     backend.redispatch.is_some_and(|interval| interval != 0)
-        && backend.servers.iter().filter(|server| server.state.usable()).nth(1).is_some()
+        && backend
+            .servers
+            .iter()
+            .filter(|server| server.state.usable())
+            .nth(1)
+            .is_some()
 }
 
 /// A slot of a server; waits in the queues within `timeout queue`.
-async fn take_slot(
-    stream: &mut Stream,
-    avoid: Option<ServerIndex>,
-) -> Result<Slot, Unserved> {
+async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
-    let slot = match queue::assign_wish(stream, Wish { server: preferred, avoid }) {
+    let slot = match queue::assign_wish(
+        stream,
+        Wish {
+            server: preferred,
+            avoid,
+        },
+    ) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
             stream.termination = Termination::ServerAbort;
@@ -357,7 +404,9 @@ async fn take_slot(
 
 /// Whether a server would be had without waiting.
 fn has_room(stream: &Stream, at: ServerIndex) -> bool {
-    let server = stream.backend().and_then(|backend| backend.servers.get(at.0 as usize));
+    let server = stream
+        .backend()
+        .and_then(|backend| backend.servers.get(at.0 as usize));
     server.is_some_and(|Server { state, .. }| {
         let limit = state.limit();
         state.usable() && (limit == 0 || state.sessions.current() < limit)

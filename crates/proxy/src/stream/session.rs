@@ -70,10 +70,17 @@ pub fn begin(
     let proxy = config.proxy(frontend);
     let destination = destination(proxy, bind, &fd);
     // A client that connects usually writes at once, so a first read is tried.
-    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else { return };
+    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
+        return;
+    };
     worker().session_began();
     let counted = Counted(Some(seat));
-    let session = Rc::new(Session::new(config, (frontend, bind), endpoint(peer), destination));
+    let session = Rc::new(Session::new(
+        config,
+        (frontend, bind),
+        endpoint(peer),
+        destination,
+    ));
     let proxy = session.frontend();
     if !proxy.tcp_connection.is_empty() {
         match rules::tcp_connection(&session) {
@@ -86,7 +93,15 @@ pub fn begin(
         }
     }
     let idle_since = session.accepted;
-    let client = Client { socket, session, input: None, streams: 0, own: None, last_server: None, idle_since };
+    let client = Client {
+        socket,
+        session,
+        input: None,
+        streams: 0,
+        own: None,
+        last_server: None,
+        idle_since,
+    };
     reactor::spawn(life(client, counted));
 }
 
@@ -125,9 +140,7 @@ pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
 }
 
 async fn run(client: &mut Client) {
-    if client.session.bind().accept_proxy
-        && pool_box(proxy_header(client)).await.is_err()
-    {
+    if client.session.bind().accept_proxy && pool_box(proxy_header(client)).await.is_err() {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
         let _ = client.socket.set_linger_zero();
@@ -215,7 +228,10 @@ async fn next_request(client: &Client) -> bool {
         if readable.is_pending()
             && client.streams > 0
             && worker().runtime.stopping()
-            && !client.session.frontend().has(ProxyOption::IdleCloseOnResponse)
+            && !client
+                .session
+                .frontend()
+                .has(ProxyOption::IdleCloseOnResponse)
         {
             return Poll::Ready(false);
         }
@@ -230,25 +246,44 @@ fn idle_deadline(client: &Client) -> Option<Instant> {
     if client.streams == 0 {
         return head_deadline(client).or(after(timeouts.client_ms));
     }
-    after(timeouts.http_keep_alive_ms.or(timeouts.http_request_ms).or(timeouts.client_ms))
+    after(
+        timeouts
+            .http_keep_alive_ms
+            .or(timeouts.http_request_ms)
+            .or(timeouts.client_ms),
+    )
 }
 
 /// Until when the head of a request that begins now has to be whole: `timeout
 /// http-request`, which for the first one counts from the connection.
 pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
     let limit_ms = client.session.frontend().timeouts.http_request_ms?;
-    let from = if client.streams == 0 { client.session.ready } else { reactor::now() };
+    let from = if client.streams == 0 {
+        client.session.ready
+    } else {
+        reactor::now()
+    };
     Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
 /// Reads the header of `accept-proxy` and takes its addresses over.
 async fn proxy_header(client: &mut Client) -> io::Result<()> {
-    let deadline = after(client.session.frontend().timeouts.client_ms.or(Some(PROXY_HEADER_MS)));
+    let deadline = after(
+        client
+            .session
+            .frontend()
+            .timeouts
+            .client_ms
+            .or(Some(PROXY_HEADER_MS)),
+    );
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let mut input = Buffer::take();
     loop {
         match proxy_protocol::parse(input.filled()) {
-            Ok(Progress::Complete { header, consumed_bytes }) => {
+            Ok(Progress::Complete {
+                header,
+                consumed_bytes,
+            }) => {
                 input.consume(consumed_bytes);
                 take_addresses(client, &header);
                 client.input = (!input.is_empty()).then_some(input);
@@ -257,7 +292,9 @@ async fn proxy_header(client: &mut Client) -> io::Result<()> {
             Ok(Progress::Incomplete { .. }) => {}
             Err(_) => return Err(invalid()),
         }
-        with_deadline(deadline, client.socket.readable()).await.map_err(|_| invalid())?;
+        with_deadline(deadline, client.socket.readable())
+            .await
+            .map_err(|_| invalid())?;
         match input.read_from(&client.socket) {
             Ok(0) => return Err(invalid()),
             Ok(_) => {}
@@ -273,7 +310,9 @@ const PROXY_HEADER_MS: u32 = 5000;
 /// The session that streams see has the addresses of the header; a header that
 /// tells none leaves those of the connection.
 fn take_addresses(client: &mut Client, header: &Header) {
-    let Header::Proxied(proxied) = header else { return };
+    let Header::Proxied(proxied) = header else {
+        return;
+    };
     let (Some(source), Some(destination)) =
         (proxied.endpoints.source(), proxied.endpoints.destination())
     else {
@@ -303,7 +342,10 @@ mod tests {
         let idle = size(|(client, counted)| life(client, counted));
         let (session, shared) = (size_of::<Session>() + 16, size_of::<Client>());
         println!("task {idle}, of it the client {shared}; session {session}");
-        assert!(idle <= 208, "the task of a client's connection: {idle} bytes");
+        assert!(
+            idle <= 208,
+            "the task of a client's connection: {idle} bytes"
+        );
         assert!(session <= 192, "a session: {session} bytes");
     }
 }

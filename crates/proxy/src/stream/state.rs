@@ -5,8 +5,8 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
-use std::net::{IpAddr, SocketAddr};
 use std::cell::{Cell, OnceCell};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -337,34 +337,49 @@ impl Stream {
 
     /// The client's address, as the last rule or PROXY header set it.
     pub fn source(&self) -> Endpoint {
-        self.source.or(self.session.rewritten().0).unwrap_or(self.session.source)
+        self.source
+            .or(self.session.rewritten().0)
+            .unwrap_or(self.session.source)
     }
 
     /// The address that the client connected to, likewise.
     pub fn destination(&self) -> Endpoint {
-        self.destination.or(self.session.rewritten().1).unwrap_or(self.session.destination)
+        self.destination
+            .or(self.session.rewritten().1)
+            .unwrap_or(self.session.destination)
     }
 
     /// The method as the client sent it; empty before there is one.
     pub fn received_method(&self) -> &[u8] {
-        self.received.as_ref().map_or_else(|| self.request.method(), |line| &line.method)
+        self.received
+            .as_ref()
+            .map_or_else(|| self.request.method(), |line| &line.method)
     }
 
     /// The target as the client sent it.
     pub fn received_target(&self) -> &[u8] {
-        self.received.as_ref().map_or_else(|| self.request.target(), |line| &line.target)
+        self.received
+            .as_ref()
+            .map_or_else(|| self.request.target(), |line| &line.target)
     }
 
     /// Keeps the request line for logs; a rule is about to change it.
     pub fn keep_received(&mut self) {
         if self.received.is_none() && !self.request.method().is_empty() {
-            let (method, target) = (self.request.method().to_vec(), self.request.target().to_vec());
+            let (method, target) = (
+                self.request.method().to_vec(),
+                self.request.target().to_vec(),
+            );
             self.received = Some(Box::new(ReceivedLine { method, target }));
         }
     }
 
     /// The status that logs and counters see; 0 when there was no answer.
     pub fn status(&self) -> u16 {
-        if self.local_status != 0 { self.local_status } else { self.response.status() }
+        if self.local_status != 0 {
+            self.local_status
+        } else {
+            self.response.status()
+        }
     }
 }

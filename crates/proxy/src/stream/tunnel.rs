@@ -3,9 +3,9 @@
 //! nothing) and ends by itself, so a half-closed connection stays usable.
 
 use super::finish::finish;
+use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
-use super::meter::Meter;
 use super::{Phase, Stream, Termination, new_stream, shutdown};
 use crate::config::{Proxy, ProxyOption};
 use crate::log;
@@ -31,12 +31,19 @@ struct Half {
 
 impl Half {
     fn new(buffer: Option<Buffer>) -> Half {
-        Half { buffer, ended: false, shut: false, bytes: 0 }
+        Half {
+            buffer,
+            ended: false,
+            shut: false,
+            bytes: 0,
+        }
     }
 
     /// Whether the receiver is waited for.
     fn is_stuck(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| !buffer.is_empty())
+        self.buffer
+            .as_ref()
+            .is_some_and(|buffer| !buffer.is_empty())
     }
 
     /// Whether the sender is waited for.
@@ -143,7 +150,11 @@ impl Limit {
 
     /// Until when it may be silent: while it is waited for to give or to take.
     fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
-        let ms = self.fin.filter(|_| shut).or(self.usual).filter(|_| give || take)?;
+        let ms = self
+            .fin
+            .filter(|_| shut)
+            .or(self.usual)
+            .filter(|_| give || take)?;
         let active = match (give, take) {
             (true, true) if self.independent => self.gave.min(self.took),
             (true, false) if self.independent => self.gave,
@@ -165,7 +176,9 @@ struct Tunnel {
 impl Tunnel {
     fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
         let frontend = &stream.frontend().timeouts;
-        let backend = stream.backend().map_or(frontend, |backend| &backend.timeouts);
+        let backend = stream
+            .backend()
+            .map_or(frontend, |backend| &backend.timeouts);
         let tunnel = backend.tunnel_ms.or(frontend.tunnel_ms);
         let now = reactor::now();
         let has = |proxy: &Proxy| proxy.has(ProxyOption::IndependentStreams);
@@ -180,7 +193,11 @@ impl Tunnel {
         Tunnel {
             up: Half::new(up),
             down: Half::new(down),
-            client: limit(frontend.client_ms, frontend.client_fin_ms, has(stream.frontend())),
+            client: limit(
+                frontend.client_ms,
+                frontend.client_fin_ms,
+                has(stream.frontend()),
+            ),
             server: limit(backend.server_ms, backend.server_fin_ms, of_server),
         }
     }
@@ -194,7 +211,11 @@ impl Tunnel {
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Termination>> {
         let blame = |client_failed| {
-            let side = if client_failed { Termination::ClientAbort } else { Termination::ServerAbort };
+            let side = if client_failed {
+                Termination::ClientAbort
+            } else {
+                Termination::ServerAbort
+            };
             Poll::Ready(Err(side))
         };
         let up = match poll_half(&mut self.up, client, server, context) {
@@ -207,12 +228,21 @@ impl Tunnel {
         };
         self.client.moved(up.read, down.written);
         self.server.moved(down.read, up.written);
-        if self.up.shut && self.down.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.up.shut && self.down.shut {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Until when the client and the server may be silent.
     fn limits(&self) -> (Option<Instant>, Option<Instant>) {
-        let Tunnel { up, down, client, server } = self;
+        let Tunnel {
+            up,
+            down,
+            client,
+            server,
+        } = self;
         (
             client.at(up.is_hungry(), down.is_stuck(), down.shut),
             server.at(down.is_hungry(), up.is_stuck(), up.shut),
@@ -270,7 +300,11 @@ pub async fn carry(
         // Whatever wakes the task is looked at above.
         let mut woken = false;
         let woken = poll_fn(|_| {
-            if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
+            if std::mem::replace(&mut woken, true) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
         let _ = with_deadline(next, woken).await;
     };
@@ -328,10 +362,17 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
             return;
         }
     };
-    let ServerConnection { socket, input: server_input, .. } = server;
+    let ServerConnection {
+        socket,
+        input: server_input,
+        ..
+    } = server;
     log::stream_answered(stream);
     carry(stream, &client.socket, input, &socket, server_input, &slot).await;
-    if stream.backend().is_some_and(|b| b.has(ProxyOption::NoLinger)) {
+    if stream
+        .backend()
+        .is_some_and(|b| b.has(ProxyOption::NoLinger))
+    {
         super::session::reset_when_delivered(&socket);
     }
     drop(socket);
@@ -342,8 +383,13 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
 /// reading what they need. Says whether the stream goes on.
 async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> bool {
     let in_backend = stream.backend.is_some();
-    let proxy = if in_backend { stream.backend() } else { Some(stream.frontend()) };
-    let Some((has_rules, delay_ms)) = proxy.map(|p| (!p.tcp_content.is_empty(), p.inspect_delay_ms))
+    let proxy = if in_backend {
+        stream.backend()
+    } else {
+        Some(stream.frontend())
+    };
+    let Some((has_rules, delay_ms)) =
+        proxy.map(|p| (!p.tcp_content.is_empty(), p.inspect_delay_ms))
     else {
         return true;
     };

@@ -9,8 +9,8 @@
 mod against_haproxy;
 mod corpus;
 mod free_text;
-mod mutation;
 mod messages;
+mod mutation;
 mod registry;
 mod unknown_words;
 mod verdicts;

@@ -14,7 +14,10 @@ fn connections_beyond_maxconn_wait_and_are_served() {
     let origin = Origin::echo();
     for threads in [1, 2] {
         for (front, most) in [("backlog 100\n maxconn 2", 100), ("", 2)] {
-            let options = ServeOptions { threads, connections_max: most };
+            let options = ServeOptions {
+                threads,
+                connections_max: most,
+            };
             let bed = Bed::with(&origin.behind(front, ""), &options);
             let mut held: Vec<_> = (0..2).map(|_| bed.client()).collect();
             for client in &mut held {
@@ -50,8 +53,14 @@ fn a_server_never_has_more_sessions_than_its_maxconn() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let options = ServeOptions { threads: 2, connections_max: 100 };
-    let text = format!("listen back\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} maxconn 3\n", origin.port);
+    let options = ServeOptions {
+        threads: 2,
+        connections_max: 100,
+    };
+    let text = format!(
+        "listen back\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} maxconn 3\n",
+        origin.port
+    );
     let bed = Bed::with(&text, &options);
     let mut clients: Vec<_> = (0..20).map(|_| bed.client()).collect();
     for _ in 0..5 {
@@ -88,7 +97,10 @@ fn a_soft_stop_ends_idle_sessions_and_lets_the_others_finish() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let options = ServeOptions { threads: 2, connections_max: 100 };
+    let options = ServeOptions {
+        threads: 2,
+        connections_max: 100,
+    };
     let mut bed = Bed::with(&origin.behind("", ""), &options);
     let mut idle: Vec<_> = (0..6).map(|_| bed.client()).collect();
     for client in &mut idle {
@@ -105,7 +117,10 @@ fn a_soft_stop_ends_idle_sessions_and_lets_the_others_finish() {
     }
     assert!(at.elapsed().as_millis() < 100, "{:?}", at.elapsed());
     let answer = busy.answer();
-    assert_eq!((answer.status, answer.head.contains("connection: close")), (200, false));
+    assert_eq!(
+        (answer.status, answer.head.contains("connection: close")),
+        (200, false)
+    );
     assert_eq!(busy.end(100), "FIN");
     running.wait().unwrap();
     assert!(at.elapsed() < PATIENCE);
@@ -126,19 +141,24 @@ fn a_process_without_descriptors_serves_on() {
             .env("DRIVER_FEW_DESCRIPTORS", "1")
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
         return;
     }
     let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", "option http-server-close\n timeout connect 50ms\n retries 1"));
+    let bed = Bed::new(&origin.behind(
+        "",
+        "option http-server-close\n timeout connect 50ms\n retries 1",
+    ));
     assert!(bed.client().ask(GET).starts_with("200 "));
     bed.end();
     // At the connection to the server: everything is taken once the client stands.
     let mut client = bed.client();
     pause(20);
     let mut hog = Vec::new();
-    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
     let few = 64;
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, few, hard).unwrap();
     while let Ok(file) = std::fs::File::open("/dev/null") {
@@ -160,6 +180,8 @@ fn a_process_without_descriptors_serves_on() {
 fn cpu_ms() -> u128 {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
     let (user, system) = (usage.user_time(), usage.system_time());
-    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() as u128 * 1000 + time.tv_usec() as u128 / 1000;
+    let ms = |time: nix::sys::time::TimeVal| {
+        time.tv_sec() as u128 * 1000 + time.tv_usec() as u128 / 1000
+    };
     ms(user) + ms(system)
 }

@@ -145,7 +145,13 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
     let bed = Bed::new(&origin.behind("", "http-reuse always"));
     assert!(bed.client().ask(GET).starts_with("200 0"));
     let config = bed.config();
-    let server = &config.proxies.iter().find(|p| &*p.name == "back").unwrap().servers[0].state;
+    let server = &config
+        .proxies
+        .iter()
+        .find(|p| &*p.name == "back")
+        .unwrap()
+        .servers[0]
+        .state;
     pause(30);
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
     server.set_admin(

@@ -24,9 +24,15 @@ fn redir_sends_get_and_head_elsewhere_and_serves_the_rest() {
     for method in ["GET", "HEAD"] {
         let answer = bed.ask(&GET.replace("GET", method));
         assert!(answer.starts_with("HTTP/1.1 302 Found\r\n"), "{answer}");
-        assert!(answer.contains("location: http://img.example.com/x/a?b\r\n"), "{answer}");
+        assert!(
+            answer.contains("location: http://img.example.com/x/a?b\r\n"),
+            "{answer}"
+        );
         let ended = bed.ended(1).remove(0);
-        assert_eq!((ended.brief().as_str(), ended.server.as_str()), ("302 LC", "s"));
+        assert_eq!(
+            (ended.brief().as_str(), ended.server.as_str()),
+            ("302 LC", "s")
+        );
     }
     let mut client = bed.client();
     client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
@@ -57,7 +63,10 @@ fn prefer_last_server_keeps_a_client_on_its_server() {
             a.port, b.port
         )
     };
-    for (option, wanted) in [("option prefer-last-server", "aaaabbbb"), ("", "ababababab")] {
+    for (option, wanted) in [
+        ("option prefer-last-server", "aaaabbbb"),
+        ("", "ababababab"),
+    ] {
         let bed = Bed::new(&text(option));
         let mut seen = String::new();
         for _ in 0..2 {
@@ -78,8 +87,14 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
     }
     let origin = Origin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
-            let private = if head.contains("/private") { "Cache-Control: private\r\n" } else { "" };
-            peer.send(format!("HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n{private}Content-Length: 0\r\n\r\n"));
+            let private = if head.contains("/private") {
+                "Cache-Control: private\r\n"
+            } else {
+                ""
+            };
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\n{private}Content-Length: 0\r\n\r\n"
+            ));
         }
     });
     let bed = Bed::new(&origin.behind("", "option checkcache"));
@@ -114,10 +129,16 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
         while let Some(head) = peer.head() {
             let expects = head.to_lowercase().contains("expect");
             let body = request_body(&mut peer, &head);
-            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{} {expects}", body.len()));
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{} {expects}",
+                body.len()
+            ));
         }
     });
-    let bed = Bed::new(&origin.behind("option http-buffer-request\n timeout http-request 300ms", ""));
+    let bed = Bed::new(&origin.behind(
+        "option http-buffer-request\n timeout http-request 300ms",
+        "",
+    ));
     let post = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n";
     let mut client = bed.client();
     client.send(format!("{post}Expect: 100-continue\r\n\r\n"));
@@ -129,7 +150,10 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
     slow.send(format!("{post}\r\nhe"));
     assert_eq!(slow.answer().status, 408);
     assert_eq!(origin.accepted(), 1);
-    assert_eq!((bed.end(), bed.end()), ("200 --".to_owned(), "408 cR".to_owned()));
+    assert_eq!(
+        (bed.end(), bed.end()),
+        ("200 --".to_owned(), "408 cR".to_owned())
+    );
 }
 
 #[test]
@@ -156,10 +180,14 @@ fn logasap_logs_when_the_answer_begins() {
     let mut line = [0; 1000];
     let n = log.recv(&mut line).unwrap();
     let line = String::from_utf8_lossy(&line[..n]).into_owned();
-    assert!(line.contains("@ -- 200 B=+") && line.contains(" Tt=+"), "{line}");
+    assert!(
+        line.contains("@ -- 200 B=+") && line.contains(" Tt=+"),
+        "{line}"
+    );
     client.reset();
     bed.end();
-    log.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+    log.set_read_timeout(Some(std::time::Duration::from_millis(100)))
+        .unwrap();
     assert!(log.recv(&mut [0; 1000]).is_err(), "logged twice");
 }
 
@@ -200,7 +228,11 @@ fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
         }
         // 2.6 does not count the requests that one client sends on a connection.
         let same = !against_haproxy() || options != "max-reuse 1";
-        assert!(!same || origin.accepted() == connections, "{options}: {}", origin.accepted());
+        assert!(
+            !same || origin.accepted() == connections,
+            "{options}: {}",
+            origin.accepted()
+        );
     }
 }
 
@@ -212,7 +244,10 @@ fn idle_connections_to_servers_are_kept_as_the_share_of_files_allows() {
     // Any process has more than no files open.
     for (tune, connections) in [("tune.pool-low-fd-ratio 100", 1), ("", 1)] {
         let origin = Origin::echo();
-        let text = format!("global\n {tune}\n{}", origin.behind("", "http-reuse always"));
+        let text = format!(
+            "global\n {tune}\n{}",
+            origin.behind("", "http-reuse always")
+        );
         let bed = Bed::new(&text);
         let mut client = bed.client();
         for _ in 0..4 {

@@ -149,9 +149,21 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
         return;
     }
     let origin = Origin::echo();
-    let bed = Bed::with(&origin.behind("", ""), &ServeOptions { threads: 2, connections_max: 100 });
+    let bed = Bed::with(
+        &origin.behind("", ""),
+        &ServeOptions {
+            threads: 2,
+            connections_max: 100,
+        },
+    );
     let config = bed.config();
-    let paused = &config.proxies.iter().find(|p| &*p.name == "front").unwrap().state.paused;
+    let paused = &config
+        .proxies
+        .iter()
+        .find(|p| &*p.name == "front")
+        .unwrap()
+        .state
+        .paused;
     assert!(bed.client().ask(GET).starts_with("200 "));
     paused.store(true, Ordering::SeqCst);
     // Who waits in accept already takes one more each.

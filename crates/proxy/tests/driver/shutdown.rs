@@ -15,7 +15,10 @@ impl Checked {
     fn up() -> Checked {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        Checked { port, listener: Arc::new(Mutex::new(Some(listener))) }
+        Checked {
+            port,
+            listener: Arc::new(Mutex::new(Some(listener))),
+        }
     }
 
     fn fail(&self) {
@@ -44,19 +47,34 @@ impl Drop for Checks {
 fn checked(text: &str) -> (Bed, Checks) {
     let bed = Bed::new(text);
     if against_haproxy() {
-        return (bed, Checks { stop: None, thread: None });
+        return (
+            bed,
+            Checks {
+                stop: None,
+                thread: None,
+            },
+        );
     }
     let config = bed.config();
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async move {
             let checks = proxy::health::start(&config, Arc::new(|_, _, _| {}));
             let _ = stopped.await;
             checks.stop();
         });
     });
-    (bed, Checks { stop: Some(stop), thread: Some(thread) })
+    (
+        bed,
+        Checks {
+            stop: Some(stop),
+            thread: Some(thread),
+        },
+    )
 }
 
 /// Says nothing, or begins an answer to "/body" and stops in its middle.
@@ -73,7 +91,10 @@ fn stalling() -> Origin {
 #[test]
 fn the_sessions_of_a_server_that_went_down_end_where_its_line_says_so() {
     let (origin, check) = (stalling(), Checked::up());
-    let line = format!("127.0.0.1:{} check port {} inter 50 fall 1 on-marked-down shutdown-sessions", origin.port, check.port);
+    let line = format!(
+        "127.0.0.1:{} check port {} inter 50 fall 1 on-marked-down shutdown-sessions",
+        origin.port, check.port
+    );
     let (bed, _checks) = checked(&format!(
         "listen h\n bind 127.0.0.1:{{0}}\n server s {line}\nlisten t\n mode tcp\n bind 127.0.0.1:{{1}}\n server s {line}\n"
     ));
@@ -117,7 +138,10 @@ fn the_sessions_of_backups_end_when_a_server_comes_back() {
     check.recover();
     assert_eq!(tunnel.end(1500), "FIN");
     let ended = bed.ended(1).remove(0);
-    assert_eq!((ended.brief().as_str(), ended.server.as_str()), ("0 U-", "b"));
+    assert_eq!(
+        (ended.brief().as_str(), ended.server.as_str()),
+        ("0 U-", "b")
+    );
 }
 
 #[test]

@@ -327,7 +327,10 @@ fn replace_each(
             out.extend_from_slice(without_blanks_behind(&line[copied..start]));
             out.extend_from_slice(&new);
             copied = start + value.len();
-            copied += line[copied..].iter().take_while(|byte| is_blank(byte)).count();
+            copied += line[copied..]
+                .iter()
+                .take_while(|byte| is_blank(byte))
+                .count();
             any = true;
         }
     }
