@@ -282,7 +282,7 @@ impl ServerState {
         // The closure never refuses.
         let _ = self
             .shutdowns
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, count);
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
         for thread in 0..crate::reactor::THREADS_MAX {
             crate::reactor::wake_all(thread);
         }
