@@ -341,7 +341,9 @@ mod tests {
 
     fn opened(global: &str, options: &str) -> OwnedFd {
         let text = format!("global\n{global}\nfrontend f\nbind 127.0.0.1:1 {options}\n");
-        let mut config = load_text(&text).config.unwrap_or_else(|| panic!("{text}: refused"));
+        let mut config = load_text(&text)
+            .config
+            .unwrap_or_else(|| panic!("{text}: refused"));
         config.proxies[0].binds[0].address = BindAddress::Inet(([127, 0, 0, 1], 0).into());
         let (mut listening, errors) = open(&config);
         assert!(errors.is_empty(), "{errors:?}");
