@@ -144,6 +144,11 @@ impl Voice {
     }
 }
 
+/// A number and its noun: `1 proxy`, `2 proxies`.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 fn write_error(text: &str) {
     // Nobody is left to be told that standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -207,6 +212,15 @@ mod tests {
             format!("[ALERT]    ({}) : Cannot do it.", std::process::id())
         );
         assert_eq!(voice.text(Gravity::Warning, "x").lines().count(), 1);
+    }
+
+    #[test]
+    fn one_is_told_in_the_singular() {
+        let told = |number| counted(number, "proxy", "proxies");
+        assert_eq!(
+            [told(0), told(1), told(2)],
+            ["0 proxies", "1 proxy", "2 proxies"]
+        );
     }
 
     #[test]

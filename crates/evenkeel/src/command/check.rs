@@ -4,7 +4,7 @@
 use super::{print, refuse};
 use crate::files;
 use crate::process;
-use crate::voice;
+use crate::voice::{self, counted};
 use clap::ArgMatches;
 use language::render;
 use proxy::load::LoadOptions;
@@ -61,7 +61,8 @@ fn summary(loaded: &proxy::load::Loaded) -> String {
         "; nothing listens, so it would not start"
     };
     format!(
-        "no mistakes: {frontends} that listen, {} proxies, {servers} servers{also}\n",
-        config.proxies.len()
+        "no mistakes: {} ({frontends} with clients), {}{also}\n",
+        counted(config.proxies.len(), "proxy", "proxies"),
+        counted(servers, "server", "servers"),
     )
 }

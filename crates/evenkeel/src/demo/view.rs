@@ -190,16 +190,39 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
 
 fn events(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     let room = usize::from(area.height.saturating_sub(2));
+    let columns = usize::from(area.width.saturating_sub(2)).max(1);
     let lines: Vec<Line<'_>> = stage
         .events
         .last(room)
         .into_iter()
-        .map(|event| Line::from(format!("{:6.1} s  {}", event.at.as_secs_f64(), event.text)))
+        .flat_map(|event| event_lines(event.at, &event.text, columns))
+        .map(Line::from)
         .collect();
+    // The newest are the ones that are looked at.
+    let hidden = lines.len().saturating_sub(room);
+    let shown: Vec<Line<'_>> = lines.into_iter().skip(hidden).collect();
     frame.render_widget(
-        Paragraph::new(lines).block(Block::bordered().title(" what happened ")),
+        Paragraph::new(shown).block(Block::bordered().title(" what happened ")),
         area,
     );
+}
+
+/// What happened, in lines of at most so many columns (a longer word is cut by
+/// the frame). How long a check took and who is left is not for this view.
+fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
+    const INDENT: &str = "          ";
+    let short = text.split(", check duration").next().unwrap_or(text);
+    let mut lines = Vec::new();
+    let mut line = format!("{:6.1} s ", at.as_secs_f64());
+    for word in short.split_whitespace() {
+        if line.len() > INDENT.len() && line.chars().count() + 1 + word.chars().count() > columns {
+            lines.push(std::mem::replace(&mut line, INDENT[1..].to_owned()));
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
 }
 
 /// The configuration without its opening comment.
@@ -213,6 +236,20 @@ fn excerpt() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_broken_at_words_and_told_without_its_details() {
+        let text = "Server samples/one is DOWN, reason: none, check duration: 0ms. 1 left.";
+        let lines = event_lines(Duration::from_millis(1500), text, 36);
+        assert_eq!(
+            lines,
+            [
+                "   1.5 s  Server samples/one is",
+                "          DOWN, reason: none"
+            ]
+        );
+        assert_eq!(event_lines(Duration::ZERO, "a", 1), ["   0.0 s  a"]);
+    }
 
     #[test]
     fn the_excerpt_begins_where_the_file_becomes_interesting() {

@@ -5,7 +5,7 @@ use super::side::{self, Side};
 use super::{StartError, WantedLimits, limits, privileges, processors, signals};
 use crate::files::NamedFile;
 use crate::identity;
-use crate::voice::{Form, Voice};
+use crate::voice::{Form, Voice, counted};
 use proxy::config::{BindAddress, Config, LogTargetAddress};
 use proxy::listener::{self, Listening, OpenError};
 use proxy::load::{self, LoadOptions, Loaded};
@@ -113,7 +113,9 @@ pub fn run(
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);
         voice.notice(format_args!(
-            "serves on {addresses} addresses with {threads} threads"
+            "serves on {} with {}",
+            counted(addresses, "address", "addresses"),
+            counted(threads, "thread", "threads"),
         ));
     }
     let result = signals::obey(&signals, &serving, voice);

@@ -121,9 +121,9 @@ fn nolinger(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_LINGER,
                 span,
-                "'option nolinger' cuts off answers that the client has not read to their end",
+                "'option nolinger' ends connections with a reset, and a client may lose what it has not read yet",
             )
-            .label("connections are closed with a reset")
+            .label("reset once the client's system has it all")
             .help("remove the line; `timeout client-fin` frees half-closed connections safely"),
         );
     }
@@ -315,8 +315,9 @@ pub static SPECIAL: &[LineRow] = &[
         name: "option nolinger",
         places: ALL,
         syntax: "[no] option nolinger",
-        doc: "Connections are closed with a reset, so that the system forgets them at once. What the peer has not read yet is \
-              lost: large answers arrive truncated. It is kept because old files have it, and it is warned about.",
+        doc: "Connections are closed with a reset, so that the system forgets them at once; one with data still under way is \
+              closed in the ordinary way. Even so some clients lose what they have received and not read. It is kept because \
+              old files have it, and it is warned about.",
         example: "no option nolinger",
         build: nolinger,
     },

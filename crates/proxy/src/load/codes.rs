@@ -103,10 +103,11 @@ codes! {
          (it may be missing in `defaults`), or remove the line.";
     OVERWRITTEN = "W0106", "said twice",
         "Two lines say the same thing. In `global` the first one counts, in a proxy the last; the other has no effect.";
-    NO_LINGER = "W0107", "option nolinger truncates answers",
-        "`option nolinger` closes with a reset and throws away what the peer has not read yet: large answers arrive truncated, \
-         most of all over slow links. It frees ports and memory a little earlier and is needed hardly ever. Remove the line; \
-         it is kept working because files have it.";
+    NO_LINGER = "W0107", "option nolinger may lose the end of an answer",
+        "`option nolinger` closes with a reset. HAProxy resets at once, which truncates large answers over slow links; Evenkeel \
+         resets only what the peer's system has acknowledged to the last byte, and closes all else in the ordinary way. What is \
+         left: some systems throw away at a reset what the program has not read yet. It frees ports and memory a little earlier \
+         and is needed hardly ever. Remove the line; it is kept working because files have it.";
     FOREIGN_ADDRESS = "W0108", "address not of this host",
         "No interface of this host has the address now. It is bound all the same (as with `net.ipv4.ip_nonlocal_bind`), so that a \
          virtual address may come later; HAProxy refuses to start.";
