@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// Three checks, two seconds apart, and one that is under way.
 const CHECKED: Duration = Duration::from_secs(12);
 
-const FILE: &str = "examples/small-business-2011.cfg";
+const FILE: &str = "tests/small-business-2011.cfg";
 const OLD_FORM: &str = "listen Statistics *:81\n";
 const NEW_FORM: &str = "listen Statistics\n\tbind *:81\n";
 

@@ -75,16 +75,20 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     Lookup { rows, longer, near }
 }
 
-/// The page of a keyword, laid out for so many columns.
-pub fn page(row: &Documented, width: usize) -> String {
-    let mut text = format!("{} ({}", row.name, row.kind);
-    // A fetch stands where fetches stand, an action among its rules.
-    let told: Vec<&str> = row
-        .places
+/// The places that its kind does not say: a fetch stands where fetches stand,
+/// an action among its rules.
+fn places_told(row: &Documented) -> Vec<&'static str> {
+    row.places
         .iter()
         .copied()
         .filter(|place| !row.kind.contains(place))
-        .collect();
+        .collect()
+}
+
+/// The page of a keyword, laid out for so many columns.
+pub fn page(row: &Documented, width: usize) -> String {
+    let mut text = format!("{} ({}", row.name, row.kind);
+    let told = places_told(row);
     if !told.is_empty() {
         text += &format!(" in: {}", told.join(", "));
     }
@@ -120,12 +124,7 @@ pub fn chapter(title: &str, documented: &[Documented]) -> String {
     let mut text = format!("## {title}\n");
     for row in documented.iter().filter(|d| d.built) {
         text += &format!("\n### `{}`\n\n", row.name);
-        let told: Vec<&str> = row
-            .places
-            .iter()
-            .copied()
-            .filter(|place| !row.kind.contains(place))
-            .collect();
+        let told = places_told(row);
         if !told.is_empty() {
             text += &format!("In: {}\n\n", told.join(", "));
         }

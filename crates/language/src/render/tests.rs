@@ -1,3 +1,5 @@
+//! Diagnostics as people see them: their whole picture, as snapshots.
+
 use super::*;
 use crate::diagnostic::Code;
 use crate::environment::Environment;

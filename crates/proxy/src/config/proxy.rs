@@ -289,6 +289,9 @@ pub enum ErrorPage {
     Redirect(u16, Box<[u8]>),
 }
 
+/// Name and password of one `stats auth`.
+pub type StatsUser = (Box<[u8]>, Box<[u8]>);
+
 /// `stats …` of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct StatsPage {
@@ -298,8 +301,8 @@ pub struct StatsPage {
     pub uri: Box<[u8]>,
     /// `stats realm`.
     pub realm: Option<Box<[u8]>>,
-    /// `stats auth`: user and password.
-    pub users: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// `stats auth`.
+    pub users: Vec<StatsUser>,
     /// `stats refresh`, seconds; 0 is none.
     pub refresh_s: u32,
     /// `stats show-node`; the empty string is the host's name.

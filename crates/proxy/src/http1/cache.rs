@@ -56,94 +56,59 @@ mod tests {
     use super::*;
     use crate::message::Version;
 
+    type Field = (&'static str, &'static str);
+
+    const COOKIE: Field = ("set-cookie", "a=b");
+
+    /// Method, status and fields of the answer, and whether its cookie is shared.
+    const ANSWERS: &[(&str, u16, &[Field], bool)] = &[
+        ("GET", 200, &[], false),
+        ("GET", 200, &[COOKIE], true),
+        ("HEAD", 404, &[COOKIE], true),
+        ("GET", 302, &[COOKIE], false),
+        ("POST", 200, &[COOKIE], false),
+        ("POST", 200, &[COOKIE, ("cache-control", "public")], true),
+        ("GET", 302, &[COOKIE, ("cache-control", "Public")], true),
+        ("GET", 200, &[COOKIE, ("pragma", "no-cache")], false),
+        ("GET", 200, &[COOKIE, ("cache-control", "max-age=60")], true),
+        (
+            "GET",
+            200,
+            &[COOKIE, ("cache-control", "x, private")],
+            false,
+        ),
+        ("GET", 200, &[COOKIE, ("cache-control", "no-store")], false),
+        ("GET", 200, &[COOKIE, ("cache-control", "max-age=0")], false),
+        (
+            "GET",
+            200,
+            &[COOKIE, ("cache-control", "s-maxage=0")],
+            false,
+        ),
+        ("GET", 200, &[COOKIE, ("cache-control", "no-cache")], false),
+        (
+            "GET",
+            200,
+            &[COOKIE, ("cache-control", "no-cache=\"set-cookie\"")],
+            false,
+        ),
+        (
+            "GET",
+            200,
+            &[COOKIE, ("cache-control", "no-cache=\"set-cookie, x\"")],
+            false,
+        ),
+        (
+            "GET",
+            200,
+            &[COOKIE, ("cache-control", "no-cache=\"x\"")],
+            true,
+        ),
+    ];
+
     #[test]
     fn a_cookie_is_shared_where_a_cache_may_keep_the_answer() {
-        let table: &[(&str, u16, &[(&str, &str)], bool)] = &[
-            ("GET", 200, &[], false),
-            ("GET", 200, &[("set-cookie", "a=b")], true),
-            ("HEAD", 404, &[("set-cookie", "a=b")], true),
-            ("GET", 302, &[("set-cookie", "a=b")], false),
-            ("POST", 200, &[("set-cookie", "a=b")], false),
-            (
-                "POST",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "public")],
-                true,
-            ),
-            (
-                "GET",
-                302,
-                &[("set-cookie", "a=b"), ("cache-control", "Public")],
-                true,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("pragma", "no-cache")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "max-age=60")],
-                true,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "x, private")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "no-store")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "max-age=0")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "s-maxage=0")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a=b"), ("cache-control", "no-cache")],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[
-                    ("set-cookie", "a"),
-                    ("cache-control", "no-cache=\"set-cookie\""),
-                ],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[
-                    ("set-cookie", "a"),
-                    ("cache-control", "no-cache=\"set-cookie, x\""),
-                ],
-                false,
-            ),
-            (
-                "GET",
-                200,
-                &[("set-cookie", "a"), ("cache-control", "no-cache=\"x\"")],
-                true,
-            ),
-        ];
-        for (method, status, fields, shares) in table {
+        for (method, status, fields, shares) in ANSWERS {
             let (mut request, mut response) = (Message::new(), Message::new());
             request
                 .begin_request(method.as_bytes(), b"/", Version::Http11)

@@ -62,8 +62,31 @@ impl<'a> Lines<'a> {
         &self.bytes[self.at..]
     }
 
+    /// The first line of a head, `None` when its end is not here yet; then
+    /// `check_partial` looks at what is.
+    pub(super) fn start_line(
+        &mut self,
+        limits: &Limits,
+        check_partial: impl Fn(&Self) -> Result<(), Fault>,
+    ) -> Result<Option<Line<'a>>, Fault> {
+        self.skip_blank()?;
+        match self.next() {
+            Ok(Some(line)) => Ok(Some(line)),
+            Ok(None) => {
+                check_partial(self)?;
+                self.incomplete(limits)?;
+                Ok(None)
+            }
+            Err(fault) => {
+                // What is wrong first is told, however the bytes arrived.
+                check_partial(self)?;
+                Err(fault)
+            }
+        }
+    }
+
     /// Skips blank lines before a head.
-    pub(super) fn skip_blank(&mut self) -> Result<(), Fault> {
+    fn skip_blank(&mut self) -> Result<(), Fault> {
         for _ in 0..=BLANK_LINES_MAX {
             match self.rest() {
                 [b'\n', ..] => self.at += 1,

@@ -45,19 +45,8 @@ pub fn parse_request(
     message: &mut Message,
 ) -> Result<Outcome, Fault> {
     let mut lines = Lines::new(bytes);
-    lines.skip_blank()?;
-    let line = match lines.next() {
-        Ok(Some(line)) => line,
-        Ok(None) => {
-            check_partial(&lines)?;
-            lines.incomplete(limits)?;
-            return Ok(Outcome::Incomplete);
-        }
-        Err(fault) => {
-            // What is wrong first is told, however the bytes arrived.
-            check_partial(&lines)?;
-            return Err(fault);
-        }
+    let Some(line) = lines.start_line(limits, check_partial)? else {
+        return Ok(Outcome::Incomplete);
     };
     prepare(message, limits, bytes);
     let start = RequestLine::parse(line, limits)?;

@@ -461,7 +461,8 @@ pub static LINES: &[LineRow] = &[
     ),
 ];
 
-const fn row(
+/// A row whose line stands in `global`.
+pub(super) const fn row(
     name: &'static str,
     syntax: &'static str,
     example: &'static str,

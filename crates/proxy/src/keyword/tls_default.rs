@@ -2,8 +2,8 @@
 //! where a `bind` or `server` line says `ssl`; this reads no certificate and
 //! knows no cryptography.
 
-use super::places::GLOBAL;
-use super::{Args, Built, LineBuilder, LineRow};
+use super::global::row;
+use super::{Args, Built, LineRow};
 use crate::config::{ExtraFiles, TlsSide, TlsVersion};
 use crate::load::{Loader, codes};
 use language::value::TimeUnit;
@@ -502,23 +502,6 @@ pub static LINES: &[LineRow] = &[
         "Whether the keys of TLS sessions can be logged by rules, for the analysis of captured traffic. Off by default.",
     ),
 ];
-
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    example: &'static str,
-    build: LineBuilder,
-    doc: &'static str,
-) -> LineRow {
-    LineRow {
-        name,
-        places: GLOBAL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
 
 #[cfg(test)]
 mod tests {

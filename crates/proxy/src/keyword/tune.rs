@@ -1,8 +1,8 @@
 //! `tune.*`: sizes and limits of the data plane that few people should touch.
 //! Those of TLS stand in [`super::tls_default`].
 
-use super::places::GLOBAL;
-use super::{Args, Built, LineBuilder, LineRow};
+use super::global::row;
+use super::{Args, Built, LineRow};
 use crate::config::Tune;
 use crate::load::{Loader, codes};
 use language::Diagnostic;
@@ -200,20 +200,3 @@ pub static LINES: &[LineRow] = &[
         "The most memory of the variables of one request, or of one answer, alone. 0, the default, is no limit.",
     ),
 ];
-
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    example: &'static str,
-    build: LineBuilder,
-    doc: &'static str,
-) -> LineRow {
-    LineRow {
-        name,
-        places: GLOBAL,
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}

@@ -333,3 +333,35 @@ fn open_unix_path(path: &Path, owner: BindOwner, backlog: i32) -> Step<OwnedFd> 
     }
     made.map(|()| fd)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+
+    fn opened(global: &str, options: &str) -> OwnedFd {
+        let text = format!("global\n{global}\nfrontend f\nbind 127.0.0.1:1 {options}\n");
+        let mut config = load_text(&text)
+            .config
+            .unwrap_or_else(|| panic!("{text}: refused"));
+        config.proxies[0].binds[0].address = BindAddress::Inet(([127, 0, 0, 1], 0).into());
+        let (mut listening, errors) = open(&config);
+        assert!(errors.is_empty(), "{errors:?}");
+        Arc::into_inner(listening.remove(0).fd).unwrap()
+    }
+
+    #[test]
+    fn buffer_sizes_of_clients_are_those_of_the_listening_socket() {
+        let fd = opened("tune.rcvbuf.client 30000\ntune.sndbuf.client 40000", "");
+        // The system reserves as much again for its own books.
+        assert_eq!(sockopt::socket_recv_buffer_size(&fd).unwrap(), 60_000);
+        assert_eq!(sockopt::socket_send_buffer_size(&fd).unwrap(), 80_000);
+    }
+
+    #[test]
+    fn a_segment_size_below_zero_counts_from_the_systems() {
+        let usual = segment_size(&opened("", "")).unwrap();
+        assert_eq!(segment_size(&opened("", "mss 400")).unwrap(), 400);
+        assert_eq!(segment_size(&opened("", "mss -36")).unwrap(), usual - 36);
+    }
+}

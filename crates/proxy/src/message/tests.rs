@@ -1,3 +1,5 @@
+//! Messages from their start line to the bytes on the wire.
+
 use super::*;
 
 fn request(target: &str) -> Message {

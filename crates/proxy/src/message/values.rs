@@ -107,90 +107,92 @@ impl Fields {
 mod tests {
     use super::*;
 
+    /// The lines of one name; hdr 1, 2, -1 and -2; hdr_cnt; fhdr 1 and -2.
+    type Case = (
+        &'static [&'static str],
+        [Option<&'static str>; 4],
+        usize,
+        [Option<&'static str>; 2],
+    );
+
+    const CASES: &[Case] = &[
+        (
+            &["x"],
+            [Some("x"), None, Some("x"), None],
+            1,
+            [Some("x"), None],
+        ),
+        (
+            &["x, y ,z"],
+            [Some("x"), Some("y"), Some("z"), Some("y")],
+            3,
+            [Some("x, y ,z"), None],
+        ),
+        (
+            &["x,,z"],
+            [Some("x"), Some(""), Some("z"), Some("")],
+            3,
+            [Some("x,,z"), None],
+        ),
+        (
+            &[",x"],
+            [Some(""), Some("x"), Some("x"), Some("")],
+            2,
+            [Some(",x"), None],
+        ),
+        (
+            &["x,"],
+            [Some("x"), Some(""), Some(""), Some("x")],
+            2,
+            [Some("x,"), None],
+        ),
+        (&[""], [Some(""), None, Some(""), None], 1, [Some(""), None]),
+        (
+            &["x", "y,z"],
+            [Some("x"), Some("y"), Some("z"), Some("y")],
+            3,
+            [Some("x"), Some("x")],
+        ),
+        (
+            &["\"q,r\",s"],
+            [Some("\"q,r\""), Some("s"), Some("s"), Some("\"q,r\"")],
+            2,
+            [Some("\"q,r\",s"), None],
+        ),
+        (
+            &["\"q\\\",r\",s"],
+            [
+                Some("\"q\\\",r\""),
+                Some("s"),
+                Some("s"),
+                Some("\"q\\\",r\""),
+            ],
+            2,
+            [Some("\"q\\\",r\",s"), None],
+        ),
+        (
+            &["a=\"b,c\";d,e"],
+            [
+                Some("a=\"b,c\";d"),
+                Some("e"),
+                Some("e"),
+                Some("a=\"b,c\";d"),
+            ],
+            2,
+            [Some("a=\"b,c\";d,e"), None],
+        ),
+        (
+            &["\"open,a"],
+            [Some("\"open,a"), None, Some("\"open,a"), None],
+            1,
+            [Some("\"open,a"), None],
+        ),
+        (&[], [None, None, None, None], 0, [None, None]),
+    ];
+
     #[test]
     fn values_are_counted_as_haproxy_counts_them() {
-        // lines, hdr(1), hdr(2), hdr(-1), hdr(-2), hdr_cnt, fhdr(1), fhdr(-2)
-        type Row<'a> = (
-            &'a [&'a str],
-            [Option<&'a str>; 4],
-            usize,
-            [Option<&'a str>; 2],
-        );
-        let table: &[Row] = &[
-            (
-                &["x"],
-                [Some("x"), None, Some("x"), None],
-                1,
-                [Some("x"), None],
-            ),
-            (
-                &["x, y ,z"],
-                [Some("x"), Some("y"), Some("z"), Some("y")],
-                3,
-                [Some("x, y ,z"), None],
-            ),
-            (
-                &["x,,z"],
-                [Some("x"), Some(""), Some("z"), Some("")],
-                3,
-                [Some("x,,z"), None],
-            ),
-            (
-                &[",x"],
-                [Some(""), Some("x"), Some("x"), Some("")],
-                2,
-                [Some(",x"), None],
-            ),
-            (
-                &["x,"],
-                [Some("x"), Some(""), Some(""), Some("x")],
-                2,
-                [Some("x,"), None],
-            ),
-            (&[""], [Some(""), None, Some(""), None], 1, [Some(""), None]),
-            (
-                &["x", "y,z"],
-                [Some("x"), Some("y"), Some("z"), Some("y")],
-                3,
-                [Some("x"), Some("x")],
-            ),
-            (
-                &["\"q,r\",s"],
-                [Some("\"q,r\""), Some("s"), Some("s"), Some("\"q,r\"")],
-                2,
-                [Some("\"q,r\",s"), None],
-            ),
-            (
-                &["\"q\\\",r\",s"],
-                [
-                    Some("\"q\\\",r\""),
-                    Some("s"),
-                    Some("s"),
-                    Some("\"q\\\",r\""),
-                ],
-                2,
-                [Some("\"q\\\",r\",s"), None],
-            ),
-            (
-                &["a=\"b,c\";d,e"],
-                [
-                    Some("a=\"b,c\";d"),
-                    Some("e"),
-                    Some("e"),
-                    Some("a=\"b,c\";d"),
-                ],
-                2,
-                [Some("a=\"b,c\";d,e"), None],
-            ),
-            (
-                &["\"open,a"],
-                [Some("\"open,a"), None, Some("\"open,a"), None],
-                1,
-                [Some("\"open,a"), None],
-            ),
-            (&[], [None, None, None, None], 0, [None, None]),
-        ];
-        for (lines, hdr, count, fhdr) in table {
+        for (lines, hdr, count, fhdr) in CASES {
             let mut fields = Fields::new();
             for line in *lines {
                 fields.add(b"A", line.as_bytes()).unwrap();

@@ -61,119 +61,124 @@ fn ask(context: &Context, level: StatsLevel, command: &str) -> String {
     block_on(talk(context, level, format!("{command}\n").as_bytes()))
 }
 
+const SET_SERVER_USAGE: &str =
+    "usage: set server <backend>/<server> addr | health | state | weight\n\n";
+
+/// Commands, one after the other on one state, and their answers.
+const COMMANDS: &[(&str, &str)] = &[
+    (
+        "show version;show cli level",
+        concat!(env!("CARGO_PKG_VERSION"), "\n\nadmin\n\n"),
+    ),
+    ("show backend", "# name\napp\n\n"),
+    (
+        "show cli sockets",
+        "# socket lvl processes\nunix@/run/a.sock admin all\n\n",
+    ),
+    ("get weight app/s1", "10 (initial 10)\n\n"),
+    ("get weight app/nope", "No such server.\n\n"),
+    ("get weight nope/s1", "No such backend.\n\n"),
+    ("get weight app", "Require 'backend/server'.\n\n"),
+    (
+        "set weight app/s1 50%;get weight app/s1",
+        "\n5 (initial 10)\n\n",
+    ),
+    (
+        "set weight app/s1 257",
+        "Absolute weight can only be between 0 and 256 inclusive.\n\n",
+    ),
+    (
+        "set weight app/s1 99999999999999999999%",
+        "'99999999999999999999%' is no weight: a number, or a number and '%', is expected.\n\n",
+    ),
+    (
+        "set weight app/s1 1000000%;get weight app/s1",
+        "\n256 (initial 10)\n\n",
+    ),
+    (
+        "set weight app/s1 -1",
+        "'-1' is no weight: a number, or a number and '%', is expected.\n\n",
+    ),
+    ("set weight app/s1", "Require <weight> or <weight%>.\n\n"),
+    ("set server app/s1", SET_SERVER_USAGE),
+    ("set server app/s1 foo", SET_SERVER_USAGE),
+    (
+        "set server app/s1 state foo",
+        "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
+    ),
+    (
+        "set server app/s1 health",
+        "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n\n",
+    ),
+    (
+        "set server app/s1 agent up",
+        "agent checks are not enabled on this server.\n\n",
+    ),
+    (
+        "set server app/s1 addr",
+        "set server <b>/<s> addr requires an address and optionally a port.\n\n",
+    ),
+    (
+        "set server app/s1 addr x",
+        "Invalid addr 'x' by 'stats socket command'\n\n",
+    ),
+    (
+        "set server app/s1 addr 127.0.0.1 port 0",
+        "Invalid port '0' by 'stats socket command'\n\n",
+    ),
+    (
+        "set server app/s1 addr 127.0.0.2",
+        "IP changed from '127.0.0.1' to '127.0.0.2' by 'stats socket command'\n\n",
+    ),
+    (
+        "set server app/s1 addr 127.0.0.1 port 99",
+        "IP changed from '127.0.0.2' to '127.0.0.1', port changed from '80' to '99' by 'stats socket command'\n\n",
+    ),
+    (
+        "set server app/s1 addr 127.0.0.1 port 99",
+        "no need to change the addr, no need to change the port by 'stats socket command'\n\n",
+    ),
+    (
+        "set server app/s3 addr 127.0.0.1",
+        "Only a server with an address and a port can get another one at run time.\n\n",
+    ),
+    (
+        "disable frontend www;disable frontend www",
+        "\nAll sockets are already disabled.\n\n",
+    ),
+    (
+        "enable frontend www;enable frontend www",
+        "\nAll sockets are already enabled.\n\n",
+    ),
+    ("disable frontend nope", "No such frontend.\n\n"),
+    ("set maxconn frontend www", "Integer value expected.\n\n"),
+    ("set maxconn frontend www 0", "Value out of range.\n\n"),
+    ("set maxconn global 5001", "Value out of range.\n\n"),
+    ("set maxconn global", "Expects an integer value.\n\n"),
+    ("set maxconn server app/s1", "Require <maxconn>.\n\n"),
+    ("set timeout cli", "Expects an integer value.\n\n"),
+    ("set timeout cli 5m", "\n"),
+    ("set timeout cli xx", "Invalid timeout value.\n\n"),
+    ("set timeout foo", "'set timeout' only supports 'cli'.\n\n"),
+    ("show servers state nope", "Can't find backend.\n\n"),
+    ("show stat nope 1 1", "No such proxy.\n\n"),
+    ("show stat domain dns", "Invalid statistics domain.\n\n"),
+    ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
+    (
+        "show table x",
+        "'show table' is known, but not built yet.\n\n",
+    ),
+    ("_getsocks", "'_getsocks' is known, but not built yet.\n\n"),
+    ("clear counters;clear counters all", "\n\n"),
+];
+
 #[test]
 fn commands_answer_as_haproxy_does() {
     let context = context(FILE);
-    let usage = "usage: set server <backend>/<server> addr | health | state | weight\n\n";
-    for (command, answer) in [
-        (
-            "show version;show cli level",
-            &*format!("{0}\n\nadmin\n\n", env!("CARGO_PKG_VERSION")),
-        ),
-        ("show backend", "# name\napp\n\n"),
-        (
-            "show cli sockets",
-            "# socket lvl processes\nunix@/run/a.sock admin all\n\n",
-        ),
-        ("get weight app/s1", "10 (initial 10)\n\n"),
-        ("get weight app/nope", "No such server.\n\n"),
-        ("get weight nope/s1", "No such backend.\n\n"),
-        ("get weight app", "Require 'backend/server'.\n\n"),
-        (
-            "set weight app/s1 50%;get weight app/s1",
-            "\n5 (initial 10)\n\n",
-        ),
-        (
-            "set weight app/s1 257",
-            "Absolute weight can only be between 0 and 256 inclusive.\n\n",
-        ),
-        (
-            "set weight app/s1 99999999999999999999%",
-            "'99999999999999999999%' is no weight: a number, or a number and '%', is expected.\n\n",
-        ),
-        (
-            "set weight app/s1 1000000%;get weight app/s1",
-            "\n256 (initial 10)\n\n",
-        ),
-        (
-            "set weight app/s1 -1",
-            "'-1' is no weight: a number, or a number and '%', is expected.\n\n",
-        ),
-        ("set weight app/s1", "Require <weight> or <weight%>.\n\n"),
-        ("set server app/s1", usage),
-        ("set server app/s1 foo", usage),
-        (
-            "set server app/s1 state foo",
-            "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
-        ),
-        (
-            "set server app/s1 health",
-            "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n\n",
-        ),
-        (
-            "set server app/s1 agent up",
-            "agent checks are not enabled on this server.\n\n",
-        ),
-        (
-            "set server app/s1 addr",
-            "set server <b>/<s> addr requires an address and optionally a port.\n\n",
-        ),
-        (
-            "set server app/s1 addr x",
-            "Invalid addr 'x' by 'stats socket command'\n\n",
-        ),
-        (
-            "set server app/s1 addr 127.0.0.1 port 0",
-            "Invalid port '0' by 'stats socket command'\n\n",
-        ),
-        (
-            "set server app/s1 addr 127.0.0.2",
-            "IP changed from '127.0.0.1' to '127.0.0.2' by 'stats socket command'\n\n",
-        ),
-        (
-            "set server app/s1 addr 127.0.0.1 port 99",
-            "IP changed from '127.0.0.2' to '127.0.0.1', port changed from '80' to '99' by 'stats socket command'\n\n",
-        ),
-        (
-            "set server app/s1 addr 127.0.0.1 port 99",
-            "no need to change the addr, no need to change the port by 'stats socket command'\n\n",
-        ),
-        (
-            "set server app/s3 addr 127.0.0.1",
-            "Only a server with an address and a port can get another one at run time.\n\n",
-        ),
-        (
-            "disable frontend www;disable frontend www",
-            "\nAll sockets are already disabled.\n\n",
-        ),
-        (
-            "enable frontend www;enable frontend www",
-            "\nAll sockets are already enabled.\n\n",
-        ),
-        ("disable frontend nope", "No such frontend.\n\n"),
-        ("set maxconn frontend www", "Integer value expected.\n\n"),
-        ("set maxconn frontend www 0", "Value out of range.\n\n"),
-        ("set maxconn global 5001", "Value out of range.\n\n"),
-        ("set maxconn global", "Expects an integer value.\n\n"),
-        ("set maxconn server app/s1", "Require <maxconn>.\n\n"),
-        ("set timeout cli", "Expects an integer value.\n\n"),
-        ("set timeout cli 5m", "\n"),
-        ("set timeout cli xx", "Invalid timeout value.\n\n"),
-        ("set timeout foo", "'set timeout' only supports 'cli'.\n\n"),
-        ("show servers state nope", "Can't find backend.\n\n"),
-        ("show stat nope 1 1", "No such proxy.\n\n"),
-        ("show stat domain dns", "Invalid statistics domain.\n\n"),
-        ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
-        (
-            "show table x",
-            "'show table' is known, but not built yet.\n\n",
-        ),
-        ("_getsocks", "'_getsocks' is known, but not built yet.\n\n"),
-        ("clear counters;clear counters all", "\n\n"),
-    ] {
+    for (command, answer) in COMMANDS {
         assert_eq!(
             ask(&context, StatsLevel::Admin, command),
-            answer,
+            *answer,
             "{command}"
         );
     }

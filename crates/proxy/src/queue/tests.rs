@@ -338,6 +338,58 @@ fn the_limit_follows_the_load_of_the_backend() {
     assert_eq!(server.limit(), 100);
 }
 
+/// Takes, waits and leaves at random; calls `served` with each slot in hand.
+fn random_work(config: &Arc<Config>, thread: usize, rounds: u32, served: impl Fn()) {
+    let count = config.proxies[0].servers.len() as u32;
+    let mut seed = thread as u64 * 7919 + 1;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..rounds {
+        let mut stream = stream(config);
+        let wish = Wish {
+            server: (random() % 4 == 0).then(|| ServerIndex(random() as u32 % count)),
+            avoid: None,
+        };
+        let slot = match assign_wish(&mut stream, wish) {
+            Assignment::Granted(slot) => slot,
+            Assignment::Wait(ticket) if random() % 8 == 0 => {
+                if random() % 2 == 0 {
+                    std::thread::yield_now();
+                }
+                drop(ticket);
+                continue;
+            }
+            Assignment::Wait(ticket) => {
+                let granted = wait(ticket, Duration::from_secs(20));
+                granted.expect("nobody waits for ever").slot
+            }
+            Assignment::Refused(why) => panic!("{why:?}"),
+        };
+        served();
+        if random() % 3 == 0 {
+            std::thread::yield_now();
+        }
+        drop(slot);
+    }
+}
+
+/// Takes a server out and in again for as long as others are served.
+fn come_and_go(state: &Arc<ServerState>, served: &AtomicU64) {
+    let mut last = u64::MAX;
+    while served.load(Ordering::SeqCst) != last {
+        last = served.load(Ordering::SeqCst);
+        state.set_admin(AdminState::Maintenance, 1);
+        std::thread::sleep(Duration::from_millis(1));
+        state.set_admin(AdminState::Ready, 2);
+        state.set_weight(last as u32 % 5 + 1, 3);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Random work of many threads: takes, waits, leaves, states that change.
 fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
     let limit = |n: u32| n % 3 + 1;
@@ -346,72 +398,25 @@ fn storm(balance: Balance, servers: u32, threads: usize, rounds: u32) {
         weight: limit(n),
         ..Default::default()
     };
-    let count = servers;
-    let servers: Vec<ServerOptions> = (0..count).map(options).collect();
+    let servers: Vec<ServerOptions> = (0..servers).map(options).collect();
     let config = tree(balance, &servers);
     let over = AtomicU32::new(0);
     let served = AtomicU64::new(0);
-    let check = |n: usize| {
-        let state = &config.proxies[0].servers[n].state;
-        if state.sessions.current() > limit(n as u32) {
-            over.fetch_add(1, Ordering::SeqCst);
+    let check = || {
+        for (n, server) in config.proxies[0].servers.iter().enumerate() {
+            if server.state.sessions.current() > limit(n as u32) {
+                over.fetch_add(1, Ordering::SeqCst);
+            }
         }
+        served.fetch_add(1, Ordering::SeqCst);
     };
     std::thread::scope(|scope| {
         for thread in 0..threads {
-            let (config, check, served) = (&config, &check, &served);
-            scope.spawn(move || {
-                let mut seed = thread as u64 * 7919 + 1;
-                let mut random = move || {
-                    seed ^= seed << 13;
-                    seed ^= seed >> 7;
-                    seed ^= seed << 17;
-                    seed
-                };
-                for _ in 0..rounds {
-                    let mut stream = stream(config);
-                    let wish = Wish {
-                        server: (random() % 4 == 0).then(|| ServerIndex(random() as u32 % count)),
-                        avoid: None,
-                    };
-                    let slot = match assign_wish(&mut stream, wish) {
-                        Assignment::Granted(slot) => slot,
-                        Assignment::Wait(ticket) if random() % 8 == 0 => {
-                            if random() % 2 == 0 {
-                                std::thread::yield_now();
-                            }
-                            drop(ticket);
-                            continue;
-                        }
-                        Assignment::Wait(ticket) => {
-                            let granted = wait(ticket, Duration::from_secs(20));
-                            granted.expect("nobody waits for ever").slot
-                        }
-                        Assignment::Refused(why) => panic!("{why:?}"),
-                    };
-                    (0..count as usize).for_each(check);
-                    if random() % 3 == 0 {
-                        std::thread::yield_now();
-                    }
-                    served.fetch_add(1, Ordering::SeqCst);
-                    drop(slot);
-                }
-            });
+            let (config, check) = (&config, &check);
+            scope.spawn(move || random_work(config, thread, rounds, check));
         }
         // One server comes and goes; the others always serve.
-        let (config, served) = (&config, &served);
-        scope.spawn(move || {
-            let state = &config.proxies[0].servers[1].state;
-            let mut last = u64::MAX;
-            while served.load(Ordering::SeqCst) != last {
-                last = served.load(Ordering::SeqCst);
-                state.set_admin(AdminState::Maintenance, 1);
-                std::thread::sleep(Duration::from_millis(1));
-                state.set_admin(AdminState::Ready, 2);
-                state.set_weight(last as u32 % 5 + 1, 3);
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
+        scope.spawn(|| come_and_go(&config.proxies[0].servers[1].state, &served));
     });
     assert_eq!(over.load(Ordering::SeqCst), 0, "more sessions than maxconn");
     for server in &config.proxies[0].servers {

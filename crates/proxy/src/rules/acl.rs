@@ -55,48 +55,9 @@ impl Test {
         };
         if !expression.output().casts_to(method.wants()) {
             let at = patterned.method.map_or(first.span, |(_, span)| span);
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::TYPES_DO_NOT_FIT,
-                    at,
-                    format!(
-                        "matching method cannot be used with sample fetch '{}'",
-                        expression.fetch_name()
-                    ),
-                )
-                .label(format!(
-                    "compares values of type {}, and these are of type {}",
-                    method.wants().name(),
-                    expression.output().name()
-                )),
-            ));
+            return Err(types_do_not_fit(&expression, method, at));
         }
-        let needs_none = matches!(method, Method::Found | Method::Bool);
-        if patterned.is_empty() && !patterned.ended && !needs_none {
-            loader.tell(
-                Diagnostic::warning(
-                    &codes::NO_PATTERNS,
-                    first.span,
-                    format!("'{}' has nothing to compare with, so it is never true", first.text()),
-                )
-                .label("patterns are expected behind it")
-                .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
-            );
-        }
-        if let (true, Some(span)) = (needs_none, patterned.first_word) {
-            loader.tell(
-                Diagnostic::warning(
-                    &codes::IGNORED_PATTERNS,
-                    span,
-                    format!(
-                        "'{}' is compared with nothing, so its patterns are ignored",
-                        first.text()
-                    ),
-                )
-                .label("has no effect")
-                .help("remove the patterns, or name a matching method before them: `-m str`"),
-            );
-        }
+        warn_of_patterns(loader, first, method, &patterned);
         let patterns = patterned.compile(loader, method)?;
         Ok(Test {
             expression,
@@ -121,6 +82,54 @@ impl Test {
     /// Whether what it looks at is there in such a rule.
     fn fits(&self, usage: Usage) -> bool {
         self.expression.needs().usage().meets(usage)
+    }
+}
+
+fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::TYPES_DO_NOT_FIT,
+            at,
+            format!(
+                "matching method cannot be used with sample fetch '{}'",
+                expression.fetch_name()
+            ),
+        )
+        .label(format!(
+            "compares values of type {}, and these are of type {}",
+            method.wants().name(),
+            expression.output().name()
+        )),
+    )
+}
+
+/// Tells of patterns that are missing, and of those that nothing is compared with.
+fn warn_of_patterns(loader: &mut Loader, first: &Word, method: Method, patterned: &Patterned) {
+    let needs_none = matches!(method, Method::Found | Method::Bool);
+    if patterned.is_empty() && !patterned.ended && !needs_none {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::NO_PATTERNS,
+                first.span,
+                format!("'{}' has nothing to compare with, so it is never true", first.text()),
+            )
+            .label("patterns are expected behind it")
+            .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
+        );
+    }
+    if let (true, Some(span)) = (needs_none, patterned.first_word) {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::IGNORED_PATTERNS,
+                span,
+                format!(
+                    "'{}' is compared with nothing, so its patterns are ignored",
+                    first.text()
+                ),
+            )
+            .label("has no effect")
+            .help("remove the patterns, or name a matching method before them: `-m str`"),
+        );
     }
 }
 

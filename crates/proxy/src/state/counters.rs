@@ -289,7 +289,7 @@ impl Gauge {
         }
         let gained = self
             .current
-            .try_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1));
+            .fetch_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1));
         if let Ok(before) = gained
             && before + 1 > self.highest.load(Relaxed)
         {

@@ -282,7 +282,7 @@ impl ServerState {
         // The closure never refuses.
         let _ = self
             .shutdowns
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, count);
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
         for thread in 0..crate::reactor::THREADS_MAX {
             crate::reactor::wake_all(thread);
         }
@@ -296,7 +296,7 @@ impl ServerState {
     /// Why sessions were shut down since a mark, if they were.
     pub fn shutdown_since(&self, mark: u32) -> Option<Shutdown> {
         let now = self.shutdown_mark();
-        (now != mark).then(|| match now & ((1 << SHUTDOWN_BITS) - 1) {
+        (now != mark).then_some(match now & ((1 << SHUTDOWN_BITS) - 1) {
             0 => Shutdown::Down,
             1 => Shutdown::Up,
             _ => Shutdown::Killed,

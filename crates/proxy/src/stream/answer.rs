@@ -198,16 +198,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         }
     };
     stream.times.response = Some(reactor::now());
-    if let Verdict::Answer(page) = rules::http_response(stream) {
-        return Err(Failure::Denied(page));
-    }
-    if stream
-        .backend()
-        .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
-        && http1::shares_cookie(&stream.request, &stream.response)
-    {
-        return Err(Failure::Denied(Box::new(blocked(stream))));
-    }
+    check(stream)?;
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client).await?;
@@ -245,6 +236,21 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive,
         tunnel: false,
     })
+}
+
+/// Whether the answer may go to the client, by rules and `option checkcache`.
+fn check(stream: &mut Stream) -> Result<(), Failure> {
+    if let Verdict::Answer(page) = rules::http_response(stream) {
+        return Err(Failure::Denied(page));
+    }
+    if stream
+        .backend()
+        .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
+        && http1::shares_cookie(&stream.request, &stream.response)
+    {
+        return Err(Failure::Denied(Box::new(blocked(stream))));
+    }
+    Ok(())
 }
 
 /// The answer in place of one that would share its cookie (`option checkcache`).

@@ -16,22 +16,12 @@ use std::sync::Arc;
 /// A stream that begins now on a session.
 pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<Stream> {
     let worker = worker();
-    let now = reactor::now();
-    let times = Times {
-        began_at: worker.wall_clock(),
-        idle_since: now,
-        began: now,
-        request: None,
-        queued: None,
-        connected: None,
-        response: None,
-        ended: None,
-    };
+    let times = Times::begin(reactor::now(), worker.wall_clock());
     if let Some(mut stream) = worker.used_stream() {
         renew(&mut stream, session, config, http, times);
         return stream;
     }
-    Box::new(blank(session, config, http, times))
+    Box::new(blank(worker.stream_id(), session, config, http, times))
 }
 
 /// Makes a used stream as good as a new one and keeps its memory. Every field
@@ -112,9 +102,16 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     (*termination, *phase) = (Termination::Normal, Phase::Done);
 }
 
-fn blank(session: Rc<Session>, config: Arc<Config>, http: bool, times: Times) -> Stream {
+/// A stream to which nothing has happened yet.
+pub(super) fn blank(
+    id: u64,
+    session: Rc<Session>,
+    config: Arc<Config>,
+    http: bool,
+    times: Times,
+) -> Stream {
     Stream {
-        id: worker().stream_id(),
+        id,
         frontend: session.frontend,
         session,
         config,

@@ -1,10 +1,10 @@
 //! Streams out of raw bytes, for the tests of rules.
 
-use super::state::{Endpoint, Phase, Session, Stream, Termination, Times};
+use super::finish::blank;
+use super::state::{Endpoint, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, BindOwner, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use crate::load::{LoadOptions, Loader};
-use crate::message::Message;
 use crate::reactor::Instant;
 use crate::rules::{Condition, Expression, Usage, Value};
 use language::{Diagnostic, Line, Word};
@@ -71,57 +71,10 @@ pub fn stream(http: bool) -> Stream {
         rewritten: Default::default(),
         variables: Default::default(),
     };
-    let times = Times {
-        began_at: wall,
-        idle_since: now,
-        began: now,
-        request: None,
-        queued: None,
-        connected: None,
-        response: None,
-        ended: None,
-    };
+    let times = Times::begin(now, wall);
     Stream {
-        id: 1,
-        session: Rc::new(session),
-        config,
-        frontend: ProxyIndex(0),
         backend: Some(ProxyIndex(0)),
-        server: None,
-        preferred: None,
-        http,
-        request: Message::new(),
-        response: Message::new(),
-        payload: Vec::new(),
-        payload_complete: false,
-        response_payload: Vec::new(),
-        response_payload_complete: false,
-        sniffed: std::cell::OnceCell::new(),
-        source: None,
-        destination: None,
-        variables: Default::default(),
-        log_level: None,
-        captured_request: Vec::new(),
-        captured_response: Vec::new(),
-        times,
-        bytes_in: 0,
-        bytes_out: 0,
-        bytes_counted: (0, 0),
-        logged: false,
-        retries: 0,
-        redispatched: false,
-        server_queue: 0,
-        backend_queue: 0,
-        local: false,
-        local_status: 0,
-        statistics: false,
-        server_side: None,
-        received: None,
-        unique_id: None,
-        resume_at: 0,
-        lenient: false,
-        termination: Termination::Normal,
-        phase: Phase::Done,
+        ..blank(1, Rc::new(session), config, http, times)
     }
 }
 

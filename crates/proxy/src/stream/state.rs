@@ -134,6 +134,22 @@ pub struct Times {
     pub ended: Option<Instant>,
 }
 
+impl Times {
+    /// Of a stream that begins now, by both clocks.
+    pub fn begin(now: Instant, wall: SystemTime) -> Self {
+        Times {
+            began_at: wall,
+            idle_since: now,
+            began: now,
+            request: None,
+            queued: None,
+            connected: None,
+            response: None,
+            ended: None,
+        }
+    }
+}
+
 /// What ended a stream: the first letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Termination {

@@ -34,7 +34,7 @@ fn mistakes_of_bind_lines_are_told() {
     insta::assert_snapshot!(snapshot(
         "frontend f\n    timeout client 5s\n    bind\n    bind :\n    bind 127.0.0.1\n    bind :0\n    bind :90-80\n    \
          bind :99999\n    bind udp@:53\n    bind quic4@:443\n    bind :101 ssl crt /x alpn h2\n    bind :102 nmae x\n    \
-         bind :103 mss 99999\n    bind :104 nice 9999\n    bind :105 id 0\n    bind :80-81 id 5\n    bind :106 mode 999\n    \
+         bind :103 mss 99999\n    bind :104 backlog x\n    bind :105 id 0\n    bind :80-81 id 5\n    bind :106 mode 999\n    \
          bind :107 user nosuchuser\n    bind :108 maxconn x\n    bind :109 proto h2\n    bind :110 thread 1/2\n    \
          bind :83 process 1/all\n    bind :84 level admin\n    bind :85\n    bind :85\n"
     ));
@@ -58,7 +58,7 @@ fn references_are_resolved_and_mistakes_in_them_told() {
         "defaults\n    mode http\n    timeout client 5s\n    timeout connect 5s\n    timeout server 5s\n\
          frontend f\n    bind :80\n    default_backend wbe\nfrontend g\n    bind :81\n    default_backend bytes\n\
          frontend h\n    bind :82\n    default_backend f\nlisten l\n    bind :83\n    default_backend l\n\
-         backend web\n    stats enable\nbackend bytes\n    mode tcp\n    option transparent\nbackend web\n    id 5\n\
+         backend web\n    stats enable\nbackend bytes\n    mode tcp\n    server s 127.0.0.1:90\nbackend web\n    id 5\n\
          frontend nothing\n    id 5\n"
     ));
 }

@@ -208,8 +208,12 @@ impl HeaderChange {
                 self.remove(matching, stream);
                 Ok(())
             }
-            Change::ReplaceLine(regular, format) => self.replace_lines(regular, format, stream),
-            Change::ReplaceValue(regular, format) => self.replace_values(regular, format, stream),
+            Change::ReplaceLine(regular, format) => {
+                self.replace(substitute, regular, format, stream)
+            }
+            Change::ReplaceValue(regular, format) => {
+                self.replace(replace_each, regular, format, stream)
+            }
         };
         if done.is_ok() {
             Step::Next
@@ -239,8 +243,10 @@ impl HeaderChange {
         message.remove_if(|name, _| matches(name) && !is_framing(name));
     }
 
-    fn replace_lines(
+    /// Puts what `rewritten` makes of each line of this name in its place.
+    fn replace(
         &self,
+        rewritten: Rewrite,
         regular: &Regular,
         format: &Format,
         stream: &mut Stream,
@@ -256,32 +262,7 @@ impl HeaderChange {
             let Some((_, line)) = fields.at(at) else {
                 break;
             };
-            let Some(new) = substitute(regular, line, format, stream) else {
-                continue;
-            };
-            self.message(stream).fields_mut().replace_value(at, &new)?;
-        }
-        Ok(())
-    }
-
-    fn replace_values(
-        &self,
-        regular: &Regular,
-        format: &Format,
-        stream: &mut Stream,
-    ) -> Result<(), Refusal> {
-        let mut from = 0;
-        while let Some(at) = self.message(stream).fields().position(&self.name, from) {
-            from = at + 1;
-            let fields = if self.response {
-                stream.response.fields()
-            } else {
-                stream.request.fields()
-            };
-            let Some((_, line)) = fields.at(at) else {
-                break;
-            };
-            let Some(new) = replace_each(regular, line, format, stream) else {
+            let Some(new) = rewritten(regular, line, format, stream) else {
                 continue;
             };
             self.message(stream).fields_mut().replace_value(at, &new)?;
@@ -289,6 +270,9 @@ impl HeaderChange {
         Ok(())
     }
 }
+
+/// What becomes of a line: None where the expression does not match it.
+type Rewrite = fn(&Regular, &[u8], &Format, &Stream) -> Option<Vec<u8>>;
 
 /// The value that a format makes, fit for a header.
 fn value(format: &Format, stream: &Stream) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Fetches of what was captured, and so stays known to the end of the stream.
 
-use super::{FetchBuild, FetchRow, PLACE, request};
+use super::{FetchBuild, FetchRow, request};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -8,12 +8,6 @@ use crate::stream::Stream;
 
 const fn of_request(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::RequestKept, one).http()
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

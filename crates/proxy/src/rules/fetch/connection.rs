@@ -1,6 +1,6 @@
 //! Fetches of the client's connection: its addresses and where it came in.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -17,12 +17,6 @@ const fn number(one: super::One) -> FetchBuild {
 
 const fn truth(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bool, Needs::Nothing, one)
-}
-
-macro_rules! rows {
-    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $name, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

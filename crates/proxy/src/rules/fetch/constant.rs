@@ -1,6 +1,6 @@
 //! Fetches that look at nothing: constants, and variables.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -10,12 +10,6 @@ use std::borrow::Cow;
 
 const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(kinds, kinds.len())
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

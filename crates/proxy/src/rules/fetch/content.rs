@@ -1,7 +1,7 @@
 //! Fetches of bytes: the first ones of a TCP stream, or a request's body as far
 //! as it was waited for.
 
-use super::{FetchBuild, FetchRow, PLACE, head, payload};
+use super::{FetchBuild, FetchRow, head, payload};
 use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
@@ -27,12 +27,6 @@ const fn counted(needs: Needs) -> FetchBuild {
     bytes(needs, counted_slice)
         .takes(&[Kind::Int, Kind::Int, Kind::Text], 2)
         .prepare(check_counted)
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

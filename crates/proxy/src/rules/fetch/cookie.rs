@@ -1,6 +1,6 @@
 //! Fetches of cookies, of requests and answers.
 
-use super::{FetchBuild, FetchRow, PLACE, head, side_of};
+use super::{FetchBuild, FetchRow, head, side_of};
 use crate::message::Message;
 use crate::rules::argument::{Arguments, Kind, Side};
 use crate::rules::usage::Needs;
@@ -25,12 +25,6 @@ const fn numbers(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, number)
         .http()
         .takes(&[Kind::Text], 0)
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

@@ -1,6 +1,6 @@
 //! Fetches of header fields, of requests and answers.
 
-use super::{FetchBuild, FetchRow, PLACE, head};
+use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
@@ -56,12 +56,6 @@ const fn names(needs: Needs) -> FetchBuild {
 
 const fn all(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Bin, needs, block).http()
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

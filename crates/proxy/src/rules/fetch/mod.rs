@@ -2,6 +2,23 @@
 //! name, syntax, documentation and example, what it needs and gives, and the
 //! function that finds its value. A fetch reads the stream and changes nothing.
 
+/// The rows of a family; a fetch without arguments has its name for a syntax.
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        &[$(crate::rules::fetch::FetchRow {
+            name: $name,
+            places: crate::rules::fetch::PLACE,
+            syntax: $syntax,
+            doc: $doc,
+            example: $example,
+            build: $build,
+        }),*]
+    };
+    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
+        rows! { $($name, $name, $build, $example, $doc;)* }
+    };
+}
+
 mod capture;
 mod connection;
 mod constant;

@@ -1,6 +1,6 @@
 //! Fetches of the process and the host: time, chance, environment, names.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
@@ -16,12 +16,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const fn fetch(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one)
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

@@ -1,6 +1,6 @@
 //! Fetches of frontends and backends: which the stream has, and how they do.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::config::Proxy;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
@@ -23,12 +23,6 @@ const fn of_backend(one: super::One) -> FetchBuild {
 
 const fn of_frontend(one: super::One) -> FetchBuild {
     number(Needs::Nothing, one).takes(&[Kind::Frontend], 0)
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

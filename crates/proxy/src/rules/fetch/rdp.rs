@@ -1,6 +1,6 @@
 //! Fetches of the cookie that a client of remote desktops sends first.
 
-use super::{FetchBuild, FetchRow, PLACE, payload};
+use super::{FetchBuild, FetchRow, payload};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -9,12 +9,6 @@ use crate::stream::Stream;
 const COOKIE: FetchBuild =
     FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[Kind::Text], 0);
 const COUNT: FetchBuild = FetchBuild::new(Type::Int, Needs::Request, count).takes(&[Kind::Text], 0);
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
-}
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.rdp_cookie", "req.rdp_cookie[(<name>)]", COOKIE, "acl known req.rdp_cookie(mstshash) -m found",

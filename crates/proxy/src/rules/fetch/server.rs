@@ -1,6 +1,6 @@
 //! Fetches of servers: which the stream has, and how they do.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::config::Server;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
@@ -10,12 +10,6 @@ use crate::stream::Stream;
 
 const fn of_server(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)
-}
-
-macro_rules! rows {
-    ($($name:literal, $syntax:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $syntax, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

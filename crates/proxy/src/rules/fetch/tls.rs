@@ -1,7 +1,7 @@
 //! Fetches of the client's TLS. There is no TLS yet, so a connection never has
 //! any: files that ask whether it does are answered, not refused.
 
-use super::{FetchBuild, FetchRow, PLACE};
+use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -9,12 +9,6 @@ use crate::stream::Stream;
 
 const fn truth(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bool, Needs::Nothing, one)
-}
-
-macro_rules! rows {
-    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $name, doc: $doc, example: $example, build: $build }),*]
-    };
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {

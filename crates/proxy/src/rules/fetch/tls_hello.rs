@@ -1,7 +1,7 @@
 //! Fetches of what a TLS client says in clear before it encrypts, out of the
 //! first bytes of a TCP stream. For passing TLS through to servers by name.
 
-use super::{FetchBuild, FetchRow, PLACE, Side, payload, side_of};
+use super::{FetchBuild, FetchRow, Side, payload, side_of};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
@@ -16,12 +16,6 @@ const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name)
 const VERSION: FetchBuild = number(Needs::Request, version).versions();
 const HELLO: FetchBuild = number(Needs::Request, hello_type);
 const ANSWER: FetchBuild = number(Needs::Response, hello_type);
-
-macro_rules! rows {
-    ($($name:literal, $build:expr, $example:literal, $doc:literal;)*) => {
-        &[$(FetchRow { name: $name, places: PLACE, syntax: $name, doc: $doc, example: $example, build: $build }),*]
-    };
-}
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.ssl_hello_type", HELLO, "acl client_hello req.ssl_hello_type 1",

@@ -258,39 +258,10 @@ impl Alias {
                     b'-',
                 ]);
             }
-            // What was no request was not captured from.
             Alias::RequestHeaders
             | Alias::ResponseHeaders
             | Alias::RequestHeadersList
-            | Alias::ResponseHeadersList
-                if stream.http && stream.received_method().is_empty() =>
-            {
-                return false;
-            }
-            Alias::RequestHeaders => {
-                let slots = stream.frontend().captures.request.len();
-                let slots = if without_request(stream) { 0 } else { slots };
-                return captures(&stream.captured_request, slots, put);
-            }
-            Alias::ResponseHeaders => {
-                let slots = stream.frontend().captures.response.len();
-                let slots = if without_request(stream) { 0 } else { slots };
-                return captures(&stream.captured_response, slots, put);
-            }
-            Alias::RequestHeadersList => {
-                return capture_list(
-                    &stream.captured_request,
-                    stream.frontend().captures.request.len(),
-                    put,
-                );
-            }
-            Alias::ResponseHeadersList => {
-                return capture_list(
-                    &stream.captured_response,
-                    stream.frontend().captures.response.len(),
-                    put,
-                );
-            }
+            | Alias::ResponseHeadersList => return self.captured(stream, put),
             Alias::HttpMethod
             | Alias::HttpPathWithHost
             | Alias::HttpPath
@@ -301,6 +272,27 @@ impl Alias {
             _ => self.append_number(stream, put),
         }
         true
+    }
+
+    /// Captured headers; false where there is no list of them.
+    fn captured(self, stream: &Stream, put: &mut Put<'_>) -> bool {
+        // What was no request was not captured from.
+        if without_request(stream) {
+            return false;
+        }
+        let of_frontend = &stream.frontend().captures;
+        let (captured, slots) = match self {
+            Alias::RequestHeaders | Alias::RequestHeadersList => {
+                (&stream.captured_request, of_frontend.request.len())
+            }
+            _ => (&stream.captured_response, of_frontend.response.len()),
+        };
+        match self {
+            Alias::RequestHeadersList | Alias::ResponseHeadersList => {
+                capture_list(captured, slots, put)
+            }
+            _ => captures(captured, slots, put),
+        }
     }
 
     /// The parts of the request line.

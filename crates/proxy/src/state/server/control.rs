@@ -6,7 +6,7 @@ use super::{
     ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, ServerState, UP, USABLE, WEIGHT_MAX,
     WEIGHT_SCALE,
 };
-use crate::config::{Server, ServerAddress};
+use crate::config::{Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::proxy::LineupChange;
 use crate::state::{CheckResult, Tally, Verdict};
@@ -78,6 +78,23 @@ impl Default for Control {
 impl Control {
     pub(super) fn in_maintenance(&self) -> bool {
         self.unresolved || self.admin == AdminState::Maintenance
+    }
+
+    /// What the file says of checks. The streak begins anew where that changed.
+    fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
+        if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
+            (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));
+            // Up, but the first failed check of a new server counts as the last.
+            self.streak = match self.health {
+                HealthState::Down if options.check => 0,
+                _ if fresh => self.rise,
+                _ => self.rise + self.fall - 1,
+            };
+        }
+        if !options.check {
+            self.health = HealthState::Up;
+        }
+        self.checked = options.check;
     }
 
     fn flags(&self, backup: bool) -> u32 {
@@ -160,22 +177,7 @@ impl ServerState {
             }
             control.unresolved =
                 server.address == ServerAddress::Unresolved && control.address.is_none();
-            if fresh
-                || !options.check
-                || (control.rise, control.fall) != (options.rise, options.fall)
-            {
-                (control.rise, control.fall) = (options.rise.max(1), options.fall.max(1));
-                // Up, but the first failed check of a new server counts as the last.
-                control.streak = match control.health {
-                    HealthState::Down if options.check => 0,
-                    _ if fresh => control.rise,
-                    _ => control.rise + control.fall - 1,
-                };
-            }
-            if !options.check {
-                control.health = HealthState::Up;
-            }
-            control.checked = options.check;
+            control.configure_checks(options, fresh);
             control.slowstart_ms = options.slowstart_ms;
             if fresh || control.file_maxconn != options.maxconn {
                 control.file_maxconn = options.maxconn;
