@@ -167,11 +167,18 @@ impl Socket {
 
     /// Writes what fits of `data`.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        self.try_write_before(data, false)
+    }
+
+    /// The same; with `more` the kernel may keep what does not fill a segment
+    /// for the bytes that are written next, which should follow at once (it
+    /// waits 200 ms at most).
+    pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
         }
         self.operate(Readiness::WRITABLE, |core| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let flags = send_flags(more);
             let n = rustix::net::send(&self.fd, data, flags)?;
             if n < data.len() {
                 core.poller.clear(self.key, Readiness::WRITABLE);
@@ -182,13 +189,22 @@ impl Socket {
 
     /// Writes what fits of several pieces, in one system call.
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored_before(pieces, false)
+    }
+
+    /// The same, with `more` as in [`Socket::try_write_before`].
+    pub fn try_write_vectored_before(
+        &self,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
         let pieces = pieces.get(..SLICES_MAX).unwrap_or(pieces);
         let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
         if length == 0 {
             return Ok(0);
         }
         self.operate(Readiness::WRITABLE, |core| {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let flags = send_flags(more);
             let mut control = SendAncillaryBuffer::default();
             let n = rustix::net::sendmsg(&self.fd, pieces, &mut control, flags)?;
             if n < length {
@@ -387,6 +403,11 @@ impl fmt::Debug for Socket {
             .field("readiness", &self.readiness())
             .finish_non_exhaustive()
     }
+}
+
+fn send_flags(more: bool) -> SendFlags {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    if more { flags | SendFlags::MORE } else { flags }
 }
 
 /// Waits for readiness and tries, until something other than `WouldBlock`

@@ -25,6 +25,8 @@ struct Pool {
     server: Arc<ServerState>,
     purge_delay: Duration,
     idle: Vec<Idle>,
+    /// Most connections in use at once in this second and in the one before.
+    peaks: [u32; 2],
 }
 
 impl Pool {
@@ -95,7 +97,7 @@ impl Pools {
             .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
         let low = worker().pool_low_fd_ratio();
         if spent || full || files_above(&socket, low) {
-            return;
+            return reset(&socket);
         }
         let mut pools = self.by_server.borrow_mut();
         let place = state.uid as usize;
@@ -106,7 +108,15 @@ impl Pools {
             server: state,
             purge_delay: Duration::from_millis(u64::from(options.pool_purge_delay_ms)),
             idle: Vec::new(),
+            peaks: [0; 2],
         });
+        let used = pool.server.sessions.current().saturating_add(1);
+        pool.peaks[0] = pool.peaks[0].max(used);
+        // More than were in use at once lately will not be needed at once:
+        // clients that come for one request each would fill the process.
+        if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize {
+            return reset(&socket);
+        }
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
         pool.idle.push(Idle {
             socket,
@@ -147,17 +157,28 @@ impl Pools {
         let now = reactor::now();
         for pool in self.by_server.borrow_mut().iter_mut().flatten() {
             let before = pool.idle.len();
+            pool.peaks = [pool.server.sessions.current(), pool.peaks[0]];
             let delay = pool.purge_delay;
             let serves = pool.server.usable_for_persistence();
             pool.idle.retain(|idle| {
-                serves
+                let keeps = serves
                     && !idle.socket.is_peer_closed()
                     && !idle.socket.is_readable()
-                    && now.saturating_duration_since(idle.since) < delay
+                    && now.saturating_duration_since(idle.since) < delay;
+                if !keeps {
+                    reset(&idle.socket);
+                }
+                keeps
             });
             pool.dropped(before - pool.idle.len());
         }
     }
+}
+
+/// Closes a connection that has nothing more to carry by a reset: an orderly
+/// close would keep the port of each for a minute, and ports run out.
+fn reset(socket: &Socket) {
+    let _ = socket.set_linger_zero();
 }
 
 /// Whether more files are in use than so many percent of those that the process

@@ -244,7 +244,9 @@ impl Copy<'_> {
     async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let chunked = self.chunked;
         let (mut data, mut trailers): (&[u8], _) = (&[], None);
+        let mut full = false;
         if let Some(input) = self.input.as_mut() {
+            full = input.spare().is_empty();
             let staged = self.body.stage(input)?;
             trailers = staged.trailers;
             data = &input.filled()[..staged.data];
@@ -260,12 +262,14 @@ impl Copy<'_> {
                 write_last_chunk(trailers.as_deref(), &mut end);
             }
         }
+        // What filled the buffer to its end has more behind it already.
+        let more = full && !self.body.is_done();
         if length + end.len() <= COPY_MAX {
             head.extend_from_slice(data);
             head.extend_from_slice(&end);
             write_all(self.to, head, self.write_ms).await?;
         } else {
-            write_pieces(self.to, [head, data, &end], self.write_ms).await?;
+            write_pieces(self.to, [head, data, &end], more, self.write_ms).await?;
         }
         head.clear();
         if let Some(input) = self.input.as_mut() {

@@ -318,6 +318,10 @@ async fn done(
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }
+        } else if whole {
+            // Nothing more passes. An orderly close would keep the port of each
+            // connection for a minute.
+            let _ = server.socket.set_linger_zero();
         } else if backend.has(ProxyOption::NoLinger) {
             reset_when_delivered(&server.socket);
         }

@@ -117,7 +117,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let sent = if body.is_empty() {
         write_all(&client.socket, &bytes, limit).await
     } else {
-        write_pieces(&client.socket, [&bytes, body], limit).await
+        write_pieces(&client.socket, [&bytes, body], false, limit).await
     };
     if sent.is_err() && stream.termination == Termination::Normal {
         stream.termination = Termination::ClientAbort;

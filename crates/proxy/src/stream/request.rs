@@ -42,7 +42,7 @@ pub async fn timed_out(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), worker().config(), true);
     stream.times.idle_since = client.session.accepted;
     stream.times.began = client.session.accepted;
-    stream.times.began_at = client.session.accepted_at;
+    stream.times.began_at -= reactor::now().saturating_duration_since(client.session.accepted);
     refuse_head(client, &mut stream, HeadFailure::Timeout).await;
     finish(stream);
     linger(client).await;

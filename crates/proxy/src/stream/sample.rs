@@ -65,7 +65,6 @@ pub fn stream(http: bool) -> Stream {
         bind: 0,
         source: Endpoint::Inet(SocketAddr::from(([198, 51, 100, 7], 40000))),
         destination: Endpoint::Inet(SocketAddr::from(([192, 0, 2, 1], 80))),
-        accepted_at: wall,
         accepted: now,
         ready: now,
         rewritten: Default::default(),

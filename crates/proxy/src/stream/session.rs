@@ -321,7 +321,6 @@ fn take_addresses(client: &mut Client, header: &Header) {
     let old = &client.session;
     let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
-        accepted_at: old.accepted_at,
         accepted: old.accepted,
         rewritten: old.rewritten.clone(),
         variables: old.variables.take().into(),

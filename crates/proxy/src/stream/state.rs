@@ -52,8 +52,6 @@ pub struct Session {
     pub source: Endpoint,
     /// The address that the client connected to, after a PROXY header.
     pub destination: Endpoint,
-    /// When it was accepted, by the wall clock (for logs only).
-    pub accepted_at: SystemTime,
     /// When it was accepted, for durations.
     pub accepted: Instant,
     /// When the transport was ready (PROXY header, later TLS).
@@ -83,7 +81,6 @@ impl Session {
             bind,
             source,
             destination,
-            accepted_at: SystemTime::now(),
             accepted: reactor::now(),
             ready: reactor::now(),
             rewritten: OnceCell::new(),

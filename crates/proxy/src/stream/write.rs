@@ -29,14 +29,24 @@ impl From<WriteFailure> for io::Error {
 }
 
 /// Writes all of `data`. `limit` gives, each time that the peer takes no more,
-/// the instant until which it may do so.
+/// the milliseconds for which it may do so.
 pub async fn write_all(
     socket: &Socket,
+    data: &[u8],
+    limit: Option<u32>,
+) -> Result<(), WriteFailure> {
+    write_before(socket, data, false, limit).await
+}
+
+/// The same; `more` says that other bytes follow at once.
+async fn write_before(
+    socket: &Socket,
     mut data: &[u8],
+    more: bool,
     limit: Option<u32>,
 ) -> Result<(), WriteFailure> {
     while !data.is_empty() {
-        match socket.try_write(data) {
+        match socket.try_write_before(data, more) {
             Ok(n) => data = &data[n..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 with_deadline(at(limit), socket.writable()).await?;
@@ -47,17 +57,23 @@ pub async fn write_all(
     Ok(())
 }
 
-/// Writes all of some pieces, in one system call where there is room.
+/// Writes all of some pieces, in one system call where there is room. `more`
+/// says that other bytes follow at once, so that the last segment can be filled.
 pub async fn write_pieces<const N: usize>(
     socket: &Socket,
     pieces: [&[u8]; N],
+    more: bool,
     limit: Option<u32>,
 ) -> Result<(), WriteFailure> {
     let mut slices = pieces.map(IoSlice::new);
     let mut left = &mut slices[..];
     IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        match socket.try_write_vectored(left) {
+    while let [first, rest @ ..] = &*left {
+        if rest.iter().all(|slice| slice.is_empty()) {
+            // One piece goes the kernel's shorter way.
+            return write_before(socket, first, more, limit).await;
+        }
+        match socket.try_write_vectored_before(left, more) {
             Ok(n) => IoSlice::advance_slices(&mut left, n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 with_deadline(at(limit), socket.writable()).await?;

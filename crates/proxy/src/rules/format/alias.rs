@@ -147,11 +147,7 @@ fn accept_date(stream: &Stream) -> SystemTime {
         .times
         .began
         .saturating_duration_since(stream.times.idle_since);
-    if is_first(stream) {
-        stream.session.accepted_at
-    } else {
-        stream.times.began_at - idle
-    }
+    stream.times.began_at - idle
 }
 
 fn since_epoch(at: SystemTime) -> Duration {
