@@ -301,7 +301,10 @@ impl Copy<'_> {
             match input.read_from(self.from) {
                 Ok(0) if matches!(self.body, Body::UntilClose) => return Ok(false),
                 Ok(0) => return Err(BodyFailure::Truncated),
-                Ok(_) => return Ok(true),
+                Ok(_) => {
+                    reactor::stand_back().await;
+                    return Ok(true);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error)
                     if error.kind() == io::ErrorKind::OutOfMemory
