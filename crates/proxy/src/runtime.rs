@@ -138,7 +138,9 @@ pub fn serve(
 ) -> io::Result<Running> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
     // A head that `tune.bufsize` allows must fit into one.
-    reactor::set_buffer_size(reactor::buffer_size().max(config.global.tune.bufsize));
+    let tune = &config.global.tune;
+    let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
+    reactor::set_buffer_size(reactor::buffer_size().max(head_max));
     state::set_shards(threads);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     let mut handles = Vec::with_capacity(threads);

@@ -10,7 +10,10 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The size of buffers unless [`set_buffer_size`] says otherwise.
-const SIZE_DEFAULT: usize = 64 * 1024;
+///
+/// 64 KiB less what lets a full one go out as one segment over the largest path
+/// (an MTU of 65,536, as the loopback's, less all headers): 64 KiB would make two.
+const SIZE_DEFAULT: usize = 64 * 1024 - 64;
 /// A head with its line has to fit.
 const SIZE_MIN: usize = 1024;
 /// Offsets are 32 bits wide.
