@@ -448,27 +448,3 @@ fn a_storm_over_more_servers_than_are_looked_at_one_by_one() {
     storm(Balance::LeastConnections, 20, 50, 300);
     storm(Balance::RoundRobin, 20, 50, 300);
 }
-
-/// Not a test of behaviour: `cargo test --release -- --ignored --nocapture cost`.
-#[test]
-#[ignore = "measures time"]
-fn cost_of_a_slot() {
-    for (balance, servers) in [
-        (Balance::RoundRobin, 2),
-        (Balance::LeastConnections, 2),
-        (Balance::RoundRobin, 10_000),
-        (Balance::LeastConnections, 10_000),
-    ] {
-        for limit in [0, 1000] {
-            let config = tree(balance.clone(), &vec![limited(limit); servers]);
-            let mut stub = stream(&config);
-            let rounds = 1_000_000;
-            let began = Instant::now();
-            for _ in 0..rounds {
-                drop(assign(&mut stub, None));
-            }
-            let each = began.elapsed().as_nanos() / rounds;
-            println!("{balance:?}, {servers} servers, maxconn {limit}: {each} ns");
-        }
-    }
-}
