@@ -1,0 +1,168 @@
+//! Limits of listeners, frontends and the process, and how connections are
+//! spread over threads.
+
+use crate::bed::{Bed, Origin, Peer, pause};
+use proxy::runtime::ServeOptions;
+use std::time::{Duration, Instant};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Whether an answer comes within a moment.
+fn answered(client: &mut Peer, within_ms: u64) -> bool {
+    client
+        .socket
+        .set_read_timeout(Some(Duration::from_millis(within_ms)))
+        .unwrap();
+    let head = client.head();
+    client
+        .socket
+        .set_read_timeout(Some(crate::bed::PATIENCE))
+        .unwrap();
+    head.is_some()
+}
+
+fn asking(bed: &Bed, n: usize) -> Vec<Peer> {
+    let ask = |_| {
+        let mut client = bed.client();
+        client.send(GET);
+        client
+    };
+    (0..n).map(ask).collect()
+}
+
+#[test]
+fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
+    let origin = Origin::echo();
+    let text = origin.behind("", "").replace("{0}", "{0} maxconn 2");
+    let bed = Bed::new(&text);
+    let mut clients = asking(&bed, 3);
+    assert!(answered(&mut clients[0], 2000) && answered(&mut clients[1], 2000));
+    assert!(!answered(&mut clients[2], 200), "a third one was served");
+    drop(clients.remove(0));
+    assert!(
+        answered(&mut clients[1], 2000),
+        "the third one was forgotten"
+    );
+}
+
+#[test]
+fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
+    let origin = Origin::echo();
+    let bed = Bed::with(
+        &origin.behind(" maxconn 3", ""),
+        &ServeOptions {
+            threads: 2,
+            connections_max: 20_000,
+        },
+    );
+    let mut clients = asking(&bed, 6);
+    pause(300);
+    let mut served: Vec<bool> = clients
+        .iter_mut()
+        .map(|client| answered(client, 50))
+        .collect();
+    assert_eq!(
+        served.iter().filter(|served| **served).count(),
+        3,
+        "{served:?}"
+    );
+    // Those that are served leave, one after the other.
+    for _ in 0..3 {
+        let gone = served.iter().position(|served| *served).unwrap();
+        drop(clients.remove(gone));
+        served.remove(gone);
+    }
+    for (client, _) in clients.iter_mut().zip(served).filter(|(_, served)| !served) {
+        assert!(answered(client, 2000), "one who waited was forgotten");
+    }
+}
+
+#[test]
+fn the_process_holds_no_more_connections_than_it_may() {
+    let origin = Origin::echo();
+    let bed = Bed::with(
+        &origin.behind("", ""),
+        &ServeOptions {
+            threads: 1,
+            connections_max: 2,
+        },
+    );
+    let mut clients = asking(&bed, 3);
+    assert!(answered(&mut clients[0], 2000) && answered(&mut clients[1], 2000));
+    assert!(!answered(&mut clients[2], 200));
+    drop(clients.remove(0));
+    assert!(answered(&mut clients[1], 2000));
+}
+
+/// How many of `n` clients that come at once are served in the first moments,
+/// and whether all are in the end.
+fn served_at_once(text: &str, n: usize) -> (usize, bool) {
+    let bed = Bed::new(text);
+    let mut clients = asking(&bed, n);
+    let began = Instant::now();
+    pause(250);
+    let mut waiting: Vec<&mut Peer> = clients.iter_mut().collect();
+    waiting.retain_mut(|client| !answered(client, 10));
+    let first = n - waiting.len();
+    while !waiting.is_empty() && began.elapsed() < Duration::from_secs(8) {
+        waiting.retain_mut(|client| !answered(client, 20));
+    }
+    (first, waiting.is_empty())
+}
+
+#[test]
+fn limits_a_second_let_the_others_wait() {
+    let origin = Origin::echo();
+    for (front, global) in [
+        (" rate-limit sessions 8", ""),
+        ("", "global\n maxconnrate 8\n"),
+        ("", "global\n maxsessrate 8\n"),
+    ] {
+        let text = format!("{global}{}", origin.behind(front, ""));
+        let (first, all) = served_at_once(&text, 16);
+        assert!(
+            (8..=12).contains(&first),
+            "{front}{global}: {first} at once"
+        );
+        assert!(all, "{front}{global}: some were never served");
+    }
+}
+
+#[test]
+fn a_small_maxaccept_serves_everyone() {
+    let origin = Origin::echo();
+    let text = format!("global\n tune.maxaccept 1\n{}", origin.behind("", ""));
+    assert_eq!(served_at_once(&text, 30).0, 30);
+}
+
+#[test]
+fn connections_are_spread_over_the_threads() {
+    let origin = Origin::echo();
+    let bed = Bed::with(
+        &origin.behind("", ""),
+        &ServeOptions {
+            threads: 2,
+            connections_max: 2000,
+        },
+    );
+    let mut clients = asking(&bed, 60);
+    assert!(clients.iter_mut().all(|client| answered(client, 2000)));
+    let loads = [proxy::reactor::load(0), proxy::reactor::load(1)];
+    assert!(loads[0].abs_diff(loads[1]) <= 8, "{loads:?}");
+}
+
+#[test]
+fn a_head_larger_than_the_usual_buffer_passes_where_bufsize_allows_it() {
+    let origin = Origin::echo();
+    let text = format!("global\n tune.bufsize 200000\n{}", origin.behind("", ""));
+    let bed = Bed::new(&text);
+    let long = "x".repeat(150_000);
+    let answer = bed.ask(&format!(
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Long: {long}\r\n\r\n"
+    ));
+    assert!(
+        answer.ends_with("GET /a "),
+        "{}",
+        &answer[..answer.len().min(200)]
+    );
+}
