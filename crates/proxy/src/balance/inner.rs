@@ -289,12 +289,8 @@ impl Inner {
             }
             side.heap.remove(at);
         }
-        if chosen.is_none()
-            && let Some(at) = avoid
-            && passed.contains(&at)
-            && take(&proxy.servers[at].state) == Take::Taken
-        {
-            chosen = Some(at);
+        if chosen.is_none() {
+            chosen = only_the_avoided(proxy, avoid, &passed, take);
         }
         for at in passed.drain(..) {
             let key = side.heap.key(at);
@@ -352,12 +348,8 @@ impl Inner {
             }
             side.heap.remove(at);
         }
-        if chosen.is_none()
-            && let Some(at) = avoid
-            && passed.contains(&at)
-            && take(&proxy.servers[at].state) == Take::Taken
-        {
-            chosen = Some(at);
+        if chosen.is_none() {
+            chosen = only_the_avoided(proxy, avoid, &passed, take);
         }
         for at in passed.drain(..) {
             let key = side.heap.key(at);
@@ -568,6 +560,17 @@ enum Tried {
     Passed,
     /// Not before it gives a slot back: it leaves the heap until then.
     Parked,
+}
+
+/// The server that is to be avoided, where it is the only one left to take.
+fn only_the_avoided(
+    proxy: &Proxy,
+    avoid: Option<usize>,
+    passed: &[usize],
+    take: Taker<'_>,
+) -> Option<usize> {
+    let at = avoid.filter(|at| passed.contains(at))?;
+    (take(&proxy.servers[at].state) == Take::Taken).then_some(at)
 }
 
 /// Tries to take a slot. A full server is parked, so that the next choices do
