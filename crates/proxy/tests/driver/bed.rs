@@ -92,6 +92,11 @@ fn free_ports(n: usize) -> Vec<u16> {
         .collect()
 }
 
+/// Keeps other beds from being made for as long as it is held.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Bed {
     /// A proxy on one thread. `{0}` to `{3}` in `text` become free ports.
     pub fn new(text: &str) -> Bed {
@@ -106,7 +111,7 @@ impl Bed {
 
     /// A proxy.
     pub fn with(text: &str, options: &ServeOptions) -> Bed {
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = alone();
         ENDED.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let ports = free_ports(4);
         let mut whole = text.to_owned();
