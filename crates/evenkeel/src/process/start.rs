@@ -6,7 +6,7 @@ use super::{StartError, WantedLimits, limits, privileges, processors, signals};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
-use proxy::config::{BindAddress, Config, LogTargetAddress};
+use proxy::config::{BindAddress, Config};
 use proxy::listener::{self, Listening, OpenError, OpenStep};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
@@ -67,7 +67,9 @@ pub fn run(
     processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
     let sockets = open_sockets(&config, &loaded, voice)?;
-    let sink = Sink::open(log_targets(&config));
+    proxy::log::keep_zone();
+    let root = config.global.chroot.as_deref();
+    let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
     if let Some(needed) = limits.lowered_by {
@@ -177,18 +179,6 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
-}
-
-/// Every place that log lines go to, once.
-fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
-    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
-    let mut addresses: Vec<LogTargetAddress> = Vec::new();
-    for target in config.global.logs.iter().chain(of_proxies) {
-        if !addresses.contains(&target.address) {
-            addresses.push(target.address.clone());
-        }
-    }
-    addresses
 }
 
 fn open_listeners(
