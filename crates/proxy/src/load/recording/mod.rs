@@ -78,11 +78,6 @@ impl Recording {
         all.into_iter()
     }
 
-    /// Host names that were looked up, each once.
-    pub fn host_names(&self) -> impl Iterator<Item = &str> {
-        self.answers.hosts.keys().map(String::as_str)
-    }
-
     /// As bytes that [`Recording::decode`] takes.
     pub fn encode(&self) -> Vec<u8> {
         encode::to_vec(self)
@@ -98,3 +93,6 @@ impl Recording {
         decode::recording(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;
