@@ -162,7 +162,12 @@ impl Reader {
             };
             let mut lexer = Lexer::new(text, file, start as u32, &scope);
             lexer.run();
-            let Lexer { words, faults, .. } = lexer;
+            let Lexer {
+                words,
+                faults,
+                unset,
+                ..
+            } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
             // A line that is switched off is still refused for a mistake, as HAProxy
             // does, but not warned about.
@@ -176,6 +181,7 @@ impl Reader {
             let line = Line {
                 span: first.span.to(last.span),
                 words,
+                unset,
             };
             if head == b'.' {
                 let mut report = Report {

@@ -39,6 +39,9 @@ pub struct Line {
     pub words: Vec<Word>,
     /// From its first word to its last.
     pub span: Span,
+    /// Variables without a value that it uses, each once: nothing stands in their
+    /// place, which may be what is wrong with it.
+    pub unset: Vec<String>,
 }
 
 impl Line {
