@@ -175,13 +175,8 @@ impl Reader {
             for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
             }
-            let (Some(first), Some(last)) = (words.first(), words.last()) else {
+            let Some(line) = Line::of(words, unset) else {
                 continue;
-            };
-            let line = Line {
-                span: first.span.to(last.span),
-                words,
-                unset,
             };
             if head == b'.' {
                 let mut report = Report {

@@ -45,6 +45,12 @@ pub struct Line {
 }
 
 impl Line {
+    /// One of these words; None where there are none.
+    pub(crate) fn of(words: Vec<Word>, unset: Vec<String>) -> Option<Line> {
+        let span = words.first()?.span.to(words.last()?.span);
+        Some(Line { words, span, unset })
+    }
+
     /// The n-th word, if there is one.
     pub fn word(&self, n: usize) -> Option<&Word> {
         self.words.get(n)

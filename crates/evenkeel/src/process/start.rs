@@ -67,9 +67,7 @@ pub fn run(
     processors::choose(&config.global, voice);
     let listening = open_listeners(&config, &loaded, voice)?;
     let sockets = open_sockets(&config, &loaded, voice)?;
-    proxy::log::keep_zone();
-    let root = config.global.chroot.as_deref();
-    let sink = Sink::open(proxy::log::targets(&config)).within(root);
+    let sink = open_log(&config);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
     if let Some(needed) = limits.lowered_by {
@@ -179,6 +177,13 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
+}
+
+/// Opens what log lines need, with the rights and in the root of the start.
+fn open_log(config: &Config) -> Sink {
+    proxy::log::keep_zone();
+    let root = config.global.chroot.as_deref();
+    Sink::open(proxy::log::targets(config)).within(root)
 }
 
 fn open_listeners(

@@ -83,7 +83,8 @@ impl Recording {
         encode::to_vec(self)
     }
 
-    /// Writes the bytes of [`Recording::encode`], without a copy of them.
+    /// Writes the bytes of [`Recording::encode`] without a copy of them, many of
+    /// them in small pieces: a file needs a buffer.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         encode::write(self, out)
     }

@@ -1,3 +1,5 @@
+//! Recordings there and back, and damaged.
+
 use super::*;
 use crate::load::outside::{Account, AccountKind, Unreadable};
 use proptest::prelude::*;
