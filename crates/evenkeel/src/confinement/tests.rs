@@ -339,7 +339,8 @@ fn what_a_change_needs_works_in_a_confined_process() {
 
 /// What the next test starts: its message must not be caught by the harness.
 #[test]
-#[ignore = "panics; started by the test below"]
+#[ignore = "started by the test below, which reads its message"]
+#[should_panic]
 fn panicking_thread() {
     confined(bare(), |_| panic!("told from inside"));
 }
