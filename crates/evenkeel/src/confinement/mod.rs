@@ -24,7 +24,7 @@ mod tests;
 pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
 pub use held::{Files, Filtered, Held};
-pub use identity::{Identity, Origin, identity_for};
+pub use identity::{Identity, Origin, StartedAs, identity_for};
 
 use proxy::config::Config;
 use rustix::thread::CapabilitySet;

@@ -283,8 +283,11 @@ fn load(lines: &str) -> Config {
 #[test]
 fn a_capability_is_kept_only_for_a_line_that_needs_it() {
     use capabilities::Why;
-    let root = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Haproxy);
-    let nobody = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Own);
+    let root = |config: &Config| {
+        identity_for(&config.global, StartedAs::Root, crate::voice::Form::Haproxy)
+    };
+    let nobody =
+        |config: &Config| identity_for(&config.global, StartedAs::Root, crate::voice::Form::Own);
     let cases: [(&str, &[Why], &[Why]); 5] = [
         ("    server s 127.0.0.1:80\n", &[], &[]),
         (
@@ -358,4 +361,33 @@ fn a_panic_is_told_also_with_its_backtrace_out_of_reach() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("told from inside"), "{said}");
+}
+
+#[test]
+fn a_kernel_without_landlock_and_filters_is_told_and_not_refused() {
+    use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+    let lacks = |call: libc::c_long, errno: i32| {
+        let rules = [(call, Vec::new())].into_iter().collect();
+        let processor = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let action = SeccompAction::Errno(errno as u32);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, processor).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+    };
+    let held = std::thread::spawn(move || {
+        lacks(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
+        lacks(libc::SYS_seccomp, libc::EINVAL);
+        apply(&bare()).unwrap()
+    });
+    let held = held.join().unwrap();
+    assert_eq!(
+        (held.files, held.system_calls),
+        (Files::NotBuilt, Filtered::NotBuilt)
+    );
+    assert_eq!(held.shortcomings().len(), 2, "{:?}", held.shortcomings());
+    let held = std::thread::spawn(move || {
+        lacks(libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP);
+        apply(&bare()).unwrap()
+    });
+    assert_eq!(held.join().unwrap().files, Files::NotEnabled);
 }

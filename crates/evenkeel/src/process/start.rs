@@ -3,7 +3,7 @@
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::{StartError, WantedLimits, limits, privileges, processors, signals};
-use crate::confinement::{self, Confinement};
+use crate::confinement::{self, Confinement, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
@@ -126,8 +126,7 @@ pub fn run(
 /// file and starts no program, whoever it is.
 fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
     let global = &config.global;
-    let root = nix::unistd::Uid::effective().is_root();
-    let identity = confinement::identity_for(global, root, voice.form());
+    let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
     let confinement = Confinement::proxy(config, &identity);
     confinement::prepare(&confinement).map_err(StartError::Confinement)?;
     privileges::drop_rights(global.chroot.as_deref(), identity.gid, identity.uid)?;

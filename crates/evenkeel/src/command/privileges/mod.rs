@@ -5,7 +5,9 @@
 
 mod render;
 
-use crate::confinement::{self, Confinement, Files, Filtered, Identity, Origin, identity_for};
+use crate::confinement::{
+    self, Confinement, Files, Filtered, Identity, Origin, StartedAs, identity_for,
+};
 use crate::voice::Form;
 use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
 use proxy::load::Loaded;
@@ -112,10 +114,10 @@ impl Kernel {
 }
 
 fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
-    let own = identity_for(&config.global, true, Form::Own);
+    let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let confinement = Confinement::proxy(config, &own);
     let kernel = Kernel::try_out(&confinement);
-    let one = identity_for(&config.global, true, Form::Haproxy);
+    let one = identity_for(&config.global, StartedAs::Root, Form::Haproxy);
     let name = "proxy under the name haproxy";
     vec![
         supervisor(config),
