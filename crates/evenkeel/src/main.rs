@@ -3,6 +3,7 @@
 //! started and hands over to that personality.
 
 mod command;
+mod confinement;
 mod demo;
 mod files;
 mod haproxy;

@@ -3,6 +3,7 @@
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::{StartError, WantedLimits, limits, privileges, processors, signals};
+use crate::confinement::{self, Confinement, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
@@ -91,12 +92,7 @@ pub fn run(
             daemon::write_pid(file, path)?;
         }
     }
-    let global = &config.global;
-    privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
-    if global.dumpable {
-        // Only refused for an argument that is none of 0 and 1.
-        let _ = nix::sys::prctl::set_dumpable(true);
-    }
+    give_up_rights(&config, voice)?;
     let signals = signals::watch()?;
     let options = ServeOptions {
         threads: wanted.threads,
@@ -122,6 +118,29 @@ pub fn run(
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
+}
+
+/// Gives up the rights of the start: what the file says, and behind it
+/// everything that serving does not need. Also where the file says nothing, or
+/// the process was started without rights: what serves afterwards reads no
+/// file and starts no program, whoever it is.
+fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
+    let global = &config.global;
+    let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
+    let confinement = Confinement::proxy(config, &identity);
+    confinement::prepare(&confinement).map_err(StartError::Confinement)?;
+    privileges::drop_rights(global.chroot.as_deref(), identity.gid, identity.uid)?;
+    if global.dumpable {
+        // Only refused for an argument that is none of 0 and 1.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
+    let held = confinement::apply(&confinement).map_err(StartError::Confinement)?;
+    if voice.form() == Form::Own {
+        for shortcoming in held.shortcomings() {
+            voice.notice(shortcoming);
+        }
+    }
+    Ok(())
 }
 
 /// Puts a configuration into service and starts all threads.
@@ -181,7 +200,6 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
 
 /// Opens what log lines need, with the rights and in the root of the start.
 fn open_log(config: &Config) -> Sink {
-    proxy::log::keep_zone();
     let root = config.global.chroot.as_deref();
     Sink::open(proxy::log::targets(config)).within(root)
 }
