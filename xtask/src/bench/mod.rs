@@ -14,7 +14,7 @@ pub mod load;
 pub mod options;
 pub mod origin;
 pub mod process;
-pub mod statistics;
+mod statistics;
 pub mod table;
 
 use std::ffi::OsString;

@@ -11,17 +11,12 @@ const PAGE_BYTES_MAX: u64 = 256 * 1024;
 
 /// A counter of the frontend `web`, or None when the page does not tell it.
 pub fn frontend_counter(port: u16, column: &str) -> Option<u64> {
-    counter_of(&page(port)?, column)
-}
-
-/// The whole answer to a request for the page, its head included.
-pub fn page(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     stream.write_all(b"GET /stats;csv HTTP/1.0\r\n\r\n").ok()?;
     let mut page = Vec::new();
     stream.take(PAGE_BYTES_MAX).read_to_end(&mut page).ok()?;
-    Some(String::from_utf8_lossy(&page).into_owned())
+    counter_of(&String::from_utf8_lossy(&page), column)
 }
 
 fn counter_of(page: &str, column: &str) -> Option<u64> {

@@ -88,7 +88,8 @@ pub struct Client {
     began: Instant,
     /// Requests that became due while another was under way.
     behind: u32,
-    answers_on_connection: u64,
+    /// Whether its connection has brought an answer.
+    served: bool,
 }
 
 impl Client {
@@ -105,7 +106,7 @@ impl Client {
             due: now,
             began: now,
             behind: 0,
-            answers_on_connection: 0,
+            served: false,
         }
     }
 
@@ -150,7 +151,7 @@ impl Client {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.phase = Phase::Connecting;
-                self.answers_on_connection = 0;
+                self.served = false;
             }
             Err(errno) => self.fail(kind(errno), turn),
         }
@@ -197,11 +198,7 @@ impl Client {
 
     /// An idle connection got bytes or its end; either way it is over.
     fn end_of_idle(&mut self, turn: &mut Turn<'_>) {
-        let answers = self.answers_on_connection;
-        let example = turn.example(format!(
-            "{}: idle connection closed after {answers} answers",
-            self.errand.name
-        ));
+        let example = turn.example(format!("{}: idle connection closed", self.errand.name));
         turn.tally.idle_end(example);
         self.leave();
     }
@@ -217,10 +214,14 @@ impl Client {
             other => other,
         };
         let example = turn.example(format!(
-            "{}: {} ({} answers before on this connection)",
+            "{}: {}, {}",
             self.errand.name,
             failure.name(),
-            self.answers_on_connection,
+            if self.served {
+                "on a kept connection"
+            } else {
+                "on a new connection"
+            },
         ));
         turn.tally.failed(failure, example);
         self.leave();
@@ -301,7 +302,7 @@ impl Client {
         let latency = turn.now.saturating_duration_since(self.due);
         let at = turn.at();
         turn.tally.good(at, latency, self.errand.catch_up);
-        self.answers_on_connection += 1;
+        self.served = true;
         let head = &self.answer[..self.head_bytes.unwrap_or(0)];
         if !self.errand.keep_alive {
             self.phase = Phase::Ending;

@@ -45,10 +45,10 @@ pub struct Fallen {
 }
 
 impl Counters {
-    /// Reads the answer to a request for the page in CSV; None when it is not that.
+    /// Reads the page in CSV; None when it is not that.
     pub fn read(page: &str) -> Option<Self> {
-        let mut lines = page.lines().skip_while(|line| !line.starts_with("# "));
-        let names: Vec<&str> = lines.next()?.trim_start_matches("# ").split(',').collect();
+        let mut lines = page.lines();
+        let names: Vec<&str> = lines.next()?.strip_prefix("# ")?.split(',').collect();
         let mut counters = Self::default();
         for line in lines.filter(|line| !line.is_empty()) {
             let cells: Vec<&str> = line.split(',').collect();
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn page(rows: &str) -> Counters {
-        let head = "HTTP/1.0 200 OK\r\n\r\n# pxname,svname,scur,stot,status,req_tot,\n";
+        let head = "# pxname,svname,scur,stot,status,req_tot,\n";
         Counters::read(&format!("{head}{rows}")).expect("a page")
     }
 
@@ -133,6 +133,6 @@ mod tests {
 
     #[test]
     fn what_is_no_page_is_none() {
-        assert_eq!(Counters::read("HTTP/1.0 404 Not Found\r\n\r\n"), None);
+        assert_eq!(Counters::read("<html>"), None);
     }
 }

@@ -89,10 +89,11 @@ impl Report {
         self.milliseconds(format!("{prefix}slowest request"), Some(ms));
         for example in &tally.examples {
             self.note(format!(
-                "{:.3} s, change {}: {}",
+                "{:.3} s, change {}: {} ({})",
                 example.at.as_secs_f64(),
                 example.change,
-                example.what
+                example.what,
+                example.times
             ));
         }
     }

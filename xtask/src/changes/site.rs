@@ -19,6 +19,8 @@ use super::origins::CHECK_PATH;
 pub const VERSION_PATH: &str = "/version";
 /// Where it learns which frontend a listener belongs to.
 pub const OWNER_PATH: &str = "/owner";
+/// Where the counters are told, as CSV.
+pub const STATISTICS_PATH: &str = "/stats;csv";
 /// How many kinds of mistakes there are.
 pub const MISTAKES: u64 = 4;
 /// How long connections of an old process may last, where that is limited.

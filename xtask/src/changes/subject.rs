@@ -12,12 +12,11 @@ use lab::{Failure, Place, Probe};
 use rustix::process::{Pid, Signal};
 
 use crate::bench::process::{Proxy, Side, anonymous_bytes, process_folder};
-use crate::bench::statistics;
 
 use super::counters::Counters;
 use super::error::Error;
 use super::options::{Ask, CommandLine};
-use super::site::{OWNER_PATH, Promise, Site, VERSION_PATH};
+use super::site::{OWNER_PATH, Promise, STATISTICS_PATH, Site, VERSION_PATH};
 
 /// How long a start or a change may take.
 pub const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
@@ -196,7 +195,7 @@ impl Running<'_> {
 
     /// The counters of now.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let page = statistics::page(self.site.at.statistics);
+        let page = self.get(self.site.at.statistics, STATISTICS_PATH).ok();
         page.and_then(|page| Counters::read(&page))
             .ok_or_else(|| Error::NoStatistics {
                 label: self.subject.label().to_owned(),

@@ -80,7 +80,7 @@ impl Held {
     }
 }
 
-/// One failure, told.
+/// One failure, told; the same of others at the same change are counted.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// Since the load began.
@@ -89,6 +89,8 @@ pub struct Example {
     pub change: u64,
     /// What happened to whom.
     pub what: String,
+    /// How often.
+    pub times: u64,
 }
 
 /// All that was seen so far.
@@ -151,7 +153,10 @@ impl Tally {
     }
 
     fn tell(&mut self, example: Example) {
-        if self.examples.len() < EXAMPLES_MAX {
+        let same = |told: &&mut Example| told.change == example.change && told.what == example.what;
+        if let Some(told) = self.examples.iter_mut().find(same) {
+            told.times += example.times;
+        } else if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(example);
         }
     }
@@ -197,6 +202,7 @@ mod tests {
             at: Duration::ZERO,
             change: 0,
             what: String::new(),
+            times: 1,
         }
     }
 
@@ -212,7 +218,8 @@ mod tests {
             assert_eq!(tally.of(failure), times as u64 + 1, "{}", failure.name());
         }
         assert_eq!(tally.all_failed(), tally.requests);
-        assert_eq!(tally.examples.len(), EXAMPLES_MAX);
+        assert_eq!(tally.examples.len(), 1);
+        assert_eq!(tally.examples[0].times, tally.requests);
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Turn<'_> {
             at: self.at(),
             change: self.change,
             what,
+            times: 1,
         }
     }
 
