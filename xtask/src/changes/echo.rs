@@ -67,6 +67,9 @@ pub struct Echo {
     heard: u64,
     /// When something came last.
     alive: Instant,
+    /// Whether it broke, and is not open again yet: attempts that fail meanwhile
+    /// are no further breaks.
+    broken: bool,
 }
 
 impl Echo {
@@ -82,6 +85,7 @@ impl Echo {
             said: 0,
             heard: 0,
             alive: Instant::now(),
+            broken: false,
         }
     }
 
@@ -202,11 +206,17 @@ impl Echo {
             }
             self.heard += 1;
         }
+        self.broken = false;
         turn.tally.echoed_bytes += bytes.len() as u64;
         Ok(())
     }
 
     fn end(&mut self, end: End, turn: &mut Turn<'_>) {
+        self.socket = None;
+        self.phase = Phase::Off;
+        if std::mem::replace(&mut self.broken, true) {
+            return;
+        }
         let heard = self.heard;
         let how = match end {
             End::Closed => "closed".to_owned(),
@@ -218,7 +228,5 @@ impl Echo {
         let name = self.held.name();
         let example = turn.example(format!("{name}: {how} after {heard} bytes"));
         turn.tally.broken(self.held, example);
-        self.socket = None;
-        self.phase = Phase::Off;
     }
 }

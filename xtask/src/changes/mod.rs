@@ -148,7 +148,8 @@ fn upgrades(judge: &mut Judge<'_>, sides: &mut Sides) -> bool {
             Pair::Mixed => {
                 let (Some(left), Some(right)) = (&sides.left, &sides.right) else {
                     eprintln!("changes: upgrade: a mixed pair needs both sides");
-                    return false;
+                    good = false;
+                    continue;
                 };
                 let title = "upgrade, left and right in turn";
                 let mut reports = Vec::new();

@@ -170,6 +170,15 @@ impl Site {
 
     /// Writes the file of ten thousand servers, some of which differ by version.
     pub fn write_many(&self, version: u64) -> Result<(), Error> {
+        self.put("proxy.cfg", &self.many(version))
+    }
+
+    /// The same to where no proxy reads it.
+    pub fn write_many_aside(&self, version: u64) -> Result<(), Error> {
+        self.put("aside.cfg", &self.many(version))
+    }
+
+    fn many(&self, version: u64) -> String {
         let mut text = self.global(1, 0);
         self.defaults(&mut text, 0);
         let at = self.at;
@@ -191,7 +200,7 @@ impl Site {
                 _ => Some(10),
             }
         });
-        self.put("proxy.cfg", &text)
+        text
     }
 
     fn global(&self, threads: u64, shape: u64) -> String {
@@ -307,7 +316,7 @@ impl Site {
                 at.down
             );
             for server in 0..servers {
-                let limit = if (shape + server) % 3 == 0 {
+                let limit = if (shape + server).is_multiple_of(3) {
                     " maxconn 200"
                 } else {
                     ""
