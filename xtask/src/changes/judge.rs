@@ -106,6 +106,7 @@ impl<'o> Judge<'o> {
             folder: self.scratch.path().join(name),
             at,
             confined: self.options.confined,
+            down: true,
             hard_stop: false,
         };
         site.create()?;

@@ -91,6 +91,8 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         }
     }
     std::thread::sleep(SETTLE);
+    // Before the counters: what comes between is counted and not awaited.
+    let seen = crowd.tally().requests;
     let counted = running.counters()?;
     let family = running.family();
     let workers = running.workers();
@@ -112,7 +114,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         &mut report,
         &changes,
         counted.of("web/FRONTEND", "req_tot"),
-        &tally,
+        seen,
     );
     report.count("requests to the server that is down", tried);
     report.count("checks of it", judge.down.checks() - checks_before);
@@ -202,7 +204,7 @@ impl Changes {
     }
 }
 
-fn tell_counters(report: &mut Report, changes: &Changes, counted: Option<u64>, tally: &Tally) {
+fn tell_counters(report: &mut Report, changes: &Changes, counted: Option<u64>, seen: u64) {
     report.count("counters that fell", changes.fallen.len() as u64);
     report.row(
         "requests that the frontend counted",
@@ -219,7 +221,7 @@ fn tell_counters(report: &mut Report, changes: &Changes, counted: Option<u64>, t
     }
     report.claim(changes.fallen.is_empty(), "a counter fell");
     report.claim(
-        counted.is_some_and(|counted| counted >= tally.requests),
+        counted.is_some_and(|counted| counted >= seen),
         "the frontend counted fewer requests than were made",
     );
 }

@@ -78,6 +78,8 @@ pub struct Site {
     pub at: Where,
     /// Whether the file names a user and a root directory.
     pub confined: bool,
+    /// Whether backends have a server that is down.
+    pub down: bool,
     /// Whether old processes end their connections after some seconds.
     pub hard_stop: bool,
 }
@@ -311,10 +313,15 @@ impl Site {
         for (name, servers) in [("app", 2 + shape % 4), ("second", 1 + shape / 2 % 3)] {
             let _ = write!(
                 text,
-                "\nbackend {name}\n    balance {chosen}\n    option httpchk GET {CHECK_PATH}\n    \
-                 server down 127.0.0.1:{} check inter 500ms fall 2 rise 2\n",
-                at.down
+                "\nbackend {name}\n    balance {chosen}\n    option httpchk GET {CHECK_PATH}\n"
             );
+            if self.down {
+                let _ = writeln!(
+                    text,
+                    "    server down 127.0.0.1:{} check inter 500ms fall 2 rise 2",
+                    at.down
+                );
+            }
             for server in 0..servers {
                 let limit = if (shape + server).is_multiple_of(3) {
                     " maxconn 200"
@@ -380,6 +387,7 @@ mod tests {
                 taken: 13,
             },
             confined: true,
+            down: true,
             hard_stop: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Case `upgrade`: another process takes over from the running one, again and
 //! again, under the load of `reload`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -33,6 +34,8 @@ struct Upgrades {
     /// Old processes that did not end in time.
     overstayed: u64,
     tally: Tally,
+    /// Failed requests after each takeover, by who took over.
+    failed_by: BTreeMap<String, u64>,
     /// Processes that run a file which is not there any more.
     old_binaries: u64,
     workers: u64,
@@ -62,6 +65,8 @@ fn take_over(
 ) -> Result<Upgrades, Error> {
     let mut site = judge.site(name)?;
     site.hard_stop = true;
+    // A program that takes over from another one cannot know who is down.
+    site.down = subjects.len() == 1;
     site.write(0, 0)?;
     let mut turns = subjects.iter().cycle();
     let mut next = || turns.next().copied();
@@ -69,12 +74,15 @@ fn take_over(
         return Ok(Upgrades::default());
     };
     let mut current = first.start(&site, 0, &[])?;
-    judge.wait_for_down(&current)?;
+    if site.down {
+        judge.wait_for_down(&current)?;
+    }
     let crowd = judge.load(&site.at)?;
     let mut upgrades = Upgrades::default();
     let mut leaving = Vec::new();
+    let mut failed_before = 0;
+    std::thread::sleep(PAUSE);
     for number in 1..=rounds {
-        std::thread::sleep(PAUSE);
         let Some(subject) = next() else { break };
         crowd.at_change(number);
         upgrades.asked += 1;
@@ -92,8 +100,12 @@ fn take_over(
         leaving.push((std::mem::replace(&mut current, new), Instant::now()));
         upgrades.fallen += before.fallen(&current.counters()?).len() as u64;
         upgrades.see_off(&mut leaving, false)?;
+        std::thread::sleep(PAUSE);
+        let failed = crowd.tally().all_failed();
+        let told = upgrades.failed_by.entry(subject.label().to_owned());
+        *told.or_default() += failed - failed_before;
+        failed_before = failed;
     }
-    std::thread::sleep(PAUSE);
     upgrades.see_off(&mut leaving, true)?;
     upgrades.finish(&current, crowd)
 }
@@ -205,6 +217,9 @@ impl Upgrades {
             median.is_finite().then_some(median),
         );
         report.clients("", &self.tally);
+        for (label, failed) in self.failed_by.iter().filter(|_| self.failed_by.len() > 1) {
+            report.count(format!("failed requests after {label} took over"), *failed);
+        }
         report.count("counters that fell", self.fallen);
         report.count("old processes that stayed too long", self.overstayed);
         report.count("processes of a file that was replaced", self.old_binaries);
