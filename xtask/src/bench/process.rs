@@ -150,8 +150,9 @@ impl Side {
         fs::create_dir(folder).map_err(Error::file("creating", folder))?;
         let link = folder.join(name);
         std::os::unix::fs::symlink(real, &link).map_err(Error::file("linking", &link))?;
+        let flag = if name == "haproxy" { "-v" } else { "--version" };
         let version = Command::new(&link)
-            .arg("-v")
+            .arg(flag)
             .stdin(Stdio::null())
             .output()
             .ok()

@@ -27,6 +27,8 @@ const BEFORE: Duration = Duration::from_millis(700);
 const SETTLE: Duration = Duration::from_millis(1500);
 /// Between two changes.
 const PAUSE: Duration = Duration::from_millis(60);
+/// After so many changes that were never seen no more are asked for.
+const UNSEEN_MAX: u64 = 2;
 /// By how much memory may have grown: a share of it, and some for the pools that
 /// a peak leaves behind.
 const MEMORY_GROWTH: f64 = 1.10;
@@ -85,6 +87,9 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         crowd.at_change(number);
         course.step(number, &mut changes)?;
         std::thread::sleep(PAUSE);
+        if changes.unseen >= UNSEEN_MAX {
+            break;
+        }
         if number == course.baseline() {
             std::thread::sleep(SETTLE);
             changes.baseline = Footprint::of(&running.family());

@@ -19,7 +19,7 @@ use super::options::{Ask, CommandLine};
 use super::site::{OWNER_PATH, Promise, STATISTICS_PATH, Site, VERSION_PATH};
 
 /// How long a start or a change may take.
-pub const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
+pub const CHANGE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a program that starts is looked at whether it still runs.
 const START_LOOK: Duration = Duration::from_millis(100);
 /// How long what a file promises may take once its version answers: old processes
