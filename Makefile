@@ -4,7 +4,7 @@
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 DESTDIR ?=
-# Further arguments of run and bench: make bench ARGS=--help
+# Further arguments of run, bench and changes: make bench ARGS=--help
 ARGS    ?=
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -17,7 +17,7 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
-.PHONY: help run build test bench tidy manual install install-haproxy toolchain
+.PHONY: help run build test bench changes tidy manual install install-haproxy toolchain
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -35,6 +35,9 @@ test: toolchain ## install missing test peers (as root) and run all tests
 
 bench: build ## measure beside haproxy
 	$(CARGO) xtask bench $(ARGS)
+
+changes: build ## change a proxy under load, beside haproxy
+	$(CARGO) xtask changes $(ARGS)
 
 tidy: toolchain ## format, lints, our own checks, licences and advisories
 	$(CARGO) fmt --all --check

@@ -59,25 +59,26 @@ pub fn evenkeel(
 /// test only where the binaries of its own package are.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build)
+    BUILT.get_or_init(|| build("evenkeel"))
 }
 
-fn build() -> PathBuf {
+/// The binary of a package, which has its name.
+pub fn build(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--package", "evenkeel"])
+        .args(["build", "--quiet", "--package", package])
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", &profile()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "evenkeel does not build");
+    assert!(output.status.success(), "{package} does not build");
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let of_binary = message["target"]["name"] == "evenkeel";
+        let of_binary = message["target"]["name"] == package;
         let executable = message["executable"].as_str()?;
         of_binary.then(|| PathBuf::from(executable))
     });

@@ -1,6 +1,7 @@
 //! Development tasks: tidy checks, benchmarks, generated documents.
 
 mod bench;
+mod changes;
 mod tidy;
 
 use std::process::ExitCode;
@@ -13,9 +14,13 @@ fn main() -> ExitCode {
         .and_then(std::ffi::OsStr::to_str)
     {
         Some("bench") => bench::main(arguments),
+        Some("changes") => changes::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
-            eprintln!("usage: cargo xtask bench [OPTION...]\n       cargo xtask tidy");
+            eprintln!(
+                "usage: cargo xtask bench [OPTION...]\n       cargo xtask changes [OPTION...]\n       \
+                 cargo xtask tidy"
+            );
             ExitCode::from(2)
         }
     }

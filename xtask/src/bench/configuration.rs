@@ -73,19 +73,29 @@ fn many_servers() -> String {
         );
     }
     text.push_str("    default_backend b0\n");
-    for backend in 0..backends {
+    many_backends(&mut text, |_, _| Some(10));
+    text
+}
+
+/// Adds the backends of ten thousand servers, each with the weight that is given
+/// for its backend and its place in it, or without those that get none.
+pub fn many_backends(text: &mut String, weight: impl Fn(usize, usize) -> Option<u32>) {
+    // Writing to a String cannot fail.
+    for backend in 0..CHECKED_SERVERS / CHECKED_SERVERS_A_BACKEND {
         let _ = writeln!(text, "\nbackend b{backend}\n    balance roundrobin");
         for server in 0..CHECKED_SERVERS_A_BACKEND {
+            let Some(weight) = weight(backend, server) else {
+                continue;
+            };
             let _ = writeln!(
                 text,
-                "    server s{server} 10.{}.{}.{}:80 weight 10",
+                "    server s{server} 10.{}.{}.{}:80 weight {weight}",
                 1 + backend / 100,
                 backend % 100,
                 1 + server
             );
         }
     }
-    text
 }
 
 #[cfg(test)]

@@ -378,7 +378,6 @@ impl<'a> Generator<'a> {
 mod tests {
     use super::*;
     use crate::bench::origin::{self, Origin};
-    use crate::bench::process::Cores;
 
     fn job(port: u16, body: &[u8], keep_alive: bool) -> Job<'_> {
         Job {
@@ -392,8 +391,7 @@ mod tests {
     #[test]
     fn a_run_makes_exactly_the_requests_it_was_told() {
         let body = origin::body();
-        let origin =
-            Origin::start(&body, Cores::of_this_process().expect("cores")).expect("an origin");
+        let origin = Origin::start(&body, None).expect("an origin");
         for size in origin::BODY_SIZES_BYTES {
             let before = origin.served();
             let mut generator =
@@ -411,8 +409,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_asked_for_ends_the_run() {
         let body = origin::body();
-        let origin =
-            Origin::start(&body, Cores::of_this_process().expect("cores")).expect("an origin");
+        let origin = Origin::start(&body, None).expect("an origin");
         let mut wrong = job(origin.port, &body[..100], true);
         wrong.path = "/bench/100".to_owned();
         let mut generator = Generator::new(wrong).expect("a generator");

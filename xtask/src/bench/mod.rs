@@ -6,16 +6,16 @@
 //! proxy took for one, as a ratio within a round. It never compares numbers of
 //! different runs or machines.
 
-mod answer;
+pub mod answer;
 mod case;
-mod configuration;
-mod error;
-mod load;
-mod options;
-mod origin;
-mod process;
+pub mod configuration;
+pub mod error;
+pub mod load;
+pub mod options;
+pub mod origin;
+pub mod process;
 mod statistics;
-mod table;
+pub mod table;
 
 use std::ffi::OsString;
 use std::fs;
@@ -83,7 +83,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     let body = origin::body();
     let mut bench = Bench {
         cores,
-        origin: Origin::start(&body, cores)?,
+        origin: Origin::start(&body, Some(cores.load))?,
         body,
         ports: Ports::new(),
         folder: scratch.0.clone(),

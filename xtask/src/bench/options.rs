@@ -73,13 +73,14 @@ impl Options {
     }
 }
 
-fn workspace() -> PathBuf {
+/// The top of the tree.
+pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
 /// The release build, where cargo puts it.
-fn evenkeel() -> PathBuf {
+pub fn evenkeel() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("release/evenkeel")

@@ -18,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use super::answer;
 use super::error::Error;
-use super::process::{Cores, pin};
+use super::process::pin;
 
 /// The sizes of the bodies that can be asked for.
 pub const BODY_SIZES_BYTES: [usize; 3] = [100, 16 * 1024, 1024 * 1024];
@@ -52,8 +52,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts the thread on the core of the load.
-    pub fn start(body: &[u8], cores: Cores) -> Result<Self, Error> {
+    /// Starts the thread, on one core where that is given.
+    pub fn start(body: &[u8], core: Option<usize>) -> Result<Self, Error> {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
             .map_err(Error::system("binding the origin server"))?;
         let port = listener
@@ -74,7 +74,7 @@ impl Origin {
         let thread = std::thread::Builder::new()
             .name("origin".to_owned())
             .spawn(move || {
-                if let Err(error) = pin(cores.load).and_then(|()| server.serve()) {
+                if let Err(error) = core.map_or(Ok(()), pin).and_then(|()| server.serve()) {
                     eprintln!("bench: the origin server stopped: {error}");
                 }
             })

@@ -124,8 +124,8 @@ impl Ports {
 pub struct Side {
     /// What the table calls it.
     pub label: String,
-    /// A link named `haproxy` to it, so both see exactly haproxy's command line.
-    program: PathBuf,
+    /// A link to it, by default named `haproxy`: then both see haproxy's command line.
+    pub program: PathBuf,
     /// The first line of `-v`, when it says one.
     pub version: Option<String>,
     stderr: PathBuf,
@@ -134,14 +134,25 @@ pub struct Side {
 impl Side {
     /// Prepares `program` in a folder of its own.
     pub fn prepare(label: String, program: &Path, folder: &Path) -> Result<Self, Error> {
+        Self::prepare_as("haproxy", label, program, folder)
+    }
+
+    /// The same under another name than `haproxy`.
+    pub fn prepare_as(
+        name: &str,
+        label: String,
+        program: &Path,
+        folder: &Path,
+    ) -> Result<Self, Error> {
         let real = fs::canonicalize(program).map_err(|_| Error::MissingProgram {
             path: program.to_owned(),
         })?;
         fs::create_dir(folder).map_err(Error::file("creating", folder))?;
-        let link = folder.join("haproxy");
+        let link = folder.join(name);
         std::os::unix::fs::symlink(real, &link).map_err(Error::file("linking", &link))?;
+        let flag = if name == "haproxy" { "-v" } else { "--version" };
         let version = Command::new(&link)
-            .arg("-v")
+            .arg(flag)
             .stdin(Stdio::null())
             .output()
             .ok()
@@ -158,9 +169,13 @@ impl Side {
         })
     }
 
-    fn command(&self, arguments: &[OsString], core: usize) -> Result<Command, Error> {
-        let stderr =
-            fs::File::create(&self.stderr).map_err(Error::file("creating", &self.stderr))?;
+    fn command(&self, arguments: &[OsString], core: Option<usize>) -> Result<Command, Error> {
+        // Appended to: the next of this side may start before the last one ended.
+        let stderr = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.stderr)
+            .map_err(Error::file("creating", &self.stderr))?;
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -168,7 +183,7 @@ impl Side {
             .stdout(Stdio::null())
             .stderr(stderr);
         command.process_group(0);
-        let set = only(core);
+        let set = core.map(only);
         let parent = rustix::process::getpid();
         // SAFETY: between fork and exec the closure makes three system calls and
         // neither allocates nor takes a lock.
@@ -178,13 +193,17 @@ impl Side {
                 if rustix::process::getppid() != Some(parent) {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
-                Ok(rustix::thread::sched_setaffinity(None, &set)?)
+                match &set {
+                    Some(set) => Ok(rustix::thread::sched_setaffinity(None, set)?),
+                    None => Ok(()),
+                }
             });
         }
         Ok(command)
     }
 
-    fn said(&self) -> String {
+    /// The end of what its processes wrote to standard error.
+    pub fn said(&self) -> String {
         let bytes = fs::read(&self.stderr).unwrap_or_default();
         let start = bytes.len().saturating_sub(STDERR_BYTES_MAX);
         let mut end = &bytes[start..];
@@ -196,9 +215,14 @@ impl Side {
         String::from_utf8_lossy(end).into_owned()
     }
 
-    fn spawn(&self, arguments: &[OsString], core: usize, port: &PortNames) -> Result<Child, Error> {
+    fn spawn(
+        &self,
+        arguments: &[OsString],
+        core: Option<usize>,
+        ports: &[(&'static str, u16)],
+    ) -> Result<Child, Error> {
         let mut command = self.command(arguments, core)?;
-        for (name, value) in port {
+        for (name, value) in ports {
             command.env(name, value.to_string());
         }
         command
@@ -227,15 +251,31 @@ impl Proxy {
         cores: Cores,
     ) -> Result<Self, Error> {
         let arguments = ["-f".into(), configuration.into(), "-db".into()];
-        let child = side.spawn(&arguments, cores.proxy, names)?;
+        let mut proxy = Self::launch(side, &arguments, Some(cores.proxy), names)?;
+        proxy.wait_for_listener(side, port)?;
+        Ok(proxy)
+    }
+
+    /// Starts the program, and waits for nothing.
+    pub fn launch(
+        side: &Side,
+        arguments: &[OsString],
+        core: Option<usize>,
+        ports: &[(&'static str, u16)],
+    ) -> Result<Self, Error> {
+        let child = side.spawn(arguments, core, ports)?;
         let pid = Pid::from_child(&child);
-        let mut proxy = Self { child, pid };
+        Ok(Self { child, pid })
+    }
+
+    /// Waits until somebody listens on `port`, while the program runs.
+    pub fn wait_for_listener(&mut self, side: &Side, port: u16) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
         loop {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Ok(proxy);
+                return Ok(());
             }
-            let status = proxy.status()?;
+            let status = self.status()?;
             if status.is_some() || Instant::now() > deadline {
                 let (label, stderr) = (side.label.clone(), side.said());
                 return Err(Error::NotServing {
@@ -248,7 +288,13 @@ impl Proxy {
         }
     }
 
-    fn status(&mut self) -> Result<Option<ExitStatus>, Error> {
+    /// The process that was started.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// How it ended, if it did.
+    pub fn status(&mut self) -> Result<Option<ExitStatus>, Error> {
         self.child
             .try_wait()
             .map_err(Error::system("asking for the state of a proxy"))
@@ -302,20 +348,13 @@ impl Proxy {
     pub fn anonymous_bytes(&self) -> Result<u64, Error> {
         let mut total = 0;
         for pid in self.processes() {
-            let path = process_folder(pid).join("status");
-            let text = fs::read_to_string(&path).map_err(Error::file("reading", &path))?;
-            let kilobytes = text
-                .lines()
-                .find_map(|line| line.strip_prefix("RssAnon:"))
-                .and_then(|rest| rest.trim().strip_suffix("kB"))
-                .and_then(|digits| digits.trim().parse::<u64>().ok())
-                .ok_or(Error::Accounting { path })?;
-            total += kilobytes * 1024;
+            total += anonymous_bytes(pid)?;
         }
         Ok(total)
     }
 
-    fn processes(&self) -> Vec<Pid> {
+    /// It and its descendants.
+    pub fn processes(&self) -> Vec<Pid> {
         let mut found = vec![self.pid];
         let mut at = 0;
         while at < found.len() && found.len() < DESCENDANTS_MAX {
@@ -347,7 +386,21 @@ impl Drop for Proxy {
     }
 }
 
-fn process_folder(pid: Pid) -> PathBuf {
+/// Anonymous memory of one process that is resident.
+pub fn anonymous_bytes(pid: Pid) -> Result<u64, Error> {
+    let path = process_folder(pid).join("status");
+    let text = fs::read_to_string(&path).map_err(Error::file("reading", &path))?;
+    let kilobytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB"))
+        .and_then(|digits| digits.trim().parse::<u64>().ok())
+        .ok_or(Error::Accounting { path })?;
+    Ok(kilobytes * 1024)
+}
+
+/// Its folder below /proc.
+pub fn process_folder(pid: Pid) -> PathBuf {
     Path::new("/proc").join(pid.as_raw_nonzero().to_string())
 }
 
@@ -383,7 +436,7 @@ pub struct CheckCost {
 /// Runs `-c -f CONFIGURATION`.
 pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCost, Error> {
     let arguments = ["-c".into(), "-f".into(), configuration.into()];
-    let mut command = side.command(&arguments, cores.proxy)?;
+    let mut command = side.command(&arguments, Some(cores.proxy))?;
     let begin = Instant::now();
     let mut child = command
         .spawn()

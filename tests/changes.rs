@@ -1,0 +1,56 @@
+//! The judge of changes in short, on our binary alone: changes with differing
+//! files under load, some of them mistaken, cost no client anything.
+//!
+//! The judge itself is `cargo xtask changes`; what it prints besides is not looked
+//! at here.
+
+use crate::program::{binary, build, root};
+use std::process::{Command, Stdio};
+
+/// How many changes, every tenth with a mistaken file.
+const CHANGES: &str = "25";
+
+/// Runs the judge on a personality of ours and gives its line of JSON.
+fn judged(words: &str) -> (bool, serde_json::Value) {
+    let right = format!("{} {words}", binary().display());
+    let output = Command::new(build("xtask"))
+        .current_dir(root())
+        .args(["changes", "--case", "reload", "--only", "right"])
+        .args(["--rounds", CHANGES, "--right", right.trim_end()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the judge runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().rfind(|line| line.starts_with('{'));
+    let value = line.and_then(|line| serde_json::from_str(line).ok());
+    (output.status.success(), value.expect("a line of JSON"))
+}
+
+fn costs_nothing(words: &str) {
+    let (success, value) = judged(words);
+    let side = &value["sides"]["right"];
+    assert!(success, "it falls short: {side:#}");
+    for none in [
+        "failed requests",
+        "idle connections closed",
+        "connections closed with notice",
+        "WebSocket breaks",
+        "TCP tunnel breaks",
+        "counters that fell",
+        "requests to the server that is down",
+    ] {
+        assert_eq!(side["measured"][none], 0, "{none}: {side:#}");
+    }
+    assert_eq!(side["measured"]["changes"], 25, "{side:#}");
+}
+
+#[test]
+fn changes_under_load_cost_no_client_anything_under_haproxys_name() {
+    costs_nothing("");
+}
+
+#[test]
+fn changes_under_load_cost_no_client_anything_under_our_own_name() {
+    costs_nothing("run");
+}

@@ -1,0 +1,392 @@
+//! One HTTP client: a request each time that one is due, over a connection that
+//! it keeps or over a new one each.
+//!
+//! It never retries: a request which went out is answered, or failed. A kept
+//! connection that ends while no request is on its way is counted apart, as
+//! announced where the last answer said `Connection: close`.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use crate::bench::answer;
+
+use super::tally::Failure;
+use super::turn::Turn;
+
+/// How long a request may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes taken by one read.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Longest head of an answer.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// What one client asks, and how often.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    /// The proxy's port on 127.0.0.1.
+    pub port: u16,
+    /// What it calls the site.
+    pub host: &'static str,
+    /// The body of every answer; its length is in the path.
+    pub body: Arc<[u8]>,
+    /// Whether a connection serves one request after the other.
+    pub keep_alive: bool,
+    /// Between two requests.
+    pub interval: Duration,
+    /// Whether a request that could not begin when it was due is made later, its
+    /// latency counted from when it was due.
+    pub catch_up: bool,
+    /// What messages call it.
+    pub name: &'static str,
+}
+
+impl Errand {
+    fn request(&self) -> Vec<u8> {
+        let connection = if self.keep_alive {
+            ""
+        } else {
+            "Connection: close\r\n"
+        };
+        format!(
+            "GET /plain/{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: changes\r\n{connection}\r\n",
+            self.body.len(),
+            self.host
+        )
+        .into_bytes()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Off,
+    Connecting,
+    Waiting,
+    /// The answer is complete; the end of the connection is not there yet.
+    Ending,
+    Idle,
+}
+
+/// The client.
+#[derive(Debug)]
+pub struct Client {
+    errand: Errand,
+    request: Vec<u8>,
+    socket: Option<OwnedFd>,
+    phase: Phase,
+    /// The answer so far.
+    answer: Vec<u8>,
+    /// Where the body begins, once the head is there.
+    head_bytes: Option<usize>,
+    /// When the request under way was due, and when it began.
+    due: Instant,
+    began: Instant,
+    /// Requests that became due while another was under way.
+    behind: u32,
+    /// Whether its connection has brought an answer.
+    served: bool,
+}
+
+impl Client {
+    /// One that has no connection yet.
+    pub fn new(errand: Errand) -> Self {
+        let now = Instant::now();
+        Self {
+            request: errand.request(),
+            errand,
+            socket: None,
+            phase: Phase::Off,
+            answer: Vec::new(),
+            head_bytes: None,
+            due: now,
+            began: now,
+            behind: 0,
+            served: false,
+        }
+    }
+
+    /// Between two calls of [`Self::tick`].
+    pub fn interval(&self) -> Duration {
+        self.errand.interval
+    }
+
+    /// A request is due.
+    pub fn tick(&mut self, due: Instant, turn: &mut Turn<'_>) {
+        if matches!(self.phase, Phase::Off | Phase::Idle) {
+            self.begin(due, turn);
+            return;
+        }
+        if turn.now.saturating_duration_since(self.began) > PATIENCE {
+            match self.phase {
+                // The answer was complete: only the end of the connection is missing.
+                Phase::Ending => self.leave(),
+                _ => self.fail(Failure::Timeout, turn),
+            }
+            self.behind = 0;
+        }
+        if self.errand.catch_up {
+            self.behind = self.behind.saturating_add(1);
+        }
+    }
+
+    fn begin(&mut self, due: Instant, turn: &mut Turn<'_>) {
+        self.due = due;
+        self.began = turn.now;
+        self.answer.clear();
+        self.head_bytes = None;
+        if self.phase == Phase::Idle {
+            // An end that is there already and was only not looked at yet is no
+            // request's failure.
+            if self.still_open() {
+                return self.send(turn);
+            }
+            self.end_of_idle(turn);
+        }
+        match connect(self.errand.port, turn) {
+            Ok(socket) => {
+                self.socket = Some(socket);
+                self.phase = Phase::Connecting;
+                self.served = false;
+            }
+            Err(errno) => self.fail(kind(errno), turn),
+        }
+    }
+
+    fn still_open(&self) -> bool {
+        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let looked = |socket| rustix::net::recv(socket, &mut [0; 1][..], look);
+        let result = self.socket.as_ref().map(looked);
+        matches!(result, Some(Err(Errno::AGAIN | Errno::INTR)))
+    }
+
+    fn send(&mut self, turn: &mut Turn<'_>) {
+        let Some(socket) = &self.socket else {
+            return;
+        };
+        // Far smaller than the empty send buffer it goes to: a short write is a
+        // fault of the machine.
+        match rustix::net::send(socket, &self.request, SendFlags::NOSIGNAL) {
+            Ok(bytes) if bytes == self.request.len() => self.phase = Phase::Waiting,
+            Ok(_) => self.fail(Failure::System, turn),
+            Err(errno) => self.fail(kind(errno), turn),
+        }
+    }
+
+    /// Something happened on its socket.
+    pub fn ready(&mut self, flags: EventFlags, turn: &mut Turn<'_>) {
+        let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        let readable = flags.contains(EventFlags::IN) || ended;
+        match self.phase {
+            Phase::Off => {}
+            Phase::Connecting if flags.contains(EventFlags::OUT) || ended => {
+                match self.socket.as_ref().map(rustix::net::sockopt::socket_error) {
+                    Some(Ok(Ok(()))) => self.send(turn),
+                    Some(Ok(Err(errno)) | Err(errno)) => self.fail(kind(errno), turn),
+                    None => {}
+                }
+            }
+            Phase::Waiting | Phase::Ending if readable => self.read(turn),
+            Phase::Idle if readable => self.end_of_idle(turn),
+            _ => {}
+        }
+    }
+
+    /// An idle connection got bytes or its end; either way it is over.
+    fn end_of_idle(&mut self, turn: &mut Turn<'_>) {
+        let example = turn.example(format!("{}: idle connection closed", self.errand.name));
+        turn.tally.idle_end(example);
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        self.socket = None;
+        self.phase = Phase::Off;
+    }
+
+    fn fail(&mut self, failure: Failure, turn: &mut Turn<'_>) {
+        let failure = match failure {
+            Failure::Closed if !self.answer.is_empty() => Failure::Cut,
+            other => other,
+        };
+        let example = turn.example(format!(
+            "{}: {}, {}",
+            self.errand.name,
+            failure.name(),
+            if self.served {
+                "on a kept connection"
+            } else {
+                "on a new connection"
+            },
+        ));
+        turn.tally.failed(failure, example);
+        self.leave();
+        self.catch_up(turn);
+    }
+
+    /// Goes on at once with a request that has been due while another was made.
+    fn catch_up(&mut self, turn: &mut Turn<'_>) {
+        // One call deep at most: a failure to connect counts down, too.
+        if self.behind > 0 && matches!(self.phase, Phase::Off | Phase::Idle) {
+            self.behind -= 1;
+            let due = self.due + self.errand.interval;
+            self.begin(due.min(turn.now), turn);
+        }
+    }
+
+    fn read(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            let Some(socket) = &self.socket else {
+                return;
+            };
+            let before = self.answer.len();
+            self.answer.resize(before + READ_BYTES_MAX, 0);
+            let room = &mut self.answer[before..];
+            let result = rustix::net::recv(socket, room, RecvFlags::empty());
+            let bytes = result.map_or(0, |(bytes, _)| bytes);
+            self.answer.truncate(before + bytes);
+            match result {
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => continue,
+                // Its answer is whole: how the connection ends does not matter.
+                Ok((0, _)) | Err(_) if self.phase == Phase::Ending => return self.leave(),
+                Ok((0, _)) => return self.fail(Failure::Closed, turn),
+                Err(errno) => return self.fail(kind(errno), turn),
+                Ok(_) => {}
+            }
+            match self.whole() {
+                Ok(false) => {}
+                Ok(true) if self.phase == Phase::Ending => {}
+                Ok(true) => self.complete(turn),
+                Err(failure) => return self.fail(failure, turn),
+            }
+            if self.phase == Phase::Idle {
+                return;
+            }
+        }
+    }
+
+    /// Whether the answer is complete, and as it should be.
+    fn whole(&mut self) -> Result<bool, Failure> {
+        let head_bytes = match self.head_bytes {
+            Some(bytes) => bytes,
+            None => {
+                let searched = &self.answer[..self.answer.len().min(HEAD_BYTES_MAX)];
+                match answer::head_end(searched) {
+                    Some(end) => {
+                        verify(&self.answer[..end], self.errand.body.len())?;
+                        self.head_bytes = Some(end);
+                        end
+                    }
+                    None if searched.len() == HEAD_BYTES_MAX => return Err(Failure::WrongBody),
+                    None => return Ok(false),
+                }
+            }
+        };
+        let body = &self.answer[head_bytes..];
+        if body.len() < self.errand.body.len() {
+            return Ok(false);
+        }
+        if *body == *self.errand.body {
+            Ok(true)
+        } else {
+            Err(Failure::WrongBody)
+        }
+    }
+
+    fn complete(&mut self, turn: &mut Turn<'_>) {
+        let latency = turn.now.saturating_duration_since(self.due);
+        let at = turn.at();
+        turn.tally.good(at, latency, self.errand.catch_up);
+        self.served = true;
+        let head = &self.answer[..self.head_bytes.unwrap_or(0)];
+        if !self.errand.keep_alive {
+            self.phase = Phase::Ending;
+        } else if announces_close(head) {
+            turn.tally.closed_announced += 1;
+            self.leave();
+        } else {
+            self.phase = Phase::Idle;
+        }
+        self.catch_up(turn);
+    }
+}
+
+fn verify(head: &[u8], body_bytes: usize) -> Result<(), Failure> {
+    let status = head.get(9..12).and_then(answer::number);
+    match status {
+        Some(200) => {}
+        Some(500..) => return Err(Failure::ServerError),
+        Some(_) => return Err(Failure::Status),
+        None => return Err(Failure::WrongBody),
+    }
+    match answer::header(head, b"content-length").and_then(answer::number) {
+        Some(length) if length == body_bytes as u64 => Ok(()),
+        _ => Err(Failure::WrongBody),
+    }
+}
+
+fn announces_close(head: &[u8]) -> bool {
+    answer::header(head, b"connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"))
+}
+
+/// What an errno means to a client.
+pub fn kind(errno: Errno) -> Failure {
+    match errno {
+        Errno::CONNREFUSED => Failure::Refused,
+        Errno::CONNRESET | Errno::PIPE => Failure::Reset,
+        Errno::TIMEDOUT => Failure::Timeout,
+        _ => Failure::System,
+    }
+}
+
+/// A socket on its way to `port`, watched under the turn's token.
+pub fn connect(port: u16, turn: &mut Turn<'_>) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+    match rustix::net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(errno) => return Err(errno),
+    }
+    turn.watch(&socket)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_judged_by_status_and_length() {
+        let table: &[(&[u8], Result<(), Failure>)] = &[
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Ok(())),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n",
+                Err(Failure::WrongBody),
+            ),
+            (b"HTTP/1.1 200 OK\r\n\r\n", Err(Failure::WrongBody)),
+            (b"HTTP/1.1 503 No\r\n\r\n", Err(Failure::ServerError)),
+            (b"HTTP/1.1 404 No\r\n\r\n", Err(Failure::Status)),
+            (b"nonsense", Err(Failure::WrongBody)),
+        ];
+        for (head, result) in table {
+            assert_eq!(verify(head, 5), *result, "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_a_close_that_is_said_is_announced() {
+        assert!(announces_close(
+            b"HTTP/1.1 200 OK\r\nconnection: Close\r\n\r\n"
+        ));
+        assert!(!announces_close(
+            b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\n\r\n"
+        ));
+        assert!(!announces_close(b"HTTP/1.1 200 OK\r\n\r\n"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong while a proxy is judged. Never what the judgement is: a
+//! request that failed is a result.
+
+use std::fmt;
+use std::io;
+
+use crate::bench::error::Error as BenchError;
+
+/// Why a run, or one of its cases, stopped.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument that lexopt refuses.
+    Arguments(lexopt::Error),
+    /// A case that does not exist.
+    NoSuchCase { name: String },
+    /// A word that an option does not know.
+    NoSuchChoice { option: &'static str, word: String },
+    /// A command without a program.
+    NoProgram { option: &'static str },
+    /// Something that the benchmark does too, and that failed.
+    Bench(BenchError),
+    /// The laboratory refused something.
+    Lab(lab::LabError),
+    /// More clients than one thread should have.
+    TooManyClients { most: usize },
+    /// The thread of the clients panicked.
+    ClientsDied,
+    /// The first version did not answer on the probe path.
+    NeverServed { label: String, said: String },
+    /// The checks of a server that is down did not find it out.
+    StaysUp { label: String },
+    /// The page of statistics is not there.
+    NoStatistics { label: String },
+    /// The program ended by itself.
+    Ended { label: String, said: String },
+}
+
+impl Error {
+    /// For `map_err`: the system refused what `doing` says.
+    pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Bench(BenchError::system(doing)(source))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(source) => write!(f, "{source} (--help shows the options)"),
+            Self::NoSuchCase { name } => {
+                write!(f, "there is no case `{name}` (--help shows them)")
+            }
+            Self::NoSuchChoice { option, word } => write!(f, "{option} does not know `{word}`"),
+            Self::NoProgram { option } => write!(f, "{option} needs a program"),
+            Self::Bench(source) => source.fmt(f),
+            Self::Lab(source) => source.fmt(f),
+            Self::TooManyClients { most } => write!(f, "more than {most} clients"),
+            Self::ClientsDied => write!(f, "the thread of the clients panicked"),
+            Self::NeverServed { label, said } => {
+                write!(f, "{label} does not serve its first file\n{said}")
+            }
+            Self::StaysUp { label } => {
+                write!(f, "{label} does not find out that a server is down")
+            }
+            Self::NoStatistics { label } => write!(f, "{label} has no page of statistics"),
+            Self::Ended { label, said } => write!(f, "{label} ended\n{said}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Arguments(source) => Some(source),
+            Self::Bench(source) => Some(source),
+            Self::Lab(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<lexopt::Error> for Error {
+    fn from(source: lexopt::Error) -> Self {
+        Self::Arguments(source)
+    }
+}
+
+impl From<BenchError> for Error {
+    fn from(source: BenchError) -> Self {
+        Self::Bench(source)
+    }
+}
+
+impl From<lab::LabError> for Error {
+    fn from(source: lab::LabError) -> Self {
+        Self::Lab(source)
+    }
+}

@@ -1,0 +1,198 @@
+//! What every case needs: the servers behind the proxies, ports, folders, and the
+//! load that all cases share.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lab::{Echo, Place, Scratch};
+
+use crate::bench::origin::{self, BODY_SIZES_BYTES, Origin};
+use crate::bench::process::{Ports, Side, raise_descriptor_limit};
+
+use super::client::Errand;
+use super::crowd::{Crowd, Member};
+use super::error::Error;
+use super::options::Options;
+use super::origins::SpecialServer;
+use super::site::{Site, Where};
+use super::subject::Running;
+use super::tally::Held;
+
+/// Connections that are kept busy.
+pub const BUSY_CONNECTIONS: u32 = 32;
+/// Clients that open a connection for each request, and their share of the rate.
+const NEW_CLIENTS: u32 = 4;
+const NEW_SHARE: u32 = 10;
+/// Connections that speak once in a while, and how often.
+const IDLE_CONNECTIONS: u32 = 8;
+const IDLE_INTERVAL: Duration = Duration::from_secs(3);
+/// Between two answers of a mebibyte.
+const LARGE_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two messages over a WebSocket or a tunnel.
+const SAY_INTERVAL: Duration = Duration::from_millis(10);
+/// File descriptors that a run needs in one process.
+const DESCRIPTORS_NEEDED: u64 = 4096;
+/// How long checks may take to find out that a server is down.
+const DOWN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What every case needs.
+#[derive(Debug)]
+pub struct Judge<'o> {
+    pub options: &'o Options,
+    pub scratch: Scratch,
+    pub down: SpecialServer,
+    /// Bodies of answers by size.
+    pub body: Arc<[u8]>,
+    ports: Ports,
+    origin: Origin,
+    websocket: SpecialServer,
+    echo: Echo,
+    /// Bound and never read: log lines go somewhere.
+    logs: [UdpSocket; 2],
+    /// A port that a mistaken file wants, too.
+    taken: TcpListener,
+}
+
+impl<'o> Judge<'o> {
+    /// Starts the servers.
+    pub fn new(options: &'o Options) -> Result<Self, Error> {
+        raise_descriptor_limit(DESCRIPTORS_NEEDED)?;
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let body = origin::body();
+        let failed = "binding a port of the judge";
+        let log = || UdpSocket::bind(here).map_err(Error::system(failed));
+        Ok(Self {
+            options,
+            scratch: Scratch::new()?,
+            down: SpecialServer::start()?,
+            websocket: SpecialServer::start()?,
+            origin: Origin::start(&body, None)?,
+            echo: Echo::start(Place::Here, here)?,
+            body,
+            ports: Ports::new(),
+            logs: [log()?, log()?],
+            taken: TcpListener::bind(here).map_err(Error::system(failed))?,
+        })
+    }
+
+    /// A folder and ports for one proxy.
+    pub fn site(&mut self, name: &str) -> Result<Site, Error> {
+        let failed = "asking for a port of the judge";
+        let port = |address: std::io::Result<SocketAddr>| {
+            address
+                .map(|address| address.port())
+                .map_err(Error::system(failed))
+        };
+        let mut at = Where {
+            web: 0,
+            other: 0,
+            moving: 0,
+            passing: 0,
+            tunnel: 0,
+            statistics: 0,
+            origin: self.origin.port,
+            websocket: self.websocket.port,
+            down: self.down.port,
+            echo: self.echo.address().port(),
+            logs: [
+                port(self.logs[0].local_addr())?,
+                port(self.logs[1].local_addr())?,
+            ],
+            taken: port(self.taken.local_addr())?,
+        };
+        at.own(&mut self.ports, rustix::process::geteuid().is_root())?;
+        let site = Site {
+            folder: self.scratch.path().join(name),
+            at,
+            confined: self.options.confined,
+            down: true,
+            hard_stop: false,
+        };
+        site.create()?;
+        Ok(site)
+    }
+
+    /// The load of a proxy that serves the first family of files.
+    pub fn load(&self, at: &Where) -> Result<Crowd, Error> {
+        let rate = self.options.rate.max(NEW_SHARE);
+        let new = rate / NEW_SHARE;
+        let every = |clients: u32, rate: u32| Duration::from_secs(1) * clients / rate.max(1);
+        let errand = Errand {
+            port: at.web,
+            host: "one.test",
+            body: self.body_of(0),
+            keep_alive: true,
+            interval: every(BUSY_CONNECTIONS, rate - new),
+            catch_up: false,
+            name: "kept-alive client",
+        };
+        let mut members = Vec::new();
+        for number in 0..BUSY_CONNECTIONS {
+            let host = if number % 4 == 3 {
+                "two.test"
+            } else {
+                "one.test"
+            };
+            members.push(Member::http(Errand {
+                host,
+                ..errand.clone()
+            }));
+        }
+        for _ in 0..NEW_CLIENTS {
+            members.push(Member::http(Errand {
+                keep_alive: false,
+                interval: every(NEW_CLIENTS, new),
+                name: "client of new connections",
+                ..errand.clone()
+            }));
+        }
+        for _ in 0..IDLE_CONNECTIONS {
+            members.push(Member::http(Errand {
+                interval: IDLE_INTERVAL,
+                name: "mostly idle client",
+                ..errand.clone()
+            }));
+        }
+        members.push(Member::http(Errand {
+            body: self.body_of(BODY_SIZES_BYTES.len() - 1),
+            interval: LARGE_INTERVAL,
+            name: "client of large answers",
+            ..errand
+        }));
+        members.push(Member::echo(Held::WebSocket, at.web, SAY_INTERVAL));
+        members.push(Member::echo(Held::Tunnel, at.tunnel, SAY_INTERVAL));
+        Crowd::start(members)
+    }
+
+    /// The body of one of the benchmark's sizes.
+    pub fn body_of(&self, size: usize) -> Arc<[u8]> {
+        let bytes = BODY_SIZES_BYTES.get(size).copied().unwrap_or(0);
+        self.body[..bytes.min(self.body.len())].into()
+    }
+
+    /// Waits until the checks found out that a server is down.
+    pub fn wait_for_down(&self, running: &Running<'_>) -> Result<(), Error> {
+        let rows = ["app/down", "second/down"];
+        let down = || {
+            running.counters().is_ok_and(|counters| {
+                rows.iter().all(|row| {
+                    let state = counters.state(row);
+                    state.is_some_and(|state| state.starts_with("DOWN"))
+                })
+            })
+        };
+        if lab::eventually(DOWN_PATIENCE, down) {
+            Ok(())
+        } else {
+            Err(Error::StaysUp {
+                label: running.subject.label().to_owned(),
+            })
+        }
+    }
+}
+
+/// The version that a program says of itself.
+pub fn version(side: &Side) -> &str {
+    side.version.as_deref().unwrap_or("no version")
+}

@@ -1,0 +1,169 @@
+//! `cargo xtask changes`: what clients see while a proxy is changed, haproxy
+//! beside Evenkeel.
+//!
+//! Each case starts a proxy, puts it under a load whose clients never retry, does
+//! to it what the case says, and prints what the clients saw. It measures no CPU
+//! time (that is `bench`) and knows nothing of what is inside of a proxy.
+
+mod client;
+mod counters;
+mod crowd;
+mod echo;
+mod error;
+mod judge;
+mod kill;
+mod options;
+mod origins;
+mod reload;
+mod report;
+mod servers;
+mod site;
+mod subject;
+mod tally;
+mod turn;
+mod upgrade;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use error::Error;
+use judge::{Judge, version};
+use options::{Case, Options, Pair};
+use report::{Labelled, Report};
+use subject::Subject;
+
+/// Runs what the arguments ask for.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let result = match options::parse(arguments) {
+        Ok(None) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Some(options)) => run(&options),
+        Err(error) => {
+            eprintln!("changes: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("changes: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The two programs; one that is not asked for is not looked at.
+struct Sides {
+    left: Option<Subject>,
+    right: Option<Subject>,
+}
+
+fn run(options: &Options) -> Result<bool, Error> {
+    let mut judge = Judge::new(options)?;
+    let folder = judge.scratch.path().to_owned();
+    let prepare = |asked, line, label, name| {
+        let prepared = || Subject::prepare(line, label, &folder.join(name), None);
+        bool::then(asked, prepared).transpose()
+    };
+    let mut sides = Sides {
+        left: prepare(options.run_left, &options.left, "left", "left")?,
+        right: None,
+    };
+    if options.run_right {
+        let program = folder.join("right");
+        sides.right = Some(Subject::prepare(
+            &options.right,
+            "right",
+            &program,
+            options.signal,
+        )?);
+    }
+    for subject in [&sides.left, &sides.right].into_iter().flatten() {
+        println!("{}: {}", subject.label(), version(&subject.side));
+    }
+    let mut good = true;
+    for case in &options.cases {
+        good &= match case {
+            Case::Reload => both(&mut judge, &sides, case.name(), reload::run),
+            Case::Servers => both(&mut judge, &sides, case.name(), servers::run),
+            Case::Kill => both(&mut judge, &sides, case.name(), kill::run),
+            Case::Upgrade => upgrades(&mut judge, &mut sides),
+        };
+    }
+    Ok(good)
+}
+
+type Run = fn(&mut Judge<'_>, &Subject, bool) -> Result<Report, Error>;
+
+/// One case of both sides, one after the other; whether the right one keeps what
+/// is claimed of it.
+fn both(judge: &mut Judge<'_>, sides: &Sides, title: &str, run: Run) -> bool {
+    let mut reports = Vec::new();
+    let mut good = true;
+    for (subject, right) in [(&sides.left, false), (&sides.right, true)] {
+        let Some(subject) = subject else { continue };
+        good &= take(
+            &mut reports,
+            title,
+            subject.label(),
+            right,
+            run(judge, subject, right),
+        );
+    }
+    print(title, &reports, good);
+    good
+}
+
+/// Keeps a report; false when the right side has none, or falls short.
+fn take(
+    reports: &mut Vec<Labelled>,
+    title: &str,
+    label: &str,
+    right: bool,
+    result: Result<Report, Error>,
+) -> bool {
+    match result {
+        Ok(report) => {
+            let good = report.keeps_claims() || !right;
+            reports.push((label.to_owned(), report));
+            good
+        }
+        Err(error) => {
+            eprintln!("changes: {title}: {label}: {error}");
+            !right
+        }
+    }
+}
+
+fn upgrades(judge: &mut Judge<'_>, sides: &mut Sides) -> bool {
+    let mut good = true;
+    let options = judge.options;
+    for pair in &options.pairs {
+        good &= match pair {
+            Pair::Same => both(judge, sides, "upgrade, -sf -x", upgrade::to_itself),
+            Pair::Binary => both(judge, sides, "upgrade, file replaced", upgrade::binary),
+            Pair::Mixed => {
+                let (Some(left), Some(right)) = (&sides.left, &sides.right) else {
+                    eprintln!("changes: upgrade: a mixed pair needs both sides");
+                    good = false;
+                    continue;
+                };
+                let title = "upgrade, left and right in turn";
+                let mut reports = Vec::new();
+                let result = upgrade::mixed(judge, left, right);
+                let kept = take(&mut reports, title, "mixed", true, result);
+                print(title, &reports, kept);
+                kept
+            }
+        };
+    }
+    good
+}
+
+fn print(title: &str, reports: &[Labelled], good: bool) {
+    print!("{}", report::table(title, reports));
+    println!("{}", report::line(title, reports, good));
+}

@@ -1,0 +1,235 @@
+//! What the clients saw, as a value. It counts and never judges.
+
+use std::time::Duration;
+
+/// Latencies that are kept for one window.
+const LATENCIES_MAX: usize = 4_000_000;
+/// Failures that are told one by one.
+const EXAMPLES_MAX: usize = 12;
+
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody accepted the connection.
+    Refused,
+    /// The connection was reset before or within the answer.
+    Reset,
+    /// The connection ended before the first byte of the answer, and no answer
+    /// before had announced it.
+    Closed,
+    /// The connection ended within the answer.
+    Cut,
+    /// A status of 500 or more.
+    ServerError,
+    /// Another status than 200.
+    Status,
+    /// A whole answer, but not that of the origin.
+    WrongBody,
+    /// No whole answer in time.
+    Timeout,
+    /// Anything else that the system said.
+    System,
+}
+
+impl Failure {
+    /// All, in the order of the table.
+    pub const ALL: [Self; 9] = [
+        Self::Refused,
+        Self::Reset,
+        Self::Closed,
+        Self::Cut,
+        Self::ServerError,
+        Self::Status,
+        Self::WrongBody,
+        Self::Timeout,
+        Self::System,
+    ];
+
+    /// What tables and JSON call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Closed => "closed before the answer",
+            Self::Cut => "cut within the answer",
+            Self::ServerError => "5xx",
+            Self::Status => "other status",
+            Self::WrongBody => "wrong body",
+            Self::Timeout => "timeout",
+            Self::System => "other",
+        }
+    }
+}
+
+/// What an echo client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Upgraded from HTTP.
+    WebSocket,
+    /// `mode tcp`.
+    Tunnel,
+}
+
+impl Held {
+    /// What messages call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "WebSocket",
+            Self::Tunnel => "TCP tunnel",
+        }
+    }
+}
+
+/// One failure, told; the same of others at the same change are counted.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// Since the load began.
+    pub at: Duration,
+    /// Which change was the last when it happened.
+    pub change: u64,
+    /// What happened to whom.
+    pub what: String,
+    /// How often.
+    pub times: u64,
+}
+
+/// All that was seen so far.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Requests that have ended, well or not.
+    pub requests: u64,
+    failures: [u64; Failure::ALL.len()],
+    /// Idle kept-alive connections that the proxy closed unasked and unannounced.
+    pub closed_idle: u64,
+    /// Kept-alive connections that an answer ended with `Connection: close`.
+    pub closed_announced: u64,
+    websocket_breaks: u64,
+    tunnel_breaks: u64,
+    /// Bytes that came back over WebSocket and tunnel.
+    pub echoed_bytes: u64,
+    /// The slowest request, from when it was due.
+    pub slowest: Duration,
+    /// The latest of all good answers, since the load began.
+    pub last_good: Duration,
+    latencies_us: Vec<u32>,
+    /// The first failures.
+    pub examples: Vec<Example>,
+}
+
+impl Tally {
+    /// A request that ended well.
+    pub fn good(&mut self, at: Duration, latency: Duration, keep_latency: bool) {
+        self.requests += 1;
+        self.last_good = at;
+        self.slowest = self.slowest.max(latency);
+        if keep_latency && self.latencies_us.len() < LATENCIES_MAX {
+            let us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+            self.latencies_us.push(us);
+        }
+    }
+
+    /// A request that did not.
+    pub fn failed(&mut self, failure: Failure, example: Example) {
+        self.requests += 1;
+        if let Some(count) = self.failures.get_mut(failure as usize) {
+            *count += 1;
+        }
+        self.tell(example);
+    }
+
+    /// A WebSocket or a tunnel that broke.
+    pub fn broken(&mut self, held: Held, example: Example) {
+        match held {
+            Held::WebSocket => self.websocket_breaks += 1,
+            Held::Tunnel => self.tunnel_breaks += 1,
+        }
+        self.tell(example);
+    }
+
+    /// An idle connection that the proxy closed.
+    pub fn idle_end(&mut self, example: Example) {
+        self.closed_idle += 1;
+        self.tell(example);
+    }
+
+    fn tell(&mut self, example: Example) {
+        let same = |told: &&mut Example| told.change == example.change && told.what == example.what;
+        if let Some(told) = self.examples.iter_mut().find(same) {
+            told.times += example.times;
+        } else if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(example);
+        }
+    }
+
+    /// Failures of one kind.
+    pub fn of(&self, failure: Failure) -> u64 {
+        self.failures.get(failure as usize).copied().unwrap_or(0)
+    }
+
+    /// Failures of all kinds.
+    pub fn all_failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+
+    /// How often one of the kind broke.
+    pub fn breaks(&self, held: Held) -> u64 {
+        match held {
+            Held::WebSocket => self.websocket_breaks,
+            Held::Tunnel => self.tunnel_breaks,
+        }
+    }
+
+    /// Connections that ended without the client's wish and without notice.
+    pub fn closed(&self) -> u64 {
+        self.closed_idle + self.websocket_breaks + self.tunnel_breaks
+    }
+
+    /// The latencies kept since the last call, in milliseconds.
+    pub fn take_latencies_ms(&mut self) -> Vec<f64> {
+        std::mem::take(&mut self.latencies_us)
+            .into_iter()
+            .map(|us| f64::from(us) / 1e3)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Example {
+        Example {
+            at: Duration::ZERO,
+            change: 0,
+            what: String::new(),
+            times: 1,
+        }
+    }
+
+    #[test]
+    fn every_failure_is_counted_under_its_own_name() {
+        let mut tally = Tally::default();
+        for (times, failure) in Failure::ALL.into_iter().enumerate() {
+            for _ in 0..=times {
+                tally.failed(failure, example());
+            }
+        }
+        for (times, failure) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(tally.of(failure), times as u64 + 1, "{}", failure.name());
+        }
+        assert_eq!(tally.all_failed(), tally.requests);
+        assert_eq!(tally.examples.len(), 1);
+        assert_eq!(tally.examples[0].times, tally.requests);
+    }
+
+    #[test]
+    fn latencies_are_of_one_window() {
+        let mut tally = Tally::default();
+        let ms = Duration::from_millis;
+        tally.good(ms(1), ms(2), true);
+        tally.good(ms(2), ms(9), false);
+        assert_eq!(tally.take_latencies_ms(), [2.0]);
+        assert!(tally.take_latencies_ms().is_empty());
+        assert_eq!((tally.slowest, tally.last_good), (ms(9), ms(2)));
+    }
+}
