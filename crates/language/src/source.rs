@@ -2,6 +2,10 @@
 //! and stays valid for as long as its [`SourceMap`].
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The bytes of a file, which several may hold.
+pub type Text = Arc<Vec<u8>>;
 
 /// A file of a [`SourceMap`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -38,7 +42,7 @@ pub struct SourceFile {
     /// The name as the user gave it.
     pub name: String,
     /// Its bytes.
-    pub text: Vec<u8>,
+    pub text: Text,
     line_starts: Vec<u32>,
 }
 
@@ -73,7 +77,8 @@ pub struct Position {
 
 impl SourceMap {
     /// Adds a file. Files over 4 GiB are the caller's to refuse.
-    pub fn add(&mut self, name: impl Into<String>, text: Vec<u8>) -> FileId {
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Text>) -> FileId {
+        let text = text.into();
         let line_starts = std::iter::once(0)
             .chain(
                 text.iter()

@@ -9,7 +9,7 @@ use crate::load::{Loader, codes};
 use language::keyword::Found;
 use language::value::{self, Accepts, Address, Family, Host, Port, Transport, ValueError};
 use language::{Diagnostic, Span, Word, suggest};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Most listeners of one proxy: each is a descriptor.
 const LISTENERS_MAX: usize = 65_536;
@@ -228,7 +228,7 @@ fn not_here(word: &Word, text: &str, what: &str) -> Box<Diagnostic> {
 
 /// The address of a host name; None where names are not looked up.
 fn resolve(
-    loader: &Loader,
+    loader: &mut Loader,
     word: &Word,
     name: &str,
     family: Family,
@@ -236,15 +236,7 @@ fn resolve(
     if !loader.options.resolve_names {
         return Ok(None);
     }
-    let fits = |ip: &IpAddr| match family {
-        Family::Any => true,
-        Family::V4 => ip.is_ipv4(),
-        Family::V6 => ip.is_ipv6(),
-    };
-    let found = (name, 0)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut all| all.find_map(|address| Some(address.ip()).filter(fits)));
+    let found = super::server::resolve(loader, name, family);
     found.map(Some).ok_or_else(|| {
         Box::new(
             Diagnostic::error(

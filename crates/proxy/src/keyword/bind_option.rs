@@ -98,11 +98,11 @@ pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
     })
 }
 
-fn owner(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
+fn owner(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     match args.keyword {
         "mode" => bind.owner.mode = Some(octal(args)?),
-        "user" => bind.owner.uid = Some(account::user(args.required("a user")?)?),
-        "group" => bind.owner.gid = Some(account::group(args.required("a group")?)?),
+        "user" => bind.owner.uid = Some(account::user(loader, args.required("a user")?)?),
+        "group" => bind.owner.gid = Some(account::group(loader, args.required("a group")?)?),
         _ => {}
     }
     Ok(())

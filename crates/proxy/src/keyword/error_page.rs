@@ -80,7 +80,7 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ));
     }
     too_large(loader, word, bytes.len());
-    set(loader, status, ErrorPage::Raw(bytes.into()));
+    set(loader, status, ErrorPage::Raw(bytes.as_slice().into()));
     Ok(())
 }
 

@@ -88,8 +88,8 @@ fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let id = match args.keyword {
-        "user" => account::user(args.required("the name of a user")?)?,
-        "group" => account::group(args.required("the name of a group")?)?,
+        "user" => account::user(loader, args.required("the name of a user")?)?,
+        "group" => account::group(loader, args.required("the name of a group")?)?,
         _ => args.count("a number", 0..=u32::MAX - 1)?,
     };
     let global = &mut loader.config.global;
@@ -224,8 +224,8 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 prefix = Some(PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes)));
             }
             "mode" => owner.mode = Some(octal(args)?),
-            "user" => owner.uid = Some(account::user(args.required("a user")?)?),
-            "group" => owner.gid = Some(account::group(args.required("a group")?)?),
+            "user" => owner.uid = Some(account::user(loader, args.required("a user")?)?),
+            "group" => owner.gid = Some(account::group(loader, args.required("a group")?)?),
             "uid" => owner.uid = Some(args.count("a user id", 0..=u32::MAX - 1)?),
             "gid" => owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
             _ => {

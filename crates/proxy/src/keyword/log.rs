@@ -198,7 +198,7 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn target(loader: &Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnostic>> {
+fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnostic>> {
     let mut target = LogTarget {
         span: args.line().span,
         address: address(loader, args)?,
@@ -277,7 +277,7 @@ fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
     )
 }
 
-fn address(loader: &Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
     let word = args.required("<address>")?;
     let address = value::address(word.str(), &Accepts::LOG)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;

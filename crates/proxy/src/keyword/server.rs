@@ -8,7 +8,7 @@ use language::keyword::Found;
 use language::value::{self, Accepts, Family, Host, Port, ValueError};
 use language::{Diagnostic, Word, suggest};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The lines of this family.
@@ -208,18 +208,17 @@ fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
 }
 
 /// The first address of a name, of the family that its prefix asks for.
-pub(super) fn resolve(loader: &Loader, name: &str, family: Family) -> Option<IpAddr> {
+pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option<IpAddr> {
     if !loader.options.resolve_names {
         return None;
     }
-    let mut found = (name, 0).to_socket_addrs().ok()?;
-    found.find_map(|address| match (family, address.ip()) {
-        (Family::V4, ip @ IpAddr::V6(_)) | (Family::V6, ip @ IpAddr::V4(_)) => {
-            let _ = ip;
-            None
-        }
-        (_, ip) => Some(ip),
-    })
+    let found = loader.outside.addresses(name);
+    let fits = |ip: &&IpAddr| match family {
+        Family::Any => true,
+        Family::V4 => ip.is_ipv4(),
+        Family::V6 => ip.is_ipv6(),
+    };
+    found.iter().find(fits).copied()
 }
 
 fn unresolved(

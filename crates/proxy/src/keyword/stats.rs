@@ -9,7 +9,7 @@ use crate::load::{Loader, codes};
 use crate::rules::Usage;
 use language::Diagnostic;
 use language::value::TimeUnit;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// `stats uri` of a page that names none.
 const URI_DEFAULT: &[u8] = b"/haproxy?stats";
@@ -83,16 +83,14 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// A password in a file that everyone on the machine can read; told once a file.
 fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: language::Span) {
-    let name = &loader.sources.file(span.file).name;
+    let name = loader.sources.file(span.file).name.clone();
     let told = |d: &Diagnostic| {
         d.code == &codes::READABLE_PASSWORD && d.primary.is_some_and(|p| p.file == span.file)
     };
     if loader.diagnostics.iter().any(told) {
         return;
     }
-    let readable = std::fs::metadata(name)
-        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0);
-    if readable {
+    if loader.outside.readable_by_all(Path::new(&name)) {
         args.tell(
             Diagnostic::warning(
                 &codes::READABLE_PASSWORD,

@@ -31,7 +31,7 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("remove this line or the first one"),
         ));
     }
-    if args.keyword == "issuers-chain-path" && !path.is_dir() {
+    if args.keyword == "issuers-chain-path" && !loader.outside.is_directory(&path) {
         return Err(bad(word, "this is not a directory"));
     }
     *field = Some(path);

@@ -98,7 +98,7 @@ impl Loader {
         let mut told = Vec::new();
         let mut first: HashMap<(&BindAddress, Option<&str>), Span> = HashMap::new();
         let own = if self.options.resolve_names {
-            own_addresses()
+            self.outside.own_addresses()
         } else {
             None
         };
@@ -292,30 +292,6 @@ fn display(address: &BindAddress) -> String {
         BindAddress::Fd(number) => format!("fd@{number}"),
         BindAddress::Name(host, port) => format!("{host}:{port}"),
     }
-}
-
-/// The addresses of this host's interfaces; None where they cannot be known or
-/// the system lets anyone bind any address.
-fn own_addresses() -> Option<Vec<IpAddr>> {
-    let allowed = [
-        "/proc/sys/net/ipv4/ip_nonlocal_bind",
-        "/proc/sys/net/ipv6/ip_nonlocal_bind",
-    ]
-    .iter()
-    .any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"));
-    if allowed {
-        return None;
-    }
-    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
-    let ip = |address: nix::sys::socket::SockaddrStorage| {
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
-    };
-    Some(
-        interfaces
-            .filter_map(|interface| interface.address.and_then(ip))
-            .collect(),
-    )
 }
 
 fn foreign_address(bind: &Bind, own: Option<&[IpAddr]>) -> Option<IpAddr> {

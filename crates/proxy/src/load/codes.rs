@@ -41,6 +41,9 @@ codes! {
         "No frontend or listen section with a `bind` line exists, so a start would serve no one. Add one, or look for the file that is missing.";
     UNREADABLE = "E0111", "file cannot be read",
         "A file that the configuration names or that the command line gives could not be opened or read. The system's reason is shown.";
+    UNANSWERED = "E0112", "recording without an answer",
+        "A configuration was loaded again from a recording, in a process that may ask nothing of the system, and a line of it asks \
+         for more than the recording holds. The recording was made by another version of the program; load the files anew.";
 
     MISSING_ARGUMENT = "E0201", "argument missing",
         "The keyword needs one more word. Its syntax line is shown; `evenkeel keyword NAME` explains it.";

@@ -10,7 +10,9 @@ pub mod codes;
 mod line;
 mod logs;
 mod order;
+pub mod outside;
 mod path;
+mod recording;
 mod refused;
 mod resolve;
 mod section;
@@ -18,20 +20,23 @@ mod side;
 #[cfg(test)]
 mod tests;
 
+pub use recording::{Recording, RecordingError};
 pub use section::Section;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::AclTable;
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
+use language::source::Text;
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
+use outside::Outside;
 use std::collections::HashMap;
 
 /// Mistakes of a file for which near names among its own are looked for.
 const SUGGESTED_MAX: usize = 100;
 
 /// What the loader is asked to do besides reading.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LoadOptions {
     /// Names may be looked up and addresses be compared with those of this
     /// host (a check of files from elsewhere says no).
@@ -53,6 +58,9 @@ pub struct Loaded {
     pub sources: SourceMap,
     /// What there is to tell.
     pub diagnostics: Diagnostics,
+    /// What was loaded and what was asked of the outside, so that it can be done
+    /// again elsewhere.
+    pub recording: Recording,
 }
 
 impl Loaded {
@@ -98,6 +106,8 @@ pub struct Loader {
     pub environment: Environment,
     /// What is asked besides.
     pub options: LoadOptions,
+    /// What answers questions about the system.
+    pub outside: Outside,
     /// The configuration so far.
     pub config: Config,
     /// The `defaults` sections so far; the first is HAProxy's own defaults.
@@ -156,16 +166,38 @@ pub fn load(
     facts: Facts,
     options: LoadOptions,
 ) -> Loaded {
-    let mut sources = SourceMap::default();
-    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
-    let ids: Vec<FileId> = files
+    let files = files
         .into_iter()
-        .map(|(name, text)| sources.add(name, text))
+        .map(|(name, text)| (name, Text::new(text)))
         .collect();
-    let mut loader = Loader::new(environment, options);
+    let inputs = Recording::new(files, environment, facts, options);
+    run(inputs, Outside::default())
+}
+
+/// Loads again what was loaded elsewhere or before: the same configuration and
+/// the same diagnostics. Nothing is asked of the system; a question that the
+/// recording does not answer is an error.
+pub fn replay(mut recording: Recording) -> Loaded {
+    let answers = recording.take_answers();
+    run(recording, Outside::recorded(answers))
+}
+
+fn run(mut recording: Recording, outside: Outside) -> Loaded {
+    let mut sources = SourceMap::default();
+    let ids: Vec<FileId> = recording
+        .files
+        .iter()
+        .map(|(name, text)| sources.add(name.clone(), Text::clone(text)))
+        .collect();
+    let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
     loader.sources = sources;
-    loader.config.files = names;
-    let mut reader = Reader::new(ids, facts);
+    loader.outside = outside;
+    loader.config.files = recording
+        .files
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut reader = Reader::new(ids, recording.facts.clone());
     while let Some(line) = reader.next(
         &loader.sources,
         &loader.environment,
@@ -179,13 +211,16 @@ pub fn load(
     }
     loader.end_section();
     loader.finish();
+    loader.tell_unanswered();
     let quiet = loader.config.global.quiet;
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
+    recording.keep(loader.outside.into_answers());
     Loaded {
         config,
         quiet,
         sources: loader.sources,
         diagnostics: loader.diagnostics,
+        recording,
     }
 }
 
@@ -197,6 +232,7 @@ impl Loader {
             diagnostics: Diagnostics::default(),
             environment,
             options,
+            outside: Outside::default(),
             config: Config::default(),
             defaults: vec![Defaults {
                 proxy: section::built_in_defaults(),
@@ -212,6 +248,23 @@ impl Loader {
             out_of_section_told: false,
             refused: Default::default(),
             socket: None,
+        }
+    }
+
+    /// Tells of questions that a recording does not answer.
+    fn tell_unanswered(&mut self) {
+        let questions: Vec<String> = self
+            .outside
+            .unanswered()
+            .iter()
+            .map(|q| q.to_string())
+            .collect();
+        for question in questions {
+            self.tell(Diagnostic::global(
+                &codes::UNANSWERED,
+                Severity::Error,
+                format!("the recording of the loading does not say {question}"),
+            ));
         }
     }
 

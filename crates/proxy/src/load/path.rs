@@ -2,8 +2,8 @@
 //! (`default-path`), and what is said when a file cannot be read.
 
 use super::{DefaultPath, Loader, codes};
+use language::source::Text;
 use language::{Diagnostic, Word};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest file that a line may name, bytes: a log or a device that is named by
@@ -32,18 +32,10 @@ impl Loader {
     }
 
     /// The bytes of the file that a word names, or why there are none.
-    pub fn read_file(&self, word: &Word) -> Result<Vec<u8>, Box<Diagnostic>> {
+    pub fn read_file(&mut self, word: &Word) -> Result<Text, Box<Diagnostic>> {
         let path = self.path(word);
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
-            let file = std::fs::File::open(&path)?;
-            file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > FILE_BYTES_MAX {
-                return Err(std::io::ErrorKind::FileTooLarge.into());
-            }
-            Ok(bytes)
-        };
-        read().map_err(|error| {
+        self.outside.read(&path, FILE_BYTES_MAX).map_err(|error| {
+            let error = std::io::Error::from(error);
             let mut diagnostic = Diagnostic::error(
                 &codes::UNREADABLE,
                 word.span,

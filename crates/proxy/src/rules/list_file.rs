@@ -2,13 +2,12 @@
 //! loaded, line by line. Knows nothing of what the lines mean.
 
 use super::codes;
+use crate::load::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use crate::load::{DefaultPath, Loader, codes as load_codes};
+use language::source::Text;
 use language::{Diagnostic, Span, Word};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Largest file that is read, bytes.
-pub const LIST_FILE_BYTES_MAX: u64 = 512 << 20;
 
 /// One line that counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +21,7 @@ pub struct Entry {
 pub struct ListFile {
     /// As the configuration names it.
     pub name: Arc<str>,
-    text: Vec<u8>,
+    text: Text,
     entries: Vec<Entry>,
 }
 
@@ -127,16 +126,11 @@ impl Loader {
                 .label(reason),
             )
         };
-        let size = std::fs::metadata(&path)
-            .map_err(|error| unreadable(error.to_string()))?
-            .len();
-        if size > LIST_FILE_BYTES_MAX {
-            return Err(unreadable(format!(
-                "it is larger than {} MiB",
-                LIST_FILE_BYTES_MAX >> 20
-            )));
-        }
-        let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+        let read = self.outside.read(&path, NAMED_FILE_BYTES_MAX);
+        let text = read.map_err(|error| match error {
+            Unreadable::TooLarge(max) => unreadable(format!("it is larger than {} MiB", max >> 20)),
+            error => unreadable(std::io::Error::from(error).to_string()),
+        })?;
         let entries = entries(&text);
         Ok(ListFile {
             name: name.into(),
@@ -223,7 +217,7 @@ mod tests {
     fn list(text: &str) -> ListFile {
         ListFile {
             name: "list".into(),
-            text: text.into(),
+            text: Text::new(text.into()),
             entries: entries(text.as_bytes()),
         }
     }

@@ -8,7 +8,6 @@ use super::network::Network;
 use super::regular::Regular;
 use crate::load::Loader;
 use language::{Code, Diagnostic, Span, Word, suggest};
-use std::net::ToSocketAddrs;
 use std::ops::RangeInclusive;
 
 /// What the flags say, and the patterns.
@@ -311,7 +310,7 @@ fn range(text: &str, number: Number) -> Option<(i64, i64)> {
     }
 }
 
-fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
+fn networks(loader: &mut Loader, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
     let mut networks = Vec::with_capacity(list.len());
     for (text, place) in list {
         let word = std::str::from_utf8(&text).unwrap_or("");
@@ -329,16 +328,12 @@ fn networks(loader: &Loader, list: Listed, lookup: bool) -> Result<Patterns, Wro
         if !loader.options.resolve_names {
             continue;
         }
-        match (word, 0_u16).to_socket_addrs() {
-            Ok(found) => networks.extend(found.map(|address| Network::host(address.ip()))),
-            Err(_) => {
-                return wrong(
-                    place,
-                    text,
-                    "is not a valid IPv4 or IPv6 address, nor a name that can be resolved",
-                );
-            }
+        let found = loader.outside.addresses(word);
+        if found.is_empty() {
+            let why = "is not a valid IPv4 or IPv6 address, nor a name that can be resolved";
+            return wrong(place, text, why);
         }
+        networks.extend(found.iter().map(|ip| Network::host(*ip)));
     }
     Ok(Patterns::networks(super::network::Networks::new(networks)))
 }

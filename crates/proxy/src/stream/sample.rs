@@ -128,7 +128,7 @@ pub fn line(loader: &mut Loader, text: &str) -> Line {
 pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
     let mut loader = loader();
     let span = language::Span {
-        file: loader.sources.add("sample.cfg", text.into()),
+        file: loader.sources.add("sample.cfg", text.as_bytes().to_vec()),
         start: 0,
         end: text.len() as u32,
     };

@@ -3,12 +3,13 @@
 use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::http1::{Limits, Outcome, RequestFacts, parse_response};
+use crate::load::outside::Unreadable;
 use crate::load::{Loader, codes as load_codes};
 use crate::message::{Message, Version, reason_of};
 use crate::rules::format::{Dialect, Format};
 use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use language::source::Text;
 use language::{Diagnostic, Word};
-use std::io::Read;
 use std::sync::Arc;
 
 /// What an answer is for.
@@ -258,11 +259,11 @@ fn content(
         "default-errorfiles" => Content::Page,
         "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
         "lf-string" => Content::Format(build.format(loader, "<fmt>")?),
-        "file" => Content::Bytes(file(loader, build)?.1.into()),
+        "file" => Content::Bytes(file(loader, build)?.1.as_slice().into()),
         "lf-file" => {
             let (name, bytes) = file(loader, build)?;
             let text = Word {
-                bytes,
+                bytes: bytes.to_vec(),
                 span: name.span,
             };
             Content::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
@@ -298,22 +299,22 @@ fn content(
 fn file<'l>(
     loader: &mut Loader,
     build: &mut Build<'_, 'l>,
-) -> Result<(&'l Word, Vec<u8>), Box<Diagnostic>> {
+) -> Result<(&'l Word, Text), Box<Diagnostic>> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(&path)
-        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        let message = format!("file '{}' cannot be read: {error}", path.display());
-        return Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"));
+    match loader.outside.read(&path, bytes_max) {
+        Ok(bytes) => Ok((word, bytes)),
+        Err(Unreadable::TooLarge(_)) => {
+            let message = format!("file '{}' is larger than {bytes_max} bytes", path.display());
+            Err(build.wrong(&codes::FILE_TOO_LARGE, word, message, "this file"))
+        }
+        Err(error) => {
+            let error = std::io::Error::from(error);
+            let message = format!("file '{}' cannot be read: {error}", path.display());
+            Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"))
+        }
     }
-    if bytes.len() as u64 > bytes_max {
-        let message = format!("file '{}' is larger than {bytes_max} bytes", path.display());
-        return Err(build.wrong(&codes::FILE_TOO_LARGE, word, message, "this file"));
-    }
-    Ok((word, bytes))
 }
 
 impl Answer {

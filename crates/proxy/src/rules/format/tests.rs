@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnostic>> {
     let mut loader = sample::loader();
     let span = language::Span {
-        file: loader.sources.add("sample.cfg", text.into()),
+        file: loader.sources.add("sample.cfg", text.as_bytes().to_vec()),
         start: 0,
         end: text.len() as u32,
     };

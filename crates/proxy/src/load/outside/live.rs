@@ -1,0 +1,94 @@
+//! Asking the system. Nothing else of loading does.
+
+use super::{Account, AccountKind, Unreadable};
+use language::source::Text;
+use language::suggest;
+use nix::unistd::{Group, User};
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Most of a list of accounts that is looked through for a similar name, bytes.
+const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads a file that may have so many bytes.
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
+    let file = File::open(path)?;
+    let size = file.metadata().map_or(0, |found| found.len());
+    if size > bytes_max {
+        return Err(Unreadable::TooLarge(bytes_max));
+    }
+    // Of pipes and of files that grow the size says too little.
+    let mut bytes = Vec::with_capacity(size as usize + 1);
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Unreadable::TooLarge(bytes_max));
+    }
+    Ok(Text::new(bytes))
+}
+
+/// Whether the mode of a file lets everyone read it.
+pub(super) fn readable_by_all(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)
+}
+
+/// The addresses of a host, in the resolver's order.
+pub(super) fn addresses(name: &str) -> Arc<[IpAddr]> {
+    match (name, 0).to_socket_addrs() {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(_) => Arc::new([]),
+    }
+}
+
+/// A user or a group.
+pub(super) fn account(kind: AccountKind, name: &str) -> Account {
+    let found = match kind {
+        AccountKind::User => User::from_name(name).map(|u| u.map(|user| user.uid.as_raw())),
+        AccountKind::Group => Group::from_name(name).map(|g| g.map(|group| group.gid.as_raw())),
+    };
+    match found {
+        Ok(Some(number)) => Account::Known(number),
+        _ => Account::Unknown(near(kind, name)),
+    }
+}
+
+/// The account that may be meant. Those of directories were looked through
+/// above; for a guess the file will do.
+fn near(kind: AccountKind, name: &str) -> Option<Box<str>> {
+    let list = match kind {
+        AccountKind::User => "/etc/passwd",
+        AccountKind::Group => "/etc/group",
+    };
+    let accounts = read(Path::new(list), ACCOUNTS_BYTES_MAX).unwrap_or_default();
+    let accounts = String::from_utf8_lossy(&accounts);
+    let names = accounts.lines().filter_map(|line| line.split(':').next());
+    suggest::nearest(name, names).map(Into::into)
+}
+
+/// The addresses of this host's interfaces; None where they cannot be known or
+/// the system lets anyone bind any address.
+pub(super) fn own_addresses() -> Option<Arc<[IpAddr]>> {
+    let allowed = [
+        "/proc/sys/net/ipv4/ip_nonlocal_bind",
+        "/proc/sys/net/ipv6/ip_nonlocal_bind",
+    ]
+    .iter()
+    .any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"));
+    if allowed {
+        return None;
+    }
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let ip = |address: nix::sys::socket::SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+    };
+    Some(
+        interfaces
+            .filter_map(|interface| interface.address.and_then(ip))
+            .collect(),
+    )
+}

@@ -1,0 +1,272 @@
+//! All that loading asks of what is outside of the program: files, names of
+//! hosts and accounts, addresses of interfaces. It is asked here and nowhere
+//! else: of the system, and then kept, or of a recording alone. Each question
+//! is asked once a load, so that the same file, or name, means the same in
+//! every line. What the answers mean is not known here.
+
+mod live;
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use language::source::Text;
+
+/// Largest file that a line may name, bytes; most lines take less.
+pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
+/// Questions without an answer that are kept to be told.
+const UNANSWERED_MAX: usize = 100;
+
+/// Why a file has no bytes for us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unreadable {
+    /// It has more than this many bytes.
+    TooLarge(u64),
+    /// The system refused, with this number of its own.
+    Refused(i32),
+    /// It can have no such name.
+    Unnameable,
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        error
+            .raw_os_error()
+            .map_or(Unreadable::Unnameable, Unreadable::Refused)
+    }
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::TooLarge(_) => io::ErrorKind::FileTooLarge.into(),
+            Unreadable::Refused(number) => io::Error::from_raw_os_error(number),
+            Unreadable::Unnameable => io::ErrorKind::InvalidInput.into(),
+        }
+    }
+}
+
+/// A user or group of the system, looked up by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Account {
+    /// Its number.
+    Known(u32),
+    /// There is none, but perhaps one of a similar name.
+    Unknown(Option<Box<str>>),
+}
+
+/// Which accounts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AccountKind {
+    /// Users.
+    User,
+    /// Groups.
+    Group,
+}
+
+/// A question, as it is told when nothing answers it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// The bytes of a file.
+    File(PathBuf),
+    /// Whether everyone may read a file.
+    Mode(PathBuf),
+    /// Whether it is a directory.
+    Directory(PathBuf),
+    /// The addresses of a host.
+    Host(String),
+    /// The number of an account.
+    Account(AccountKind, String),
+    /// The addresses of this host.
+    OwnAddresses,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::File(path) => write!(f, "what the file '{}' holds", path.display()),
+            Question::Mode(path) => write!(f, "who may read the file '{}'", path.display()),
+            Question::Directory(path) => write!(f, "whether '{}' is a directory", path.display()),
+            Question::Host(name) => write!(f, "the addresses of '{name}'"),
+            Question::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),
+            Question::Account(AccountKind::Group, name) => write!(f, "the group '{name}'"),
+            Question::OwnAddresses => write!(f, "the addresses of this host"),
+        }
+    }
+}
+
+/// What was asked, with the answers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Answers {
+    /// Files by their names.
+    pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
+    /// Whether everyone may read a file.
+    pub modes: BTreeMap<PathBuf, bool>,
+    /// Whether there is a directory.
+    pub directories: BTreeMap<PathBuf, bool>,
+    /// The addresses of hosts, in the resolver's order; none of a name that
+    /// does not resolve.
+    pub hosts: BTreeMap<String, Arc<[IpAddr]>>,
+    /// Accounts.
+    pub accounts: BTreeMap<(AccountKind, String), Account>,
+    /// The addresses of this host, if it was asked for them; within that None
+    /// where they cannot be known.
+    pub own_addresses: Option<Option<Arc<[IpAddr]>>>,
+}
+
+/// Who is asked.
+#[derive(Debug, Default)]
+pub struct Outside {
+    answers: Answers,
+    /// Only the answers that are there count.
+    recorded: bool,
+    unanswered: Vec<Question>,
+}
+
+/// Looks an answer up, or asks for it and keeps it. None: nobody answers.
+fn ask<Q, K, A>(
+    answers: &mut BTreeMap<K, A>,
+    question: &Q,
+    recorded: bool,
+    answer: impl FnOnce(&Q) -> A,
+) -> Option<A>
+where
+    Q: Ord + ToOwned<Owned = K> + ?Sized,
+    K: Ord + Borrow<Q>,
+    A: Clone,
+{
+    if let Some(known) = answers.get(question) {
+        return Some(known.clone());
+    }
+    if recorded {
+        return None;
+    }
+    let new = answer(question);
+    answers.insert(question.to_owned(), new.clone());
+    Some(new)
+}
+
+impl Outside {
+    /// The answers of a recording, and nothing else.
+    pub(super) fn recorded(answers: Answers) -> Self {
+        Outside {
+            answers,
+            recorded: true,
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// The bytes of a file that may have so many of them.
+    pub fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
+        let known = self.answers.files.get(path);
+        // A line that takes less of a file came before one that takes more.
+        let larger = |known: &Result<Text, Unreadable>| matches!(known, Err(Unreadable::TooLarge(max)) if *max < bytes_max);
+        if !self.recorded && known.is_some_and(larger) {
+            self.answers.files.remove(path);
+        }
+        let found = ask(&mut self.answers.files, path, self.recorded, |path| {
+            live::read(path, bytes_max)
+        });
+        match found {
+            Some(Ok(text)) if text.len() as u64 > bytes_max => Err(Unreadable::TooLarge(bytes_max)),
+            Some(Err(Unreadable::TooLarge(_))) => Err(Unreadable::TooLarge(bytes_max)),
+            Some(found) => found,
+            None => {
+                self.nobody_knows(Question::File(path.to_owned()));
+                Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
+            }
+        }
+    }
+
+    /// Whether every user of this machine may read a file.
+    pub fn readable_by_all(&mut self, path: &Path) -> bool {
+        let found = ask(
+            &mut self.answers.modes,
+            path,
+            self.recorded,
+            live::readable_by_all,
+        );
+        found.unwrap_or_else(|| {
+            self.nobody_knows(Question::Mode(path.to_owned()));
+            false
+        })
+    }
+
+    /// Whether it is the name of a directory.
+    pub fn is_directory(&mut self, path: &Path) -> bool {
+        let found = ask(
+            &mut self.answers.directories,
+            path,
+            self.recorded,
+            Path::is_dir,
+        );
+        found.unwrap_or_else(|| {
+            self.nobody_knows(Question::Directory(path.to_owned()));
+            false
+        })
+    }
+
+    /// The addresses of a host, in the resolver's order; none where its name
+    /// does not resolve.
+    pub fn addresses(&mut self, name: &str) -> Arc<[IpAddr]> {
+        let found = ask(
+            &mut self.answers.hosts,
+            name,
+            self.recorded,
+            live::addresses,
+        );
+        found.unwrap_or_else(|| {
+            self.nobody_knows(Question::Host(name.to_owned()));
+            Arc::new([])
+        })
+    }
+
+    /// The number of a user or group.
+    pub fn account(&mut self, kind: AccountKind, name: &str) -> Account {
+        let question = (kind, name.to_owned());
+        let found = ask(
+            &mut self.answers.accounts,
+            &question,
+            self.recorded,
+            |(kind, name)| live::account(*kind, name),
+        );
+        found.unwrap_or_else(|| {
+            self.nobody_knows(Question::Account(kind, name.to_owned()));
+            Account::Unknown(None)
+        })
+    }
+
+    /// The addresses of this host's interfaces; None where they cannot be known
+    /// or the system lets anyone bind any address.
+    pub fn own_addresses(&mut self) -> Option<Arc<[IpAddr]>> {
+        if self.answers.own_addresses.is_none() && self.recorded {
+            self.nobody_knows(Question::OwnAddresses);
+            return None;
+        }
+        let found = &mut self.answers.own_addresses;
+        found.get_or_insert_with(live::own_addresses).clone()
+    }
+
+    fn nobody_knows(&mut self, question: Question) {
+        if self.unanswered.len() < UNANSWERED_MAX && !self.unanswered.contains(&question) {
+            self.unanswered.push(question);
+        }
+    }
+
+    /// Questions that the recording does not answer.
+    pub(super) fn unanswered(&self) -> &[Question] {
+        &self.unanswered
+    }
+
+    /// What was asked and answered.
+    pub(super) fn into_answers(self) -> Answers {
+        self.answers
+    }
+}
+
+#[cfg(test)]
+mod tests;

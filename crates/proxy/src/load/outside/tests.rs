@@ -1,0 +1,123 @@
+use super::*;
+
+#[test]
+fn a_recording_is_the_only_one_that_is_asked() {
+    let mut outside = Outside::recorded(Answers::default());
+    let path = Path::new("/dev/null");
+    assert!(outside.read(path, 1).is_err());
+    assert!(outside.read(path, 2).is_err());
+    assert!(!outside.readable_by_all(path));
+    assert!(!outside.is_directory(Path::new("/")));
+    assert!(outside.addresses("127.0.0.1").is_empty());
+    let account = outside.account(AccountKind::User, "root");
+    assert_eq!(account, Account::Unknown(None));
+    assert_eq!(outside.own_addresses(), None);
+    let told: Vec<String> = outside
+        .unanswered()
+        .iter()
+        .map(Question::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "what the file '/dev/null' holds",
+            "who may read the file '/dev/null'",
+            "whether '/' is a directory",
+            "the addresses of '127.0.0.1'",
+            "the user 'root'",
+            "the addresses of this host",
+        ]
+    );
+}
+
+#[test]
+fn a_file_is_read_once_and_its_size_counts_for_each_reader() {
+    let path = std::env::temp_dir().join(format!("evenkeel-outside-{}", std::process::id()));
+    std::fs::write(&path, "0123456789").unwrap();
+    let mut outside = Outside::default();
+    let too_large = |max| Err(Unreadable::TooLarge(max));
+    assert_eq!(outside.read(&path, 9), too_large(9));
+    assert_eq!(outside.read(&path, 8), too_large(8));
+    let read = outside.read(&path, 10).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(outside.read(&path, 5), too_large(5));
+    let again = outside.read(&path, 11).unwrap();
+    assert!(Arc::ptr_eq(&read, &again));
+    let mut recorded = Outside::recorded(outside.into_answers());
+    assert_eq!(recorded.read(&path, 9), too_large(9));
+    assert_eq!(**recorded.read(&path, 10).unwrap(), *b"0123456789");
+    assert!(recorded.unanswered().is_empty());
+}
+
+#[test]
+fn errors_are_those_of_the_system() {
+    let mut outside = Outside::default();
+    let error = outside.read(Path::new("/nonexistent/x"), 1).unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+    let error = outside.read(Path::new("/"), 1 << 20).unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::IsADirectory);
+    // It never ends, and its size says that it is empty.
+    assert_eq!(
+        outside.read(Path::new("/dev/zero"), 5000),
+        Err(Unreadable::TooLarge(5000))
+    );
+}
+
+/// What stands in files of loading, of keywords and of rules that only
+/// [`live`] may hold.
+const ASKING: &[&str] = &[
+    "std::fs::",
+    "fs::",
+    "File::open",
+    "ToSocketAddrs",
+    "to_socket_addrs",
+    "::from_name",
+    "getifaddrs",
+    ".is_dir()",
+    ".is_file()",
+    ".exists()",
+    ".metadata()",
+    "env::current_dir",
+    "env::var",
+];
+
+/// Files that ask while traffic flows, of the process and not of files.
+const AT_RUN_TIME: &[&str] = &["rules/fetch/process.rs"];
+
+#[test]
+fn nothing_of_loading_asks_the_system_elsewhere() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut directories: Vec<PathBuf> = ["load", "keyword", "rules", "config"]
+        .iter()
+        .map(|name| source.join(name))
+        .collect();
+    let mut looked_at = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("tests") {
+                    directories.push(path);
+                }
+                continue;
+            }
+            let exempt = path.ends_with("tests.rs")
+                || path.ends_with("load/outside/live.rs")
+                || AT_RUN_TIME.iter().any(|name| path.ends_with(name));
+            if exempt || path.extension().is_none_or(|e| e != "rs") {
+                continue;
+            }
+            looked_at += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for line in code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+            {
+                let asks = ASKING.iter().find(|word| line.contains(**word));
+                assert_eq!(asks, None, "{}: {line}", path.display());
+            }
+        }
+    }
+    assert!(looked_at > 100, "only {looked_at} files");
+}

@@ -1,0 +1,100 @@
+//! What a load was given and what it asked of the outside, as a value: enough
+//! to build the same configuration again in a process that has neither the
+//! files nor the rights nor a resolver. It opens nothing itself.
+//!
+//! Some things are not in it because a process without rights may ask for them
+//! at any time, in an empty root, too: its environment (`env()`, `show env`),
+//! the host's name (`%H`, `hostname`), the time. The time zone of logs comes
+//! from a file; [`crate::log::keep_zone`] reads that before the root is left.
+
+mod decode;
+mod encode;
+
+pub use decode::RecordingError;
+
+use super::LoadOptions;
+use super::outside::Answers;
+use language::source::Text;
+use language::{Environment, Facts};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+/// How a recording begins.
+const MAGIC: &[u8; 8] = b"EVENKEEL";
+/// The version of its form. One that is not ours is refused.
+const VERSION: u32 = 1;
+
+/// The inputs of a load, and all questions that it asked, with the answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recording {
+    /// The files of the configuration, in their order.
+    pub files: Vec<(String, Text)>,
+    /// The variables that the first line saw.
+    pub environment: Environment,
+    /// What conditions asked about the program.
+    pub facts: Facts,
+    /// How it was loaded.
+    pub options: LoadOptions,
+    answers: Answers,
+}
+
+impl Recording {
+    /// The inputs of a load that has asked nothing yet.
+    pub(super) fn new(
+        files: Vec<(String, Text)>,
+        environment: Environment,
+        facts: Facts,
+        options: LoadOptions,
+    ) -> Self {
+        Recording {
+            files,
+            environment,
+            facts,
+            options,
+            answers: Answers::default(),
+        }
+    }
+
+    pub(super) fn take_answers(&mut self) -> Answers {
+        std::mem::take(&mut self.answers)
+    }
+
+    pub(super) fn keep(&mut self, answers: Answers) {
+        self.answers = answers;
+    }
+
+    /// All files that were read or looked for, those of the configuration
+    /// included, each once: whose change may change the outcome. Relative names
+    /// count from the directory of the process that loaded.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let named = self.files.iter().map(|(name, _)| Path::new(name));
+        let answers = &self.answers;
+        let all: BTreeSet<&Path> = named
+            .chain(answers.files.keys().map(|path| path.as_path()))
+            .chain(answers.modes.keys().map(|path| path.as_path()))
+            .chain(answers.directories.keys().map(|path| path.as_path()))
+            .collect();
+        all.into_iter()
+    }
+
+    /// Host names that were looked up, each once.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        self.answers.hosts.keys().map(String::as_str)
+    }
+
+    /// As bytes that [`Recording::decode`] takes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode::to_vec(self)
+    }
+
+    /// Writes the bytes of [`Recording::encode`], without a copy of them.
+    pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
+        encode::write(self, out)
+    }
+
+    /// Reads what [`Recording::encode`] made, from whomever it comes.
+    pub fn decode(bytes: &[u8]) -> Result<Recording, RecordingError> {
+        decode::recording(bytes)
+    }
+}
