@@ -146,7 +146,7 @@ impl Stage {
         environment.set("DEMO_SERVER_1", one.address.to_string());
         environment.set("DEMO_SERVER_2", two.address.to_string());
         let config = configuration(environment)?;
-        let (listening, errors) = listener::open(&config);
+        let (listening, errors) = listener::open(&config, &mut Default::default());
         if let Some(error) = errors.first() {
             let why = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
             return Err(StageError::Listen(format!(

@@ -7,7 +7,7 @@ use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
 use proxy::config::{BindAddress, Config, LogTargetAddress};
-use proxy::listener::{self, Listening, OpenError, OpenStep};
+use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::operations::{self, OperationsSocket};
@@ -65,8 +65,10 @@ pub fn run(
     }
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
-    let listening = open_listeners(&config, &loaded, voice)?;
-    let sockets = open_sockets(&config, &loaded, voice)?;
+    let mut inherited = Inherited::default();
+    let listening = open_listeners(&config, &loaded, &mut inherited, voice)?;
+    let sockets = open_sockets(&config, &loaded, &mut inherited, voice)?;
+    settle(inherited, &loaded, voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
@@ -194,9 +196,10 @@ fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
 fn open_listeners(
     config: &Config,
     loaded: &Loaded,
+    inherited: &mut Inherited,
     voice: &mut Voice,
 ) -> Result<Vec<Listening>, StartError> {
-    let (listening, errors) = listener::open(config);
+    let (listening, errors) = listener::open(config, inherited);
     for error in &errors {
         voice.alert(open_error(config, loaded, error, voice.form()));
     }
@@ -211,9 +214,10 @@ fn open_listeners(
 fn open_sockets(
     config: &Config,
     loaded: &Loaded,
+    inherited: &mut Inherited,
     voice: &mut Voice,
 ) -> Result<Vec<OperationsSocket>, StartError> {
-    let (sockets, failures) = operations::open(config);
+    let (sockets, failures) = operations::open(config, inherited);
     for failure in &failures {
         let reason = nix::errno::Errno::from_raw(failure.errno.raw_os_error()).desc();
         let (step, address) = (failure.step, &failure.address);
@@ -233,6 +237,25 @@ fn open_sockets(
     } else {
         Err(StartError::Listeners)
     }
+}
+
+/// Puts what was opened in place: Unix sockets get their names.
+fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Result<(), StartError> {
+    let Err(errors) = inherited.settle() else {
+        return Ok(());
+    };
+    for error in &errors {
+        let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
+        let file = &loaded.sources.file(error.span.file).name;
+        let line = loaded.sources.position(error.span).line;
+        let path = error.path.as_deref().map(|path| path.display().to_string());
+        let (step, path) = (error.step, path.unwrap_or_default());
+        voice.alert(match voice.form() {
+            Form::Haproxy => format!("Binding [{file}:{line}]: {step} ({reason}) for [{path}]"),
+            Form::Own => format!("{file}:{line}: {step} {path}: {reason}"),
+        });
+    }
+    Err(StartError::Listeners)
 }
 
 /// One listener that could not be opened.

@@ -8,7 +8,7 @@ mod connection;
 pub(crate) mod server;
 mod socket;
 
-pub use socket::{OpenFailure, OperationsSocket, open, start};
+pub use socket::{OpenFailure, OperationsSocket, assign, open, start, tags};
 
 #[cfg(test)]
 mod tests;

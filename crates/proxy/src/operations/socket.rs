@@ -3,14 +3,14 @@
 
 use super::command::Context;
 use super::connection;
-use crate::config::{BindAddress, Config, StatsLevel};
-use crate::listener::{OpenStep, open_alone};
+use crate::config::{BindAddress, Config, StatsLevel, StatsSocket};
+use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use crate::runtime::Runtime;
 use language::Span;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A statistics socket that listens.
 #[derive(Debug)]
 pub struct OperationsSocket {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     unix: bool,
     level: StatsLevel,
     text: String,
@@ -58,23 +58,22 @@ impl fmt::Display for OpenFailure {
     }
 }
 
-/// Opens every `stats socket`. What could be opened is returned beside what
-/// could not.
-pub fn open(config: &Config) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
+/// Opens every `stats socket`, or takes it from those that were inherited. What
+/// could be opened is returned beside what could not.
+///
+/// What others can see of it is put in place by [`Inherited::settle`].
+pub fn open(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
     for socket in &config.global.stats_sockets {
-        let (unix, text) = describe(&socket.bind.address);
-        match open_alone(config, &socket.bind) {
-            Ok(fd) => opened.push(OperationsSocket {
-                fd,
-                unix,
-                level: socket.level,
-                text,
-            }),
+        match open_alone(config, &socket.bind, inherited) {
+            Ok(fd) => opened.push(OperationsSocket::new(fd, socket)),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
                     span: socket.bind.span,
-                    address: text,
+                    address: describe(&socket.bind.address).1,
                     step,
                     errno,
                 });
@@ -82,6 +81,31 @@ pub fn open(config: &Config) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
         }
     }
     (opened, failures)
+}
+
+/// Gives the `stats socket`s sockets that another process opened, in the order
+/// of the file.
+pub fn assign(
+    config: &Config,
+    sockets: Vec<OwnedFd>,
+) -> Result<Vec<OperationsSocket>, AssignError> {
+    let described = &config.global.stats_sockets;
+    let (wanted, given) = (described.len(), sockets.len());
+    if wanted != given {
+        return Err(AssignError::Count { wanted, given });
+    }
+    let both = sockets.into_iter().zip(described).enumerate();
+    both.map(|(place, (fd, socket))| {
+        inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
+        Ok(OperationsSocket::new(Arc::new(fd), socket))
+    })
+    .collect()
+}
+
+/// The `fd@` numbers of the `stats socket`s, in the order of the file.
+pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
+    let sockets = config.global.stats_sockets.iter();
+    sockets.map(|socket| socket.bind.address.inherited_number())
 }
 
 /// Whether an address is a Unix socket's, and its text.
@@ -96,10 +120,26 @@ fn describe(address: &BindAddress) -> (bool, String) {
     }
 }
 
+impl AsFd for OperationsSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl OperationsSocket {
+    fn new(fd: Arc<OwnedFd>, socket: &StatsSocket) -> Self {
+        let (unix, text) = describe(&socket.bind.address);
+        OperationsSocket {
+            fd,
+            unix,
+            level: socket.level,
+            text,
+        }
+    }
+
     /// An inherited descriptor is what it is.
     fn is_unix(&self) -> bool {
-        match rustix::net::sockopt::socket_domain(&self.fd) {
+        match rustix::net::sockopt::socket_domain(&*self.fd) {
             Ok(domain) => domain == rustix::net::AddressFamily::UNIX,
             Err(_) => self.unix,
         }
@@ -132,6 +172,8 @@ pub fn start(
     for socket in sockets {
         let unix = socket.is_unix();
         let OperationsSocket { fd, level, .. } = socket;
+        // Two `stats socket`s may name one descriptor.
+        let fd = Arc::try_unwrap(fd).or_else(|shared| shared.try_clone())?;
         rustix::io::ioctl_fionbio(&fd, true)?;
         let (context, places) = (context.clone(), Arc::clone(&places));
         if unix {

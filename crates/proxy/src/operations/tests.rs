@@ -417,7 +417,7 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
         FILE.trim_start_matches("global\n")
     );
     let context = context(&text);
-    let (sockets, failures) = open(&context.runtime.config());
+    let (sockets, failures) = open(&context.runtime.config(), &mut Default::default());
     assert_eq!((sockets.len(), failures.len()), (2, 1));
     assert!(
         failures[0].to_string().contains("/none/x.sock"),

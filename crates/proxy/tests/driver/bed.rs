@@ -137,7 +137,7 @@ impl Bed {
         let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
         let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
         state::install(&mut config, None, state::now_ms());
-        let (listening, errors) = proxy::listener::open(&config);
+        let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);
         let running = proxy::runtime::serve(config.clone(), listening, options).unwrap();
