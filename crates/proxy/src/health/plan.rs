@@ -334,10 +334,7 @@ mod tests {
             surely_up(&first);
             let mut plan = Plan::new(&first, 1);
             let mut seen = until(&mut plan, 500);
-            plan.change(
-                &tree(&backend(&[("a", &words(new))]), Some(&first)),
-                500,
-            );
+            plan.change(&tree(&backend(&[("a", &words(new))]), Some(&first)), 500);
             seen.extend(until(&mut plan, 20_000));
             assert_eq!(times(&seen, "a")[..3], expected, "{old} {new}");
         }
@@ -345,10 +342,7 @@ mod tests {
 
     #[test]
     fn a_change_makes_no_server_up_and_another_address_is_asked_soon() {
-        let first = tree(
-            &backend(&[("a", "127.0.0.1:80 check inter 10s")]),
-            None,
-        );
+        let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 10s")]), None);
         let state = Arc::clone(&first.proxies[0].servers[0].state);
         let mut plan = Plan::new(&first, 1);
         let (stale, _) = plan.begin(0).unwrap();

@@ -500,9 +500,15 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
     // What ran when the last change came has ended by now.
     std::thread::sleep(Duration::from_millis(100));
     let before = (count(&stays), count(&goes), count(&comes));
-    bed.until("the one that stays goes on", |_| count(&stays) > before.0 + 2);
+    bed.until("the one that stays goes on", |_| {
+        count(&stays) > before.0 + 2
+    });
     assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
-    assert_eq!(Arc::strong_count(&bed.config), 2, "the newest tree: here and the plan");
+    assert_eq!(
+        Arc::strong_count(&bed.config),
+        2,
+        "the newest tree: here and the plan"
+    );
     let told = bed.lines();
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
 }
