@@ -1,38 +1,21 @@
-//! The statistics sockets: opened with the rights of the start, served on the
-//! side thread's runtime.
+//! The statistics sockets: opened with the rights of the start. `serving` accepts
+//! on them.
 
-use super::command::Context;
-use super::connection;
 use crate::config::{BindAddress, Config, StatsLevel, StatsSocket};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
-use crate::runtime::Runtime;
 use language::Span;
 use rustix::io::Errno;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-
-/// Connections of all sockets together where `stats maxconn` says nothing.
-const CONNECTIONS_DEFAULT: u32 = 10;
-/// Most that `stats maxconn` may say with an effect: each may hold a report.
-const CONNECTIONS_MAX: u32 = 1000;
-/// How long accepting rests when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A statistics socket that listens.
 #[derive(Debug)]
 pub struct OperationsSocket {
-    fd: Arc<OwnedFd>,
-    unix: bool,
-    level: StatsLevel,
-    text: String,
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) unix: bool,
+    pub(super) level: StatsLevel,
+    pub(super) text: String,
 }
 
 /// Why a statistics socket could not be opened.
@@ -138,85 +121,10 @@ impl OperationsSocket {
     }
 
     /// An inherited descriptor is what it is.
-    fn is_unix(&self) -> bool {
+    pub(super) fn is_unix(&self) -> bool {
         match rustix::net::sockopt::socket_domain(&*self.fd) {
             Ok(domain) => domain == rustix::net::AddressFamily::UNIX,
             Err(_) => self.unix,
         }
     }
-}
-
-/// Serves the sockets on a Tokio runtime, until that ends.
-pub fn start(
-    runtime: &'static Runtime,
-    sockets: Vec<OperationsSocket>,
-    handle: &Handle,
-) -> io::Result<()> {
-    let config = runtime.config();
-    let most = config
-        .global
-        .stats_maxconn
-        .unwrap_or(CONNECTIONS_DEFAULT)
-        .clamp(1, CONNECTIONS_MAX);
-    let places = Arc::new(Semaphore::new(most as usize));
-    let texts = sockets
-        .iter()
-        .map(|socket| (socket.text.clone(), socket.level))
-        .collect();
-    let context = Context {
-        runtime,
-        sockets: texts,
-        connections_max: runtime.connections_max.load(Ordering::Relaxed),
-    };
-    let _entered = handle.enter();
-    for socket in sockets {
-        let unix = socket.is_unix();
-        let OperationsSocket { fd, level, .. } = socket;
-        // Two `stats socket`s may name one descriptor.
-        let fd = Arc::try_unwrap(fd).or_else(|shared| shared.try_clone())?;
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        let (context, places) = (context.clone(), Arc::clone(&places));
-        if unix {
-            let listener = UnixListener::from_std(fd.into())?;
-            handle.spawn(async move {
-                loop {
-                    let accepted = listener.accept().await.map(|(stream, _)| stream);
-                    admit(accepted, level, &context, &places).await;
-                }
-            });
-        } else {
-            let listener = TcpListener::from_std(fd.into())?;
-            handle.spawn(async move {
-                loop {
-                    let accepted = listener.accept().await.map(|(stream, _)| stream);
-                    admit(accepted, level, &context, &places).await;
-                }
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Serves a connection as soon as there is a place for it.
-async fn admit<S>(
-    accepted: io::Result<S>,
-    level: StatsLevel,
-    context: &Context,
-    places: &Arc<Semaphore>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Ok(stream) = accepted else {
-        return tokio::time::sleep(ACCEPT_PAUSE).await;
-    };
-    // Never closed, so a place always comes.
-    let Ok(place) = Arc::clone(places).acquire_owned().await else {
-        return;
-    };
-    let context = context.clone();
-    tokio::spawn(async move {
-        // A peer that goes away is nothing to tell anyone.
-        let _ = connection::serve(stream, level, &context).await;
-        drop(place);
-    });
 }
