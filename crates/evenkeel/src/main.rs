@@ -8,6 +8,7 @@ mod files;
 mod haproxy;
 mod identity;
 mod process;
+mod roles;
 mod voice;
 
 use std::ffi::OsString;

@@ -198,7 +198,7 @@ impl Stage {
         let now = state::now_ms();
         let servers = self
             .serving
-            .config
+            .config()
             .proxies
             .iter()
             .flat_map(|proxy| &proxy.servers);

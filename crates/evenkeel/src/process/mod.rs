@@ -8,6 +8,7 @@
 mod daemon;
 mod error;
 mod limits;
+mod open;
 mod privileges;
 mod processors;
 mod side;

@@ -2,15 +2,16 @@
 
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
-use super::{StartError, WantedLimits, limits, privileges, processors, signals};
+use super::signals::NoOrders;
+use super::{StartError, WantedLimits, limits, open, privileges, processors, signals};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
-use proxy::config::{BindAddress, Config, LogTargetAddress};
-use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
+use proxy::config::{Config, LogTargetAddress};
+use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
-use proxy::operations::{self, OperationsSocket};
+use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::{health, state};
 use std::path::PathBuf;
@@ -39,10 +40,15 @@ pub struct Plan {
 
 /// A process that serves.
 pub struct Serving {
-    /// What it serves with.
-    pub config: Arc<Config>,
     /// The data plane.
     pub running: Arc<Running>,
+}
+
+impl Serving {
+    /// What it serves with, the newest.
+    pub fn config(&self) -> Arc<Config> {
+        self.running.runtime.config()
+    }
 }
 
 /// Loads files with what the program is and the environment that it has.
@@ -65,10 +71,7 @@ pub fn run(
     }
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
-    let mut inherited = Inherited::default();
-    let listening = open_listeners(&config, &loaded, &mut inherited, voice)?;
-    let sockets = open_sockets(&config, &loaded, &mut inherited, voice)?;
-    settle(inherited, &loaded, voice)?;
+    let (listening, sockets) = open::open(&config, &loaded, Inherited::default(), voice)?;
     let sink = Sink::open(log_targets(&config));
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
@@ -120,7 +123,7 @@ pub fn run(
             counted(threads, "thread", "threads"),
         ));
     }
-    let result = signals::obey(&signals, &serving, voice);
+    let result = signals::obey(&signals, &serving, &mut NoOrders, voice);
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
@@ -141,14 +144,14 @@ pub fn serve(
         Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
     Ok((
         Serving {
-            config,
             running: Arc::new(running),
         },
         side,
     ))
 }
 
-fn apply_plan(config: &mut Config, plan: &Plan) {
+/// What the command line says wins over the file.
+pub fn apply_plan(config: &mut Config, plan: &Plan) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);
     if let Some(path) = &plan.pid_file {
@@ -162,7 +165,8 @@ fn apply_plan(config: &mut Config, plan: &Plan) {
     }
 }
 
-fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
+/// What limits a configuration needs.
+pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
     let global = &config.global;
     let checks = config
         .proxies
@@ -182,7 +186,7 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
 }
 
 /// Every place that log lines go to, once.
-fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
+pub fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
     let mut addresses: Vec<LogTargetAddress> = Vec::new();
     for target in config.global.logs.iter().chain(of_proxies) {
@@ -191,117 +195,4 @@ fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
         }
     }
     addresses
-}
-
-fn open_listeners(
-    config: &Config,
-    loaded: &Loaded,
-    inherited: &mut Inherited,
-    voice: &mut Voice,
-) -> Result<Vec<Listening>, StartError> {
-    let (listening, errors) = listener::open(config, inherited);
-    for error in &errors {
-        voice.alert(open_error(config, loaded, error, voice.form()));
-    }
-    if errors.is_empty() {
-        Ok(listening)
-    } else {
-        Err(StartError::Listeners)
-    }
-}
-
-/// Opens the statistics sockets, with the rights of the start.
-fn open_sockets(
-    config: &Config,
-    loaded: &Loaded,
-    inherited: &mut Inherited,
-    voice: &mut Voice,
-) -> Result<Vec<OperationsSocket>, StartError> {
-    let (sockets, failures) = operations::open(config, inherited);
-    for failure in &failures {
-        let reason = nix::errno::Errno::from_raw(failure.errno.raw_os_error()).desc();
-        let (step, address) = (failure.step, &failure.address);
-        let file = &loaded.sources.file(failure.span.file).name;
-        let line = loaded.sources.position(failure.span).line;
-        voice.alert(match voice.form() {
-            Form::Haproxy => {
-                format!(
-                    "Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]"
-                )
-            }
-            Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
-        });
-    }
-    if failures.is_empty() {
-        Ok(sockets)
-    } else {
-        Err(StartError::Listeners)
-    }
-}
-
-/// Puts what was opened in place: Unix sockets get their names.
-fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Result<(), StartError> {
-    let Err(errors) = inherited.settle() else {
-        return Ok(());
-    };
-    for error in &errors {
-        let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
-        let file = &loaded.sources.file(error.span.file).name;
-        let line = loaded.sources.position(error.span).line;
-        let path = error.path.as_deref().map(|path| path.display().to_string());
-        let (step, path) = (error.step, path.unwrap_or_default());
-        voice.alert(match voice.form() {
-            Form::Haproxy => format!("Binding [{file}:{line}]: {step} ({reason}) for [{path}]"),
-            Form::Own => format!("{file}:{line}: {step} {path}: {reason}"),
-        });
-    }
-    Err(StartError::Listeners)
-}
-
-/// One listener that could not be opened.
-fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -> String {
-    let proxy = config.proxy(error.proxy);
-    let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
-    let Some(bind) = proxy.binds.get(error.bind as usize) else {
-        return format!("{} ({reason})", error.step);
-    };
-    let file = &loaded.sources.file(bind.span.file).name;
-    let line = loaded.sources.position(bind.span).line;
-    let kind = if proxy.kind.is_backend() {
-        "proxy"
-    } else {
-        "frontend"
-    };
-    let address = match &bind.address {
-        BindAddress::Inet(address) => address.to_string(),
-        BindAddress::Unix(path) => path.display().to_string(),
-        BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
-        BindAddress::Fd(number) => format!("fd@{number}"),
-        BindAddress::Name(host, port) => format!("{host}:{port}"),
-    };
-    match form {
-        Form::Haproxy => format!(
-            "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
-            proxy.name, error.step
-        ),
-        Form::Own => format!(
-            "{file}:{line}: {kind} '{}': {} {address}: {reason}{}",
-            proxy.name,
-            error.step,
-            next_step(error.step, error.errno),
-        ),
-    }
-}
-
-/// What may help where the system refused an address.
-fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
-    match (step, errno) {
-        (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {
-            "; `ss -ltnp` shows who listens there"
-        }
-        (OpenStep::Bind, rustix::io::Errno::ACCESS) => {
-            "; ports below 1024 need root or the capability NET_BIND_SERVICE"
-        }
-        _ => "",
-    }
 }

@@ -94,6 +94,8 @@ pub struct Load {
     pub arguments: Vec<Vec<u8>>,
     /// The process that messages are to name.
     pub pid: u32,
+    /// Open files that the start allowed without raising anything.
+    pub files_soft: u64,
     /// For whom diagnostics are rendered besides; None prints them to standard
     /// error (the start).
     pub look: Option<Look>,
@@ -318,6 +320,7 @@ impl Load {
             to.slice(word, ARGUMENTS_BYTES_MAX);
         });
         to.u32(self.pid);
+        to.u64(self.files_soft);
         to.option(self.look.as_ref(), |to, look| look.write(to));
         to.option(self.previous.as_ref(), |to, plan| plan.write(to));
     }
@@ -338,6 +341,7 @@ impl Load {
                 }
             })?,
             pid: from.u32()?,
+            files_soft: from.u64()?,
             look: from.option("look", Look::read)?,
             previous: from.option("previous", Plan::read)?,
         })

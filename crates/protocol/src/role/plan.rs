@@ -4,6 +4,8 @@
 use super::codec::{DecodeError, Reader, Writer};
 use super::{FIXED_MAX, GROUPS_MAX, NAMES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX};
 
+/// Sockets that are named by a number.
+const NUMBERED_MAX: usize = 1_024;
 /// Log targets of one file.
 const LOGS_MAX: usize = 4_096;
 
@@ -34,6 +36,9 @@ pub struct Plan {
     pub listeners: u32,
     /// Statistics sockets: the next ones.
     pub operations: u32,
+    /// Which of those were named by a number (`fd@N`): the place among the
+    /// listeners and statistics sockets, and the number.
+    pub numbered: Vec<(u32, u32)>,
     /// For each log target whether its socket is there: the last ones.
     pub logs: Vec<bool>,
     /// What the new file asks for and only a restart can bring, in words.
@@ -95,6 +100,10 @@ impl Plan {
         to.u32(self.proxies);
         to.u32(self.listeners);
         to.u32(self.operations);
+        to.list(&self.numbered, NUMBERED_MAX, |to, (place, number)| {
+            to.u32(*place);
+            to.u32(*number);
+        });
         to.list(&self.logs, LOGS_MAX, |to, open| to.bool(*open));
         to.list(&self.fixed, FIXED_MAX, |to, words| {
             to.text(words, WORDS_BYTES_MAX / 8);
@@ -117,6 +126,9 @@ impl Plan {
             proxies: from.u32()?,
             listeners: from.u32()?,
             operations: from.u32()?,
+            numbered: from.list("numbered", NUMBERED_MAX, |from| {
+                Ok((from.u32()?, from.u32()?))
+            })?,
             logs: from.list("logs", LOGS_MAX, |from| from.bool("log"))?,
             fixed: from.list("fixed", FIXED_MAX, |from| {
                 from.text("fixed", WORDS_BYTES_MAX)

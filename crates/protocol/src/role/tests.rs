@@ -28,6 +28,7 @@ fn plan() -> Plan {
         proxies: 3,
         listeners: 2,
         operations: 1,
+        numbered: vec![(1, 5)],
         logs: vec![true, false],
         fixed: vec!["'user' stays nobody".into()],
         difference: "+ backend b".into(),
@@ -51,6 +52,7 @@ fn every_message() -> Vec<Message> {
         personality: Personality::Haproxy,
         arguments: vec![b"-f".to_vec(), b"\xff.cfg".to_vec()],
         pid: 42,
+        files_soft: 1024,
         look: Some(look),
         previous: Some(plan()),
     };
