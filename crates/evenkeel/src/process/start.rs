@@ -7,7 +7,7 @@ use super::{StartError, WantedLimits, limits, open, privileges, processors, sign
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
-use proxy::config::{Config, LogTargetAddress};
+use proxy::config::Config;
 use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
@@ -72,7 +72,9 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let (listening, sockets) = open::open(&config, &loaded, Inherited::default(), voice)?;
-    let sink = Sink::open(log_targets(&config));
+    proxy::log::keep_zone();
+    let root = config.global.chroot.as_deref();
+    let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
     if let Some(needed) = limits.lowered_by {
@@ -185,14 +187,4 @@ pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLi
     }
 }
 
-/// Every place that log lines go to, once.
-pub fn log_targets(config: &Config) -> Vec<LogTargetAddress> {
-    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
-    let mut addresses: Vec<LogTargetAddress> = Vec::new();
-    for target in config.global.logs.iter().chain(of_proxies) {
-        if !addresses.contains(&target.address) {
-            addresses.push(target.address.clone());
-        }
-    }
-    addresses
 }

@@ -7,11 +7,11 @@ mod sink;
 mod syslog;
 mod time;
 
-pub use sink::{Sink, drain, dropped, start};
+pub use sink::{Sink, change, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
-pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date};
+pub use time::{DateStyle, append_date, clf_date, iso_date, keep_zone, syslog_date};
 
-use crate::config::{Config, LogTarget, Proxy, ProxyOption};
+use crate::config::{Config, LogTarget, LogTargetAddress, Proxy, ProxyOption};
 use crate::stream::{Phase, Stream, Termination};
 use crate::worker::worker;
 use std::time::SystemTime;
@@ -64,6 +64,19 @@ impl<'a> Head<'a> {
             structured,
         }
     }
+}
+
+/// Every place that log lines of a configuration go to, once, in the order in
+/// which descriptors of them are passed.
+pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
+    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+    let mut addresses: Vec<LogTargetAddress> = Vec::new();
+    for target in config.global.logs.iter().chain(of_proxies) {
+        if !addresses.contains(&target.address) {
+            addresses.push(target.address.clone());
+        }
+    }
+    addresses
 }
 
 /// `option logasap`: logs a stream whose answer begins, in place of its end.

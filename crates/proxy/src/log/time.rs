@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use std::cell::RefCell;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One second, broken down in the zone of the process.
@@ -21,7 +22,19 @@ struct Second {
 
 thread_local! {
     static LAST: RefCell<Option<Second>> = const { RefCell::new(None) };
-    static ZONE: TimeZone = TimeZone::system();
+    static ZONE: TimeZone = zone().clone();
+}
+
+/// The zone of the process, asked for once.
+fn zone() -> &'static TimeZone {
+    static KEPT: OnceLock<TimeZone> = OnceLock::new();
+    KEPT.get_or_init(TimeZone::system)
+}
+
+/// Asks for the time zone now. It stands in files that a process which is about
+/// to leave the root directory cannot read later.
+pub fn keep_zone() {
+    zone();
 }
 
 const MONTHS: [&str; 12] = [
