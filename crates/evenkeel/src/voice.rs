@@ -120,6 +120,14 @@ impl Voice {
         self.say(Gravity::Alert, message);
     }
 
+    /// Says why nothing is served, where HAProxy names its function, too.
+    pub fn fatal(&mut self, error: impl std::fmt::Display) {
+        match self.form {
+            Form::Own => self.alert(error),
+            Form::Haproxy => self.alert(format_args!("[haproxy.main()] {error}")),
+        }
+    }
+
     /// Says what is not as asked.
     pub fn warning(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Warning, message);

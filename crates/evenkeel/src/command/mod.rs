@@ -49,6 +49,14 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// How our own commands load files.
+pub fn load_options() -> proxy::load::LoadOptions {
+    proxy::load::LoadOptions {
+        resolve_names: true,
+        ..Default::default()
+    }
+}
+
 fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     matches
         .get_many::<PathBuf>("FILE")

@@ -196,9 +196,8 @@ impl Stage {
     /// What the proxy's checks say of each server.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
-        let servers = self
-            .serving
-            .config()
+        let config = self.serving.config();
+        let servers = config
             .proxies
             .iter()
             .flat_map(|proxy| &proxy.servers);

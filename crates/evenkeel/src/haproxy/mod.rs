@@ -4,11 +4,11 @@
 mod arguments;
 mod text;
 
-use crate::files::{self, reason};
+use crate::files::{self, NamedFile, reason};
 use crate::identity;
 use crate::process::{self, Plan};
 use crate::voice::{Form, Voice};
-use arguments::{ArgumentError, Arguments};
+pub use arguments::{ArgumentError, Arguments};
 use language::evaluate_condition;
 use proxy::load::{LoadOptions, Loaded};
 use std::ffi::OsString;
@@ -94,8 +94,14 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCo
     }
 }
 
-/// Reads and loads the files; None when that was refused, which was told.
-fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+/// The command line, understood.
+pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
+    arguments::parse(words)
+}
+
+/// Goes to the directory of the command line and reads the files; None when
+/// that was refused, which was told.
+pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -106,22 +112,44 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
         ));
         return None;
     }
-    let files = match files::read_all(&arguments.files) {
-        Ok(files) => files,
+    match files::read_all(&arguments.files) {
+        Ok(files) => Some(files),
         Err(error) => {
             voice.alert(format_args!("config : {error}"));
-            return None;
+            None
         }
-    };
-    let options = LoadOptions {
+    }
+}
+
+/// How the command line wants files to be loaded.
+pub fn load_options(arguments: &Arguments) -> LoadOptions {
+    LoadOptions {
         resolve_names: true,
         ignore_unresolved: arguments.ignore_unresolved,
         diag: arguments.diag,
-    };
+    }
+}
+
+/// What of the command line wins over the file.
+pub fn plan(arguments: &Arguments) -> Plan {
+    Plan {
+        daemon: arguments.daemon,
+        foreground: arguments.foreground,
+        pid_file: arguments.pid_file.clone(),
+        connections: arguments.connections,
+        proxy_connections: arguments.proxy_connections,
+        memory_mib: arguments.memory_mib,
+    }
+}
+
+/// Reads and loads the files; None when that was refused, which was told.
+fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+    let files = read(arguments, voice)?;
+    let local_peer = arguments.local_peer.as_deref();
     Some(process::load_files(
         files,
-        arguments.local_peer.as_deref(),
-        options,
+        local_peer,
+        load_options(arguments),
     ))
 }
 
@@ -155,15 +183,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     if arguments.check {
         return checked(config.listens(), warned, voice.quiet);
     }
-    let plan = Plan {
-        daemon: arguments.daemon,
-        foreground: arguments.foreground,
-        pid_file: arguments.pid_file.clone(),
-        connections: arguments.connections,
-        proxy_connections: arguments.proxy_connections,
-        memory_mib: arguments.memory_mib,
-    };
-    match process::run(loaded, config, &plan, voice) {
+    match process::run(loaded, config, &plan(arguments), voice) {
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
         Err(process::StartError::Child) => ExitCode::from(REFUSED),

@@ -3,6 +3,7 @@
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
 use super::{Outcome, Refusal, compare};
+use crate::confinement;
 use crate::process::{self, StartError};
 use crate::roles::memory;
 use crate::voice::{Form, Voice};
@@ -36,11 +37,11 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
     let (listening, sockets) = process::open(&config, &loaded, inherited, voice)
         .map_err(|error| told(voice, error))?;
     let wanted = process::wanted_limits(&config, listening.len(), &wishes.plan);
-    let limits = process::apply_files(&wanted, load.files_soft, voice)
+    let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
     let addresses = log::targets(&config);
     let logs = Sink::open(addresses.iter().cloned()).into_descriptors(&addresses);
-    let (rights, fixed) = compare::rights(rights(&config), load.previous.as_ref());
+    let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
     let difference = compare::words(before.as_ref(), &wishes.files);
     let plan = Plan {
         rights,
@@ -164,12 +165,14 @@ fn collect(
     Ok(all)
 }
 
-fn rights(config: &Config) -> Rights {
+fn rights(config: &Config, form: Form) -> Rights {
     let global = &config.global;
+    let root = nix::unistd::Uid::effective().is_root();
+    let identity = confinement::identity_for(global, root, form);
     Rights {
-        uid: global.uid,
-        gid: global.gid,
-        groups: global.gid.into_iter().collect(),
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: identity.gid.into_iter().collect(),
         chroot: global.chroot.as_deref().map(absolute),
     }
 }

@@ -1,5 +1,6 @@
 //! Why a process does not begin to serve.
 
+use crate::confinement::ConfinementError;
 use crate::files::reason;
 use nix::errno::Errno;
 use std::fmt;
@@ -55,6 +56,8 @@ pub enum StartError {
         /// The system's reason.
         errno: Errno,
     },
+    /// What serving does not need could not be given up.
+    Confinement(ConfinementError),
     /// fork(2), pipe(2), setsid(2), `/dev/null`.
     Daemon {
         /// The step.
@@ -102,6 +105,7 @@ impl fmt::Display for StartError {
             StartError::User { uid, errno } => {
                 write!(f, "Cannot set uid {uid} ({}).", errno.desc())
             }
+            StartError::Confinement(error) => write!(f, "Cannot give up rights: {error}."),
             StartError::Daemon { step, error } => {
                 write!(
                     f,

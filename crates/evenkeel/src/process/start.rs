@@ -3,7 +3,8 @@
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::signals::NoOrders;
-use super::{StartError, WantedLimits, limits, open, privileges, processors, signals};
+use super::{Limits, StartError, WantedLimits, limits, open, privileges, processors, signals};
+use crate::confinement::{self, Confinement, Identity};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
@@ -14,7 +15,7 @@ use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::{health, state};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,17 +73,11 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let (listening, sockets) = open::open(&config, &loaded, Inherited::default(), voice)?;
-    proxy::log::keep_zone();
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
-    if let Some(needed) = limits.lowered_by {
-        voice.warning(format_args!(
-            "Cannot raise FD limit to {needed}, limit is {}. 'maxconn' is lowered to {} [W0112].",
-            limits.files, limits.connections
-        ));
-    }
+    tell_lowered(&limits, voice);
     drop(loaded);
     let in_background =
         (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
@@ -98,12 +93,7 @@ pub fn run(
             daemon::write_pid(file, path)?;
         }
     }
-    let global = &config.global;
-    privileges::drop_rights(global.chroot.as_deref(), global.gid, global.uid)?;
-    if global.dumpable {
-        // Only refused for an argument that is none of 0 and 1.
-        let _ = nix::sys::prctl::set_dumpable(true);
-    }
+    give_up_rights(&config, voice)?;
     let signals = signals::watch()?;
     let options = ServeOptions {
         threads: wanted.threads,
@@ -129,6 +119,64 @@ pub fn run(
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
+}
+
+/// Says that `maxconn` is lower than asked for.
+fn tell_lowered(limits: &Limits, voice: &mut Voice) {
+    if let Some(needed) = limits.lowered_by {
+        voice.warning(format_args!(
+            "Cannot raise FD limit to {needed}, limit is {}. 'maxconn' is lowered to {} [W0112].",
+            limits.files, limits.connections
+        ));
+    }
+}
+
+/// Finds out how many connections a configuration can have, where the start
+/// allowed so many files without raising anything; says when it is fewer than
+/// asked for.
+pub fn find_limits(
+    wanted: &WantedLimits,
+    start: u64,
+    voice: &mut Voice,
+) -> Result<Limits, StartError> {
+    let limits = limits::apply_files(wanted, start)?;
+    tell_lowered(&limits, voice);
+    Ok(limits)
+}
+
+/// Gives up the rights of the start: what the file says, and behind it
+/// everything that serving does not need. Also where the file says nothing, or
+/// the process was started without rights: what serves afterwards reads no
+/// file and starts no program, whoever it is.
+fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
+    let global = &config.global;
+    let root = nix::unistd::Uid::effective().is_root();
+    let identity = confinement::identity_for(global, root, voice.form());
+    give_up(config, &identity, global.chroot.as_deref(), voice)
+}
+
+/// The same with what was decided by somebody else.
+pub fn give_up(
+    config: &Config,
+    identity: &Identity,
+    root: Option<&Path>,
+    voice: &mut Voice,
+) -> Result<(), StartError> {
+    let global = &config.global;
+    let confinement = Confinement::proxy(config, identity);
+    confinement::prepare(&confinement).map_err(StartError::Confinement)?;
+    privileges::drop_rights(root, identity.gid, identity.uid)?;
+    if global.dumpable {
+        // Only refused for an argument that is none of 0 and 1.
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
+    let held = confinement::apply(&confinement).map_err(StartError::Confinement)?;
+    if voice.form() == Form::Own {
+        for shortcoming in held.shortcomings() {
+            voice.notice(shortcoming);
+        }
+    }
+    Ok(())
 }
 
 /// Puts a configuration into service and starts all threads.
@@ -185,6 +233,4 @@ pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLi
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
     }
-}
-
 }

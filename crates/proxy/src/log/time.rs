@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use std::cell::RefCell;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One second, broken down in the zone of the process.
@@ -22,19 +22,16 @@ struct Second {
 
 thread_local! {
     static LAST: RefCell<Option<Second>> = const { RefCell::new(None) };
-    static ZONE: TimeZone = zone().clone();
 }
 
-/// The zone of the process, asked for once.
-fn zone() -> &'static TimeZone {
-    static KEPT: OnceLock<TimeZone> = OnceLock::new();
-    KEPT.get_or_init(TimeZone::system)
-}
+/// The zone of the process, read once: a process that has given up its root
+/// directory or its files could not read it later.
+static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
-/// Asks for the time zone now. It stands in files that a process which is about
-/// to leave the root directory cannot read later.
-pub fn keep_zone() {
-    zone();
+/// The zone of the process. The first call reads it from the system, and is to
+/// be made while the process may still read files.
+pub fn time_zone() -> &'static TimeZone {
+    &ZONE
 }
 
 const MONTHS: [&str; 12] = [
@@ -49,7 +46,7 @@ fn broken_down(at: SystemTime) -> (Second, u32) {
     let second = kept.unwrap_or_else(|| {
         let zoned = Timestamp::from_second(unix)
             .unwrap_or(Timestamp::UNIX_EPOCH)
-            .to_zoned(ZONE.with(Clone::clone));
+            .to_zoned(time_zone().clone());
         let second = Second {
             unix,
             year: zoned.year(),

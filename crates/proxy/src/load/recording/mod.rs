@@ -5,7 +5,7 @@
 //! Some things are not in it because a process without rights may ask for them
 //! at any time, in an empty root, too: its environment (`env()`, `show env`),
 //! the host's name (`%H`, `hostname`), the time. The time zone of logs comes
-//! from a file; [`crate::log::keep_zone`] reads that before the root is left.
+//! from a file; [`crate::log::time_zone`] reads that before the root is left.
 
 mod decode;
 mod encode;

@@ -104,5 +104,5 @@ fn utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
 }
 
 fn ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    in_zone(arguments, value, TimeZone::system())
+    in_zone(arguments, value, crate::log::time_zone().clone())
 }

@@ -1,0 +1,206 @@
+//! Capabilities: which of them a configuration needs while traffic flows, and
+//! giving up the others.
+//!
+//! Ports below 1024, `interface`, `transparent` and the owner of a Unix socket
+//! of a `bind` line need one only when they are opened, with the rights of the
+//! start. A socket to a server is made for each connection, and what its line
+//! asks of it may need one then. `silent-drop` does without: where TCP_REPAIR
+//! is refused it has another way.
+
+use super::{ConfinementError, Identity};
+use language::Span;
+use proxy::config::{Config, LogTargetAddress, Server, ServerAddress};
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
+
+/// No kernel has capabilities above this: they are bits of 64.
+const CAPABILITY_MAX: u32 = 63;
+/// Ports below this need a right (`net.ipv4.ip_unprivileged_port_start`).
+const PORT_UNPRIVILEGED_MIN: u16 = 1024;
+/// The kernel from which on a socket is bound to an interface without a right.
+const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
+
+/// A capability that a process keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Which.
+    pub capability: CapabilitySet,
+    /// For what.
+    pub why: Why,
+    /// Where the file asks for it.
+    pub span: Span,
+}
+
+/// What a capability is kept for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// `source` of a server has a port below 1024.
+    SourcePort,
+    /// `source` has an `interface`, on a kernel older than 5.7.
+    SourceInterface,
+    /// The process stays root, and a Unix socket of another owner is connected to.
+    UnixSocket,
+}
+
+impl Why {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::SourcePort => "connections to a server come from a port below 1024",
+            Why::SourceInterface => {
+                "connections to a server are bound to an interface, which kernels before 5.7 let \
+                 only a privileged process do"
+            }
+            Why::UnixSocket => {
+                "root without it could not connect to a Unix socket that belongs to another user"
+            }
+        }
+    }
+}
+
+/// What this configuration needs while traffic flows: each reason once, with
+/// the first line that gives it.
+pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
+    let mut kept: Vec<Kept> = Vec::new();
+    let mut keep = |capability, why, span| {
+        if !kept.iter().any(|one| one.why == why) {
+            kept.push(Kept {
+                capability,
+                why,
+                span,
+            });
+        }
+    };
+    let old_kernel = kernel_version().is_none_or(|version| version < INTERFACE_UNPRIVILEGED_SINCE);
+    let stays_root = identity.stays_root();
+    for proxy in &config.proxies {
+        for server in &proxy.servers {
+            let source = server.options.source.or(proxy.source);
+            if source.is_some_and(|source| (1..PORT_UNPRIVILEGED_MIN).contains(&source.port())) {
+                keep(
+                    CapabilitySet::NET_BIND_SERVICE,
+                    Why::SourcePort,
+                    server.span,
+                );
+            }
+            if server.options.interface.is_some() && old_kernel {
+                keep(CapabilitySet::NET_RAW, Why::SourceInterface, server.span);
+            }
+            if stays_root && is_unix(server) {
+                keep(CapabilitySet::DAC_OVERRIDE, Why::UnixSocket, server.span);
+            }
+        }
+    }
+    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+    for target in config.global.logs.iter().chain(of_proxies) {
+        if stays_root && matches!(target.address, LogTargetAddress::Unix(_)) {
+            keep(CapabilitySet::DAC_OVERRIDE, Why::UnixSocket, target.span);
+        }
+    }
+    kept
+}
+
+fn is_unix(server: &Server) -> bool {
+    let unix = |address: &ServerAddress| matches!(address, ServerAddress::Unix(_));
+    unix(&server.address) || server.options.check_host.as_ref().is_some_and(unix)
+}
+
+/// Major and minor number of the running kernel.
+fn kernel_version() -> Option<(u32, u32)> {
+    version(rustix::system::uname().release().to_str().ok()?)
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Takes all others out of the bounding set: not even a file with capabilities
+/// gives them back. A process that may not change the set has nothing to fear
+/// from it, since no-new-privs stops such files, too.
+pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
+    for number in 0..=CAPABILITY_MAX {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if keeps.contains(one) {
+            continue;
+        }
+        match capability_is_in_bounding_set(one) {
+            Ok(true) => match remove_capability_from_bounding_set(one) {
+                Ok(()) => {}
+                Err(Errno::PERM) => return Ok(()),
+                Err(errno) => return Err(ConfinementError::Capabilities { errno }),
+            },
+            Ok(false) => {}
+            // The first number that this kernel does not have.
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// What the process holds now.
+pub fn held() -> Result<CapabilitySet, ConfinementError> {
+    let sets = capabilities(None).map_err(|errno| ConfinementError::Capabilities { errno })?;
+    Ok(sets.permitted | sets.effective)
+}
+
+/// Gives up all others, in every set; what is left is told, which is less than
+/// asked for where the process never had it.
+pub fn reduce(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
+    let refused = |errno| ConfinementError::Capabilities { errno };
+    bound(keeps)?;
+    match clear_ambient_capability_set() {
+        // A kernel before 4.3 has no such set.
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(errno) => return Err(refused(errno)),
+    }
+    let left = capabilities(None).map_err(refused)?.permitted & keeps;
+    let sets = CapabilitySets {
+        effective: left,
+        permitted: left,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).map_err(refused)?;
+    held()
+}
+
+/// The names of a set, as capabilities(7) has them; a number where it has none.
+pub fn names(set: CapabilitySet) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut unknown = set;
+    for (name, one) in set.iter_names() {
+        names.push(format!("CAP_{name}"));
+        unknown -= one;
+    }
+    let numbers = (0..=CAPABILITY_MAX).filter(|number| unknown.bits() >> number & 1 == 1);
+    names.extend(numbers.map(|number| number.to_string()));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_kernel_is_read_however_its_maker_writes_it() {
+        for (release, expected) in [
+            ("6.18.44-fc", Some((6, 18))),
+            ("5.4.0-generic", Some((5, 4))),
+            ("5.10", Some((5, 10))),
+            ("7.0-rc1", Some((7, 0))),
+            ("", None),
+            ("six.1", None),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_called_by_their_names() {
+        let set = CapabilitySet::NET_RAW | CapabilitySet::from_bits_retain(1 << 62);
+        assert_eq!(names(set), ["CAP_NET_RAW", "62"]);
+    }
+}

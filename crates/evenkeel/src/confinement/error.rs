@@ -1,0 +1,67 @@
+//! Why a process is not confined, where the kernel could.
+
+use rustix::io::Errno;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a process is not confined, where the kernel could.
+#[derive(Debug)]
+pub enum ConfinementError {
+    /// Capabilities could not be read or given up.
+    Capabilities {
+        /// The system's reason.
+        errno: Errno,
+    },
+    /// A file or directory that it is to keep.
+    Path {
+        /// Its path.
+        path: PathBuf,
+        /// Why it cannot be opened.
+        error: landlock::PathFdError,
+    },
+    /// Landlock refused rules.
+    Files(landlock::RulesetError),
+    /// The filter of system calls could not be made.
+    Filter(seccompiler::BackendError),
+    /// The kernel, which has such filters, refused this one.
+    FilterRefused(io::Error),
+}
+
+impl fmt::Display for ConfinementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfinementError::Capabilities { errno } => {
+                write!(f, "capabilities could not be given up: {errno}")
+            }
+            ConfinementError::Path { path, error } => {
+                write!(
+                    f,
+                    "{} cannot be kept open to the process: {error}",
+                    path.display()
+                )
+            }
+            ConfinementError::Files(error) => {
+                write!(f, "access to files could not be given up: {error}")
+            }
+            ConfinementError::Filter(error) => {
+                write!(f, "the filter of system calls could not be made: {error}")
+            }
+            ConfinementError::FilterRefused(error) => {
+                write!(f, "the filter of system calls was refused: {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfinementError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConfinementError::Capabilities { errno } => Some(errno),
+            ConfinementError::Path { error, .. } => Some(error),
+            ConfinementError::Files(error) => Some(error),
+            ConfinementError::Filter(error) => Some(error),
+            ConfinementError::FilterRefused(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Files: Landlock, as much of it as the kernel has.
+//!
+//! Connecting to a Unix socket by its path is left alone (servers and log
+//! targets have some, and a change may bring others), so are addresses and
+//! ports: what a process may connect to changes with its configuration, and
+//! Landlock only ever takes more away.
+
+use super::{ConfinementError, Files};
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
+};
+use std::path::{Path, PathBuf};
+
+/// The newest version whose rules are used; a later one may govern what is to
+/// stay free (version 9 governs connecting to Unix sockets).
+const NEWEST: ABI = ABI::V7;
+
+/// Leaves this process with these paths, and without signals to others.
+pub fn restrict(reads: &[PathBuf], writes: &[PathBuf]) -> Result<Files, ConfinementError> {
+    let mut rules = rules().map_err(ConfinementError::Files)?;
+    let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    for path in reads {
+        rules = allow(rules, path, reading)?;
+    }
+    let writing = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile});
+    for path in writes {
+        rules = allow(rules, path, writing)?;
+    }
+    let status = rules.restrict_self().map_err(ConfinementError::Files)?;
+    Ok(match status.landlock {
+        LandlockStatus::Available {
+            effective_abi,
+            kernel_abi,
+        } => Files::Confined {
+            version: kernel_abi
+                .and_then(|version| u32::try_from(version).ok())
+                .unwrap_or(effective_abi as u32),
+        },
+        LandlockStatus::NotEnabled => Files::NotEnabled,
+        _ => Files::NotBuilt,
+    })
+}
+
+/// Everything that can be governed is, by the best effort of the kernel.
+fn rules() -> Result<RulesetCreated, RulesetError> {
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .scope(Scope::Signal)?
+        .create()
+}
+
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, ConfinementError> {
+    let directory = PathFd::new(path).map_err(|error| ConfinementError::Path {
+        path: path.into(),
+        error,
+    })?;
+    rules
+        .add_rule(PathBeneath::new(directory, access))
+        .map_err(ConfinementError::Files)
+}

@@ -1,0 +1,160 @@
+//! seccomp: from the lists of calls to filters in the kernel. Of several
+//! filters the strictest answer counts, so each of them stays simple.
+
+use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_OLD};
+use super::{Confinement, ConfinementError, Filtered, Role};
+use nix::libc;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+use std::collections::BTreeMap;
+use std::io;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// What the kernel is asked for besides: refusals in its log, and no slower
+/// processor (before 5.16 a filter turned off speculation past stores, which
+/// is for code that others write). Older kernels know none of the two.
+const FLAGS: [libc::c_ulong; 2] = [
+    libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+    0,
+];
+
+/// Installs the filters of a role, the one that knows the fewest calls last.
+pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
+    let programs = match confinement.role {
+        Role::Loader => vec![deadly()],
+        Role::Proxy => vec![deadly(), refused(!confinement.writes.is_empty()), used()],
+    };
+    for program in programs {
+        let program = program.map_err(ConfinementError::Filter)?;
+        match install_one(&program) {
+            Ok(()) => {}
+            Err(error) if is_missing(&error) => return Ok(Filtered::NotBuilt),
+            Err(error) => return Err(ConfinementError::FilterRefused(error)),
+        }
+    }
+    Ok(Filtered::Yes)
+}
+
+/// A kernel without filters calls the request invalid; that ours are valid is
+/// what the tests show on one that has them.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
+}
+
+fn install_one(program: &BpfProgram) -> io::Result<()> {
+    let mut result = Ok(());
+    for flags in FLAGS {
+        result = ask(program, flags);
+        match &result {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            _ => break,
+        }
+    }
+    result
+}
+
+/// seccomp(2), which the crate that compiles filters calls without flags.
+fn ask(program: &BpfProgram, flags: libc::c_ulong) -> io::Result<()> {
+    let description = libc::sock_fprog {
+        // The compiler bounds programs to 4096 instructions.
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: both structs have the kernel's layout, the description and the
+    // program that it points to are live for the call, and the kernel copies
+    // them and writes to neither.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const description,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn compile(
+    rules: Rules,
+    matching: SeccompAction,
+    others: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
+    let processor = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(rules, others, matching, processor)?.try_into()
+}
+
+/// Every argument of these calls.
+fn any<'a>(calls: impl IntoIterator<Item = &'a libc::c_long>) -> Rules {
+    calls.into_iter().map(|call| (*call, Vec::new())).collect()
+}
+
+fn deadly() -> Result<BpfProgram, BackendError> {
+    compile(
+        any(DEADLY),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+    )
+}
+
+fn used() -> Result<BpfProgram, BackendError> {
+    compile(
+        any(USED.iter().chain(USED_OLD)),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+    )
+}
+
+fn refused(writes: bool) -> Result<BpfProgram, BackendError> {
+    let mut rules = Rules::new();
+    let asked = REFUSED
+        .iter()
+        .filter(|r| !(writes && r.only_without_writes));
+    for refusal in asked {
+        let of_call = rules.entry(refusal.call).or_default();
+        for conditions in conditions(refusal)? {
+            of_call.push(SeccompRule::new(conditions)?);
+        }
+    }
+    compile(
+        rules,
+        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Allow,
+    )
+}
+
+/// The alternatives of a test, each a list of conditions that all hold.
+fn conditions(refusal: &Refusal) -> Result<Vec<Vec<SeccompCondition>>, BackendError> {
+    let condition = |operator, value: u32| {
+        SeccompCondition::new(
+            refusal.argument,
+            SeccompCmpArgLen::Dword,
+            operator,
+            u64::from(value),
+        )
+    };
+    let differs = |value: &u32| condition(SeccompCmpOp::Ne, *value);
+    Ok(vec![match refusal.test {
+        Test::NoneOf(values) => values.iter().map(differs).collect::<Result<_, _>>()?,
+        Test::Bits(mask, value) => vec![condition(SeccompCmpOp::MaskedEq(mask.into()), value)?],
+        // 0 is the process itself, or its group, which it may as well end.
+        Test::OtherProcess => vec![differs(&0)?, differs(&std::process::id())?],
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_compiles() {
+        for program in [deadly(), used(), refused(false), refused(true)] {
+            assert!(!program.unwrap().is_empty());
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a process was found to hold after it gave up what it could.
+
+use super::capabilities;
+use rustix::thread::CapabilitySet;
+use std::fmt;
+
+/// How access to files is confined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Files {
+    /// By Landlock.
+    Confined {
+        /// The version of Landlock that the kernel has.
+        version: u32,
+    },
+    /// The kernel has Landlock, and it was not enabled at boot.
+    NotEnabled,
+    /// The kernel has no Landlock.
+    NotBuilt,
+    /// Not asked for.
+    Unconfined,
+}
+
+/// Whether system calls are filtered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Filtered {
+    /// They are.
+    Yes,
+    /// The kernel (or whatever imitates it) has no such filters.
+    NotBuilt,
+}
+
+/// What a process was found to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Capabilities that it was to keep.
+    pub wanted: CapabilitySet,
+    /// Capabilities that it has.
+    pub capabilities: CapabilitySet,
+    /// No program that it could start would get more rights.
+    pub no_new_privileges: bool,
+    /// Access to files.
+    pub files: Files,
+    /// System calls.
+    pub system_calls: Filtered,
+}
+
+impl Held {
+    /// What is weaker than it should be, in words; empty where nothing is.
+    pub fn shortcomings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let missing = self.wanted - self.capabilities;
+        if !missing.is_empty() {
+            all.push(format!(
+                "the file needs {} while traffic flows, which this process never had",
+                capabilities::names(missing).join(", ")
+            ));
+        }
+        if !self.no_new_privileges {
+            all.push("the kernel has no no-new-privs".to_owned());
+        }
+        match self.files {
+            Files::NotEnabled => all.push(
+                "Landlock is not enabled on this kernel (boot with `lsm=landlock,…`): files are \
+                 protected by their owners and modes only"
+                    .to_owned(),
+            ),
+            Files::NotBuilt => all.push(
+                "this kernel has no Landlock: files are protected by their owners and modes only"
+                    .to_owned(),
+            ),
+            Files::Confined { .. } | Files::Unconfined => {}
+        }
+        if self.system_calls == Filtered::NotBuilt {
+            all.push("this kernel cannot filter system calls".to_owned());
+        }
+        all
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = capabilities::names(self.capabilities);
+        match names.is_empty() {
+            true => f.write_str("no capability")?,
+            false => f.write_str(&names.join(", "))?,
+        }
+        if self.no_new_privileges {
+            f.write_str(", no-new-privs")?;
+        }
+        if let Files::Confined { version } = self.files {
+            write!(f, ", Landlock {version}")?;
+        }
+        if self.system_calls == Filtered::Yes {
+            f.write_str(", seccomp")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete() -> Held {
+        Held {
+            wanted: CapabilitySet::empty(),
+            capabilities: CapabilitySet::empty(),
+            no_new_privileges: true,
+            files: Files::Confined { version: 7 },
+            system_calls: Filtered::Yes,
+        }
+    }
+
+    #[test]
+    fn what_was_achieved_is_told_in_one_line() {
+        assert_eq!(
+            complete().to_string(),
+            "no capability, no-new-privs, Landlock 7, seccomp"
+        );
+        assert!(complete().shortcomings().is_empty());
+    }
+
+    #[test]
+    fn each_thing_that_the_kernel_lacks_is_named() {
+        let poor = Held {
+            wanted: CapabilitySet::NET_RAW,
+            no_new_privileges: false,
+            files: Files::NotBuilt,
+            system_calls: Filtered::NotBuilt,
+            ..complete()
+        };
+        assert_eq!(poor.to_string(), "no capability");
+        let told = poor.shortcomings();
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[0].contains("CAP_NET_RAW") && told[2].contains("Landlock"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Least privilege: what a process that serves gives up for good, and what it
+//! was found to hold afterwards. [`Confinement`] says what one process is to be
+//! left with; [`prepare`] does what needs the rights of the start, [`apply`]
+//! the rest, after the root directory, the groups and the user were given up
+//! and before the first thread: what a thread gives up, only those that it
+//! starts later have given up, too.
+//!
+//! Four layers, each of which holds where another has a hole: capabilities,
+//! no-new-privs, Landlock (files), seccomp (system calls). A kernel without one
+//! of the last three is told, not refused: the proxy serves as it did there.
+//! Nothing here is ever given back, and nothing here opens what a process
+//! needs: that is the loader's.
+
+mod calls;
+mod capabilities;
+mod error;
+mod files;
+mod filter;
+mod held;
+mod identity;
+#[cfg(test)]
+mod tests;
+
+pub use capabilities::Kept;
+pub use error::ConfinementError;
+pub use held::{Files, Filtered, Held};
+pub use identity::{Identity, NOBODY, Origin, identity_for};
+
+use proxy::config::Config;
+use rustix::thread::CapabilitySet;
+use std::path::PathBuf;
+
+/// Which process is confined. The supervisor is not: it starts the others, with
+/// the rights that they need to begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Reads files, resolves names and opens sockets with the rights of the
+    /// start, then ends. It keeps those rights, but starts no program and does
+    /// nothing to other processes or to the system.
+    Loader,
+    /// Speaks with the network; it was handed all that it needs.
+    Proxy,
+}
+
+/// What one process is to be left with.
+#[derive(Clone, Debug)]
+pub struct Confinement {
+    /// Which process.
+    pub role: Role,
+    /// Capabilities that it keeps, and why.
+    pub keeps: Vec<Kept>,
+    /// What it may read, with all below.
+    pub reads: Vec<PathBuf>,
+    /// Where it may create and write files.
+    pub writes: Vec<PathBuf>,
+}
+
+impl Confinement {
+    /// Of the process that reads and opens, with the rights of the start.
+    pub fn loader() -> Confinement {
+        Confinement {
+            role: Role::Loader,
+            keeps: Vec::new(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// Of the process that serves with this configuration as this user.
+    pub fn proxy(config: &Config, identity: &Identity) -> Confinement {
+        // A core file is written with the rights of the process that crashed.
+        let writes = match config.global.dumpable {
+            true => vec![PathBuf::from(".")],
+            false => Vec::new(),
+        };
+        Confinement {
+            role: Role::Proxy,
+            keeps: capabilities::needed(config, identity),
+            reads: Vec::new(),
+            writes,
+        }
+    }
+
+    /// The capabilities that it keeps, as one set.
+    pub fn capabilities(&self) -> CapabilitySet {
+        self.keeps.iter().map(|kept| kept.capability).collect()
+    }
+}
+
+/// The first half, with the rights of the start still there: what is read
+/// lazily is read, capabilities that nobody keeps leave the bounding set, and
+/// those that are kept outlive the change of the user.
+pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
+    if confinement.role == Role::Loader {
+        return Ok(());
+    }
+    read_what_is_read_once();
+    let keeps = confinement.capabilities();
+    capabilities::bound(keeps)?;
+    if !keeps.is_empty() {
+        rustix::thread::set_keep_capabilities(true)
+            .map_err(|errno| ConfinementError::Capabilities { errno })?;
+    }
+    Ok(())
+}
+
+/// The zone of local dates, and where the kernel's clock is found: libraries
+/// look for both when they are first asked.
+fn read_what_is_read_once() {
+    let _ = proxy::log::time_zone();
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+}
+
+/// The second half: gives up everything else, and tells what was achieved. To
+/// be called by the only thread of the process.
+pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
+    let capabilities = match confinement.role {
+        Role::Loader => capabilities::held()?,
+        Role::Proxy => capabilities::reduce(confinement.capabilities())?,
+    };
+    // Without it, only a privileged process may set the next two.
+    let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
+    let files = match confinement.role {
+        Role::Loader => Files::Unconfined,
+        Role::Proxy => files::restrict(&confinement.reads, &confinement.writes)?,
+    };
+    let system_calls = filter::install(confinement)?;
+    Ok(Held {
+        wanted: confinement.capabilities(),
+        capabilities,
+        no_new_privileges,
+        files,
+        system_calls,
+    })
+}

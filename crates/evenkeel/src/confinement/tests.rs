@@ -1,0 +1,316 @@
+//! What a confined process can still do, and what it cannot. All that is given
+//! up is a thread's own, so each test has a thread to spoil.
+
+use super::*;
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+fn bare() -> Confinement {
+    Confinement {
+        role: Role::Proxy,
+        keeps: Vec::new(),
+        reads: Vec::new(),
+        writes: Vec::new(),
+    }
+}
+
+/// Runs it on a thread that is confined first.
+fn confined<T: Send + 'static>(
+    confinement: Confinement,
+    inside: impl FnOnce(Held) -> T + Send + 'static,
+) -> T {
+    std::thread::spawn(move || {
+        prepare(&confinement).unwrap();
+        inside(apply(&confinement).unwrap())
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn a_confined_process_serves_and_connects_as_before() {
+    let scratch = lab::Scratch::new().unwrap();
+    let (unix, log) = (scratch.path().join("s"), scratch.path().join("l"));
+    let servers = (
+        UnixListener::bind(&unix).unwrap(),
+        UnixDatagram::bind(&log).unwrap(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    confined(bare(), move |_| {
+        let server = std::thread::Builder::new()
+            .name("thread made later".into())
+            .spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.set_nonblocking(true).unwrap();
+                stream.set_nonblocking(false).unwrap();
+                stream.write_all(&vec![b'x'; 1 << 20]).unwrap();
+            })
+            .unwrap();
+        let mut body = Vec::new();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.read_to_end(&mut body).unwrap();
+        assert_eq!(body.len(), 1 << 20);
+        server.join().unwrap();
+        UnixStream::connect(&unix).unwrap();
+        UnixDatagram::unbound()
+            .unwrap()
+            .send_to(b"line", &log)
+            .unwrap();
+        UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .send_to(b"line", address)
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let wait = std::time::Duration::from_millis(5);
+        runtime.block_on(async { tokio::time::sleep(wait).await });
+    });
+    drop(servers);
+}
+
+#[test]
+fn a_confined_process_reads_no_file_and_writes_none() {
+    let scratch = lab::Scratch::new().unwrap();
+    let file = scratch.write("secret", "x").unwrap();
+    let new = scratch.path().join("new");
+    let held = confined(bare(), move |held| {
+        let refused = std::fs::write(&new, "x").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+        if matches!(held.files, Files::Confined { .. }) {
+            for path in [file.as_path(), "/etc/passwd".as_ref()] {
+                let refused = std::fs::read(path).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            }
+        }
+        held
+    });
+    assert!(held.no_new_privileges);
+    assert_eq!(held.system_calls, Filtered::Yes);
+}
+
+#[test]
+fn what_it_may_read_and_where_it_may_write_stays_open() {
+    let scratch = lab::Scratch::new().unwrap();
+    let [reads, writes] = ["reads", "writes"].map(|name| scratch.path().join(name));
+    for directory in [&reads, &writes] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::fs::write(reads.join("file"), "x").unwrap();
+    let confinement = Confinement {
+        reads: vec![reads.clone()],
+        writes: vec![writes.clone()],
+        ..bare()
+    };
+    confined(confinement, move |held| {
+        assert_eq!(std::fs::read(reads.join("file")).unwrap(), b"x");
+        std::fs::write(writes.join("core"), "x").unwrap();
+        if matches!(held.files, Files::Confined { .. }) {
+            assert!(std::fs::write(reads.join("new"), "x").is_err());
+        }
+    });
+}
+
+#[test]
+fn a_path_to_keep_that_does_not_exist_is_told() {
+    let confinement = Confinement {
+        reads: vec!["/nonexistent/directory".into()],
+        ..bare()
+    };
+    let error = std::thread::spawn(move || apply(&confinement).unwrap_err())
+        .join()
+        .unwrap();
+    assert!(
+        error.to_string().starts_with("/nonexistent/directory"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sockets_of_other_kinds_and_new_code_are_refused() {
+    confined(bare(), |_| {
+        for (family, kind) in [
+            (libc::AF_NETLINK, libc::SOCK_RAW),
+            (libc::AF_PACKET, libc::SOCK_DGRAM),
+            (libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC),
+            (libc::AF_VSOCK, libc::SOCK_STREAM),
+        ] {
+            // SAFETY: no memory is passed.
+            let result = unsafe { libc::socket(family, kind, 0) };
+            assert_eq!((result, errno()), (-1, libc::EPERM), "{family} {kind}");
+        }
+        let (read, execute) = (libc::PROT_READ, libc::PROT_READ | libc::PROT_EXEC);
+        for (protection, allowed) in [(read, true), (execute, false)] {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: a new mapping, which nobody uses.
+            let at = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
+            assert_eq!(at != libc::MAP_FAILED, allowed);
+        }
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::kill(1, 0) };
+        assert_eq!((result, errno()), (-1, libc::EPERM));
+        // SAFETY: a call that no kernel has.
+        let result = unsafe { libc::syscall(100_000) };
+        assert_eq!((result, errno()), (-1, libc::ENOSYS));
+    });
+}
+
+fn errno() -> i32 {
+    nix::errno::Errno::last_raw()
+}
+
+/// How a child ends that is confined and then does this.
+fn fate(confinement: Confinement, deed: fn()) -> WaitStatus {
+    // SAFETY: the child allocates, which the C library allows it also where
+    // the parent has other threads, takes no lock of ours, and ends by _exit.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        ForkResult::Child => {
+            // No core file of a child that is killed.
+            let _ = nix::sys::prctl::set_dumpable(false);
+            let code = if apply(&confinement).is_ok() {
+                deed();
+                0
+            } else {
+                1
+            };
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+fn execute() {
+    let nothing = [std::ptr::null()];
+    // SAFETY: a path and two empty lists, all ended as execve wants them.
+    unsafe { libc::execve(c"/bin/true".as_ptr(), nothing.as_ptr(), nothing.as_ptr()) };
+}
+
+fn new_name_space() {
+    // SAFETY: no memory is passed.
+    unsafe { libc::unshare(libc::CLONE_NEWUSER) };
+}
+
+fn nothing() {}
+
+fn read_files() {
+    if std::fs::read("/proc/self/status").is_err() {
+        std::process::abort();
+    }
+}
+
+#[test]
+fn what_only_an_intruder_does_ends_the_process() {
+    for confinement in [bare(), Confinement::loader()] {
+        for deed in [execute, new_name_space] {
+            let fate = fate(confinement.clone(), deed);
+            let killed = matches!(fate, WaitStatus::Signaled(_, nix::sys::signal::SIGSYS, _));
+            assert!(killed, "{fate:?}");
+        }
+        assert!(matches!(
+            fate(confinement, nothing),
+            WaitStatus::Exited(_, 0)
+        ));
+    }
+    let loader = fate(Confinement::loader(), read_files);
+    assert!(matches!(loader, WaitStatus::Exited(_, 0)), "{loader:?}");
+}
+
+#[test]
+fn root_without_capabilities_is_left_and_one_that_is_kept_stays() {
+    lab::skip_unless_root!();
+    for keeps in [CapabilitySet::empty(), CapabilitySet::NET_BIND_SERVICE] {
+        let confinement = Confinement {
+            keeps: kept(keeps),
+            ..bare()
+        };
+        let held = confined(confinement, move |held| {
+            let sets = rustix::thread::capabilities(None).unwrap();
+            assert_eq!((sets.permitted, sets.effective), (keeps, keeps));
+            assert!(sets.inheritable.is_empty());
+            held
+        });
+        assert_eq!(held.capabilities, keeps);
+        assert!(held.shortcomings().is_empty(), "{:?}", held.shortcomings());
+    }
+}
+
+#[test]
+fn a_kept_capability_outlives_the_change_of_the_user() {
+    lab::skip_unless_root!();
+    let confinement = Confinement {
+        keeps: kept(CapabilitySet::NET_BIND_SERVICE),
+        ..bare()
+    };
+    let held = std::thread::spawn(move || {
+        prepare(&confinement).unwrap();
+        // SAFETY: changes the user of this thread alone, which ends with the test.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setuid, NOBODY) }, 0);
+        apply(&confinement).unwrap()
+    })
+    .join()
+    .unwrap();
+    assert_eq!(held.capabilities, CapabilitySet::NET_BIND_SERVICE);
+}
+
+fn kept(capability: CapabilitySet) -> Vec<Kept> {
+    capability
+        .iter()
+        .map(|capability| Kept {
+            capability,
+            why: capabilities::Why::SourcePort,
+            span: ANYWHERE,
+        })
+        .collect()
+}
+
+const ANYWHERE: language::Span = language::Span {
+    file: language::FileId(0),
+    start: 0,
+    end: 0,
+};
+
+fn load(lines: &str) -> Config {
+    let text = format!(
+        "defaults\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nlisten l\n    bind 127.0.0.1:1\n{lines}"
+    );
+    let files = vec![("own.cfg".to_owned(), text.into_bytes())];
+    let loaded = crate::process::load_files(files, None, Default::default());
+    loaded.config.expect("a file without mistakes")
+}
+
+#[test]
+fn a_capability_is_kept_only_for_a_line_that_needs_it() {
+    use capabilities::Why;
+    let root = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Haproxy);
+    let nobody = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Own);
+    let cases: [(&str, &[Why], &[Why]); 5] = [
+        ("    server s 127.0.0.1:80\n", &[], &[]),
+        (
+            "    server s 127.0.0.1:80 source 127.0.0.1:80\n    server t 127.0.0.1:80 source 127.0.0.1:81\n",
+            &[Why::SourcePort],
+            &[Why::SourcePort],
+        ),
+        (
+            "    server s 127.0.0.1:80 source 127.0.0.1:8080\n",
+            &[],
+            &[],
+        ),
+        ("    server s /run/app.sock\n", &[Why::UnixSocket], &[]),
+        ("    log /dev/log local0\n", &[Why::UnixSocket], &[]),
+    ];
+    for (lines, as_root, as_nobody) in cases {
+        let config = load(lines);
+        for (identity, expected) in [(root(&config), as_root), (nobody(&config), as_nobody)] {
+            let confinement = Confinement::proxy(&config, &identity);
+            let found: Vec<Why> = confinement.keeps.iter().map(|kept| kept.why).collect();
+            assert_eq!(found, expected, "{lines}");
+        }
+    }
+}

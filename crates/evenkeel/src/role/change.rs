@@ -1,0 +1,93 @@
+//! Taking a further version in: on a thread of low priority, so that nobody
+//! who is served waits for it.
+
+use super::version::{Built, Given, VersionError};
+use crate::process::{Serving, Side};
+use proxy::runtime::Running;
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Of the thread that builds a version beside those that serve.
+const NICENESS: i32 = 10;
+
+/// A change that is on its way.
+pub struct Change {
+    version: u64,
+    event: Arc<OwnedFd>,
+    thread: JoinHandle<Result<Box<Given>, VersionError>>,
+}
+
+impl Change {
+    /// Begins to take a version in.
+    pub fn begin(given: Given, serving: &Serving, side: &Arc<Side>) -> io::Result<Change> {
+        let version = given.take.version;
+        let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (running, side, done) = (
+            Arc::clone(&serving.running),
+            Arc::clone(side),
+            Arc::clone(&event),
+        );
+        let thread = std::thread::Builder::new()
+            .name("change".into())
+            .spawn(move || {
+                // The priority of this thread alone; without it the change only
+                // takes processor time from those that serve.
+                let _ = rustix::process::setpriority_process(
+                    Some(rustix::thread::gettid()),
+                    NICENESS,
+                );
+                let result = take(&given, &running, &side);
+                // Dropped when the thread ends, but the main thread must look.
+                let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
+                result.map(|()| Box::new(given))
+            })?;
+        Ok(Change {
+            version,
+            event,
+            thread,
+        })
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Readable when it is done.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    /// Whether it is done.
+    pub fn done(&self) -> bool {
+        let mut count = [0; 8];
+        self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
+    }
+
+    /// How it went; waits where it is not done.
+    pub fn outcome(self) -> Result<Box<Given>, VersionError> {
+        self.thread.join().unwrap_or_else(|_| {
+            let panicked = io::Error::other("the thread of the change panicked");
+            Err(VersionError::DataPlane(panicked))
+        })
+    }
+}
+
+fn take(given: &Given, running: &Running, side: &Side) -> Result<(), VersionError> {
+    let Built {
+        config,
+        listening,
+        sockets,
+        sink,
+    } = given.build(given.replay()?)?;
+    let _ = (config, listening, running, side, sockets, sink);
+    Err(VersionError::DataPlane(io::ErrorKind::Unsupported.into()))
+}
+
+/// What a role knows that its configuration does not say.
+pub fn state_of(_serving: &Serving) -> Vec<u8> {
+    Vec::new()
+}
