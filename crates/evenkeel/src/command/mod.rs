@@ -5,7 +5,10 @@ mod check;
 mod definition;
 mod format;
 mod look_up;
+mod reload;
 mod run;
+
+pub use run::absolute;
 
 use crate::voice::{Form, Voice};
 use clap::ArgMatches;
@@ -32,6 +35,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     };
     match name {
         "run" => run::main(&files(matches)),
+        "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),

@@ -15,7 +15,7 @@ mod side;
 mod signals;
 mod start;
 
-pub use daemon::{Ready, Side as Fork, fork_and_wait};
+pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid};
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};
 pub use open::open;

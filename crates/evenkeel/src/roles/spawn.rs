@@ -44,6 +44,8 @@ pub struct Started {
     pidfd: OwnedFd,
     /// The channel to it.
     pub channel: Channel,
+    /// It has left the channel.
+    pub silent: bool,
 }
 
 /// Starts a process.
@@ -79,6 +81,7 @@ pub fn start(
         child,
         pidfd,
         channel,
+        silent: false,
     })
 }
 
