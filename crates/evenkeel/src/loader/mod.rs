@@ -84,4 +84,4 @@ impl Default for Refusal {
     }
 }
 
-pub use outcome::{Made, Outcome};
+pub use outcome::Outcome;

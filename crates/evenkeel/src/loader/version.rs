@@ -30,7 +30,7 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
     let before = descriptors.next();
     let inherited = inherit(load.previous.as_ref(), descriptors);
     let had = inherited.len();
-    let mut told = |voice: &mut Voice, error: StartError| {
+    let told = |voice: &mut Voice, error: StartError| {
         voice.fatal(error);
         Refusal::default()
     };

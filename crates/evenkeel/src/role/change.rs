@@ -3,7 +3,7 @@
 
 use super::version::{Built, Given, VersionError};
 use crate::process::{Serving, Side};
-use proxy::runtime::Running;
+use proxy::runtime::{Changed, Running};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,11 +13,19 @@ use std::thread::JoinHandle;
 /// Of the thread that builds a version beside those that serve.
 const NICENESS: i32 = 10;
 
+/// A version that was taken in.
+pub struct Taken {
+    /// What the supervisor handed over.
+    pub given: Given,
+    /// What there is to tell.
+    pub words: String,
+}
+
 /// A change that is on its way.
 pub struct Change {
     version: u64,
     event: Arc<OwnedFd>,
-    thread: JoinHandle<Result<Box<Given>, VersionError>>,
+    thread: JoinHandle<Result<Taken, VersionError>>,
 }
 
 impl Change {
@@ -42,7 +50,7 @@ impl Change {
                 let result = take(&given, &running, &side);
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
-                result.map(|()| Box::new(given))
+                result.map(|words| Taken { given, words })
             })?;
         Ok(Change {
             version,
@@ -68,7 +76,7 @@ impl Change {
     }
 
     /// How it went; waits where it is not done.
-    pub fn outcome(self) -> Result<Box<Given>, VersionError> {
+    pub fn outcome(self) -> Result<Taken, VersionError> {
         self.thread.join().unwrap_or_else(|_| {
             let panicked = io::Error::other("the thread of the change panicked");
             Err(VersionError::DataPlane(panicked))
@@ -76,18 +84,37 @@ impl Change {
     }
 }
 
-fn take(given: &Given, running: &Running, side: &Side) -> Result<(), VersionError> {
+fn take(given: &Given, running: &Running, side: &Side) -> Result<String, VersionError> {
     let Built {
         config,
         listening,
         sockets,
         sink,
     } = given.build(given.replay()?)?;
-    let _ = (config, listening, running, side, sockets, sink);
-    Err(VersionError::DataPlane(io::ErrorKind::Unsupported.into()))
+    let changed = running
+        .change(config, listening, &given.options())
+        .map_err(VersionError::DataPlane)?;
+    proxy::log::change(sink);
+    side.change();
+    let mut words = words(&changed);
+    // The version serves already: what is left is told, not undone.
+    if let Err(error) = side.sockets().change(sockets) {
+        words.push(format!("the statistics sockets stay as they were: {error}"));
+    }
+    Ok(words.join("; "))
 }
 
-/// What a role knows that its configuration does not say.
-pub fn state_of(_serving: &Serving) -> Vec<u8> {
-    Vec::new()
+/// What the role could not take over, less what the loader or the supervisor
+/// sees to.
+fn words(changed: &Changed) -> Vec<String> {
+    const SEEN_TO: [&str; 4] = ["chroot", "user", "group", "ulimit-n"];
+    let names = changed.not_changed.iter();
+    let left: Vec<&str> = names
+        .copied()
+        .filter(|name| !SEEN_TO.contains(name))
+        .collect();
+    match left.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("'{}' stays as it was until a restart", left.join("', '"))],
+    }
 }

@@ -1,6 +1,6 @@
 //! What the supervisor asks of a role that serves.
 
-use super::change::Change;
+use super::change::{Change, Taken};
 use super::version::Given;
 use crate::process::{Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, Received};
@@ -38,7 +38,8 @@ impl Supervised {
     /// Waits for what still works on a change.
     pub fn end(self) {
         if let Some(change) = self.change {
-            change.outcome();
+            // It was told, or there is nobody to be told.
+            let _ = change.outcome();
         }
     }
 
@@ -110,12 +111,11 @@ impl Supervised {
         };
         let version = change.version();
         match change.outcome() {
-            Ok(given) => {
+            Ok(Taken { given, words }) => {
                 // The descriptors of the version before are closed here.
                 if self.given.is_some() {
-                    self.given = Some(*given);
+                    self.given = Some(given);
                 }
-                let words = String::new();
                 self.answer(&Message::Taken { version, words }, &[]);
             }
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
@@ -123,12 +123,27 @@ impl Supervised {
     }
 
     fn tell_state(&mut self, serving: &Serving) {
-        let state = super::change::state_of(serving);
-        match memory::create("evenkeel state", &state) {
+        match memory::create("evenkeel state", &state_of(serving)) {
             Ok(fd) => self.answer(&Message::State, &[Arc::new(fd)]),
-            Err(_) => self.answer(&Message::Unknown { kind: Message::TellState.kind() }, &[]),
+            Err(_) => {
+                let kind = Message::TellState.kind();
+                self.answer(&Message::Unknown { kind }, &[]);
+            }
         }
     }
+}
+
+/// The versions that are alive, a line each, for people and for programs.
+fn state_of(serving: &Serving) -> Vec<u8> {
+    let mut text = String::new();
+    for version in serving.running.versions() {
+        let newest = if version.newest { " newest" } else { "" };
+        text += &format!(
+            "version {} connections {}{newest}\n",
+            version.number, version.connections
+        );
+    }
+    text.into_bytes()
 }
 
 fn refused(version: u64, why: &str) -> Message {

@@ -100,12 +100,15 @@ impl Supervisor {
     }
 
     /// The role serves with the version that it was handed.
-    pub(super) fn change_taken(&mut self, number: u64) {
+    pub(super) fn change_taken(&mut self, number: u64, words: &str) {
         let this = |candidate: &mut Candidate| candidate.version.take.version == number;
         let Some(candidate) = self.candidate.take_if(this) else {
             return;
         };
-        let lines = tell::changed(&candidate.version);
+        let mut lines = tell::changed(&candidate.version);
+        if !words.is_empty() {
+            lines.push((Gravity::Warning, words.to_owned()));
+        }
         tell::taken(&mut self.voice, &lines);
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);

@@ -19,11 +19,6 @@ impl Requests {
         self.next.get_or_insert_default().extend(asker);
     }
 
-    /// Whether a change runs.
-    pub fn running(&self) -> bool {
-        self.running.is_some()
-    }
-
     /// Begins the next change, if one was asked for and none runs; those who
     /// asked for it.
     pub fn begin(&mut self) -> Option<&[Asker]> {

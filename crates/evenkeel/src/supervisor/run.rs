@@ -325,10 +325,7 @@ impl Supervisor {
                 self.tell_words(&words);
                 self.proxy_ready();
             }
-            Message::Taken { version, words } => {
-                self.tell_words(&words);
-                self.change_taken(version);
-            }
+            Message::Taken { version, words } => self.change_taken(version, &words),
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
             // It was printed by the role, whose end is seen by itself.
             Message::Ended { .. } | Message::Unknown { .. } => {}
