@@ -44,7 +44,11 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
 
 fn list(instances: &[Instance]) -> String {
     let line = |one: &Instance| {
-        let paths: Vec<String> = one.paths.iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<String> = one
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         format!("\n  {} {} {}", one.pid, one.program, paths.join(" "))
     };
     instances.iter().map(line).collect()

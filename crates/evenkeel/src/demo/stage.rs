@@ -197,10 +197,7 @@ impl Stage {
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
         let config = self.serving.config();
-        let servers = config
-            .proxies
-            .iter()
-            .flat_map(|proxy| &proxy.servers);
+        let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         servers
             .map(|server| {
                 (

@@ -34,8 +34,8 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
         voice.fatal(error);
         Refusal::default()
     };
-    let (listening, sockets) = process::open(&config, &loaded, inherited, voice)
-        .map_err(|error| told(voice, error))?;
+    let (listening, sockets) =
+        process::open(&config, &loaded, inherited, voice).map_err(|error| told(voice, error))?;
     let wanted = process::wanted_limits(&config, listening.len(), &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
@@ -52,7 +52,10 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
             threads: wanted.threads as u32,
         },
         files_max: limits.files,
-        memory_bytes: wishes.plan.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        memory_bytes: wishes
+            .plan
+            .memory_mib
+            .map(|mib| mib.saturating_mul(1 << 20)),
         daemon: goes_into_background(&config, &wishes),
         pid_file: config.global.pidfile.as_deref().map(absolute),
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
@@ -113,16 +116,11 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
 }
 
 fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
-    (wishes.plan.daemon || config.global.daemon)
-        && !wishes.plan.foreground
-        && !config.global.debug
+    (wishes.plan.daemon || config.global.daemon) && !wishes.plan.foreground && !config.global.debug
 }
 
 /// The sockets of the version that serves, to be used again.
-fn inherit(
-    previous: Option<&Plan>,
-    descriptors: impl Iterator<Item = OwnedFd>,
-) -> Inherited {
+fn inherit(previous: Option<&Plan>, descriptors: impl Iterator<Item = OwnedFd>) -> Inherited {
     let mut inherited = Inherited::default();
     let Some(plan) = previous else {
         return inherited;

@@ -107,8 +107,7 @@ pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
     let limits = apply_files(wanted, soft)?;
     if let Some(mib) = wanted.memory_mib {
         let bytes = mib.saturating_mul(1 << 20);
-        setrlimit(Resource::RLIMIT_DATA, bytes, bytes)
-            .map_err(|errno| refused("memory", errno))?;
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|errno| refused("memory", errno))?;
     }
     Ok(limits)
 }

@@ -5,6 +5,7 @@ use super::version::{Built, Given, VersionError};
 use crate::process::{Serving, Side};
 use proxy::runtime::{Changed, Running};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -43,10 +44,8 @@ impl Change {
             .spawn(move || {
                 // The priority of this thread alone; without it the change only
                 // takes processor time from those that serve.
-                let _ = rustix::process::setpriority_process(
-                    Some(rustix::thread::gettid()),
-                    NICENESS,
-                );
+                let _ =
+                    rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
                 let result = take(&given, &running, &side);
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
@@ -97,11 +96,33 @@ fn take(given: &Given, running: &Running, side: &Side) -> Result<String, Version
     proxy::log::change(sink);
     side.change();
     let mut words = words(&changed);
+    words.extend(raise_files(given.take.plan.files_max));
     // The version serves already: what is left is told, not undone.
     if let Err(error) = side.sockets().change(sockets) {
         words.push(format!("the statistics sockets stay as they were: {error}"));
     }
     Ok(words.join("; "))
+}
+
+/// Raises the limit of open files as far as the start allowed; what cannot be had.
+fn raise_files(wanted: u64) -> Option<String> {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current?;
+    if current >= wanted {
+        return None;
+    }
+    let most = limit.maximum.map_or(wanted, |hard| hard.min(wanted));
+    let raised = Rlimit {
+        current: Some(most),
+        maximum: limit.maximum,
+    };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => most,
+        Err(_) => current,
+    };
+    (now < wanted).then(|| {
+        format!("the limit of open files stays {now} until a restart ({wanted} are wanted)")
+    })
 }
 
 /// What the role could not take over, less what the loader or the supervisor
@@ -115,6 +136,9 @@ fn words(changed: &Changed) -> Vec<String> {
         .collect();
     match left.is_empty() {
         true => Vec::new(),
-        false => vec![format!("'{}' stays as it was until a restart", left.join("', '"))],
+        false => vec![format!(
+            "'{}' stays as it was until a restart",
+            left.join("', '")
+        )],
     }
 }

@@ -55,7 +55,10 @@ impl Supervised {
         match received.message {
             Message::Take(take) => match Given::new(*take, received.descriptors) {
                 Some(given) => self.take(given, serving),
-                None => self.answer(&refused(0, "its descriptors are not those of the plan"), &[]),
+                None => self.answer(
+                    &refused(0, "its descriptors are not those of the plan"),
+                    &[],
+                ),
             },
             Message::StopSoftly => {
                 // Its listeners are to be closed with those of the data plane.
@@ -169,9 +172,11 @@ impl Orders for Supervised {
         let mut watched: Vec<PollFd<'_>> = channel
             .map(|channel| PollFd::new(channel, channel.interest()))
             .collect();
-        watched.extend(self.change.iter().map(|change| {
-            PollFd::from_borrowed_fd(change.event(), PollFlags::IN)
-        }));
+        watched.extend(
+            self.change
+                .iter()
+                .map(|change| PollFd::from_borrowed_fd(change.event(), PollFlags::IN)),
+        );
         watched
     }
 

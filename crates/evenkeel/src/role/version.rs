@@ -124,10 +124,15 @@ impl Given {
         let (sockets, logs) = rest.split_at(plan.operations as usize);
         let own = |shared: &[Shared]| -> Result<Vec<OwnedFd>, VersionError> {
             let clones = shared.iter().map(|fd| fd.try_clone());
-            clones.collect::<io::Result<_>>().map_err(VersionError::Descriptor)
+            clones
+                .collect::<io::Result<_>>()
+                .map_err(VersionError::Descriptor)
         };
         let mut logs = own(logs)?.into_iter();
-        let logs = plan.logs.iter().map(|open| open.then(|| logs.next()).flatten());
+        let logs = plan
+            .logs
+            .iter()
+            .map(|open| open.then(|| logs.next()).flatten());
         let addresses = log::targets(&config);
         Ok(Built {
             listening: listener::assign(&config, own(listeners)?).map_err(VersionError::Assign)?,

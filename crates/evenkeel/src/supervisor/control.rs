@@ -77,7 +77,11 @@ impl Control {
                         Message::Unknown { .. } => {}
                         other => {
                             let kind = other.kind();
-                            if client.channel.send(&Message::Unknown { kind }, &[]).is_err() {
+                            if client
+                                .channel
+                                .send(&Message::Unknown { kind }, &[])
+                                .is_err()
+                            {
                                 return false;
                             }
                         }

@@ -93,7 +93,10 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
         Err(error) => return Err(failed(error)),
     }
     check(directory)?;
-    let mode = std::fs::symlink_metadata(directory).map_err(failed)?.permissions().mode();
+    let mode = std::fs::symlink_metadata(directory)
+        .map_err(failed)?
+        .permissions()
+        .mode();
     if mode & 0o777 != 0o700 {
         chmod(directory, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
     }
@@ -130,7 +133,10 @@ fn instances_in(directory: &Path) -> Result<Vec<Instance>, DirectoryError> {
     let entries = std::fs::read_dir(directory).map_err(failed)?;
     for entry in entries.take(2 * INSTANCES_MAX).flatten() {
         let socket = entry.path();
-        if socket.extension().is_none_or(|extension| extension != "sock") {
+        if socket
+            .extension()
+            .is_none_or(|extension| extension != "sock")
+        {
             continue;
         }
         match connected(&socket) {
@@ -167,7 +173,9 @@ fn read(socket: &Path) -> Option<Instance> {
     use std::io::Read;
     let file = std::fs::File::open(listing_of(socket)).ok()?;
     let mut text = String::new();
-    file.take(LISTING_BYTES_MAX).read_to_string(&mut text).ok()?;
+    file.take(LISTING_BYTES_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
     let mut instance = Instance {
         pid: 0,
         program: String::new(),
@@ -279,7 +287,10 @@ mod tests {
         let (entry, fd) = enter_in(&directory, "evenkeel", &paths).unwrap();
         let found = instances_in(&directory).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].pid, &found[0].paths[..]), (std::process::id(), &paths[..]));
+        assert_eq!(
+            (found[0].pid, &found[0].paths[..]),
+            (std::process::id(), &paths[..])
+        );
         let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         drop((entry, fd));

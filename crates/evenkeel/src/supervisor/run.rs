@@ -123,7 +123,10 @@ impl Supervisor {
     }
 
     fn wait(&self) -> Result<(), Errno> {
-        let mut watched = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        let mut watched = vec![PollFd::from_borrowed_fd(
+            self.signals.as_fd(),
+            PollFlags::IN,
+        )];
         let loader = self.loading.iter().map(|loading| &loading.process);
         let proxy = self.proxy.iter().map(|proxy| &proxy.process);
         for process in loader.chain(proxy) {
@@ -136,7 +139,9 @@ impl Supervisor {
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
         watched.extend(self.control.iter().flat_map(Control::watched));
-        let left = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let left = self
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         match poll(&mut watched, left.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
@@ -180,7 +185,10 @@ impl Supervisor {
     }
 
     fn begin_stop(&mut self, signal: Signal) {
-        let limit = self.kept.as_ref().and_then(|kept| kept.plan().hard_stop_after_ms);
+        let limit = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.plan().hard_stop_after_ms);
         let Some(stop) = Stop::by(signal, limit, Instant::now()) else {
             return;
         };
@@ -390,11 +398,18 @@ impl Supervisor {
             return self.end(stop.exit());
         }
         if !self.served {
-            self.exit = Some(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED));
+            self.exit = Some(
+                status
+                    .code()
+                    .and_then(|code| u8::try_from(code).ok())
+                    .unwrap_or(FAILED),
+            );
             return;
         }
         // Somebody ended it on purpose, as `killall` does.
-        let signal = status.signal().and_then(|number| Signal::try_from(number).ok());
+        let signal = status
+            .signal()
+            .and_then(|number| Signal::try_from(number).ok());
         if status.success() || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) {
             return self.end(exit_of(signal));
         }
@@ -439,7 +454,10 @@ impl Supervisor {
             // Its end is seen in the next turn.
             proxy.process.signal(rustix::process::Signal::KILL);
             proxy.ready = true;
-            self.stop = self.stop.map(|stop| Stop { until: None, ..stop });
+            self.stop = self.stop.map(|stop| Stop {
+                until: None,
+                ..stop
+            });
         }
     }
 }

@@ -41,14 +41,21 @@ pub fn reloading(voice: &mut Voice) {
 /// What there is to tell of a change that was taken in, a message a line.
 pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
-    let mut lines = vec![(Gravity::Notice, format!("changed; serves on {}", size(version)))];
+    let mut lines = vec![(
+        Gravity::Notice,
+        format!("changed; serves on {}", size(version)),
+    )];
     let difference = plan.difference.trim_end();
     lines.extend(
         difference
             .lines()
             .map(|line| (Gravity::Notice, format!("  {line}"))),
     );
-    lines.extend(plan.fixed.iter().map(|words| (Gravity::Warning, words.clone())));
+    lines.extend(
+        plan.fixed
+            .iter()
+            .map(|words| (Gravity::Warning, words.clone())),
+    );
     lines
 }
 
@@ -71,12 +78,17 @@ pub fn as_text(lines: &[(Gravity, String)]) -> String {
 pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
     match voice.form() {
         Form::Haproxy => {
-            for (gravity, line) in lines.iter().filter(|(gravity, _)| *gravity != Gravity::Notice) {
+            for (gravity, line) in lines
+                .iter()
+                .filter(|(gravity, _)| *gravity != Gravity::Notice)
+            {
                 voice.say(*gravity, line);
             }
             voice.notice("Loading success.");
         }
-        Form::Own => lines.iter().for_each(|(gravity, line)| voice.say(*gravity, line)),
+        Form::Own => lines
+            .iter()
+            .for_each(|(gravity, line)| voice.say(*gravity, line)),
     }
 }
 

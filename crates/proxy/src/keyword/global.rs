@@ -48,7 +48,11 @@ fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Some(word) = args.next()
         && word.str() != "no-exit-on-failure"
     {
-        return Err(super::proxy::not_one_of(args, word, &["no-exit-on-failure"]));
+        return Err(super::proxy::not_one_of(
+            args,
+            word,
+            &["no-exit-on-failure"],
+        ));
     }
     args.end()
 }
