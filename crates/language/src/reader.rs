@@ -162,7 +162,12 @@ impl Reader {
             };
             let mut lexer = Lexer::new(text, file, start as u32, &scope);
             lexer.run();
-            let Lexer { words, faults, .. } = lexer;
+            let Lexer {
+                words,
+                faults,
+                unset,
+                ..
+            } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
             // A line that is switched off is still refused for a mistake, as HAProxy
             // does, but not warned about.
@@ -170,12 +175,8 @@ impl Reader {
             for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
             }
-            let (Some(first), Some(last)) = (words.first(), words.last()) else {
+            let Some(line) = Line::of(words, unset) else {
                 continue;
-            };
-            let line = Line {
-                span: first.span.to(last.span),
-                words,
             };
             if head == b'.' {
                 let mut report = Report {

@@ -39,9 +39,18 @@ pub struct Line {
     pub words: Vec<Word>,
     /// From its first word to its last.
     pub span: Span,
+    /// Variables without a value that it uses, each once: nothing stands in their
+    /// place, which may be what is wrong with it.
+    pub unset: Vec<String>,
 }
 
 impl Line {
+    /// One of these words; None where there are none.
+    pub(crate) fn of(words: Vec<Word>, unset: Vec<String>) -> Option<Line> {
+        let span = words.first()?.span.to(words.last()?.span);
+        Some(Line { words, span, unset })
+    }
+
     /// The n-th word, if there is one.
     pub fn word(&self, n: usize) -> Option<&Word> {
         self.words.get(n)

@@ -13,6 +13,9 @@ pub const WORDS_MAX: usize = 64;
 /// Most bytes that one line may have, before and after its variables are replaced.
 pub const LINE_BYTES_MAX: usize = 16 << 20;
 
+/// Most variables without a value that a line's diagnostics name.
+const UNSET_MAX: usize = 8;
+
 /// What the variables of a line may refer to.
 pub(super) struct Scope<'a> {
     pub env: &'a Environment,
@@ -65,6 +68,8 @@ pub(super) struct Lexer<'a> {
     at: usize,
     /// Bytes that variables brought into this line.
     grown: usize,
+    /// Variables that have no value, each once.
+    pub unset: Vec<String>,
 }
 
 /// A word in the making.
@@ -89,6 +94,7 @@ impl<'a> Lexer<'a> {
             comments: true,
             at: 0,
             grown: 0,
+            unset: Vec::new(),
         }
     }
 
@@ -304,7 +310,13 @@ impl<'a> Lexer<'a> {
                 .ok()
                 .and_then(|name| self.scope.env.get(name)),
         };
-        let value = value.or(default).unwrap_or(b"");
+        let value = value.or(default).unwrap_or_else(|| {
+            let name = String::from_utf8_lossy(name);
+            if self.unset.len() < UNSET_MAX && !self.unset.iter().any(|known| *known == name) {
+                self.unset.push(name.into_owned());
+            }
+            b""
+        });
         self.grown += value.len();
         if self.grown > LINE_BYTES_MAX {
             self.fault(FaultKind::TooLong, dollar, end);

@@ -44,7 +44,9 @@ pub(super) static LINES: &[LineRow] = &[
         places: LOG_PLACES,
         syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
-              targets of `global`, and `no log` those of its defaults away. A slow target never slows traffic: what it does not take is dropped and counted.",
+              targets of `global`, and `no log` those of its defaults away. A slow target never slows traffic: what it does not take is dropped and counted. \
+              A Unix socket is opened before `chroot`; when its daemon is started again it is looked for inside of that directory, under the same \
+              name or under what follows the directory's own in it, and a reload opens it anew.",
         example: "log 127.0.0.1:514 len 2048 local0 info",
         build: log,
     },

@@ -8,7 +8,7 @@ use crate::keyword::known::{KNOWN, SECTIONS};
 use crate::keyword::{Args, LineRow, registry};
 use language::keyword::Found;
 use language::reader::Reader;
-use language::{Diagnostic, Line, suggest};
+use language::{Diagnostic, Line, Severity, suggest};
 
 /// Options that HAProxy has no `no` for, though they begin with `option`.
 const NOT_NEGATABLE: &[&str] = &[
@@ -79,6 +79,23 @@ const KEEPALIVED: &[&str] = &[
 
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
+
+/// What is wrong with a line may be that a variable has no value.
+fn unset_named(line: &Line, diagnostic: Diagnostic) -> Diagnostic {
+    if diagnostic.severity != Severity::Error || line.unset.is_empty() {
+        return diagnostic;
+    }
+    let names: Vec<String> = line.unset.iter().map(|name| format!("'{name}'")).collect();
+    diagnostic.note(match &names[..] {
+        [name] => {
+            format!("the environment variable {name} is not set: nothing stands in its place")
+        }
+        names => format!(
+            "the environment variables {} are not set: nothing stands in their place",
+            names.join(", ")
+        ),
+    })
+}
 
 impl Loader {
     /// Takes one line in.
@@ -160,11 +177,9 @@ impl Loader {
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);
-        for diagnostic in args.told() {
-            self.tell(diagnostic);
-        }
-        if let Err(diagnostic) = built {
-            self.tell(*diagnostic);
+        let refusal = built.err().map(|diagnostic| *diagnostic);
+        for diagnostic in args.told().into_iter().chain(refusal) {
+            self.tell(unset_named(line, diagnostic));
         }
     }
 

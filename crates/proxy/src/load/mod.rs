@@ -24,7 +24,7 @@ pub use recording::{Recording, RecordingError};
 pub use section::Section;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
-use crate::rules::AclTable;
+use crate::rules::{AclTable, Shared};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::source::Text;
@@ -106,6 +106,8 @@ pub struct Loader {
     pub environment: Environment,
     /// What is asked besides.
     pub options: LoadOptions,
+    /// Lists and maps that are compiled already.
+    pub(crate) shared: Shared,
     /// What answers questions about the system.
     pub outside: Outside,
     /// The configuration so far.
@@ -232,6 +234,7 @@ impl Loader {
             diagnostics: Diagnostics::default(),
             environment,
             options,
+            shared: Shared::default(),
             outside: Outside::default(),
             config: Config::default(),
             defaults: vec![Defaults {

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Test {
     expression: Expression,
-    patterns: Patterns,
+    patterns: Arc<Patterns>,
 }
 
 impl Test {

@@ -4,6 +4,7 @@ use super::codes;
 use super::list_file::Collected;
 use super::matching::{Method, Patterns};
 use super::pattern;
+use super::shared::MapKey;
 use super::value::{Value, whole_integer};
 use crate::load::Loader;
 use language::{Diagnostic, Span};
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What a map gives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Gives {
     /// Text.
     Text,
@@ -31,8 +32,30 @@ pub struct Map {
 }
 
 impl Map {
-    /// Reads a file's keys for a matching method, and its values.
+    /// The map of a file for a matching method: read now, or by a line before.
     pub fn read(
+        loader: &mut Loader,
+        name: &str,
+        span: Span,
+        method: Method,
+        gives: Gives,
+    ) -> Result<Arc<Self>, Box<Diagnostic>> {
+        let key = MapKey {
+            name: name.into(),
+            path: loader.path_of(name, span),
+            method,
+            gives,
+        };
+        if let Some(map) = loader.shared.maps.get(&key) {
+            return Ok(Arc::clone(map));
+        }
+        let map = Arc::new(Map::compile(loader, name, span, method, gives)?);
+        loader.shared.maps.insert(key, Arc::clone(&map));
+        Ok(map)
+    }
+
+    /// Reads a file's keys and values.
+    fn compile(
         loader: &mut Loader,
         name: &str,
         span: Span,

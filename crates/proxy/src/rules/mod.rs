@@ -25,6 +25,7 @@ mod lookup;
 mod map;
 mod pattern;
 mod run;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,7 @@ pub use value::{Type, Value};
 pub use variables::{Scope, VariableName, Variables};
 
 pub(crate) use acl::check_name as check_acl_name;
+pub(crate) use shared::Shared;
 
 use language::keyword::Documented;
 

@@ -6,9 +6,12 @@ use super::list_file::{Collected, Place};
 use super::matching::{Method, Patterns};
 use super::network::Network;
 use super::regular::Regular;
+use super::shared::ListKey;
 use crate::load::Loader;
 use language::{Code, Diagnostic, Span, Word, suggest};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the flags say, and the patterns.
 #[derive(Debug, Default)]
@@ -17,6 +20,9 @@ pub struct Patterned {
     pub method: Option<(Method, Span)>,
     ignore_case: bool,
     no_lookup: bool,
+    map: bool,
+    /// The files, in their order.
+    paths: Vec<PathBuf>,
     /// Numbers are written as versions: `3.1` for 196609.
     pub versions: bool,
     /// `--` stood there: an empty list is meant.
@@ -31,7 +37,6 @@ impl Patterned {
     pub fn read(loader: &mut Loader, words: &[Word]) -> Result<Self, Box<Diagnostic>> {
         let mut read = Patterned::default();
         let mut files: Vec<&Word> = Vec::new();
-        let mut map = false;
         let mut at = 0;
         while let Some(word) = words.get(at) {
             at += 1;
@@ -43,7 +48,7 @@ impl Patterned {
             match word.str() {
                 "-i" => read.ignore_case = true,
                 "-n" => read.no_lookup = true,
-                "-M" => map = true,
+                "-M" => read.map = true,
                 "-f" => files.push(argument("the name of a file")?),
                 // Numbers of lists are for the run time commands of HAProxy.
                 "-u" => {
@@ -68,7 +73,8 @@ impl Patterned {
         }
         for name in files {
             let file = loader.read_list(name.str(), name.span)?;
-            read.collected.file(file, name.span, map);
+            read.paths.push(loader.path_of(name.str(), name.span));
+            read.collected.file(file, name.span, read.map);
         }
         read.first_word = words.get(at).map(|word| word.span);
         for word in &words[at.min(words.len())..] {
@@ -82,8 +88,42 @@ impl Patterned {
         self.collected.patterns.is_empty()
     }
 
-    /// Compiles the patterns for a method.
-    pub fn compile(self, loader: &mut Loader, method: Method) -> Result<Patterns, Box<Diagnostic>> {
+    /// The patterns for a method: compiled now, or by a line before that names
+    /// the same files and nothing else.
+    pub fn compile(
+        self,
+        loader: &mut Loader,
+        method: Method,
+    ) -> Result<Arc<Patterns>, Box<Diagnostic>> {
+        let key = self.key(method);
+        let known = key.as_ref().and_then(|key| loader.shared.lists.get(key));
+        if let Some(patterns) = known {
+            return Ok(Arc::clone(patterns));
+        }
+        let patterns = Arc::new(self.compile_anew(loader, method)?);
+        if let Some(key) = key {
+            loader.shared.lists.insert(key, Arc::clone(&patterns));
+        }
+        Ok(patterns)
+    }
+
+    fn key(&self, method: Method) -> Option<ListKey> {
+        let only_files = !self.paths.is_empty() && self.first_word.is_none();
+        only_files.then(|| ListKey {
+            paths: self.paths.clone(),
+            map: self.map,
+            method,
+            ignore_case: self.ignore_case,
+            lookup: !self.no_lookup,
+            versions: self.versions,
+        })
+    }
+
+    fn compile_anew(
+        self,
+        loader: &mut Loader,
+        method: Method,
+    ) -> Result<Patterns, Box<Diagnostic>> {
         let lookup = !self.no_lookup;
         if self.versions && method == Method::Int {
             return compile_ranges(loader, self.collected, version);

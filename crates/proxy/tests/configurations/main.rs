@@ -12,6 +12,7 @@ mod free_text;
 mod messages;
 mod mutation;
 mod registry;
+mod replay;
 mod unknown_words;
 mod verdicts;
 mod warnings;

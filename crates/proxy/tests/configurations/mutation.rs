@@ -229,7 +229,7 @@ fn spans_outside(loaded: &Loaded) -> Option<String> {
 }
 
 /// A text with one to four wounds.
-fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
+pub fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
     let mut text = sample.text.clone();
     for _ in 0..1 + random.below(4) {
         text = wounded(&text, samples, random);

@@ -1,3 +1,5 @@
+//! Answers that are live, kept and recorded; and that nobody else asks.
+
 use super::*;
 
 #[test]

@@ -78,17 +78,13 @@ impl Recording {
         all.into_iter()
     }
 
-    /// Host names that were looked up, each once.
-    pub fn host_names(&self) -> impl Iterator<Item = &str> {
-        self.answers.hosts.keys().map(String::as_str)
-    }
-
     /// As bytes that [`Recording::decode`] takes.
     pub fn encode(&self) -> Vec<u8> {
         encode::to_vec(self)
     }
 
-    /// Writes the bytes of [`Recording::encode`], without a copy of them.
+    /// Writes the bytes of [`Recording::encode`] without a copy of them, many of
+    /// them in small pieces: a file needs a buffer.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
         encode::write(self, out)
     }
@@ -98,3 +94,6 @@ impl Recording {
         decode::recording(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

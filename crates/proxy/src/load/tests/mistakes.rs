@@ -79,3 +79,28 @@ fn lines_outside_of_what_is_known_are_told_once() {
          frontend\n    bind :80\nfrontend a$b\n    nonsense\nfrontend f from nowhere\n    nonsense\n"
     ));
 }
+
+#[test]
+fn a_variable_without_a_value_is_named_where_its_line_is_refused() {
+    let file = |line: &str| format!("listen a\n    bind 127.0.0.1:1\n    {line}\n");
+    let notes = |line: &str| -> Vec<String> {
+        let loaded = text(&file(line));
+        let errors = loaded.diagnostics.iter();
+        let errors = errors.filter(|told| told.severity == language::Severity::Error);
+        errors.flat_map(|told| told.notes.clone()).collect()
+    };
+    let one = |name: &str| {
+        vec![format!(
+            "the environment variable '{name}' is not set: nothing stands in its place"
+        )]
+    };
+    assert_eq!(notes("server s \"$HOST:80\""), one("HOST"));
+    assert_eq!(notes("server s \"${HOST}\""), one("HOST"));
+    assert_eq!(
+        notes("server s \"$HOST:$PORT$HOST\" check"),
+        ["the environment variables 'HOST', 'PORT' are not set: nothing stands in their place"]
+    );
+    // One that has a value, or needs none, has nothing to do with it.
+    assert!(notes("server s \"${HOST-x:y:z}\"").is_empty());
+    assert!(notes("server s \"127.0.0.1${NOTHING}:80\"").is_empty());
+}

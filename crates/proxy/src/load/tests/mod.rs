@@ -4,6 +4,7 @@ mod examples;
 mod mistakes;
 mod old_files;
 mod random;
+mod replay;
 mod sides;
 
 use super::{LoadOptions, Loaded, load};

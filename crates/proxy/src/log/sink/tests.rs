@@ -1,3 +1,5 @@
+//! Targets on loopback and in directories: passed on, changed, broken.
+
 use super::*;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;

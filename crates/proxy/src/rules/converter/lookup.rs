@@ -9,7 +9,6 @@ use crate::rules::matching::Method;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use language::{Diagnostic, Span};
-use std::sync::Arc;
 
 macro_rules! maps {
     ($($name:literal, $method:ident, $gives:ident, $example:literal, $doc:literal;)*) => {
@@ -113,7 +112,7 @@ fn prepare(
             _ => arguments.list[1].take(),
         };
     }
-    arguments.list[0] = Some(Argument::Map(Arc::new(map)));
+    arguments.list[0] = Some(Argument::Map(map));
     Ok(())
 }
 

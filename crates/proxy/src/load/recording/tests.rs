@@ -1,0 +1,157 @@
+//! Recordings there and back, and damaged.
+
+use super::*;
+use crate::load::outside::{Account, AccountKind, Unreadable};
+use proptest::prelude::*;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// One that has something in each of its fields.
+fn full() -> Recording {
+    let mut environment = Environment::empty();
+    environment.set("A", "1");
+    environment.set("B", *b"\xff\0");
+    let mut facts = Facts::new("2.6.12")
+        .with_features(["A", "B"])
+        .with_enabled(["C"]);
+    facts.tls_library = "a library".into();
+    facts.openssl_version = Some("3.0".into());
+    facts.awslc_api = Some(u32::MAX);
+    let options = LoadOptions {
+        resolve_names: true,
+        ignore_unresolved: false,
+        diag: true,
+    };
+    let text = |text: &str| Text::new(text.into());
+    let files = vec![("a.cfg".into(), text("global\n")), ("b".into(), text(""))];
+    let mut recording = Recording::new(files, environment, facts, options);
+    let addresses: Arc<[IpAddr]> = Arc::new([[127, 0, 0, 1].into(), [0xff_u16; 8].into()]);
+    recording.keep(Answers {
+        files: [
+            ("/a".into(), Ok(text(&"x".repeat(300)))),
+            ("/b".into(), Err(Unreadable::TooLarge(u64::MAX))),
+            ("/c".into(), Err(Unreadable::Refused(-2))),
+            ("/d".into(), Err(Unreadable::Unnameable)),
+        ]
+        .into(),
+        modes: [("a.cfg".into(), true), ("b".into(), false)].into(),
+        directories: [("/chain".into(), true)].into(),
+        hosts: [
+            ("here".into(), Arc::clone(&addresses)),
+            ("nowhere".into(), Arc::new([]) as Arc<[IpAddr]>),
+        ]
+        .into(),
+        accounts: [
+            ((AccountKind::User, "root".into()), Account::Known(0)),
+            (
+                (AccountKind::User, "rot".into()),
+                Account::Unknown(Some("root".into())),
+            ),
+            ((AccountKind::Group, "rot".into()), Account::Unknown(None)),
+        ]
+        .into(),
+        own_addresses: Some(Some(addresses)),
+    });
+    recording
+}
+
+#[test]
+fn a_recording_is_the_same_behind_its_bytes() {
+    let mut recording = full();
+    for own in [None, Some(None), Some(Some(Arc::new([]) as Arc<[IpAddr]>))] {
+        recording.answers.own_addresses = own;
+        let bytes = recording.encode();
+        assert_eq!(Recording::decode(&bytes), Ok(recording.clone()));
+        let mut written = Vec::new();
+        recording.write_to(&mut written).unwrap();
+        assert_eq!(written, bytes);
+        assert_eq!(bytes.capacity(), bytes.len());
+    }
+}
+
+#[test]
+fn the_form_of_a_version_does_not_change() {
+    // Whoever changes it raises the version.
+    let start: Vec<u8> = full().encode()[..30].to_vec();
+    assert_eq!(start, b"EVENKEEL\x01\0\0\0\x02\x05a.cfg\x07global\n\x01b\0");
+}
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_place() {
+    let bytes = full().encode();
+    let decode = |bytes: &[u8]| Recording::decode(bytes).unwrap_err();
+    for cut in 0..bytes.len() {
+        let error = decode(&bytes[..cut]);
+        let expected = matches!(
+            error,
+            RecordingError::NotOne
+                | RecordingError::Truncated { .. }
+                | RecordingError::TooLarge { .. }
+        );
+        assert!(expected, "{cut}: {error}");
+    }
+    let longer = [&bytes[..], b"x"].concat();
+    assert_eq!(
+        decode(&longer),
+        RecordingError::Trailing { at: bytes.len() }
+    );
+    let mut newer = bytes.clone();
+    newer[8] = 2;
+    assert_eq!(decode(&newer), RecordingError::Version(2));
+    assert_eq!(decode(b"global\n"), RecordingError::NotOne);
+    // Sixteen million files in twelve bytes, and a number without an end.
+    let mut greedy = bytes[..12].to_vec();
+    greedy.extend([0xff, 0xff, 0xff, 0x07]);
+    assert!(matches!(
+        decode(&greedy),
+        RecordingError::TooLarge {
+            number: 0xff_ffff,
+            ..
+        }
+    ));
+    greedy.extend([0xff; 20]);
+    assert!(matches!(decode(&greedy), RecordingError::TooLarge { .. }));
+}
+
+#[test]
+fn the_files_are_listed_once_each() {
+    let recording = full();
+    let files: Vec<_> = recording
+        .files()
+        .map(|path| path.display().to_string())
+        .collect();
+    assert_eq!(files, ["/a", "/b", "/c", "/chain", "/d", "a.cfg", "b"]);
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_are_refused_or_are_a_recording(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        cuts in any::<bool>(),
+    ) {
+        let mut bytes = full().encode();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if cuts {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(recording) = Recording::decode(&bytes) {
+            prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording.clone()));
+            // Loading it may tell of anything, but ends.
+            crate::load::replay(recording);
+        }
+    }
+
+    #[test]
+    fn any_bytes_behind_a_head_are_refused_or_are_a_recording(
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let bytes = [&b"EVENKEEL\x01\0\0\0"[..], &rest].concat();
+        if let Ok(recording) = Recording::decode(&bytes) {
+            prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Lists and maps that several lines of a configuration name alike: compiled
+//! once and held by all of them. What failed is not kept, so that each line
+//! says why. Reads no file.
+
+use super::map::{Gives, Map};
+use super::matching::{Method, Patterns};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What makes a map from a file, under the name that lines give it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct MapKey {
+    pub name: Box<str>,
+    pub path: PathBuf,
+    pub method: Method,
+    pub gives: Gives,
+}
+
+/// What makes patterns from files alone.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ListKey {
+    pub paths: Vec<PathBuf>,
+    /// The files are maps of which the keys count.
+    pub map: bool,
+    pub method: Method,
+    pub ignore_case: bool,
+    pub lookup: bool,
+    pub versions: bool,
+}
+
+/// What is compiled so far. It lives as long as the loading; later only the
+/// lines hold it.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub maps: HashMap<MapKey, Arc<Map>>,
+    pub lists: HashMap<ListKey, Arc<Patterns>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::map::{Gives, Map};
+    use crate::rules::matching::Method;
+    use crate::rules::pattern::Patterned;
+    use crate::stream::sample;
+    use language::{Span, Word};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_file_that_many_lines_name_is_compiled_once_for_each_way_of_reading_it() {
+        let path = std::env::temp_dir().join(format!("evenkeel-shared-{}", std::process::id()));
+        std::fs::write(&path, "x 1\ny 2\n").unwrap();
+        let mut loader = sample::loader();
+        let name = path.display().to_string();
+        let word = |text: &str| Word {
+            bytes: text.replace("FILE", &name).into(),
+            span: Span::default(),
+        };
+        let mut list = |line: &str, method: Method| {
+            let words: Vec<Word> = line.split(' ').map(word).collect();
+            let read = Patterned::read(&mut loader, &words).unwrap();
+            read.compile(&mut loader, method).unwrap()
+        };
+        let first = list("-i -f FILE", Method::Str);
+        assert!(Arc::ptr_eq(&first, &list("-i -f FILE", Method::Str)));
+        for (other, method) in [
+            ("-f FILE", Method::Str),
+            ("-i -f FILE", Method::Beg),
+            ("-i -M -f FILE", Method::Str),
+            ("-i -f FILE -f FILE", Method::Str),
+            ("-i -f FILE z", Method::Str),
+        ] {
+            assert!(!Arc::ptr_eq(&first, &list(other, method)), "{other}");
+        }
+        let mut map =
+            |method, gives| Map::read(&mut loader, &name, Span::default(), method, gives).unwrap();
+        let first = map(Method::Str, Gives::Int);
+        assert!(Arc::ptr_eq(&first, &map(Method::Str, Gives::Int)));
+        assert!(!Arc::ptr_eq(&first, &map(Method::Beg, Gives::Int)));
+        assert!(!Arc::ptr_eq(&first, &map(Method::Str, Gives::Text)));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,66 @@
+//! What was loaded can be loaded again from its recording alone: the same
+//! tree, the same diagnostics, whatever the file.
+
+use crate::corpus::{Random, Sample, load_text, of_directory, samples, setting};
+use crate::mutation::mutant;
+use proxy::load::{Loaded, Recording, replay};
+use std::path::Path;
+
+/// Mutants of a run without `EVENKEEL_MUTANTS`.
+const MUTANTS: u64 = 300;
+
+/// Two trees are equal when their lines are, in whatever order hash maps have.
+fn tree(loaded: &Loaded) -> Vec<String> {
+    let text = format!("{:#?}", loaded.config);
+    // Each state has a number of its own in the process.
+    let of_tree = |line: &&str| !line.trim_start().starts_with("uid: ");
+    let lines = text.lines().filter(of_tree);
+    let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn told(loaded: &Loaded) -> String {
+    format!("{:?}", loaded.diagnostics)
+}
+
+/// What is different in a load and its replay by way of bytes.
+fn difference(loaded: &Loaded) -> Option<String> {
+    let bytes = loaded.recording.encode();
+    let decoded = match Recording::decode(&bytes) {
+        Ok(decoded) => decoded,
+        Err(error) => return Some(error.to_string()),
+    };
+    let again = replay(decoded);
+    if told(loaded) != told(&again) {
+        return Some(format!("{}\n!=\n{}", told(loaded), told(&again)));
+    }
+    if tree(loaded) != tree(&again) {
+        return Some("another tree".to_owned());
+    }
+    (again.recording != loaded.recording).then(|| "another recording".to_owned())
+}
+
+#[test]
+fn whole_files_are_replayed_to_the_same_tree_and_diagnostics() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut trees = 0;
+    for Sample { name, text } in samples().into_iter().chain(of_directory(&examples)) {
+        let loaded = load_text(&name, &text);
+        assert_eq!(difference(&loaded), None, "{name}");
+        trees += usize::from(loaded.config.is_some());
+    }
+    assert!(trees > 3, "only {trees} files load");
+}
+
+#[test]
+fn damaged_files_are_replayed_to_the_same_diagnostics() {
+    let samples = samples();
+    let first = setting("EVENKEEL_SEED", 1);
+    for seed in first..first + setting("EVENKEEL_MUTANTS", MUTANTS) {
+        let mut random = Random::new(seed);
+        let sample = random.of(&samples);
+        let loaded = load_text("mutant.cfg", &mutant(sample, &samples, &mut random));
+        assert_eq!(difference(&loaded), None, "EVENKEEL_SEED={seed}");
+    }
+}
