@@ -1,7 +1,7 @@
 //! `evenkeel check`: everything that is wrong with files, for people and for
 //! programs.
 
-use super::{print, refuse};
+use super::{print, privileges, refuse};
 use crate::files;
 use crate::process;
 use crate::voice::{self, counted};
@@ -25,7 +25,13 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     };
     let loaded = process::load_files(files, None, options);
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
-    let text = match matches.get_one::<String>("format").map(String::as_str) {
+    let format = matches.get_one::<String>("format").map(String::as_str);
+    if matches.get_flag("privileges")
+        && let Some(config) = &loaded.config
+    {
+        return print(&privileges::tell(&loaded, config, format));
+    }
+    let text = match format {
         Some("json") => render::json(sources, found, diag),
         Some("concise") => render::concise(sources, found, diag),
         _ => {

@@ -107,7 +107,8 @@ fn check() -> Command {
         )
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \
-             evenkeel check --format json haproxy.cfg | jq .",
+             evenkeel check --format json haproxy.cfg | jq .\n  \
+             evenkeel check --privileges haproxy.cfg",
         )
         .arg(path("FILE").required(true).num_args(1..).help("Files or directories"))
         .arg(
@@ -129,6 +130,12 @@ fn check() -> Command {
                 .long("hints")
                 .action(ArgAction::SetTrue)
                 .help("Also tell what is only worth a hint"),
+        )
+        .arg(
+            Arg::new("privileges")
+                .long("privileges")
+                .action(ArgAction::SetTrue)
+                .help("Where there is no error, tell what each process would hold and may reach"),
         )
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod definition;
 mod format;
 mod look_up;
+mod privileges;
 mod reload;
 mod run;
 

@@ -1,5 +1,5 @@
-//! System calls, in three lists: those that end the process, those that are
-//! refused for some arguments, and those that a proxy uses. What is on none of
+//! System calls, in lists: those that end the process, those that are refused
+//! for some arguments, and those that a proxy uses. What is on none of
 //! them is answered as by a kernel that does not have it, for which a C library
 //! has another way: a newer one must not end a proxy in production.
 
@@ -156,6 +156,7 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_munlock,
     // Threads.
     libc::SYS_clone,
+    libc::SYS_clone3,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
@@ -210,6 +211,11 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_uname,
     libc::SYS_getrandom,
 ];
+
+/// What is used, and answered as by a kernel without it, which a C library
+/// expects at any time: so nothing of it goes to the kernel's log. The flags
+/// of clone3 cannot be seen, and clone does what is left to do.
+pub const USED_IN_VAIN: &[libc::c_long] = &[libc::SYS_clone3];
 
 /// Older forms that only x86-64 still has, of what is used above.
 #[cfg(target_arch = "x86_64")]
@@ -351,8 +357,7 @@ pub const REFUSED: &[Refusal] = &[
     // No new code.
     refuse(libc::SYS_mmap, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
     refuse(libc::SYS_mprotect, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
-    // Threads, no processes. (clone3 hides its flags, and is answered as by a
-    // kernel without it.)
+    // Threads, no processes.
     refuse(libc::SYS_clone, 0, Test::Bits(THREAD, 0)),
     refuse(libc::SYS_prctl, 0, Test::NoneOf(PRCTL)),
     refuse(libc::SYS_ioctl, 1, Test::NoneOf(IOCTL)),

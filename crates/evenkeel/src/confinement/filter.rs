@@ -1,7 +1,7 @@
 //! seccomp: from the lists of calls to filters in the kernel. Of several
 //! filters the strictest answer counts, so each of them stays simple.
 
-use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_OLD};
+use super::calls::{DEADLY, REFUSED, Refusal, Test, USED, USED_IN_VAIN, USED_OLD};
 use super::{Confinement, ConfinementError, Filtered, Role};
 use nix::libc;
 use seccompiler::{
@@ -13,23 +13,26 @@ use std::io;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// What the kernel is asked for besides: refusals in its log, and no slower
-/// processor (before 5.16 a filter turned off speculation past stores, which
-/// is for code that others write). Older kernels know none of the two.
-const FLAGS: [libc::c_ulong; 2] = [
-    libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    0,
-];
+/// No slower processor: before 5.16 a filter turned off speculation past
+/// stores, which is for code that others write.
+const FAST: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+/// Refusals are told in the kernel's log.
+const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 
 /// Installs the filters of a role, the one that knows the fewest calls last.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
-        Role::Loader => vec![deadly()],
-        Role::Proxy => vec![deadly(), refused(!confinement.writes.is_empty()), used()],
+        Role::Loader => vec![(deadly(), LOUD)],
+        Role::Proxy => vec![
+            (deadly(), LOUD),
+            (missing(USED_IN_VAIN), 0),
+            (refused(!confinement.writes.is_empty()), LOUD),
+            (used(), LOUD),
+        ],
     };
-    for program in programs {
+    for (program, loud) in programs {
         let program = program.map_err(ConfinementError::Filter)?;
-        match install_one(&program) {
+        match install_one(&program, loud) {
             Ok(()) => {}
             Err(error) if is_missing(&error) => return Ok(Filtered::NotBuilt),
             Err(error) => return Err(ConfinementError::FilterRefused(error)),
@@ -44,16 +47,12 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
 }
 
-fn install_one(program: &BpfProgram) -> io::Result<()> {
-    let mut result = Ok(());
-    for flags in FLAGS {
-        result = ask(program, flags);
-        match &result {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            _ => break,
-        }
+/// With the flags that the kernel knows: it may be older than they are.
+fn install_one(program: &BpfProgram, loud: libc::c_ulong) -> io::Result<()> {
+    match ask(program, FAST | loud) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => ask(program, 0),
+        result => result,
     }
-    result
 }
 
 /// seccomp(2), which the crate that compiles filters calls without flags.
@@ -98,6 +97,15 @@ fn deadly() -> Result<BpfProgram, BackendError> {
     compile(
         any(DEADLY),
         SeccompAction::KillProcess,
+        SeccompAction::Allow,
+    )
+}
+
+/// Answered as by a kernel that has none of them.
+fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
+    compile(
+        any(calls),
+        SeccompAction::Errno(libc::ENOSYS as u32),
         SeccompAction::Allow,
     )
 }
@@ -153,7 +161,13 @@ mod tests {
 
     #[test]
     fn every_filter_compiles() {
-        for program in [deadly(), used(), refused(false), refused(true)] {
+        for program in [
+            deadly(),
+            missing(USED_IN_VAIN),
+            used(),
+            refused(false),
+            refused(true),
+        ] {
             assert!(!program.unwrap().is_empty());
         }
     }

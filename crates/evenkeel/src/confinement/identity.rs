@@ -2,6 +2,7 @@
 
 use crate::voice::Form;
 use proxy::config::Global;
+use rustix::thread::CapabilitySet;
 
 /// The user and the group that own nothing: `nobody` and `nogroup` (or
 /// `nobody`) on every Linux of today.
@@ -18,6 +19,49 @@ pub enum Origin {
     Start,
 }
 
+/// Who started the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartedAs {
+    /// Root, which may become another user.
+    Root,
+    /// Root that cannot become another user: in a container without the
+    /// capabilities for it, or in a name space that has no other.
+    BoundRoot,
+    /// Another user.
+    User,
+}
+
+impl StartedAs {
+    /// Of this process.
+    pub fn now() -> StartedAs {
+        if !nix::unistd::Uid::effective().is_root() {
+            return StartedAs::User;
+        }
+        let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+        let allowed =
+            rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed));
+        let exists = |map| std::fs::read_to_string(map).is_ok_and(|map| has(&map, NOBODY));
+        match allowed && exists("/proc/self/uid_map") && exists("/proc/self/gid_map") {
+            true => StartedAs::Root,
+            false => StartedAs::BoundRoot,
+        }
+    }
+}
+
+/// Whether a map of a name space has this id: lines of first id inside, first
+/// id outside, how many.
+fn has(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        id >= first && id - first < count
+    })
+}
+
 /// As whom a process serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
@@ -29,7 +73,7 @@ pub struct Identity {
     pub gid: Option<u32>,
     /// Why this group.
     pub gid_origin: Origin,
-    started_as_root: bool,
+    started_as: StartedAs,
 }
 
 impl Identity {
@@ -40,21 +84,21 @@ impl Identity {
             uid_origin: Origin::File,
             gid,
             gid_origin: Origin::File,
-            started_as_root: nix::unistd::Uid::effective().is_root(),
+            started_as: StartedAs::now(),
         }
     }
 
     /// The user is root also when it serves.
     pub fn stays_root(&self) -> bool {
-        self.started_as_root && self.uid.is_none_or(|uid| uid == 0)
+        self.started_as != StartedAs::User && self.uid.is_none_or(|uid| uid == 0)
     }
 }
 
 /// Decides it. Under our own name root does not serve the network because a
 /// file says nothing: that becomes `nobody`; a file that says `user root` is
 /// obeyed. Under HAProxy's name the file's word stands, whatever it is.
-pub fn identity_for(global: &Global, started_as_root: bool, personality: Form) -> Identity {
-    let by_default = started_as_root && personality == Form::Own;
+pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> Identity {
+    let by_default = started_as == StartedAs::Root && personality == Form::Own;
     let choose = |of_file: Option<u32>| match of_file {
         Some(id) => (Some(id), Origin::File),
         None if by_default => (Some(NOBODY), Origin::Default),
@@ -71,7 +115,7 @@ pub fn identity_for(global: &Global, started_as_root: bool, personality: Form) -
         uid_origin,
         gid,
         gid_origin,
-        started_as_root,
+        started_as,
     }
 }
 
@@ -89,13 +133,13 @@ mod tests {
 
     #[test]
     fn root_serves_as_nobody_where_the_file_names_no_user() {
-        let identity = identity_for(&global(None, None), true, Form::Own);
+        let identity = identity_for(&global(None, None), StartedAs::Root, Form::Own);
         assert_eq!((identity.uid, identity.gid), (Some(NOBODY), Some(NOBODY)));
         assert_eq!(identity.uid_origin, Origin::Default);
         assert!(!identity.stays_root());
-        let grouped = identity_for(&global(None, Some(7)), true, Form::Own);
+        let grouped = identity_for(&global(None, Some(7)), StartedAs::Root, Form::Own);
         assert_eq!((grouped.uid, grouped.gid), (Some(NOBODY), Some(7)));
-        let user = identity_for(&global(Some(7), None), true, Form::Own);
+        let user = identity_for(&global(Some(7), None), StartedAs::Root, Form::Own);
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
     }
 
@@ -107,7 +151,7 @@ mod tests {
             (None, Some(7)),
             (Some(0), None),
         ] {
-            let identity = identity_for(&global(uid, gid), true, Form::Haproxy);
+            let identity = identity_for(&global(uid, gid), StartedAs::Root, Form::Haproxy);
             assert_eq!((identity.uid, identity.gid), (uid, gid));
             assert_eq!(identity.stays_root(), uid.unwrap_or(0) == 0);
         }
@@ -115,15 +159,36 @@ mod tests {
 
     #[test]
     fn a_file_that_asks_for_root_gets_it() {
-        let identity = identity_for(&global(Some(0), None), true, Form::Own);
+        let identity = identity_for(&global(Some(0), None), StartedAs::Root, Form::Own);
         assert!(identity.stays_root());
         assert_eq!(identity.gid, None);
     }
 
     #[test]
     fn another_user_than_root_stays_who_it_is() {
-        let identity = identity_for(&global(None, None), false, Form::Own);
+        let identity = identity_for(&global(None, None), StartedAs::User, Form::Own);
         assert_eq!((identity.uid, identity.gid), (None, None));
         assert!(!identity.stays_root());
+    }
+
+    #[test]
+    fn root_that_cannot_become_another_user_serves_as_it_is() {
+        let identity = identity_for(&global(None, None), StartedAs::BoundRoot, Form::Own);
+        assert_eq!((identity.uid, identity.gid), (None, None));
+        assert!(identity.stays_root());
+    }
+
+    #[test]
+    fn a_map_of_a_name_space_tells_which_users_it_has() {
+        for (map, expected) in [
+            ("         0          0 4294967295\n", true),
+            ("         0       1000          1\n", false),
+            ("0 1000 1\n1 100000 65536\n", true),
+            ("0 100000 65534\n", false),
+            ("0 x 65536\n", false),
+            ("", false),
+        ] {
+            assert_eq!(has(map, NOBODY), expected, "{map}");
+        }
     }
 }

@@ -21,10 +21,10 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
-pub use capabilities::Kept;
+pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
 pub use held::{Files, Filtered, Held};
-pub use identity::{Identity, NOBODY, Origin, identity_for};
+pub use identity::{Identity, Origin, StartedAs, identity_for};
 
 use proxy::config::Config;
 use rustix::thread::CapabilitySet;
@@ -109,6 +109,15 @@ pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
 fn read_what_is_read_once() {
     let _ = proxy::log::time_zone();
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+}
+
+/// Applies it to a thread that ends at once: what a process would be left with
+/// on this kernel. None where it failed.
+pub fn rehearse(confinement: &Confinement) -> Option<Held> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || apply(confinement).ok());
+        thread.ok()?.join().ok()?
+    })
 }
 
 /// The second half: gives up everything else, and tells what was achieved. To

@@ -1,6 +1,7 @@
 //! What a confined process can still do, and what it cannot. All that is given
 //! up is a thread's own, so each test has a thread to spoil.
 
+use super::identity::NOBODY;
 use super::*;
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -265,16 +266,10 @@ fn kept(capability: CapabilitySet) -> Vec<Kept> {
         .map(|capability| Kept {
             capability,
             why: capabilities::Why::SourcePort,
-            span: ANYWHERE,
+            span: language::Span::default(),
         })
         .collect()
 }
-
-const ANYWHERE: language::Span = language::Span {
-    file: language::FileId(0),
-    start: 0,
-    end: 0,
-};
 
 fn load(lines: &str) -> Config {
     let text = format!(
@@ -288,8 +283,11 @@ fn load(lines: &str) -> Config {
 #[test]
 fn a_capability_is_kept_only_for_a_line_that_needs_it() {
     use capabilities::Why;
-    let root = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Haproxy);
-    let nobody = |config: &Config| identity_for(&config.global, true, crate::voice::Form::Own);
+    let root = |config: &Config| {
+        identity_for(&config.global, StartedAs::Root, crate::voice::Form::Haproxy)
+    };
+    let nobody =
+        |config: &Config| identity_for(&config.global, StartedAs::Root, crate::voice::Form::Own);
     let cases: [(&str, &[Why], &[Why]); 5] = [
         ("    server s 127.0.0.1:80\n", &[], &[]),
         (
@@ -313,4 +311,83 @@ fn a_capability_is_kept_only_for_a_line_that_needs_it() {
             assert_eq!(found, expected, "{lines}");
         }
     }
+}
+
+#[test]
+fn what_a_change_needs_works_in_a_confined_process() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use std::os::fd::AsFd;
+    confined(bare(), |_| {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let bundle = memfd_create("bundle", flags).unwrap();
+        ftruncate(&bundle, 4096).unwrap();
+        fcntl_add_seals(&bundle, SealFlags::WRITE).unwrap();
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let descriptors = [bundle.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut passed = SendAncillaryBuffer::new(&mut space);
+        assert!(passed.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let data = [std::io::IoSlice::new(b"x")];
+        sendmsg(&near, &data, &mut passed, SendFlags::empty()).unwrap();
+        assert_eq!(far.recv(&mut [0; 8]).unwrap(), 1);
+        let slow = std::thread::spawn(|| {
+            rustix::process::setpriority_process(None, 19).unwrap();
+            let all = rustix::thread::sched_getaffinity(None).unwrap();
+            rustix::thread::sched_setaffinity(None, &all).unwrap();
+        });
+        slow.join().unwrap();
+    });
+}
+
+/// What the next test starts: its message must not be caught by the harness.
+#[test]
+#[ignore = "started by the test below, which reads its message"]
+#[should_panic]
+fn panicking_thread() {
+    confined(bare(), |_| panic!("told from inside"));
+}
+
+#[test]
+fn a_panic_is_told_also_with_its_backtrace_out_of_reach() {
+    let name = format!(
+        "{}::panicking_thread",
+        module_path!().trim_start_matches("evenkeel::")
+    );
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("told from inside"), "{said}");
+}
+
+#[test]
+fn a_kernel_without_landlock_and_filters_is_told_and_not_refused() {
+    use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+    let lacks = |call: libc::c_long, errno: i32| {
+        let rules = [(call, Vec::new())].into_iter().collect();
+        let processor = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let action = SeccompAction::Errno(errno as u32);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, processor).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
+    };
+    let held = std::thread::spawn(move || {
+        lacks(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
+        lacks(libc::SYS_seccomp, libc::EINVAL);
+        apply(&bare()).unwrap()
+    });
+    let held = held.join().unwrap();
+    assert_eq!(
+        (held.files, held.system_calls),
+        (Files::NotBuilt, Filtered::NotBuilt)
+    );
+    assert_eq!(held.shortcomings().len(), 2, "{:?}", held.shortcomings());
+    let held = std::thread::spawn(move || {
+        lacks(libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP);
+        apply(&bare()).unwrap()
+    });
+    assert_eq!(held.join().unwrap().files, Files::NotEnabled);
 }

@@ -165,8 +165,7 @@ fn collect(
 
 fn rights(config: &Config, form: Form) -> Rights {
     let global = &config.global;
-    let root = nix::unistd::Uid::effective().is_root();
-    let identity = confinement::identity_for(global, root, form);
+    let identity = confinement::identity_for(global, confinement::StartedAs::now(), form);
     Rights {
         uid: identity.uid,
         gid: identity.gid,

@@ -4,7 +4,7 @@ use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::signals::NoOrders;
 use super::{Limits, StartError, WantedLimits, limits, open, privileges, processors, signals};
-use crate::confinement::{self, Confinement, Identity};
+use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
@@ -150,8 +150,7 @@ pub fn find_limits(
 /// file and starts no program, whoever it is.
 fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
     let global = &config.global;
-    let root = nix::unistd::Uid::effective().is_root();
-    let identity = confinement::identity_for(global, root, voice.form());
+    let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
     give_up(config, &identity, global.chroot.as_deref(), voice)
 }
 

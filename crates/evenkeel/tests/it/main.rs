@@ -6,3 +6,4 @@ mod examples;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;
+mod privileges;

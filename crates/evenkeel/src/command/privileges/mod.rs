@@ -1,0 +1,283 @@
+//! `evenkeel check --privileges`: what each process that would serve with
+//! these files holds, may open and may reach, and why. It speaks of a start as
+//! root, whoever asks; only what the kernel has is tried out here, on a thread
+//! that ends at once.
+
+mod render;
+
+use crate::confinement::{
+    self, Confinement, Files, Filtered, Identity, Origin, StartedAs, identity_for,
+};
+use crate::voice::Form;
+use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
+use proxy::load::Loaded;
+use std::path::PathBuf;
+
+/// The processes of a configuration, as text or for programs.
+pub fn tell(loaded: &Loaded, config: &Config, format: Option<&str>) -> String {
+    let accounts = accounts(loaded, config);
+    match format {
+        Some("json") => render::json(&accounts),
+        Some("concise") => render::concise(&accounts),
+        _ => render::full(&accounts),
+    }
+}
+
+/// A user or a group.
+struct Account {
+    id: u32,
+    name: Option<String>,
+    why: &'static str,
+}
+
+/// A capability that is kept.
+struct Reason {
+    capability: String,
+    why: &'static str,
+    place: String,
+}
+
+/// Capabilities of a process.
+enum Capabilities {
+    /// Those of the start.
+    All,
+    /// These.
+    Only(Vec<Reason>),
+}
+
+/// How system calls are filtered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    Any,
+    /// What only an intruder calls ends the process.
+    NotDeadly,
+    /// Only what serving needs.
+    Needed,
+    /// The kernel cannot.
+    Unfiltered,
+}
+
+/// How files are confined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// By owners and modes.
+    User,
+    /// By Landlock, too: only what is listed.
+    Listed(u32),
+    /// The kernel has no Landlock, or has it turned off.
+    Unavailable,
+}
+
+/// One process.
+struct Process {
+    name: &'static str,
+    purpose: &'static str,
+    user: Account,
+    group: Account,
+    root: PathBuf,
+    capabilities: Capabilities,
+    no_new_privileges: bool,
+    access: Access,
+    calls: Calls,
+    reads: Vec<String>,
+    writes: Vec<String>,
+    opens: Vec<String>,
+    connects: Vec<String>,
+}
+
+/// What the running kernel has, as it was found by trying.
+struct Kernel {
+    access: Access,
+    filters: bool,
+    no_new_privileges: bool,
+}
+
+impl Kernel {
+    fn try_out(confinement: &Confinement) -> Kernel {
+        let held = confinement::rehearse(confinement);
+        Kernel {
+            access: match held.map(|held| held.files) {
+                Some(Files::Confined { version }) => Access::Listed(version),
+                _ => Access::Unavailable,
+            },
+            filters: held.is_some_and(|held| held.system_calls == Filtered::Yes),
+            no_new_privileges: held.is_some_and(|held| held.no_new_privileges),
+        }
+    }
+
+    fn calls(&self, calls: Calls) -> Calls {
+        match self.filters {
+            true => calls,
+            false => Calls::Unfiltered,
+        }
+    }
+}
+
+fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
+    let own = identity_for(&config.global, StartedAs::Root, Form::Own);
+    let confinement = Confinement::proxy(config, &own);
+    let kernel = Kernel::try_out(&confinement);
+    let one = identity_for(&config.global, StartedAs::Root, Form::Haproxy);
+    let name = "proxy under the name haproxy";
+    vec![
+        supervisor(config),
+        loader(loaded, config),
+        proxy("proxy", (loaded, config), &own, &kernel),
+        proxy(name, (loaded, config), &one, &kernel),
+    ]
+}
+
+fn root_account() -> Account {
+    account(Some(0), Origin::Start, user_name)
+}
+
+fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> Account {
+    let id = id.unwrap_or(0);
+    Account {
+        id,
+        name: name(id),
+        why: match origin {
+            Origin::File => "the file's word",
+            Origin::Default => "the file names none, and the network is not served as root",
+            Origin::Start => "as started",
+        },
+    }
+}
+
+fn user_name(id: u32) -> Option<String> {
+    let user = nix::unistd::User::from_uid(id.into()).ok()??;
+    Some(user.name)
+}
+
+fn group_name(id: u32) -> Option<String> {
+    let group = nix::unistd::Group::from_gid(id.into()).ok()??;
+    Some(group.name)
+}
+
+/// With the rights of the start, which it hands to the loader.
+fn supervisor(config: &Config) -> Process {
+    let pid_file = config.global.pidfile.as_deref();
+    Process {
+        name: "supervisor",
+        purpose: "starts the others, and again when they die; reads nothing that a user or the network wrote",
+        user: root_account(),
+        group: account(Some(0), Origin::Start, group_name),
+        root: "/".into(),
+        capabilities: Capabilities::All,
+        no_new_privileges: false,
+        access: Access::User,
+        calls: Calls::Any,
+        reads: Vec::new(),
+        writes: pid_file
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        opens: Vec::new(),
+        connects: Vec::new(),
+    }
+}
+
+fn loader(loaded: &Loaded, config: &Config) -> Process {
+    let kernel = Kernel::try_out(&Confinement::loader());
+    let mut reads: Vec<String> = Vec::new();
+    for (_, file) in loaded.sources.files() {
+        if !reads.contains(&file.name) {
+            reads.push(file.name.clone());
+        }
+    }
+    Process {
+        name: "loader",
+        purpose: "reads and checks files, looks up names, opens addresses; ends when it has handed them over",
+        user: root_account(),
+        group: account(Some(0), Origin::Start, group_name),
+        root: "/".into(),
+        capabilities: Capabilities::All,
+        no_new_privileges: kernel.no_new_privileges,
+        access: Access::User,
+        calls: kernel.calls(Calls::NotDeadly),
+        reads,
+        writes: Vec::new(),
+        opens: addresses(config),
+        connects: Vec::new(),
+    }
+}
+
+fn proxy(
+    name: &'static str,
+    (loaded, config): (&Loaded, &Config),
+    identity: &Identity,
+    kernel: &Kernel,
+) -> Process {
+    let confinement = Confinement::proxy(config, identity);
+    let reason = |kept: &confinement::Kept| {
+        let file = &loaded.sources.file(kept.span.file).name;
+        Reason {
+            capability: confinement::names(kept.capability).join(", "),
+            why: kept.why.words(),
+            place: format!("{file}:{}", loaded.sources.position(kept.span).line),
+        }
+    };
+    let paths = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect();
+    Process {
+        name,
+        purpose: "speaks with clients and servers; is handed all that it serves with",
+        user: account(identity.uid, identity.uid_origin, user_name),
+        group: account(identity.gid, identity.gid_origin, group_name),
+        root: config.global.chroot.clone().unwrap_or_else(|| "/".into()),
+        capabilities: Capabilities::Only(confinement.keeps.iter().map(reason).collect()),
+        no_new_privileges: kernel.no_new_privileges,
+        access: kernel.access,
+        calls: kernel.calls(Calls::Needed),
+        reads: paths(&confinement.reads),
+        writes: paths(&confinement.writes),
+        opens: Vec::new(),
+        connects: peers(config),
+    }
+}
+
+/// What is opened for the proxy: addresses of clients and of operators.
+fn addresses(config: &Config) -> Vec<String> {
+    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.binds);
+    let of_operators = config
+        .global
+        .stats_sockets
+        .iter()
+        .map(|socket| &socket.bind);
+    of_proxies
+        .chain(of_operators)
+        .map(|bind| match &bind.address {
+            BindAddress::Inet(address) => address.to_string(),
+            BindAddress::Unix(path) => path.display().to_string(),
+            BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
+            BindAddress::Fd(number) => format!("fd@{number}"),
+            BindAddress::Name(host, port) => format!("{host}:{port}"),
+        })
+        .collect()
+}
+
+/// What the proxy connects to, each once: servers and targets of logs.
+fn peers(config: &Config) -> Vec<String> {
+    let mut peers = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    let mut add = |peer: String| {
+        if seen.insert(peer.clone()) {
+            peers.push(peer);
+        }
+    };
+    for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+        match &server.address {
+            ServerAddress::Inet(address) => add(address.to_string()),
+            ServerAddress::Unix(path) => add(path.display().to_string()),
+            _ => add(server.address_text.to_string()),
+        }
+    }
+    let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+    for target in config.global.logs.iter().chain(of_proxies) {
+        match &target.address {
+            LogTargetAddress::Udp(address) => add(format!("udp@{address}")),
+            LogTargetAddress::Unix(path) => add(path.display().to_string()),
+            LogTargetAddress::Fd(_) => {}
+        }
+    }
+    peers
+}

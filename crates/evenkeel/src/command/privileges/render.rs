@@ -1,0 +1,193 @@
+//! The processes in words, in lines, in JSON.
+
+use super::{Access, Account, Calls, Capabilities, Process};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Of a longer list, people are shown so many.
+const LISTED_MAX: usize = 8;
+/// Where values begin.
+const LABEL_WIDTH: usize = 16;
+
+impl Account {
+    fn called(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} ({})", self.id),
+            None => self.id.to_string(),
+        }
+    }
+}
+
+impl Access {
+    fn words(self, any_file: bool) -> String {
+        match self {
+            Access::User => "not used: what its user may".to_owned(),
+            Access::Listed(version) if any_file => {
+                format!("version {version}: no file but those listed here")
+            }
+            Access::Listed(version) => format!("version {version}: no file"),
+            Access::Unavailable => "not available on this kernel: what its user may".to_owned(),
+        }
+    }
+}
+
+impl Calls {
+    fn words(self) -> &'static str {
+        match self {
+            Calls::Any => "not used: any call",
+            Calls::NotDeadly => {
+                "what only an intruder calls (programs, mounts, modules, …) ends it"
+            }
+            Calls::Needed => {
+                "only what serving needs; what only an intruder calls (programs, mounts, modules, …) ends it"
+            }
+            Calls::Unfiltered => "not available on this kernel: any call",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Calls::Any => "any",
+            Calls::NotDeadly => "not-deadly",
+            Calls::Needed => "needed",
+            Calls::Unfiltered => "unavailable",
+        }
+    }
+}
+
+/// A block of lines a process.
+pub fn full(processes: &[Process]) -> String {
+    let mut text = String::new();
+    for process in processes {
+        let _ = writeln!(text, "{}: {}", process.name, process.purpose);
+        for (label, values) in rows(process) {
+            for (index, value) in values.iter().enumerate() {
+                let label = if index == 0 { label } else { "" };
+                let _ = writeln!(text, "  {label:LABEL_WIDTH$}{value}");
+            }
+        }
+        text.push('\n');
+    }
+    text += "Started by another user than root, all of them are that user, and none has a capability.\n";
+    text
+}
+
+fn rows(process: &Process) -> Vec<(&'static str, Vec<String>)> {
+    let who = |account: &Account| vec![format!("{}: {}", account.called(), account.why)];
+    let any_file = !process.reads.is_empty() || !process.writes.is_empty();
+    let mut rows = vec![
+        ("user", who(&process.user)),
+        ("group", who(&process.group)),
+        ("root directory", vec![process.root.display().to_string()]),
+        ("capabilities", capabilities(&process.capabilities)),
+        (
+            "no-new-privs",
+            vec![yes(process.no_new_privileges).to_owned()],
+        ),
+        ("Landlock", vec![process.access.words(any_file)]),
+        ("seccomp", vec![process.calls.words().to_owned()]),
+    ];
+    let lists = [
+        ("reads", &process.reads),
+        ("writes", &process.writes),
+        ("opens", &process.opens),
+        ("connects to", &process.connects),
+    ];
+    for (label, list) in lists {
+        if !list.is_empty() {
+            rows.push((label, shortened(list)));
+        }
+    }
+    rows
+}
+
+fn yes(it_is: bool) -> &'static str {
+    if it_is { "yes" } else { "no" }
+}
+
+fn capabilities(capabilities: &Capabilities) -> Vec<String> {
+    match capabilities {
+        Capabilities::All => vec!["all of the start".to_owned()],
+        Capabilities::Only(kept) if kept.is_empty() => vec!["none".to_owned()],
+        Capabilities::Only(kept) => kept
+            .iter()
+            .map(|one| format!("{}: {} ({})", one.capability, one.why, one.place))
+            .collect(),
+    }
+}
+
+fn shortened(list: &[String]) -> Vec<String> {
+    let mut shown: Vec<String> = list.iter().take(LISTED_MAX).cloned().collect();
+    if list.len() > LISTED_MAX {
+        shown.push(format!("… and {} more", list.len() - LISTED_MAX));
+    }
+    shown
+}
+
+/// One line a process.
+pub fn concise(processes: &[Process]) -> String {
+    let mut text = String::new();
+    for process in processes {
+        let capabilities = match &process.capabilities {
+            Capabilities::All => "all".to_owned(),
+            Capabilities::Only(kept) if kept.is_empty() => "none".to_owned(),
+            Capabilities::Only(kept) => {
+                let names: Vec<&str> = kept.iter().map(|one| &*one.capability).collect();
+                names.join(",")
+            }
+        };
+        let landlock = match process.access {
+            Access::Listed(version) => version.to_string(),
+            Access::User => "no".to_owned(),
+            Access::Unavailable => "unavailable".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{}: user={} group={} root={} capabilities={capabilities} no-new-privs={} landlock={landlock} seccomp={}",
+            process.name,
+            process.user.id,
+            process.group.id,
+            process.root.display(),
+            yes(process.no_new_privileges),
+            process.calls.word(),
+        );
+    }
+    text
+}
+
+/// For programs: all of it.
+pub fn json(processes: &[Process]) -> String {
+    let processes: Vec<Value> = processes.iter().map(value).collect();
+    format!("{:#}\n", json!({ "processes": processes }))
+}
+
+fn value(process: &Process) -> Value {
+    let account =
+        |account: &Account| json!({ "id": account.id, "name": account.name, "why": account.why });
+    let capabilities = match &process.capabilities {
+        Capabilities::All => json!("all"),
+        Capabilities::Only(kept) => kept
+            .iter()
+            .map(|one| json!({ "capability": one.capability, "why": one.why, "line": one.place }))
+            .collect(),
+    };
+    let landlock = match process.access {
+        Access::Listed(version) => Some(version),
+        _ => None,
+    };
+    json!({
+        "name": process.name,
+        "purpose": process.purpose,
+        "user": account(&process.user),
+        "group": account(&process.group),
+        "root_directory": process.root.to_string_lossy(),
+        "capabilities": capabilities,
+        "no_new_privileges": process.no_new_privileges,
+        "landlock": landlock,
+        "system_calls": process.calls.word(),
+        "reads": process.reads,
+        "writes": process.writes,
+        "opens": process.opens,
+        "connects_to": process.connects,
+    })
+}
