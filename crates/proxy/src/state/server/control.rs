@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub configured: bool,
     /// As counted by the backend.
     pub counted: bool,
+    /// The newest file has it no more.
+    pub retired: bool,
     pub admin: AdminState,
     /// The last file's word, to see when the next one says otherwise.
     pub file_disabled: bool,
@@ -51,6 +53,7 @@ impl Default for Control {
         Control {
             configured: false,
             counted: false,
+            retired: false,
             admin: AdminState::Ready,
             file_disabled: false,
             unresolved: false,
@@ -102,7 +105,8 @@ impl Control {
         let usable = up
             && self.health == HealthState::Up
             && self.admin == AdminState::Ready
-            && self.weight > 0;
+            && self.weight > 0
+            && !self.retired;
         (if up { UP | PERSISTENT } else { 0 })
             | (if usable { USABLE } else { 0 })
             | (if backup { BACKUP } else { 0 })
@@ -151,7 +155,6 @@ impl ServerState {
     /// Takes its line of the file in. What an operator set at run time stays
     /// unless the new file says something new about it.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
-        self.installed.store(true, Relaxed);
         let options = &server.options;
         let adoption = {
             let mut control = self.control();
@@ -191,6 +194,8 @@ impl ServerState {
             };
             self.minconn.store(min, Relaxed);
             self.maxqueue.store(options.maxqueue, Relaxed);
+            self.purge_delay_ms
+                .store(options.pool_purge_delay_ms, Relaxed);
             let was_backup = self.backup();
             if was_backup != options.backup {
                 if control.counted {
@@ -209,10 +214,16 @@ impl ServerState {
     }
 
     /// The newest file has it no more: its backend counts it no longer and
-    /// gives it nothing.
+    /// gives it nothing. What it has ends as it would; those who wait for it
+    /// go to the others of their tree, where that has others (see
+    /// [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
-        self.control().admin = AdminState::Maintenance;
+        self.control().retired = true;
+        self.retired.store(true, SeqCst);
+        // Connections to it are not kept.
+        self.set_way(self.next_way());
         self.settle(now_ms);
+        queue::redistribute(self);
     }
 
     /// What an operator wants of it.
@@ -270,6 +281,12 @@ impl ServerState {
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
         {
             let mut control = self.control();
+            if control.address != address {
+                // What leads to the other one is not used again.
+                let low = |way: u64| (way as u32).wrapping_add(1);
+                let next = |way| Some(way & !u64::from(u32::MAX) | u64::from(low(way)));
+                let _ = self.way.fetch_update(Relaxed, Relaxed, next);
+            }
             control.address = address;
             if address.is_some() {
                 control.unresolved = false;
