@@ -290,6 +290,12 @@ impl Bed {
         }
     }
 
+    /// Checks that no more than so many streams have ended so far.
+    pub fn no_more_ended_but(&self, n: usize) {
+        let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(ended.len() <= n, "{ended:?}");
+    }
+
     /// Counters that are not 0 of "front", "back/BACKEND" or "back/server", in
     /// the order and by the names of the statistics.
     pub fn counted(&self, place: &str, names: &str) -> String {
