@@ -1,7 +1,10 @@
 //! What a change brings and what it cannot, in words.
 
 use crate::files::NamedFile;
+use crate::roles::memory;
+use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
+use proxy::load::{Recording, section_names};
 use std::os::fd::OwnedFd;
 
 /// The rights that the role has, which it cannot get back once it gave them up,
@@ -33,9 +36,31 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     (has.clone(), fixed)
 }
 
-/// What differs from the files that the bundle before holds.
-pub fn words(_before: Option<&OwnedFd>, _files: &[NamedFile]) -> String {
-    String::new()
+/// Lines that a change is told in.
+const LINES_MAX: usize = 40;
+/// Words before a secret.
+const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
+
+/// What differs from the files that the bundle before holds; nothing when this
+/// is the start, or when that bundle is of another version of the program.
+pub fn words(before: Option<&OwnedFd>, files: &[NamedFile]) -> String {
+    let recording = before
+        .and_then(|bundle| memory::read(bundle).ok())
+        .and_then(|bytes| Recording::decode(&bytes).ok());
+    let Some(recording) = recording else {
+        return String::new();
+    };
+    let old: Vec<NamedFile> = recording
+        .files
+        .iter()
+        .map(|(name, text)| (name.clone(), text.to_vec()))
+        .collect();
+    let texts = |files| Texts { files, other: &[] };
+    let vocabulary = Vocabulary {
+        sections: section_names().collect(),
+        secrets: SECRETS.to_vec(),
+    };
+    between(texts(&old), texts(files), &vocabulary).render(LINES_MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use proxy::{health, log};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How often versions that nobody holds any more are freed.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]
@@ -39,8 +43,16 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
-                    while changed.changed().await.is_ok() {
-                        checks.change(&shared.config());
+                    loop {
+                        match tokio::time::timeout(FORGET_EVERY, changed.changed()).await {
+                            Ok(Ok(())) => checks.change(&shared.config()),
+                            Ok(Err(_)) => break,
+                            // The last connection of an old version may have
+                            // ended: its memory is freed here.
+                            Err(_) => {
+                                shared.forget_unused();
+                            }
+                        }
                     }
                     checks.stop();
                 });
