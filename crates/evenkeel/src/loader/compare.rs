@@ -1,10 +1,12 @@
 //! What a change brings and what it cannot, in words.
 
+use crate::confinement;
 use crate::files::NamedFile;
 use crate::roles::memory;
 use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
 use proxy::load::{Recording, section_names};
+use rustix::thread::CapabilitySet;
 use std::os::fd::OwnedFd;
 
 /// The rights that the role has, which it cannot get back once it gave them up,
@@ -33,6 +35,14 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     compare("the user", number(has.uid), number(wanted.uid));
     compare("the group", number(has.gid), number(wanted.gid));
     compare("'chroot'", path(&has.chroot), path(&wanted.chroot));
+    let missing = wanted.capabilities & !has.capabilities;
+    if missing != 0 {
+        let names = confinement::names(CapabilitySet::from_bits_retain(missing));
+        fixed.push(format!(
+            "the file needs {}, which the proxy has given up until a restart",
+            names.join(", ")
+        ));
+    }
     (has.clone(), fixed)
 }
 

@@ -3,7 +3,7 @@
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
 use super::{Outcome, Refusal, compare};
-use crate::confinement;
+use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
 use crate::voice::{Form, Voice};
@@ -171,6 +171,7 @@ fn rights(config: &Config, form: Form) -> Rights {
         gid: identity.gid,
         groups: identity.gid.into_iter().collect(),
         chroot: global.chroot.as_deref().map(absolute),
+        capabilities: Confinement::proxy(config, &identity).capabilities().bits(),
     }
 }
 

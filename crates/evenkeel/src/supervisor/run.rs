@@ -280,6 +280,8 @@ impl Supervisor {
             file.write()?;
         }
         self.kept = Some(version);
+        // Who sees that it listens can also ask for a change.
+        self.open_control();
         self.start_proxy();
         Ok(())
     }
@@ -362,7 +364,6 @@ impl Supervisor {
         if let Some(version) = &self.kept {
             tell::serves(&mut self.voice, version);
         }
-        self.open_control();
         if let Some(ready) = self.ready.take() {
             if let Err(error) = ready.tell() {
                 self.voice.warning(error);

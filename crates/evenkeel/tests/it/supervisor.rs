@@ -77,16 +77,18 @@ fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
     assert_eq!(get(port).as_deref(), Some("one"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_port = taken.local_addr().unwrap().port();
     scratch
         .write(
             "a.cfg",
-            good.replace(&format!("127.0.0.1:{port}"), "192.0.2.1:80"),
+            passes("", &[port, taken_port], origin("two")),
         )
         .unwrap();
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(1), "an address that cannot be had");
     assert!(
-        outcome.stderr.contains("192.0.2.1:80"),
+        outcome.stderr.contains(&format!(":{taken_port}: Address already in use")),
         "{}",
         outcome.stderr
     );

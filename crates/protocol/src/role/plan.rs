@@ -60,6 +60,8 @@ pub struct Rights {
     pub groups: Vec<u32>,
     /// `chroot`.
     pub chroot: Option<Vec<u8>>,
+    /// Capabilities that it keeps, as the kernel counts them.
+    pub capabilities: u64,
 }
 
 /// What stands on the command line or was found out about the system, and wins
@@ -147,6 +149,7 @@ impl Rights {
         to.option(self.chroot.as_ref(), |to, path| {
             to.slice(path, PATH_BYTES_MAX);
         });
+        to.u64(self.capabilities);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Rights, DecodeError> {
@@ -155,6 +158,7 @@ impl Rights {
             gid: from.option("gid", Reader::u32)?,
             groups: from.list("groups", GROUPS_MAX, Reader::u32)?,
             chroot: from.option("chroot", |from| from.bytes("chroot", PATH_BYTES_MAX))?,
+            capabilities: from.u64()?,
         })
     }
 }

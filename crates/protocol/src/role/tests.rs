@@ -11,6 +11,7 @@ fn plan() -> Plan {
             gid: Some(7),
             groups: vec![7, 8],
             chroot: Some(b"/var/empty".to_vec()),
+            capabilities: 1 << 13,
         },
         settings: Settings {
             connections: Some(100),
