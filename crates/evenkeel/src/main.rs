@@ -8,9 +8,14 @@ mod demo;
 mod files;
 mod haproxy;
 mod identity;
+mod loader;
 mod process;
+mod role;
+mod roles;
+mod supervisor;
 mod voice;
 
+use roles::spawn;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,8 +36,21 @@ fn main() -> ExitCode {
         _ => match words.first().and_then(|word| word.to_str()) {
             Some("haproxy") => haproxy::main(words.drain(1..)),
             Some("keepalived") => keepalived(),
+            Some(spawn::INTERNAL) => internal(&words[1..]),
             _ => command::main(words),
         },
+    }
+}
+
+/// A process that a supervisor started.
+fn internal(words: &[OsString]) -> ExitCode {
+    match spawn::enter(words) {
+        Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
+        Ok(entered) => role::main(entered.channel),
+        Err(error) => {
+            voice::Voice::new(voice::Form::Own, false).alert(error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -35,8 +35,25 @@ pub struct Voice {
     pub quiet: bool,
     /// The path of the executable, for HAProxy's form.
     pub executable: String,
+    /// The process that HAProxy's form names.
+    pub pid: u32,
     introduced: bool,
+    /// What it said, where that is not for standard error.
+    collected: Option<Collected>,
 }
+
+/// What a voice said, for somebody who is told later.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// For a log.
+    pub plain: String,
+    /// For who asked.
+    pub shown: String,
+    look: Look,
+}
+
+/// Bytes of messages that are collected at most; what is behind is not told.
+const COLLECTED_MAX: usize = 1 << 20;
 
 impl Voice {
     /// A voice that has said nothing yet.
@@ -49,7 +66,33 @@ impl Voice {
             form,
             quiet,
             executable,
+            pid: std::process::id(),
             introduced: false,
+            collected: None,
+        }
+    }
+
+    /// From now on what it says is collected, and rendered with this look besides.
+    pub fn collect(&mut self, look: Look) {
+        self.collected = Some(Collected {
+            plain: String::new(),
+            shown: String::new(),
+            look,
+        });
+    }
+
+    /// What was collected.
+    pub fn collected(&mut self) -> Option<Collected> {
+        self.collected.take()
+    }
+
+    fn write(&mut self, text: &str) {
+        match &mut self.collected {
+            None => write_error(text),
+            Some(collected) => {
+                push(&mut collected.plain, text);
+                push(&mut collected.shown, text);
+            }
         }
     }
 
@@ -69,12 +112,20 @@ impl Voice {
             return;
         }
         let text = self.text(gravity, &message.to_string());
-        write_error(&text);
+        self.write(&text);
     }
 
     /// Says why the process ends.
     pub fn alert(&mut self, message: impl std::fmt::Display) {
         self.say(Gravity::Alert, message);
+    }
+
+    /// Says why nothing is served, where HAProxy names its function, too.
+    pub fn fatal(&mut self, error: impl std::fmt::Display) {
+        match self.form {
+            Form::Own => self.alert(error),
+            Form::Haproxy => self.alert(format_args!("[haproxy.main()] {error}")),
+        }
     }
 
     /// Says what is not as asked.
@@ -98,7 +149,7 @@ impl Voice {
                 format!("evenkeel: {word}{message}\n")
             }
             Form::Haproxy => {
-                let pid = std::process::id();
+                let pid = self.pid;
                 let mut text = String::new();
                 if gravity != Gravity::Notice && !std::mem::replace(&mut self.introduced, true) {
                     let head = format!("{:<11}({pid}) : ", "[NOTICE]");
@@ -127,10 +178,19 @@ impl Voice {
             return;
         }
         let text = match self.form {
-            Form::Own => render::full(sources, diagnostics, &look(&std::io::stderr(), diag)),
+            Form::Own => {
+                if let Some(collected) = &mut self.collected {
+                    let for_log = render::full(sources, diagnostics, &plain(diag));
+                    let for_asker = render::full(sources, diagnostics, &collected.look);
+                    push(&mut collected.plain, &for_log);
+                    push(&mut collected.shown, &for_asker);
+                    return;
+                }
+                render::full(sources, diagnostics, &look(&std::io::stderr(), diag))
+            }
             Form::Haproxy => {
                 let form = HaproxyForm {
-                    pid: std::process::id(),
+                    pid: self.pid,
                     version: identity::HAPROXY_VERSION,
                     executable: &self.executable,
                     diag,
@@ -140,7 +200,7 @@ impl Voice {
                 render::haproxy(sources, diagnostics, &form)
             }
         };
-        write_error(&text);
+        self.write(&text);
     }
 }
 
@@ -149,7 +209,28 @@ pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn write_error(text: &str) {
+/// Adds as much as there is room for.
+fn push(to: &mut String, text: &str) {
+    if to.len() + text.len() <= COLLECTED_MAX {
+        to.push_str(text);
+    }
+}
+
+/// How diagnostics look in a log.
+pub fn plain(diag: bool) -> Look {
+    Look {
+        color: false,
+        unicode: false,
+        width: WIDTH_WITHOUT_TERMINAL,
+        diag,
+    }
+}
+
+/// Columns where nothing says how many there are.
+const WIDTH_WITHOUT_TERMINAL: usize = 100;
+
+/// Writes to standard error.
+pub fn write_error(text: &str) {
     // Nobody is left to be told that standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -180,7 +261,6 @@ fn utf8_locale() -> bool {
 
 /// The width of the terminal, or a fitting one where there is none.
 pub fn terminal_width() -> usize {
-    const WIDTH_WITHOUT_TERMINAL: usize = 100;
     let columns = std::env::var("COLUMNS")
         .ok()
         .and_then(|text| text.parse().ok());

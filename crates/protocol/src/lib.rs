@@ -4,3 +4,4 @@
 //! crate's manifest refuses what would.
 
 pub mod proxy_protocol;
+pub mod role;

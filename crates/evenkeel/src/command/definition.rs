@@ -33,6 +33,7 @@ pub fn definition() -> Command {
         .max_term_width(100)
         .subcommands([
             run(),
+            reload(),
             check(),
             fmt(),
             explain(),
@@ -53,9 +54,11 @@ fn run() -> Command {
     Command::new("run")
         .about("Serve with these files, in the foreground")
         .long_about(
-            "Serves with these files, in the foreground, until a signal ends it: INT and TERM at once, USR1 when what \
-             it has is finished (bounded by `hard-stop-after`). HUP logs the state of every server. `daemon` in a \
-             file is passed over.",
+            "Serves with these files, in the foreground, until a signal ends it: INT (exit code 130) and TERM (0) at \
+             once, USR1 (0) when what it has is finished (bounded by `hard-stop-after`). HUP, like `evenkeel reload`, \
+             changes to what the files say now; a bad file changes nothing. TTOU pauses accepting, TTIN goes on. \
+             `daemon` in a file is passed over.\n\nThe process that is started supervises: the one that serves is \
+             its child, runs as the user and in the directory that the file names, and is started again when it dies.",
         )
         .after_help("Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/")
         .arg(
@@ -66,6 +69,32 @@ fn run() -> Command {
                 .num_args(1..)
                 .action(ArgAction::Append)
                 .help("Files, or directories of which the .cfg files are read in the order of their names"),
+        )
+}
+
+fn reload() -> Command {
+    Command::new("reload")
+        .about("Make a running `evenkeel run` or `haproxy -W` take its files in again")
+        .long_about(
+            "Asks a running `evenkeel run` or `haproxy -W` of the same user to change to what its files say now, \
+             waits, and prints what changed. Nothing that exists is touched: listeners that stay are never closed, \
+             connections go on. Exits with 1, with what is wrong, when nothing was changed.",
+        )
+        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711")
+        .arg(
+            path("FILE")
+                .short('f')
+                .long("file")
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .help("The one that serves with these files (as its command line named them)"),
+        )
+        .arg(
+            Arg::new("pid")
+                .long("pid")
+                .value_name("PID")
+                .value_parser(value_parser!(u32))
+                .help("The one with this process id"),
         )
 }
 

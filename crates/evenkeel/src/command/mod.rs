@@ -6,7 +6,10 @@ mod definition;
 mod format;
 mod look_up;
 mod privileges;
+mod reload;
 mod run;
+
+pub use run::absolute;
 
 use crate::voice::{Form, Voice};
 use clap::ArgMatches;
@@ -33,6 +36,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     };
     match name {
         "run" => run::main(&files(matches)),
+        "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),
@@ -47,6 +51,14 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "completions" => completions(matches),
         "man" => man(),
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// How our own commands load files.
+pub fn load_options() -> proxy::load::LoadOptions {
+    proxy::load::LoadOptions {
+        resolve_names: true,
+        ..Default::default()
     }
 }
 

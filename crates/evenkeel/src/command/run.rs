@@ -1,47 +1,52 @@
-//! `evenkeel run`: serves in the foreground.
+//! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
-use crate::files;
-use crate::process::{self, Plan};
-use crate::voice::{Form, Voice};
-use proxy::load::LoadOptions;
-use std::path::PathBuf;
+use crate::supervisor::{self, directory};
+use protocol::role::Personality;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Loads the files and serves until the end.
+/// Supervises a proxy that serves with these files, until the end.
 pub fn main(paths: &[PathBuf]) -> ExitCode {
-    let mut voice = Voice::new(Form::Own, false);
-    let files = match files::read_all(paths) {
-        Ok(files) => files,
-        Err(error) => return refuse(error),
-    };
-    let options = LoadOptions {
-        resolve_names: true,
-        ..Default::default()
-    };
-    let mut loaded = process::load_files(files, None, options);
-    let zero_warning = loaded
-        .config
-        .as_ref()
-        .is_some_and(|config| config.global.zero_warning);
-    voice.quiet = loaded.quiet;
-    voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, zero_warning);
-    let Some(config) = loaded.config.take() else {
-        return ExitCode::FAILURE;
-    };
-    if zero_warning && loaded.diagnostics.warnings() > 0 {
-        voice.alert("there are warnings, and `zero-warning` refuses a file that has any");
-        return ExitCode::FAILURE;
+    let absolute = absolute(paths);
+    if let Some(pid) = already_running(&absolute) {
+        return refuse(format_args!(
+            "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
+        ));
     }
-    let plan = Plan {
-        foreground: true,
-        ..Default::default()
+    supervisor::main(supervisor::Command {
+        personality: Personality::Own,
+        arguments: paths.iter().map(Into::into).collect(),
+        paths: absolute,
+        quiet: false,
+    })
+}
+
+/// Paths by which other processes know the files, too.
+pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let one = |path: &PathBuf| {
+        let real = std::fs::canonicalize(path);
+        real.or_else(|_| std::path::absolute(path))
+            .unwrap_or_else(|_| path.clone())
     };
-    match process::run(loaded, config, &plan, &mut voice) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            voice.alert(error);
-            ExitCode::FAILURE
-        }
+    paths.iter().map(one).collect()
+}
+
+/// A supervisor of our own that serves with the same files in the same network:
+/// both would share the addresses, and each would get some of the connections.
+fn already_running(paths: &[PathBuf]) -> Option<u32> {
+    // What is no file (a pipe) is never the same one.
+    if !paths.iter().all(|path| is_lasting(path)) {
+        return None;
     }
+    let network = directory::network();
+    let instances = directory::instances().ok()?;
+    let same = |one: &&directory::Instance| {
+        one.program == "evenkeel" && one.network == network && one.paths == paths
+    };
+    instances.iter().find(same).map(|one| one.pid)
+}
+
+fn is_lasting(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
 }

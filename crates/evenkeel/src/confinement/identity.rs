@@ -77,6 +77,17 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What somebody else decided, for the process that is given it.
+    pub fn given(uid: Option<u32>, gid: Option<u32>) -> Identity {
+        Identity {
+            uid,
+            uid_origin: Origin::File,
+            gid,
+            gid_origin: Origin::File,
+            started_as: StartedAs::now(),
+        }
+    }
+
     /// The user is root also when it serves.
     pub fn stays_root(&self) -> bool {
         self.started_as != StartedAs::User && self.uid.is_none_or(|uid| uid == 0)

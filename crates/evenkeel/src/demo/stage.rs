@@ -146,7 +146,7 @@ impl Stage {
         environment.set("DEMO_SERVER_1", one.address.to_string());
         environment.set("DEMO_SERVER_2", two.address.to_string());
         let config = configuration(environment)?;
-        let (listening, errors) = listener::open(&config);
+        let (listening, errors) = listener::open(&config, &mut Default::default());
         if let Some(error) = errors.first() {
             let why = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
             return Err(StageError::Listen(format!(
@@ -160,7 +160,7 @@ impl Stage {
         };
         let told = events.clone();
         let notice =
-            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, text| told.add(text)) };
+            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) = process::serve(config, (listening, Vec::new()), &options, notice)
             .map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());
@@ -196,12 +196,8 @@ impl Stage {
     /// What the proxy's checks say of each server.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
-        let servers = self
-            .serving
-            .config
-            .proxies
-            .iter()
-            .flat_map(|proxy| &proxy.servers);
+        let config = self.serving.config();
+        let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         servers
             .map(|server| {
                 (

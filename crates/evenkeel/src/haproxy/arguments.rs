@@ -23,6 +23,8 @@ pub struct Arguments {
     pub quiet: bool,
     /// `-D`
     pub daemon: bool,
+    /// `-W`
+    pub master_worker: bool,
     /// `-db`, `-d`: stays in the foreground.
     pub foreground: bool,
     /// `-dW`
@@ -104,7 +106,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("-st", "end older processes"),
     ("-x", "take over listening sockets"),
     ("-Ws", "master and worker under systemd"),
-    ("-W", "master and worker"),
     ("-S", "the master's command socket"),
     ("-dC", "dump of the configuration"),
     ("-dt", "traces"),
@@ -140,6 +141,7 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-c" => parsed.check = true,
         "-D" => parsed.daemon = true,
         "-d" | "-db" => parsed.foreground = true,
+        "-W" => parsed.master_worker = true,
         "-dW" => parsed.zero_warning = true,
         "-dD" => parsed.diag = true,
         "-dr" => parsed.ignore_unresolved = true,
@@ -265,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_its_name() {
-        for flag in ["-sf", "-st", "-x", "-W", "-Ws", "-S"] {
+        for flag in ["-sf", "-st", "-x", "-Ws", "-S"] {
             let error = parsed(flag).unwrap_err();
             assert!(
                 matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),

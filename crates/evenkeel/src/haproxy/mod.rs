@@ -4,15 +4,20 @@
 mod arguments;
 mod text;
 
-use crate::files::{self, reason};
+use crate::command;
+use crate::files::{self, NamedFile, reason};
 use crate::identity;
 use crate::process::{self, Plan};
+use crate::supervisor;
 use crate::voice::{Form, Voice};
-use arguments::{ArgumentError, Arguments};
+pub use arguments::{ArgumentError, Arguments};
 use language::evaluate_condition;
+use protocol::role::Personality;
 use proxy::load::{LoadOptions, Loaded};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A file, a start or a flag was refused.
@@ -23,7 +28,8 @@ const NOT_UNDERSTOOD: u8 = 2;
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match arguments::parse(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let arguments = match arguments::parse(words.iter().cloned()) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
@@ -54,10 +60,53 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     for (flag, why) in &arguments.without_effect {
         voice.notice(format_args!("{flag} has no effect: {why}."));
     }
+    if arguments.master_worker && !arguments.check {
+        return supervise(words, &arguments);
+    }
     match load(&arguments, &mut voice) {
+        Some(loaded) if asks_for_a_master(&loaded) && !arguments.check => become_master(&words),
         Some(loaded) => loaded_main(loaded, &arguments, &mut voice),
         None => ExitCode::from(REFUSED),
     }
+}
+
+/// `-W`: a supervisor, whose loader is given the command line.
+fn supervise(words: Vec<OsString>, arguments: &Arguments) -> ExitCode {
+    // `-C` is obeyed by the loader; names count from there.
+    let base = arguments.directory.clone().unwrap_or_default();
+    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
+    supervisor::main(supervisor::Command {
+        personality: Personality::Haproxy,
+        arguments: words,
+        paths: command::absolute(&paths),
+        quiet: arguments.quiet && !arguments.verbose,
+    })
+}
+
+/// `master-worker` in `global`.
+fn asks_for_a_master(loaded: &Loaded) -> bool {
+    let config = loaded.config.as_ref();
+    config.is_some_and(|config| config.global.master_worker)
+}
+
+/// The file asks for what `-W` does. The process begins anew with it, so that
+/// the supervisor is one that has read nothing.
+fn become_master(words: &[OsString]) -> ExitCode {
+    let program = std::env::args_os().next();
+    let error = std::process::Command::new("/proc/self/exe")
+        .arg0(program.as_deref().unwrap_or("haproxy".as_ref()))
+        .args(as_haproxy(program.as_deref()))
+        .arg("-W")
+        .args(words)
+        .exec();
+    Voice::new(Form::Haproxy, false).fatal(reason(&error));
+    ExitCode::from(REFUSED)
+}
+
+/// The word that makes this binary HAProxy's where its name does not.
+fn as_haproxy(program: Option<&OsStr>) -> Option<&'static str> {
+    let name = program.map(Path::new).and_then(Path::file_name);
+    (name != Some("haproxy".as_ref())).then_some("haproxy")
 }
 
 fn refuse(error: &ArgumentError) -> ExitCode {
@@ -94,8 +143,14 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCo
     }
 }
 
-/// Reads and loads the files; None when that was refused, which was told.
-fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+/// The command line, understood.
+pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
+    arguments::parse(words)
+}
+
+/// Goes to the directory of the command line and reads the files; None when
+/// that was refused, which was told.
+pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -106,22 +161,44 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
         ));
         return None;
     }
-    let files = match files::read_all(&arguments.files) {
-        Ok(files) => files,
+    match files::read_all(&arguments.files) {
+        Ok(files) => Some(files),
         Err(error) => {
             voice.alert(format_args!("config : {error}"));
-            return None;
+            None
         }
-    };
-    let options = LoadOptions {
+    }
+}
+
+/// How the command line wants files to be loaded.
+pub fn load_options(arguments: &Arguments) -> LoadOptions {
+    LoadOptions {
         resolve_names: true,
         ignore_unresolved: arguments.ignore_unresolved,
         diag: arguments.diag,
-    };
+    }
+}
+
+/// What of the command line wins over the file.
+pub fn plan(arguments: &Arguments) -> Plan {
+    Plan {
+        daemon: arguments.daemon,
+        foreground: arguments.foreground,
+        pid_file: arguments.pid_file.clone(),
+        connections: arguments.connections,
+        proxy_connections: arguments.proxy_connections,
+        memory_mib: arguments.memory_mib,
+    }
+}
+
+/// Reads and loads the files; None when that was refused, which was told.
+fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+    let files = read(arguments, voice)?;
+    let local_peer = arguments.local_peer.as_deref();
     Some(process::load_files(
         files,
-        arguments.local_peer.as_deref(),
-        options,
+        local_peer,
+        load_options(arguments),
     ))
 }
 
@@ -155,15 +232,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     if arguments.check {
         return checked(config.listens(), warned, voice.quiet);
     }
-    let plan = Plan {
-        daemon: arguments.daemon,
-        foreground: arguments.foreground,
-        pid_file: arguments.pid_file.clone(),
-        connections: arguments.connections,
-        proxy_connections: arguments.proxy_connections,
-        memory_mib: arguments.memory_mib,
-    };
-    match process::run(loaded, config, &plan, voice) {
+    match process::run(loaded, config, &plan(arguments), voice) {
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
         Err(process::StartError::Child) => ExitCode::from(REFUSED),

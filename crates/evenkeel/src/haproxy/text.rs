@@ -65,11 +65,12 @@ pub fn build() -> String {
 
 /// Shown when a command line is not understood.
 pub const USAGE: &str = "\
-Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVD ] [ -n <maxconn> ] [ -N <maxpconn> ]
+Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpconn> ]
         [ -p <pidfile> ] [ -m <max megs> ] [ -C <dir> ] [-- <cfgfile>*]
         -v displays version ; -vv shows what is built and what is not.
         -c checks the files and exits (0 valid, 1 errors, 2 nothing listens).
         -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 not understood).
+        -W supervises the process that serves ; USR2 and HUP take the files in again.
         -D goes into the background ; -db and -d stay in the foreground.
         -V is verbose (undoes -q) ; -q says nothing.
         -n sets the most connections of the process ; -N those of a frontend.
@@ -80,7 +81,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVD ] [ -n <maxconn> ] [ -N <maxpconn
         -dK{class[,...]} lists keywords (use 'help' for the classes).
         -dL lists the libraries that are loaded.
         -dM -dV -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
-        -W -Ws -S -x -sf -st -dC -dt are known and not built yet.
+        -Ws -S -x -sf -st -dC -dt are known and not built yet.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

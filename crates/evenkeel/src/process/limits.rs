@@ -102,8 +102,25 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
 /// Asks the system. A hard limit that is too low is raised where that is
 /// allowed.
 pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
-    let refused = |resource| move |errno: Errno| StartError::Limit { resource, errno };
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(refused("open files"))?;
+    let (soft, _) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
+    let limits = apply_files(wanted, soft)?;
+    if let Some(mib) = wanted.memory_mib {
+        let bytes = mib.saturating_mul(1 << 20);
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|errno| refused("memory", errno))?;
+    }
+    Ok(limits)
+}
+
+fn refused(resource: &'static str, errno: Errno) -> StartError {
+    StartError::Limit { resource, errno }
+}
+
+/// The same for open files alone, where the start allowed so many without
+/// raising anything.
+pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartError> {
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
     let set = |limits: Limits| -> Result<Limits, StartError> {
         if limits.files != soft {
             setrlimit(
@@ -122,15 +139,10 @@ pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
     // privileged process gets; without a wish the hard limit is what there is.
     let wishes = wanted.connections.is_some() || wanted.files.is_some();
     let highest = if wishes { u64::MAX } else { hard };
-    let limits = match plan(wanted, soft, highest).and_then(set) {
-        Ok(limits) => limits,
-        Err(_) => set(plan(wanted, soft, hard)?)?,
-    };
-    if let Some(mib) = wanted.memory_mib {
-        let bytes = mib.saturating_mul(1 << 20);
-        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(refused("memory"))?;
+    match plan(wanted, start, highest).and_then(set) {
+        Ok(limits) => Ok(limits),
+        Err(_) => set(plan(wanted, start, hard)?),
     }
-    Ok(limits)
 }
 
 #[cfg(test)]

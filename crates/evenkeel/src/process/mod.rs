@@ -8,13 +8,20 @@
 mod daemon;
 mod error;
 mod limits;
+mod open;
 mod privileges;
 mod processors;
 mod side;
 mod signals;
 mod start;
 
+pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid};
 pub use error::StartError;
-use limits::WantedLimits;
-pub use side::Side;
-pub use start::{Plan, Serving, load_files, run, serve};
+pub use limits::{Limits, WantedLimits};
+pub use open::open;
+pub use processors::choose as choose_processors;
+pub use side::{Side, to_logs};
+pub use signals::{Order, Orders, obey, watch as watch_signals};
+pub use start::{
+    Plan, Serving, apply_plan, find_limits, give_up, load_files, run, serve, wanted_limits,
+};

@@ -5,13 +5,14 @@
 
 use super::StartError;
 use super::start::Serving;
+use crate::roles::channel::timespec;
 use crate::voice::Voice;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::config::{Config, Proxy};
 use proxy::log::{self, Level};
 use proxy::state::Tally;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,42 +64,58 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
     Ok(End { event, result })
 }
 
-/// Obeys signals until the data plane has ended.
-pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<(), StartError> {
+/// What somebody besides the signals can order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Accept no more, finish what there is.
+    StopSoftly,
+    /// Accept nothing until told.
+    Pause,
+    /// Accept again.
+    Resume,
+}
+
+/// Somebody besides the signals who gives orders: the supervisor of a role.
+pub trait Orders {
+    /// What is to be watched for it, nothing when it has gone.
+    fn watched(&self) -> Vec<PollFd<'_>>;
+    /// Something of it may be ready, or a while has passed.
+    fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
+}
+
+/// Nobody.
+pub struct NoOrders;
+
+impl Orders for NoOrders {
+    fn watched(&self) -> Vec<PollFd<'_>> {
+        Vec::new()
+    }
+
+    fn next(&mut self, _: &Serving, _: &mut Voice) -> Option<Order> {
+        None
+    }
+}
+
+/// Obeys signals and orders until the data plane has ended.
+pub fn obey(
+    signals: &SignalFd,
+    serving: &Serving,
+    orders: &mut dyn Orders,
+    voice: &mut Voice,
+) -> Result<(), StartError> {
     let end = wait_for(serving)?;
-    let mut hard_stop: Option<Instant> = None;
-    let mut soft_stop: Option<Instant> = None;
-    let mut stopping = false;
+    let mut stop = Stop::default();
     loop {
-        let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(Instant::now()));
-        if left(soft_stop) == Some(Duration::ZERO) {
-            soft_stop = None;
-            hard_stop = begin_soft_stop(serving);
+        if stop.due(serving, voice) {
             continue;
         }
-        if left(hard_stop) == Some(Duration::ZERO) {
-            voice.warning("soft-stop running for too long, performing a hard-stop.");
-            log::process_notice(
-                &serving.config,
-                Level::Warning,
-                "hard-stop-after elapsed, closing what is left.",
-            );
-            serving.running.stop();
-            hard_stop = None;
-            continue;
-        }
-        let (signalled, ended) = wait(signals, &end.event, left(soft_stop).or(left(hard_stop)))?;
+        let (signalled, ended) = wait(signals, &end.event, orders, stop.left())?;
         if ended {
             break;
         }
         while let Some(signal) = signalled.then(|| next(signals)).flatten() {
             match signal {
-                Signal::SIGUSR1 if !stopping => {
-                    stopping = true;
-                    // `grace`: it accepts until then.
-                    let grace = serving.config.global.grace_ms.unwrap_or(0);
-                    soft_stop = Some(Instant::now() + Duration::from_millis(grace.into()));
-                }
+                Signal::SIGUSR1 => stop.softly(serving),
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
                 Signal::SIGTTOU => pause(serving, voice, true),
@@ -106,37 +123,85 @@ pub fn obey(signals: &SignalFd, serving: &Serving, voice: &mut Voice) -> Result<
                 _ => {}
             }
         }
+        while let Some(order) = orders.next(serving, voice) {
+            match order {
+                Order::StopSoftly => stop.softly(serving),
+                Order::Pause => pause(serving, voice, true),
+                Order::Resume => pause(serving, voice, false),
+            }
+        }
     }
     let result = end
         .result
         .join()
         .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")));
-    if stopping {
+    if stop.asked {
         told_stopped(serving, voice);
     }
     result.map_err(StartError::DataPlane)
 }
 
-fn begin_soft_stop(serving: &Serving) -> Option<Instant> {
-    serving.running.soft_stop();
-    let limit = serving.config.global.hard_stop_after_ms;
-    limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()))
+/// How far a soft stop is.
+#[derive(Default)]
+struct Stop {
+    asked: bool,
+    soft: Option<Instant>,
+    hard: Option<Instant>,
 }
 
-/// Waits for a signal or the end; tells which it was.
+impl Stop {
+    /// Somebody asks for a soft stop.
+    fn softly(&mut self, serving: &Serving) {
+        if !std::mem::replace(&mut self.asked, true) {
+            // `grace`: it accepts until then.
+            let grace = serving.config().global.grace_ms.unwrap_or(0);
+            self.soft = Some(Instant::now() + Duration::from_millis(grace.into()));
+        }
+    }
+
+    /// How long until something is due.
+    fn left(&self) -> Option<Duration> {
+        let at = self.soft.or(self.hard)?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Does what is due; whether there was anything.
+    fn due(&mut self, serving: &Serving, voice: &mut Voice) -> bool {
+        if self.left() != Some(Duration::ZERO) {
+            return false;
+        }
+        if self.soft.take().is_some() {
+            serving.running.soft_stop();
+            let limit = serving.config().global.hard_stop_after_ms;
+            self.hard = limit.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
+            return true;
+        }
+        self.hard = None;
+        voice.warning("soft-stop running for too long, performing a hard-stop.");
+        log::process_notice(
+            &serving.config(),
+            Level::Warning,
+            "hard-stop-after elapsed, closing what is left.",
+        );
+        serving.running.stop();
+        true
+    }
+}
+
+/// Waits for a signal, an order or the end; tells whether there are signals and
+/// whether it is the end.
 fn wait(
     signals: &SignalFd,
     end: &OwnedFd,
+    orders: &dyn Orders,
     left: Option<Duration>,
 ) -> Result<(bool, bool), StartError> {
-    let mut watched = [
+    let mut watched = vec![
         PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         PollFd::new(end, PollFlags::IN),
     ];
-    let timeout = left.map(|left| Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(left.subsec_nanos()),
-    });
+    watched.extend(orders.watched());
+    let timeout = left.map(timespec);
     match poll(&mut watched, timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(StartError::Threads(errno.into())),
@@ -155,8 +220,8 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 /// Stops accepting without closing (another process is to bind the addresses),
 /// or goes on.
 fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
-    for proxy in serving
-        .config
+    let config = serving.config();
+    for proxy in config
         .proxies
         .iter()
         .filter(|proxy| proxy.kind.is_frontend())
@@ -169,7 +234,8 @@ fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
 
 /// HUP: the state of each server and proxy, to the logs and to whoever looks.
 fn show_servers(serving: &Serving, voice: &mut Voice) {
-    let config: &Config = &serving.config;
+    let config = &serving.config();
+    let config: &Config = config;
     voice.warning("SIGHUP received, dumping servers states.");
     for proxy in &config.proxies {
         let mut tell = |text: String| {
@@ -217,14 +283,15 @@ fn proxy_line(proxy: &Proxy) -> String {
 }
 
 fn told_stopped(serving: &Serving, voice: &mut Voice) {
-    for proxy in &serving.config.proxies {
+    let config = serving.config();
+    for proxy in &config.proxies {
         let line = format!(
             "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
             proxy.name,
             proxy.state.frontend.read(Tally::Connections),
             proxy.state.backend.read(Tally::Sessions),
         );
-        log::notice(&serving.config, proxy, Level::Warning, &line);
+        log::notice(&config, proxy, Level::Warning, &line);
         voice.warning(line);
     }
 }

@@ -2,19 +2,20 @@
 
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
-use super::{StartError, WantedLimits, limits, privileges, processors, signals};
-use crate::confinement::{self, Confinement, StartedAs};
+use super::signals::NoOrders;
+use super::{Limits, StartError, WantedLimits, limits, open, privileges, processors, signals};
+use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
-use proxy::config::{BindAddress, Config};
-use proxy::listener::{self, Listening, OpenError, OpenStep};
+use proxy::config::Config;
+use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
-use proxy::operations::{self, OperationsSocket};
+use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::{health, state};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,10 +41,15 @@ pub struct Plan {
 
 /// A process that serves.
 pub struct Serving {
-    /// What it serves with.
-    pub config: Arc<Config>,
     /// The data plane.
     pub running: Arc<Running>,
+}
+
+impl Serving {
+    /// What it serves with, the newest.
+    pub fn config(&self) -> Arc<Config> {
+        self.running.runtime.config()
+    }
 }
 
 /// Loads files with what the program is and the environment that it has.
@@ -66,17 +72,12 @@ pub fn run(
     }
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
-    let listening = open_listeners(&config, &loaded, voice)?;
-    let sockets = open_sockets(&config, &loaded, voice)?;
-    let sink = open_log(&config);
+    let (listening, sockets) = open::open(&config, &loaded, Inherited::default(), voice)?;
+    let root = config.global.chroot.as_deref();
+    let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
-    if let Some(needed) = limits.lowered_by {
-        voice.warning(format_args!(
-            "Cannot raise FD limit to {needed}, limit is {}. 'maxconn' is lowered to {} [W0112].",
-            limits.files, limits.connections
-        ));
-    }
+    tell_lowered(&limits, voice);
     drop(loaded);
     let in_background =
         (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
@@ -114,10 +115,33 @@ pub fn run(
             counted(threads, "thread", "threads"),
         ));
     }
-    let result = signals::obey(&signals, &serving, voice);
+    let result = signals::obey(&signals, &serving, &mut NoOrders, voice);
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
+}
+
+/// Says that `maxconn` is lower than asked for.
+fn tell_lowered(limits: &Limits, voice: &mut Voice) {
+    if let Some(needed) = limits.lowered_by {
+        voice.warning(format_args!(
+            "Cannot raise FD limit to {needed}, limit is {}. 'maxconn' is lowered to {} [W0112].",
+            limits.files, limits.connections
+        ));
+    }
+}
+
+/// Finds out how many connections a configuration can have, where the start
+/// allowed so many files without raising anything; says when it is fewer than
+/// asked for.
+pub fn find_limits(
+    wanted: &WantedLimits,
+    start: u64,
+    voice: &mut Voice,
+) -> Result<Limits, StartError> {
+    let limits = limits::apply_files(wanted, start)?;
+    tell_lowered(&limits, voice);
+    Ok(limits)
 }
 
 /// Gives up the rights of the start: what the file says, and behind it
@@ -127,9 +151,20 @@ pub fn run(
 fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
     let global = &config.global;
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
-    let confinement = Confinement::proxy(config, &identity);
+    give_up(config, &identity, global.chroot.as_deref(), voice)
+}
+
+/// The same with what was decided by somebody else.
+pub fn give_up(
+    config: &Config,
+    identity: &Identity,
+    root: Option<&Path>,
+    voice: &mut Voice,
+) -> Result<(), StartError> {
+    let global = &config.global;
+    let confinement = Confinement::proxy(config, identity);
     confinement::prepare(&confinement).map_err(StartError::Confinement)?;
-    privileges::drop_rights(global.chroot.as_deref(), identity.gid, identity.uid)?;
+    privileges::drop_rights(root, identity.gid, identity.uid)?;
     if global.dumpable {
         // Only refused for an argument that is none of 0 and 1.
         let _ = nix::sys::prctl::set_dumpable(true);
@@ -158,14 +193,14 @@ pub fn serve(
         Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
     Ok((
         Serving {
-            config,
             running: Arc::new(running),
         },
         side,
     ))
 }
 
-fn apply_plan(config: &mut Config, plan: &Plan) {
+/// What the command line says wins over the file.
+pub fn apply_plan(config: &mut Config, plan: &Plan) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);
     if let Some(path) = &plan.pid_file {
@@ -179,7 +214,8 @@ fn apply_plan(config: &mut Config, plan: &Plan) {
     }
 }
 
-fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
+/// What limits a configuration needs.
+pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
     let global = &config.global;
     let checks = config
         .proxies
@@ -195,103 +231,5 @@ fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits
         threads: processors::threads(global),
         strict: global.strict_limits.unwrap_or(true),
         memory_mib: plan.memory_mib,
-    }
-}
-
-/// Opens what log lines need, with the rights and in the root of the start.
-fn open_log(config: &Config) -> Sink {
-    let root = config.global.chroot.as_deref();
-    Sink::open(proxy::log::targets(config)).within(root)
-}
-
-fn open_listeners(
-    config: &Config,
-    loaded: &Loaded,
-    voice: &mut Voice,
-) -> Result<Vec<Listening>, StartError> {
-    let (listening, errors) = listener::open(config);
-    for error in &errors {
-        voice.alert(open_error(config, loaded, error, voice.form()));
-    }
-    if errors.is_empty() {
-        Ok(listening)
-    } else {
-        Err(StartError::Listeners)
-    }
-}
-
-/// Opens the statistics sockets, with the rights of the start.
-fn open_sockets(
-    config: &Config,
-    loaded: &Loaded,
-    voice: &mut Voice,
-) -> Result<Vec<OperationsSocket>, StartError> {
-    let (sockets, failures) = operations::open(config);
-    for failure in &failures {
-        let reason = nix::errno::Errno::from_raw(failure.errno.raw_os_error()).desc();
-        let (step, address) = (failure.step, &failure.address);
-        let file = &loaded.sources.file(failure.span.file).name;
-        let line = loaded.sources.position(failure.span).line;
-        voice.alert(match voice.form() {
-            Form::Haproxy => {
-                format!(
-                    "Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]"
-                )
-            }
-            Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
-        });
-    }
-    if failures.is_empty() {
-        Ok(sockets)
-    } else {
-        Err(StartError::Listeners)
-    }
-}
-
-/// One listener that could not be opened.
-fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -> String {
-    let proxy = config.proxy(error.proxy);
-    let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
-    let Some(bind) = proxy.binds.get(error.bind as usize) else {
-        return format!("{} ({reason})", error.step);
-    };
-    let file = &loaded.sources.file(bind.span.file).name;
-    let line = loaded.sources.position(bind.span).line;
-    let kind = if proxy.kind.is_backend() {
-        "proxy"
-    } else {
-        "frontend"
-    };
-    let address = match &bind.address {
-        BindAddress::Inet(address) => address.to_string(),
-        BindAddress::Unix(path) => path.display().to_string(),
-        BindAddress::Abstract(name) => format!("abns@{}", String::from_utf8_lossy(name)),
-        BindAddress::Fd(number) => format!("fd@{number}"),
-        BindAddress::Name(host, port) => format!("{host}:{port}"),
-    };
-    match form {
-        Form::Haproxy => format!(
-            "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
-            proxy.name, error.step
-        ),
-        Form::Own => format!(
-            "{file}:{line}: {kind} '{}': {} {address}: {reason}{}",
-            proxy.name,
-            error.step,
-            next_step(error.step, error.errno),
-        ),
-    }
-}
-
-/// What may help where the system refused an address.
-fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
-    match (step, errno) {
-        (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {
-            "; `ss -ltnp` shows who listens there"
-        }
-        (OpenStep::Bind, rustix::io::Errno::ACCESS) => {
-            "; ports below 1024 need root or the capability NET_BIND_SERVICE"
-        }
-        _ => "",
     }
 }

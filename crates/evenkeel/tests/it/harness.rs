@@ -94,7 +94,7 @@ pub fn evenkeel() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_evenkeel"))
 }
 
-fn oracle_path() -> PathBuf {
+pub fn oracle_path() -> PathBuf {
     let found = [
         "/usr/sbin/haproxy",
         "/usr/bin/haproxy",
@@ -125,6 +125,8 @@ pub fn start<A: AsRef<OsStr>>(
         .current_dir(directory)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")
+        // Supervisors of one test are not found by another one.
+        .env("EVENKEEL_RUNTIME_DIRECTORY", directory.join("runtime"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,3 +7,6 @@ mod haproxy_check;
 mod haproxy_life;
 mod harness;
 mod privileges;
+mod supervised;
+mod supervisor;
+mod supervisor_haproxy;

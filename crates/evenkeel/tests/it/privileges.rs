@@ -90,6 +90,13 @@ fn assert_confined(process: u32, user: &str) {
     }
 }
 
+/// The process that serves: the one that was started, or the role under it.
+fn serving(child: &Child) -> u32 {
+    let own = Pid::from_raw(child.id().try_into().unwrap());
+    let roles = crate::supervised::children_of(own);
+    roles.first().map_or(child.id(), |role| *role as u32)
+}
+
 fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
@@ -122,7 +129,7 @@ fn serves_confined(bench: &Bench, arguments: &[&str], program: &Path, global: &s
     bench.file("confined.cfg", &text);
     let child = start(program, bench.scratch.path(), arguments);
     assert!(eventually(PATIENCE, || get(port).is_some()));
-    assert_confined(child.id(), user);
+    assert_confined(serving(&child), user);
     for _ in 0..6 {
         assert!(get(port).is_some_and(|length| length > BODY));
     }

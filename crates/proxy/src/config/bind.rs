@@ -21,6 +21,16 @@ pub enum BindAddress {
     Name(Box<str>, u16),
 }
 
+impl BindAddress {
+    /// The number of an inherited descriptor.
+    pub fn inherited_number(&self) -> Option<RawFd> {
+        match self {
+            BindAddress::Fd(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
 /// Who owns a Unix socket's file (`user`, `group`, `uid`, `gid`, `mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BindOwner {

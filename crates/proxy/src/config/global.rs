@@ -130,6 +130,8 @@ impl Default for Tune {
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
+    /// `master-worker`: the same as -W on the command line.
+    pub master_worker: bool,
     /// `debug`: stays in the foreground.
     pub debug: bool,
     /// `quiet`.
@@ -211,6 +213,7 @@ impl Default for Global {
     fn default() -> Self {
         Global {
             daemon: false,
+            master_worker: false,
             debug: false,
             quiet: false,
             zero_warning: false,

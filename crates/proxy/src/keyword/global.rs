@@ -42,6 +42,21 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.master_worker = true;
+    // What serves is started again when it dies, with or without this word.
+    if let Some(word) = args.next()
+        && word.str() != "no-exit-on-failure"
+    {
+        return Err(super::proxy::not_one_of(
+            args,
+            word,
+            &["no-exit-on-failure"],
+        ));
+    }
+    args.end()
+}
+
 fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     super::legacy::warn_needless(
@@ -276,6 +291,15 @@ pub static LINES: &[LineRow] = &[
         "daemon",
         switch,
         "The process goes to the background once it serves. Under a service manager that supervises it, leave the line away.",
+    ),
+    row(
+        "master-worker",
+        "master-worker [no-exit-on-failure]",
+        "master-worker no-exit-on-failure",
+        master_worker,
+        "The process that is started supervises the one that serves, as with -W on the command line: USR2 and HUP make it take \
+         the files in again, and a process that dies is started again, with the same listeners. HAProxy ends with its worker \
+         unless no-exit-on-failure is said; here that word changes nothing.",
     ),
     row(
         "quiet",

@@ -1,15 +1,17 @@
-//! Opening listening sockets.
+//! Opening listening sockets, or taking over those that listen already.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex, ProxyOption, Tune};
+use super::assign::places;
+use super::identity::{Identity, inode, prefixed};
+use super::inherited::Inherited;
+use super::names;
+use super::options::{self, Options, create};
+use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
 use crate::state::ListenerState;
-use nix::libc;
-use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// A listening socket and the listener that it belongs to.
@@ -17,6 +19,9 @@ use std::sync::Arc;
 pub struct Listening {
     /// The descriptor; all threads accept from it.
     pub fd: Arc<OwnedFd>,
+    /// The socket's inode: the same socket has the same one in every process
+    /// and under every number.
+    pub inode: u64,
     /// The frontend.
     pub proxy: ProxyIndex,
     /// The place in its `binds`.
@@ -69,33 +74,31 @@ impl fmt::Display for OpenStep {
     }
 }
 
-/// Connections that wait in the kernel when neither `backlog` nor `maxconn` says.
-const BACKLOG_DEFAULT: i32 = 4096;
-
-/// Opens every listener of a configuration. What could be opened is returned
-/// beside what could not.
-pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
+/// Opens every listener of a configuration, or takes its socket from those that
+/// were inherited. What could be opened is returned beside what could not.
+///
+/// What others can see of it is put in place by [`Inherited::settle`], for all
+/// that was opened with the same value at once.
+pub fn open(config: &Config, inherited: &mut Inherited) -> (Vec<Listening>, Vec<OpenError>) {
     let (mut opened, mut errors) = (Vec::new(), Vec::new());
-    for (index, proxy) in config
-        .iter()
-        .filter(|(_, p)| p.kind.is_frontend() && !p.disabled)
-    {
-        for (n, bind) in proxy.binds.iter().enumerate() {
-            match open_one(config, proxy, bind) {
-                Ok(fd) => opened.push(Listening {
-                    fd: Arc::new(fd),
+    for (index, proxy, n, bind) in places(config) {
+        let result = open_one(config, proxy, bind, inherited);
+        match result.and_then(|fd| Ok((inode(&fd).map_err(at(OpenStep::Create))?, fd))) {
+            Ok((inode, fd)) => opened.push(Listening {
+                fd,
+                inode,
+                proxy: index,
+                bind: n,
+                state: proxy.state.listener(bind.id),
+            }),
+            Err((step, errno)) => {
+                inherited.failed = true;
+                errors.push(OpenError {
                     proxy: index,
-                    bind: n as u32,
-                    state: proxy.state.listener(bind.id),
-                }),
-                Err((step, errno)) => {
-                    errors.push(OpenError {
-                        proxy: index,
-                        bind: n as u32,
-                        step,
-                        errno,
-                    });
-                }
+                    bind: n,
+                    step,
+                    errno,
+                });
             }
         }
     }
@@ -105,60 +108,71 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
 type Step<T> = Result<T, (OpenStep, Errno)>;
 
 /// Opens a listener that belongs to no frontend (`stats socket`).
-pub(crate) fn open_alone(config: &Config, bind: &Bind) -> Result<OwnedFd, (OpenStep, Errno)> {
-    open_one(config, &Proxy::default(), bind)
+pub(crate) fn open_alone(
+    config: &Config,
+    bind: &Bind,
+    inherited: &mut Inherited,
+) -> Step<Arc<OwnedFd>> {
+    let opened = open_one(config, &Proxy::default(), bind, inherited);
+    inherited.failed |= opened.is_err();
+    opened
 }
 
-fn open_one(config: &Config, proxy: &Proxy, bind: &Bind) -> Step<OwnedFd> {
-    let backlog = bind
-        .backlog
-        .or(proxy.backlog)
-        .or(proxy.maxconn.filter(|n| *n > 0))
-        .map_or(BACKLOG_DEFAULT, |n| i32::try_from(n).unwrap_or(i32::MAX));
-    match &bind.address {
-        BindAddress::Inet(address) => open_inet(config, proxy, bind, *address, backlog),
+fn open_one(
+    config: &Config,
+    proxy: &Proxy,
+    bind: &Bind,
+    inherited: &mut Inherited,
+) -> Step<Arc<OwnedFd>> {
+    let options = Options::of(config, proxy, bind);
+    let owner = owner(config, bind);
+    let prefix = config.global.unix_bind_prefix.as_deref();
+    if let Some(wanted) = Identity::wanted(bind, prefix)
+        && let Some(fd) = inherited.take(&wanted)
+    {
+        let fd = Arc::new(fd);
+        inherited.set_later(fd.clone(), wanted.place, (options, owner), bind.span);
+        return Ok(fd);
+    }
+    let opened = match &bind.address {
+        BindAddress::Inet(address) => open_inet(bind, *address, &options),
         BindAddress::Unix(path) => {
-            let prefix = config.global.unix_bind_prefix.as_deref();
-            let path = prefix.map_or_else(|| path.clone(), |p| join(p, path));
-            open_unix_path(&path, owner(config, bind), backlog)
-        }
-        BindAddress::Abstract(name) => {
-            let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
-            let fd = create(AddressFamily::UNIX)?;
-            rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
-            rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+            let path = prefixed(prefix, path);
+            let (fd, name) = names::bind_beside(&path, owner, options.backlog)?;
+            inherited.name_later(name, bind.span);
             Ok(fd)
         }
+        BindAddress::Abstract(name) => open_abstract(name, options.backlog),
         // Names are looked up while loading; this one was only checked.
         BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
-        BindAddress::Fd(number) => {
+        BindAddress::Fd(number) => return open_numbered(*number, &options, inherited),
+    };
+    opened.map(Arc::new)
+}
+
+/// The socket that the file knows by the number that it had at the start.
+fn open_numbered(
+    number: RawFd,
+    options: &Options,
+    inherited: &mut Inherited,
+) -> Step<Arc<OwnedFd>> {
+    let fd = match inherited.take_numbered(number) {
+        Some(fd) => fd,
+        None => {
             // SAFETY: the descriptor is only borrowed for one duplication; a
             // number that is not open gives EBADF.
-            let inherited = unsafe { BorrowedFd::borrow_raw(*number) };
-            let fd =
-                rustix::io::fcntl_dupfd_cloexec(inherited, 0).map_err(at(OpenStep::Inherit))?;
-            sockopt::socket_type(&fd).map_err(at(OpenStep::Inherit))?;
-            rustix::io::ioctl_fionbio(&fd, true).map_err(at(OpenStep::Option))?;
-            rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
-            Ok(fd)
+            let own = unsafe { BorrowedFd::borrow_raw(number) };
+            Arc::new(rustix::io::fcntl_dupfd_cloexec(own, 0).map_err(at(OpenStep::Inherit))?)
         }
-    }
+    };
+    sockopt::socket_type(&fd).map_err(at(OpenStep::Inherit))?;
+    rustix::io::ioctl_fionbio(&fd, true).map_err(at(OpenStep::Option))?;
+    rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
+    Ok(fd)
 }
 
 fn at(step: OpenStep) -> impl Fn(Errno) -> (OpenStep, Errno) {
     move |errno| (step, errno)
-}
-
-fn create(family: AddressFamily) -> Step<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    rustix::net::socket_with(family, SocketType::STREAM, flags, None).map_err(at(OpenStep::Create))
-}
-
-fn join(prefix: &Path, path: &Path) -> std::path::PathBuf {
-    // The manual's prefix is text before the path, not a directory.
-    let mut whole = prefix.as_os_str().to_owned();
-    whole.push(path.as_os_str());
-    whole.into()
 }
 
 fn owner(config: &Config, bind: &Bind) -> BindOwner {
@@ -170,168 +184,26 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
     }
 }
 
-fn open_inet(
-    config: &Config,
-    proxy: &Proxy,
-    bind: &Bind,
-    address: SocketAddr,
-    backlog: i32,
-) -> Step<OwnedFd> {
+fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
         AddressFamily::INET6
     };
-    let fd = create(family)?;
-    inet_options(&fd, proxy, bind, address).map_err(at(OpenStep::Option))?;
-    buffer_sizes(&fd, &config.global.tune).map_err(at(OpenStep::Option))?;
+    let fd = create(family).map_err(at(OpenStep::Create))?;
+    options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
+    options.set_on_new(&fd).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
-    rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     Ok(fd)
 }
 
-/// `tune.rcvbuf.client`, `tune.sndbuf.client`: accepted connections inherit
-/// them, and the window of the handshake is known only before listen(2).
-fn buffer_sizes(fd: &OwnedFd, tune: &Tune) -> Result<(), Errno> {
-    if let Some(bytes) = tune.rcvbuf_client {
-        sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;
-    }
-    if let Some(bytes) = tune.sndbuf_client {
-        sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
-    }
-    Ok(())
-}
-
-/// Options of a listening socket. Accepted connections inherit most of them,
-/// which saves system calls for each.
-fn inet_options(
-    fd: &OwnedFd,
-    proxy: &Proxy,
-    bind: &Bind,
-    address: SocketAddr,
-) -> Result<(), Errno> {
-    sockopt::set_socket_reuseaddr(fd, true)?;
-    // An older process of ours, or HAProxy, may still accept on the address.
-    let _ = sockopt::set_socket_reuseport(fd, true);
-    sockopt::set_tcp_nodelay(fd, true)?;
-    // An address that this host does not have (yet) is bound all the same.
-    if address.is_ipv4() {
-        let _ = sockopt::set_ip_freebind(fd, true);
-    } else {
-        let _ = sockopt::set_ipv6_freebind(fd, true);
-        sockopt::set_ipv6_v6only(fd, bind.v6only.unwrap_or(false))?;
-    }
-    if proxy.has(ProxyOption::ClientTcpKeepAlive) {
-        sockopt::set_socket_keepalive(fd, true)?;
-    }
-    if let Some(ms) = bind.tcp_user_timeout_ms {
-        sockopt::set_tcp_user_timeout(fd, ms)?;
-    }
-    if let Some(interface) = &bind.interface {
-        set_option(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_BINDTODEVICE,
-            interface.as_bytes(),
-        )?;
-    }
-    if let Some(mss) = bind.mss {
-        let mss = if mss > 0 {
-            mss
-        } else {
-            segment_size(fd)? + mss
-        };
-        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, mss)?;
-    }
-    if bind.defer_accept {
-        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)?;
-    }
-    if bind.tcp_fast_open {
-        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
-    }
-    if bind.transparent {
-        let (level, name) = match address {
-            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
-            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
-        };
-        set_int_option(fd, level, name, 1)?;
-    }
-    Ok(())
-}
-
-/// The segment size that the system would take by itself.
-fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
-    let mut size: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: both pointers are live, and the length is that of the integer.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_MAXSEG,
-            (&raw mut size).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 {
-        Ok(size)
-    } else {
-        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
-    }
-}
-
-/// Handshakes with data that may wait on one listener.
-const FAST_OPEN_QUEUE: i32 = 256;
-
-fn set_int_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
-    set_option(fd, level, name, &value.to_ne_bytes())
-}
-
-/// Socket options that rustix has no function for.
-fn set_option(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the pointer and the length are those of a live slice, which the
-    // kernel only reads.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            name,
-            value.as_ptr().cast(),
-            value.len() as libc::socklen_t,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
-    }
-}
-
-/// A Unix socket is made beside its name and renamed onto it, so that there is
-/// no moment at which a client finds none, or one with the wrong owner.
-fn open_unix_path(path: &Path, owner: BindOwner, backlog: i32) -> Step<OwnedFd> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = Path::new(&beside);
-    let address = SocketAddrUnix::new(beside).map_err(at(OpenStep::Bind))?;
-    let fd = create(AddressFamily::UNIX)?;
-    let _ = rustix::fs::unlink(beside);
+fn open_abstract(name: &[u8], backlog: i32) -> Step<OwnedFd> {
+    let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
+    let fd = create(AddressFamily::UNIX).map_err(at(OpenStep::Create))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
-    let made = (|| {
-        if owner.uid.is_some() || owner.gid.is_some() {
-            let (uid, gid) = (owner.uid.map(Uid::from_raw), owner.gid.map(Gid::from_raw));
-            rustix::fs::chown(beside, uid, gid).map_err(at(OpenStep::Own))?;
-        }
-        if let Some(mode) = owner.mode {
-            rustix::fs::chmod(beside, Mode::from_raw_mode(mode)).map_err(at(OpenStep::Own))?;
-        }
-        rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
-        rustix::fs::rename(beside, path).map_err(at(OpenStep::Bind))
-    })();
-    if made.is_err() {
-        let _ = rustix::fs::unlink(beside);
-    }
-    made.map(|()| fd)
+    rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    Ok(fd)
 }
 
 #[cfg(test)]
@@ -345,7 +217,7 @@ mod tests {
             .config
             .unwrap_or_else(|| panic!("{text}: refused"));
         config.proxies[0].binds[0].address = BindAddress::Inet(([127, 0, 0, 1], 0).into());
-        let (mut listening, errors) = open(&config);
+        let (mut listening, errors) = open(&config, &mut Inherited::default());
         assert!(errors.is_empty(), "{errors:?}");
         Arc::into_inner(listening.remove(0).fd).unwrap()
     }
@@ -360,8 +232,11 @@ mod tests {
 
     #[test]
     fn a_segment_size_below_zero_counts_from_the_systems() {
-        let usual = segment_size(&opened("", "")).unwrap();
-        assert_eq!(segment_size(&opened("", "mss 400")).unwrap(), 400);
-        assert_eq!(segment_size(&opened("", "mss -36")).unwrap(), usual - 36);
+        let usual = options::segment_size(&opened("", "")).unwrap();
+        assert_eq!(options::segment_size(&opened("", "mss 400")).unwrap(), 400);
+        assert_eq!(
+            options::segment_size(&opened("", "mss -36")).unwrap(),
+            usual - 36
+        );
     }
 }

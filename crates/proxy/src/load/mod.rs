@@ -21,7 +21,7 @@ mod side;
 mod tests;
 
 pub use recording::{Recording, RecordingError};
-pub use section::Section;
+pub use section::{Section, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
 use crate::rules::{AclTable, Shared};

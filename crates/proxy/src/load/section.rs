@@ -42,6 +42,11 @@ impl Section {
     }
 }
 
+/// The words that begin a section.
+pub fn section_names() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(name, _)| *name)
+}
+
 /// Whether a word begins a section.
 pub fn is_section(word: &str) -> bool {
     SECTIONS.iter().any(|(name, _)| *name == word)

@@ -6,9 +6,11 @@
 mod command;
 mod connection;
 pub(crate) mod server;
+mod serving;
 mod socket;
 
-pub use socket::{OpenFailure, OperationsSocket, open, start};
+pub use serving::{Serving, start};
+pub use socket::{OpenFailure, OperationsSocket, assign, open, tags};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,118 @@
+//! `evenkeel reload`: asks a supervisor to change to what its files say now,
+//! waits, and prints what changed or what is wrong.
+
+use super::{refuse, run};
+use crate::roles::channel::Channel;
+use crate::roles::memory;
+use crate::supervisor::directory::{self, Instance};
+use crate::voice;
+use protocol::role::{Look, Message};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Reloads the supervisor of these files, of this process id, or the only one.
+pub fn main(paths: &[PathBuf], pid: Option<u32>) -> ExitCode {
+    let instances = match directory::instances() {
+        Ok(instances) => instances,
+        Err(error) => return refuse(error),
+    };
+    match choose(instances, &run::absolute(paths), pid) {
+        Ok(instance) => reload(&instance),
+        Err(words) => refuse(words),
+    }
+}
+
+fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
+    let fits = |one: &Instance| {
+        pid.is_none_or(|pid| one.pid == pid) && (paths.is_empty() || one.paths == paths)
+    };
+    let mut fitting: Vec<Instance> = all.iter().filter(|one| fits(one)).cloned().collect();
+    match (fitting.len(), all.is_empty()) {
+        (1, _) => Ok(fitting.remove(0)),
+        (0, true) => Err(format!(
+            "no `evenkeel run` or `haproxy -W` of this user is listed in {}",
+            directory::path().display()
+        )),
+        (0, false) => Err(format!("none of those that run is meant:{}", list(&all))),
+        _ => Err(format!(
+            "several are running; `--pid N` says which one is meant:{}",
+            list(&fitting)
+        )),
+    }
+}
+
+fn list(instances: &[Instance]) -> String {
+    let line = |one: &Instance| {
+        let paths: Vec<String> = one
+            .paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        format!("\n  {} {} {}", one.pid, one.program, paths.join(" "))
+    };
+    instances.iter().map(line).collect()
+}
+
+fn reload(instance: &Instance) -> ExitCode {
+    let pid = instance.pid;
+    let gone = |why: &dyn std::fmt::Display| refuse(format_args!("process {pid}: {why}"));
+    let look = voice::look(&std::io::stderr(), false);
+    let look = Look {
+        color: look.color,
+        unicode: look.unicode,
+        width: u32::try_from(look.width).unwrap_or_default(),
+    };
+    let asked = directory::connected(&instance.socket)
+        .map_err(std::io::Error::from)
+        .and_then(Channel::new);
+    let mut channel = match asked {
+        Ok(channel) => channel,
+        Err(error) => return gone(&error),
+    };
+    if let Err(error) = channel.send(&Message::Reload(look), &[]) {
+        return gone(&error);
+    }
+    // It has limits of its own for how long a change may take.
+    let received = match channel.wait(None) {
+        Ok(received) => received,
+        Err(error) => return gone(&error),
+    };
+    let Message::Reloaded { exit } = received.message else {
+        return gone(&"it does not know this command");
+    };
+    let text = received.descriptors.first().map(memory::text);
+    if let Some(Ok(text)) = text {
+        // Nobody is left to be told that standard error is closed.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    ExitCode::from(exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(pid: u32, path: &str) -> Instance {
+        Instance {
+            pid,
+            program: "evenkeel".into(),
+            network: 1,
+            paths: vec![path.into()],
+            socket: "/nowhere".into(),
+        }
+    }
+
+    #[test]
+    fn the_one_that_is_meant_is_found_or_all_are_listed() {
+        let all = || vec![instance(10, "/a"), instance(20, "/b")];
+        let pid = |chosen: Result<Instance, String>| chosen.map(|one| one.pid);
+        assert_eq!(pid(choose(all(), &[], Some(20))), Ok(20));
+        assert_eq!(pid(choose(all(), &["/a".into()], None)), Ok(10));
+        assert_eq!(pid(choose(vec![instance(10, "/a")], &[], None)), Ok(10));
+        let words = choose(all(), &[], None).unwrap_err();
+        assert!(words.contains("10 evenkeel /a") && words.contains("20 evenkeel /b"));
+        assert!(choose(all(), &["/c".into()], None).is_err());
+        assert!(choose(Vec::new(), &[], None).is_err());
+    }
+}

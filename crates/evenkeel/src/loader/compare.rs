@@ -1,0 +1,107 @@
+//! What a change brings and what it cannot, in words.
+
+use crate::confinement;
+use crate::files::NamedFile;
+use crate::roles::memory;
+use language::difference::{Texts, Vocabulary, between};
+use protocol::role::{Plan, Rights};
+use proxy::load::{Recording, section_names};
+use rustix::thread::CapabilitySet;
+use std::os::fd::OwnedFd;
+
+/// The rights that the role has, which it cannot get back once it gave them up,
+/// and what the file asks for in vain.
+pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) {
+    let Some(previous) = previous else {
+        return (wanted, Vec::new());
+    };
+    let has = &previous.rights;
+    let mut fixed = Vec::new();
+    let mut compare = |what: &str, has: Option<String>, wanted: Option<String>| {
+        if has != wanted {
+            let none = || "none".to_owned();
+            fixed.push(format!(
+                "{what} stays {} until a restart (the file says {})",
+                has.unwrap_or_else(none),
+                wanted.unwrap_or_else(none),
+            ));
+        }
+    };
+    let number = |number: Option<u32>| number.map(|number| number.to_string());
+    let path = |path: &Option<Vec<u8>>| {
+        path.as_ref()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+    };
+    compare("the user", number(has.uid), number(wanted.uid));
+    compare("the group", number(has.gid), number(wanted.gid));
+    compare("'chroot'", path(&has.chroot), path(&wanted.chroot));
+    let missing = wanted.capabilities & !has.capabilities;
+    if missing != 0 {
+        let names = confinement::names(CapabilitySet::from_bits_retain(missing));
+        fixed.push(format!(
+            "the file needs {}, which the proxy has given up until a restart",
+            names.join(", ")
+        ));
+    }
+    (has.clone(), fixed)
+}
+
+/// Lines that a change is told in.
+const LINES_MAX: usize = 40;
+/// Words before a secret.
+const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
+
+/// What differs from the files that the bundle before holds; nothing when this
+/// is the start, or when that bundle is of another version of the program.
+pub fn words(before: Option<&OwnedFd>, files: &[NamedFile]) -> String {
+    let recording = before
+        .and_then(|bundle| memory::read(bundle).ok())
+        .and_then(|bytes| Recording::decode(&bytes).ok());
+    let Some(recording) = recording else {
+        return String::new();
+    };
+    let old: Vec<NamedFile> = recording
+        .files
+        .iter()
+        .map(|(name, text)| (name.clone(), text.to_vec()))
+        .collect();
+    let texts = |files| Texts { files, other: &[] };
+    let vocabulary = Vocabulary {
+        sections: section_names().collect(),
+        secrets: SECRETS.to_vec(),
+    };
+    between(texts(&old), texts(files), &vocabulary).render(LINES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_stay_what_they_are_and_what_the_file_asks_for_is_named() {
+        let has = Rights {
+            uid: Some(65534),
+            chroot: Some(b"/var/empty".to_vec()),
+            ..Rights::default()
+        };
+        let previous = Plan {
+            rights: has.clone(),
+            ..Plan::default()
+        };
+        let wanted = Rights {
+            uid: None,
+            gid: Some(7),
+            ..has.clone()
+        };
+        let (kept, fixed) = rights(wanted, Some(&previous));
+        assert_eq!(kept, has);
+        assert_eq!(
+            fixed,
+            [
+                "the user stays 65534 until a restart (the file says none)",
+                "the group stays none until a restart (the file says 7)",
+            ]
+        );
+        assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));
+    }
+}

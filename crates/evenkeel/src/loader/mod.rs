@@ -1,0 +1,87 @@
+//! The loader: a short-lived process with the rights of the start, one for the
+//! start and one for each change. It may read files, look names up, open and
+//! bind; it parses what a user wrote, so the supervisor need not.
+//!
+//! What it makes of all that (a plan, a bundle, descriptors) it gives to the
+//! supervisor and ends. It serves nobody, gives up no right and changes
+//! nothing that serves: what it opened and nobody takes is closed with it.
+
+mod compare;
+mod outcome;
+mod version;
+mod wishes;
+
+use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::voice::{Form, Voice};
+use outcome::Send;
+use protocol::role::{Load, Message, Personality};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the supervisor may take to say what is asked.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// How long the supervisor may take to fetch the outcome.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Of a loader that works beside a proxy that serves.
+const CHANGE_NICENESS: i32 = 10;
+
+/// The life of a loader.
+pub fn main(mut channel: Channel) -> ExitCode {
+    match work(&mut channel) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The supervisor has gone or is another one: nobody is left to be told.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn work(channel: &mut Channel) -> Result<(), ChannelError> {
+    let received = channel.wait(Some(REQUEST_LIMIT))?;
+    let Received {
+        message: Message::Load(load),
+        descriptors,
+    } = received
+    else {
+        return Err(ChannelError::Descriptors);
+    };
+    if load.previous.is_some() {
+        // Refused for a process that may not even do that; it only takes longer.
+        let _ = rustix::process::setpriority_process(None, CHANGE_NICENESS);
+    }
+    let mut voice = voice(&load);
+    let outcome = version::make(&load, descriptors, &mut voice);
+    outcome.send(channel, &mut voice)?;
+    channel.finish(ANSWER_LIMIT)
+}
+
+fn voice(load: &Load) -> Voice {
+    let form = match load.personality {
+        Personality::Own => Form::Own,
+        Personality::Haproxy => Form::Haproxy,
+    };
+    let mut voice = Voice::new(form, false);
+    voice.pid = load.pid;
+    if let Some(look) = load.look {
+        voice.collect(language::render::Look {
+            color: look.color,
+            unicode: look.unicode,
+            width: look.width as usize,
+            diag: false,
+        });
+    }
+    voice
+}
+
+/// Why there is no version. What there was to tell was told.
+#[derive(Debug)]
+pub struct Refusal {
+    /// With what the command exits when this was its start.
+    pub exit: u8,
+}
+
+impl Default for Refusal {
+    fn default() -> Self {
+        Refusal { exit: 1 }
+    }
+}
+
+pub use outcome::Outcome;

@@ -1,0 +1,49 @@
+//! What a loader gives to the supervisor.
+
+use super::Refusal;
+use crate::roles::channel::{Channel, ChannelError};
+use crate::roles::{Shared, memory};
+use crate::voice::Voice;
+use protocol::role::{Message, Plan};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A version that a role can take.
+pub struct Made {
+    /// What it is.
+    pub plan: Plan,
+    /// All that loading asked of the outside.
+    pub bundle: OwnedFd,
+    /// Listeners, statistics sockets, log sockets.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// How it went.
+pub type Outcome = Result<Made, Refusal>;
+
+pub(super) trait Send {
+    fn send(self, channel: &mut Channel, voice: &mut Voice) -> Result<(), ChannelError>;
+}
+
+impl Send for Outcome {
+    fn send(self, channel: &mut Channel, voice: &mut Voice) -> Result<(), ChannelError> {
+        let collected = voice.collected();
+        let (plain, shown) = collected
+            .as_ref()
+            .map_or(("", ""), |notes| (&*notes.plain, &*notes.shown));
+        let note = |text: &str| -> Result<Shared, ChannelError> {
+            let fd = memory::create("evenkeel notes", text.as_bytes());
+            fd.map(Arc::new).map_err(ChannelError::System)
+        };
+        let mut descriptors = vec![note(plain)?, note(shown)?];
+        let message = match self {
+            Ok(made) => {
+                descriptors.push(Arc::new(made.bundle));
+                descriptors.extend(made.descriptors.into_iter().map(Arc::new));
+                Message::Loaded(Box::new(made.plan))
+            }
+            Err(refusal) => Message::NotLoaded { exit: refusal.exit },
+        };
+        channel.send(&message, &descriptors)
+    }
+}

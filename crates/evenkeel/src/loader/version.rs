@@ -1,0 +1,182 @@
+//! From a command line to a version: read, load, tell, open.
+
+use super::outcome::Made;
+use super::wishes::{self, Wishes};
+use super::{Outcome, Refusal, compare};
+use crate::confinement::{self, Confinement};
+use crate::process::{self, StartError};
+use crate::roles::memory;
+use crate::voice::{Form, Voice};
+use protocol::role::{Load, Plan, Rights, Settings};
+use proxy::config::Config;
+use proxy::listener::{self, Inherited, Listening};
+use proxy::load::Loaded;
+use proxy::log::{self, Sink};
+use proxy::operations::{self, OperationsSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Makes a version, or says why there is none. For a change the descriptors
+/// are the bundle of the version that serves and its sockets.
+pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
+    let wishes = wishes::read(load, voice)?;
+    let local_peer = wishes.local_peer.as_deref();
+    let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
+    let mut config = judge(&mut loaded, &wishes, voice)?;
+    process::apply_plan(&mut config, &wishes.plan);
+    process::choose_processors(&config.global, voice);
+    let mut descriptors = descriptors.into_iter();
+    let before = descriptors.next();
+    let inherited = inherit(load.previous.as_ref(), descriptors);
+    let had = inherited.len();
+    let told = |voice: &mut Voice, error: StartError| {
+        voice.fatal(error);
+        Refusal::default()
+    };
+    let (listening, sockets) =
+        process::open(&config, &loaded, inherited, voice).map_err(|error| told(voice, error))?;
+    let wanted = process::wanted_limits(&config, listening.len(), &wishes.plan);
+    let limits = process::find_limits(&wanted, load.files_soft, voice)
+        .map_err(|error| told(voice, error))?;
+    let addresses = log::targets(&config);
+    let logs = Sink::open(addresses.iter().cloned()).into_descriptors(&addresses);
+    let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
+    let difference = compare::words(before.as_ref(), &wishes.files);
+    let plan = Plan {
+        rights,
+        settings: Settings {
+            connections: wishes.plan.connections,
+            proxy_connections: wishes.plan.proxy_connections,
+            connections_max: limits.connections,
+            threads: wanted.threads as u32,
+        },
+        files_max: limits.files,
+        memory_bytes: wishes
+            .plan
+            .memory_mib
+            .map(|mib| mib.saturating_mul(1 << 20)),
+        daemon: goes_into_background(&config, &wishes),
+        pid_file: config.global.pidfile.as_deref().map(absolute),
+        hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
+        quiet: voice.quiet,
+        names: config.files.clone(),
+        proxies: config.proxies.len() as u32,
+        listeners: listening.len() as u32,
+        operations: sockets.len() as u32,
+        numbered: numbered(&config),
+        logs: logs.iter().map(Option::is_some).collect(),
+        fixed,
+        difference,
+        reused: had as u32,
+    };
+    let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
+    let all = collect(&listening, &sockets, logs);
+    match (bundle, all) {
+        (Ok(bundle), Ok(descriptors)) => Ok(Made {
+            plan,
+            bundle,
+            descriptors,
+        }),
+        (Err(error), _) | (_, Err(error)) => Err(told(voice, StartError::Threads(error))),
+    }
+}
+
+/// Tells the diagnostics; the configuration of files that are not refused.
+fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Config, Refusal> {
+    let asked = wishes.zero_warning
+        || loaded
+            .config
+            .as_ref()
+            .is_some_and(|config| config.global.zero_warning);
+    let warnings = match voice.form() {
+        Form::Own => loaded.diagnostics.warnings(),
+        Form::Haproxy => loaded.refusing_warnings(),
+    };
+    let zero_warning = asked && warnings > 0;
+    voice.quiet |= loaded.quiet && !wishes.verbose;
+    voice.diagnostics(
+        &loaded.sources,
+        &loaded.diagnostics,
+        wishes.options.diag,
+        zero_warning,
+    );
+    let config = loaded.config.take().ok_or_else(Refusal::default)?;
+    if zero_warning {
+        if voice.form() == Form::Own {
+            voice.alert("there are warnings, and `zero-warning` refuses a file that has any");
+        }
+        return Err(Refusal::default());
+    }
+    if !config.listens() {
+        voice.fatal(StartError::NothingListens);
+        return Err(Refusal::default());
+    }
+    Ok(config)
+}
+
+fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
+    (wishes.plan.daemon || config.global.daemon) && !wishes.plan.foreground && !config.global.debug
+}
+
+/// The sockets of the version that serves, to be used again.
+fn inherit(previous: Option<&Plan>, descriptors: impl Iterator<Item = OwnedFd>) -> Inherited {
+    let mut inherited = Inherited::default();
+    let Some(plan) = previous else {
+        return inherited;
+    };
+    let sockets = plan.listeners as usize + plan.operations as usize;
+    for (place, fd) in descriptors.take(sockets).enumerate() {
+        let number = plan.numbered.iter().find(|(at, _)| *at as usize == place);
+        let number = number.and_then(|(_, number)| i32::try_from(*number).ok());
+        // One that is of no use any more is closed, and opened anew.
+        let _ = match number {
+            Some(number) => inherited.add_tagged(fd, number),
+            None => inherited.add(fd),
+        };
+    }
+    inherited
+}
+
+fn numbered(config: &Config) -> Vec<(u32, u32)> {
+    let tags = listener::tags(config).chain(operations::tags(config));
+    (0..)
+        .zip(tags)
+        .filter_map(|(place, tag)| Some((place, u32::try_from(tag?).ok()?)))
+        .collect()
+}
+
+/// All descriptors in the order in which a role expects them.
+fn collect(
+    listening: &[Listening],
+    sockets: &[OperationsSocket],
+    logs: Vec<Option<OwnedFd>>,
+) -> std::io::Result<Vec<OwnedFd>> {
+    let mut all = Vec::with_capacity(listening.len() + sockets.len() + logs.len());
+    for one in listening {
+        all.push(one.fd.try_clone()?);
+    }
+    for one in sockets {
+        all.push(one.as_fd().try_clone_to_owned()?);
+    }
+    all.extend(logs.into_iter().flatten());
+    Ok(all)
+}
+
+fn rights(config: &Config, form: Form) -> Rights {
+    let global = &config.global;
+    let identity = confinement::identity_for(global, confinement::StartedAs::now(), form);
+    Rights {
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: identity.gid.into_iter().collect(),
+        chroot: global.chroot.as_deref().map(absolute),
+        capabilities: Confinement::proxy(config, &identity).capabilities().bits(),
+    }
+}
+
+/// The supervisor and the roles have another directory than the loader (`-C`).
+fn absolute(path: &Path) -> Vec<u8> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    path.as_os_str().as_bytes().to_vec()
+}

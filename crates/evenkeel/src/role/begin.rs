@@ -1,0 +1,120 @@
+//! From the first version to a process that serves, and on until its end.
+
+use super::orders::Supervised;
+use super::unblock_what_is_not_read;
+use super::version::{Given, VersionError};
+use crate::confinement::Identity;
+use crate::process::{self, StartError};
+use crate::roles::channel::Channel;
+use crate::voice::Voice;
+use protocol::role::Message;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the last log lines may take when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Why a role does not begin, or why it ended.
+#[derive(Debug)]
+pub enum RoleError {
+    /// The version.
+    Version(VersionError),
+    /// The process.
+    Start(StartError),
+}
+
+impl fmt::Display for RoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoleError::Version(error) => error.fmt(f),
+            RoleError::Start(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RoleError {}
+
+impl From<VersionError> for RoleError {
+    fn from(error: VersionError) -> Self {
+        RoleError::Version(error)
+    }
+}
+
+impl From<StartError> for RoleError {
+    fn from(error: StartError) -> Self {
+        RoleError::Start(error)
+    }
+}
+
+/// The error, and the channel where somebody can still be told.
+pub type Refused = Box<(RoleError, Option<Channel>)>;
+
+/// Serves until the end.
+pub fn serve(mut channel: Channel, given: Given, voice: &mut Voice) -> Result<(), Refused> {
+    let started = match start(&given, voice) {
+        Ok(started) => started,
+        Err(error) => return Err(Box::new((error, Some(channel)))),
+    };
+    let (signals, serving, side) = started;
+    let version = given.take.version;
+    let words = String::new();
+    if given.take.background {
+        // Nobody reads what it says from now on.
+        voice.quiet = true;
+        close_standard_streams();
+    }
+    voice.started();
+    // A supervisor that has gone meanwhile changes nothing.
+    let _ = channel.send(&Message::Ready { version, words }, &[]);
+    let mut orders = Supervised::new(channel, given, side);
+    let result = process::obey(&signals, &serving, &mut orders, voice);
+    orders.end();
+    proxy::log::drain(LAST_LINES);
+    result.map_err(|error| Box::new((error.into(), None)))
+}
+
+type Started = (
+    nix::sys::signalfd::SignalFd,
+    process::Serving,
+    std::sync::Arc<process::Side>,
+);
+
+fn start(given: &Given, voice: &mut Voice) -> Result<Started, RoleError> {
+    let config = given.replay()?;
+    // The loader told what there was to tell about processors.
+    let mut silent = voice.clone();
+    silent.quiet = true;
+    process::choose_processors(&config.global, &mut silent);
+    let built = given.build(config)?;
+    let rights = &given.take.plan.rights;
+    let root = rights
+        .chroot
+        .as_deref()
+        .map(|path| Path::new(OsStr::from_bytes(path)));
+    let identity = Identity::given(rights.uid, rights.gid);
+    process::give_up(&built.config, &identity, root, voice)?;
+    let signals = process::watch_signals()?;
+    unblock_what_is_not_read();
+    proxy::log::start(built.sink.within(root)).map_err(StartError::Threads)?;
+    let (serving, side) = process::serve(
+        built.config,
+        (built.listening, built.sockets),
+        &given.options(),
+        process::to_logs,
+    )?;
+    Ok((signals, serving, std::sync::Arc::new(side)))
+}
+
+/// Standard output and error are closed by shutting what is behind them: the
+/// root directory may have no /dev/null, so both become the input, which is
+/// that.
+fn close_standard_streams() {
+    let null = rustix::stdio::stdin();
+    let _: Result<(), Errno> = rustix::stdio::dup2_stdout(null.as_fd());
+    let _: Result<(), Errno> = rustix::stdio::dup2_stderr(null.as_fd());
+}

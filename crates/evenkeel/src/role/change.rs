@@ -1,0 +1,144 @@
+//! Taking a further version in: on a thread of low priority, so that nobody
+//! who is served waits for it.
+
+use super::version::{Built, Given, VersionError};
+use crate::process::{Serving, Side};
+use proxy::runtime::{Changed, Running};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Of the thread that builds a version beside those that serve.
+const NICENESS: i32 = 10;
+
+/// A version that was taken in.
+pub struct Taken {
+    /// What the supervisor handed over.
+    pub given: Given,
+    /// What there is to tell.
+    pub words: String,
+}
+
+/// A change that is on its way.
+pub struct Change {
+    version: u64,
+    event: Arc<OwnedFd>,
+    thread: JoinHandle<Result<Taken, VersionError>>,
+}
+
+impl Change {
+    /// Begins to take a version in.
+    pub fn begin(given: Given, serving: &Serving, side: &Arc<Side>) -> io::Result<Change> {
+        let version = given.take.version;
+        let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (running, side, done) = (
+            Arc::clone(&serving.running),
+            Arc::clone(side),
+            Arc::clone(&event),
+        );
+        let thread = std::thread::Builder::new()
+            .name("change".into())
+            .spawn(move || {
+                // The priority of this thread alone; without it the change only
+                // takes processor time from those that serve.
+                let _ =
+                    rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+                let result = take(&given, &running, &side);
+                // Dropped when the thread ends, but the main thread must look.
+                let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
+                result.map(|words| Taken { given, words })
+            })?;
+        Ok(Change {
+            version,
+            event,
+            thread,
+        })
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Readable when it is done.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    /// Whether it is done.
+    pub fn done(&self) -> bool {
+        let mut count = [0; 8];
+        self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
+    }
+
+    /// How it went; waits where it is not done.
+    pub fn outcome(self) -> Result<Taken, VersionError> {
+        self.thread.join().unwrap_or_else(|_| {
+            let panicked = io::Error::other("the thread of the change panicked");
+            Err(VersionError::DataPlane(panicked))
+        })
+    }
+}
+
+fn take(given: &Given, running: &Running, side: &Side) -> Result<String, VersionError> {
+    let Built {
+        config,
+        listening,
+        sockets,
+        sink,
+    } = given.build(given.replay()?)?;
+    let changed = running
+        .change(config, listening, &given.options())
+        .map_err(VersionError::DataPlane)?;
+    proxy::log::change(sink);
+    side.change();
+    let mut words = words(&changed);
+    words.extend(raise_files(given.take.plan.files_max));
+    // The version serves already: what is left is told, not undone.
+    if let Err(error) = side.sockets().change(sockets) {
+        words.push(format!("the statistics sockets stay as they were: {error}"));
+    }
+    Ok(words.join("; "))
+}
+
+/// Raises the limit of open files as far as the start allowed; what cannot be had.
+fn raise_files(wanted: u64) -> Option<String> {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current?;
+    if current >= wanted {
+        return None;
+    }
+    let most = limit.maximum.map_or(wanted, |hard| hard.min(wanted));
+    let raised = Rlimit {
+        current: Some(most),
+        maximum: limit.maximum,
+    };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => most,
+        Err(_) => current,
+    };
+    (now < wanted).then(|| {
+        format!("the limit of open files stays {now} until a restart ({wanted} are wanted)")
+    })
+}
+
+/// What the role could not take over, less what the loader or the supervisor
+/// sees to.
+fn words(changed: &Changed) -> Vec<String> {
+    const SEEN_TO: [&str; 4] = ["chroot", "user", "group", "ulimit-n"];
+    let names = changed.not_changed.iter();
+    let left: Vec<&str> = names
+        .copied()
+        .filter(|name| !SEEN_TO.contains(name))
+        .collect();
+    match left.is_empty() {
+        true => Vec::new(),
+        false => vec![format!(
+            "'{}' stays as it was until a restart",
+            left.join("', '")
+        )],
+    }
+}

@@ -1,0 +1,153 @@
+//! A version as a role is given it: the bundle, the descriptors, and how they
+//! become a configuration and its sockets.
+
+use crate::process;
+use crate::roles::{Shared, memory};
+use protocol::role::{Settings, Take};
+use proxy::config::Config;
+use proxy::listener::{self, AssignError, Listening};
+use proxy::load::{self, Recording, RecordingError};
+use proxy::log::{self, Sink};
+use proxy::operations::{self, OperationsSocket};
+use proxy::runtime::ServeOptions;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What the supervisor handed over. It is kept for as long as it is the newest
+/// one, so that another supervisor can be given all of it.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What it is.
+    pub take: Take,
+    /// The bundle.
+    pub bundle: Shared,
+    /// Listeners, statistics sockets, log sockets.
+    pub descriptors: Vec<Shared>,
+}
+
+/// Why a version cannot be served.
+#[derive(Debug)]
+pub enum VersionError {
+    /// The bundle cannot be read.
+    Memory(memory::MemoryError),
+    /// It is no bundle.
+    Recording(RecordingError),
+    /// What the loader accepted is refused here; with the first message.
+    Refused(String),
+    /// Configuration and descriptors do not fit together.
+    Assign(AssignError),
+    /// A descriptor cannot be kept.
+    Descriptor(io::Error),
+    /// The data plane did not take it.
+    DataPlane(io::Error),
+}
+
+impl fmt::Display for VersionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VersionError::Memory(error) => error.fmt(f),
+            VersionError::Recording(error) => error.fmt(f),
+            VersionError::Refused(first) => {
+                write!(f, "what the loader accepted is refused here: {first}")
+            }
+            VersionError::Assign(error) => error.fmt(f),
+            VersionError::Descriptor(error) => write!(f, "a descriptor: {error}"),
+            VersionError::DataPlane(error) => write!(f, "the data plane: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for VersionError {}
+
+/// A version that is ready to be served.
+pub struct Built {
+    /// The configuration.
+    pub config: Config,
+    /// Its listeners.
+    pub listening: Vec<Listening>,
+    /// Its statistics sockets.
+    pub sockets: Vec<OperationsSocket>,
+    /// Its log targets.
+    pub sink: Sink,
+}
+
+impl Given {
+    /// None when the descriptors are not those of the plan.
+    pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
+        let mut descriptors = descriptors.into_iter().map(Arc::new);
+        let bundle = descriptors.next()?;
+        let descriptors: Vec<Shared> = descriptors.collect();
+        (descriptors.len() == take.plan.descriptors()).then_some(Given {
+            take,
+            bundle,
+            descriptors,
+        })
+    }
+
+    /// Everything, as the supervisor sent it.
+    pub fn all_descriptors(&self) -> Vec<Shared> {
+        std::iter::once(&self.bundle)
+            .chain(&self.descriptors)
+            .cloned()
+            .collect()
+    }
+
+    /// How the data plane is to serve it.
+    pub fn options(&self) -> ServeOptions {
+        let settings = &self.take.plan.settings;
+        ServeOptions {
+            threads: settings.threads as usize,
+            connections_max: settings.connections_max,
+        }
+    }
+
+    /// Builds the configuration again, as the loader built it.
+    pub fn replay(&self) -> Result<Config, VersionError> {
+        let bytes = memory::read(&self.bundle).map_err(VersionError::Memory)?;
+        let recording = Recording::decode(&bytes).map_err(VersionError::Recording)?;
+        drop(bytes);
+        let loaded = load::replay(recording);
+        let mut config = loaded.config.ok_or_else(|| {
+            let first = loaded.diagnostics.iter().next();
+            VersionError::Refused(first.map(|d| d.message.clone()).unwrap_or_default())
+        })?;
+        process::apply_plan(&mut config, &plan(&self.take.plan.settings));
+        Ok(config)
+    }
+
+    /// Gives the configuration its sockets.
+    pub fn build(&self, config: Config) -> Result<Built, VersionError> {
+        let plan = &self.take.plan;
+        let (listeners, rest) = self.descriptors.split_at(plan.listeners as usize);
+        let (sockets, logs) = rest.split_at(plan.operations as usize);
+        let own = |shared: &[Shared]| -> Result<Vec<OwnedFd>, VersionError> {
+            let clones = shared.iter().map(|fd| fd.try_clone());
+            clones
+                .collect::<io::Result<_>>()
+                .map_err(VersionError::Descriptor)
+        };
+        let mut logs = own(logs)?.into_iter();
+        let logs = plan
+            .logs
+            .iter()
+            .map(|open| open.then(|| logs.next()).flatten());
+        let addresses = log::targets(&config);
+        Ok(Built {
+            listening: listener::assign(&config, own(listeners)?).map_err(VersionError::Assign)?,
+            sockets: operations::assign(&config, own(sockets)?).map_err(VersionError::Assign)?,
+            sink: Sink::from_descriptors(&addresses, logs.collect()),
+            config,
+        })
+    }
+}
+
+/// What of the command line wins over the file.
+fn plan(settings: &Settings) -> process::Plan {
+    process::Plan {
+        connections: settings.connections,
+        proxy_connections: settings.proxy_connections,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,433 @@
+//! One end of a channel: a SOCK_SEQPACKET socket that carries messages and
+//! descriptors. It never blocks: what the other side does not take yet waits
+//! in a bounded queue. Descriptors that belong to a message which is refused
+//! or cut off are closed.
+
+use super::Shared;
+use protocol::role::{
+    DESCRIPTORS_MAX, DecodeError, Decoded, Header, Message, PACKET_BYTES_MAX,
+    PACKET_DESCRIPTORS_MAX,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
+};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Packets that wait for the other side at most.
+const OUTGOING_MAX: usize = 1_024;
+/// How long to rest when the kernel holds too many descriptors on their way.
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Why a channel cannot be used any more.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// The other side has gone.
+    Closed,
+    /// What came is no message.
+    Decode(DecodeError),
+    /// The message and its descriptors do not fit together.
+    Descriptors,
+    /// The other side takes nothing.
+    Full,
+    /// Nothing came in time.
+    Timeout,
+    /// The system's reason.
+    System(io::Error),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChannelError::Closed => f.write_str("the other process has gone"),
+            ChannelError::Decode(error) => error.fmt(f),
+            ChannelError::Descriptors => {
+                f.write_str("a message and its descriptors do not fit together")
+            }
+            ChannelError::Full => f.write_str("the other process takes no messages"),
+            ChannelError::Timeout => f.write_str("the other process did not answer in time"),
+            ChannelError::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+impl From<Errno> for ChannelError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN => ChannelError::Closed,
+            _ => ChannelError::System(errno.into()),
+        }
+    }
+}
+
+/// A message that came, and its descriptors.
+#[derive(Debug)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// Its descriptors, in their order.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+struct Packet {
+    bytes: Vec<u8>,
+    descriptors: Vec<Shared>,
+}
+
+struct Partial {
+    decoded: Decoded,
+    wanted: usize,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// One end of a channel.
+pub struct Channel {
+    socket: OwnedFd,
+    outgoing: VecDeque<Packet>,
+    incoming: Option<Partial>,
+    buffer: Vec<u8>,
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Channel {
+    /// Both ends; the second is for another process.
+    pub fn pair() -> io::Result<(Channel, OwnedFd)> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Channel::new(ours)?, theirs))
+    }
+
+    /// An end that another process gave, or a connection.
+    pub fn new(socket: OwnedFd) -> io::Result<Channel> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(Channel {
+            socket,
+            outgoing: VecDeque::new(),
+            incoming: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends a message, now or when the other side takes it.
+    pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
+        if descriptors.len() > DESCRIPTORS_MAX {
+            return Err(ChannelError::Descriptors);
+        }
+        let packets = descriptors.len().div_ceil(PACKET_DESCRIPTORS_MAX).max(1);
+        if self.outgoing.len() + packets > OUTGOING_MAX {
+            return Err(ChannelError::Full);
+        }
+        let bytes = message.encode(descriptors.len());
+        if bytes.len() > PACKET_BYTES_MAX {
+            return Err(ChannelError::System(Errno::MSGSIZE.into()));
+        }
+        let mut parts = descriptors.chunks(PACKET_DESCRIPTORS_MAX);
+        self.outgoing.push_back(Packet {
+            bytes,
+            descriptors: parts.next().unwrap_or_default().to_vec(),
+        });
+        self.outgoing.extend(parts.map(|part| Packet {
+            bytes: Header::more(),
+            descriptors: part.to_vec(),
+        }));
+        self.flush()
+    }
+
+    /// Sends what waits, as far as the other side takes it.
+    pub fn flush(&mut self) -> Result<(), ChannelError> {
+        while let Some(packet) = self.outgoing.front() {
+            match send_packet(&self.socket, packet) {
+                Ok(()) => {
+                    self.outgoing.pop_front();
+                }
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                // Descriptors on their way count against the sender until they
+                // are received.
+                Err(Errno::TOOMANYREFS) => std::thread::sleep(IN_FLIGHT_PAUSE),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something waits for the other side.
+    pub fn waits(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// What is to be watched for this channel.
+    pub fn interest(&self) -> PollFlags {
+        match self.waits() {
+            true => PollFlags::IN | PollFlags::OUT,
+            false => PollFlags::IN,
+        }
+    }
+
+    /// Takes the next message, if a whole one is there. One of an unknown kind
+    /// is answered and passed over.
+    pub fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
+        loop {
+            let (length, descriptors) = match self.receive_packet() {
+                Ok(packet) => packet,
+                Err(ChannelError::System(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            if length == 0 {
+                return Err(ChannelError::Closed);
+            }
+            self.add(length, descriptors)?;
+            let whole = |partial: &mut Partial| partial.descriptors.len() >= partial.wanted;
+            let Some(partial) = self.incoming.take_if(whole) else {
+                continue;
+            };
+            match partial.decoded {
+                _ if partial.descriptors.len() > partial.wanted => {
+                    return Err(ChannelError::Descriptors);
+                }
+                Decoded::Message(message) => {
+                    return Ok(Some(Received {
+                        message,
+                        descriptors: partial.descriptors,
+                    }));
+                }
+                // Its descriptors are closed here.
+                Decoded::Unknown(kind) => self.send(&Message::Unknown { kind }, &[])?,
+            }
+        }
+    }
+
+    /// Adds a packet to the message that is on its way.
+    fn add(&mut self, length: usize, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
+        let bytes = &self.buffer[..length];
+        let header = Header::decode(bytes).map_err(ChannelError::Decode)?;
+        match (&mut self.incoming, header.kind) {
+            (Some(partial), Header::MORE) if !descriptors.is_empty() => {
+                partial.descriptors.extend(descriptors);
+            }
+            (None, kind) if kind != Header::MORE => {
+                self.incoming = Some(Partial {
+                    decoded: Message::decode(bytes).map_err(ChannelError::Decode)?,
+                    wanted: header.descriptors as usize,
+                    descriptors,
+                });
+            }
+            _ => return Err(ChannelError::Descriptors),
+        }
+        Ok(())
+    }
+
+    fn receive_packet(&mut self) -> Result<(usize, Vec<OwnedFd>), ChannelError> {
+        self.buffer.resize(PACKET_BYTES_MAX, 0);
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut into = [IoSliceMut::new(&mut self.buffer)];
+            match recvmsg(
+                &self.socket,
+                &mut into,
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+            ) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        // Too many descriptors for this process: some were lost.
+        if received
+            .flags
+            .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC)
+        {
+            return Err(ChannelError::Descriptors);
+        }
+        Ok((received.bytes, descriptors))
+    }
+
+    /// Waits until everything is sent.
+    pub fn finish(&mut self, limit: Duration) -> Result<(), ChannelError> {
+        let until = Instant::now() + limit;
+        self.flush()?;
+        while self.waits() {
+            wait_ready(self, PollFlags::OUT, until)?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message.
+    pub fn wait(&mut self, limit: Option<Duration>) -> Result<Received, ChannelError> {
+        let until = limit.map(|limit| Instant::now() + limit);
+        loop {
+            if let Some(received) = self.receive()? {
+                return Ok(received);
+            }
+            self.flush()?;
+            match until {
+                Some(until) => wait_ready(self, self.interest(), until)?,
+                None => wait_readiness(self, self.interest(), None).map(drop)?,
+            }
+        }
+    }
+}
+
+fn wait_ready(channel: &Channel, flags: PollFlags, until: Instant) -> Result<(), ChannelError> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() || !wait_readiness(channel, flags, Some(left))? {
+        return Err(ChannelError::Timeout);
+    }
+    Ok(())
+}
+
+fn wait_readiness(
+    channel: &Channel,
+    flags: PollFlags,
+    left: Option<Duration>,
+) -> Result<bool, ChannelError> {
+    let timeout = left.map(timespec);
+    let mut watched = [PollFd::new(channel, flags)];
+    match poll(&mut watched, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// A duration as poll(2) takes it.
+pub fn timespec(left: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    }
+}
+
+fn send_packet(socket: &OwnedFd, packet: &Packet) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let borrowed: Vec<BorrowedFd<'_>> = packet.descriptors.iter().map(|fd| fd.as_fd()).collect();
+    if !borrowed.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
+        return Err(Errno::MSGSIZE);
+    }
+    let from = [IoSlice::new(&packet.bytes)];
+    sendmsg(
+        socket,
+        &from,
+        &mut control,
+        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::fstat;
+    use std::sync::Arc;
+
+    fn pair() -> (Channel, Channel) {
+        let (ours, theirs) = Channel::pair().unwrap();
+        (ours, Channel::new(theirs).unwrap())
+    }
+
+    fn files(count: usize) -> Vec<Shared> {
+        (0..count)
+            .map(|n| Arc::new(crate::roles::memory::create("n", n.to_string().as_bytes()).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn descriptors_arrive_in_their_order_over_several_packets() {
+        let (mut ours, mut theirs) = pair();
+        let sent = files(2 * PACKET_DESCRIPTORS_MAX + 7);
+        ours.send(&Message::State, &sent).unwrap();
+        ours.send(&Message::Pause, &[]).unwrap();
+        let received = theirs.receive().unwrap().unwrap();
+        assert_eq!(received.message, Message::State);
+        let inodes = |fd: &OwnedFd| fstat(fd).unwrap().st_ino;
+        let theirs_inodes: Vec<_> = received.descriptors.iter().map(inodes).collect();
+        let ours_inodes: Vec<_> = sent.iter().map(|fd| inodes(fd)).collect();
+        assert_eq!(theirs_inodes, ours_inodes);
+        assert_eq!(theirs.receive().unwrap().unwrap().message, Message::Pause);
+        assert!(theirs.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_message_of_an_unknown_kind_is_answered_and_the_next_one_still_arrives() {
+        let (mut ours, mut theirs) = pair();
+        let mut bytes = Message::Pause.encode(1);
+        bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
+        let strange = Packet {
+            bytes,
+            descriptors: files(1),
+        };
+        send_packet(&ours.socket, &strange).unwrap();
+        ours.send(&Message::Resume, &[]).unwrap();
+        assert_eq!(theirs.receive().unwrap().unwrap().message, Message::Resume);
+        let answer = ours.receive().unwrap().unwrap().message;
+        assert_eq!(answer, Message::Unknown { kind: 999 });
+    }
+
+    #[test]
+    fn a_channel_whose_other_end_has_gone_says_so() {
+        let (mut ours, theirs) = pair();
+        drop(theirs);
+        assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
+        assert!(matches!(
+            ours.send(&Message::Pause, &[]),
+            Err(ChannelError::Closed)
+        ));
+    }
+
+    #[test]
+    fn descriptors_that_nobody_announced_are_refused() {
+        let (ours, mut theirs) = pair();
+        let packet = Packet {
+            bytes: Message::Pause.encode(0),
+            descriptors: files(1),
+        };
+        send_packet(&ours.socket, &packet).unwrap();
+        assert!(matches!(theirs.receive(), Err(ChannelError::Descriptors)));
+        let (ours, mut theirs) = pair();
+        let more = Packet {
+            bytes: Header::more(),
+            descriptors: files(1),
+        };
+        send_packet(&ours.socket, &more).unwrap();
+        assert!(matches!(theirs.receive(), Err(ChannelError::Descriptors)));
+    }
+
+    #[test]
+    fn who_takes_nothing_is_not_waited_for() {
+        let (mut ours, _theirs) = pair();
+        let refused = (0..100_000).find_map(|_| ours.send(&Message::Pause, &[]).err());
+        assert!(matches!(refused, Some(ChannelError::Full)));
+    }
+}

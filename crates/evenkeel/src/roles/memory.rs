@@ -1,0 +1,114 @@
+//! Bulk data between processes: sealed memory files. A sealed file can neither
+//! grow, shrink nor change, so its reader need not trust its writer with more
+//! than the bytes.
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
+use rustix::io::Errno;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The largest memory file that is read: a bundle holds all files and maps of
+/// a version.
+pub const BYTES_MAX: usize = 1 << 31;
+
+/// Why a memory file is not read.
+#[derive(Debug)]
+pub enum MemoryError {
+    /// It could change while it is read.
+    NotSealed,
+    /// It is larger than anything that is passed on.
+    TooLarge(u64),
+    /// The system's reason.
+    System(io::Error),
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MemoryError::NotSealed => f.write_str("the memory file is not sealed"),
+            MemoryError::TooLarge(bytes) => write!(f, "a memory file of {bytes} bytes"),
+            MemoryError::System(error) => write!(f, "memory file: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {}
+
+impl From<Errno> for MemoryError {
+    fn from(errno: Errno) -> Self {
+        MemoryError::System(errno.into())
+    }
+}
+
+fn seals() -> SealFlags {
+    SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE
+}
+
+/// A sealed memory file with these bytes.
+pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&fd, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    fcntl_add_seals(&fd, seals() | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
+/// The bytes of a sealed memory file. The position of the descriptor, which
+/// other processes share, is left alone.
+pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
+    if !fcntl_get_seals(&fd)?.contains(seals()) {
+        return Err(MemoryError::NotSealed);
+    }
+    let size = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
+    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    if length > BYTES_MAX {
+        return Err(MemoryError::TooLarge(size));
+    }
+    let mut bytes = vec![0; length];
+    let mut at = 0;
+    while at < length {
+        match rustix::io::pread(&fd, &mut bytes[at..], at as u64) {
+            Ok(0) => break,
+            Ok(read) => at += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    bytes.truncate(at);
+    Ok(bytes)
+}
+
+/// The text of a sealed memory file; what is no UTF-8 is replaced.
+pub fn text(fd: impl AsFd) -> Result<String, MemoryError> {
+    Ok(String::from_utf8_lossy(&read(fd)?).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_can_be_read_more_than_once_and_not_be_changed() {
+        let fd = create("test", b"bundle").unwrap();
+        for _ in 0..2 {
+            assert_eq!(read(&fd).unwrap(), b"bundle");
+        }
+        assert!(rustix::io::write(&fd, b"x").is_err());
+    }
+
+    #[test]
+    fn a_file_that_could_still_change_is_not_read() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let open = memfd_create("open", flags).unwrap();
+        assert!(matches!(read(&open), Err(MemoryError::NotSealed)));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(read(&file).is_err());
+    }
+}

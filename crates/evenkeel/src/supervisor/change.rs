@@ -1,0 +1,159 @@
+//! A change: a loader at work, then its version in the hands of the role.
+
+use super::control::Asker;
+use super::loading::{LoadError, Loading, Told};
+use super::run::Supervisor;
+use super::tell;
+use super::version::Version;
+use crate::voice::{Gravity, write_error};
+use protocol::role::{Load, Look, Take};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+/// How long a role may take to take a version in.
+const TAKE_LIMIT: Duration = Duration::from_secs(300);
+/// Columns where nobody looks.
+const WIDTH: u32 = 100;
+
+/// A version that the role was handed and did not answer yet.
+pub struct Candidate {
+    version: Version,
+    /// What the loader had to tell whoever asked.
+    shown: String,
+    /// When those who asked are told that it takes too long.
+    pub until: Instant,
+}
+
+impl Supervisor {
+    /// What a loader is asked.
+    pub(super) fn load(&self, askers: &[Asker]) -> Load {
+        let arguments = self.command.arguments.iter();
+        let look = askers.iter().find_map(|asker| asker.look);
+        let plain = Look {
+            width: WIDTH,
+            ..Look::default()
+        };
+        Load {
+            personality: self.command.personality,
+            arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
+            pid: std::process::id(),
+            files_soft: self.files_soft,
+            look: self.kept.is_some().then(|| look.unwrap_or(plain)),
+            previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
+        }
+    }
+
+    /// Begins the change that was asked for, once nothing else is on its way.
+    pub(super) fn begin_change(&mut self) {
+        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
+        if !free || self.stop.is_some() || !self.serves() {
+            return;
+        }
+        let Some(askers) = self.requests.begin() else {
+            return;
+        };
+        let askers = askers.to_vec();
+        tell::reloading(&mut self.voice);
+        let descriptors = self.kept.as_ref().map(Version::all_descriptors);
+        let load = self.load(&askers);
+        match Loading::begin(load, &descriptors.unwrap_or_default()) {
+            Ok(loading) => self.loading = Some(loading),
+            Err(error) => self.refuse_change(&error.to_string(), ""),
+        }
+    }
+
+    /// A loader of a change told how it went.
+    pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => return self.refuse_change(&error.to_string(), ""),
+        };
+        if !self.voice.quiet {
+            write_error(&told.plain);
+        }
+        let Ok(plan) = told.outcome else {
+            return self.refuse_change("", &told.shown);
+        };
+        let take = Take {
+            version: self.next_version(),
+            personality: self.command.personality,
+            background: false,
+            plan,
+        };
+        let Some(version) = Version::new(take, told.descriptors) else {
+            return self.refuse_change("the loader's descriptors are not those of its plan", "");
+        };
+        let given = match &mut self.proxy {
+            Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
+            None => Err("the proxy died meanwhile".to_owned()),
+        };
+        match given {
+            Ok(()) => {
+                self.candidate = Some(Candidate {
+                    version,
+                    shown: told.shown,
+                    until: Instant::now() + TAKE_LIMIT,
+                });
+            }
+            Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// The role serves with the version that it was handed.
+    pub(super) fn change_taken(&mut self, number: u64, words: &str) {
+        let this = |candidate: &mut Candidate| candidate.version.take.version == number;
+        let Some(candidate) = self.candidate.take_if(this) else {
+            return;
+        };
+        let mut lines = tell::changed(&candidate.version);
+        if !words.is_empty() {
+            lines.push((Gravity::Warning, words.to_owned()));
+        }
+        tell::taken(&mut self.voice, &lines);
+        // The descriptors of the version before are closed here.
+        self.kept = Some(candidate.version);
+        let text = candidate.shown + &tell::as_text(&lines);
+        for asker in self.requests.finish() {
+            self.answer(asker.id, 0, &text);
+        }
+    }
+
+    /// The role goes on with what it had, or died.
+    pub(super) fn change_failed(&mut self, number: Option<u64>, words: &str) {
+        let this = |candidate: &mut Candidate| {
+            number.is_none_or(|number| candidate.version.take.version == number)
+        };
+        if let Some(candidate) = self.candidate.take_if(this) {
+            self.refuse_change(words, &candidate.shown);
+        }
+    }
+
+    /// Tells everyone that nothing was changed.
+    fn refuse_change(&mut self, words: &str, shown: &str) {
+        let mut lines = Vec::new();
+        if !words.is_empty() {
+            lines.push((Gravity::Alert, words.to_owned()));
+            self.voice.alert(words);
+        }
+        tell::refused(&mut self.voice);
+        lines.push((Gravity::Warning, "nothing was changed".to_owned()));
+        let text = shown.to_owned() + &tell::as_text(&lines);
+        for asker in self.requests.finish() {
+            self.answer(asker.id, 1, &text);
+        }
+    }
+
+    /// Nobody will be answered by a change any more.
+    pub(super) fn give_up_changes(&mut self) {
+        let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
+        for asker in self.requests.give_up() {
+            self.answer(asker.id, 1, &tell::as_text(&lines));
+        }
+    }
+
+    fn answer(&mut self, id: u64, exit: u8, text: &str) {
+        if let Some(control) = &mut self.control {
+            control.tell(id, exit, text);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The control socket: `evenkeel reload` and whatever later speaks to a
+//! supervisor. Only the same user and root are heard.
+
+use super::directory::{self, DirectoryError, Entry};
+use crate::roles::channel::{Channel, ChannelError};
+use crate::roles::memory;
+use protocol::role::{Look, Message};
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Commands that are heard at one time.
+const CLIENTS_MAX: usize = 64;
+
+/// Somebody who asked for a change and waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asker {
+    /// Which client.
+    pub id: u64,
+    /// How what is printed is to look.
+    pub look: Option<Look>,
+}
+
+struct Client {
+    id: u64,
+    channel: Channel,
+    /// It was told all, and goes when it has heard it.
+    told: bool,
+}
+
+/// The socket and who is connected to it.
+pub struct Control {
+    listener: OwnedFd,
+    clients: Vec<Client>,
+    next_id: u64,
+    _entry: Entry,
+}
+
+impl Control {
+    /// Can be reached from now on.
+    pub fn open(program: &str, paths: &[PathBuf]) -> Result<Control, DirectoryError> {
+        let (entry, listener) = directory::enter(program, paths)?;
+        Ok(Control {
+            listener,
+            clients: Vec::new(),
+            next_id: 1,
+            _entry: entry,
+        })
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let listener = PollFd::new(&self.listener, PollFlags::IN);
+        let clients = self.clients.iter();
+        std::iter::once(listener)
+            .chain(clients.map(|one| PollFd::new(&one.channel, one.channel.interest())))
+    }
+
+    /// Hears everyone; who asks for a change.
+    pub fn hear(&mut self) -> Vec<Asker> {
+        self.accept();
+        let mut askers = Vec::new();
+        self.clients.retain_mut(|client| {
+            if client.channel.flush().is_err() {
+                return false;
+            }
+            loop {
+                match client.channel.receive() {
+                    Ok(None) => return !client.told || client.channel.waits(),
+                    Ok(Some(received)) => match received.message {
+                        Message::Reload(look) => askers.push(Asker {
+                            id: client.id,
+                            look: Some(look),
+                        }),
+                        Message::Unknown { .. } => {}
+                        other => {
+                            let kind = other.kind();
+                            if client
+                                .channel
+                                .send(&Message::Unknown { kind }, &[])
+                                .is_err()
+                            {
+                                return false;
+                            }
+                        }
+                    },
+                    Err(_) => return false,
+                }
+            }
+        });
+        askers
+    }
+
+    fn accept(&mut self) {
+        while let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            if self.clients.len() >= CLIENTS_MAX || !may_speak(&fd) {
+                continue;
+            }
+            if let Ok(channel) = Channel::new(fd) {
+                self.clients.push(Client {
+                    id: self.next_id,
+                    channel,
+                    told: false,
+                });
+                self.next_id += 1;
+            }
+        }
+    }
+
+    /// Tells somebody how it went.
+    pub fn tell(&mut self, id: u64, exit: u8, text: &str) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
+            return;
+        };
+        client.told = true;
+        let told: Result<(), ChannelError> = memory::create("evenkeel reload", text.as_bytes())
+            .map_err(ChannelError::System)
+            .and_then(|fd| {
+                let message = Message::Reloaded { exit };
+                client.channel.send(&message, &[Arc::new(fd)])
+            });
+        if told.is_err() {
+            self.clients.retain(|client| client.id != id);
+        }
+    }
+}
+
+/// The same user, and root.
+fn may_speak(fd: &OwnedFd) -> bool {
+    let own = rustix::process::geteuid();
+    sockopt::socket_peercred(fd).is_ok_and(|peer| peer.uid == own || peer.uid.is_root())
+}

@@ -1,0 +1,330 @@
+//! The runtime directory: one socket for each supervisor, and beside it a few
+//! readable lines that say which files it serves with. `evenkeel reload` finds
+//! a supervisor here.
+//!
+//! The directory is its owner's alone. What a supervisor that was killed left
+//! behind is removed by the next one.
+
+use rustix::fs::{Mode, chmod};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Names another directory than the usual one.
+const VARIABLE: &str = "EVENKEEL_RUNTIME_DIRECTORY";
+/// Supervisors that one directory lists.
+const INSTANCES_MAX: usize = 1_024;
+/// The longest list of files of one supervisor, bytes.
+const LISTING_BYTES_MAX: u64 = 256 * 1024;
+/// Supervisors of one process id: containers that share a directory.
+const SAME_ID_MAX: usize = 16;
+/// Commands that wait to be heard.
+const BACKLOG: i32 = 16;
+
+/// Why there is no place to be found at.
+#[derive(Debug)]
+pub enum DirectoryError {
+    /// It cannot be made or read.
+    Open(PathBuf, io::Error),
+    /// It is somebody else's.
+    Owner(PathBuf),
+    /// The socket in it.
+    Socket(PathBuf, Errno),
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirectoryError::Open(path, error) => {
+                write!(f, "{}: {}", path.display(), crate::files::reason(error))
+            }
+            DirectoryError::Owner(path) => {
+                write!(f, "{} belongs to somebody else", path.display())
+            }
+            DirectoryError::Socket(path, errno) => write!(f, "{}: {errno}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// A supervisor that can be found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// Its process id.
+    pub pid: u32,
+    /// The program: `evenkeel` or `haproxy`.
+    pub program: String,
+    /// Its network namespace.
+    pub network: u64,
+    /// The files and directories of its command line, absolute.
+    pub paths: Vec<PathBuf>,
+    /// Its socket.
+    pub socket: PathBuf,
+}
+
+/// The directory of this user.
+pub fn path() -> PathBuf {
+    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return "/run/evenkeel".into();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
+        Some(directory) => Path::new(&directory).join("evenkeel"),
+        None => format!("/tmp/evenkeel-{}", uid.as_raw()).into(),
+    }
+}
+
+/// Makes the directory, or sees that it is ours alone.
+fn prepare(directory: &Path) -> Result<(), DirectoryError> {
+    let failed = |error| DirectoryError::Open(directory.into(), error);
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    check(directory)?;
+    let mode = std::fs::symlink_metadata(directory)
+        .map_err(failed)?
+        .permissions()
+        .mode();
+    if mode & 0o777 != 0o700 {
+        chmod(directory, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// A link, or a directory of somebody else, is not trusted.
+fn check(directory: &Path) -> Result<(), DirectoryError> {
+    let data = std::fs::symlink_metadata(directory)
+        .map_err(|error| DirectoryError::Open(directory.into(), error))?;
+    if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() {
+        return Err(DirectoryError::Owner(directory.into()));
+    }
+    Ok(())
+}
+
+/// The network namespace of this process; 0 where the system does not tell.
+pub fn network() -> u64 {
+    std::fs::metadata("/proc/self/ns/net").map_or(0, |data| data.ino())
+}
+
+/// The supervisors that live. What dead ones left behind is removed.
+pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path())
+}
+
+fn instances_in(directory: &Path) -> Result<Vec<Instance>, DirectoryError> {
+    let failed = |error| DirectoryError::Open(directory.into(), error);
+    match std::fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        _ => check(directory)?,
+    }
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    for entry in entries.take(2 * INSTANCES_MAX).flatten() {
+        let socket = entry.path();
+        if socket
+            .extension()
+            .is_none_or(|extension| extension != "sock")
+        {
+            continue;
+        }
+        match connected(&socket) {
+            Ok(_) => found.extend(read(&socket)),
+            Err(Errno::CONNREFUSED) => remove(&socket),
+            Err(_) => {}
+        }
+    }
+    found.sort_by_key(|instance| instance.pid);
+    Ok(found)
+}
+
+/// A connection to a supervisor.
+pub fn connected(socket: &Path) -> Result<OwnedFd, Errno> {
+    let fd = seqpacket()?;
+    connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    Ok(fd)
+}
+
+fn seqpacket() -> Result<OwnedFd, Errno> {
+    socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
+}
+
+fn listing_of(socket: &Path) -> PathBuf {
+    socket.with_extension("")
+}
+
+fn read(socket: &Path) -> Option<Instance> {
+    use std::io::Read;
+    let file = std::fs::File::open(listing_of(socket)).ok()?;
+    let mut text = String::new();
+    file.take(LISTING_BYTES_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    let mut instance = Instance {
+        pid: 0,
+        program: String::new(),
+        network: 0,
+        paths: Vec::new(),
+        socket: socket.into(),
+    };
+    for line in text.lines() {
+        match line.split_once(' ')? {
+            ("pid", pid) => instance.pid = pid.parse().ok()?,
+            ("program", program) => instance.program = program.to_owned(),
+            ("network", network) => instance.network = network.parse().ok()?,
+            ("file", path) => instance.paths.push(path.into()),
+            // A later version says more.
+            _ => {}
+        }
+    }
+    (instance.pid > 0).then_some(instance)
+}
+
+fn remove(socket: &Path) {
+    // Another supervisor that starts now may have done it.
+    let _ = std::fs::remove_file(listing_of(socket));
+    let _ = std::fs::remove_file(socket);
+}
+
+/// This supervisor's entry; it goes when this is dropped.
+#[derive(Debug)]
+pub struct Entry {
+    socket: PathBuf,
+    pid: u32,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // A copy of this value in the process that only started the one in the
+        // background leaves the entry alone.
+        if self.pid == std::process::id() {
+            remove(&self.socket);
+        }
+    }
+}
+
+/// Enters a supervisor, and gives the socket that it can be reached at.
+pub fn enter(program: &str, paths: &[PathBuf]) -> Result<(Entry, OwnedFd), DirectoryError> {
+    enter_in(&path(), program, paths)
+}
+
+fn enter_in(
+    directory: &Path,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
+    prepare(directory)?;
+    // For what dead ones left behind.
+    instances_in(directory)?;
+    let pid = std::process::id();
+    let (socket, fd) = open_socket(directory, pid)?;
+    let entry = Entry { socket, pid };
+    let mut text = format!("pid {pid}\nprogram {program}\nnetwork {}\n", network());
+    for path in paths {
+        text += &format!("file {}\n", path.display());
+    }
+    let listing = listing_of(&entry.socket);
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&listing)
+        .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+    written.map_err(|error| DirectoryError::Open(listing, error))?;
+    listen(&fd, BACKLOG).map_err(|errno| DirectoryError::Socket(entry.socket.clone(), errno))?;
+    Ok((entry, fd))
+}
+
+fn open_socket(directory: &Path, pid: u32) -> Result<(PathBuf, OwnedFd), DirectoryError> {
+    let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
+    let mut last = Errno::ADDRINUSE;
+    for n in 0..SAME_ID_MAX {
+        let name = match n {
+            0 => format!("{pid}.sock"),
+            n => format!("{pid}-{n}.sock"),
+        };
+        let path = directory.join(name);
+        let fd = seqpacket().map_err(|errno| failed(&path, errno))?;
+        let address = SocketAddrUnix::new(&path).map_err(|errno| failed(&path, errno))?;
+        match bind(&fd, &address) {
+            Ok(()) => return Ok((path, fd)),
+            Err(Errno::ADDRINUSE) => last = Errno::ADDRINUSE,
+            Err(errno) => return Err(failed(&path, errno)),
+        }
+    }
+    Err(failed(directory, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_supervisor_is_found_until_it_goes() {
+        let directory = directory("found");
+        let paths = [PathBuf::from("/etc/a b.cfg")];
+        let (entry, fd) = enter_in(&directory, "evenkeel", &paths).unwrap();
+        let found = instances_in(&directory).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].pid, &found[0].paths[..]),
+            (std::process::id(), &paths[..])
+        );
+        let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop((entry, fd));
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_dead_supervisor_left_behind_is_removed() {
+        let directory = directory("stale");
+        let (entry, fd) = enter_in(&directory, "evenkeel", &[]).unwrap();
+        std::mem::forget(entry);
+        drop(fd);
+        assert!(instances_in(&directory).unwrap().is_empty());
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_a_link_is_not_trusted() {
+        let directory = directory("link");
+        std::os::unix::fs::symlink("/tmp", &directory).unwrap();
+        let error = enter_in(&directory, "evenkeel", &[]).unwrap_err();
+        std::fs::remove_file(&directory).unwrap();
+        assert!(matches!(error, DirectoryError::Owner(_)), "{error}");
+    }
+
+    #[test]
+    fn two_supervisors_of_one_process_id_have_two_sockets() {
+        let directory = directory("twins");
+        let first = enter_in(&directory, "evenkeel", &[]).unwrap();
+        let second = enter_in(&directory, "haproxy", &[]).unwrap();
+        assert_eq!(instances_in(&directory).unwrap().len(), 2);
+        drop((first, second));
+        std::fs::remove_dir(&directory).unwrap();
+    }
+}

@@ -1,0 +1,135 @@
+//! A loader at work, as the supervisor sees it.
+
+use crate::roles::channel::{ChannelError, Received};
+use crate::roles::spawn::{self, Started};
+use crate::roles::{Shared, memory};
+use protocol::role::{Load, Message, Personality, Plan};
+use rustix::process::Signal;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long a loader may work. Names that nobody answers take seconds each.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A loader at work.
+pub struct Loading {
+    /// The process.
+    pub process: Started,
+    /// When it is given up.
+    pub until: Instant,
+}
+
+/// What a loader said.
+pub struct Told {
+    /// The version's plan, or with what the command exits.
+    pub outcome: Result<Plan, u8>,
+    /// For a log.
+    pub plain: String,
+    /// For who asked.
+    pub shown: String,
+    /// The bundle and the sockets.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Why a loader told nothing.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It could not be started.
+    Start(io::Error),
+    /// The channel.
+    Channel(ChannelError),
+    /// Another message than a loader sends.
+    Message,
+    /// What there is to print cannot be read.
+    Notes(memory::MemoryError),
+    /// It took too long.
+    TooLong,
+    /// It ended without a word.
+    Ended,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Start(error) => write!(f, "the loader could not be started: {error}"),
+            LoadError::Channel(error) => write!(f, "the loader: {error}"),
+            LoadError::Message => f.write_str("the loader said something else than asked"),
+            LoadError::Notes(error) => write!(f, "the loader's messages: {error}"),
+            LoadError::TooLong => {
+                write!(f, "the loader took more than {} s", LIMIT.as_secs())
+            }
+            LoadError::Ended => f.write_str("the loader ended without a word"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Loading {
+    /// Starts a loader and says what is asked.
+    pub fn begin(load: Load, descriptors: &[Shared]) -> Result<Loading, LoadError> {
+        let variables: &[(&str, &OsStr)] = match load.personality {
+            Personality::Own => &[],
+            Personality::Haproxy => &[("HAPROXY_MWORKER", OsStr::new("1"))],
+        };
+        let mut process = spawn::start(spawn::LOADER_ENTRY, load.personality, variables)
+            .map_err(LoadError::Start)?;
+        let message = Message::Load(Box::new(load));
+        process
+            .channel
+            .send(&message, descriptors)
+            .map_err(LoadError::Channel)?;
+        Ok(Loading {
+            process,
+            until: Instant::now() + LIMIT,
+        })
+    }
+
+    /// What it said, once it did.
+    pub fn look(&mut self) -> Result<Option<Told>, LoadError> {
+        let channel = &mut self.process.channel;
+        let received = channel.flush().and_then(|()| channel.receive());
+        match received {
+            Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong),
+            Ok(None) => Ok(None),
+            Ok(Some(received)) => read(received).map(Some),
+            Err(ChannelError::Closed) => Err(LoadError::Ended),
+            Err(error) => Err(LoadError::Channel(error)),
+        }
+    }
+
+    /// Waits for its end, which is near.
+    pub fn end(mut self) {
+        /// It has nothing left to do.
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let until = Instant::now() + PATIENCE;
+        while self.process.ended().is_none() {
+            if Instant::now() >= until {
+                self.process.signal(Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+fn read(received: Received) -> Result<Told, LoadError> {
+    let mut descriptors = received.descriptors.into_iter();
+    let mut text = || {
+        let fd = descriptors.next().ok_or(LoadError::Message)?;
+        memory::text(&fd).map_err(LoadError::Notes)
+    };
+    let outcome = match received.message {
+        Message::Loaded(plan) => Ok(*plan),
+        Message::NotLoaded { exit } => Err(exit),
+        _ => return Err(LoadError::Message),
+    };
+    Ok(Told {
+        outcome,
+        plain: text()?,
+        shown: text()?,
+        descriptors: descriptors.collect(),
+    })
+}

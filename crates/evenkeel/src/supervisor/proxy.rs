@@ -1,0 +1,106 @@
+//! The proxy role, as the supervisor sees it.
+
+use super::limits;
+use super::version::Version;
+use crate::roles::channel::ChannelError;
+use crate::roles::spawn::{self, Started};
+use protocol::role::{Message, Personality};
+use rustix::process::Signal;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long a role may take until it serves.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// A proxy role.
+pub struct Proxy {
+    /// The process.
+    pub process: Started,
+    /// When it was started.
+    pub born: Instant,
+    /// It serves.
+    pub ready: bool,
+}
+
+/// Why a role could not be started.
+#[derive(Debug)]
+pub enum ProxyError {
+    /// The process.
+    Start(io::Error),
+    /// Its limits.
+    Limits(rustix::io::Errno),
+    /// The channel.
+    Channel(ChannelError),
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyError::Start(error) => write!(f, "the proxy could not be started: {error}"),
+            ProxyError::Limits(errno) => write!(f, "the limits of the proxy: {errno}"),
+            ProxyError::Channel(error) => write!(f, "the proxy: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+impl Proxy {
+    /// Starts a role with a version.
+    pub fn start(version: &Version, personality: Personality) -> Result<Proxy, ProxyError> {
+        let process =
+            spawn::start(spawn::PROXY_ENTRY, personality, &[]).map_err(ProxyError::Start)?;
+        let mut proxy = Proxy {
+            process,
+            born: Instant::now(),
+            ready: false,
+        };
+        match proxy.give(version) {
+            Ok(()) => Ok(proxy),
+            Err(error) => {
+                proxy.kill();
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands a version over.
+    pub fn give(&mut self, version: &Version) -> Result<(), ProxyError> {
+        match limits::give(self.process.pid(), version.plan()) {
+            // A role that has given up its rights is another user's process,
+            // which root of a container may not touch: it raises what it may
+            // itself, and says what it may not.
+            Err(rustix::io::Errno::PERM) if self.ready => {}
+            other => other.map_err(ProxyError::Limits)?,
+        }
+        self.process
+            .channel
+            .send(&version.message(), &version.all_descriptors())
+            .map_err(ProxyError::Channel)
+    }
+
+    /// Says something without descriptors. Whoever cannot be told is about to
+    /// be seen as ended.
+    pub fn say(&mut self, message: &Message) {
+        let _ = self.process.channel.send(message, &[]);
+    }
+
+    /// Ends it and waits for that.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::KILL);
+        while self.process.ended().is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// When it is taken for one that never serves.
+    pub fn deadline(&self) -> Option<Instant> {
+        (!self.ready).then_some(self.born + READY_LIMIT)
+    }
+
+    /// Its process id, for messages.
+    pub fn pid(&self) -> i32 {
+        self.process.pid().as_raw_nonzero().get()
+    }
+}

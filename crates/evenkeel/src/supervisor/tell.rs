@@ -1,0 +1,189 @@
+//! What a supervisor says, in HAProxy's words under that name, in ours
+//! otherwise. Scripts look for some of HAProxy's.
+
+use super::version::Version;
+use crate::voice::{Form, Gravity, Voice, counted};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// A role was started.
+pub fn forked(voice: &mut Voice, pid: i32) {
+    if voice.form() == Form::Haproxy {
+        voice.notice(format_args!("New worker ({pid}) forked"));
+    }
+}
+
+/// The first version is served.
+pub fn serves(voice: &mut Voice, version: &Version) {
+    match voice.form() {
+        Form::Haproxy => voice.notice("Loading success."),
+        Form::Own => voice.notice(format_args!("serves on {}", size(version))),
+    }
+}
+
+fn size(version: &Version) -> String {
+    let plan = version.plan();
+    format!(
+        "{} with {}",
+        counted(plan.listeners as usize, "address", "addresses"),
+        counted(plan.settings.threads as usize, "thread", "threads"),
+    )
+}
+
+/// A change begins.
+pub fn reloading(voice: &mut Voice) {
+    if voice.form() == Form::Haproxy {
+        voice.notice("Reloading HAProxy");
+    }
+}
+
+/// What there is to tell of a change that was taken in, a message a line.
+pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
+    let plan = version.plan();
+    let mut lines = vec![(
+        Gravity::Notice,
+        format!("changed; serves on {}", size(version)),
+    )];
+    let difference = plan.difference.trim_end();
+    lines.extend(
+        difference
+            .lines()
+            .map(|line| (Gravity::Notice, format!("  {line}"))),
+    );
+    lines.extend(
+        plan.fixed
+            .iter()
+            .map(|words| (Gravity::Warning, words.clone())),
+    );
+    lines
+}
+
+/// The same for somebody who reads it.
+pub fn as_text(lines: &[(Gravity, String)]) -> String {
+    let mut text = String::new();
+    for (gravity, line) in lines {
+        text += match gravity {
+            Gravity::Alert => "evenkeel: error: ",
+            Gravity::Warning => "evenkeel: warning: ",
+            Gravity::Notice => "evenkeel: ",
+        };
+        text += line;
+        text.push('\n');
+    }
+    text
+}
+
+/// A change was taken in.
+pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
+    match voice.form() {
+        Form::Haproxy => {
+            for (gravity, line) in lines
+                .iter()
+                .filter(|(gravity, _)| *gravity != Gravity::Notice)
+            {
+                voice.say(*gravity, line);
+            }
+            voice.notice("Loading success.");
+        }
+        Form::Own => lines
+            .iter()
+            .for_each(|(gravity, line)| voice.say(*gravity, line)),
+    }
+}
+
+/// A change was refused; why was told before.
+pub fn refused(voice: &mut Voice) {
+    match voice.form() {
+        Form::Haproxy => voice.warning("Loading failure!"),
+        Form::Own => voice.warning("nothing was changed"),
+    }
+}
+
+/// The supervisor was asked to end.
+pub fn exiting(voice: &mut Voice, soft: bool) {
+    match (voice.form(), soft) {
+        (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
+        (Form::Own, true) => voice.notice("accepts no more and finishes what it has"),
+        (Form::Own, false) => voice.notice("stops"),
+    }
+}
+
+/// The role ended.
+pub fn ended(voice: &mut Voice, pid: i32, status: ExitStatus, expected: bool) {
+    match voice.form() {
+        Form::Haproxy => {
+            let gravity = match status.success() {
+                true => Gravity::Warning,
+                false => Gravity::Alert,
+            };
+            let (code, name) = haproxy_status(status);
+            voice.say(
+                gravity,
+                format_args!("Current worker ({pid}) exited with code {code} ({name})"),
+            );
+        }
+        Form::Own if expected => {}
+        Form::Own => voice.warning(format_args!(
+            "the proxy (process {pid}) {}",
+            own_status(status)
+        )),
+    }
+}
+
+fn own_status(status: ExitStatus) -> String {
+    match status.signal().map(nix::sys::signal::Signal::try_from) {
+        Some(Ok(signal)) => format!("was ended by {signal}"),
+        Some(Err(_)) => "was ended by a signal".to_owned(),
+        None => format!("ended with {}", status.code().unwrap_or_default()),
+    }
+}
+
+fn haproxy_status(status: ExitStatus) -> (i32, &'static str) {
+    match status.signal() {
+        None => (status.code().unwrap_or_default(), "Exit"),
+        Some(signal) => (128 + signal, signal_words(signal)),
+    }
+}
+
+/// As strsignal(3) names them.
+fn signal_words(signal: i32) -> &'static str {
+    match signal {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        4 => "Illegal instruction",
+        6 => "Aborted",
+        7 => "Bus error",
+        8 => "Floating point exception",
+        9 => "Killed",
+        10 => "User defined signal 1",
+        11 => "Segmentation fault",
+        12 => "User defined signal 2",
+        13 => "Broken pipe",
+        14 => "Alarm clock",
+        15 => "Terminated",
+        31 => "Bad system call",
+        _ => "Unknown signal",
+    }
+}
+
+/// Another role is started instead of one that died.
+pub fn restarts(voice: &mut Voice, wait: Duration) {
+    if voice.form() == Form::Own {
+        match wait.is_zero() {
+            true => voice.notice("another one starts at once, with the same listeners"),
+            false => voice.notice(format_args!(
+                "another one starts in {} s, with the same listeners",
+                wait.as_secs_f32()
+            )),
+        }
+    }
+}
+
+/// The end.
+pub fn all_exited(voice: &mut Voice, exit: u8) {
+    if voice.form() == Form::Haproxy {
+        voice.warning(format_args!("All workers exited. Exiting... ({exit})"));
+    }
+}

@@ -1,0 +1,208 @@
+//! A supervisor under test, with the processes that it started: found by their
+//! parent, and ended with it whatever a test does.
+
+use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start};
+use lab::{Scratch, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+/// A supervisor that was started.
+pub struct Supervised {
+    child: Option<Child>,
+    pub pid: Pid,
+    directory: PathBuf,
+    /// Every process that was ever seen below it.
+    seen: RefCell<BTreeSet<i32>>,
+}
+
+impl Supervised {
+    pub fn start<A: AsRef<OsStr>>(
+        program: &Path,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Supervised {
+        let child = start(program, directory, arguments);
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        Supervised {
+            child: Some(child),
+            pid,
+            directory: directory.into(),
+            seen: RefCell::default(),
+        }
+    }
+
+    /// `evenkeel run` of a file.
+    pub fn run(scratch: &Scratch, file: &str) -> Supervised {
+        Supervised::start(evenkeel(), scratch.path(), ["run", "-f", file])
+    }
+
+    /// The processes that it started and that live.
+    pub fn children(&self) -> Vec<i32> {
+        let children = children_of(self.pid);
+        self.seen.borrow_mut().extend(&children);
+        children
+    }
+
+    /// The proxy role.
+    pub fn role(&self) -> Option<i32> {
+        let is_role = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"evenkeel: proxy")
+        };
+        self.children().into_iter().find(is_role)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).unwrap();
+    }
+
+    pub fn reload(&self) -> Outcome {
+        let pid = self.pid.to_string();
+        run(evenkeel(), &self.directory, ["reload", "--pid", &pid])
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Outcome {
+        self.children();
+        finish(self.child.take().unwrap())
+    }
+
+    /// The same after a signal.
+    pub fn end(self, signal: Signal) -> Outcome {
+        self.signal(signal);
+        self.finish()
+    }
+
+    /// What it left in its runtime directory.
+    pub fn left_behind(directory: &Path) -> usize {
+        std::fs::read_dir(directory.join("runtime")).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.children();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for pid in self.seen.borrow().iter().filter(|pid| is_ours(**pid)) {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// A number may belong to another process by now.
+fn is_ours(pid: i32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.starts_with(b"evenkeel: ")
+}
+
+pub fn children_of(pid: Pid) -> Vec<i32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// Whether a process runs; what nobody waits for stays as a zombie.
+pub fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+/// A server that answers every request on a connection with its name.
+pub fn origin(name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream, name));
+        }
+    });
+    port
+}
+
+fn answer(mut stream: TcpStream, name: &str) {
+    while let Some(head) = head(&mut stream) {
+        assert!(head.starts_with("GET "), "{head}");
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}",
+            name.len()
+        );
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// A client on one connection.
+pub struct Client(TcpStream);
+
+impl Client {
+    pub fn new(port: u16) -> Option<Client> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .ok()?;
+        Some(Client(stream))
+    }
+
+    /// The body of an answer; None when the connection does not give one.
+    pub fn get(&mut self) -> Option<String> {
+        self.0
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .ok()?;
+        let head = head(&mut self.0)?.to_ascii_lowercase();
+        let length = head.split("content-length: ").nth(1)?;
+        let length = length.split("\r\n").next()?.parse().ok()?;
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).ok()?;
+        String::from_utf8(body).ok()
+    }
+}
+
+/// What a new connection is answered.
+pub fn get(port: u16) -> Option<String> {
+    Client::new(port)?.get()
+}
+
+/// Waits until a port is answered with this.
+pub fn answers(port: u16, body: &str) -> bool {
+    eventually(PATIENCE, || get(port).as_deref() == Some(body))
+}
+
+/// A file that passes a port on to a server.
+pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
+    let binds: String = ports
+        .iter()
+        .map(|port| format!("    bind 127.0.0.1:{port}\n"))
+        .collect();
+    format!(
+        "global\n    maxconn 100\n{global}\ndefaults\n    mode http\n    timeout client 30s\n    timeout server 30s\n    \
+         timeout connect 5s\nfrontend web\n{binds}    default_backend app\nbackend app\n    server one 127.0.0.1:{server}\n"
+    )
+}

@@ -1,0 +1,360 @@
+//! `evenkeel run`: what it starts, changes in place, deaths, and that nothing
+//! is left behind.
+
+use crate::harness::{PATIENCE, evenkeel, run};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::fs::PermissionsExt;
+
+fn free() -> u16 {
+    free_port().unwrap()
+}
+
+#[test]
+fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_meets_it() {
+    let scratch = Scratch::new().unwrap();
+    let (port, added) = (free(), free());
+    scratch
+        .write("a.cfg", passes("", &[port], origin("old")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "old"));
+    let mut client = Client::new(port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("old"));
+    let role = supervised.role().unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port, added], origin("new")))
+        .unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("serves on 2 addresses"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(
+        outcome.stderr.contains("frontend web"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(
+        client.get().as_deref(),
+        Some("new"),
+        "on the same connection"
+    );
+    assert_eq!(get(added).as_deref(), Some("new"));
+    assert_eq!(supervised.role(), Some(role), "the same process");
+    scratch
+        .write("a.cfg", passes("", &[added], origin("new")))
+        .unwrap();
+    assert_eq!(supervised.reload().code(), Some(0));
+    assert!(
+        eventually(PATIENCE, || Client::new(port).is_none()),
+        "an address that is gone is closed by everyone"
+    );
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || !lives(role)));
+    assert_eq!(Supervised::left_behind(scratch.path()), 0);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let good = passes("", &[port], origin("one"));
+    scratch.write("a.cfg", &good).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    scratch
+        .write("a.cfg", good.clone() + "    srever x\n")
+        .unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(1));
+    for words in ["did you mean", "nothing was changed"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+    assert_eq!(get(port).as_deref(), Some("one"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken_port = taken.local_addr().unwrap().port();
+    scratch
+        .write(
+            "a.cfg",
+            passes("", &[port, taken_port], origin("two")),
+        )
+        .unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(1), "an address that cannot be had");
+    assert!(
+        outcome.stderr.contains(&format!(":{taken_port}: Address already in use")),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(get(port).as_deref(), Some("one"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert!(
+        outcome.stderr.contains("did you mean"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn hup_changes_and_requests_that_come_quickly_end_with_the_last_file() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let names = ["a", "b", "c", "d", "e"];
+    scratch
+        .write("a.cfg", passes("", &[port], origin("first")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "first"));
+    for name in names {
+        scratch
+            .write("a.cfg", passes("", &[port], origin(name)))
+            .unwrap();
+        supervised.signal(Signal::SIGHUP);
+    }
+    assert!(answers(port, "e"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    for _ in 0..2 {
+        let role = supervised.role().unwrap();
+        // What the file says now does not matter: the last good version counts.
+        scratch.write("a.cfg", "nonsense\n").unwrap();
+        kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+        // Never refused: the supervisor holds the listeners.
+        assert_eq!(get(port).as_deref().unwrap_or("one"), "one");
+        assert!(answers(port, "one"));
+        assert!(supervised.role().is_some_and(|next| next != role));
+    }
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0));
+    assert!(
+        outcome.stderr.contains("was ended by SIGKILL"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_proxy_whose_supervisor_is_killed_serves_on() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = supervised.role().unwrap();
+    let mut client = Client::new(port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    supervised.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(supervised.pid.as_raw())));
+    for _ in 0..3 {
+        assert_eq!(
+            client.get().as_deref(),
+            Some("one"),
+            "on the same connection"
+        );
+        assert_eq!(get(port).as_deref(), Some("one"), "on a new one");
+    }
+    assert!(lives(role));
+    kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
+    assert!(eventually(PATIENCE, || !lives(role)));
+}
+
+#[test]
+fn the_same_files_are_not_served_twice() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    assert!(eventually(PATIENCE, || Supervised::left_behind(
+        scratch.path()
+    ) == 2));
+    let second = run(evenkeel(), scratch.path(), ["run", "-f", "./a.cfg"]);
+    assert_eq!(second.code(), Some(1));
+    let words = format!("evenkeel reload --pid {}", supervised.pid);
+    assert!(second.stderr.contains(&words), "{}", second.stderr);
+    let found = run(evenkeel(), scratch.path(), ["reload", "-f", "a.cfg"]);
+    assert_eq!(found.code(), Some(0), "{}", found.stderr);
+    assert_eq!(supervised.end(Signal::SIGINT).code(), Some(130));
+    let none = run(evenkeel(), scratch.path(), ["reload"]);
+    assert_eq!(none.code(), Some(1));
+    assert!(none.stderr.contains("no `evenkeel run`"), "{}", none.stderr);
+}
+
+#[test]
+fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let outcome = supervised.end(Signal::SIGUSR1);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(Client::new(port).is_none());
+}
+
+#[test]
+fn a_start_that_fails_ends_with_1_and_says_why() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    for (file, said) in [
+        ("nonsense\n".to_owned(), "error"),
+        (
+            passes("    chroot /nonexistent/x", &[port], 9),
+            "Cannot chroot(/nonexistent/x)",
+        ),
+        (
+            passes("    pidfile /nonexistent/x", &[port], 9),
+            "Cannot create pidfile",
+        ),
+    ] {
+        scratch.write("a.cfg", &file).unwrap();
+        let outcome = run(evenkeel(), scratch.path(), ["run", "-f", "a.cfg"]);
+        assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert_eq!(Supervised::left_behind(scratch.path()), 0);
+    }
+}
+
+#[test]
+fn what_only_a_supervisor_starts_refuses_to_run_by_hand() {
+    let scratch = Scratch::new().unwrap();
+    for arguments in [
+        "internal",
+        "internal loader 3 evenkeel",
+        "internal proxy-role 0 evenkeel",
+    ] {
+        let outcome = run(evenkeel(), scratch.path(), arguments.split(' '));
+        assert_eq!(outcome.code(), Some(1));
+        assert!(
+            outcome.stderr.contains("evenkeel run -f FILE"),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn where_no_runtime_directory_can_be_had_it_serves_all_the_same() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch.write("runtime", "a file in its place").unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    scratch
+        .write("a.cfg", passes("", &[port], origin("two")))
+        .unwrap();
+    supervised.signal(Signal::SIGHUP);
+    assert!(answers(port, "two"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(
+        outcome.stderr.matches("will not find this process").count(),
+        1
+    );
+}
+
+/// The user and the root directory of a process.
+fn confined(pid: i32) -> (Vec<String>, String) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ids = |name: &str| {
+        status
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or("")
+            .to_owned()
+    };
+    let root = std::fs::read_link(format!("/proc/{pid}/root")).unwrap();
+    let all = ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:"].map(ids);
+    (all.to_vec(), root.display().to_string())
+}
+
+#[test]
+fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by_a_change() {
+    if !lab::may_run(
+        "a proxy as nobody gets a privileged port",
+        lab::privileged(),
+    ) {
+        return;
+    }
+    let scratch = Scratch::new().unwrap();
+    let (port, empty) = (free(), scratch.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let global = format!(
+        "    user nobody\n    group nogroup\n    chroot {}",
+        empty.display()
+    );
+    let served = origin("one");
+    scratch
+        .write("a.cfg", passes(&global, &[port], served))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = supervised.role().unwrap();
+    let (ids, root) = confined(role);
+    assert_eq!(ids[0], "Uid:\t65534\t65534\t65534\t65534");
+    assert!(ids[1].starts_with("Gid:\t65534\t65534"), "{ids:?}");
+    assert_eq!(ids[2].trim_end(), "Groups:\t65534");
+    assert!(
+        ids[3].ends_with("0000000000000000") && ids[4].ends_with("0000000000000000"),
+        "{ids:?}"
+    );
+    assert_eq!(root, empty.display().to_string());
+    let map = scratch.write("secret.map", "x app\n").unwrap();
+    std::fs::set_permissions(&map, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let low = (600..1024).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let low = low.unwrap();
+    let changed = passes(&global, &[port, low], served).replace(
+        "default_backend app",
+        &format!("use_backend %[req.hdr(host),map({})]", map.display()),
+    );
+    scratch.write("a.cfg", changed).unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert_eq!(get(low).as_deref(), Some("one"), "by the map");
+    assert_eq!(get(port).as_deref(), Some("one"));
+    assert_eq!(supervised.role(), Some(role));
+    // What cannot change is named, and the rest goes in.
+    let other = global.replace("user nobody", "user daemon");
+    scratch
+        .write("a.cfg", passes(&other, &[port], origin("two")))
+        .unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("the user stays 65534"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(get(port).as_deref(), Some("two"));
+    // A new one is as confined as the first.
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(answers(port, "two"));
+    let next = supervised.role().unwrap();
+    assert_eq!(confined(next).0[..2], ids[..2]);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

@@ -1,0 +1,201 @@
+//! `haproxy -W` beside the real one: signals, exit codes, what scripts look
+//! for, the file of the process id, the background.
+
+use crate::harness::{Bench, PATIENCE, listening, oracle_path};
+use crate::supervised::{Client, Supervised, answers, children_of, lives, origin, passes};
+use lab::{eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::Path;
+
+fn programs(bench: &Bench, test: &str) -> Vec<std::path::PathBuf> {
+    let mut all = vec![bench.haproxy.clone()];
+    if lab::may_run(test, lab::installed("haproxy")) {
+        all.push(oracle_path());
+    }
+    all
+}
+
+/// Messages without the processes' numbers.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines().filter(|line| line.starts_with('[')) {
+        let digits = |c: char| c.is_ascii_digit();
+        let mut kept = String::new();
+        for word in line.split(' ').filter(|word| !word.is_empty()) {
+            let bare = word.trim_matches(['(', ')']);
+            let number =
+                bare.len() > 2 && bare.chars().all(digits) && !["130", "143"].contains(&bare);
+            kept += if number { "PID" } else { word };
+            kept.push(' ');
+        }
+        out += kept.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn last_lines(text: &str) -> Vec<String> {
+    let kept = [
+        "New worker",
+        "Loading success",
+        "Exiting Master",
+        "Current worker",
+        "All workers",
+    ];
+    without_numbers(text)
+        .lines()
+        .filter(|line| kept.iter().any(|words| line.contains(words)))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
+    let bench = Bench::new();
+    for (signal, code) in [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 0),
+        (Signal::SIGUSR1, 0),
+    ] {
+        let mut said = Vec::new();
+        for program in programs(&bench, "the end of a master") {
+            let port = free_port().unwrap();
+            bench.listening(port, "");
+            let arguments = ["-W", "-f", "listening.cfg"];
+            let master = Supervised::start(&program, bench.scratch.path(), arguments);
+            assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+            // It listens before it reads signals.
+            assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let outcome = master.end(signal);
+            assert_eq!(outcome.code(), Some(code), "{signal}: {}", outcome.stderr);
+            said.push(last_lines(&outcome.stderr));
+        }
+        assert!(
+            said.windows(2).all(|pair| pair[0] == pair[1]),
+            "{signal}: {said:#?}"
+        );
+    }
+}
+
+#[test]
+fn usr2_and_hup_change_in_place_and_a_bad_file_fails_the_loading() {
+    let bench = Bench::new();
+    let port = free_port().unwrap();
+    bench.file("a.cfg", &passes("", &[port], origin("one")));
+    let arguments = ["-W", "-f", "a.cfg"];
+    let master = Supervised::start(&bench.haproxy, bench.scratch.path(), arguments);
+    assert!(answers(port, "one"));
+    let role = master.role();
+    for (signal, name) in [(Signal::SIGUSR2, "two"), (Signal::SIGHUP, "three")] {
+        bench.file("a.cfg", &passes("", &[port], origin(name)));
+        master.signal(signal);
+        assert!(answers(port, name));
+    }
+    bench.file("a.cfg", "nonsense\n");
+    let outcome = master.reload();
+    assert_eq!(outcome.code(), Some(1));
+    assert!(answers(port, "three"));
+    assert_eq!(master.role(), role, "one process all along");
+    let outcome = master.end(Signal::SIGTERM);
+    for words in ["Reloading HAProxy", "Loading failure!", "[a.cfg:1]"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+    assert_eq!(outcome.stderr.matches("Loading success.").count(), 3);
+    assert_eq!(outcome.stderr.matches("New worker").count(), 1);
+}
+
+#[test]
+fn the_pid_file_has_the_masters_id_in_the_foreground_and_in_the_background() {
+    let bench = Bench::new();
+    for program in programs(&bench, "the pid file of a master") {
+        let port = free_port().unwrap();
+        bench.listening(port, "");
+        let pid_file = bench.scratch.path().join("own.pid");
+        let _ = std::fs::remove_file(&pid_file);
+        let arguments = ["-W", "-p", "own.pid", "-f", "listening.cfg"];
+        let master = Supervised::start(&program, bench.scratch.path(), arguments);
+        assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+        let written = || std::fs::read_to_string(&pid_file).unwrap_or_default();
+        assert!(eventually(PATIENCE, || written().trim() == master.pid.to_string()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
+        background(&bench, &program, &pid_file, port);
+    }
+}
+
+fn background(bench: &Bench, program: &Path, pid_file: &Path, port: u16) {
+    std::fs::remove_file(pid_file).unwrap();
+    let arguments = ["-D", "-W", "-p", "own.pid", "-f", "listening.cfg"];
+    let outcome = crate::harness::run(program, bench.scratch.path(), arguments);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let text = || std::fs::read_to_string(pid_file).unwrap_or_default();
+    assert!(eventually(PATIENCE, || !text().is_empty()));
+    let master: i32 = text().trim().parse().unwrap();
+    assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+    assert!(eventually(PATIENCE, || !children_of(Pid::from_raw(master)).is_empty()));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let workers = children_of(Pid::from_raw(master));
+    kill(Pid::from_raw(master), Signal::SIGTERM).unwrap();
+    assert!(eventually(PATIENCE, || !lives(master)
+        && workers.iter().all(|pid| !lives(*pid))));
+}
+
+#[test]
+fn a_file_that_says_master_worker_is_supervised_without_the_flag() {
+    let bench = Bench::new();
+    let port = free_port().unwrap();
+    let arguments = ["-f", "a.cfg"];
+    bench.file(
+        "a.cfg",
+        &passes("    master-worker", &[port], origin("one")),
+    );
+    let master = Supervised::start(&bench.haproxy, bench.scratch.path(), arguments);
+    assert!(answers(port, "one"));
+    assert!(master.role().is_some());
+    let outcome = master.end(Signal::SIGINT);
+    assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("New worker").count(), 1);
+}
+
+#[test]
+fn a_quiet_master_says_nothing_and_a_start_that_fails_ends_with_1() {
+    let bench = Bench::new();
+    let port = free_port().unwrap();
+    bench.listening(port, "");
+    let arguments = ["-W", "-q", "-f", "listening.cfg"];
+    let master = Supervised::start(&bench.haproxy, bench.scratch.path(), arguments);
+    assert!(eventually(PATIENCE, || master.role().is_some()
+        && Client::new(port).is_some()));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let outcome = master.end(Signal::SIGTERM);
+    assert_eq!((outcome.code(), outcome.stderr.as_str()), (Some(0), ""));
+    bench.file("bad.cfg", &listening(port, "    foo"));
+    for arguments in [&["-W", "-f", "bad.cfg"][..], &["-D", "-W", "-f", "bad.cfg"]] {
+        let ours = bench.run(arguments);
+        assert_eq!(ours.code(), Some(1));
+        assert!(
+            ours.stderr.contains("unknown keyword 'foo'"),
+            "{}",
+            ours.stderr
+        );
+    }
+}
+
+#[test]
+fn ttou_pauses_and_ttin_goes_on() {
+    let bench = Bench::new();
+    let port = free_port().unwrap();
+    bench.file("a.cfg", &passes("", &[port], origin("one")));
+    let master = Supervised::start(&bench.haproxy, bench.scratch.path(), ["-W", "-f", "a.cfg"]);
+    assert!(answers(port, "one"));
+    master.signal(Signal::SIGTTOU);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let waiting = std::thread::spawn(move || crate::supervised::get(port));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!waiting.is_finished(), "nothing is accepted");
+    master.signal(Signal::SIGTTIN);
+    assert_eq!(waiting.join().unwrap().as_deref(), Some("one"));
+    assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
+}

@@ -1,0 +1,54 @@
+//! How the supervisor, the loader, the roles and `evenkeel reload` speak to
+//! each other: messages as values, each one packet of a SOCK_SEQPACKET socket,
+//! with descriptors beside it.
+//!
+//! What is large (a bundle, rendered diagnostics, a state) never travels in a
+//! packet: it is a sealed memory file among the descriptors.
+//!
+//! Two versions of the binary speak to each other during an upgrade. So a
+//! message of a kind that is not known is answered with
+//! [`Message::Unknown`], and what stands behind the known fields of a message
+//! is passed over: a later version may add fields at the end, never change one.
+//!
+//! Nothing here owns a descriptor, and nothing decides what a message leads to.
+
+mod codec;
+mod message;
+mod plan;
+
+pub use codec::DecodeError;
+pub use message::{Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
+pub use plan::{Plan, Rights, Settings};
+
+/// The version of the form of packets.
+pub const VERSION: u8 = 1;
+
+/// The largest packet. Both sides refuse a larger one.
+pub const PACKET_BYTES_MAX: usize = 128 * 1024;
+
+/// Descriptors beside one packet; the kernel takes 253.
+pub const PACKET_DESCRIPTORS_MAX: usize = 250;
+
+/// Descriptors that belong to one message, over all of its packets.
+pub const DESCRIPTORS_MAX: usize = 32_768;
+
+/// The longest text inside a message, bytes; longer ones are cut when they are written.
+pub const WORDS_BYTES_MAX: usize = 8 * 1024;
+
+/// Words of a command line.
+pub const ARGUMENTS_MAX: usize = 2_048;
+
+/// Bytes of all words of a command line together.
+pub const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
+
+/// Names of files that a plan lists; further ones are left out.
+pub const NAMES_MAX: usize = 64;
+
+/// The longest path, bytes, as the kernel has it.
+pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// Supplementary groups of a role.
+pub const GROUPS_MAX: usize = 1_024;
+
+/// What cannot change without a restart, as many as are told.
+pub const FIXED_MAX: usize = 32;

@@ -1,0 +1,404 @@
+//! The messages. Beside each stands who sends it and which descriptors go with
+//! it, in their order.
+
+use super::codec::{DecodeError, Reader, Writer};
+use super::plan::Plan;
+use super::{ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, VERSION, WORDS_BYTES_MAX};
+
+/// The first byte of a packet.
+const MAGIC: u8 = b'E';
+/// Bytes before the fields of a message.
+pub const HEADER_BYTES: usize = 8;
+
+/// What every packet begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Which message; [`Header::MORE`] continues the message before with descriptors.
+    pub kind: u16,
+    /// Descriptors of the whole message, over all of its packets.
+    pub descriptors: u32,
+}
+
+impl Header {
+    /// The kind of a packet which only brings further descriptors.
+    pub const MORE: u16 = 0;
+
+    /// Reads the beginning of a packet.
+    pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
+        let mut from = Reader::new(bytes);
+        if from.u8()? != MAGIC {
+            return Err(DecodeError::Magic);
+        }
+        match from.u8()? {
+            VERSION => {}
+            other => return Err(DecodeError::Version(other)),
+        }
+        let kind = from.u16()?;
+        let descriptors = from.u32()?;
+        if descriptors as usize > DESCRIPTORS_MAX {
+            let length = descriptors as usize;
+            return Err(DecodeError::TooLong {
+                field: "descriptors",
+                length,
+            });
+        }
+        Ok(Header { kind, descriptors })
+    }
+
+    fn write(self, to: &mut Writer) {
+        to.u8(MAGIC);
+        to.u8(VERSION);
+        to.u16(self.kind);
+        to.u32(self.descriptors);
+    }
+
+    /// The packet that brings further descriptors.
+    pub fn more() -> Vec<u8> {
+        let mut to = Writer::default();
+        let header = Header {
+            kind: Header::MORE,
+            descriptors: 0,
+        };
+        header.write(&mut to);
+        to.bytes
+    }
+}
+
+/// As which program the command was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Personality {
+    /// `evenkeel run`
+    #[default]
+    Own,
+    /// `haproxy -W`
+    Haproxy,
+}
+
+/// How diagnostics are to look for whoever asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Look {
+    /// With colours.
+    pub color: bool,
+    /// With characters that only a terminal of today shows.
+    pub unicode: bool,
+    /// Columns.
+    pub width: u32,
+}
+
+/// What the loader is asked to do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// As which program.
+    pub personality: Personality,
+    /// The command line of the start, without the program's name.
+    pub arguments: Vec<Vec<u8>>,
+    /// The process that messages are to name.
+    pub pid: u32,
+    /// Open files that the start allowed without raising anything.
+    pub files_soft: u64,
+    /// For whom diagnostics are rendered besides; None prints them to standard
+    /// error (the start).
+    pub look: Option<Look>,
+    /// The version that serves, when this is a change.
+    pub previous: Option<Plan>,
+}
+
+/// A version for a role.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Take {
+    /// Its number.
+    pub version: u64,
+    /// As which program the role speaks.
+    pub personality: Personality,
+    /// Nobody looks at its standard streams once it serves.
+    pub background: bool,
+    /// What it is.
+    pub plan: Plan,
+}
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Supervisor to loader. Descriptors: the bundle of the version that serves
+    /// and its descriptors, when this is a change.
+    Load(Box<Load>),
+    /// Loader to supervisor. Descriptors: the notes, the same for whoever asked,
+    /// the bundle, then those of the version.
+    Loaded(Box<Plan>),
+    /// Loader to supervisor: the files are refused. Descriptors: the notes, the
+    /// same for whoever asked.
+    NotLoaded {
+        /// With what the command exits when this was its start.
+        exit: u8,
+    },
+    /// Supervisor to role: serve with this. Descriptors: the bundle, then those
+    /// of the version.
+    Take(Box<Take>),
+    /// Supervisor to role: accept no more, finish what there is.
+    StopSoftly,
+    /// Supervisor to role: end now, by this signal.
+    StopNow {
+        /// Its number.
+        signal: u32,
+    },
+    /// Supervisor to role: accept nothing until told.
+    Pause,
+    /// Supervisor to role: accept again.
+    Resume,
+    /// Supervisor to role: give a [`Message::State`].
+    TellState,
+    /// Supervisor to role: give the version back, as a [`Message::Version`].
+    GiveVersion,
+    /// Supervisor to role: serve statistics commands on this connection.
+    /// Descriptors: the connection.
+    Operate,
+    /// Role to supervisor: it serves with its first version.
+    Ready {
+        /// Which one.
+        version: u64,
+        /// What there is to tell.
+        words: String,
+    },
+    /// Role to supervisor: it serves with a further version.
+    Taken {
+        /// Which one.
+        version: u64,
+        /// What there is to tell.
+        words: String,
+    },
+    /// Role to supervisor: it goes on with what it had.
+    Refused {
+        /// Which one was refused.
+        version: u64,
+        /// Why.
+        words: String,
+    },
+    /// Role to supervisor. Descriptors: the state.
+    State,
+    /// Role to supervisor. Descriptors: as for [`Message::Take`].
+    Version(Box<Take>),
+    /// Role to supervisor: the last that it says.
+    Ended {
+        /// Why.
+        words: String,
+    },
+    /// A command to the supervisor: change to what the files say now.
+    Reload(Look),
+    /// Supervisor to the command. Descriptors: what there is to print.
+    Reloaded {
+        /// With what the command exits.
+        exit: u8,
+    },
+    /// To whoever sent a message of a kind that is not known.
+    Unknown {
+        /// The kind.
+        kind: u16,
+    },
+}
+
+/// What a packet holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decoded {
+    /// A message.
+    Message(Message),
+    /// One of a kind that this version does not know; to be answered.
+    Unknown(u16),
+}
+
+impl Message {
+    /// The number of its kind. A number is never used again for another one.
+    pub fn kind(&self) -> u16 {
+        match self {
+            Message::Load(_) => 1,
+            Message::Loaded(_) => 2,
+            Message::NotLoaded { .. } => 3,
+            Message::Take(_) => 4,
+            Message::StopSoftly => 5,
+            Message::StopNow { .. } => 6,
+            Message::Pause => 7,
+            Message::Resume => 8,
+            Message::TellState => 9,
+            Message::GiveVersion => 10,
+            Message::Operate => 11,
+            Message::Ready { .. } => 12,
+            Message::Taken { .. } => 13,
+            Message::Refused { .. } => 14,
+            Message::State => 15,
+            Message::Version(_) => 16,
+            Message::Ended { .. } => 17,
+            Message::Reload(_) => 18,
+            Message::Reloaded { .. } => 19,
+            Message::Unknown { .. } => 20,
+        }
+    }
+
+    /// The first packet of the message, which belongs to so many descriptors.
+    pub fn encode(&self, descriptors: usize) -> Vec<u8> {
+        let mut to = Writer::default();
+        let header = Header {
+            kind: self.kind(),
+            descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
+        };
+        header.write(&mut to);
+        self.write(&mut to);
+        to.bytes
+    }
+
+    fn write(&self, to: &mut Writer) {
+        match self {
+            Message::Load(load) => load.write(to),
+            Message::Loaded(plan) => plan.write(to),
+            Message::NotLoaded { exit } | Message::Reloaded { exit } => to.u8(*exit),
+            Message::Take(take) | Message::Version(take) => take.write(to),
+            Message::StopNow { signal } => to.u32(*signal),
+            Message::Ready { version, words }
+            | Message::Taken { version, words }
+            | Message::Refused { version, words } => {
+                to.u64(*version);
+                to.text(words, WORDS_BYTES_MAX);
+            }
+            Message::Ended { words } => to.text(words, WORDS_BYTES_MAX),
+            Message::Reload(look) => look.write(to),
+            Message::Unknown { kind } => to.u16(*kind),
+            Message::StopSoftly
+            | Message::Pause
+            | Message::Resume
+            | Message::TellState
+            | Message::GiveVersion
+            | Message::Operate
+            | Message::State => {}
+        }
+    }
+
+    /// Reads the first packet of a message.
+    pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        let kind = Header::decode(bytes)?.kind;
+        let mut from = Reader::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
+        let from = &mut from;
+        Ok(Decoded::Message(match kind {
+            1 => Message::Load(Box::new(Load::read(from)?)),
+            2 => Message::Loaded(Box::new(Plan::read(from)?)),
+            3 => Message::NotLoaded { exit: from.u8()? },
+            4 => Message::Take(Box::new(Take::read(from)?)),
+            5 => Message::StopSoftly,
+            6 => Message::StopNow {
+                signal: from.u32()?,
+            },
+            7 => Message::Pause,
+            8 => Message::Resume,
+            9 => Message::TellState,
+            10 => Message::GiveVersion,
+            11 => Message::Operate,
+            12..=14 => told(kind, from)?,
+            15 => Message::State,
+            16 => Message::Version(Box::new(Take::read(from)?)),
+            17 => Message::Ended {
+                words: from.text("words", WORDS_BYTES_MAX)?,
+            },
+            18 => Message::Reload(Look::read(from)?),
+            19 => Message::Reloaded { exit: from.u8()? },
+            20 => Message::Unknown { kind: from.u16()? },
+            other => return Ok(Decoded::Unknown(other)),
+        }))
+    }
+}
+
+fn told(kind: u16, from: &mut Reader<'_>) -> Result<Message, DecodeError> {
+    let version = from.u64()?;
+    let words = from.text("words", WORDS_BYTES_MAX)?;
+    Ok(match kind {
+        12 => Message::Ready { version, words },
+        13 => Message::Taken { version, words },
+        _ => Message::Refused { version, words },
+    })
+}
+
+impl Load {
+    fn write(&self, to: &mut Writer) {
+        self.personality.write(to);
+        to.list(&self.arguments, ARGUMENTS_MAX, |to, word| {
+            to.slice(word, ARGUMENTS_BYTES_MAX);
+        });
+        to.u32(self.pid);
+        to.u64(self.files_soft);
+        to.option(self.look.as_ref(), |to, look| look.write(to));
+        to.option(self.previous.as_ref(), |to, plan| plan.write(to));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
+        let mut bytes = 0;
+        Ok(Load {
+            personality: Personality::read(from)?,
+            arguments: from.list("arguments", ARGUMENTS_MAX, |from| {
+                let word = from.bytes("argument", ARGUMENTS_BYTES_MAX)?;
+                bytes += word.len();
+                match bytes <= ARGUMENTS_BYTES_MAX {
+                    true => Ok(word),
+                    false => Err(DecodeError::TooLong {
+                        field: "arguments",
+                        length: bytes,
+                    }),
+                }
+            })?,
+            pid: from.u32()?,
+            files_soft: from.u64()?,
+            look: from.option("look", Look::read)?,
+            previous: from.option("previous", Plan::read)?,
+        })
+    }
+}
+
+impl Take {
+    fn write(&self, to: &mut Writer) {
+        to.u64(self.version);
+        self.personality.write(to);
+        to.bool(self.background);
+        self.plan.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
+        Ok(Take {
+            version: from.u64()?,
+            personality: Personality::read(from)?,
+            background: from.bool("background")?,
+            plan: Plan::read(from)?,
+        })
+    }
+}
+
+impl Personality {
+    fn write(self, to: &mut Writer) {
+        to.u8(match self {
+            Personality::Own => 0,
+            Personality::Haproxy => 1,
+        });
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Personality, DecodeError> {
+        match from.u8()? {
+            0 => Ok(Personality::Own),
+            1 => Ok(Personality::Haproxy),
+            _ => Err(DecodeError::Value("personality")),
+        }
+    }
+}
+
+impl Look {
+    fn write(&self, to: &mut Writer) {
+        to.bool(self.color);
+        to.bool(self.unicode);
+        to.u32(self.width);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
+        Ok(Look {
+            color: from.bool("color")?,
+            unicode: from.bool("unicode")?,
+            width: from.u32()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

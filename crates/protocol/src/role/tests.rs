@@ -1,0 +1,215 @@
+//! Every kind of message there and back, and what is no message.
+
+use super::*;
+use crate::role::{PACKET_BYTES_MAX, Rights, Settings};
+use proptest::prelude::*;
+
+fn plan() -> Plan {
+    Plan {
+        rights: Rights {
+            uid: Some(65534),
+            gid: Some(7),
+            groups: vec![7, 8],
+            chroot: Some(b"/var/empty".to_vec()),
+            capabilities: 1 << 13,
+        },
+        settings: Settings {
+            connections: Some(100),
+            proxy_connections: None,
+            connections_max: 2000,
+            threads: 2,
+        },
+        files_max: 5000,
+        memory_bytes: Some(1 << 30),
+        daemon: true,
+        pid_file: Some(b"/run/h.pid".to_vec()),
+        hard_stop_after_ms: Some(30_000),
+        quiet: true,
+        names: vec!["a.cfg".into(), "b.cfg".into()],
+        proxies: 3,
+        listeners: 2,
+        operations: 1,
+        numbered: vec![(1, 5)],
+        logs: vec![true, false],
+        fixed: vec!["'user' stays nobody".into()],
+        difference: "+ backend b".into(),
+        reused: 2,
+    }
+}
+
+fn every_message() -> Vec<Message> {
+    let take = Box::new(Take {
+        version: 7,
+        personality: Personality::Haproxy,
+        background: true,
+        plan: plan(),
+    });
+    let look = Look {
+        color: true,
+        unicode: false,
+        width: 80,
+    };
+    let load = Load {
+        personality: Personality::Haproxy,
+        arguments: vec![b"-f".to_vec(), b"\xff.cfg".to_vec()],
+        pid: 42,
+        files_soft: 1024,
+        look: Some(look),
+        previous: Some(plan()),
+    };
+    let words = || "words".to_owned();
+    vec![
+        Message::Load(Box::default()),
+        Message::Load(Box::new(load)),
+        Message::Loaded(Box::new(plan())),
+        Message::NotLoaded { exit: 2 },
+        Message::Take(take.clone()),
+        Message::StopSoftly,
+        Message::StopNow { signal: 15 },
+        Message::Pause,
+        Message::Resume,
+        Message::TellState,
+        Message::GiveVersion,
+        Message::Operate,
+        Message::Ready {
+            version: 1,
+            words: words(),
+        },
+        Message::Taken {
+            version: 2,
+            words: words(),
+        },
+        Message::Refused {
+            version: 3,
+            words: words(),
+        },
+        Message::State,
+        Message::Version(take),
+        Message::Ended { words: words() },
+        Message::Reload(look),
+        Message::Reloaded { exit: 1 },
+        Message::Unknown { kind: 999 },
+    ]
+}
+
+#[test]
+fn every_message_comes_back_as_it_was() {
+    for message in every_message() {
+        let packet = message.encode(3);
+        assert_eq!(Header::decode(&packet).unwrap().descriptors, 3);
+        assert_eq!(Header::decode(&packet).unwrap().kind, message.kind());
+        assert_eq!(Message::decode(&packet), Ok(Decoded::Message(message)));
+    }
+}
+
+#[test]
+fn fields_that_a_later_version_adds_at_the_end_are_passed_over() {
+    for message in every_message() {
+        let mut packet = message.encode(0);
+        packet.extend(b"what is to come");
+        assert_eq!(Message::decode(&packet), Ok(Decoded::Message(message)));
+    }
+}
+
+#[test]
+fn a_message_that_is_cut_is_refused_at_every_length() {
+    for message in every_message() {
+        let packet = message.encode(0);
+        for end in 0..packet.len() {
+            assert_eq!(
+                Message::decode(&packet[..end]),
+                Err(DecodeError::Short),
+                "{message:?} {end}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_kind_that_is_not_known_is_no_error() {
+    let mut packet = Message::Pause.encode(0);
+    packet[2..4].copy_from_slice(&777u16.to_le_bytes());
+    assert_eq!(Message::decode(&packet), Ok(Decoded::Unknown(777)));
+}
+
+#[test]
+fn what_is_no_packet_of_ours_is_refused() {
+    let version = {
+        let mut packet = Message::Pause.encode(0);
+        packet[1] = 9;
+        packet
+    };
+    let crowd = Message::Pause.encode(DESCRIPTORS_MAX + 1);
+    let long = DecodeError::TooLong {
+        field: "descriptors",
+        length: DESCRIPTORS_MAX + 1,
+    };
+    for (packet, error) in [
+        (&b"GET / HTTP/1.1"[..], DecodeError::Magic),
+        (&version, DecodeError::Version(9)),
+        (&crowd, long),
+    ] {
+        assert_eq!(Message::decode(packet), Err(error));
+    }
+}
+
+#[test]
+fn words_that_are_too_long_are_cut_between_two_characters() {
+    let words = "ä".repeat(WORDS_BYTES_MAX);
+    let packet = Message::Ended { words }.encode(0);
+    let Ok(Decoded::Message(Message::Ended { words })) = Message::decode(&packet) else {
+        panic!("refused");
+    };
+    assert_eq!(words, "ä".repeat(WORDS_BYTES_MAX / 2));
+}
+
+#[test]
+fn the_largest_plan_fits_into_a_packet() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    let plan = Plan {
+        names: vec![long(9999); 9999],
+        fixed: vec![long(99999); 99],
+        difference: long(99999),
+        logs: vec![true; 99999],
+        pid_file: Some(vec![b'x'; 99999]),
+        ..plan()
+    };
+    let take = Take {
+        plan,
+        ..Take::default()
+    };
+    let packet = Message::Take(Box::new(take)).encode(0);
+    assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
+    assert!(Message::decode(&packet).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
+        which in 0usize..21,
+        changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
+    ) {
+        let messages = every_message();
+        let mut packet = messages[which % messages.len()].encode(0);
+        for (at, byte) in changes {
+            let length = packet.len();
+            packet[at % length] = byte;
+        }
+        if let Ok(Decoded::Message(message)) = Message::decode(&packet) {
+            // What was understood can be said again.
+            let again = Message::decode(&message.encode(0));
+            prop_assert_eq!(again, Ok(Decoded::Message(message)));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut packet = Message::Pause.encode(0);
+        packet.extend(&bytes);
+        for kind in 0..24u16 {
+            packet[2..4].copy_from_slice(&kind.to_le_bytes());
+            let _ = Message::decode(&packet);
+        }
+        let _ = Message::decode(&bytes);
+    }
+}

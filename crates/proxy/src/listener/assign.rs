@@ -1,0 +1,88 @@
+//! Listeners whose sockets were opened by another process, which knows the
+//! same configuration: given by their order.
+
+use super::identity::inode;
+use super::open::Listening;
+use crate::config::{Bind, Config, Proxy, ProxyIndex};
+use rustix::io::Errno;
+use std::fmt;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// Why descriptors do not fit a configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AssignError {
+    /// There are more or fewer than the configuration has listeners.
+    Count {
+        /// Listeners.
+        wanted: usize,
+        /// Descriptors.
+        given: usize,
+    },
+    /// One of them is not open.
+    Descriptor {
+        /// Its place in the order.
+        place: usize,
+        /// The system's reason.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for AssignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AssignError::Count { wanted, given } => {
+                write!(f, "{given} sockets were given where {wanted} listen")
+            }
+            AssignError::Descriptor { place, errno } => {
+                write!(f, "socket {place} cannot be used ({errno})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AssignError {}
+
+/// The listeners of a configuration, in the order in which their sockets are
+/// opened, handed over and assigned.
+pub fn wanted(config: &Config) -> impl Iterator<Item = (ProxyIndex, u32)> + '_ {
+    places(config).map(|(index, _, n, _)| (index, n))
+}
+
+/// The `fd@` numbers among [`wanted`], in its order: what whoever keeps the
+/// sockets must remember for [`super::Inherited::add_tagged`].
+pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
+    places(config).map(|(_, _, _, bind)| bind.address.inherited_number())
+}
+
+/// The same with what they are.
+pub(super) fn places(
+    config: &Config,
+) -> impl Iterator<Item = (ProxyIndex, &Proxy, u32, &Bind)> + '_ {
+    let listening = |(_, proxy): &(ProxyIndex, &Proxy)| proxy.kind.is_frontend() && !proxy.disabled;
+    config.iter().filter(listening).flat_map(|(index, proxy)| {
+        (0..)
+            .zip(&proxy.binds)
+            .map(move |(n, b)| (index, proxy, n, b))
+    })
+}
+
+/// Gives the listeners of a configuration their sockets, in the order of [`wanted`].
+pub fn assign(config: &Config, sockets: Vec<OwnedFd>) -> Result<Vec<Listening>, AssignError> {
+    let (wanted, given) = (places(config).count(), sockets.len());
+    if wanted != given {
+        return Err(AssignError::Count { wanted, given });
+    }
+    let both = places(config).zip(sockets).enumerate();
+    both.map(|(place, ((index, proxy, n, bind), fd))| {
+        let inode = inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
+        Ok(Listening {
+            fd: Arc::new(fd),
+            inode,
+            proxy: index,
+            bind: n,
+            state: proxy.state.listener(bind.id),
+        })
+    })
+    .collect()
+}

@@ -1,0 +1,204 @@
+//! What the kernel says that a socket is: where it listens, and the options
+//! that make two listeners on one address different ones. Nothing here depends
+//! on who opened the socket, so that HAProxy's are recognized like our own.
+
+use super::options::{get_option, int_option, transparent};
+use crate::config::{Bind, BindAddress};
+use nix::libc;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType, sockopt};
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The cookie of a socket's network namespace, since Linux 5.14.
+const SO_NETNS_COOKIE: i32 = 71;
+/// Room for an interface's name and its end.
+const INTERFACE_BYTES: usize = 16;
+
+/// Where a socket listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Place {
+    Inet(SocketAddr),
+    /// By the name that clients use.
+    Unix(PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// What makes a listening socket the one that it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Identity {
+    pub place: Place,
+    interface: Option<Box<[u8]>>,
+    v6only: bool,
+    transparent: bool,
+}
+
+/// Why a descriptor is of no use as a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unrecognized {
+    /// It is no socket, or the kernel says nothing of it.
+    NoSocket(Errno),
+    /// It is a socket of another kind: datagrams, another protocol or family.
+    OtherKind,
+    /// It does not listen.
+    NotListening,
+    /// It has no address.
+    Unnamed,
+    /// It belongs to another network namespace.
+    OtherNamespace,
+}
+
+impl fmt::Display for Unrecognized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unrecognized::NoSocket(errno) => write!(f, "it is not a socket ({errno})"),
+            Unrecognized::OtherKind => f.write_str("it is a socket of another kind"),
+            Unrecognized::NotListening => f.write_str("it does not listen"),
+            Unrecognized::Unnamed => f.write_str("it has no address"),
+            Unrecognized::OtherNamespace => f.write_str("it is of another network namespace"),
+        }
+    }
+}
+
+impl std::error::Error for Unrecognized {}
+
+impl From<Errno> for Unrecognized {
+    fn from(errno: Errno) -> Self {
+        Unrecognized::NoSocket(errno)
+    }
+}
+
+impl Identity {
+    /// Asks the kernel.
+    pub fn of(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+        if sockopt::socket_type(fd)? != SocketType::STREAM {
+            return Err(Unrecognized::OtherKind);
+        }
+        if !sockopt::socket_acceptconn(fd)? {
+            return Err(Unrecognized::NotListening);
+        }
+        match sockopt::socket_domain(fd)? {
+            AddressFamily::UNIX => Identity::of_unix(fd),
+            AddressFamily::INET | AddressFamily::INET6 => Identity::of_inet(fd),
+            _ => Err(Unrecognized::OtherKind),
+        }
+    }
+
+    fn of_unix(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+        let address = SocketAddrUnix::try_from(rustix::net::getsockname(fd)?)
+            .map_err(|_| Unrecognized::OtherKind)?;
+        let place = if let Some(name) = address.abstract_name() {
+            Place::Abstract(name.to_vec())
+        } else {
+            let path = address.path().ok_or(Unrecognized::Unnamed)?;
+            Place::Unix(name_of_clients(Path::new(OsStr::from_bytes(
+                path.to_bytes(),
+            ))))
+        };
+        Ok(Identity::plain(place))
+    }
+
+    fn of_inet(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+        let protocol = int_option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
+        if protocol != libc::IPPROTO_TCP {
+            return Err(Unrecognized::OtherKind);
+        }
+        if !same_namespace(fd) {
+            return Err(Unrecognized::OtherNamespace);
+        }
+        let address = inet_address(rustix::net::getsockname(fd)?)?;
+        let (level, name) = transparent(address.is_ipv4());
+        Ok(Identity {
+            place: Place::Inet(address),
+            interface: interface(fd)?,
+            v6only: both_families(address.ip()) && sockopt::ipv6_v6only(fd)?,
+            transparent: int_option(fd, level, name)? != 0,
+        })
+    }
+
+    /// What a listener of a configuration will be; None where only the kernel
+    /// will know (`fd@`, any port).
+    pub fn wanted(bind: &Bind, prefix: Option<&Path>) -> Option<Identity> {
+        match &bind.address {
+            BindAddress::Inet(address) if address.port() == 0 => None,
+            BindAddress::Inet(address) => Some(Identity {
+                place: Place::Inet(*address),
+                interface: bind.interface.as_ref().map(|name| name.as_bytes().into()),
+                v6only: both_families(address.ip()) && bind.v6only.unwrap_or(false),
+                transparent: bind.transparent,
+            }),
+            BindAddress::Unix(path) => Some(Identity::plain(Place::Unix(prefixed(prefix, path)))),
+            BindAddress::Abstract(name) => Some(Identity::plain(Place::Abstract(name.clone()))),
+            BindAddress::Fd(_) | BindAddress::Name(..) => None,
+        }
+    }
+
+    fn plain(place: Place) -> Identity {
+        Identity {
+            place,
+            interface: None,
+            v6only: false,
+            transparent: false,
+        }
+    }
+}
+
+/// The path of a Unix listener. The manual's prefix is text before the path,
+/// not a directory.
+pub(super) fn prefixed(prefix: Option<&Path>, path: &Path) -> PathBuf {
+    let mut whole = prefix.map_or_else(Default::default, |p| p.as_os_str().to_owned());
+    whole.push(path.as_os_str());
+    whole.into()
+}
+
+/// The inode of a socket, by which the same one is known under any number.
+pub fn inode(fd: &OwnedFd) -> Result<u64, Errno> {
+    rustix::fs::fstat(fd).map(|stat| stat.st_ino)
+}
+
+/// Whether an address of IPv6 may take IPv4, too.
+fn both_families(ip: IpAddr) -> bool {
+    ip.is_ipv6() && ip.is_unspecified()
+}
+
+fn inet_address(address: SocketAddrAny) -> Result<SocketAddr, Unrecognized> {
+    SocketAddr::try_from(address).map_err(|_| Unrecognized::OtherKind)
+}
+
+fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
+    let mut name = [0; INTERFACE_BYTES];
+    let length = get_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
+    let name = &name[..length];
+    let end = memchr::memchr(0, name).unwrap_or(name.len());
+    Ok((end > 0).then(|| name[..end].into()))
+}
+
+/// Whether a socket is of the network namespace that this process is in. Where
+/// the kernel does not say, it is taken to be.
+fn same_namespace(fd: &OwnedFd) -> bool {
+    let cookie = |fd: &OwnedFd| {
+        let mut bytes = [0; size_of::<u64>()];
+        get_option(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut bytes).map(|_| bytes)
+    };
+    let Ok(theirs) = cookie(fd) else { return true };
+    let ours = super::options::create(AddressFamily::INET).and_then(|own| cookie(&own));
+    ours.is_ok_and(|ours| ours == theirs)
+}
+
+/// A Unix socket is bound beside its name, as `name.NUMBER.tmp`, and then gets
+/// the name itself; the kernel goes on telling the first.
+fn name_of_clients(bound: &Path) -> PathBuf {
+    let name = bound.as_os_str().as_bytes();
+    let stripped = name.strip_suffix(b".tmp").and_then(|rest| {
+        let digits = rest.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+        let before = rest[..rest.len() - digits].strip_suffix(b".")?;
+        (digits > 0 && !before.is_empty()).then_some(before)
+    });
+    PathBuf::from(std::ffi::OsString::from_vec(
+        stripped.unwrap_or(name).to_vec(),
+    ))
+}

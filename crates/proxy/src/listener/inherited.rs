@@ -1,0 +1,281 @@
+//! Sockets that listen already and were handed to this process: by whoever
+//! started it, by an earlier version of the configuration, by another process.
+//! They are recognized by what the kernel says of them, and a configuration
+//! takes those that it wants; no name and no order is trusted.
+//!
+//! What makes a change visible outside (the names of Unix sockets, options of
+//! sockets that others may still serve) is kept back until [`Inherited::settle`],
+//! so that a file of which one address cannot be opened disturbs nothing.
+
+use super::identity::{Identity, Place, Unrecognized};
+use super::names::{self, Name};
+use super::open::OpenStep;
+use super::options::Options;
+use crate::config::BindOwner;
+use language::Span;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Sockets that a configuration may take over.
+///
+/// Dropped, it settles if all that was asked of it succeeded, and else leaves
+/// everything as it was.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    sockets: Vec<Option<OwnedFd>>,
+    by_identity: HashMap<Identity, VecDeque<usize>>,
+    by_number: HashMap<RawFd, Numbered>,
+    pending: Vec<Pending>,
+    /// Something could not be opened: nothing is to be put in place.
+    pub(super) failed: bool,
+}
+
+/// The sockets of one `fd@` number.
+#[derive(Debug, Default)]
+struct Numbered {
+    free: VecDeque<usize>,
+    /// The last that was taken: several listeners may name one number.
+    taken: Option<Arc<OwnedFd>>,
+}
+
+/// What is only done when everything was opened.
+#[derive(Debug)]
+enum Pending {
+    /// A new Unix socket gets its name.
+    Name { name: Name, span: Span },
+    /// A socket that was taken gets the options of its new listener.
+    Options {
+        fd: Arc<OwnedFd>,
+        place: Place,
+        options: Options,
+        owner: BindOwner,
+        span: Span,
+    },
+}
+
+/// What could not be put in place in the end.
+#[derive(Debug)]
+pub struct SettleError {
+    /// Where the listener's line stands.
+    pub span: Span,
+    /// The file of the Unix socket; None for a socket that has none.
+    pub path: Option<PathBuf>,
+    /// The step that failed.
+    pub step: OpenStep,
+    /// The system's reason.
+    pub errno: Errno,
+}
+
+impl fmt::Display for SettleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.step, self.errno)?;
+        match &self.path {
+            Some(path) => write!(f, " [{}]", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SettleError {}
+
+impl Inherited {
+    /// Adds a socket that listens; it is closed if it is of no use.
+    pub fn add(&mut self, fd: OwnedFd) -> Result<(), Unrecognized> {
+        let identity = Identity::of(&fd)?;
+        let place = self.keep(fd, &identity);
+        let same = self.by_identity.entry(identity).or_default();
+        same.push_back(place);
+        Ok(())
+    }
+
+    /// Adds the socket that files name `fd@NUMBER`, whatever number it has here.
+    /// It need not listen yet.
+    pub fn add_tagged(&mut self, fd: OwnedFd, number: RawFd) -> Result<(), Unrecognized> {
+        let place = match Identity::of(&fd) {
+            Ok(identity) => {
+                let place = self.keep(fd, &identity);
+                self.by_identity
+                    .entry(identity)
+                    .or_default()
+                    .push_back(place);
+                place
+            }
+            Err(Unrecognized::NotListening | Unrecognized::OtherNamespace) => {
+                self.sockets.push(Some(fd));
+                self.sockets.len() - 1
+            }
+            Err(other) => return Err(other),
+        };
+        self.by_number
+            .entry(number)
+            .or_default()
+            .free
+            .push_back(place);
+        Ok(())
+    }
+
+    fn keep(&mut self, fd: OwnedFd, identity: &Identity) -> usize {
+        if matches!(identity.place, Place::Inet(_)) {
+            // Another listener may have to be opened beside it, on an address
+            // that it covers. Where that is refused, bind(2) will tell.
+            let _ = sockopt::set_socket_reuseport(&fd, true);
+        }
+        self.sockets.push(Some(fd));
+        self.sockets.len() - 1
+    }
+
+    /// How many sockets nobody has taken.
+    pub fn len(&self) -> usize {
+        self.sockets.iter().flatten().count()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts in place what was opened with these sockets: the names of new Unix
+    /// sockets, and the options of sockets that were taken. If anything of it
+    /// fails the names are what they were. Nothing is done where an address
+    /// could not be opened.
+    pub fn settle(&mut self) -> Result<(), Vec<SettleError>> {
+        let pending = std::mem::take(&mut self.pending);
+        if self.failed {
+            return Ok(());
+        }
+        let mut errors = Vec::new();
+        let mut placed = Vec::new();
+        for one in pending {
+            let done = match one {
+                Pending::Name { name, span } => {
+                    let path = Some(name.path().to_owned());
+                    match name.place() {
+                        Ok(undo) => {
+                            placed.push(undo);
+                            continue;
+                        }
+                        Err(errno) => Err((span, path, OpenStep::Bind, errno)),
+                    }
+                }
+                Pending::Options {
+                    fd,
+                    place,
+                    options,
+                    owner,
+                    span,
+                } => settle_options(&fd, &place, &options, owner)
+                    .map_err(|(step, errno)| (span, path_of(place), step, errno)),
+            };
+            if let Err((span, path, step, errno)) = done {
+                errors.push(SettleError {
+                    span,
+                    path,
+                    step,
+                    errno,
+                });
+            }
+        }
+        self.failed = !errors.is_empty();
+        for one in placed.into_iter().rev() {
+            if self.failed {
+                one.undo();
+            } else {
+                one.keep();
+            }
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// The sockets that nobody took, after what was taken has been settled.
+    pub fn unused(mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.sockets)
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Takes a socket of that identity.
+    pub(super) fn take(&mut self, wanted: &Identity) -> Option<OwnedFd> {
+        let same = self.by_identity.get_mut(wanted)?;
+        while let Some(place) = same.pop_front() {
+            let socket = &mut self.sockets[place];
+            if let Some(fd) = socket.take_if(|fd| names::is_in_place(fd, &wanted.place)) {
+                return Some(fd);
+            }
+        }
+        None
+    }
+
+    /// Takes the socket of an `fd@` number.
+    pub(super) fn take_numbered(&mut self, number: RawFd) -> Option<Arc<OwnedFd>> {
+        let numbered = self.by_number.get_mut(&number)?;
+        while let Some(place) = numbered.free.pop_front() {
+            if let Some(fd) = self.sockets[place].take() {
+                numbered.taken = Some(Arc::new(fd));
+                break;
+            }
+        }
+        numbered.taken.clone()
+    }
+
+    /// Gives a new Unix socket its name in the end.
+    pub(super) fn name_later(&mut self, name: Name, span: Span) {
+        self.pending.push(Pending::Name { name, span });
+    }
+
+    /// Gives a socket that was taken the options of its listener in the end.
+    pub(super) fn set_later(
+        &mut self,
+        fd: Arc<OwnedFd>,
+        place: Place,
+        (options, owner): (Options, BindOwner),
+        span: Span,
+    ) {
+        self.pending.push(Pending::Options {
+            fd,
+            place,
+            options,
+            owner,
+            span,
+        });
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        // Who wants to know what failed has settled before.
+        let _ = self.settle();
+    }
+}
+
+fn path_of(place: Place) -> Option<PathBuf> {
+    match place {
+        Place::Unix(path) => Some(path),
+        Place::Inet(_) | Place::Abstract(_) => None,
+    }
+}
+
+fn settle_options(
+    fd: &OwnedFd,
+    place: &Place,
+    options: &Options,
+    owner: BindOwner,
+) -> Result<(), (OpenStep, Errno)> {
+    let at = |step: OpenStep| move |errno: Errno| (step, errno);
+    match place {
+        Place::Inet(_) => options.set_on_listening(fd).map_err(at(OpenStep::Option))?,
+        Place::Unix(path) => names::own_again(path, owner).map_err(at(OpenStep::Own))?,
+        Place::Abstract(_) => {}
+    }
+    rustix::io::ioctl_fionbio(fd, true).map_err(at(OpenStep::Option))?;
+    rustix::net::listen(fd, options.backlog).map_err(at(OpenStep::Listen))
+}

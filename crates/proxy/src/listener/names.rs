@@ -1,0 +1,137 @@
+//! Files of Unix sockets. A socket is bound beside its name and renamed onto
+//! it, so that there is no moment at which a client finds none, or one with the
+//! wrong owner; and the file that was there is kept until all is in place.
+
+use super::identity::Place;
+use super::open::OpenStep;
+use super::options::create;
+use crate::config::BindOwner;
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Sockets that this process has bound beside their names.
+static BESIDE: AtomicU32 = AtomicU32::new(0);
+
+/// A socket's file that does not have its name yet. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Name {
+    path: PathBuf,
+    beside: PathBuf,
+    placed: bool,
+}
+
+/// What was done, as long as it can be undone.
+#[derive(Debug)]
+pub(super) struct Placed {
+    path: PathBuf,
+    /// The file that was there before.
+    before: Option<PathBuf>,
+}
+
+/// Binds a socket beside its name and listens.
+pub(super) fn bind_beside(
+    path: &Path,
+    owner: BindOwner,
+    backlog: i32,
+) -> Result<(OwnedFd, Name), (OpenStep, Errno)> {
+    let at = |step: OpenStep| move |errno: Errno| (step, errno);
+    let number = BESIDE.fetch_add(1, Ordering::Relaxed);
+    let beside = with_suffix(path, &format!(".{}{number}.tmp", std::process::id()));
+    let address = SocketAddrUnix::new(&beside).map_err(at(OpenStep::Bind))?;
+    let fd = create(AddressFamily::UNIX).map_err(at(OpenStep::Create))?;
+    let _ = rustix::fs::unlink(&beside);
+    rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
+    let name = Name {
+        path: path.to_owned(),
+        beside,
+        placed: false,
+    };
+    own(&name.beside, owner).map_err(at(OpenStep::Own))?;
+    rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    Ok((fd, name))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut whole = path.as_os_str().to_owned();
+    whole.push(suffix);
+    whole.into()
+}
+
+fn own(path: &Path, owner: BindOwner) -> Result<(), Errno> {
+    if owner.uid.is_some() || owner.gid.is_some() {
+        let (uid, gid) = (owner.uid.map(Uid::from_raw), owner.gid.map(Gid::from_raw));
+        rustix::fs::chown(path, uid, gid)?;
+    }
+    match owner.mode {
+        Some(mode) => rustix::fs::chmod(path, Mode::from_raw_mode(mode)),
+        None => Ok(()),
+    }
+}
+
+/// Gives the file of a socket that stays the owner and mode of its new line.
+pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
+    own(path, owner)
+}
+
+/// Whether a socket still is the one that clients find at its place.
+pub(super) fn is_in_place(_fd: &OwnedFd, place: &Place) -> bool {
+    match place {
+        Place::Inet(_) | Place::Abstract(_) => true,
+        Place::Unix(path) => rustix::fs::lstat(path).is_ok(),
+    }
+}
+
+impl Name {
+    /// The name that it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name.
+    pub fn place(mut self) -> Result<Placed, Errno> {
+        let before = with_suffix(&self.path, &format!(".{}.bak", std::process::id()));
+        let _ = rustix::fs::unlink(&before);
+        // Where there was none, or it cannot be kept, there is nothing to go back to.
+        let kept = rustix::fs::link(&self.path, &before).is_ok();
+        if let Err(errno) = rustix::fs::rename(&self.beside, &self.path) {
+            if kept {
+                let _ = rustix::fs::unlink(&before);
+            }
+            return Err(errno);
+        }
+        self.placed = true;
+        Ok(Placed {
+            path: self.path.clone(),
+            before: kept.then_some(before),
+        })
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = rustix::fs::unlink(&self.beside);
+        }
+    }
+}
+
+impl Placed {
+    /// It stays.
+    pub fn keep(self) {
+        if let Some(before) = &self.before {
+            let _ = rustix::fs::unlink(before);
+        }
+    }
+
+    /// The file that was there before is back.
+    pub fn undo(self) {
+        let _ = match &self.before {
+            Some(before) => rustix::fs::rename(before, &self.path),
+            None => rustix::fs::unlink(&self.path),
+        };
+    }
+}

@@ -1,0 +1,236 @@
+//! Socket options of listeners. [`fixed`] are those that a socket must have
+//! before it is bound; [`Options`] those that one which already listens can be
+//! given anew.
+
+use crate::config::{Bind, Config, Proxy, ProxyOption};
+use nix::libc;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Connections that wait in the kernel when neither `backlog` nor `maxconn` says.
+const BACKLOG_DEFAULT: i32 = 4096;
+/// Handshakes with data that may wait on one listener.
+const FAST_OPEN_QUEUE: i32 = 256;
+/// Which buffer sizes were asked for, and so are not the system's to change.
+const SO_BUF_LOCK: i32 = 72;
+
+/// What a socket that listens can be given anew. Accepted connections inherit
+/// most of it, which saves system calls for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Options {
+    /// Connections that wait to be accepted.
+    pub backlog: i32,
+    keepalive: bool,
+    user_timeout_ms: u32,
+    mss: Option<i32>,
+    defer_accept: bool,
+    fast_open: bool,
+    receive_bytes: Option<u32>,
+    send_bytes: Option<u32>,
+}
+
+impl Options {
+    /// Those of a listener.
+    pub fn of(config: &Config, proxy: &Proxy, bind: &Bind) -> Options {
+        let backlog = bind
+            .backlog
+            .or(proxy.backlog)
+            .or(proxy.maxconn.filter(|n| *n > 0));
+        Options {
+            backlog: backlog.map_or(BACKLOG_DEFAULT, |n| i32::try_from(n).unwrap_or(i32::MAX)),
+            keepalive: proxy.has(ProxyOption::ClientTcpKeepAlive),
+            user_timeout_ms: bind.tcp_user_timeout_ms.unwrap_or(0),
+            mss: bind.mss,
+            defer_accept: bind.defer_accept,
+            fast_open: bind.tcp_fast_open,
+            receive_bytes: config.global.tune.rcvbuf_client,
+            send_bytes: config.global.tune.sndbuf_client,
+        }
+    }
+
+    /// Sets them on a new TCP socket, before listen(2): the window of the
+    /// handshake is known only before it.
+    pub fn set_on_new(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        sockopt::set_tcp_nodelay(fd, true)?;
+        if self.keepalive {
+            sockopt::set_socket_keepalive(fd, true)?;
+        }
+        if self.user_timeout_ms > 0 {
+            sockopt::set_tcp_user_timeout(fd, self.user_timeout_ms)?;
+        }
+        if self.mss.is_some() {
+            self.set_segment_size(fd)?;
+        }
+        if self.defer_accept {
+            set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)?;
+        }
+        if self.fast_open {
+            set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
+        }
+        self.set_buffer_sizes(fd)
+    }
+
+    /// Sets them on a TCP socket that already listens, also back to what the
+    /// system gives where nothing is asked for.
+    pub fn set_on_listening(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        sockopt::set_tcp_nodelay(fd, true)?;
+        sockopt::set_socket_keepalive(fd, self.keepalive)?;
+        sockopt::set_tcp_user_timeout(fd, self.user_timeout_ms)?;
+        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, 0)?;
+        if self.mss.is_some() {
+            self.set_segment_size(fd)?;
+        }
+        let defer = i32::from(self.defer_accept);
+        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, defer)?;
+        if self.fast_open {
+            set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
+        } else {
+            // A system without it has nothing to be switched off.
+            let _ = set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0);
+        }
+        self.free_buffer_sizes(fd);
+        self.set_buffer_sizes(fd)
+    }
+
+    /// `mss`; below zero it counts from what the system would take.
+    fn set_segment_size(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        let size = match self.mss {
+            None => return Ok(()),
+            Some(size) if size > 0 => size,
+            Some(less) => segment_size(fd)? + less,
+        };
+        set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, size)
+    }
+
+    /// `tune.rcvbuf.client`, `tune.sndbuf.client`.
+    fn set_buffer_sizes(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        if let Some(bytes) = self.receive_bytes {
+            sockopt::set_socket_recv_buffer_size(fd, bytes as usize)?;
+        }
+        if let Some(bytes) = self.send_bytes {
+            sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
+        }
+        Ok(())
+    }
+
+    /// Gives sizes that an earlier file asked for back to the system: those of a
+    /// new socket, and no lock. Kernels before 5.15 keep the earlier ones.
+    fn free_buffer_sizes(&self, fd: &OwnedFd) {
+        if int_option(fd, libc::SOL_SOCKET, SO_BUF_LOCK).is_ok_and(|locked| locked != 0) {
+            let _ = back_to_system(fd);
+        }
+    }
+}
+
+fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {
+    let fresh = create(sockopt::socket_domain(fd)?)?;
+    // What is set is doubled by the system, for its own books.
+    let receive = sockopt::socket_recv_buffer_size(&fresh)? / 2;
+    let send = sockopt::socket_send_buffer_size(&fresh)? / 2;
+    sockopt::set_socket_recv_buffer_size(fd, receive)?;
+    sockopt::set_socket_send_buffer_size(fd, send)?;
+    set_int_option(fd, libc::SOL_SOCKET, SO_BUF_LOCK, 0)
+}
+
+/// A socket for connections.
+pub(super) fn create(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+}
+
+/// What a TCP socket must have before it is bound; another value of one of
+/// these makes it another listener.
+pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
+    sockopt::set_socket_reuseaddr(fd, true)?;
+    // An older process of ours, or HAProxy, may still accept on the address,
+    // and so may the listener that this one takes the place of.
+    let _ = sockopt::set_socket_reuseport(fd, true);
+    // An address that this host does not have (yet) is bound all the same.
+    if address.is_ipv4() {
+        let _ = sockopt::set_ip_freebind(fd, true);
+    } else {
+        let _ = sockopt::set_ipv6_freebind(fd, true);
+        sockopt::set_ipv6_v6only(fd, bind.v6only.unwrap_or(false))?;
+    }
+    if let Some(interface) = &bind.interface {
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+        set_option(fd, level, name, interface.as_bytes())?;
+    }
+    if bind.transparent {
+        let (level, name) = transparent(address.is_ipv4());
+        set_int_option(fd, level, name, 1)?;
+    }
+    Ok(())
+}
+
+/// The option of `transparent`.
+pub(super) fn transparent(ipv4: bool) -> (i32, i32) {
+    if ipv4 {
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
+    }
+}
+
+/// The segment size that the system would take by itself.
+pub(super) fn segment_size(fd: &OwnedFd) -> Result<i32, Errno> {
+    int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG)
+}
+
+/// Reads a number that rustix has no function for.
+pub(super) fn int_option(fd: &OwnedFd, level: i32, name: i32) -> Result<i32, Errno> {
+    let mut bytes = [0; size_of::<i32>()];
+    get_option(fd, level, name, &mut bytes)?;
+    Ok(i32::from_ne_bytes(bytes))
+}
+
+/// Reads an option that rustix has no function for; how many bytes it has.
+pub(super) fn get_option(
+    fd: &OwnedFd,
+    level: i32,
+    name: i32,
+    value: &mut [u8],
+) -> Result<usize, Errno> {
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: both pointers are live, and the length is that of the slice.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 {
+        Ok(value.len().min(length as usize))
+    } else {
+        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
+    }
+}
+
+fn set_int_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> Result<(), Errno> {
+    set_option(fd, level, name, &value.to_ne_bytes())
+}
+
+/// Sets an option that rustix has no function for.
+fn set_option(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the length are those of a live slice, which the
+    // kernel only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            value.as_ptr().cast(),
+            value.len() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_raw_os_error(nix::errno::Errno::last_raw()))
+    }
+}
