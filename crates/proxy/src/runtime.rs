@@ -5,6 +5,7 @@ use crate::config::{Config, Proxy};
 use crate::listener::{self, Listening};
 use crate::reactor::{self, Instant};
 use crate::state::{self, Counters, Gauge, Rate};
+use crate::takeover::Exposed;
 use crate::worker;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -35,6 +36,8 @@ pub struct Runtime {
     pub connection_rate: Rate,
     /// Sessions a second.
     pub session_rate: Rate,
+    /// The sockets that another process may be handed.
+    pub exposed: Exposed,
     stream_ids: AtomicU64,
     stopping: AtomicBool,
 }
@@ -58,6 +61,7 @@ impl Runtime {
             counters: Counters::default(),
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
+            exposed: Exposed::default(),
             stream_ids: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         }))
@@ -143,6 +147,7 @@ pub fn serve(
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
     state::set_shards(threads);
     let runtime = Runtime::leak(config, threads, options.connections_max);
+    runtime.exposed.set_listeners(&listening);
     let mut handles = Vec::with_capacity(threads);
     for thread in 0..threads {
         let listening = listening.clone();

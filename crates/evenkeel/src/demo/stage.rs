@@ -160,7 +160,7 @@ impl Stage {
         };
         let told = events.clone();
         let notice =
-            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, text| told.add(text)) };
+            |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) = process::serve(config, (listening, Vec::new()), &options, notice)
             .map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());

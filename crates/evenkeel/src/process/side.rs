@@ -3,19 +3,22 @@
 //! thread of the data plane therefore never marks a server down.
 
 use proxy::config::Config;
-use proxy::operations::{self, OperationsSocket};
+use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
 use proxy::{health, log};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]
 pub struct Side {
-    stop: Option<oneshot::Sender<()>>,
+    /// Counts the changes; what they are is asked of the runtime. Dropping it
+    /// ends the thread.
+    changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
+    sockets: Serving,
 }
 
 impl Side {
@@ -26,34 +29,49 @@ impl Side {
         notice: health::Notice,
         sockets: Vec<OperationsSocket>,
     ) -> io::Result<Side> {
-        let config = shared.config();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        operations::start(shared, sockets, runtime.handle())?;
-        let (stop, stopped) = oneshot::channel();
+        let sockets = operations::start(shared, sockets, runtime.handle())?;
+        let (changes, mut changed) = watch::channel(0);
         let thread = std::thread::Builder::new()
             .name("side".into())
             .spawn(move || {
                 proxy::state::set_shard(shared.threads);
                 runtime.block_on(async move {
-                    let checks = health::start(&config, notice);
-                    // Both an order and a dropped sender end it.
-                    let _ = stopped.await;
+                    let checks = health::start(&shared.config(), notice);
+                    while changed.changed().await.is_ok() {
+                        checks.change(&shared.config());
+                    }
                     checks.stop();
                 });
             })?;
         Ok(Side {
-            stop: Some(stop),
+            changes: Some(changes),
             thread: Some(thread),
+            sockets,
         })
+    }
+
+    /// Goes on with the runtime's newest configuration: checks in their rhythm.
+    /// It returns at once; the side thread does the work, and several changes
+    /// that come quickly are one. The sockets are the caller's to change
+    /// ([`Side::sockets`]), since it has their descriptors.
+    pub fn change(&self) {
+        if let Some(changes) = &self.changes {
+            changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// The statistics sockets.
+    pub fn sockets(&self) -> &Serving {
+        &self.sockets
     }
 }
 
 /// Sends what checks find to the logs of their proxies.
-pub fn to_logs(config: &Arc<Config>) -> health::Notice {
-    let config = Arc::clone(config);
-    Arc::new(move |proxy, level, text| log::notice(&config, proxy, level_of(level), text))
+pub fn to_logs(_: &Arc<Config>) -> health::Notice {
+    Arc::new(|config, proxy, level, text| log::notice(config, proxy, level_of(level), text))
 }
 
 fn level_of(level: health::Level) -> log::Level {
@@ -66,7 +84,7 @@ fn level_of(level: health::Level) -> log::Level {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.changes.take());
         if let Some(thread) = self.thread.take() {
             // Its panic was printed by the panic hook already.
             let _ = thread.join();

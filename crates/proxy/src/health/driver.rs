@@ -1,152 +1,180 @@
-//! Runs the checks: one task a server on the side thread. Results go to the
-//! server's state, lines to whoever writes logs.
+//! Runs the checks that the plan names: one task for the plan, one a running
+//! check, on the side thread. Results go to the server's state, lines to
+//! whoever writes logs. It holds no tree but the newest and those of the checks
+//! that run.
 
+use super::plan::{Plan, Run};
 use super::probe::probe;
 use super::report::{Level, lines, send_state};
-use super::schedule::Schedule;
-use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::config::{Config, Proxy, Server};
 use crate::state::{Change, CheckResult, Shutdown, now_ms};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
-/// Takes the lines that tell what happened, with the backend that it is about.
-pub type Notice = Arc<dyn Fn(&Proxy, Level, &str) + Send + Sync>;
+/// Takes the lines that tell what happened, with the backend that they are
+/// about and its tree.
+pub type Notice = Arc<dyn Fn(&Config, &Proxy, Level, &str) + Send + Sync>;
 
 /// How often servers that warm up (`slowstart`) get more.
 const WARM_UP_TICK: Duration = Duration::from_millis(500);
+/// Most that the plan waits where nothing is due; whatever changes wakes it.
+const IDLE: Duration = Duration::from_secs(3600);
 
-/// The running checks of a tree; dropping it ends them.
-#[derive(Debug, Default)]
+/// The running checks; dropping it ends them.
+#[derive(Debug)]
 pub struct Checks {
-    tasks: Vec<AbortHandle>,
+    shared: Arc<Shared>,
+    task: AbortHandle,
 }
 
 impl Checks {
+    /// Goes on with another tree, which must be installed: servers that stay
+    /// keep their rhythm, new ones are checked soon, those that are gone no
+    /// more. May be called on any thread.
+    pub fn change(&self, config: &Arc<Config>) {
+        self.shared.plan().change(config, self.shared.now_ms());
+        self.shared.changed.notify_one();
+    }
+
     /// Ends them. A check that runs is abandoned without a result.
     pub fn stop(self) {}
 }
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.shared.plan().end();
+        self.task.abort();
     }
 }
 
 /// Starts the checks of a tree on the Tokio runtime of this thread. The tree
-/// must be installed. A new tree's checks are started when the old ones are
-/// stopped; what they found stays in the states.
+/// must be installed.
 pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
-    let mut checked = Vec::new();
-    let mut warming = Vec::new();
-    for (proxy_index, proxy) in config.iter().filter(|(_, proxy)| !proxy.disabled) {
-        for (at, server) in proxy.servers.iter().enumerate() {
-            if server.options.check {
-                checked.push((proxy_index, ServerIndex(at as u32)));
-            }
-            if server.options.slowstart_ms > 0 {
-                warming.push(Arc::clone(&server.state));
-            }
-        }
-    }
-    let server = |(proxy, server): &(ProxyIndex, ServerIndex)| {
-        config.proxy(*proxy).servers.get(server.0 as usize)
-    };
-    let shortest = checked
-        .iter()
-        .filter_map(server)
-        .map(|server| server.options.inter_ms)
-        .min();
-    let total = checked.len();
-    let spread_max = config.global.max_spread_checks_ms;
-    let mut tasks = Vec::with_capacity(total + 1);
-    for (n, (proxy, server)) in checked.into_iter().enumerate() {
-        let first_ms = Schedule::first_ms(shortest.unwrap_or(0), spread_max, n, total);
-        let checker = Checker {
-            config: Arc::clone(config),
-            proxy,
-            server,
-            notice: Arc::clone(&notice),
-            seed: n as u32 ^ std::process::id().wrapping_mul(0x9e37_79b9),
-        };
-        tasks.push(tokio::spawn(checker.run(first_ms)).abort_handle());
-    }
-    if !warming.is_empty() {
-        let warm_up = async move {
-            loop {
-                tokio::time::sleep(WARM_UP_TICK).await;
-                let now = now_ms();
-                warming.iter().for_each(|server| server.warm_up(now));
-            }
-        };
-        tasks.push(tokio::spawn(warm_up).abort_handle());
-    }
-    Checks { tasks }
+    let seed = std::process::id().wrapping_mul(0x9e37_79b9);
+    let shared = Arc::new(Shared {
+        plan: Mutex::new(Plan::new(config, seed)),
+        changed: Notify::new(),
+        began: Instant::now(),
+        notice,
+    });
+    let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
+    Checks { shared, task }
 }
 
-/// The checks of one server.
-struct Checker {
-    config: Arc<Config>,
-    proxy: ProxyIndex,
-    server: ServerIndex,
+/// What the tasks share.
+struct Shared {
+    /// Held for moments only, never across a wait.
+    plan: Mutex<Plan>,
+    /// The plan is another, or a check has ended.
+    changed: Notify,
+    began: Instant,
     notice: Notice,
-    seed: u32,
 }
 
-impl Checker {
-    async fn run(mut self, first_ms: u64) {
-        tokio::time::sleep(Duration::from_millis(first_ms)).await;
-        let config = Arc::clone(&self.config);
-        let proxy = config.proxy(self.proxy);
-        let Some(server) = proxy.servers.get(self.server.0 as usize) else {
-            return;
-        };
-        let schedule = Schedule {
-            inter_ms: server.options.inter_ms,
-            fastinter_ms: server.options.fastinter_ms,
-            downinter_ms: server.options.downinter_ms,
-            spread: config.global.spread_checks,
-        };
-        loop {
-            if !server.state.in_maintenance() {
-                let state = proxy.check.send_state.then(|| {
-                    send_state(
-                        proxy,
-                        server,
-                        &node(&config),
-                        &server.state.report(now_ms()),
-                    )
-                });
-                let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
-                // It can have gone into maintenance meanwhile: then nobody asks any more.
-                if !server.state.in_maintenance() {
-                    self.take(proxy, server, result);
-                }
-            }
-            let wait = schedule.next_ms(server.state.check_phase(), self.random());
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-        }
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, proxy: &Proxy, server: &Server, result: CheckResult) {
-        let now = now_ms();
-        let (change, told) = server.state.take_check(result.clone(), now);
-        let report = server.state.report(now);
-        shut_down_sessions(proxy, server, &change);
-        for (level, line) in lines(proxy, server, &result, &change, told, &report) {
-            (self.notice)(proxy, level, &line);
-        }
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
+}
 
-    /// The next of a row of numbers that servers do not share.
-    fn random(&mut self) -> u32 {
-        self.seed = self
-            .seed
-            .wrapping_mul(1_664_525)
-            .wrapping_add(1_013_904_223);
-        self.seed >> 8
+/// Begins what is due, then waits for what comes next.
+async fn run(shared: Arc<Shared>) {
+    // Its end ends those that run.
+    let mut running = JoinSet::new();
+    let mut warm_at = Instant::now() + WARM_UP_TICK;
+    loop {
+        while running.try_join_next().is_some() {}
+        while let Some((run, place)) = {
+            let mut plan = shared.plan();
+            plan.begin(shared.now_ms())
+        } {
+            let unfinished = Unfinished(Arc::clone(&shared), run);
+            running.spawn(async move {
+                check(&unfinished.0, run, place).await;
+                drop(unfinished);
+            });
+        }
+        let (next, warms) = {
+            let plan = shared.plan();
+            (plan.next_ms(), !plan.warming().is_empty())
+        };
+        if warms && warm_at <= Instant::now() {
+            warm_up(&shared);
+            warm_at = Instant::now() + WARM_UP_TICK;
+        }
+        let due = next.map(|ms| shared.began + Duration::from_millis(ms));
+        let mut until = due.unwrap_or_else(|| Instant::now() + IDLE);
+        if warms {
+            until = until.min(warm_at);
+        }
+        // Whichever came, all is looked at again.
+        let _ = timeout_at(until, shared.changed.notified()).await;
+    }
+}
+
+fn warm_up(shared: &Shared) {
+    let warming = shared.plan().warming().to_vec();
+    let now = now_ms();
+    warming.iter().for_each(|server| server.warm_up(now));
+}
+
+/// A check that runs: at its end, a panic included, the next one is planned.
+struct Unfinished(Arc<Shared>, Run);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let now_ms = self.0.now_ms();
+        self.0.plan().again(self.1, now_ms);
+        self.0.changed.notify_one();
+    }
+}
+
+/// One check, under the tree that was the newest when it began.
+async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
+    let Some((proxy, server)) = place.get() else {
+        return;
+    };
+    if server.state.in_maintenance() {
+        return;
+    }
+    let state = proxy.check.send_state.then(|| {
+        let report = server.state.report(now_ms());
+        send_state(proxy, server, &node(&place.config), &report)
+    });
+    let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
+    drop(place);
+    // What it means is the newest tree's business, if that still asks.
+    let newest = shared.plan().place(run);
+    let Some(newest) = newest else { return };
+    let Some((proxy, server)) = newest.get() else {
+        return;
+    };
+    // It can have gone into maintenance meanwhile: then nobody asks any more.
+    if !server.state.in_maintenance() {
+        take(shared, &newest.config, (proxy, server), result);
+    }
+}
+
+fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
+    let now = now_ms();
+    let (change, told) = server.state.take_check(result.clone(), now);
+    let report = server.state.report(now);
+    shut_down_sessions(proxy, server, &change);
+    for (level, line) in lines(proxy, server, &result, &change, told, &report) {
+        (shared.notice)(config, proxy, level, &line);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod driver;
 mod http;
+mod plan;
 mod probe;
 mod report;
 mod schedule;

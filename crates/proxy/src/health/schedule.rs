@@ -42,9 +42,14 @@ impl Schedule {
     /// moves it by at most `spread` percent to either side.
     pub fn next_ms(&self, phase: Phase, random: u32) -> u64 {
         let interval = u64::from(self.interval_ms(phase));
-        let most = interval * u64::from(self.spread.min(SPREAD_MAX)) / 100;
+        let most = self.spread_ms(interval);
         let move_by = u64::from(random) % (2 * most + 1);
         (interval - most + move_by).max(1)
+    }
+
+    /// By how much an interval may be longer or shorter.
+    pub(super) fn spread_ms(&self, interval_ms: u64) -> u64 {
+        interval_ms * u64::from(self.spread.min(SPREAD_MAX)) / 100
     }
 
     /// How long the first check of the `n`-th of `total` servers waits, so that

@@ -108,9 +108,16 @@ fn http() -> Check {
     }
 }
 
-fn bed(servers: &[(SocketAddr, ServerOptions)], check: Check, options: &[ProxyOption]) -> Bed {
+type Described = (SocketAddr, ServerOptions);
+
+fn tree(
+    servers: &[Described],
+    check: Check,
+    options: &[ProxyOption],
+    old: Option<&Config>,
+) -> Arc<Config> {
     let state = Arc::new(ProxyState::new("back"));
-    let server = |(n, (address, options)): (usize, &(SocketAddr, ServerOptions))| {
+    let server = |(n, (address, options)): (usize, &Described)| {
         let name = format!("web{n}");
         Server {
             span: Default::default(),
@@ -139,12 +146,16 @@ fn bed(servers: &[(SocketAddr, ServerOptions)], check: Check, options: &[ProxyOp
         proxies: vec![proxy],
         ..Config::default()
     };
-    install(&mut config, None, now_ms());
-    let config = Arc::new(config);
+    install(&mut config, old, now_ms());
+    Arc::new(config)
+}
+
+fn bed(servers: &[Described], check: Check, options: &[ProxyOption]) -> Bed {
+    let config = tree(servers, check, options, None);
     let lines = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&lines);
     let notice: Notice =
-        Arc::new(move |_, level, line| taken.lock().unwrap().push((level, line.to_owned())));
+        Arc::new(move |_, _, level, line| taken.lock().unwrap().push((level, line.to_owned())));
     let (give, checks) = std::sync::mpsc::channel();
     let (running, ended) = tokio::sync::oneshot::channel::<()>();
     let tree = Arc::clone(&config);
@@ -448,4 +459,56 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     let before = count(&origin);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(count(&origin), before);
+}
+
+#[test]
+fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
+    let (stays, goes, comes) = (origin(OK), origin(OK), origin(OK));
+    let down = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = down.local_addr().unwrap();
+    drop(down);
+    let mut seldom = quick();
+    (seldom.inter_ms, seldom.rise) = (60_000, 1);
+    let servers = [
+        (stays.address, quick()),
+        (nowhere, seldom.clone()),
+        (goes.address, quick()),
+    ];
+    let mut bed = bed(&servers, http(), &[]);
+    bed.until("the second is down", |bed| !bed.state(1).up());
+    bed.until("all were asked", |_| {
+        let asked = |origin: &Origin| !origin.requests.lock().unwrap().is_empty();
+        asked(&stays) && asked(&goes)
+    });
+    let count = |origin: &Origin| origin.requests.lock().unwrap().len();
+    for n in 0..20 {
+        // The third one becomes another server, and back; the second stays.
+        let third = [comes.address, goes.address][n % 2];
+        let servers = [
+            (stays.address, quick()),
+            (nowhere, seldom.clone()),
+            (third, quick()),
+        ];
+        let wanted = if n == 19 { &servers[..2] } else { &servers };
+        let next = tree(wanted, http(), &[], Some(&bed.config));
+        bed.checks.as_ref().unwrap().change(&next);
+        assert!(!next.proxies[0].servers[1].state.up(), "change {n}");
+        bed.config = next;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bed.until("the new one was asked", |_| count(&comes) > 0);
+    // What ran when the last change came has ended by now.
+    std::thread::sleep(Duration::from_millis(100));
+    let before = (count(&stays), count(&goes), count(&comes));
+    bed.until("the one that stays goes on", |_| {
+        count(&stays) > before.0 + 2
+    });
+    assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
+    assert_eq!(
+        Arc::strong_count(&bed.config),
+        2,
+        "the newest tree: here and the plan"
+    );
+    let told = bed.lines();
+    assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
 }

@@ -169,7 +169,8 @@ fn inet_address(address: SocketAddrAny) -> Result<SocketAddr, Unrecognized> {
     SocketAddr::try_from(address).map_err(|_| Unrecognized::OtherKind)
 }
 
-fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
+/// The interface that a socket is bound to.
+pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     let mut name = [0; INTERFACE_BYTES];
     let length = get_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
     let name = &name[..length];

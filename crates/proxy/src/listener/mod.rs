@@ -13,6 +13,7 @@ mod seat;
 
 pub use accept::listen;
 pub use assign::{AssignError, assign, tags, wanted};
+pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};
 pub(crate) use open::open_alone;

@@ -2,8 +2,10 @@
 //! `prompt` ends it, as scripts expect; with it the connection stays.
 
 use super::command::{self, Action, Context, Session};
-use crate::config::StatsLevel;
+use super::socket::Rights;
+use crate::takeover::TakeoverError;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -12,6 +14,8 @@ use tokio::time::timeout;
 pub const LINE_MAX: usize = 16 * 1024;
 /// Commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
+/// What a process says that wants our sockets.
+const HAND_OVER: &str = "_getsocks";
 /// How long a connection may be silent where `stats timeout` says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Bytes that a reader has to take within the timeout.
@@ -39,14 +43,19 @@ impl From<tokio::time::error::Elapsed> for Ended {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(mut stream: S, level: StatsLevel, context: &Context) -> Result<(), Ended>
+pub async fn serve<S>(
+    mut stream: S,
+    rights: impl Into<Rights>,
+    context: &Context,
+) -> Result<(), Ended>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    let rights = rights.into();
     let configured = context.runtime.config().global.stats_timeout_ms;
     let silent = configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
     let mut session = Session {
-        level,
+        level: rights.level,
         prompt: false,
         ended: false,
         timeout: silent,
@@ -67,6 +76,10 @@ where
         }
         for words in commands {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if words == [HAND_OVER] {
+                let peer = stream.as_fd().try_clone_to_owned()?;
+                return hand_over(peer, rights, context).await;
+            }
             let answer = run(context, &mut session, &words).await;
             write(&mut stream, answer.as_bytes(), session.timeout).await?;
             if session.ended {
@@ -76,6 +89,21 @@ where
         if !session.prompt {
             return Ok(());
         }
+    }
+}
+
+/// Hands the listening sockets to the peer, which is the end of the connection;
+/// HAProxy says nothing where that is not allowed.
+async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), Ended> {
+    if !rights.expose_listeners {
+        return Ok(());
+    }
+    let exposed = &context.runtime.exposed;
+    let given = tokio::task::spawn_blocking(move || exposed.hand_over(&peer));
+    match given.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),
+        Ok(Err(_)) | Err(_) => Err(Ended::Failed),
     }
 }
 

@@ -6,9 +6,11 @@
 mod command;
 mod connection;
 pub(crate) mod server;
+mod serving;
 mod socket;
 
-pub use socket::{OpenFailure, OperationsSocket, assign, open, start, tags};
+pub use serving::{Serving, start};
+pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, tags};
 
 #[cfg(test)]
 mod tests;

@@ -1,38 +1,39 @@
-//! The statistics sockets: opened with the rights of the start, served on the
-//! side thread's runtime.
+//! The statistics sockets: opened with the rights of the start. `serving` accepts
+//! on them.
 
-use super::command::Context;
-use super::connection;
 use crate::config::{BindAddress, Config, StatsLevel, StatsSocket};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
-use crate::runtime::Runtime;
 use language::Span;
 use rustix::io::Errno;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
-/// Connections of all sockets together where `stats maxconn` says nothing.
-const CONNECTIONS_DEFAULT: u32 = 10;
-/// Most that `stats maxconn` may say with an effect: each may hold a report.
-const CONNECTIONS_MAX: u32 = 1000;
-/// How long accepting rests when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What whoever connects to a statistics socket may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rights {
+    /// With commands.
+    pub level: StatsLevel,
+    /// `expose-fd listeners`: the listening sockets are handed to him.
+    pub expose_listeners: bool,
+}
+
+impl From<StatsLevel> for Rights {
+    fn from(level: StatsLevel) -> Self {
+        Rights {
+            level,
+            expose_listeners: false,
+        }
+    }
+}
 
 /// A statistics socket that listens.
 #[derive(Debug)]
 pub struct OperationsSocket {
-    fd: Arc<OwnedFd>,
-    unix: bool,
-    level: StatsLevel,
-    text: String,
+    pub(super) fd: OwnedFd,
+    pub(super) unix: bool,
+    pub(super) rights: Rights,
+    pub(super) text: String,
 }
 
 /// Why a statistics socket could not be opened.
@@ -68,7 +69,7 @@ pub fn open(
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
     for socket in &config.global.stats_sockets {
-        match open_alone(config, &socket.bind, inherited) {
+        match open_alone(config, &socket.bind, inherited).and_then(own) {
             Ok(fd) => opened.push(OperationsSocket::new(fd, socket)),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
@@ -81,6 +82,13 @@ pub fn open(
         }
     }
     (opened, failures)
+}
+
+/// A descriptor of its own: two lines may name one that was inherited.
+fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
+    Arc::try_unwrap(fd).or_else(|shared| {
+        rustix::io::fcntl_dupfd_cloexec(&shared, 0).map_err(|errno| (OpenStep::Inherit, errno))
+    })
 }
 
 /// Gives the `stats socket`s sockets that another process opened, in the order
@@ -97,7 +105,7 @@ pub fn assign(
     let both = sockets.into_iter().zip(described).enumerate();
     both.map(|(place, (fd, socket))| {
         inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
-        Ok(OperationsSocket::new(Arc::new(fd), socket))
+        Ok(OperationsSocket::new(fd, socket))
     })
     .collect()
 }
@@ -127,96 +135,24 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    fn new(fd: Arc<OwnedFd>, socket: &StatsSocket) -> Self {
+    fn new(fd: OwnedFd, socket: &StatsSocket) -> Self {
         let (unix, text) = describe(&socket.bind.address);
         OperationsSocket {
             fd,
             unix,
-            level: socket.level,
+            rights: Rights {
+                level: socket.level,
+                expose_listeners: socket.expose_listeners,
+            },
             text,
         }
     }
 
     /// An inherited descriptor is what it is.
-    fn is_unix(&self) -> bool {
-        match rustix::net::sockopt::socket_domain(&*self.fd) {
+    pub(super) fn is_unix(&self) -> bool {
+        match rustix::net::sockopt::socket_domain(&self.fd) {
             Ok(domain) => domain == rustix::net::AddressFamily::UNIX,
             Err(_) => self.unix,
         }
     }
-}
-
-/// Serves the sockets on a Tokio runtime, until that ends.
-pub fn start(
-    runtime: &'static Runtime,
-    sockets: Vec<OperationsSocket>,
-    handle: &Handle,
-) -> io::Result<()> {
-    let config = runtime.config();
-    let most = config
-        .global
-        .stats_maxconn
-        .unwrap_or(CONNECTIONS_DEFAULT)
-        .clamp(1, CONNECTIONS_MAX);
-    let places = Arc::new(Semaphore::new(most as usize));
-    let texts = sockets
-        .iter()
-        .map(|socket| (socket.text.clone(), socket.level))
-        .collect();
-    let context = Context {
-        runtime,
-        sockets: texts,
-        connections_max: runtime.connections_max.load(Ordering::Relaxed),
-    };
-    let _entered = handle.enter();
-    for socket in sockets {
-        let unix = socket.is_unix();
-        let OperationsSocket { fd, level, .. } = socket;
-        // Two `stats socket`s may name one descriptor.
-        let fd = Arc::try_unwrap(fd).or_else(|shared| shared.try_clone())?;
-        rustix::io::ioctl_fionbio(&fd, true)?;
-        let (context, places) = (context.clone(), Arc::clone(&places));
-        if unix {
-            let listener = UnixListener::from_std(fd.into())?;
-            handle.spawn(async move {
-                loop {
-                    let accepted = listener.accept().await.map(|(stream, _)| stream);
-                    admit(accepted, level, &context, &places).await;
-                }
-            });
-        } else {
-            let listener = TcpListener::from_std(fd.into())?;
-            handle.spawn(async move {
-                loop {
-                    let accepted = listener.accept().await.map(|(stream, _)| stream);
-                    admit(accepted, level, &context, &places).await;
-                }
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Serves a connection as soon as there is a place for it.
-async fn admit<S>(
-    accepted: io::Result<S>,
-    level: StatsLevel,
-    context: &Context,
-    places: &Arc<Semaphore>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Ok(stream) = accepted else {
-        return tokio::time::sleep(ACCEPT_PAUSE).await;
-    };
-    // Never closed, so a place always comes.
-    let Ok(place) = Arc::clone(places).acquire_owned().await else {
-        return;
-    };
-    let context = context.clone();
-    tokio::spawn(async move {
-        // A peer that goes away is nothing to tell anyone.
-        let _ = connection::serve(stream, level, &context).await;
-        drop(place);
-    });
 }

@@ -2,6 +2,7 @@
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
+use super::serving::{Shared, Shown};
 use super::{open, start};
 use crate::config::StatsLevel;
 use crate::keyword::testing::load_text;
@@ -33,7 +34,10 @@ fn context(text: &str) -> Context {
     state::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
-        sockets: Arc::new([("unix@/run/a.sock".into(), StatsLevel::Admin)]),
+        shared: Shared::new(vec![Shown {
+            text: "unix@/run/a.sock".into(),
+            rights: StatsLevel::Admin.into(),
+        }]),
         connections_max: 5000,
     }
 }
@@ -444,6 +448,71 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
         drop(first);
         second.read_to_string(&mut answer).await.unwrap();
         assert_eq!(answer, "user\n\n");
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_what_it_has() {
+    use super::OperationsSocket;
+    let folder = std::env::temp_dir().join(format!("evenkeel-sockets-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let name = |n: u32| folder.join(n.to_string()).display().to_string();
+    let text = |n| format!("global\n stats socket {} level user\n{FILE}", name(n));
+    let opened = |n| {
+        let config = load_text(&text(n)).config.expect("the file is good");
+        let (mut sockets, failures) = open(&config, &mut Default::default());
+        assert!(failures.is_empty());
+        sockets.pop().unwrap()
+    };
+    let again = |socket: &OperationsSocket, level| OperationsSocket {
+        fd: socket.fd.try_clone().unwrap(),
+        unix: true,
+        rights: level.into(),
+        text: socket.text.clone(),
+    };
+    let context = context(FILE);
+    let connect = |n| {
+        let stream = std::os::unix::net::UnixStream::connect(name(n))?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    };
+    let ask = async |mut stream: UnixStream| {
+        stream.write_all(b"show cli level\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    block_on(async {
+        let (stays, goes) = (opened(1), opened(2));
+        let same = again(&stays, StatsLevel::Admin);
+        let handle = tokio::runtime::Handle::current();
+        let serving = start(context.runtime, vec![stays, goes], &handle).unwrap();
+        let held = connect(2).unwrap();
+        let waits = connect(1).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        serving.change(vec![same, opened(3)]).unwrap();
+        assert_eq!(ask(connect(1).unwrap()).await, "admin\n\n");
+        assert_eq!(ask(waits).await, "user\n\n", "it began under the old level");
+        assert_eq!(ask(connect(3).unwrap()).await, "user\n\n");
+        assert_eq!(ask(held).await, "user\n\n");
+        assert!(connect(2).is_err());
+        let (mut peer, ours) = UnixStream::pair().unwrap();
+        serving
+            .adopt(ours.into_std().unwrap(), StatsLevel::Operator)
+            .unwrap();
+        peer.write_all(b"show cli sockets;show cli level")
+            .await
+            .unwrap();
+        peer.shutdown().await.unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.unwrap();
+        let lines = format!(
+            "# socket lvl processes\nunix@{} admin all\nunix@{} user all\n\noperator\n\n",
+            name(1),
+            name(3)
+        );
+        assert_eq!(answer, lines);
     });
     std::fs::remove_dir_all(&folder).unwrap();
 }

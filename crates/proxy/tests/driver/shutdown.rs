@@ -63,7 +63,7 @@ fn checked(text: &str) -> (Bed, Checks) {
             .build()
             .unwrap();
         runtime.block_on(async move {
-            let checks = proxy::health::start(&config, Arc::new(|_, _, _| {}));
+            let checks = proxy::health::start(&config, Arc::new(|_, _, _, _| {}));
             let _ = stopped.await;
             checks.stop();
         });

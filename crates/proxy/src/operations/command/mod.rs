@@ -7,6 +7,7 @@ mod server;
 mod show;
 mod state;
 
+use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
 use crate::runtime::Runtime;
 use language::suggest;
@@ -19,8 +20,8 @@ use std::time::Duration;
 pub struct Context {
     /// What the process shares.
     pub runtime: &'static Runtime,
-    /// The sockets and what their users may do.
-    pub sockets: Arc<[(String, StatsLevel)]>,
+    /// What all connections share.
+    pub(super) shared: Arc<Shared>,
     /// Connections that the process was started for.
     pub connections_max: u32,
 }
@@ -127,7 +128,6 @@ const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
 const NOT_BUILT: &[&str] = &[
-    "_getsocks",
     "abort ssl",
     "add acl",
     "add map",

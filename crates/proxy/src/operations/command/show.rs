@@ -39,9 +39,14 @@ pub fn level(_: &Context, session: &mut Session, _: &[&str]) -> String {
 
 pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut text = String::from("# socket lvl processes\n");
-    for (socket, level) in context.sockets.iter() {
+    for socket in context.shared.sockets().iter() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{socket} {} all", level_name(*level));
+        let _ = writeln!(
+            text,
+            "{} {} all",
+            socket.text,
+            level_name(socket.rights.level)
+        );
     }
     text
 }

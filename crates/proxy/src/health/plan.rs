@@ -1,0 +1,418 @@
+//! Which server is checked when, over changes of the configuration: a value.
+//! It owns no socket and reads no clock; times are milliseconds since it began.
+//!
+//! A server is known by the uid of its state, so one that stays keeps its
+//! rhythm whatever else changes. What a change does to it:
+//!
+//! - it is checked when it was due, or when its new interval says so if that is
+//!   sooner. So new settings count within the shorter of both intervals, and a
+//!   change brings no burst and no pause;
+//! - where its checks go elsewhere now (another address), a result of the old
+//!   place that is still to come counts for nothing, and the new place is asked
+//!   soon. Its state stays as it is until then: what an operator said, and what
+//!   the checks found, so that no server is up by a change alone;
+//! - new ones are checked soon, spread as at the start; removed ones no more.
+
+use super::probe::{Target, target};
+use super::schedule::Schedule;
+use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::state::ServerState;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// A server's place in the newest tree, and when it is due.
+#[derive(Debug)]
+struct Entry {
+    proxy: ProxyIndex,
+    server: ServerIndex,
+    /// None while a check of it runs.
+    due_ms: Option<u64>,
+    /// Which run is meant: a result of an older one counts for nothing.
+    epoch: u32,
+    /// Where its checks go by the file, to see when that changes.
+    target: Option<Target>,
+}
+
+/// A check that is to run, or runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Run {
+    uid: u32,
+    epoch: u32,
+}
+
+/// A server in the tree that described it when it was asked for. It holds the
+/// tree, so it is to be dropped soon.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) config: Arc<Config>,
+    proxy: ProxyIndex,
+    server: ServerIndex,
+}
+
+impl Place {
+    /// What it names.
+    pub(super) fn get(&self) -> Option<(&Proxy, &Server)> {
+        let proxy = self.config.proxy(self.proxy);
+        Some((proxy, proxy.servers.get(self.server.0 as usize)?))
+    }
+}
+
+/// The checks of the newest tree.
+#[derive(Debug)]
+pub(super) struct Plan {
+    config: Arc<Config>,
+    entries: HashMap<u32, Entry>,
+    due: BTreeSet<(u64, u32)>,
+    warming: Vec<Arc<ServerState>>,
+    seed: u32,
+}
+
+impl Plan {
+    /// The checks of a tree, all of them to begin.
+    pub(super) fn new(config: &Arc<Config>, seed: u32) -> Plan {
+        let mut plan = Plan {
+            config: Arc::clone(config),
+            entries: HashMap::new(),
+            due: BTreeSet::new(),
+            warming: Vec::new(),
+            seed,
+        };
+        plan.change(config, 0);
+        plan
+    }
+
+    /// Goes on with another tree.
+    pub(super) fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
+        self.config = Arc::clone(config);
+        let mut before = std::mem::take(&mut self.entries);
+        self.due.clear();
+        self.warming.clear();
+        let mut soon = Vec::new();
+        for (proxy_index, proxy) in config.iter().filter(|(_, proxy)| !proxy.disabled) {
+            for (at, server) in proxy.servers.iter().enumerate() {
+                if server.options.slowstart_ms > 0 {
+                    self.warming.push(Arc::clone(&server.state));
+                }
+                if !server.options.check {
+                    continue;
+                }
+                let uid = server.state.uid;
+                let place = (proxy_index, ServerIndex(at as u32));
+                let (entry, moved) = go_on(before.remove(&uid), place, server);
+                let latest = now_ms + schedule(config, server).longest_ms(server);
+                match entry.due_ms {
+                    _ if moved => soon.push((uid, server.options.inter_ms, entry.due_ms)),
+                    Some(due) => {
+                        self.due.insert((due.min(latest), uid));
+                    }
+                    None => {}
+                }
+                self.entries.insert(uid, entry);
+            }
+        }
+        self.due.iter().for_each(|(due, uid)| {
+            if let Some(entry) = self.entries.get_mut(uid) {
+                entry.due_ms = Some(*due);
+            }
+        });
+        self.soon(&soon, now_ms);
+    }
+
+    /// Spreads the first checks of servers over the shortest of their intervals.
+    fn soon(&mut self, servers: &[(u32, u32, Option<u64>)], now_ms: u64) {
+        let shortest = servers.iter().map(|(_, inter, _)| *inter).min();
+        let most = self.config.global.max_spread_checks_ms;
+        for (n, (uid, _, due)) in servers.iter().enumerate() {
+            let wait = Schedule::first_ms(shortest.unwrap_or(0), most, n, servers.len());
+            let at = due.map_or(now_ms + wait, |due| due.min(now_ms + wait));
+            self.put(*uid, at);
+        }
+    }
+
+    fn put(&mut self, uid: u32, at_ms: u64) {
+        if let Some(entry) = self.entries.get_mut(&uid) {
+            if let Some(old) = entry.due_ms.replace(at_ms) {
+                self.due.remove(&(old, uid));
+            }
+            self.due.insert((at_ms, uid));
+        }
+    }
+
+    /// When the next check is due.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// A check that is due: it runs from now on, until [`Plan::again`].
+    pub(super) fn begin(&mut self, now_ms: u64) -> Option<(Run, Place)> {
+        let (at, uid) = *self.due.first()?;
+        if at > now_ms {
+            return None;
+        }
+        self.due.pop_first();
+        let entry = self.entries.get_mut(&uid)?;
+        entry.due_ms = None;
+        let run = Run {
+            uid,
+            epoch: entry.epoch,
+        };
+        Some((run, self.place(run)?))
+    }
+
+    /// The server of a run in the newest tree; None when its result counts no
+    /// more.
+    pub(super) fn place(&self, run: Run) -> Option<Place> {
+        let entry = self.entries.get(&run.uid)?;
+        (entry.epoch == run.epoch).then(|| Place {
+            config: Arc::clone(&self.config),
+            proxy: entry.proxy,
+            server: entry.server,
+        })
+    }
+
+    /// A run is over and its result was taken: the next one is planned.
+    pub(super) fn again(&mut self, run: Run, now_ms: u64) {
+        let Some(place) = self.place(run) else {
+            return;
+        };
+        let Some((_, server)) = place.get() else {
+            return;
+        };
+        let schedule = schedule(&place.config, server);
+        let wait = schedule.next_ms(server.state.check_phase(), self.random());
+        self.put(run.uid, now_ms + wait);
+    }
+
+    /// Servers that may be warming up.
+    pub(super) fn warming(&self) -> &[Arc<ServerState>] {
+        &self.warming
+    }
+
+    /// Nothing is checked any more, and what runs counts for nothing.
+    pub(super) fn end(&mut self) {
+        self.entries.clear();
+        self.due.clear();
+        self.warming.clear();
+    }
+
+    /// The next of a row of numbers.
+    fn random(&mut self) -> u32 {
+        self.seed = self
+            .seed
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        self.seed >> 8
+    }
+}
+
+/// What is known of a server, at its place in another tree; and whether it is
+/// to be checked soon, because it is new or its checks go elsewhere.
+fn go_on(
+    before: Option<Entry>,
+    (proxy, server_index): (ProxyIndex, ServerIndex),
+    server: &Server,
+) -> (Entry, bool) {
+    let target = target(server);
+    let (epoch, due_ms, moved) = match before {
+        Some(entry) if entry.target == target => (entry.epoch, entry.due_ms, false),
+        Some(entry) => (entry.epoch.wrapping_add(1), entry.due_ms, true),
+        None => (0, None, true),
+    };
+    let entry = Entry {
+        proxy,
+        server: server_index,
+        due_ms,
+        epoch,
+        target,
+    };
+    (entry, moved)
+}
+
+fn schedule(config: &Config, server: &Server) -> Schedule {
+    Schedule {
+        inter_ms: server.options.inter_ms,
+        fastinter_ms: server.options.fastinter_ms,
+        downinter_ms: server.options.downinter_ms,
+        spread: config.global.spread_checks,
+    }
+}
+
+impl Schedule {
+    /// The longest that a server may wait in the phase that it is in.
+    fn longest_ms(&self, server: &Server) -> u64 {
+        let interval = u64::from(self.interval_ms(server.state.check_phase()));
+        interval + self.spread_ms(interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::state::{self, CheckResult, CheckStatus, HealthState};
+    use std::time::Instant;
+
+    fn tree(text: &str, old: Option<&Config>) -> Arc<Config> {
+        let mut config = load_text(text).config.expect("the file is good");
+        state::install(&mut config, old, state::now_ms());
+        Arc::new(config)
+    }
+
+    /// A backend of servers with these words behind their names.
+    fn backend(servers: &[(&str, &str)]) -> String {
+        let lines: String = servers
+            .iter()
+            .map(|(name, words)| format!(" server {name} {words}\n"))
+            .collect();
+        format!("listen b\n bind 127.0.0.1:1\n{lines}")
+    }
+
+    /// Runs whatever is due until a time, each check taking no time, and says
+    /// which server was checked when.
+    fn until(plan: &mut Plan, end_ms: u64) -> Vec<(String, u64)> {
+        let mut seen = Vec::new();
+        while let Some(at) = plan.next_ms().filter(|at| *at <= end_ms) {
+            let (run, place) = plan.begin(at).expect("it is due");
+            seen.push((place.get().unwrap().1.name.to_string(), at));
+            plan.again(run, at);
+        }
+        seen
+    }
+
+    fn times(seen: &[(String, u64)], name: &str) -> Vec<u64> {
+        let of = seen.iter().filter(|(server, _)| server == name);
+        of.map(|(_, at)| *at).collect()
+    }
+
+    /// Passes until it is surely up, so that no phase but `Up` is met.
+    fn surely_up(config: &Config) {
+        for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+            for _ in 0..3 {
+                let passed = CheckResult::new(CheckStatus::Layer4Ok, 1);
+                server.state.take_check(passed, state::now_ms());
+            }
+        }
+    }
+
+    #[test]
+    fn servers_that_stay_keep_their_rhythm_through_any_number_of_changes() {
+        let servers = [
+            ("a", "127.0.0.1:80 check inter 1000"),
+            ("b", "127.0.0.1:81 check inter 1000"),
+        ];
+        let first = tree(&backend(&servers), None);
+        surely_up(&first);
+        let mut plan = Plan::new(&first, 1);
+        let mut seen = until(&mut plan, 1200);
+        let mut config = first;
+        for n in 0..100 {
+            // Each change moves them within the file, and adds and removes others.
+            let extra = format!("x{n}");
+            let mut lines = vec![(&*extra, "127.0.0.1:9 check inter 1000")];
+            lines.extend(servers.iter().rev().cloned());
+            config = tree(&backend(&lines), Some(&config));
+            plan.change(&config, 1200 + n * 10);
+            seen.extend(until(&mut plan, 1209 + n * 10));
+        }
+        seen.extend(until(&mut plan, 4000));
+        assert_eq!(times(&seen, "a"), [0, 1000, 2000, 3000, 4000]);
+        assert_eq!(times(&seen, "b"), [500, 1500, 2500, 3500]);
+        assert!(
+            times(&seen, "x0").len() == 1,
+            "removed ones are checked no more"
+        );
+    }
+
+    #[test]
+    fn another_interval_counts_within_the_shorter_of_both() {
+        for (old, new, expected) in [
+            (10_000, 1000, [0, 1500, 2500]),
+            (1000, 10_000, [0, 1000, 11_000]),
+        ] {
+            let words = |inter| format!("127.0.0.1:80 check inter {inter}");
+            let first = tree(&backend(&[("a", &words(old))]), None);
+            surely_up(&first);
+            let mut plan = Plan::new(&first, 1);
+            let mut seen = until(&mut plan, 500);
+            plan.change(&tree(&backend(&[("a", &words(new))]), Some(&first)), 500);
+            seen.extend(until(&mut plan, 20_000));
+            assert_eq!(times(&seen, "a")[..3], expected, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn a_change_makes_no_server_up_and_another_address_is_asked_soon() {
+        let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 10s")]), None);
+        let state = Arc::clone(&first.proxies[0].servers[0].state);
+        let mut plan = Plan::new(&first, 1);
+        let (stale, _) = plan.begin(0).unwrap();
+        plan.again(stale, 0);
+        for _ in 0..3 {
+            let failed = CheckResult::new(CheckStatus::Layer4Error, 1);
+            state.take_check(failed, state::now_ms());
+        }
+        let (running, place) = plan.begin(10_000).unwrap();
+        assert_eq!(Arc::strong_count(&place.config), 3);
+        drop(place);
+        // The next check of the old address runs while the address changes.
+        let second = tree(
+            &backend(&[("a", "127.0.0.1:81 check inter 10s")]),
+            Some(&first),
+        );
+        plan.change(&second, 10_050);
+        assert!(!state.usable());
+        assert_eq!(state.report(0).health, HealthState::Down);
+        assert!(plan.place(running).is_none(), "the old address's result");
+        plan.again(running, 10_060);
+        assert_eq!(plan.next_ms(), Some(10_050));
+        let (run, place) = plan.begin(10_070).unwrap();
+        assert_eq!(&*place.get().unwrap().1.address_text, "127.0.0.1:81");
+        drop((place, second));
+        assert!(plan.place(run).is_some());
+        assert_eq!(Arc::strong_count(&first), 1, "the old tree is not held");
+    }
+
+    #[test]
+    fn a_check_that_runs_over_a_change_counts_and_then_asks_as_the_new_file_says() {
+        let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 1000")]), None);
+        surely_up(&first);
+        let mut plan = Plan::new(&first, 1);
+        let (run, place) = plan.begin(0).unwrap();
+        drop(place);
+        let second = tree(
+            &backend(&[("n", "127.0.0.1:9"), ("a", "127.0.0.1:80 check inter 300")]),
+            Some(&first),
+        );
+        plan.change(&second, 100);
+        assert_eq!(plan.next_ms(), None, "it still runs");
+        let place = plan.place(run).unwrap();
+        assert!(Arc::ptr_eq(&place.config, &second));
+        assert_eq!(&*place.get().unwrap().1.name, "a");
+        plan.again(run, 200);
+        assert_eq!(plan.next_ms(), Some(500));
+    }
+
+    #[test]
+    fn ten_thousand_servers_change_quickly_and_without_a_burst() {
+        let text = |extra: usize| {
+            let lines: String = (0..10_000 + extra)
+                .map(|n| format!(" server s{n} 127.0.0.1:80 check inter 10s\n"))
+                .collect();
+            format!("listen b\n bind 127.0.0.1:1\n{lines}")
+        };
+        let first = tree(&text(0), None);
+        surely_up(&first);
+        let mut plan = Plan::new(&first, 1);
+        until(&mut plan, 10_000);
+        let second = tree(&text(100), Some(&first));
+        let began = Instant::now();
+        plan.change(&second, 10_000);
+        println!("10,000 servers: {:?}", began.elapsed());
+        let seen = until(&mut plan, 11_000);
+        assert!(
+            (990..=1020).contains(&seen.len()),
+            "{} in a second",
+            seen.len()
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! The statistics sockets at work: who may connect, over changes of the
+//! configuration. A socket that stays (the same inode) is never closed; one that
+//! goes ends with its accept loop, and the connections that it has finish.
+
+use super::command::Context;
+use super::connection;
+use super::socket::{OperationsSocket, Rights};
+use crate::config::Config;
+use crate::runtime::Runtime;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// Connections of all sockets together where `stats maxconn` says nothing.
+const CONNECTIONS_DEFAULT: u32 = 10;
+/// Most that `stats maxconn` may say with an effect: each may hold a report.
+const CONNECTIONS_MAX: u32 = 1000;
+/// Connections of other processes' sockets ([`Serving::adopt`]) at one time.
+const ADOPTED_MAX: usize = 100;
+/// How long accepting rests when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket as commands show it.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    /// Its address.
+    pub(super) text: String,
+    /// What its users may do.
+    pub(super) rights: Rights,
+}
+
+/// What all connections share, and commands see of it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The sockets that are served, in the order of the file.
+    shown: Mutex<Arc<[Shown]>>,
+    places: Mutex<(u32, Arc<Semaphore>)>,
+}
+
+impl Shared {
+    pub(super) fn new(shown: Vec<Shown>) -> Arc<Shared> {
+        Arc::new(Shared {
+            shown: Mutex::new(shown.into()),
+            places: Mutex::new(places(CONNECTIONS_DEFAULT)),
+        })
+    }
+
+    /// The sockets that are served.
+    pub(super) fn sockets(&self) -> Arc<[Shown]> {
+        Arc::clone(&lock(&self.shown))
+    }
+
+    /// `stats maxconn`: connections that came before another number do not count.
+    fn limit(&self, config: &Config) {
+        let most = config.global.stats_maxconn.unwrap_or(CONNECTIONS_DEFAULT);
+        let most = most.clamp(1, CONNECTIONS_MAX);
+        let mut now = lock(&self.places);
+        if now.0 != most {
+            *now = places(most);
+        }
+    }
+}
+
+fn places(most: u32) -> (u32, Arc<Semaphore>) {
+    (most, Arc::new(Semaphore::new(most as usize)))
+}
+
+/// Nothing panics while one of these is held, and each is whole at all times.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One socket that is accepted on.
+#[derive(Debug)]
+struct Loop {
+    inode: u64,
+    /// For a process that takes it over.
+    fd: Arc<OwnedFd>,
+    task: AbortHandle,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// The statistics sockets of the process. The accept loops run on the Tokio
+/// runtime that they were started on, for as long as that does, also when this
+/// is dropped. All of it may be called on any thread.
+#[derive(Debug)]
+pub struct Serving {
+    context: Context,
+    handle: Handle,
+    loops: Mutex<Vec<Loop>>,
+    adopted: Arc<Semaphore>,
+}
+
+/// Serves the sockets on a Tokio runtime, until that ends.
+pub fn start(
+    runtime: &'static Runtime,
+    sockets: Vec<OperationsSocket>,
+    handle: &Handle,
+) -> io::Result<Serving> {
+    let serving = Serving {
+        context: Context {
+            runtime,
+            shared: Shared::new(Vec::new()),
+            connections_max: runtime.connections_max.load(Ordering::Relaxed),
+        },
+        handle: handle.clone(),
+        loops: Mutex::default(),
+        adopted: Arc::new(Semaphore::new(ADOPTED_MAX)),
+    };
+    serving.change(sockets)?;
+    Ok(serving)
+}
+
+impl Serving {
+    /// Goes on with these sockets, those of the newest configuration. What is
+    /// served already (the same inode) goes on by the descriptor that it has,
+    /// under the level of now. An error leaves all as it was.
+    pub fn change(&self, sockets: Vec<OperationsSocket>) -> io::Result<()> {
+        self.context.shared.limit(&self.context.runtime.config());
+        let mut loops = lock(&self.loops);
+        // Whatever may fail comes first.
+        let mut wanted = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
+            let shown = Shown {
+                text: socket.text.clone(),
+                rights: socket.rights,
+            };
+            let served = loops.iter().any(|one| one.inode == inode);
+            let listener = match served {
+                true => None,
+                false => Some((Arc::new(socket.fd.try_clone()?), self.listener(socket)?)),
+            };
+            wanted.push((inode, shown, listener));
+        }
+        *lock(&self.context.shared.shown) =
+            wanted.iter().map(|(_, shown, _)| shown.clone()).collect();
+        let mut before = std::mem::take(&mut *loops);
+        for (inode, shown, listener) in wanted {
+            if let Some(at) = before.iter().position(|one| one.inode == inode) {
+                let one = before.swap_remove(at);
+                *lock(&one.shown) = shown;
+                loops.push(one);
+            } else if let Some((fd, listener)) = listener {
+                let (task, shown) = self.accept(shown, listener);
+                loops.push(Loop {
+                    inode,
+                    fd,
+                    task,
+                    shown,
+                });
+            }
+        }
+        before.iter().for_each(|gone| gone.task.abort());
+        let exposed = &self.context.runtime.exposed;
+        exposed.set_operations(loops.iter().map(|one| &one.fd));
+        Ok(())
+    }
+
+    /// Serves a connection that another process accepted (the master's `@1`),
+    /// beside those of the sockets and not counted among them. `WouldBlock` when
+    /// there are too many.
+    pub fn adopt(&self, stream: StdUnixStream, rights: impl Into<Rights>) -> io::Result<()> {
+        let rights = rights.into();
+        let Ok(place) = Arc::clone(&self.adopted).try_acquire_owned() else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        stream.set_nonblocking(true)?;
+        let _entered = self.handle.enter();
+        let stream = UnixStream::from_std(stream)?;
+        let context = self.context.clone();
+        self.handle.spawn(async move {
+            // A peer that goes away is nothing to tell anyone.
+            let _ = connection::serve(stream, rights, &context).await;
+            drop(place);
+        });
+        Ok(())
+    }
+
+    fn listener(&self, socket: OperationsSocket) -> io::Result<Listener> {
+        let unix = socket.is_unix();
+        rustix::io::ioctl_fionbio(&socket.fd, true)?;
+        let _entered = self.handle.enter();
+        Ok(match unix {
+            true => Listener::Unix(UnixListener::from_std(socket.fd.into())?),
+            false => Listener::Inet(TcpListener::from_std(socket.fd.into())?),
+        })
+    }
+
+    fn accept(&self, shown: Shown, listener: Listener) -> (AbortHandle, Arc<Mutex<Shown>>) {
+        let shown = Arc::new(Mutex::new(shown));
+        let (context, now) = (self.context.clone(), Arc::clone(&shown));
+        let task = self.handle.spawn(async move {
+            loop {
+                // On a task of its own: whoever was accepted is served, also
+                // when this loop ends while he waits for a place.
+                let admitted = match &listener {
+                    Listener::Unix(listener) => {
+                        let accepted = listener.accept().await.map(|(stream, _)| stream);
+                        tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
+                    }
+                    Listener::Inet(listener) => {
+                        let accepted = listener.accept().await.map(|(stream, _)| stream);
+                        tokio::spawn(admit(accepted, Arc::clone(&now), context.clone()))
+                    }
+                };
+                // It fails only by a panic, which the hook has told.
+                let _ = admitted.await;
+            }
+        });
+        (task.abort_handle(), shown)
+    }
+}
+
+/// A socket that listens.
+enum Listener {
+    Unix(UnixListener),
+    Inet(TcpListener),
+}
+
+/// Serves a connection as soon as there is a place for it.
+async fn admit<S>(accepted: io::Result<S>, shown: Arc<Mutex<Shown>>, context: Context)
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+{
+    let Ok(stream) = accepted else {
+        return tokio::time::sleep(ACCEPT_PAUSE).await;
+    };
+    let places = Arc::clone(&lock(&context.shared.places).1);
+    // Never closed, so a place always comes.
+    let Ok(place) = places.acquire_owned().await else {
+        return;
+    };
+    let rights = lock(&shown).rights;
+    tokio::spawn(async move {
+        // A peer that goes away is nothing to tell anyone.
+        let _ = connection::serve(stream, rights, &context).await;
+        drop(place);
+    });
+}
