@@ -4,6 +4,7 @@
 
 mod accept;
 mod assign;
+mod file;
 mod identity;
 mod inherited;
 mod names;
@@ -19,3 +20,6 @@ pub use inherited::{Inherited, SettleError};
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
 pub use seat::Seat;
+
+#[cfg(test)]
+mod tests;

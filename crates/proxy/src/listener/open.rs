@@ -194,6 +194,7 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedF
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
     options.set_on_new(&fd).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
+    options::unfix(&fd, address);
     rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     Ok(fd)
 }

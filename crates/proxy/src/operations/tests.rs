@@ -6,6 +6,7 @@ use super::serving::{Shared, Shown};
 use super::{open, start};
 use crate::config::StatsLevel;
 use crate::keyword::testing::load_text;
+use crate::listener::Inherited;
 use crate::runtime::Runtime;
 use crate::state;
 use std::sync::Arc;
@@ -172,7 +173,8 @@ const COMMANDS: &[(&str, &str)] = &[
         "show table x",
         "'show table' is known, but not built yet.\n\n",
     ),
-    ("_getsocks", "'_getsocks' is known, but not built yet.\n\n"),
+    // Nothing is exposed.
+    ("_getsocks", ""),
     ("clear counters;clear counters all", "\n\n"),
 ];
 
@@ -412,22 +414,27 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
     let folder = std::env::temp_dir().join(format!("evenkeel-operations-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("admin.sock");
-    let text = format!(
-        "global\n stats socket {} mode 600 level user\n stats socket abns@evenkeel-{} level admin\n \
-         stats socket {}/none/x.sock\n stats maxconn 1\n{}",
-        path.display(),
-        std::process::id(),
-        folder.display(),
-        FILE.trim_start_matches("global\n")
-    );
-    let context = context(&text);
-    let (sockets, failures) = open(&context.runtime.config(), &mut Default::default());
+    let text = |more: &str| {
+        format!(
+            "global\n stats socket {} mode 600 level user\n stats socket abns@evenkeel-{} level \
+             admin\n {more}\n stats maxconn 1\n{}",
+            path.display(),
+            std::process::id(),
+            FILE.trim_start_matches("global\n")
+        )
+    };
+    let bad = format!("stats socket {}/none/x.sock", folder.display());
+    let bad = load_text(&text(&bad)).config.expect("the file is good");
+    let (sockets, failures) = open(&bad, &mut Inherited::default());
     assert_eq!((sockets.len(), failures.len()), (2, 1));
-    assert!(
-        failures[0].to_string().contains("/none/x.sock"),
-        "{}",
-        failures[0]
-    );
+    let told = failures[0].to_string();
+    assert!(told.contains("/none/x.sock"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    drop(sockets);
+    let context = context(&text(""));
+    let (sockets, failures) = open(&context.runtime.config(), &mut Inherited::default());
+    assert_eq!((sockets.len(), failures.len()), (2, 0));
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
@@ -461,11 +468,11 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
     let text = |n| format!("global\n stats socket {} level user\n{FILE}", name(n));
     let opened = |n| {
         let config = load_text(&text(n)).config.expect("the file is good");
-        let (mut sockets, failures) = open(&config, &mut Default::default());
+        let (mut sockets, failures) = open(&config, &mut Inherited::default());
         assert!(failures.is_empty());
         sockets.pop().unwrap()
     };
-    let again = |socket: &OperationsSocket, level| OperationsSocket {
+    let again = |socket: &OperationsSocket, level: StatsLevel| OperationsSocket {
         fd: socket.fd.try_clone().unwrap(),
         unix: true,
         rights: level.into(),
