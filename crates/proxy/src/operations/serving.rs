@@ -150,7 +150,7 @@ impl Serving {
                 *lock(&one.shown) = shown;
                 loops.push(one);
             } else if let Some((fd, listener)) = listener {
-                let (task, shown) = self.accept(shown, listener);
+                let (task, shown) = self.accept(shown, listener, Arc::clone(&fd));
                 loops.push(Loop {
                     inode,
                     fd,
@@ -195,10 +195,17 @@ impl Serving {
         })
     }
 
-    fn accept(&self, shown: Shown, listener: Listener) -> (AbortHandle, Arc<Mutex<Shown>>) {
+    fn accept(
+        &self,
+        shown: Shown,
+        listener: Listener,
+        fd: Arc<OwnedFd>,
+    ) -> (AbortHandle, Arc<Mutex<Shown>>) {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
+            // Exposed for as long as it is served.
+            let _exposed = fd;
             loop {
                 // On a task of its own: whoever was accepted is served, also
                 // when this loop ends while he waits for a place.

@@ -226,7 +226,11 @@ pub(super) fn fetch_over(
     until: Instant,
 ) -> Result<Vec<TakenSocket>, TakeoverError> {
     limit_waiting(stream, until)?;
-    send_with(stream.as_fd(), REQUEST, &[]).map_err(failed)?;
+    match send_with(stream.as_fd(), REQUEST, &[]) {
+        // It has closed already; what it said before is read all the same.
+        Ok(_) | Err(Errno::PIPE) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
     let mut taker = Taker::default();
     let mut descriptors = Vec::new();
     let mut bytes = vec![0; READ_BYTES];
@@ -248,9 +252,10 @@ pub(super) fn fetch_over(
         }
         match taker.handle(&bytes[..read], descriptors.len() - before)? {
             Step::Wait => {}
-            Step::Say(number) => {
-                send_with(stream.as_fd(), &number, &[]).map_err(failed)?;
-            }
+            Step::Say(number) => match send_with(stream.as_fd(), &number, &[]) {
+                Ok(_) | Err(Errno::PIPE) => {}
+                Err(errno) => return Err(failed(errno)),
+            },
             Step::Done => {
                 let both = descriptors.into_iter().zip(taker.records());
                 return Ok(both.map(|(fd, said)| TakenSocket { fd, said }).collect());

@@ -14,5 +14,6 @@ mod overload;
 mod reuse;
 mod settings;
 mod shutdown;
+mod takeover;
 mod tcp;
 mod timeouts;
