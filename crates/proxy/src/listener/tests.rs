@@ -321,6 +321,27 @@ fn an_inherited_number_is_found_again_by_its_tag() {
 }
 
 #[test]
+fn a_numbered_socket_gets_the_options_of_its_line_and_one_that_cannot_listen_is_refused() {
+    let numbered = |fd: &OwnedFd| {
+        let mut config = config("bind fd@3 tcp-ut 7s");
+        config.proxies[0].binds[0].address = BindAddress::Fd(fd.as_raw_fd());
+        config
+    };
+    let socket: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+    let mut inherited = Inherited::default();
+    let listening = opened(&numbered(&socket), &mut inherited);
+    inherited.settle().unwrap();
+    let fd = &*listening[0].fd;
+    assert_eq!(sockopt::tcp_user_timeout(fd).unwrap(), 7000);
+    let (pair, _other) = UnixStream::pair().unwrap();
+    let (_, errors) = open(&numbered(&pair.into()), &mut Inherited::default());
+    assert_eq!(errors[0].step, OpenStep::Listen);
+    let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    let (_, errors) = open(&numbered(&file), &mut Inherited::default());
+    assert_eq!(errors[0].step, OpenStep::Inherit);
+}
+
+#[test]
 fn what_is_no_listener_is_refused_with_the_reason() {
     let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

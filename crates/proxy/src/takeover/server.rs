@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a taker may need until it has everything.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+/// How long a taker may need until it has everything. HAProxy gives up after a
+/// second of silence, too, and the end of the process waits for this.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
 /// The sockets that a process would hand over. It does not keep them open.
 #[derive(Debug, Default)]
