@@ -37,7 +37,6 @@ impl Side {
         let thread = std::thread::Builder::new()
             .name("side".into())
             .spawn(move || {
-                proxy::state::set_shard(shared.threads);
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
                     while changed.changed().await.is_ok() {

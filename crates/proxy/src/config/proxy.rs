@@ -420,6 +420,8 @@ pub struct Proxy {
     pub log_tag: Option<Box<[u8]>>,
     /// What changes while it serves.
     pub state: Arc<ProxyState>,
+    /// Its servers as the balance algorithm has them in line.
+    pub line: crate::balance::Line,
 }
 
 impl Proxy {

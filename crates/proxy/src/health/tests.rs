@@ -127,6 +127,7 @@ fn tree(
             options: options.clone(),
             state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
             name: name.into(),
+            way: 0,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();

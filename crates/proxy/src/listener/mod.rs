@@ -9,16 +9,18 @@ mod identity;
 mod inherited;
 mod names;
 mod open;
+mod open_set;
 mod options;
 mod seat;
 
-pub use accept::listen;
+pub(crate) use accept::{AcceptLoop, Target};
 pub use assign::{AssignError, assign, tags, wanted};
 pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
+pub(crate) use open_set::{Open, SocketKey};
 pub use seat::Seat;
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 
 use super::command::{self, Action, Context, Session};
 use super::socket::Rights;
-use crate::takeover::TakeoverError;
+use crate::takeover::{self, TakeoverError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -98,8 +99,10 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     if !rights.expose_listeners {
         return Ok(());
     }
-    let exposed = &context.runtime.exposed;
-    let given = tokio::task::spawn_blocking(move || exposed.hand_over(&peer));
+    let listeners = context.runtime.listeners();
+    let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
+    sockets.extend(context.shared.descriptors());
+    let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
     match given.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// The sockets that are served, in the order of the file.
     shown: Mutex<Arc<[Shown]>>,
     places: Mutex<(u32, Arc<Semaphore>)>,
+    /// Their descriptors, which end with their accept loops.
+    descriptors: Mutex<Vec<Weak<OwnedFd>>>,
 }
 
 impl Shared {
@@ -50,7 +52,14 @@ impl Shared {
         Arc::new(Shared {
             shown: Mutex::new(shown.into()),
             places: Mutex::new(places(CONNECTIONS_DEFAULT)),
+            descriptors: Mutex::default(),
         })
+    }
+
+    /// The descriptors of the sockets that are served.
+    pub(super) fn descriptors(&self) -> Vec<Arc<OwnedFd>> {
+        let descriptors = lock(&self.descriptors);
+        descriptors.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The sockets that are served.
@@ -83,7 +92,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Loop {
     inode: u64,
     /// For a process that takes it over.
-    fd: Arc<OwnedFd>,
+    fd: Weak<OwnedFd>,
     task: AbortHandle,
     shown: Arc<Mutex<Shown>>,
 }
@@ -150,18 +159,18 @@ impl Serving {
                 *lock(&one.shown) = shown;
                 loops.push(one);
             } else if let Some((fd, listener)) = listener {
-                let (task, shown) = self.accept(shown, listener, Arc::clone(&fd));
+                let kept = Arc::downgrade(&fd);
+                let (task, shown) = self.accept(shown, listener, fd);
                 loops.push(Loop {
                     inode,
-                    fd,
+                    fd: kept,
                     task,
                     shown,
                 });
             }
         }
         before.iter().for_each(|gone| gone.task.abort());
-        let exposed = &self.context.runtime.exposed;
-        exposed.set_operations(loops.iter().map(|one| &one.fd));
+        *lock(&self.context.shared.descriptors) = loops.iter().map(|one| one.fd.clone()).collect();
         Ok(())
     }
 

@@ -25,6 +25,7 @@ fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptions) -> Serv
         address: ServerAddress::Abstract(Vec::new()),
         options,
         state: Arc::new(ServerState::new(name, Arc::clone(backend))),
+        way: 0,
     }
 }
 

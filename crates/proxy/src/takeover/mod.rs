@@ -1,7 +1,7 @@
 //! Taking listening sockets over from another process, and giving them to one,
 //! in the manner of HAProxy (`-x`, `expose-fd listeners`), so that either side
 //! may be HAProxy. [`wire`] is what is said, as values; [`fetch`] asks,
-//! [`Exposed`] answers. Which of the sockets are of use is not decided here:
+//! [`hand_over`] answers. Which of the sockets are of use is not decided here:
 //! [`crate::listener::Inherited`] asks the kernel what they are.
 
 mod client;
@@ -11,4 +11,4 @@ mod tests;
 pub mod wire;
 
 pub use client::{Source, SourceError, TakenSocket, TakeoverError, fetch};
-pub use server::Exposed;
+pub use server::hand_over;

@@ -3,75 +3,37 @@
 
 use super::client::{TakeoverError, send_with};
 use super::wire::{self, NUMBER_BYTES, PART_MAX, Record};
-use crate::listener::{Listening, interface};
+use crate::listener::interface;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a taker may need until it has everything. HAProxy gives up after a
 /// second of silence, too, and the end of the process waits for this.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// The sockets that a process would hand over. It does not keep them open.
-#[derive(Debug, Default)]
-pub struct Exposed {
-    sockets: Mutex<Sockets>,
-}
-
-#[derive(Debug, Default)]
-struct Sockets {
-    listeners: Vec<Weak<OwnedFd>>,
-    operations: Vec<Weak<OwnedFd>>,
-}
-
-impl Exposed {
-    /// From now on these are the listeners of frontends.
-    pub fn set_listeners<'l>(&self, listening: impl IntoIterator<Item = &'l Listening>) {
-        let listeners = listening.into_iter().map(|one| Arc::downgrade(&one.fd));
-        self.lock().listeners = listeners.collect();
+/// Hands sockets to whoever asked for them over a connection. It waits, so not
+/// on a thread that others need.
+pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverError> {
+    if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
+        return Err(TakeoverError::NotUnix);
     }
-
-    /// From now on these are the statistics sockets.
-    pub fn set_operations<'s>(&self, sockets: impl IntoIterator<Item = &'s Arc<OwnedFd>>) {
-        self.lock().operations = sockets.into_iter().map(Arc::downgrade).collect();
-    }
-
-    /// Those that are still open.
-    fn sockets(&self) -> Vec<Arc<OwnedFd>> {
-        let sockets = self.lock();
-        let all = sockets.listeners.iter().chain(&sockets.operations);
-        all.filter_map(Weak::upgrade).collect()
-    }
-
-    /// Nothing panics while it is held, and it is whole at all times.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Sockets> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands all sockets to whoever asked for them over a connection. It waits,
-    /// so not on a thread that others need.
-    pub fn hand_over(&self, to: &OwnedFd) -> Result<(), TakeoverError> {
-        if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
-            return Err(TakeoverError::NotUnix);
+    let until = Instant::now() + HAND_OVER_LIMIT;
+    send(to, &wire::number(sockets.len()), &[], until)?;
+    for (n, part) in sockets.chunks(PART_MAX).enumerate() {
+        if n > 0 {
+            receive_number(to, until)?;
         }
-        let sockets = self.sockets();
-        let until = Instant::now() + HAND_OVER_LIMIT;
-        send(to, &wire::number(sockets.len()), &[], until)?;
-        for (n, part) in sockets.chunks(PART_MAX).enumerate() {
-            if n > 0 {
-                receive_number(to, until)?;
-            }
-            let records: Vec<Record> = part.iter().map(|fd| record(fd)).collect();
-            let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
-            send(to, &wire::part(&records)?, &descriptors, until)?;
-        }
-        // The taker may have gone already, with all that it wanted.
-        let _ = rustix::net::shutdown(to, Shutdown::Write);
-        Ok(())
+        let records: Vec<Record> = part.iter().map(|fd| record(fd)).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
+        send(to, &wire::part(&records)?, &descriptors, until)?;
     }
+    // The taker may have gone already, with all that it wanted.
+    let _ = rustix::net::shutdown(to, Shutdown::Write);
+    Ok(())
 }
 
 fn record(fd: &OwnedFd) -> Record {

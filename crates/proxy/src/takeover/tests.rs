@@ -2,7 +2,7 @@
 
 use super::client::{fetch_over, send_with};
 use super::wire::{self, Record, WireError};
-use super::{Exposed, Source, TakeoverError, fetch};
+use super::{Source, TakeoverError, fetch, hand_over};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -32,22 +32,16 @@ fn taken_from(peer: impl FnOnce(UnixStream) + Send + 'static) -> Result<usize, T
     result.map(|sockets| sockets.len())
 }
 
-fn exposed(sockets: &[Arc<OwnedFd>]) -> Exposed {
-    let exposed = Exposed::default();
-    exposed.set_operations(sockets);
-    exposed
-}
-
 #[test]
 fn any_number_of_sockets_comes_whole_and_in_order() {
     for number in [0, 1, 252, 253, 600] {
         let sockets = sockets(number);
-        let exposed = exposed(&sockets);
+        let given = sockets.clone();
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let thread = std::thread::spawn(move || {
             let theirs: OwnedFd = theirs.into();
-            exposed.hand_over(&theirs)
+            hand_over(&theirs, &given)
         });
         let taken = fetch_over(&ours.into(), Instant::now() + SOON).unwrap();
         thread.join().unwrap().unwrap();
@@ -65,18 +59,6 @@ fn any_number_of_sockets_comes_whole_and_in_order() {
 }
 
 #[test]
-fn sockets_that_were_closed_are_not_handed_over_nor_kept() {
-    let mut sockets = sockets(2);
-    let exposed = exposed(&sockets);
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    sockets.pop();
-    let theirs: OwnedFd = theirs.into();
-    exposed.hand_over(&theirs).unwrap();
-    let taken = fetch_over(&ours.into(), Instant::now() + SOON).unwrap();
-    assert_eq!(taken.len(), 1);
-}
-
-#[test]
 fn an_interface_is_said_of_a_socket() {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -90,7 +72,7 @@ fn an_interface_is_said_of_a_socket() {
     .unwrap();
     let sockets = [Arc::new(socket)];
     let (ours, theirs) = UnixStream::pair().unwrap();
-    exposed(&sockets).hand_over(&theirs.into()).unwrap();
+    hand_over(&theirs.into(), &sockets).unwrap();
     let taken = fetch_over(&ours.into(), Instant::now() + SOON).unwrap();
     assert_eq!(&*taken[0].said.interface, b"lo");
 }
@@ -158,7 +140,7 @@ fn a_taker_that_says_nothing_between_parts_is_given_up() {
     let sockets = sockets(253);
     let (ours, theirs) = UnixStream::pair().unwrap();
     drop(ours.shutdown(std::net::Shutdown::Write));
-    let result = exposed(&sockets).hand_over(&theirs.into());
+    let result = hand_over(&theirs.into(), &sockets);
     assert!(matches!(result, Err(TakeoverError::Ended)), "{result:?}");
 }
 
@@ -166,7 +148,7 @@ fn a_taker_that_says_nothing_between_parts_is_given_up() {
 fn sockets_go_over_unix_sockets_only() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let result = exposed(&[]).hand_over(&client.into());
+    let result = hand_over(&client.into(), &[]);
     assert!(matches!(result, Err(TakeoverError::NotUnix)), "{result:?}");
 }
 
@@ -226,7 +208,6 @@ fn a_connection_may_be_made_through_a_pair() {
     let (theirs, ours) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
     let sockets = sockets(3);
-    let exposed = exposed(&sockets);
     let thread = std::thread::spawn(move || {
         let mut bytes = [0; 2];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -242,7 +223,7 @@ fn a_connection_may_be_made_through_a_pair() {
             })
             .flatten()
             .collect();
-        exposed.hand_over(&came.remove(0)).unwrap();
+        hand_over(&came.remove(0), &sockets).unwrap();
     });
     let taken = fetch(&Source::Pair(ours.as_raw_fd()), SOON).unwrap();
     thread.join().unwrap();
