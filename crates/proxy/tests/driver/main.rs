@@ -12,6 +12,7 @@ mod modes;
 mod options;
 mod overload;
 mod reuse;
+mod sessions;
 mod settings;
 mod shutdown;
 mod tcp;
