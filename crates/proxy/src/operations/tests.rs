@@ -296,7 +296,7 @@ fn unknown_commands_are_answered_with_near_ones() {
     let context = context(FILE);
     let answer = ask(&context, StatsLevel::Admin, "show foo");
     assert!(answer.starts_with(
-        "Unknown command, but maybe one of the following ones is a better match:\n  show backend"
+        "Unknown command, but maybe one of the following ones is a better match:\n  show activity"
     ));
     assert!(!answer.contains("set weight"));
     let answer = ask(&context, StatsLevel::Admin, "shwo info");

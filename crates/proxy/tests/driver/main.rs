@@ -13,6 +13,7 @@ mod modes;
 mod options;
 mod overload;
 mod reuse;
+mod sessions;
 mod settings;
 mod shutdown;
 mod takeover;
