@@ -131,7 +131,7 @@ impl Name {
 
     /// Gives it its name.
     pub fn place(mut self) -> Result<Placed, Errno> {
-        let before = with_suffix(&self.path, &format!(".{}.bak", std::process::id()));
+        let before = with_suffix(&self.beside, ".bak");
         let _ = rustix::fs::unlink(&before);
         // Where there was none, or it cannot be kept, there is nothing to go back to.
         let kept = rustix::fs::link(&self.path, &before).is_ok();

@@ -8,7 +8,7 @@ use proxy::operations::{self, OperationsSocket};
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::takeover::{self, Source, TakeoverError};
 use proxy::{config::Config, state};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -254,6 +255,46 @@ fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
     drop(peer);
     let _ours = Ours::serve(config, listening, sockets);
     assert_eq!(scene.answers(), BTreeSet::from(["evenkeel".to_owned()]));
+}
+
+#[test]
+fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Arc::new(Scene::new());
+    let peer = haproxy(&scene);
+    let ended = Arc::new(AtomicBool::new(false));
+    let clients = [(); 2].map(|()| {
+        let (scene, ended) = (Arc::clone(&scene), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            let mut answers = BTreeMap::new();
+            while !ended.load(Ordering::Relaxed) {
+                for answer in scene.answers() {
+                    *answers.entry(answer).or_insert(0) += 1;
+                }
+            }
+            answers
+        })
+    });
+    let mut inherited = Inherited::default();
+    for one in takeover::fetch(&scene.admin(), SOON).unwrap() {
+        inherited.add(one.fd).unwrap();
+    }
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut inherited, &config);
+    let ours = Ours::serve(config, listening, sockets);
+    bed::pause(100);
+    peer.process().signal(lab::Signal::USR1).unwrap();
+    assert!(peer.process().wait(SOON).is_some(), "{}", peer.output());
+    bed::pause(100);
+    ended.store(true, Ordering::Relaxed);
+    for client in clients {
+        let answers = client.join().unwrap();
+        let who: Vec<&str> = answers.keys().map(String::as_str).collect();
+        assert_eq!(who, ["evenkeel", "haproxy"], "{answers:?}");
+    }
+    drop(ours);
 }
 
 #[test]
