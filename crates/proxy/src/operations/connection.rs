@@ -1,17 +1,27 @@
 //! One connection of a statistics socket: lines in, answers out. A line without
-//! `prompt` ends it, as scripts expect; with it the connection stays.
+//! `prompt` ends it, as scripts expect; with it the connection stays. A line that
+//! ends in `<<` has a payload: the lines behind it up to an empty one.
 
 use super::command::{self, Action, Context, Session};
-use crate::config::StatsLevel;
+use super::socket::Rights;
+use crate::takeover::{self, TakeoverError};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// Longest line, bytes.
 pub const LINE_MAX: usize = 16 * 1024;
+/// Longest payload, bytes.
+pub const PAYLOAD_MAX: usize = 4 << 20;
+/// The last word of a line that has a payload.
+const PAYLOAD_MARK: &str = "<<";
 /// Commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
+/// What a process says that wants our sockets.
+const HAND_OVER: &str = "_getsocks";
 /// How long a connection may be silent where `stats timeout` says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Bytes that a reader has to take within the timeout.
@@ -39,17 +49,23 @@ impl From<tokio::time::error::Elapsed> for Ended {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(mut stream: S, level: StatsLevel, context: &Context) -> Result<(), Ended>
+pub async fn serve<S>(
+    mut stream: S,
+    rights: impl Into<Rights>,
+    context: &Context,
+) -> Result<(), Ended>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    let rights = rights.into();
     let configured = context.runtime.config().global.stats_timeout_ms;
     let silent = configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
     let mut session = Session {
-        level,
+        level: rights.level,
         prompt: false,
         ended: false,
         timeout: silent,
+        payload: None,
     };
     let mut input = Vec::new();
     loop {
@@ -60,14 +76,34 @@ where
             let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         };
-        let commands = split(&line);
+        let (line, has_payload) = match line.trim_end().strip_suffix(PAYLOAD_MARK) {
+            Some(before) if before.ends_with([' ', '\t']) => (before, true),
+            _ => (line.as_str(), false),
+        };
+        let commands = split(line);
         if commands.len() > COMMANDS_MAX {
             let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         }
-        for words in commands {
+        if has_payload {
+            let Some(payload) = read_payload(&mut stream, &mut input, session.timeout).await?
+            else {
+                let told = format!("The payload is longer than {PAYLOAD_MAX} bytes.\n\n");
+                return write(&mut stream, told.as_bytes(), session.timeout).await;
+            };
+            session.payload = Some(payload);
+        }
+        let last = commands.len();
+        for (n, words) in commands.into_iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if words == [HAND_OVER] {
+                let peer = stream.as_fd().try_clone_to_owned()?;
+                return hand_over(peer, rights, context).await;
+            }
+            // It is the last command's.
+            let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
+            session.payload = payload;
             write(&mut stream, answer.as_bytes(), session.timeout).await?;
             if session.ended {
                 return Ok(());
@@ -76,6 +112,23 @@ where
         if !session.prompt {
             return Ok(());
         }
+    }
+}
+
+/// Hands the listening sockets to the peer, which is the end of the connection;
+/// HAProxy says nothing where that is not allowed.
+async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), Ended> {
+    if !rights.expose_listeners {
+        return Ok(());
+    }
+    let listeners = context.runtime.listeners();
+    let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
+    sockets.extend(context.shared.descriptors());
+    let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
+    match given.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),
+        Ok(Err(_)) | Err(_) => Err(Ended::Failed),
     }
 }
 
@@ -135,6 +188,27 @@ async fn read_line<S: AsyncRead + Unpin>(
             return Ok((!line.is_empty()).then(|| Some(text(&line))));
         }
         input.extend_from_slice(&bytes[..read]);
+    }
+}
+
+/// The lines up to an empty one, or to the end; None when they are too long.
+async fn read_payload<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+    silent: Duration,
+) -> Result<Option<String>, Ended> {
+    let mut payload = String::new();
+    loop {
+        match read_line(stream, input, silent).await? {
+            None => return Ok(Some(payload)),
+            Some(None) => return Ok(None),
+            Some(Some(line)) if line.is_empty() => return Ok(Some(payload)),
+            Some(Some(line)) if payload.len() + line.len() < PAYLOAD_MAX => {
+                payload.push_str(&line);
+                payload.push('\n');
+            }
+            Some(Some(_)) => return Ok(None),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod change;
 mod info;
+mod process;
 mod server;
+mod sessions;
 mod show;
 mod state;
 
@@ -37,6 +39,8 @@ pub struct Session {
     pub ended: bool,
     /// How long it may be silent.
     pub timeout: Duration,
+    /// What stood behind `<<`.
+    pub payload: Option<String>,
 }
 
 type Run = fn(&Context, &mut Session, &[&str]) -> String;
@@ -106,16 +110,23 @@ static COMMANDS: &[Row] = &[
     row(&["set", "server"], "set server <bk>/<srv> [opts]", "another state, health, weight or address", Admin, Now(server::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "how long this connection may be silent", User, Now(change::timeout)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "another weight of a server", Admin, Now(server::set_weight)),
+    row(&["show", "activity"], "show activity", "tell what the threads do", Operator, Now(process::activity)),
     row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
     row(&["show", "cli", "level"], "show cli level", "tell what this connection may do", User, Now(show::level)),
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
+    row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
     row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
+    row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
+    row(&["show", "pools"], "show pools", "tell about memory that is kept for reuse", Operator, Now(process::pools)),
     row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
+    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or tell more of them", Operator, Report(sessions::show)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
+    row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "a frontend takes no connections any more", Admin, Now(sessions::shut_frontend_down)),
+    row(&["shutdown", "session"], "shutdown session <id>", "end a session", Admin, Report(sessions::shut_down)),
     row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "end what a server serves", Admin, Now(server::shut_down)),
     row(&["user"], "user", "this connection has the level user from now on", User, Now(user)),
     row(&["help"], "help [<command>]", "list commands", User, Now(help)),
@@ -128,7 +139,6 @@ const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
 const NOT_BUILT: &[&str] = &[
-    "_getsocks",
     "abort ssl",
     "add acl",
     "add map",
@@ -165,18 +175,14 @@ const NOT_BUILT: &[&str] = &[
     "set table",
     "set var",
     "show acl",
-    "show activity",
     "show cache",
     "show errors",
     "show events",
-    "show fd",
     "show libs",
     "show map",
     "show peers",
-    "show pools",
     "show profiling",
     "show resolvers",
-    "show sess",
     "show ssl",
     "show startup-logs",
     "show table",
@@ -184,8 +190,6 @@ const NOT_BUILT: &[&str] = &[
     "show threads",
     "show tls-keys",
     "show trace",
-    "shutdown frontend",
-    "shutdown session",
     "trace",
 ];
 
