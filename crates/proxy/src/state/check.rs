@@ -46,6 +46,14 @@ impl CheckStatus {
         }
     }
 
+    /// The status of a short code.
+    pub(super) fn of_code(code: &str) -> Option<Self> {
+        CHECK_STATUSES
+            .iter()
+            .copied()
+            .find(|status| status.code() == code)
+    }
+
     /// The words of the log.
     pub fn text(self) -> &'static str {
         match self {
@@ -70,6 +78,20 @@ impl CheckStatus {
         )
     }
 }
+
+/// All of them.
+const CHECK_STATUSES: &[CheckStatus] = &[
+    CheckStatus::Initializing,
+    CheckStatus::SocketError,
+    CheckStatus::Layer4Ok,
+    CheckStatus::Layer4Timeout,
+    CheckStatus::Layer4Error,
+    CheckStatus::Layer7Timeout,
+    CheckStatus::Layer7Invalid,
+    CheckStatus::Layer7Ok,
+    CheckStatus::Layer7OkConditional,
+    CheckStatus::Layer7Status,
+];
 
 /// What a check means for the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

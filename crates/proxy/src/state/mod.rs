@@ -5,6 +5,7 @@
 //! add, a store, all relaxed), so counting costs no locked instruction; readers
 //! add the shards up.
 
+pub mod carry;
 mod check;
 mod clock;
 mod counters;
@@ -22,6 +23,6 @@ pub use install::install;
 pub use listener::{LastTime, ListenerState};
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown,
-    WEIGHT_MAX, WEIGHT_SCALE,
+    AdminReport, AdminState, Adoption, Change, HealthState, Kept, ServerReport, ServerState,
+    Shutdown, WEIGHT_MAX, WEIGHT_SCALE,
 };

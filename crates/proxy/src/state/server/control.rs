@@ -97,7 +97,7 @@ impl Control {
         self.checked = options.check;
     }
 
-    fn flags(&self, backup: bool) -> u32 {
+    pub(super) fn flags(&self, backup: bool) -> u32 {
         let up = self.health != HealthState::Down && !self.in_maintenance();
         let usable = up
             && self.health == HealthState::Up
