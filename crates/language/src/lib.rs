@@ -10,6 +10,7 @@
 
 pub mod codes;
 pub mod diagnostic;
+pub mod difference;
 pub mod environment;
 pub mod format;
 pub mod keyword;

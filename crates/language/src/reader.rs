@@ -46,6 +46,24 @@ pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
     (!open).then_some(end)
 }
 
+/// The words of a physical line with its variables as they are written: the `$`
+/// of each, and nothing else, stands behind a NUL.
+pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
+    let env = Environment::empty();
+    let scope = Scope {
+        env: &env,
+        file_name: "",
+        line_number: 0,
+        section: "",
+    };
+    let text = text.split(|b| *b == 0).next().unwrap_or_default();
+    let text = &text[..text.len().min(LINE_BYTES_MAX)];
+    let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
+    lexer.variables = false;
+    lexer.run();
+    lexer.words.into_iter().map(|word| word.bytes).collect()
+}
+
 /// Reads the files of a configuration, in their order, as one.
 #[derive(Debug)]
 pub struct Reader {
@@ -65,7 +83,7 @@ pub struct Reader {
 }
 
 /// What some editors write in front of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Reader {
     /// A reader at the beginning of the first file. The ids must be of the

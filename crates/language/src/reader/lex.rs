@@ -61,6 +61,9 @@ pub(super) struct Lexer<'a> {
     pub faults: Vec<Fault>,
     /// Whether a hash begins a comment (it does in a file, not on a command line).
     pub comments: bool,
+    /// Whether variables get their values. Where they do not, a NUL stands before
+    /// the `$` of each, which no word has otherwise.
+    pub variables: bool,
     /// Where to read on.
     at: usize,
     /// Bytes that variables brought into this line.
@@ -87,6 +90,7 @@ impl<'a> Lexer<'a> {
             words: Vec::new(),
             faults: Vec::new(),
             comments: true,
+            variables: true,
             at: 0,
             grown: 0,
         }
@@ -177,7 +181,11 @@ impl<'a> Lexer<'a> {
                     self.at += 1;
                 }
                 (None | Some((b'"', _)), b'\\') => self.escape(&mut word),
-                (Some((b'"', _)), b'$') => self.variable(&mut word),
+                (Some((b'"', _)), b'$') if self.variables => self.variable(&mut word),
+                (Some((b'"', _)), b'$') => {
+                    word.bytes.extend_from_slice(b"\0$");
+                    self.at += 1;
+                }
                 _ => {
                     word.push(byte);
                     self.at += 1;

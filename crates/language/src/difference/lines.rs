@@ -1,0 +1,152 @@
+//! Texts to sections and their lines, as they are written.
+
+use super::{TextDifference, Vocabulary};
+use crate::reader::{BYTE_ORDER_MARK, NESTED_MAX, written_words};
+use std::collections::{HashMap, HashSet};
+
+/// A section with its lines.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    pub kind: Vec<u8>,
+    pub name: Vec<u8>,
+    /// Its first line included, where it has one.
+    pub lines: Vec<Line>,
+}
+
+impl Section {
+    /// Its lines without the first.
+    pub fn body(&self) -> &[Line] {
+        let head = usize::from(!self.kind.is_empty());
+        self.lines.get(head..).unwrap_or_default()
+    }
+}
+
+/// A line that has words.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Line {
+    /// Never none.
+    pub words: Vec<Vec<u8>>,
+    /// The conditions that it stands under, as text.
+    pub under: Vec<u8>,
+}
+
+impl Line {
+    pub fn first(&self) -> &[u8] {
+        self.words.first().map_or(b"", |word| word)
+    }
+}
+
+/// Reads the files of a version as one.
+pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> Vec<Section> {
+    let kinds: HashSet<&[u8]> = vocabulary.sections.iter().map(|s| s.as_bytes()).collect();
+    let mut sections: Vec<Section> = Vec::new();
+    for (_, text) in files {
+        // A file begins outside of any section.
+        let mut current: Option<usize> = None;
+        let mut conditions = Conditions::default();
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        for line in text.split(|b| *b == b'\n') {
+            let words = written_words(line);
+            let Some(first) = words.first() else {
+                continue;
+            };
+            let begins = kinds.contains(&**first);
+            let under = conditions.line(&words);
+            if begins || current.is_none() {
+                let word = |n: usize| words.get(n).filter(|_| begins).cloned();
+                sections.push(Section {
+                    kind: word(0).unwrap_or_default(),
+                    name: word(1).unwrap_or_default(),
+                    lines: Vec::new(),
+                });
+                current = Some(sections.len() - 1);
+            }
+            if let Some(section) = current.and_then(|at| sections.get_mut(at)) {
+                section.lines.push(Line { words, under });
+            }
+        }
+    }
+    sections
+}
+
+/// The `.if` blocks that are open.
+#[derive(Default)]
+struct Conditions {
+    open: Vec<Vec<u8>>,
+    /// Blocks beyond [`NESTED_MAX`].
+    beyond: usize,
+}
+
+impl Conditions {
+    /// Takes a line in; says what it stands under.
+    fn line(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
+        let text = || words.join(&b' ');
+        let first = words.first().map_or(&b""[..], |word| word);
+        match first {
+            b".if" => {
+                let under = self.under();
+                if self.open.len() < NESTED_MAX {
+                    self.open.push(text());
+                } else {
+                    self.beyond += 1;
+                }
+                return under;
+            }
+            b".endif" if self.beyond > 0 => self.beyond -= 1,
+            b".endif" => {
+                self.open.pop();
+            }
+            b".elif" | b".else" if self.beyond == 0 => {
+                if let Some(block) = self.open.last_mut() {
+                    let under = std::mem::replace(block, text());
+                    block.extend_from_slice(b" of ");
+                    block.extend_from_slice(&under);
+                    block.truncate(CONDITION_BYTES_MAX);
+                }
+            }
+            _ => {}
+        }
+        self.under()
+    }
+
+    fn under(&self) -> Vec<u8> {
+        let mut under = self.open.join(&b", "[..]);
+        under.truncate(CONDITION_BYTES_MAX);
+        under
+    }
+}
+
+/// Bytes of conditions that tell lines apart.
+const CONDITION_BYTES_MAX: usize = 4096;
+
+/// The lines of another text that hold something.
+pub(super) fn of_text(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| *b == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+}
+
+/// What became of another text; None where it is the same.
+pub(super) fn compare_texts(old: &[u8], new: &[u8]) -> Option<TextDifference> {
+    if old == new {
+        return None;
+    }
+    if old.contains(&0) || new.contains(&0) {
+        return Some(TextDifference::Bytes);
+    }
+    let mut counts: HashMap<&[u8], i64> = HashMap::new();
+    for line in of_text(new) {
+        *counts.entry(line).or_default() += 1;
+    }
+    for line in of_text(old) {
+        *counts.entry(line).or_default() -= 1;
+    }
+    let sum = |sign: i64| -> usize {
+        let counts = counts.values().map(|n| (n * sign).max(0));
+        usize::try_from(counts.sum::<i64>()).unwrap_or(0)
+    };
+    Some(match (sum(1), sum(-1)) {
+        (0, 0) => TextDifference::Reordered,
+        (added, removed) => TextDifference::Lines { added, removed },
+    })
+}

@@ -1,0 +1,88 @@
+//! Which entries of a new list are those of an old one, and which of them moved.
+//! Takes time in proportion to the lists (and a logarithm), however they differ.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+/// How two lists belong together.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// For each of the new: where it stood.
+    pub partners: Vec<Option<usize>>,
+    /// For each of the new: whether it moved, as few as explain the order.
+    pub moved: Vec<bool>,
+    /// Those of the old that are no more.
+    pub gone: Vec<usize>,
+}
+
+/// Pairs equal entries, the first with the first.
+pub(super) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
+    let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
+    for (at, entry) in old.iter().enumerate() {
+        places.entry(entry).or_default().push_back(at);
+    }
+    let partners: Vec<Option<usize>> = new
+        .iter()
+        .map(|entry| places.get_mut(entry)?.pop_front())
+        .collect();
+    let mut gone: Vec<usize> = places.into_values().flatten().collect();
+    gone.sort_unstable();
+    let mut moved = vec![false; new.len()];
+    let stood: Vec<(usize, usize)> = partners
+        .iter()
+        .enumerate()
+        .filter_map(|(at, partner)| partner.map(|before| (at, before)))
+        .collect();
+    let stayed = longest_rise(&stood.iter().map(|(_, before)| *before).collect::<Vec<_>>());
+    for ((at, _), stayed) in stood.iter().zip(stayed) {
+        moved[*at] = !stayed;
+    }
+    Places {
+        partners,
+        moved,
+        gone,
+    }
+}
+
+/// Which numbers make up the longest subsequence that only rises.
+fn longest_rise(numbers: &[usize]) -> Vec<bool> {
+    // The place of the lowest number that ends a rise of each length.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
+    for (at, number) in numbers.iter().enumerate() {
+        let length = ends.partition_point(|end| numbers[*end] < *number);
+        before.push(length.checked_sub(1).map(|shorter| ends[shorter]));
+        match ends.get_mut(length) {
+            Some(end) => *end = at,
+            None => ends.push(at),
+        }
+    }
+    let mut rises = vec![false; numbers.len()];
+    let mut at = ends.last().copied();
+    while let Some(place) = at {
+        rises[place] = true;
+        at = before[place];
+    }
+    rises
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewest_entries_that_explain_an_order_have_moved() {
+        let places = pair(&["a", "b", "c", "d"], &["d", "a", "x", "b", "c"]);
+        assert_eq!(places.moved, [true, false, false, false, false]);
+        assert_eq!(places.partners, [Some(3), Some(0), None, Some(1), Some(2)]);
+        assert!(places.gone.is_empty());
+    }
+
+    #[test]
+    fn equal_entries_pair_one_by_one() {
+        let places = pair(&["a", "a", "b"], &["a", "b", "b"]);
+        assert_eq!(places.partners, [Some(0), Some(2), None]);
+        assert_eq!(places.gone, [1]);
+        assert_eq!(places.moved, [false; 3]);
+    }
+}

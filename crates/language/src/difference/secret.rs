@@ -1,0 +1,97 @@
+//! Words for people, with what is secret covered: the word behind one that the
+//! vocabulary names or whose name says what follows, passwords in URLs, and
+//! credentials of HTTP.
+
+use super::Vocabulary;
+use super::lines::Line;
+use crate::render::visible;
+
+/// What stands in the place of a secret.
+const COVER: &str = "***";
+
+/// What a word holds that has a secret behind it, whatever it means.
+const SUSPECT: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "api_key",
+    "authorization",
+];
+
+/// Schemes of credentials; what stands behind them is secret.
+const SCHEMES: &[&str] = &["basic", "bearer"];
+
+/// The words of a line as people may see them.
+pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
+    let mut shown = Vec::with_capacity(line.words.len());
+    let mut secret = false;
+    for (at, word) in line.words.iter().enumerate() {
+        let text = super::words::shown(word);
+        let known = |list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(&text));
+        let names = known(&vocabulary.secrets) || {
+            let low = text.to_ascii_lowercase();
+            SUSPECT.iter().any(|suspect| low.contains(suspect))
+        };
+        let scheme = known(SCHEMES);
+        shown.push(if secret && at > 0 {
+            COVER.to_owned()
+        } else {
+            quoted(credentials(text), word.contains(&0))
+        });
+        // The name of a secret that is itself behind one names nothing.
+        secret = scheme || names && !secret;
+    }
+    shown
+}
+
+/// A line as people may see it.
+pub(super) fn text(line: &Line, vocabulary: &Vocabulary<'_>) -> String {
+    under(line, words(line, vocabulary).join(" "))
+}
+
+/// With the condition that it stands under.
+pub(super) fn under(line: &Line, text: String) -> String {
+    if line.under.is_empty() || line.first().starts_with(b".") {
+        return text;
+    }
+    format!("{text} (under {})", super::words::shown(&line.under))
+}
+
+/// A word on one line; one with spaces is seen as one, and one with variables as
+/// one that has them.
+fn quoted(text: String, variables: bool) -> String {
+    let quote = match variables {
+        true => "\"",
+        false if text.contains(|c: char| c.is_whitespace() || c == '#') => "'",
+        false => "",
+    };
+    format!("{quote}{}{quote}", visible(&text))
+}
+
+/// Covers passwords of URLs (`scheme://user:password@host`, or without a scheme)
+/// and what stands behind a scheme of credentials.
+fn credentials(mut text: String) -> String {
+    let low = text.to_ascii_lowercase();
+    for scheme in SCHEMES {
+        let at = low.find(&format!("{scheme} "));
+        if let Some(at) = at {
+            text.truncate(at + scheme.len() + 1);
+            text.push_str(COVER);
+            return text;
+        }
+    }
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let end = text[authority..]
+        .find(['/', '?', ' '])
+        .map_or(text.len(), |n| authority + n);
+    if let Some(at) = text[authority..end].rfind('@')
+        && let Some(colon) = text[authority..authority + at].find(':')
+    {
+        text.replace_range(authority + colon + 1..authority + at, COVER);
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! Two lines that are one line changed: which belong together, and how their
+//! words differ.
+
+use super::lines::Line;
+use super::{Vocabulary, secret};
+use std::collections::HashMap;
+
+/// For each added line, the removed one that it was. Lines belong together when
+/// their first two words are the same (`server web1 …`), the first with the
+/// first; else when they are the only ones that begin with their word and say
+/// nothing but a value (`maxconn 100`).
+pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>> {
+    let mut pairs = vec![None; added.len()];
+    let mut taken = vec![false; removed.len()];
+    for words in [2, 1] {
+        let mut free: HashMap<&[Vec<u8>], Vec<usize>> = HashMap::new();
+        let mut wanting: HashMap<&[Vec<u8>], usize> = HashMap::new();
+        for (at, line) in removed
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(at, _)| !taken[*at])
+        {
+            if let Some(head) = line.words.get(..words) {
+                free.entry(head).or_default().push(at);
+            }
+        }
+        for (line, _) in added.iter().zip(&pairs).filter(|(_, pair)| pair.is_none()) {
+            if let Some(head) = line.words.get(..words) {
+                *wanting.entry(head).or_default() += 1;
+            }
+        }
+        for (line, pair) in added.iter().zip(&mut pairs).filter(|(_, p)| p.is_none()) {
+            let Some(head) = line.words.get(..words) else {
+                continue;
+            };
+            let Some(candidates) = free.get_mut(head) else {
+                continue;
+            };
+            let value = |line: &Line| line.words.len() <= 2;
+            let only = |at: &usize| value(line) && value(removed[*at]);
+            if words == 1
+                && !(candidates.len() == 1
+                    && wanting.get(head) == Some(&1)
+                    && candidates.iter().all(only))
+            {
+                continue;
+            }
+            *pair = candidates.pop();
+            if let Some(at) = *pair {
+                taken[at] = true;
+            }
+        }
+    }
+    pairs
+}
+
+/// The bytes of a word as text for people.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    // The NUL before the `$` of a variable is for comparing only.
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Words of a line whose pairs are looked for. A line has no more
+/// ([`crate::reader::WORDS_MAX`]).
+const WORDS_COMPARED_MAX: usize = crate::reader::WORDS_MAX;
+
+/// A line and how it changed: `server web1 10.0.0.1:80 → 10.0.0.2:80, weight 1 → 2`.
+pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> String {
+    let (before, after) = (
+        secret::words(old, vocabulary),
+        secret::words(new, vocabulary),
+    );
+    let steps = steps(&old.words, &new.words);
+    let head = old
+        .words
+        .iter()
+        .zip(&new.words)
+        .take(2)
+        .take_while(|(old, new)| old == new)
+        .count();
+    let mut parts: Vec<String> = Vec::new();
+    for (removed, added) in &steps {
+        let was = before.get(removed.clone()).unwrap_or_default().join(" ");
+        let is = after.get(added.clone()).unwrap_or_default().join(" ");
+        // The word before says what a value is of, unless the head does.
+        let name = match added.start.checked_sub(1) {
+            Some(at) if at >= head => after.get(at).map(|word| format!("{word} ")),
+            _ => None,
+        };
+        parts.push(match (removed.is_empty(), added.is_empty()) {
+            (true, _) => format!("with {is}"),
+            (_, true) => format!("without {was}"),
+            _ => format!("{}{was} → {is}", name.unwrap_or_default()),
+        });
+    }
+    if old.under != new.under {
+        parts.push(match new.under.is_empty() {
+            true => "no longer under a condition".to_owned(),
+            false => format!("under {}", shown(&new.under)),
+        });
+    } else if let Some(last) = parts.last_mut() {
+        *last = secret::under(new, std::mem::take(last));
+    }
+    let mut text = after.get(..head).unwrap_or_default().join(" ");
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text + &parts.join(", ")
+}
+
+type Run = std::ops::Range<usize>;
+
+/// The runs of words that differ, before and after.
+fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(Run, Run)> {
+    let (m, n) = (
+        old.len().min(WORDS_COMPARED_MAX),
+        new.len().min(WORDS_COMPARED_MAX),
+    );
+    // Lengths of the longest common subsequences of what is left of both.
+    let mut common = vec![vec![0u32; n + 1]; m + 1];
+    for i in (0..m).rev() {
+        for j in (0..n).rev() {
+            common[i][j] = if old[i] == new[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j) = (0, 0);
+    let mut runs: Vec<(Run, Run)> = Vec::new();
+    while i < m || j < n {
+        if i < m && j < n && old[i] == new[j] {
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        let extends = |run: &(Run, Run)| run.0.end == i && run.1.end == j;
+        if !runs.last().is_some_and(extends) {
+            runs.push((i..i, j..j));
+        }
+        if let Some(run) = runs.last_mut() {
+            if j >= n || (i < m && common[i + 1][j] >= common[i][j + 1]) {
+                i += 1;
+                run.0.end = i;
+            } else {
+                j += 1;
+                run.1.end = j;
+            }
+        }
+    }
+    runs
+}
