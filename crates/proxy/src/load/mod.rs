@@ -14,6 +14,7 @@ mod path;
 mod refused;
 mod resolve;
 mod section;
+mod server_states;
 mod side;
 #[cfg(test)]
 mod tests;

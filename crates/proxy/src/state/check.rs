@@ -54,6 +54,25 @@ impl CheckStatus {
             .find(|status| status.code() == code)
     }
 
+    /// The status of a number of state files; the inner one is None for those that
+    /// HAProxy has and we do not, the outer one for those that no one has.
+    pub(crate) fn of_number(number: u32) -> Option<Option<Self>> {
+        Some(match number {
+            1 => Some(CheckStatus::Initializing),
+            5 => Some(CheckStatus::SocketError),
+            6 => Some(CheckStatus::Layer4Ok),
+            7 => Some(CheckStatus::Layer4Timeout),
+            8 => Some(CheckStatus::Layer4Error),
+            12 => Some(CheckStatus::Layer7Timeout),
+            13 => Some(CheckStatus::Layer7Invalid),
+            15 => Some(CheckStatus::Layer7Ok),
+            16 => Some(CheckStatus::Layer7OkConditional),
+            17 => Some(CheckStatus::Layer7Status),
+            0..=20 => None,
+            _ => return None,
+        })
+    }
+
     /// The words of the log.
     pub fn text(self) -> &'static str {
         match self {

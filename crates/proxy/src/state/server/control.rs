@@ -202,6 +202,9 @@ impl ServerState {
             adoption
         };
         self.settle(now_ms);
+        if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
+            self.resume(saved.as_ref().clone(), server, now_ms);
+        }
         // Its side or its limits may be others.
         self.changed();
         queue::flow(self);
