@@ -14,6 +14,12 @@ use std::sync::Arc;
 const FIELDS: std::ops::RangeInclusive<usize> = 20..=25;
 /// Longest age of a state that is believed, seconds: ten years.
 const AGE_MAX_S: u64 = 10 * 365 * 24 * 3600;
+/// An operator's maintenance, in an administrative state.
+const MAINTENANCE: u32 = 1;
+/// `disabled` in the file of that process.
+const DISABLED: u32 = 4;
+/// An operator's drain.
+const DRAIN: u32 = 8;
 /// All bits of an administrative state.
 const ADMIN_BITS: u32 = 0x7f;
 /// All bits of a check's state.
@@ -180,59 +186,38 @@ fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u3
 /// What a line says of a server.
 fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let options = &server.options;
-    let (rise, fall) = (options.rise.max(1), options.fall.max(1));
-    let top = rise + fall - 1;
     let operational = number(fields, 5, "srv_op_state", 3)?;
-    let admin = number(fields, 6, "srv_admin_state", ADMIN_BITS)?;
-    if admin & 1 != 0 && admin & 8 != 0 {
-        // Maintenance and drain at once.
-        return Err(BadField {
-            name: "srv_admin_state",
-            value: fields[6].to_owned(),
-        });
-    }
+    let admin = admin(fields)?;
     let weight = number(fields, 7, "srv_uweight", WEIGHT_MAX)?;
     let file_weight = number(fields, 8, "srv_iweight", WEIGHT_MAX)?;
-    let since_s = fields[9].parse::<u64>().unwrap_or(0).min(AGE_MAX_S);
-    let status = number(fields, 10, "srv_check_status", u32::MAX)?;
-    let Some(status) = CheckStatus::of_number(status) else {
-        return Err(BadField {
-            name: "srv_check_status",
-            value: fields[10].to_owned(),
-        });
-    };
-    let result = number(fields, 11, "srv_check_result", 4)?;
-    let health = fields[12].parse::<u32>().unwrap_or(0);
-    number(fields, 13, "srv_check_state", CHECK_BITS)?;
-    number(fields, 14, "srv_agent_state", CHECK_BITS)?;
-    let mut since_ms = since_s * 1000;
+    let mut since_ms = fields[9].parse::<u64>().unwrap_or(0).min(AGE_MAX_S) * 1000;
+    let last_check = check(fields)?;
     let warms = operational == 1 && since_ms < u64::from(options.slowstart_ms);
     if warms {
         // As there, it begins to warm up anew.
         since_ms = 0;
     }
+    let (rise, fall) = (options.rise.max(1), options.fall.max(1));
+    let top = rise + fall - 1;
+    let maintained = admin & MAINTENANCE != 0;
     let (health, streak) = match operational {
-        0 if admin & 1 == 0 => (HealthState::Down, 0),
+        0 if !maintained => (HealthState::Down, 0),
         1 => (HealthState::Up, rise),
-        3 => (
-            HealthState::Stopping,
-            if (rise..top).contains(&health) {
-                health
-            } else {
-                rise
-            },
-        ),
+        3 => {
+            let told = fields[12].parse::<u32>().unwrap_or(0);
+            let half_way = (rise..top).contains(&told);
+            (HealthState::Stopping, if half_way { told } else { rise })
+        }
         _ => (HealthState::Up, top),
     };
-    let down = health == HealthState::Down || admin & 1 != 0;
-    let maxconn = options.maxconn.max(options.minconn);
+    let down = health == HealthState::Down || maintained;
     Ok(Kept {
         admin: match admin {
-            _ if admin & 1 != 0 => AdminState::Maintenance,
-            _ if admin & 8 != 0 => AdminState::Drain,
+            _ if maintained => AdminState::Maintenance,
+            _ if admin & DRAIN != 0 => AdminState::Drain,
             _ => AdminState::Ready,
         },
-        file_disabled: admin & 4 != 0,
+        file_disabled: admin & DISABLED != 0,
         health,
         streak,
         rise,
@@ -240,25 +225,52 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
         checked: options.check,
         weight,
         file_weight,
-        maxconn,
+        maxconn: options.maxconn.max(options.minconn),
         file_maxconn: options.maxconn,
         warming_for_ms: warms.then_some(0),
         last_change_ago_ms: since_ms,
         down_for_ms: down.then_some(since_ms),
-        last_check: status
-            .filter(|_| options.check && result > 0)
-            .map(|status| {
-                let mut check = CheckResult::new(status, 0);
-                check.verdict = match result {
-                    2 => Verdict::Failed,
-                    4 => Verdict::Conditional,
-                    _ => Verdict::Passed,
-                };
-                (check, since_ms)
-            }),
+        last_check: last_check
+            .filter(|_| options.check)
+            .map(|check| (check, since_ms)),
         address: address(fields, server)?,
         ..Kept::default()
     })
+}
+
+/// The bits of the administrative state.
+fn admin(fields: &[&str]) -> Result<u32, BadField> {
+    let admin = number(fields, 6, "srv_admin_state", ADMIN_BITS)?;
+    if admin & MAINTENANCE != 0 && admin & DRAIN != 0 {
+        return Err(BadField {
+            name: "srv_admin_state",
+            value: fields[6].to_owned(),
+        });
+    }
+    Ok(admin)
+}
+
+/// The last check; None where there was none, or none that has a name here.
+fn check(fields: &[&str]) -> Result<Option<CheckResult>, BadField> {
+    let status = number(fields, 10, "srv_check_status", u32::MAX)?;
+    let Some(status) = CheckStatus::of_number(status) else {
+        return Err(BadField {
+            name: "srv_check_status",
+            value: fields[10].to_owned(),
+        });
+    };
+    let verdict = match number(fields, 11, "srv_check_result", 4)? {
+        0 => None,
+        2 => Some(Verdict::Failed),
+        4 => Some(Verdict::Conditional),
+        _ => Some(Verdict::Passed),
+    };
+    number(fields, 13, "srv_check_state", CHECK_BITS)?;
+    number(fields, 14, "srv_agent_state", CHECK_BITS)?;
+    Ok(status.zip(verdict).map(|(status, verdict)| CheckResult {
+        verdict,
+        ..CheckResult::new(status, 0)
+    }))
 }
 
 /// The address that a line gives a server, where it is another than the file's:

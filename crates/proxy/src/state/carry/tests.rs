@@ -147,6 +147,29 @@ fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
 }
 
 #[test]
+fn the_process_as_a_whole_goes_on_counting() {
+    let runtime = || Runtime::leak(Arc::new(process(1)), 1, 100);
+    let (old, new) = (runtime(), runtime());
+    old.counters.here().add(Tally::Connections, 40);
+    old.connections.up();
+    old.connection_rate.count(old.now_ms());
+    let told = export(&old.config(), Some(old));
+    let imported = import(&told.bytes, &new.config(), None).unwrap();
+    assert_eq!(new.counters.read(Tally::Connections), 0);
+    imported.give_process(new);
+    old.counters.here().add(Tally::Connections, 2);
+    let rest = told.mark.rest(Some(old));
+    let imported = import(&rest, &new.config(), Some(new)).unwrap();
+    imported.give_process(new);
+    assert_eq!(new.counters.read(Tally::Connections), 42);
+    assert_eq!(
+        (new.connections.highest(), new.connections.current()),
+        (1, 0)
+    );
+    assert_eq!(new.connection_rate.highest(new.now_ms()), 1);
+}
+
+#[test]
 fn ten_takeovers_keep_the_totals() {
     let mut config = process(1);
     for n in 1..=10 {
