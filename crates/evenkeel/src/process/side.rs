@@ -35,7 +35,6 @@ impl Side {
         let thread = std::thread::Builder::new()
             .name("side".into())
             .spawn(move || {
-                proxy::state::set_shard(shared.threads);
                 runtime.block_on(async move {
                     let checks = health::start(&config, notice);
                     // Both an order and a dropped sender end it.

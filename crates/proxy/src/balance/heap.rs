@@ -33,6 +33,11 @@ impl Heap {
         self.keys[member]
     }
 
+    /// The last keys of all members, in the heap or not.
+    pub(super) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
     pub(super) fn members(&self) -> usize {
         self.order.len()
     }

@@ -1,6 +1,6 @@
 //! The algorithms. All under one short lock of the backend.
 
-use super::heap::Heap;
+use super::heap::{Heap, Key};
 use super::table::{hash_of, turns};
 use super::{Choice, Request, Take, Taker};
 use crate::config::{Balance, Proxy, ServerIndex};
@@ -37,14 +37,25 @@ struct Known {
     backup: bool,
 }
 
+/// Where the servers of a tree stand: what the next tree goes on from.
+#[derive(Debug, Default)]
+pub(super) struct Positions {
+    algorithm: Balance,
+    uids: Vec<u32>,
+    known: Vec<Known>,
+    active: (u64, Vec<Key>),
+    backup: (u64, Vec<Key>),
+    cursor: usize,
+    seed: u64,
+}
+
 /// What an algorithm remembers of the servers of one tree.
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// Where that tree's servers are, to see when another one asks.
+    /// Where that tree's servers are, to see when they are others.
     layout: (usize, usize),
     algorithm: Balance,
     uids: Vec<u32>,
-    by_uid: HashMap<u32, u32>,
     known: Vec<Known>,
     active: Side,
     backup: Side,
@@ -60,64 +71,57 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// Makes this fit the tree that asks: the servers may be others.
+    /// Makes this fit the tree that asks, where nobody has prepared it.
     pub(super) fn fit(&mut self, proxy: &Proxy) {
-        let layout = (proxy.servers.as_ptr() as usize, proxy.servers.len());
-        if self.layout == layout && self.algorithm == proxy.balance {
-            return;
+        if self.layout != layout(proxy) || self.algorithm != proxy.balance {
+            let was = self.positions();
+            self.build(proxy, was);
         }
-        self.rebuild(proxy, layout);
     }
 
-    fn rebuild(&mut self, proxy: &Proxy, layout: (usize, usize)) {
-        let old = std::mem::take(self);
+    /// A copy of where the servers stand: short work, which others wait for.
+    pub(super) fn positions(&self) -> Positions {
+        Positions {
+            algorithm: self.algorithm.clone(),
+            uids: self.uids.clone(),
+            known: self.known.clone(),
+            active: (self.active.clock, self.active.heap.keys().to_vec()),
+            backup: (self.backup.clock, self.backup.heap.keys().to_vec()),
+            cursor: self.cursor,
+            seed: self.seed,
+        }
+    }
+
+    /// Puts the servers of a tree in line.
+    pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
+        // What happens meanwhile is told, and looked at afterwards.
+        proxy.state.balance.subscribe(&proxy.line.bell);
         let n = proxy.servers.len();
-        self.layout = layout;
-        self.algorithm = proxy.balance.clone();
-        self.seed = old.seed;
-        self.uids = proxy
-            .servers
-            .iter()
-            .map(|server| server.state.uid)
-            .collect();
-        self.by_uid = self
-            .uids
-            .iter()
-            .enumerate()
-            .map(|(at, uid)| (*uid, at as u32))
-            .collect();
-        self.known = vec![Known::default(); n];
-        let heap = || Heap::new(n);
-        self.active = Side {
-            heap: heap(),
-            clock: old.active.clock,
-            usable: 0,
-        };
-        self.backup = Side {
-            heap: heap(),
-            clock: old.backup.clock,
+        let side = |clock| Side {
+            heap: Heap::new(n),
+            clock,
             usable: 0,
         };
         let mut by_id: Vec<u32> = (0..n as u32).collect();
         by_id.sort_by_key(|at| proxy.servers[*at as usize].id);
-        self.by_id = by_id;
-        // Servers that were there keep their place on the line.
-        if old.algorithm == self.algorithm && self.algorithm == Balance::RoundRobin {
-            for (at, uid) in self.uids.iter().enumerate() {
-                let Some(was) = old.by_uid.get(uid).map(|was| *was as usize) else {
-                    continue;
-                };
-                let known = old.known[was];
-                let (from, side) = if known.backup {
-                    (&old.backup, &mut self.backup)
-                } else {
-                    (&old.active, &mut self.active)
-                };
-                if known.weight > 0 {
-                    self.known[at] = known;
-                    side.usable += 1;
-                    side.heap.set(at, (from.heap.key(was).0, at as u64));
-                }
+        *self = Inner {
+            layout: layout(proxy),
+            algorithm: proxy.balance.clone(),
+            uids: proxy.servers.iter().map(|s| s.state.uid).collect(),
+            known: vec![Known::default(); n],
+            active: side(was.active.0),
+            backup: side(was.backup.0),
+            backups: Vec::new(),
+            by_id,
+            table: None,
+            cursor: 0,
+            seed: was.seed,
+            passed: Vec::new(),
+        };
+        if was.algorithm == self.algorithm {
+            self.cursor = was.cursor;
+            if self.algorithm == Balance::RoundRobin {
+                self.keep_places(&was);
             }
         }
         for at in 0..n {
@@ -126,19 +130,44 @@ impl Inner {
         self.backups = (0..n as u32)
             .filter(|at| self.known[*at as usize].backup)
             .collect();
+        if matches!(
+            self.algorithm,
+            Balance::StaticRoundRobin | Balance::Source | Balance::Random(_)
+        ) {
+            self.table(self.active.usable == 0);
+        }
+    }
+
+    /// Servers that were there keep their place on the line.
+    fn keep_places(&mut self, was: &Positions) {
+        let places: HashMap<u32, usize> = was.uids.iter().copied().zip(0..).collect();
+        for (at, uid) in self.uids.iter().enumerate() {
+            let Some(place) = places.get(uid) else {
+                continue;
+            };
+            let known = was.known[*place];
+            let (from, side) = if known.backup {
+                (&was.backup.1, &mut self.backup)
+            } else {
+                (&was.active.1, &mut self.active)
+            };
+            if known.weight > 0 {
+                self.known[at] = known;
+                side.usable += 1;
+                side.heap.set(at, (from[*place].0, at as u64));
+            }
+        }
     }
 
     /// Looks again at the servers about which something changed.
     pub(super) fn refresh(&mut self, proxy: &Proxy, news: &[u32]) {
         for uid in news {
-            let Some(at) = self.by_uid.get(uid).map(|at| *at as usize) else {
+            let Some(at) = proxy.place_of(*uid).map(|at| at.0 as usize) else {
                 continue;
             };
-            let Some(server) = proxy.servers.get(at).filter(|s| s.state.uid == *uid) else {
-                // Another tree at the same place: begin anew.
-                return self.rebuild(proxy, self.layout);
-            };
-            self.look_at(at, &server.state);
+            if let Some(server) = proxy.servers.get(at).filter(|s| s.state.uid == *uid) {
+                self.look_at(at, &server.state);
+            }
         }
     }
 
@@ -445,7 +474,8 @@ impl Inner {
         take: Taker<'_>,
     ) -> Choice {
         let length = self.table(backup).len();
-        let begin = self.cursor;
+        // That of a longer table, perhaps.
+        let begin = self.cursor % length.max(1);
         let mut avoided = None;
         for step in 0..length {
             let place = (begin + step) % length;
@@ -552,6 +582,11 @@ fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
     } else {
         Choice::Full(Some(ServerIndex(at)))
     }
+}
+
+/// Where the servers of a tree are in memory: they stay there while it lives.
+fn layout(proxy: &Proxy) -> (usize, usize) {
+    (proxy.servers.as_ptr() as usize, proxy.servers.len())
 }
 
 enum Tried {

@@ -12,20 +12,91 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Proxy, ServerIndex};
+use crate::config::{Config, Proxy, Server, ServerIndex};
 use crate::state::ServerState;
 use inner::Inner;
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// What a backend's algorithm remembers.
+/// What the algorithms of a backend have in common, whatever the tree.
 #[derive(Debug, Default)]
 pub struct State {
+    /// For each living tree's [`Line`], the uids of servers about which
+    /// something changed. Each is on it once, unless several trees live.
+    news: Mutex<Vec<News>>,
+    /// Servers of it that the newest tree has no more, and others may have.
+    retired: AtomicU32,
+}
+
+#[derive(Debug)]
+struct News {
+    /// Set when there is some. Nobody else has it: the line is no more.
+    bell: Arc<AtomicBool>,
+    uids: Vec<u32>,
+    /// How many there may be until repeats are taken out.
+    most: usize,
+}
+
+/// So many news of a line are never looked through for repeats.
+const NEWS_MIN: usize = 64;
+/// News that one choice looks at; the rest are for the next ones. A change of
+/// ten thousand servers must not fall on one stream.
+const NEWS_AT_ONCE: usize = 256;
+
+/// The servers of a backend of one tree, as its algorithm has them in line.
+/// Each tree has its own, so that streams of two of them do not undo each
+/// other's; what happens to a server is told to all of them.
+#[derive(Debug, Default)]
+pub struct Line {
     inner: Mutex<Inner>,
-    /// uids of servers about which something changed. Each is on it once.
-    news: Mutex<Vec<u32>>,
-    has_news: AtomicBool,
+    bell: Arc<AtomicBool>,
+    /// The places of the tree's servers by their uids.
+    places: OnceLock<HashMap<u32, u32>>,
+}
+
+/// While a tree is built, its proxies are copies of others: each begins anew.
+impl Clone for Line {
+    fn clone(&self) -> Self {
+        Line::default()
+    }
+}
+
+impl Line {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts the servers of a tree that is about to serve in line, where those of
+/// the tree before it stand, so that no stream has to wait for that. To be
+/// called when its states are installed, on a thread that may take its time.
+pub fn prepare(config: &Config, old: Option<&Config>) {
+    let before: HashMap<_, &Proxy> = old
+        .into_iter()
+        .flat_map(|old| &old.proxies)
+        .map(|proxy| (Arc::as_ptr(&proxy.state), proxy))
+        .collect();
+    for proxy in config.proxies.iter().filter(|p| !p.servers.is_empty()) {
+        let was = before
+            .get(&Arc::as_ptr(&proxy.state))
+            .map(|old| old.line.inner().positions());
+        proxy.place_of(0);
+        proxy.line.inner().build(proxy, was.unwrap_or_default());
+    }
+}
+
+impl Proxy {
+    /// The place of a server of this tree by its uid.
+    pub fn place_of(&self, uid: u32) -> Option<ServerIndex> {
+        let number = |servers: &[Server]| {
+            let uids = servers.iter().map(|server| server.state.uid);
+            uids.zip(0..).collect()
+        };
+        let places: &HashMap<u32, u32> = self.line.places.get_or_init(|| number(&self.servers));
+        places.get(&uid).copied().map(ServerIndex)
+    }
 }
 
 /// What is known of the stream that wants a server.
@@ -68,27 +139,76 @@ pub type Taker<'t> = &'t mut dyn FnMut(&Arc<ServerState>) -> Take;
 /// come first; of the backups the first takes all, unless `option allbackups`
 /// balances over them.
 pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
-    let state = &proxy.state.balance;
-    let mut inner = state.inner.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = &proxy.line;
+    let mut inner = line.inner();
     inner.fit(proxy);
-    if state.has_news.load(Ordering::SeqCst) {
-        state.has_news.store(false, Ordering::SeqCst);
-        let news = {
-            let mut news = state.news.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *news)
-        };
+    if line.bell.load(Ordering::SeqCst) {
+        let news = proxy.state.balance.news_for(&line.bell);
         inner.refresh(proxy, &news);
     }
     inner.choose(proxy, request, take)
 }
 
 impl State {
-    /// Puts a server on the list of those to look at.
+    fn news(&self) -> MutexGuard<'_, Vec<News>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a server on the lists of those to look at.
     pub(crate) fn list(&self, uid: u32) {
-        self.news
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(uid);
-        self.has_news.store(true, Ordering::SeqCst);
+        let mut news = self.news();
+        news.retain(|one| Arc::strong_count(&one.bell) > 1);
+        for one in news.iter_mut() {
+            if one.uids.len() >= one.most {
+                // Of a line that nobody asks while others clear the marks.
+                one.uids.sort_unstable();
+                one.uids.dedup();
+                one.most = NEWS_MIN.max(2 * one.uids.len());
+            }
+            one.uids.push(uid);
+            one.bell.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// How many servers of the backend were removed and still live.
+    pub(crate) fn retired(&self) -> u32 {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    /// A server was removed.
+    pub(crate) fn retire_one(&self) {
+        self.retired.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One that was removed is gone.
+    pub(crate) fn forget_one(&self) {
+        self.retired.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A line is told what happens from now on.
+    fn subscribe(&self, bell: &Arc<AtomicBool>) {
+        let mut news = self.news();
+        news.retain(|one| Arc::strong_count(&one.bell) > 1);
+        if !news.iter().any(|one| Arc::ptr_eq(&one.bell, bell)) {
+            news.push(News {
+                bell: Arc::clone(bell),
+                uids: Vec::new(),
+                most: NEWS_MIN,
+            });
+        }
+    }
+
+    /// Some of the news for a line.
+    fn news_for(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
+        let mut news = self.news();
+        let Some(one) = news.iter_mut().find(|one| Arc::ptr_eq(&one.bell, bell)) else {
+            bell.store(false, Ordering::SeqCst);
+            return Vec::new();
+        };
+        if one.uids.len() <= NEWS_AT_ONCE {
+            bell.store(false, Ordering::SeqCst);
+            return std::mem::take(&mut one.uids);
+        }
+        one.uids.drain(..NEWS_AT_ONCE).collect()
     }
 }

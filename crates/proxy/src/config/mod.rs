@@ -24,6 +24,7 @@ pub use proxy::{
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};
 
+use crate::state::Presence;
 use std::collections::HashMap;
 
 /// A proxy of a [`Config`]: its place in `proxies`.
@@ -43,8 +44,16 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// Backends (and listens) by name: what `use_backend` may name.
     pub backends: HashMap<Box<str>, ProxyIndex>,
+    /// Frontends (and listens) by name: where a connection of an older tree
+    /// finds itself again. [`crate::state::install`] fills it.
+    pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// The files that it was read from, as the user named them.
     pub files: Vec<String>,
+    /// Which of the process it is, from 1 upwards: [`crate::state::install`]
+    /// numbers it. 0 never served.
+    pub version: u64,
+    /// Clients' connections that run under it.
+    pub sessions: Presence,
 }
 
 impl Config {
@@ -66,6 +75,11 @@ impl Config {
                 .proxies
                 .iter()
                 .any(|p| p.kind.is_frontend() && !p.disabled && !p.binds.is_empty())
+    }
+
+    /// The frontend (or listen) of a name.
+    pub fn frontend(&self, name: &str) -> Option<ProxyIndex> {
+        self.frontends.get(name).copied()
     }
 
     /// All proxies with their indexes.

@@ -424,6 +424,8 @@ pub struct Proxy {
     pub state_file_name: Option<Box<[u8]>>,
     /// What changes while it serves.
     pub state: Arc<ProxyState>,
+    /// Its servers as the balance algorithm has them in line.
+    pub line: crate::balance::Line,
 }
 
 /// `load-server-state-from-file`.

@@ -147,4 +147,8 @@ pub struct Server {
     pub options: ServerOptions,
     /// What changes while it serves.
     pub state: Arc<ServerState>,
+    /// Which of the ways to it that its name has had this one is: another
+    /// address or other options of its connections make another way.
+    /// [`crate::state::install`] numbers them.
+    pub way: u32,
 }

@@ -120,6 +120,7 @@ fn bed(servers: &[(SocketAddr, ServerOptions)], check: Check, options: &[ProxyOp
             options: options.clone(),
             state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
             name: name.into(),
+            way: 0,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();

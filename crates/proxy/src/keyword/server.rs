@@ -72,6 +72,7 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         address,
         options,
         state,
+        way: 0,
     });
     Ok(())
 }

@@ -3,20 +3,26 @@
 //! second (they wait in the kernel's queue), and pauses when descriptors run
 //! out, instead of turning in a circle. A connection that was taken is given to
 //! another thread where that has clearly less to do.
+//!
+//! A loop belongs to a socket, not to a configuration: a change gives it
+//! another [`Target`], and what waits in the kernel's queue stays there.
 
+use super::open_set::SocketKey;
 use super::{Listening, Seat};
-use crate::config::{Config, Proxy};
+use crate::config::{Bind, Config, Proxy};
 use crate::reactor::{self, Listener, with_deadline};
 use crate::runtime::Runtime;
 use crate::state::{Rate, Tally};
 use crate::stream;
-use crate::worker::{Accepting, worker};
+use crate::worker::worker;
 use rustix::net::SocketAddrAny;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// How long a full frontend or a process without descriptors waits at most
@@ -25,68 +31,195 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// So many tasks more than another thread has make it worth the wake-up of that
 /// thread to give it a new connection.
 const CLEARLY_MORE: usize = 3;
+/// Most connections that a listener which is no more takes out of the kernel's
+/// queue: its clients were accepted there before it went.
+const LAST_MAX: usize = 4096;
 
-/// Accepts on this thread from now on.
-pub fn listen(listening: Listening) {
-    reactor::spawn(accept(listening));
+/// For whom a loop accepts: places in one configuration.
+pub(crate) struct Target {
+    config: Arc<Config>,
+    listening: Listening,
+}
+
+impl Target {
+    /// A listener of a configuration; None where it has no such bind.
+    pub(crate) fn new(config: &Arc<Config>, listening: &Listening) -> Option<Rc<Target>> {
+        let mut listening = listening.clone();
+        let proxy = config.proxies.get(listening.proxy.0 as usize)?;
+        let bind = proxy.binds.get(listening.bind as usize)?;
+        // That of the tree that serves, which may have been adopted.
+        listening.state = proxy.state.listener(bind.id);
+        Some(Rc::new(Target {
+            config: Arc::clone(config),
+            listening,
+        }))
+    }
+
+    fn frontend(&self) -> &Proxy {
+        self.config.proxy(self.listening.proxy)
+    }
+
+    fn bind(&self) -> &Bind {
+        &self.frontend().binds[self.listening.bind as usize]
+    }
+
+    /// How many are taken in a row.
+    fn in_one_go(&self) -> u32 {
+        let global = &self.config.global;
+        let one_by_one =
+            self.frontend().session_rate_max.is_some() || global.session_rate_max.is_some();
+        let usual = if one_by_one { 1 } else { u32::MAX };
+        let accept_max = global.tune.accept_max.filter(|_| !one_by_one);
+        accept_max.unwrap_or(usual)
+    }
+}
+
+/// What a loop is to do.
+#[derive(Clone)]
+enum Orders {
+    Accept(Rc<Target>),
+    /// Other threads accept here.
+    Leave,
+    /// The listener is no more.
+    Close,
+}
+
+/// How a thread reaches one of its accept loops.
+pub(crate) struct AcceptLoop {
+    /// Its socket.
+    pub(crate) key: SocketKey,
+    orders: RefCell<Orders>,
+    /// Its task.
+    task: Cell<Option<Waker>>,
+    /// The same while it waits for room.
+    full: Cell<Option<Waker>>,
+}
+
+impl AcceptLoop {
+    /// Accepts on this thread from now on.
+    pub(crate) fn start(key: SocketKey, target: Rc<Target>) -> Rc<AcceptLoop> {
+        let fd = Arc::clone(&target.listening.fd);
+        let started = Rc::new(AcceptLoop {
+            key,
+            orders: RefCell::new(Orders::Accept(target)),
+            task: Cell::default(),
+            full: Cell::default(),
+        });
+        let own = Rc::clone(&started);
+        reactor::spawn(async move {
+            // Without memory for it the other threads accept.
+            if let Ok(listener) = Listener::from_shared(fd) {
+                accept(&own, listener).await;
+            }
+        });
+        started
+    }
+
+    /// Accepts for another configuration from now on.
+    pub(crate) fn accept_for(&self, target: Rc<Target>) {
+        self.order(Orders::Accept(target));
+    }
+
+    /// Leaves the socket to the other threads.
+    pub(crate) fn leave(&self) {
+        self.order(Orders::Leave);
+    }
+
+    /// Takes what was accepted by the kernel already, and ends.
+    pub(crate) fn close(&self) {
+        self.order(Orders::Close);
+    }
+
+    fn order(&self, orders: Orders) {
+        *self.orders.borrow_mut() = orders;
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    /// A place became free: looks whether that is one for it.
+    pub(crate) fn wake_if_full(&self) {
+        if let Some(waker) = self.full.take() {
+            waker.wake();
+        }
+    }
+
+    fn orders(&self) -> Orders {
+        self.orders.borrow().clone()
+    }
+
+    /// Whether the orders are still to accept for `target`.
+    fn is_for(&self, target: &Rc<Target>) -> bool {
+        matches!(&*self.orders.borrow(), Orders::Accept(now) if Rc::ptr_eq(now, target))
+    }
 }
 
 /// Why no connection came out of [`next`].
 enum Quiet {
-    /// The accept loop is to end.
+    /// The process is stopping.
     Ended,
+    /// There are other orders.
+    Ordered,
     /// The frontend, the listener or the process is full.
     Full,
     /// The system refused.
     Failed,
 }
 
-async fn accept(mut listening: Listening) {
-    let worker = worker();
-    let accepting = worker.accepting();
-    let config = worker.config();
-    let listener = match listening.fd.try_clone().and_then(Listener::from_fd) {
-        Ok(listener) => listener,
-        // Without a descriptor now the other threads accept; with none at all
-        // the start would have failed.
-        Err(_) => return,
-    };
-    let frontend = config.proxy(listening.proxy);
-    if let Some(bind) = frontend.binds.get(listening.bind as usize) {
-        // That of the tree that serves, which may have been adopted.
-        listening.state = frontend.state.listener(bind.id);
-    }
-    let one_by_one =
-        frontend.session_rate_max.is_some() || config.global.session_rate_max.is_some();
-    let in_one_go = config
-        .global
-        .tune
-        .accept_max
-        .filter(|_| !one_by_one)
-        .unwrap_or(if one_by_one { 1 } else { u32::MAX });
-    let mut taken = 0;
+async fn accept(own: &AcceptLoop, listener: Listener) {
+    let mut last = None;
     loop {
+        match own.orders() {
+            Orders::Accept(target) => {
+                last = Some(Rc::clone(&target));
+                if !accept_for(own, &listener, target).await {
+                    return;
+                }
+            }
+            Orders::Leave => return,
+            Orders::Close => break,
+        }
+    }
+    // Nobody else will take these.
+    listener.pause();
+    let Some(target) = last else { return };
+    for _ in 0..LAST_MAX {
+        let Ok((fd, peer)) = listener.try_accept() else {
+            return;
+        };
+        let seat = Seat::beyond_limits(worker().runtime, target.frontend());
+        begin(&target, fd, peer, seat);
+    }
+}
+
+/// Accepts for one configuration. False: the process is stopping.
+async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -> bool {
+    let in_one_go = target.in_one_go();
+    let mut taken = 0;
+    while own.is_for(&target) {
         if taken >= in_one_go {
             // The sessions that began are counted when they run.
             taken = 0;
             reactor::yield_now().await;
         }
-        match next(&listener, &config, &listening, &mut taken).await {
+        match next(own, listener, &target, &mut taken).await {
             Ok((fd, peer)) => {
                 taken += 1;
-                let seat = seat(frontend, &listening, (&listener, &accepting)).await;
-                begin(&config, &listening, fd, peer, seat);
+                let (target, seat) = seat(own, listener, Rc::clone(&target)).await;
+                begin(&target, fd, peer, seat);
             }
-            Err(Quiet::Ended) => return,
-            Err(Quiet::Full | Quiet::Failed) => pause(&listener, &accepting).await,
+            Err(Quiet::Ended) => return false,
+            Err(Quiet::Ordered) => {}
+            Err(Quiet::Full | Quiet::Failed) => pause(own, listener).await,
         }
     }
+    true
 }
 
 /// Leaves new connections to the kernel's queue for a moment.
-async fn pause(listener: &Listener, accepting: &Accepting) {
+async fn pause(own: &AcceptLoop, listener: &Listener) {
     listener.pause();
-    let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(accepting)).await;
+    let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
 }
 
 /// Whether the limits of connections and sessions a second leave room for
@@ -105,32 +238,60 @@ fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
 }
 
 /// The places of a connection that was accepted. Another thread may have taken
-/// the last ones since this one looked: then it waits until there are some.
-async fn seat(
-    frontend: &Proxy,
-    listening: &Listening,
-    (listener, accepting): (&Listener, &Accepting),
-) -> Seat {
+/// the last ones since this one looked: then it waits until there are some,
+/// under the newest configuration that has the listener.
+async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> (Rc<Target>, Seat) {
     let runtime = worker().runtime;
+    let (frontend, state) = (target.frontend(), &target.listening.state);
+    if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
+        return (target, seat);
+    }
+    // The thread does not end while it has a connection in hand.
+    let _in_hand = InHand::new();
     loop {
-        let bind = &frontend.binds[listening.bind as usize];
-        if let Some(seat) = Seat::take(runtime, frontend, bind, &listening.state) {
-            return seat;
+        pause(own, listener).await;
+        let stays = match own.orders() {
+            Orders::Accept(now) => {
+                target = now;
+                true
+            }
+            Orders::Leave | Orders::Close => false,
+        };
+        if runtime.stopping() || !stays {
+            let seat = Seat::beyond_limits(runtime, target.frontend());
+            return (target, seat);
         }
-        if runtime.stopping() {
-            return Seat::beyond_limits(runtime, frontend);
+        let (frontend, state) = (target.frontend(), &target.listening.state);
+        if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
+            return (target, seat);
         }
-        pause(listener, accepting).await;
+    }
+}
+
+/// A connection without a session yet.
+struct InHand;
+
+impl InHand {
+    fn new() -> InHand {
+        worker().session_began();
+        InHand
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        worker().session_ended();
     }
 }
 
 /// Waits until the loop is woken once: by the end of a session on this thread,
-/// or by the end of the process.
-async fn woken(accepting: &Accepting) {
+/// by other orders, or by the end of the process.
+async fn woken(own: &AcceptLoop) {
     let mut first = true;
     poll_fn(|context| {
         if std::mem::take(&mut first) {
-            accepting.note(context.waker());
+            own.full.set(Some(context.waker().clone()));
+            own.task.set(Some(context.waker().clone()));
             Poll::Pending
         } else {
             Poll::Ready(())
@@ -140,48 +301,48 @@ async fn woken(accepting: &Accepting) {
 }
 
 async fn next(
+    own: &AcceptLoop,
     listener: &Listener,
-    config: &Config,
-    listening: &Listening,
+    target: &Rc<Target>,
     taken: &mut u32,
 ) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
     let runtime = worker().runtime;
-    let frontend = config.proxy(listening.proxy);
-    let most = frontend.binds[listening.bind as usize].maxconn;
+    let frontend = target.frontend();
+    let most = target.bind().maxconn;
+    let state = &target.listening.state;
     let mut accept = pin!(listener.accept());
     poll_fn(|context| {
         if runtime.stopping() {
             return Poll::Ready(Err(Quiet::Ended));
         }
-        let full = most.is_some_and(|most| listening.state.sessions.current() >= most);
-        if full || !runtime.takes(frontend) || !slow_enough(config, frontend) {
+        if !own.is_for(target) {
+            return Poll::Ready(Err(Quiet::Ordered));
+        }
+        let full = most.is_some_and(|most| state.sessions.current() >= most);
+        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend) {
             return Poll::Ready(Err(Quiet::Full));
         }
         let accepted = accept.as_mut().poll(context);
         if accepted.is_pending() {
             *taken = 0;
+            own.task.set(Some(context.waker().clone()));
         }
         accepted.map_err(|_| Quiet::Failed)
     })
     .await
 }
 
-fn begin(
-    config: &Arc<Config>,
-    listening: &Listening,
-    fd: OwnedFd,
-    peer: Option<SocketAddrAny>,
-    seat: Seat,
-) {
+fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) {
     let worker = worker();
-    let frontend = config.proxy(listening.proxy);
+    let frontend = target.frontend();
     let now_ms = worker.now_ms();
     frontend.state.frontend.here().count(Tally::Connections);
     frontend.state.connection_rate.count(now_ms);
     worker.runtime.counters.here().count(Tally::Connections);
     worker.runtime.connection_rate.count(now_ms);
-    let (config, proxy, bind) = (config.clone(), listening.proxy, listening.bind);
-    let session = move || stream::begin(config, (proxy, bind), fd, peer, seat);
+    let config = Arc::clone(&target.config);
+    let place = (target.listening.proxy, target.listening.bind);
+    let session = move || stream::begin(config, place, fd, peer, seat);
     match less_busy(worker.runtime) {
         None => session(),
         Some(thread) => {
@@ -196,12 +357,13 @@ fn begin(
 /// A thread that has clearly less to do than this one. Which of the threads
 /// that sleep the kernel wakes for a connection has nothing to do with that.
 fn less_busy(runtime: &Runtime) -> Option<usize> {
-    if runtime.threads < 2 || runtime.stopping() {
+    let threads = runtime.threads();
+    if threads < 2 || runtime.stopping() {
         return None;
     }
     let here = reactor::thread();
     let own = reactor::load(here);
-    let others = (0..runtime.threads).filter(|thread| *thread != here);
+    let others = (0..threads).filter(|thread| *thread != here);
     let (load, thread) = others.map(|thread| (reactor::load(thread), thread)).min()?;
     (load + CLEARLY_MORE <= own).then_some(thread)
 }

@@ -4,9 +4,11 @@
 
 mod accept;
 mod open;
+mod open_set;
 mod seat;
 
-pub use accept::listen;
+pub(crate) use accept::{AcceptLoop, Target};
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
+pub(crate) use open_set::{Open, SocketKey};
 pub use seat::Seat;

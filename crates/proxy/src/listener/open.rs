@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct Listening {
     /// The descriptor; all threads accept from it.
     pub fd: Arc<OwnedFd>,
+    /// The kernel's number of the socket: the same for all its descriptors.
+    pub inode: u64,
     /// The frontend.
     pub proxy: ProxyIndex,
     /// The place in its `binds`.
@@ -81,9 +83,14 @@ pub fn open(config: &Config) -> (Vec<Listening>, Vec<OpenError>) {
         .filter(|(_, p)| p.kind.is_frontend() && !p.disabled)
     {
         for (n, bind) in proxy.binds.iter().enumerate() {
-            match open_one(config, proxy, bind) {
-                Ok(fd) => opened.push(Listening {
+            let numbered = |fd: OwnedFd| {
+                let inode = rustix::fs::fstat(&fd).map_err(at(OpenStep::Option))?.st_ino;
+                Ok((fd, inode))
+            };
+            match open_one(config, proxy, bind).and_then(numbered) {
+                Ok((fd, inode)) => opened.push(Listening {
                     fd: Arc::new(fd),
+                    inode,
                     proxy: index,
                     bind: n as u32,
                     state: proxy.state.listener(bind.id),

@@ -144,6 +144,8 @@ pub(super) struct Core {
     /// The earliest deadline that the current poll declared.
     wanted: Cell<Instant>,
     stopping: Cell<bool>,
+    /// Whether the loop may end by itself, once somebody asked for that.
+    may_end: Cell<Option<fn() -> bool>>,
 }
 
 thread_local! {
@@ -248,6 +250,32 @@ pub(super) fn want(at: Instant) {
     with(|core| core.wanted.set(core.wanted.get().min(at)));
 }
 
+/// Wakes tasks of this thread's loop, `most` places of its slab from `from` on,
+/// to look at something that they do not wait for. Returns the next place;
+/// `None` after the last one, and outside of a loop.
+pub fn wake_some(from: usize, most: usize) -> Option<usize> {
+    with(|core| {
+        let mut tasks = core.tasks.borrow_mut();
+        let slots = tasks.slots.len();
+        let end = slots.min(from.saturating_add(most));
+        for index in from..end {
+            // Those that are free are passed over without being queued.
+            if tasks.slots[index].flags & LIVE != 0 {
+                tasks.push(index as u32);
+            }
+        }
+        (end < slots).then_some(end)
+    })
+    .flatten()
+}
+
+/// Lets this thread's loop end by itself: at the end of the first turn in which
+/// `may_end` is true and no job waits. A job that comes later is refused, so
+/// none is lost. Tasks that are left are dropped.
+pub fn end_when(may_end: fn() -> bool) {
+    with(|core| core.may_end.set(Some(may_end)));
+}
+
 /// Runs a loop on this thread until [`stop`](super::stop)`(thread)`: calls
 /// `init`, which spawns the first tasks, then turns. At the end all tasks are
 /// dropped. `AlreadyExists` when this thread or this index runs a loop already,
@@ -345,6 +373,7 @@ impl Core {
             starved: Cell::new(false),
             wanted: Cell::new(Instant::NEVER),
             stopping: Cell::new(false),
+            may_end: Cell::new(None),
         })
     }
 
@@ -463,7 +492,7 @@ impl Core {
         loop {
             self.run_tasks();
             self.empty_inbox(&mut wakes, &mut jobs);
-            if self.stopping.get() {
+            if self.stopping.get() || self.ends_by_itself() {
                 return Ok(());
             }
             self.wait()?;
@@ -474,6 +503,12 @@ impl Core {
                 tasks.push(index);
             }
         }
+    }
+
+    /// Whether the loop's work is done, and nobody has handed it more: from
+    /// then on nobody can.
+    fn ends_by_itself(&self) -> bool {
+        self.may_end.get().is_some_and(|may_end| may_end()) && self.inbox.close_if_empty()
     }
 
     /// Waits for events, or only looks when there is something to run.

@@ -98,6 +98,16 @@ impl Inbox {
         Ok(())
     }
 
+    /// Ends the loop here unless a job waits for it.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut waiting = self.lock();
+        let empty = waiting.jobs.is_empty();
+        if empty {
+            waiting.open = false;
+        }
+        empty
+    }
+
     /// Ends the loop here; jobs that nobody ran are dropped.
     pub(super) fn close(&self) {
         let jobs = {

@@ -25,6 +25,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A connection and the address of its peer.
@@ -37,7 +38,7 @@ const ABORTED_MAX: usize = 64;
 /// A listening stream socket on this thread's loop.
 #[derive(Debug)]
 pub struct Listener {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     /// Absent while paused.
     key: Cell<Option<Key>>,
     /// Not `Send`: the loop of another thread does not know the key.
@@ -45,9 +46,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes a listening socket (for several threads: a duplicate each) and
-    /// makes it nonblocking if it is not.
+    /// Takes a listening socket and makes it nonblocking if it is not.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+        Listener::from_shared(Arc::new(fd))
+    }
+
+    /// The same of a descriptor that other threads listen to as well: one does
+    /// for all of them.
+    pub fn from_shared(fd: Arc<OwnedFd>) -> io::Result<Listener> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
@@ -118,7 +124,7 @@ impl Listener {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let mut last = Errno::CONNABORTED;
         for _ in 0..ABORTED_MAX {
-            match rustix::net::acceptfrom_with(&self.fd, flags) {
+            match rustix::net::acceptfrom_with(self.fd(), flags) {
                 Ok(accepted) => return Ok(accepted),
                 // The fault of one connection, not of the listener.
                 Err(
@@ -149,7 +155,7 @@ impl Listener {
             core.poller.release(key);
             // Others may hold duplicates, so closing alone would not leave
             // epoll. It can only fail for a descriptor that is not registered.
-            let _ = core.poller.deregister(self.fd.as_fd());
+            let _ = core.poller.deregister(self.fd());
             if known.intersects(Readiness::READABLE) {
                 inbox::listen_elsewhere(core.thread());
             }
@@ -162,8 +168,7 @@ impl Listener {
         }
         let key = executor::with(|core| {
             let events = EventFlags::IN | EventFlags::EXCLUSIVE;
-            core.poller
-                .add(self.fd.as_fd(), events, Readiness::LISTENER)
+            core.poller.add(self.fd(), events, Readiness::LISTENER)
         })
         .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))?;
         self.key.set(Some(key));

@@ -42,7 +42,7 @@ pub use clock::Instant;
 pub use deadline::{
     Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now,
 };
-pub use executor::{crowded, now, panics, refused, run, spawn, tasks, thread};
+pub use executor::{crowded, end_when, now, panics, refused, run, spawn, tasks, thread, wake_some};
 pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use socket::{Assumed, Socket};

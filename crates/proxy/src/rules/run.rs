@@ -126,7 +126,7 @@ fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
     if rules(frontend).is_empty() {
         return Gate::Open;
     }
-    let mut stream = new_stream(session.clone(), session.config.clone(), false);
+    let mut stream = new_stream(session.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
     if stream.source.is_some() || stream.destination.is_some() {
         let old = session.rewritten();

@@ -117,6 +117,8 @@ pub async fn connect(
 ) -> Result<ServerConnection, ConnectFailure> {
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
+    // Before the address is read: an older one must not pass for the newest.
+    let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let socket = begin(backend, server, &target, &stream.config.global.tune)
         .map_err(ConnectFailure::Refused)?;
@@ -144,6 +146,7 @@ pub async fn connect(
         state: server.state.clone(),
         input: None,
         streams: 0,
+        way,
         private: server.options.send_proxy.is_some(),
     })
 }

@@ -9,7 +9,7 @@ pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};
 
 use crate::reactor::{Buffer, Socket};
-use crate::state::ServerState;
+use crate::state::{ServerState, Way};
 use std::sync::Arc;
 
 /// An open connection to a server.
@@ -22,6 +22,8 @@ pub struct ServerConnection {
     pub input: Option<Buffer>,
     /// Streams that it carried before this one.
     pub streams: u32,
+    /// The way that it went to the server.
+    pub way: Way,
     /// It must not carry another client's streams (a PROXY header was sent).
     pub private: bool,
 }
@@ -30,7 +32,8 @@ impl ServerConnection {
     /// Whether another stream can use it, by what is known without a system
     /// call: bytes without a request, or the end, spoil it.
     pub fn is_fit(&self) -> bool {
-        self.input.as_ref().is_none_or(Buffer::is_empty)
+        self.way == self.state.way()
+            && self.input.as_ref().is_none_or(Buffer::is_empty)
             && !self.socket.is_peer_closed()
             && !self.socket.is_readable()
     }

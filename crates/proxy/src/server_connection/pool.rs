@@ -2,9 +2,9 @@
 //! or spoke on out of turn is known without a system call and never taken.
 
 use super::ServerConnection;
-use crate::config::ServerOptions;
+use crate::config::{Server, ServerOptions};
 use crate::reactor::{self, Instant, Socket};
-use crate::state::ServerState;
+use crate::state::{ServerState, Way};
 use crate::worker::worker;
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
@@ -14,16 +14,19 @@ use std::time::Duration;
 
 /// How often idle connections are looked through.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
+/// Idle connections that are closed in one go, and pools that are looked at.
+const CLOSED_AT_ONCE: usize = 16;
+const POOLS_AT_ONCE: usize = 256;
 
 struct Idle {
     socket: Socket,
     streams: u32,
     since: Instant,
+    way: Way,
 }
 
 struct Pool {
     server: Arc<ServerState>,
-    purge_delay: Duration,
     idle: Vec<Idle>,
     /// Most connections in use at once in this second and in the one before.
     peaks: [u32; 2],
@@ -44,9 +47,15 @@ pub struct Pools {
 impl Pools {
     /// Takes the connection that was used last, is still good and has carried
     /// at least so many streams.
-    pub fn take(&self, server: &Arc<ServerState>, streams_min: u32) -> Option<ServerConnection> {
+    pub fn take(&self, described: &Server, streams_min: u32) -> Option<ServerConnection> {
+        let server = &described.state;
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
+        let way = server.way();
+        if way.of_file(described.way) != way {
+            // What is kept goes the newest way, the stream another.
+            return None;
+        }
         while let Some(at) = pool
             .idle
             .iter()
@@ -55,12 +64,13 @@ impl Pools {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
             // Bytes without a request, or the end: neither can be used.
-            if !idle.socket.is_peer_closed() && !idle.socket.is_readable() {
+            if idle.way == way && !idle.socket.is_peer_closed() && !idle.socket.is_readable() {
                 return Some(ServerConnection {
                     socket: idle.socket,
                     state: server.clone(),
                     input: None,
                     streams: idle.streams,
+                    way,
                     private: false,
                 });
             }
@@ -84,11 +94,12 @@ impl Pools {
             state,
             input,
             streams,
+            way,
             private,
         } = connection;
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || socket.is_peer_closed() || socket.is_readable();
-        if private || spoiled || worker().runtime.stopping() {
+        if private || spoiled || worker().keeps_nothing() || way != state.way() {
             return;
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
@@ -106,7 +117,6 @@ impl Pools {
         }
         let pool = pools[place].get_or_insert_with(|| Pool {
             server: state,
-            purge_delay: Duration::from_millis(u64::from(options.pool_purge_delay_ms)),
             idle: Vec::new(),
             peaks: [0; 2],
         });
@@ -122,6 +132,7 @@ impl Pools {
             socket,
             streams,
             since: reactor::now(),
+            way,
         });
     }
 
@@ -152,26 +163,67 @@ impl Pools {
     }
 
     /// Closes what the servers closed, what has been idle for the purge delay,
-    /// and what leads to servers that get no streams any more.
-    fn purge(&self) {
-        let now = reactor::now();
-        for pool in self.by_server.borrow_mut().iter_mut().flatten() {
-            let before = pool.idle.len();
-            pool.peaks = [pool.server.sessions.current(), pool.peaks[0]];
-            let delay = pool.purge_delay;
-            let serves = pool.server.usable_for_persistence();
-            pool.idle.retain(|idle| {
-                let keeps = serves
-                    && !idle.socket.is_peer_closed()
-                    && !idle.socket.is_readable()
-                    && now.saturating_duration_since(idle.since) < delay;
-                if !keeps {
-                    reset(&idle.socket);
-                }
-                keeps
-            });
-            pool.dropped(before - pool.idle.len());
+    /// and what leads to servers that get no streams any more, or by a way
+    /// that is no more theirs; a few at a time. `second`: another one began.
+    async fn look_through(&self, second: bool) {
+        let mut next = Some(0);
+        while let Some(at) = next {
+            next = self.look_at_some(at, second);
+            reactor::yield_now().await;
         }
+    }
+
+    /// Looks at some of the pools; says where to go on.
+    fn look_at_some(&self, from: usize, second: bool) -> Option<usize> {
+        let mut pools = self.by_server.borrow_mut();
+        let mut left = CLOSED_AT_ONCE;
+        let end = pools.len().min(from.saturating_add(POOLS_AT_ONCE));
+        for at in from..end {
+            let place = pools.get_mut(at)?;
+            let Some(pool) = place.as_mut() else { continue };
+            pool.purge(&mut left);
+            if left == 0 {
+                return Some(at);
+            }
+            if second {
+                pool.peaks = [pool.server.sessions.current(), pool.peaks[0]];
+            }
+            // Nothing is ever kept for a server that is no more.
+            if pool.idle.is_empty() && pool.server.is_retired() {
+                *place = None;
+            }
+        }
+        (end < pools.len()).then_some(end)
+    }
+
+    /// After a change: closes what it left without a use.
+    pub async fn tidy(&self) {
+        self.look_through(false).await;
+    }
+}
+
+impl Pool {
+    /// Closes what is not to be kept, at most so many.
+    fn purge(&mut self, left: &mut usize) {
+        let now = reactor::now();
+        let before = self.idle.len();
+        let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
+        let serves = self.server.usable_for_persistence() && !worker().keeps_nothing();
+        let way = self.server.way();
+        self.idle.retain(|idle| {
+            let keeps = serves
+                && idle.way == way
+                && !idle.socket.is_peer_closed()
+                && !idle.socket.is_readable()
+                && now.saturating_duration_since(idle.since) < delay;
+            if keeps || *left == 0 {
+                return true;
+            }
+            *left -= 1;
+            reset(&idle.socket);
+            false
+        });
+        self.dropped(before - self.idle.len());
     }
 }
 
@@ -194,6 +246,6 @@ fn files_above(socket: &Socket, percent: Option<u32>) -> bool {
 pub async fn purge() {
     loop {
         reactor::sleep(PURGE_EVERY).await;
-        worker().pools.purge();
+        worker().pools.look_through(true).await;
     }
 }

@@ -6,19 +6,30 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Or
 static SHARDS: AtomicUsize = AtomicUsize::new(2);
 
 thread_local! {
-    static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    /// Whoever was not told counts in the last one, which is shared.
+    static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 
-/// Says, once, before anything is counted, how many threads count: the data
-/// plane's and one more for the side thread.
+/// Says how many threads the data plane has: what begins to count from now on
+/// has a shard for each, and a last one that all others share (the side thread,
+/// and threads that came later than the counter).
 pub fn set_shards(threads: usize) {
-    SHARDS.store(threads + 1, Relaxed);
+    SHARDS.fetch_max(threads + 1, Relaxed);
 }
 
-/// Says which shard this thread writes: the data plane's threads their index,
-/// the side thread the number of those.
+/// Says which shard this thread writes: the data plane's threads their index.
 pub fn set_shard(index: usize) {
     SHARD.set(index);
+}
+
+/// How many shards something new has.
+pub(super) fn shard_count() -> usize {
+    SHARDS.load(Relaxed).max(1)
+}
+
+/// Which of so many shards this thread writes.
+pub(super) fn shard_here(shards: usize) -> usize {
+    SHARD.get().min(shards - 1)
 }
 
 /// What is counted; the same list for frontends, backends, servers and listeners.
@@ -118,6 +129,8 @@ pub struct Shard {
     sums: [AtomicU64; AVERAGES],
     highest: [AtomicU64; AVERAGES],
     samples: AtomicU64,
+    /// Several threads write it.
+    shared: bool,
 }
 
 impl Default for Shard {
@@ -127,15 +140,26 @@ impl Default for Shard {
             sums: [const { AtomicU64::new(0) }; AVERAGES],
             highest: [const { AtomicU64::new(0) }; AVERAGES],
             samples: AtomicU64::new(0),
+            shared: false,
         }
     }
 }
 
 impl Shard {
-    /// Adds to a tally. Only the shard's own thread may.
+    /// Adds to a tally. Only the shard's own thread may, unless it is shared.
     pub fn add(&self, tally: Tally, n: u64) {
-        let cell = &self.tallies[tally as usize];
-        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
+        self.change(&self.tallies[tally as usize], |value| value.wrapping_add(n));
+    }
+
+    /// Changes a cell: without a locked instruction where only this thread writes.
+    #[inline]
+    fn change(&self, cell: &AtomicU64, change: impl Fn(u64) -> u64) {
+        if self.shared {
+            // The closure never refuses.
+            let _ = cell.fetch_update(Relaxed, Relaxed, |value| Some(change(value)));
+        } else {
+            cell.store(change(cell.load(Relaxed)), Relaxed);
+        }
     }
 
     /// Counts one.
@@ -157,12 +181,11 @@ impl Shard {
 
     /// Takes a stream's times in, milliseconds, in the order of [`Average`].
     pub fn times(&self, times_ms: [u64; AVERAGES]) {
-        self.samples.store(self.samples.load(Relaxed) + 1, Relaxed);
+        self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {
-            let sum = self.sums[n].load(Relaxed);
-            self.sums[n].store(sum - sum / AVERAGE_WINDOW + ms, Relaxed);
+            self.change(&self.sums[n], |sum| sum - sum / AVERAGE_WINDOW + ms);
             if ms > self.highest[n].load(Relaxed) {
-                self.highest[n].store(ms, Relaxed);
+                self.change(&self.highest[n], |highest| highest.max(ms));
             }
         }
     }
@@ -186,16 +209,18 @@ impl std::fmt::Debug for Counters {
 impl Counters {
     fn shards(&self) -> &[Shard] {
         self.shards.get_or_init(|| {
-            (0..SHARDS.load(Relaxed).max(1))
-                .map(|_| Shard::default())
-                .collect()
+            let mut shards: Box<[Shard]> = (0..shard_count()).map(|_| Shard::default()).collect();
+            if let Some(last) = shards.last_mut() {
+                last.shared = true;
+            }
+            shards
         })
     }
 
     /// This thread's shard.
     pub fn here(&self) -> &Shard {
         let shards = self.shards();
-        &shards[SHARD.get().min(shards.len() - 1)]
+        &shards[shard_here(shards.len())]
     }
 
     /// Every shard that there is, the carried one included.
@@ -395,30 +420,41 @@ impl std::fmt::Debug for Rate {
 
 impl Rate {
     fn shards(&self) -> &[RateShard] {
-        self.shards.get_or_init(|| {
-            (0..SHARDS.load(Relaxed).max(1))
-                .map(|_| RateShard::default())
-                .collect()
-        })
+        self.shards
+            .get_or_init(|| (0..shard_count()).map(|_| RateShard::default()).collect())
     }
 
     /// Counts one at a time in milliseconds since the process's epoch.
     pub fn count(&self, now_ms: u64) {
         let second = now_ms / 1000;
         let shards = self.shards();
-        let shard = &shards[SHARD.get().min(shards.len() - 1)];
-        if shard.second.load(Relaxed) != second {
-            let (previous, _) = shard.at(second);
-            shard.previous.store(previous, Relaxed);
-            shard.current.store(0, Relaxed);
+        let here = shard_here(shards.len());
+        let (shard, shared) = (&shards[here], here + 1 == shards.len());
+        let seen = shard.second.load(Relaxed);
+        // Of several threads that share one, the first begins the second.
+        let begins = seen != second
+            && (!shared
+                || shard
+                    .second
+                    .compare_exchange(seen, second, Relaxed, Relaxed)
+                    .is_ok());
+        if begins {
+            let ended = shard.current.swap(0, Relaxed);
+            let follows = second.wrapping_sub(seen) == 1;
+            shard
+                .previous
+                .store(if follows { ended } else { 0 }, Relaxed);
             shard.second.store(second, Relaxed);
             // Once a second and thread: the second that ended, over all threads.
             let whole = shards.iter().map(|s| s.at(second).0).sum();
             self.highest.fetch_max(whole, Relaxed);
         }
-        shard
-            .current
-            .store(shard.current.load(Relaxed) + 1, Relaxed);
+        if shared {
+            shard.current.fetch_add(1, Relaxed);
+        } else {
+            let current = shard.current.load(Relaxed);
+            shard.current.store(current + 1, Relaxed);
+        }
     }
 
     /// Events in the second before that of `now_ms` and in it.
@@ -513,6 +549,23 @@ mod tests {
         assert_eq!(rate.read(8000), 0);
         rate.count(6000);
         assert_eq!(rate.highest(9000), 100);
+    }
+
+    #[test]
+    fn threads_that_share_a_shard_lose_nothing() {
+        let (counters, rate) = (Counters::default(), Rate::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        counters.here().count(Tally::Requests);
+                        rate.count(7000);
+                    }
+                });
+            }
+        });
+        assert_eq!(counters.read(Tally::Requests), 40_000);
+        assert_eq!(rate.read(7999), 40_000);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Puts a tree into service: gives it the states of the tree before it, by
 //! name, and tells the states what the new file says.
 
-use super::{ProxyState, ServerState};
-use crate::config::{Config, ProxyOption};
-use std::collections::HashMap;
+use super::ServerState;
+use crate::config::{Config, Proxy, ProxyOption, Server, Tune};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,15 +13,22 @@ use std::sync::atomic::Ordering::Relaxed;
 /// and queues go on. Servers that are no more are retired. To be called once
 /// for each tree, before its first stream, also without an older tree.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
+    config.version = old.map_or(0, |old| old.version) + 1;
+    config.frontends = config
+        .iter()
+        .filter(|(_, proxy)| proxy.kind.is_frontend())
+        .map(|(index, proxy)| (proxy.name.clone(), index))
+        .collect();
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
-    let mut kept = std::collections::HashSet::new();
+    let tune = old.map(|old| &old.global.tune);
+    let mut kept = HashSet::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
         // A backend and a frontend may share a name.
         let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
         let known = before.get(&name);
         if let Some(known) = known {
-            proxy.state = Arc::clone(known.state);
+            proxy.state = Arc::clone(&known.proxy.state);
         } else {
             proxy.state.begin(now_ms);
         }
@@ -28,20 +36,31 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             .state
             .all_backups
             .store(proxy.options.has(ProxyOption::AllBackups), Relaxed);
-        proxy
-            .state
-            .fullconn
-            .store(proxy.fullconn.unwrap_or(fullconn[at]), Relaxed);
+        let full = proxy.fullconn.unwrap_or(fullconn[at]);
+        let limits_move = proxy.state.fullconn.swap(full, Relaxed) != full;
+        let settings = Settings::of(proxy);
         for (index, server) in proxy.servers.iter_mut().enumerate() {
-            let state = known.and_then(|known| known.servers.get(&*server.name));
-            if let Some(state) = state {
-                server.state = Arc::clone(state);
+            let described = known.and_then(|known| known.servers.get(&*server.name));
+            if let (Some(described), Some(known)) = (described, known) {
+                server.state = Arc::clone(&described.state);
+                let same = tune.is_some_and(|tune| same_sockets(tune, &config.global.tune))
+                    && Settings::of(known.proxy) == settings
+                    && same_way(described, server);
+                server.way = if same {
+                    described.way
+                } else {
+                    server.state.next_way()
+                };
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
             }
             kept.insert(server.state.uid);
+            server.state.set_way(server.way);
             server.state.index_hint.store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
+            if limits_move {
+                crate::queue::flow(&server.state);
+            }
         }
     }
     for server in old
@@ -55,30 +74,63 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     }
 }
 
-/// The states of one proxy.
+/// What of a backend decides how connections to its servers are made.
+#[derive(PartialEq, Eq)]
+struct Settings {
+    source: Option<SocketAddr>,
+    keep_alive: bool,
+}
+
+impl Settings {
+    fn of(proxy: &Proxy) -> Settings {
+        Settings {
+            source: proxy.source,
+            keep_alive: proxy.has(ProxyOption::ServerTcpKeepAlive),
+        }
+    }
+}
+
+/// The same of the whole configuration.
+fn same_sockets(one: &Tune, other: &Tune) -> bool {
+    one.rcvbuf_server == other.rcvbuf_server && one.sndbuf_server == other.sndbuf_server
+}
+
+/// Whether connections to a server of two trees are made alike.
+fn same_way(one: &Server, other: &Server) -> bool {
+    let of = |server: &Server| {
+        let options = &server.options;
+        (
+            options.send_proxy,
+            options.source,
+            options.tcp_user_timeout_ms,
+            options.tcp_fast_open,
+        )
+    };
+    one.address == other.address
+        && of(one) == of(other)
+        && one.options.interface == other.options.interface
+}
+
+/// One proxy of the tree before.
 struct Known<'c> {
-    state: &'c Arc<ProxyState>,
-    servers: HashMap<&'c str, &'c Arc<ServerState>>,
+    proxy: &'c Proxy,
+    servers: HashMap<&'c str, &'c Server>,
 }
 
 fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
     let known = |proxy| {
-        let proxy: &crate::config::Proxy = proxy;
+        let proxy: &Proxy = proxy;
         let servers = proxy
             .servers
             .iter()
-            .map(|server| (&*server.name, &server.state))
+            .map(|server| (&*server.name, server))
             .collect();
-        Known {
-            state: &proxy.state,
-            servers,
-        }
+        Known { proxy, servers }
     };
-    let name = |proxy: &crate::config::Proxy| proxy.kind.is_frontend();
     config
         .proxies
         .iter()
-        .map(|proxy| ((&*proxy.name, name(proxy)), known(proxy)))
+        .map(|proxy| ((&*proxy.name, proxy.kind.is_frontend()), known(proxy)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Counters are kept per thread and written only by their thread (a load, an
 //! add, a store, all relaxed), so counting costs no locked instruction; readers
-//! add the shards up.
+//! add the shards up. A last shard is shared by whoever has none of his own.
 
 pub mod carry;
 mod check;
@@ -11,6 +11,7 @@ mod clock;
 mod counters;
 mod install;
 mod listener;
+mod presence;
 mod proxy;
 mod server;
 #[cfg(test)]
@@ -21,8 +22,9 @@ pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
 pub use install::install;
 pub use listener::{LastTime, ListenerState};
+pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
     AdminReport, AdminState, Adoption, Change, HealthState, Kept, ServerReport, ServerState,
-    Shutdown, WEIGHT_MAX, WEIGHT_SCALE,
+    Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };

@@ -15,8 +15,19 @@ use super::{Counters, Gauge, LastTime, ProxyState, Rate};
 use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One of the ways that there have been to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way(u64);
+
+impl Way {
+    /// The same, where the file's is that of a certain tree.
+    pub fn of_file(self, way: u32) -> Way {
+        Way(self.0 & u64::from(u32::MAX) | u64::from(way) << 32)
+    }
+}
 
 /// What an operator wants of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -71,7 +82,8 @@ const UP: u32 = 4;
 const BACKUP: u32 = 8;
 const ADDRESS_SET: u32 = 16;
 
-/// uids of drafts that never served, to be given out again.
+/// uids of servers that are no more, to be given out again. Whoever knows a
+/// server by its uid holds the server too, or can bear to mean another.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
 
@@ -104,6 +116,11 @@ pub struct ServerState {
     maxconn: AtomicU32,
     minconn: AtomicU32,
     maxqueue: AtomicU32,
+    retired: AtomicBool,
+    /// See [`Way`].
+    way: AtomicU64,
+    /// `pool-purge-delay` of the newest file, milliseconds.
+    purge_delay_ms: AtomicU32,
     /// Percent of its weight and limit that it gets while it warms up.
     throttle: AtomicU32,
     /// Balancing wants to know when a slot of it is given back.
@@ -116,8 +133,6 @@ pub struct ServerState {
     /// the times that the sessions of this server were shut down, above the
     /// bits of the last [`Shutdown`].
     shutdowns: AtomicU32,
-    /// A stream of some tree may serve with it, so its uid is taken for ever.
-    installed: AtomicBool,
     control: Mutex<Control>,
 }
 
@@ -129,12 +144,13 @@ impl Default for ServerState {
 
 impl Drop for ServerState {
     fn drop(&mut self) {
-        if !*self.installed.get_mut() {
-            FREE_UIDS
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.uid);
+        if self.is_retired() {
+            self.backend.balance.forget_one();
         }
+        FREE_UIDS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(self.uid);
     }
 }
 
@@ -162,12 +178,14 @@ impl ServerState {
             maxconn: AtomicU32::new(0),
             minconn: AtomicU32::new(0),
             maxqueue: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            way: AtomicU64::new(0),
+            purge_delay_ms: AtomicU32::new(0),
             throttle: AtomicU32::new(100),
             interest: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             index_hint: AtomicU32::new(0),
             shutdowns: AtomicU32::new(0),
-            installed: AtomicBool::new(false),
             control: Mutex::new(Control::default()),
         }
     }
@@ -191,6 +209,11 @@ impl ServerState {
     /// Whether checks find it up and it is not in maintenance.
     pub fn up(&self) -> bool {
         self.flag(UP)
+    }
+
+    /// Whether the newest file has it no more: it finishes what it has.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// Whether it is a `backup`.
@@ -252,6 +275,11 @@ impl ServerState {
         self.maxqueue.load(Ordering::Relaxed)
     }
 
+    /// How long connections to it are kept idle, milliseconds.
+    pub(crate) fn purge_delay_ms(&self) -> u32 {
+        self.purge_delay_ms.load(Ordering::Relaxed)
+    }
+
     /// Percent of its weight that it gets while it warms up (`throttle`).
     pub fn throttle(&self) -> u32 {
         self.throttle.load(Ordering::Relaxed)
@@ -263,6 +291,23 @@ impl ServerState {
             return None;
         }
         self.control().address.map(ServerAddress::Inet)
+    }
+
+    /// The way to it: which of its file's, and how often an operator has set
+    /// another address. A connection that went another way is not used again.
+    pub fn way(&self) -> Way {
+        Way(self.way.load(Ordering::Relaxed))
+    }
+
+    /// The way of the newest file is this one.
+    pub(in crate::state) fn set_way(&self, of_file: u32) {
+        let way = self.way().0 & u64::from(u32::MAX) | u64::from(of_file) << 32;
+        self.way.store(way, Ordering::Relaxed);
+    }
+
+    /// The next file's way, where it is another.
+    pub(in crate::state) fn next_way(&self) -> u32 {
+        ((self.way().0 >> 32) as u32).wrapping_add(1)
     }
 
     /// Tells the balance that something of it changed.

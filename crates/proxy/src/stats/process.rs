@@ -72,7 +72,7 @@ impl Process {
             .unwrap_or_default();
         Process {
             pid: std::process::id(),
-            threads: runtime.threads as u32,
+            threads: runtime.threads() as u32,
             uptime_ms: now_ms,
             started_s: started.as_secs(),
             files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),

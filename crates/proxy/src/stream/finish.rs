@@ -3,7 +3,6 @@
 use super::session::listener_state;
 use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
-use crate::config::Config;
 use crate::log;
 use crate::message::Message;
 use crate::reactor;
@@ -13,21 +12,22 @@ use crate::worker::worker;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A stream that begins now on a session.
-pub fn new_stream(session: Rc<Session>, config: Arc<Config>, http: bool) -> Box<Stream> {
+/// A stream that begins now on a session, under its configuration: a place in
+/// one tree says nothing in another.
+pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
     let worker = worker();
     let times = Times::begin(reactor::now(), worker.wall_clock());
     if let Some(mut stream) = worker.used_stream() {
-        renew(&mut stream, session, config, http, times);
+        renew(&mut stream, session, http, times);
         return stream;
     }
-    Box::new(blank(worker.stream_id(), session, config, http, times))
+    Box::new(blank(worker.stream_id(), session, http, times))
 }
 
 /// Makes a used stream as good as a new one and keeps its memory. Every field
 /// is named, so that a new one cannot be forgotten: what one client's stream
 /// leaves behind must not reach another's.
-fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool, begins: Times) {
+fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     let Stream {
         id,
         session,
@@ -72,8 +72,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
+    *config = Arc::clone(&new.config);
     *session = new;
-    *config = newest;
     (*backend, *server, *preferred) = (None, None, None);
     *http = is_http;
     request.clear();
@@ -103,18 +103,12 @@ fn renew(used: &mut Stream, new: Rc<Session>, newest: Arc<Config>, is_http: bool
 }
 
 /// A stream to which nothing has happened yet.
-pub(super) fn blank(
-    id: u64,
-    session: Rc<Session>,
-    config: Arc<Config>,
-    http: bool,
-    times: Times,
-) -> Stream {
+pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
     Stream {
         id,
         frontend: session.frontend,
+        config: Arc::clone(&session.config),
         session,
-        config,
         backend: None,
         server: None,
         preferred: None,

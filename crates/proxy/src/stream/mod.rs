@@ -27,5 +27,5 @@ pub use finish::new_stream;
 pub use finish::observe_ended;
 pub use reply::{Reply, error as error_page};
 pub use session::begin;
-pub use state::{Endpoint, Phase, ReceivedLine, Session, Stream, Termination, Times};
+pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
 pub use write::{WriteFailure, write_all};

@@ -39,7 +39,7 @@ pub async fn timed_out(client: &mut Client) {
     if frontend.has(ProxyOption::HttpIgnoreProbes) {
         return;
     }
-    let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    let mut stream = new_stream(client.session.clone(), true);
     stream.times.idle_since = client.session.accepted;
     stream.times.began = client.session.accepted;
     stream.times.began_at -= reactor::now().saturating_duration_since(client.session.accepted);
@@ -64,7 +64,7 @@ enum HeadFailure {
 
 /// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
-    let mut stream = new_stream(client.session.clone(), worker().config(), true);
+    let mut stream = new_stream(client.session.clone(), true);
     stream.times.idle_since = client.idle_since;
     let next = match read_head(client, &mut stream).await {
         Ok(request) => run(client, &mut stream, request).await,
@@ -250,7 +250,8 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         .flatten();
     let keep = by_header.unwrap_or(request.keep_alive)
         && !stream.frontend().has(ProxyOption::HttpClose)
-        && !worker().runtime.stopping();
+        && !worker().runtime.stopping()
+        && !client.is_left_behind();
     match rule(client, stream, &mut body).await {
         Ruled::Forward => {}
         Ruled::Answer(answer) => {

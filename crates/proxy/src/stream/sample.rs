@@ -1,7 +1,7 @@
 //! Streams out of raw bytes, for the tests of rules.
 
 use super::finish::blank;
-use super::state::{Endpoint, Session, Stream, Times};
+use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, BindOwner, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use crate::load::{LoadOptions, Loader};
@@ -60,7 +60,7 @@ pub fn stream(http: bool) -> Stream {
     let config = Arc::new(config);
     let (now, wall) = (Instant::now(), SystemTime::now());
     let session = Session {
-        config: config.clone(),
+        config: Held::new(config),
         frontend: ProxyIndex(0),
         bind: 0,
         source: Endpoint::Inet(SocketAddr::from(([198, 51, 100, 7], 40000))),
@@ -73,7 +73,7 @@ pub fn stream(http: bool) -> Stream {
     let times = Times::begin(now, wall);
     Stream {
         backend: Some(ProxyIndex(0)),
-        ..blank(1, Rc::new(session), config, http, times)
+        ..blank(1, Rc::new(session), http, times)
     }
 }
 

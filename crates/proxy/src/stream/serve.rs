@@ -10,7 +10,7 @@ use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
-use crate::state::{ServerState, Tally};
+use crate::state::Tally;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -115,10 +115,11 @@ impl Establish {
     };
 
     /// A connection to this server that was used before.
-    fn take(&mut self, server: &Arc<ServerState>) -> Option<ServerConnection> {
+    fn take(&mut self, server: &Server) -> Option<ServerConnection> {
         if let Some(own) = self.own.take()
             && self.reuse != Reuse::None
-            && Arc::ptr_eq(&own.state, server)
+            && Arc::ptr_eq(&own.state, &server.state)
+            && own.way == own.way.of_file(server.way)
             && own.is_fit()
         {
             return Some(*own);
@@ -244,7 +245,7 @@ async fn attempt(
     let (backend, server) = (stream.backend()?, stream.server()?);
     server.state.counters.here().count(Tally::Sessions);
     server.state.session_rate.count(worker().now_ms());
-    if let Some(connection) = how.take(&server.state) {
+    if let Some(connection) = how.take(server) {
         server.state.counters.here().count(Tally::Reuses);
         backend.state.backend.here().count(Tally::Reuses);
         return Some(Ok(connection));

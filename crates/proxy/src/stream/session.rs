@@ -41,6 +41,32 @@ pub struct Client {
     pub last_server: Option<u32>,
 }
 
+impl Client {
+    /// Between two requests: goes over to the newest configuration, where the
+    /// listener is still there.
+    fn go_over(&mut self) {
+        if worker().is_newest(&self.session.config) {
+            return;
+        }
+        let newest = worker().config();
+        if let Some(place) = self.session.place_in(&newest) {
+            self.session.go_over(newest, place);
+        }
+    }
+
+    /// Whether it has a place in a newer configuration than its own.
+    fn can_go_over(&self) -> bool {
+        !worker().is_newest(&self.session.config)
+            && self.session.place_in(&worker().config()).is_some()
+    }
+
+    /// Whether there is a newer configuration, which has no place for it.
+    pub(super) fn is_left_behind(&self) -> bool {
+        !worker().is_newest(&self.session.config)
+            && self.session.place_in(&worker().config()).is_none()
+    }
+}
+
 /// Counts a session for as long as it lives.
 struct Counted(Option<Seat>);
 
@@ -203,12 +229,17 @@ async fn http(client: &mut Client) {
     loop {
         if client.input.is_none() {
             match with_deadline(idle_deadline(client), next_request(client)).await {
-                Ok(true) => {}
-                Ok(false) => return,
+                Ok(Coming::Request) => {}
+                Ok(Coming::Configuration) => {
+                    client.go_over();
+                    continue;
+                }
+                Ok(Coming::End) => return,
                 Err(_) if client.streams > 0 => return,
                 Err(_) => return pool_box(request::timed_out(client)).await,
             }
         }
+        client.go_over();
         match pool_box(request::serve(client)).await {
             Next::Request => {
                 client.streams = client.streams.saturating_add(1);
@@ -220,38 +251,53 @@ async fn http(client: &mut Client) {
     }
 }
 
-/// Waits for the first byte of a request. False: the process is stopping, and
-/// this connection has had its answers.
-async fn next_request(client: &Client) -> bool {
+/// What a connection without a request meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Coming {
+    /// The first byte of a request.
+    Request,
+    /// A newer configuration that has its listener.
+    Configuration,
+    /// The process is stopping, and it has had its answers.
+    End,
+}
+
+/// Waits for the first byte of a request.
+async fn next_request(client: &Client) -> Coming {
     poll_fn(|context| {
-        let readable = client.socket.poll_readable(context).map(|()| true);
-        if readable.is_pending()
-            && client.streams > 0
-            && worker().runtime.stopping()
-            && !client
-                .session
-                .frontend()
-                .has(ProxyOption::IdleCloseOnResponse)
-        {
-            return Poll::Ready(false);
+        if client.socket.poll_readable(context).is_ready() {
+            return Poll::Ready(Coming::Request);
         }
-        readable
+        let keeps = client
+            .session
+            .frontend()
+            .has(ProxyOption::IdleCloseOnResponse);
+        if client.streams > 0 && worker().runtime.stopping() && !keeps {
+            return Poll::Ready(Coming::End);
+        }
+        if client.can_go_over() {
+            return Poll::Ready(Coming::Configuration);
+        }
+        Poll::Pending
     })
     .await
 }
 
-/// Until when a connection may wait for the first byte of a request.
+/// Until when a connection may wait for the first byte of a request. It counts
+/// from when that began: a change of the configuration gives no new time.
 fn idle_deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
-    if client.streams == 0 {
-        return head_deadline(client).or(after(timeouts.client_ms));
-    }
-    after(
-        timeouts
-            .http_keep_alive_ms
-            .or(timeouts.http_request_ms)
-            .or(timeouts.client_ms),
-    )
+    let (from, limit_ms) = if client.streams == 0 {
+        (client.session.ready, timeouts.http_request_ms)
+    } else {
+        let keep_alive_ms = timeouts.http_keep_alive_ms;
+        (
+            client.idle_since,
+            keep_alive_ms.or(timeouts.http_request_ms),
+        )
+    };
+    let limit_ms = limit_ms.or(timeouts.client_ms)?;
+    Some(from + Duration::from_millis(u64::from(limit_ms)))
 }
 
 /// Until when the head of a request that begins now has to be whole: `timeout

@@ -39,11 +39,37 @@ impl Endpoint {
     }
 }
 
+/// A configuration as a session holds it, which counts it there for as long.
+#[derive(Debug)]
+pub struct Held(Arc<Config>);
+
+impl Held {
+    /// A session comes to a configuration.
+    pub fn new(config: Arc<Config>) -> Held {
+        config.sessions.up();
+        Held(config)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.sessions.down();
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Arc<Config>;
+    fn deref(&self) -> &Arc<Config> {
+        &self.0
+    }
+}
+
 /// A client's connection, as its streams see it.
 #[derive(Debug)]
 pub struct Session {
-    /// The configuration that the connection began with.
-    pub config: Arc<Config>,
+    /// The configuration that it runs under: the one that the connection began
+    /// with, or of HTTP that of its last request. Its streams have the same.
+    pub config: Held,
     /// The frontend in `config`.
     pub frontend: ProxyIndex,
     /// Its listener: the place in the frontend's `binds`.
@@ -76,7 +102,7 @@ impl Session {
         destination: Endpoint,
     ) -> Session {
         Session {
-            config,
+            config: Held::new(config),
             frontend,
             bind,
             source,
@@ -101,6 +127,49 @@ impl Session {
     /// The frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.frontend)
+    }
+
+    /// Where its listener is in a newer configuration: the frontend by its
+    /// name, the listener by its address. None: it is no more, or serves
+    /// something else.
+    pub fn place_in(&self, newer: &Config) -> Option<(ProxyIndex, u32)> {
+        let (frontend, bind) = (self.frontend(), self.bind());
+        let index = newer.frontend(&frontend.name)?;
+        let there = newer.proxy(index);
+        let serves = there.mode == frontend.mode
+            && !there.disabled
+            && Arc::ptr_eq(&there.state, &frontend.state);
+        let is = |other: &Bind| serves && other.address == bind.address;
+        // Nearly always at the same place.
+        let at = if there.binds.get(self.bind as usize).is_some_and(is) {
+            self.bind as usize
+        } else {
+            there.binds.iter().position(is)?
+        };
+        Some((index, at as u32))
+    }
+
+    /// It runs under a newer configuration from now on. Everything else of it
+    /// stays as it is.
+    pub fn go_over(self: &mut Rc<Session>, newer: Arc<Config>, place: (ProxyIndex, u32)) {
+        let config = Held::new(newer);
+        let (frontend, bind) = place;
+        if let Some(session) = Rc::get_mut(self) {
+            (session.config, session.frontend, session.bind) = (config, frontend, bind);
+            return;
+        }
+        let old = &**self;
+        *self = Rc::new(Session {
+            config,
+            frontend,
+            bind,
+            source: old.source,
+            destination: old.destination,
+            accepted: old.accepted,
+            ready: old.ready,
+            rewritten: old.rewritten.clone(),
+            variables: old.variables.take().into(),
+        });
     }
 
     /// The listener.

@@ -55,6 +55,7 @@ fn served() -> Stream {
         address: crate::config::ServerAddress::Inet(([127, 0, 0, 1], 19010).into()),
         options: Default::default(),
         state: Arc::default(),
+        way: 0,
     });
     config.proxies.push(proxy);
     stream.config = Arc::new(config);

@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub configured: bool,
     /// As counted by the backend.
     pub counted: bool,
+    /// The newest file has it no more.
+    pub retired: bool,
     pub admin: AdminState,
     /// The last file's word, to see when the next one says otherwise.
     pub file_disabled: bool,
@@ -51,6 +53,7 @@ impl Default for Control {
         Control {
             configured: false,
             counted: false,
+            retired: false,
             admin: AdminState::Ready,
             file_disabled: false,
             unresolved: false,
@@ -102,7 +105,8 @@ impl Control {
         let usable = up
             && self.health == HealthState::Up
             && self.admin == AdminState::Ready
-            && self.weight > 0;
+            && self.weight > 0
+            && !self.retired;
         (if up { UP | PERSISTENT } else { 0 })
             | (if usable { USABLE } else { 0 })
             | (if backup { BACKUP } else { 0 })
@@ -151,8 +155,10 @@ impl ServerState {
     /// Takes its line of the file in. What an operator set at run time stays
     /// unless the new file says something new about it.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
-        self.installed.store(true, Relaxed);
         let options = &server.options;
+        // Told to balance and queues only then: of ten thousand servers, most
+        // are as they were.
+        let mut news = false;
         let adoption = {
             let mut control = self.control();
             let adoption = if control.configured {
@@ -163,6 +169,7 @@ impl ServerState {
             let fresh = adoption == Adoption::Fresh;
             if fresh {
                 control.last_change_ms = now_ms;
+                news = true;
             }
             if fresh || control.file_disabled != options.disabled {
                 control.file_disabled = options.disabled;
@@ -183,20 +190,24 @@ impl ServerState {
                 control.file_maxconn = options.maxconn;
                 self.maxconn
                     .store(options.maxconn.max(options.minconn), Relaxed);
+                news = true;
             }
             let min = if options.minconn == 0 {
                 u32::MAX
             } else {
                 options.minconn
             };
-            self.minconn.store(min, Relaxed);
+            news |= self.minconn.swap(min, Relaxed) != min;
             self.maxqueue.store(options.maxqueue, Relaxed);
+            self.purge_delay_ms
+                .store(options.pool_purge_delay_ms, Relaxed);
             let was_backup = self.backup();
             if was_backup != options.backup {
                 if control.counted {
                     self.backend.swap_side(options.backup);
                 }
                 self.flags.fetch_xor(BACKUP, Relaxed);
+                news = true;
             }
             control.configured = true;
             adoption
@@ -205,17 +216,27 @@ impl ServerState {
         if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
-        // Its side or its limits may be others.
-        self.changed();
-        queue::flow(self);
+        if news {
+            // Its side or its limits are others.
+            self.changed();
+            queue::flow(self);
+        }
         adoption
     }
 
     /// The newest file has it no more: its backend counts it no longer and
-    /// gives it nothing.
+    /// gives it nothing. What it has ends as it would; those who wait for it
+    /// go to the others of their tree, where that has others (see
+    /// [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
-        self.control().admin = AdminState::Maintenance;
+        self.control().retired = true;
+        if !self.retired.swap(true, SeqCst) {
+            self.backend.balance.retire_one();
+        }
+        // Connections to it are not kept.
+        self.set_way(self.next_way());
         self.settle(now_ms);
+        queue::redistribute(self);
     }
 
     /// What an operator wants of it.
@@ -273,6 +294,12 @@ impl ServerState {
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
         {
             let mut control = self.control();
+            if control.address != address {
+                // What leads to the other one is not used again.
+                let low = |way: u64| (way as u32).wrapping_add(1);
+                let next = |way| Some(way & !u64::from(u32::MAX) | u64::from(low(way)));
+                let _ = self.way.fetch_update(Relaxed, Relaxed, next);
+            }
             control.address = address;
             if address.is_some() {
                 control.unresolved = false;

@@ -153,6 +153,9 @@ impl ServerState {
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);
+        // Those who wait for changes saw none.
+        self.changed();
+        crate::queue::flow(self);
     }
 }
 

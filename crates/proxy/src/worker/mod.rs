@@ -1,8 +1,12 @@
 //! One thread of the data plane: its copy of the newest configuration, its pool
 //! of idle server connections, its reusable streams. Nothing of it is shared;
-//! it lives as long as its thread, and so does the process.
+//! it lives as long as its thread, and so does the process. [`follow`] takes it
+//! from one configuration to the next.
+
+mod follow;
 
 use crate::config::{Config, ProxyIndex};
+use crate::listener::AcceptLoop;
 use crate::reactor::{self, Instant};
 use crate::runtime::{Runtime, STREAM_ID_BLOCK};
 use crate::server_connection::Pools;
@@ -10,7 +14,6 @@ use crate::stream::{Endpoint, Session, Stream};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::SystemTime;
 
 /// Streams kept for reuse on a thread.
@@ -24,39 +27,23 @@ const SCRATCH_KEPT: usize = 256 * 1024;
 pub struct Worker {
     /// What the process shares.
     pub runtime: &'static Runtime,
+    thread: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
+    /// It takes no connections: there are fewer threads now than there were.
+    resting: Cell<bool>,
     /// Idle connections to servers.
     pub pools: Pools,
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
     streams: RefCell<Vec<Box<Stream>>>,
     /// What streams that are kept for reuse hold in place of their session, so
     /// that they keep neither it nor an old configuration alive.
-    nobody: RefCell<Rc<Session>>,
+    nobody: Rc<Session>,
     scratch: Cell<Vec<u8>>,
     next_id: Cell<u64>,
     wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
-    accepting: RefCell<Vec<Rc<Accepting>>>,
-}
-
-/// How a thread wakes one of its accept loops.
-#[derive(Default)]
-pub struct Accepting {
-    waker: Cell<Option<Waker>>,
-}
-
-impl Accepting {
-    /// Notes who is to be woken when a session ends.
-    pub fn note(&self, waker: &Waker) {
-        self.waker.set(Some(waker.clone()));
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
+    accepting: RefCell<Vec<Rc<AcceptLoop>>>,
 }
 
 thread_local! {
@@ -64,14 +51,17 @@ thread_local! {
 }
 
 /// Makes this thread a worker.
-pub fn begin(runtime: &'static Runtime, _thread: usize) {
+pub fn begin(runtime: &'static Runtime, thread: usize) {
+    let config = runtime.config();
     let worker: &'static Worker = Box::leak(Box::new(Worker {
         runtime,
-        config: RefCell::new(runtime.config()),
-        generation: Cell::new(runtime.generation()),
+        thread,
+        generation: Cell::new(config.version),
+        config: RefCell::new(config),
+        resting: Cell::new(false),
         pools: Pools::default(),
         streams: RefCell::default(),
-        nobody: RefCell::new(nobody(runtime.config())),
+        nobody: nobody(),
         scratch: Cell::default(),
         next_id: Cell::new(0),
         wall_clock: Cell::new((reactor::now(), SystemTime::now())),
@@ -83,6 +73,7 @@ pub fn begin(runtime: &'static Runtime, _thread: usize) {
         let _ = cell.set(worker);
     });
     reactor::spawn(crate::server_connection::purge());
+    reactor::spawn(follow::follow(worker));
 }
 
 /// This thread's worker.
@@ -102,40 +93,35 @@ pub fn running() -> Option<&'static Worker> {
     WORKER.with(|cell| cell.get().copied())
 }
 
-/// A session of no client.
-fn nobody(config: Arc<Config>) -> Rc<Session> {
+/// A session of no client, under a configuration that nobody else has.
+fn nobody() -> Rc<Session> {
     Rc::new(Session::new(
-        config,
+        Arc::default(),
         (ProxyIndex(0), 0),
         Endpoint::Unix,
         Endpoint::Unix,
     ))
 }
 
-/// Ends the accept loops and the idle sessions of this thread, and the thread
-/// when it has nothing left.
-pub fn soft_stop() {
-    let worker = worker();
-    worker.pools.clear();
-    worker.end_if_idle();
-    // Who waits looks whether the process is stopping.
-    reactor::wake_all(reactor::thread());
-}
-
 impl Worker {
+    /// Whether a configuration is the newest there is.
+    pub fn is_newest(&self, config: &Config) -> bool {
+        self.runtime.generation() == config.version
+    }
+
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
-        let newest = self.runtime.generation();
-        if newest != self.generation.get() {
-            self.generation.set(newest);
-            let config = self.runtime.config();
-            // What is kept holds on to the older one.
-            let kept = self.streams.take();
-            *self.nobody.borrow_mut() = nobody(config.clone());
-            *self.config.borrow_mut() = config;
-            drop(kept);
+        if self.runtime.generation() != self.generation.get() {
+            let newest = self.runtime.config();
+            self.generation.set(newest.version);
+            *self.config.borrow_mut() = newest;
         }
         self.config.borrow().clone()
+    }
+
+    /// Whether it keeps nothing for later: it takes no connections any more.
+    pub fn keeps_nothing(&self) -> bool {
+        self.resting.get() || self.runtime.stopping()
     }
 
     /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
@@ -195,16 +181,9 @@ impl Worker {
             && stream.request.memory() + stream.response.memory() <= STREAM_BYTES_KEPT
         {
             // Cleared when it is used again; only what others miss goes now.
-            stream.session = self.nobody.borrow().clone();
+            stream.session = Rc::clone(&self.nobody);
             streams.push(stream);
         }
-    }
-
-    /// Registers an accept loop.
-    pub fn accepting(&self) -> Rc<Accepting> {
-        let accepting = Rc::new(Accepting::default());
-        self.accepting.borrow_mut().push(accepting.clone());
-        accepting
     }
 
     /// A session began on this thread.
@@ -216,14 +195,7 @@ impl Worker {
     pub fn session_ended(&self) {
         self.sessions.set(self.sessions.get() - 1);
         for accepting in self.accepting.borrow().iter() {
-            accepting.wake();
-        }
-        self.end_if_idle();
-    }
-
-    fn end_if_idle(&self) {
-        if self.runtime.stopping() && self.sessions.get() == 0 {
-            reactor::stop(reactor::thread());
+            accepting.wake_if_full();
         }
     }
 

@@ -1,0 +1,369 @@
+//! What the process shares: the newest configuration, its own counters, and
+//! the threads of the data plane. `change` puts another configuration in,
+//! `versions` keeps those that are alive.
+
+mod change;
+mod versions;
+
+pub use change::Changed;
+pub use versions::VersionReport;
+
+use crate::balance;
+use crate::config::{Config, Proxy};
+use crate::listener::{Listening, Open};
+use crate::reactor::{self, Instant};
+use crate::state::{self, Counters, Gauge, Rate};
+use crate::worker;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use versions::Versions;
+
+/// The newest configuration and its listeners: they change together.
+#[derive(Clone, Debug)]
+struct Newest {
+    config: Arc<Config>,
+    listening: Arc<Open>,
+}
+
+/// What the process shares. It lives as long as the process does.
+#[derive(Debug)]
+pub struct Runtime {
+    newest: Mutex<Newest>,
+    generation: AtomicU64,
+    versions: Versions,
+    /// Whom to wake on each thread when there is a newer configuration.
+    followers: Vec<Mutex<Option<Waker>>>,
+    /// When it began to serve.
+    pub started: Instant,
+    /// The same by the wall clock.
+    pub started_at: SystemTime,
+    threads: AtomicUsize,
+    /// Threads that were ever started: those beyond `threads` rest.
+    started_threads: AtomicUsize,
+    /// Files that the process may have open.
+    pub files_max: u64,
+    /// Processors that the process may use.
+    pub(crate) cpus: Vec<u32>,
+    /// Clients' connections now, and the most there were.
+    pub connections: Gauge,
+    /// Most connections of clients at one time.
+    pub connections_max: AtomicU32,
+    /// The same as the file has it, which an operator may have changed since.
+    connections_max_of_file: AtomicU32,
+    /// Counters of the process.
+    pub counters: Counters,
+    /// Connections a second.
+    pub connection_rate: Rate,
+    /// Sessions a second.
+    pub session_rate: Rate,
+    stream_ids: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Runtime {
+    /// What a process shares that begins to serve now.
+    pub(crate) fn leak(
+        config: Arc<Config>,
+        threads: usize,
+        connections_max: u32,
+    ) -> &'static Runtime {
+        let versions = Versions::default();
+        versions.add(Arc::clone(&config));
+        Box::leak(Box::new(Runtime {
+            generation: AtomicU64::new(config.version),
+            newest: Mutex::new(Newest {
+                config,
+                listening: Arc::default(),
+            }),
+            versions,
+            followers: (0..reactor::THREADS_MAX)
+                .map(|_| Mutex::default())
+                .collect(),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            threads: AtomicUsize::new(threads),
+            started_threads: AtomicUsize::new(0),
+            files_max: files_max(),
+            cpus: cpus(),
+            connections: Gauge::default(),
+            connections_max: AtomicU32::new(connections_max),
+            connections_max_of_file: AtomicU32::new(connections_max),
+            counters: Counters::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            stream_ids: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// The newest configuration.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&lock(&self.newest).config)
+    }
+
+    /// The listeners that are served, with their descriptors; none while the
+    /// process is stopping.
+    pub fn listeners(&self) -> Vec<Listening> {
+        let open = self.listening();
+        open.iter()
+            .map(|(_, listening)| listening.clone())
+            .collect()
+    }
+
+    /// The same, by their sockets.
+    pub(crate) fn listening(&self) -> Arc<Open> {
+        Arc::clone(&lock(&self.newest).listening)
+    }
+
+    /// The newest configuration and its listeners.
+    pub(crate) fn newest(&self) -> (Arc<Config>, Arc<Open>) {
+        let newest = lock(&self.newest).clone();
+        (newest.config, newest.listening)
+    }
+
+    /// From now on this is the newest; the threads are told.
+    fn publish(&self, config: Arc<Config>, listening: Open) {
+        self.versions.add(Arc::clone(&config));
+        let version = config.version;
+        let newest = Newest {
+            config,
+            listening: Arc::new(listening),
+        };
+        let before = std::mem::replace(&mut *lock(&self.newest), newest);
+        self.generation.store(version, Ordering::Release);
+        for follower in &self.followers {
+            if let Some(waker) = &*lock(follower) {
+                waker.wake_by_ref();
+            }
+        }
+        drop(before);
+    }
+
+    /// Remembers whom to wake on a thread when there is a newer configuration.
+    pub(crate) fn follow(&self, thread: usize, waker: &Waker) {
+        if let Some(follower) = self.followers.get(thread) {
+            *lock(follower) = Some(waker.clone());
+        }
+    }
+
+    /// Threads of the data plane that take connections.
+    pub fn threads(&self) -> usize {
+        self.threads.load(Ordering::Relaxed)
+    }
+
+    /// The configurations that are alive, the newest last.
+    pub fn versions(&self) -> Vec<VersionReport> {
+        self.versions.report()
+    }
+
+    /// Frees the configurations that nobody holds any more, on this thread,
+    /// which is none that serves. Says how many they were.
+    pub fn forget_unused(&self) -> usize {
+        self.versions.forget_unused()
+    }
+
+    /// The file's limit of connections. What an operator set since the last
+    /// file stays where this one says what that one said.
+    fn set_connections_max(&self, of_file: u32) {
+        if self
+            .connections_max_of_file
+            .swap(of_file, Ordering::Relaxed)
+            != of_file
+        {
+            self.connections_max.store(of_file, Ordering::Relaxed);
+        }
+    }
+
+    /// Which configuration is the newest; a worker compares it for each request.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A block of stream ids for one thread.
+    pub(crate) fn stream_id_block(&self) -> u64 {
+        self.stream_ids
+            .fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
+    }
+
+    /// Whether it only finishes what it has.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since it began to serve: the time of [`Rate`]s.
+    pub fn now_ms(&self) -> u64 {
+        Instant::now()
+            .saturating_duration_since(self.started)
+            .as_millis() as u64
+    }
+
+    /// Whether a frontend takes new sessions.
+    pub fn takes(&self, frontend: &Proxy) -> bool {
+        !frontend.state.paused.load(Ordering::Relaxed)
+            && frontend.state.frontend_sessions.current() < maxconn(frontend)
+            && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
+    }
+}
+
+/// A lock of something that is whole also after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ids that a thread takes at once.
+pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;
+
+/// `maxconn` of a frontend as it stands.
+pub fn maxconn(frontend: &Proxy) -> u32 {
+    match frontend.state.maxconn_set.load(Ordering::Relaxed) {
+        0 => frontend.maxconn.unwrap_or(u32::MAX),
+        set => set,
+    }
+}
+
+/// A data plane that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// What it shares.
+    pub runtime: &'static Runtime,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
+    /// One change at a time.
+    changing: Mutex<()>,
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Threads of the data plane, 1 to [`reactor::THREADS_MAX`].
+    pub threads: usize,
+    /// Most connections of clients at one time.
+    pub connections_max: u32,
+}
+
+/// Starts the threads and serves.
+pub fn serve(
+    config: Arc<Config>,
+    listening: Vec<Listening>,
+    options: &ServeOptions,
+) -> io::Result<Running> {
+    let threads = options.threads.clamp(1, reactor::THREADS_MAX);
+    // A head that `tune.bufsize` allows must fit into one.
+    let tune = &config.global.tune;
+    let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
+    reactor::set_buffer_size(reactor::buffer_size().max(head_max));
+    state::set_shards(threads);
+    balance::prepare(&config, None);
+    let runtime = Runtime::leak(config, threads, options.connections_max);
+    lock(&runtime.newest).listening = Arc::new(Open::following(listening, &Open::default()));
+    let running = Running {
+        runtime,
+        threads: Mutex::default(),
+        changing: Mutex::default(),
+    };
+    running
+        .start_threads(threads)
+        .inspect_err(|_| running.stop())?;
+    Ok(running)
+}
+
+/// Files that the process may have open; no limit where that cannot be known.
+fn files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX)
+}
+
+/// The processors that this thread, and so those that it starts, may use.
+fn cpus() -> Vec<u32> {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let allowed = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    (0..CpuSet::MAX_CPU as u32)
+        .filter(|cpu| allowed.is_set(*cpu as usize))
+        .collect()
+}
+
+/// `cpu-map`: keeps this thread to some processors. Those that the machine does
+/// not have are passed over; with none left it runs where the system wants.
+pub(crate) fn keep_to(cpus: &[u32]) {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    let mut set = CpuSet::new();
+    for cpu in cpus
+        .iter()
+        .map(|cpu| *cpu as usize)
+        .filter(|cpu| *cpu < CpuSet::MAX_CPU)
+    {
+        set.set(cpu);
+    }
+    // Refused when the machine has none of them, which was told at the start.
+    let _ = sched_setaffinity(None, &set);
+}
+
+impl Running {
+    /// Starts threads until there are so many, and waits until each runs its
+    /// loop. Those that were started before one that could not be only rest.
+    fn start_threads(&self, threads: usize) -> io::Result<()> {
+        let runtime = self.runtime;
+        for thread in runtime.started_threads.load(Ordering::Relaxed)..threads {
+            let (ready, started) = mpsc::channel();
+            let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
+            let handle = builder.spawn(move || {
+                state::set_shard(thread);
+                reactor::run(thread, || {
+                    worker::begin(runtime, thread);
+                    // Nobody listens only where the start was given up.
+                    let _ = ready.send(());
+                })
+            })?;
+            if started.recv().is_err() {
+                // It ended before its loop began, and says why.
+                let ended = handle.join().unwrap_or(Ok(()));
+                return Err(ended.err().unwrap_or_else(|| io::ErrorKind::Other.into()));
+            }
+            lock(&self.threads).push(handle);
+            runtime.started_threads.store(thread + 1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes no new connections; what is there finishes. [`Running::wait`]
+    /// returns when the last one ended.
+    pub fn soft_stop(&self) {
+        self.runtime.stopping.store(true, Ordering::Relaxed);
+        // A change that is under way has started its threads.
+        let _one = lock(&self.changing);
+        // Closed with the last accept loop.
+        lock(&self.runtime.newest).listening = Arc::default();
+        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
+            // Whoever waits looks whether the process is stopping.
+            reactor::wake_all(thread);
+        }
+    }
+
+    /// Ends the threads now, with all their connections.
+    pub fn stop(&self) {
+        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
+            reactor::stop(thread);
+        }
+    }
+
+    /// Waits until all threads have ended. One waits, while others may still
+    /// ask for the end; who comes second finds nothing to wait for.
+    pub fn wait(&self) -> io::Result<()> {
+        let mut result = Ok(());
+        loop {
+            // A change may start more meanwhile.
+            let Some(thread) = lock(&self.threads).pop() else {
+                return result;
+            };
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => result = Err(error),
+                Err(_) => result = Err(io::Error::other("a thread of the data plane panicked")),
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The configurations that are alive. The runtime keeps each of them until
+//! nobody else does, so that the last reference to a tree, which frees all of
+//! it, is never dropped on a thread that serves.
+
+use crate::config::Config;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// One living configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VersionReport {
+    /// Its number, from 1 upwards.
+    pub number: u64,
+    /// When it began to serve.
+    pub since: SystemTime,
+    /// Connections of clients that run under it.
+    pub connections: u64,
+    /// New requests and connections come to it.
+    pub newest: bool,
+}
+
+#[derive(Debug)]
+struct Living {
+    config: Arc<Config>,
+    since: SystemTime,
+}
+
+/// All of them, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct Versions(Mutex<Vec<Living>>);
+
+impl Versions {
+    fn list(&self) -> MutexGuard<'_, Vec<Living>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more begins to serve.
+    pub(super) fn add(&self, config: Arc<Config>) {
+        let since = SystemTime::now();
+        self.list().push(Living { config, since });
+    }
+
+    pub(super) fn report(&self) -> Vec<VersionReport> {
+        let list = self.list();
+        let newest = list.len();
+        list.iter()
+            .enumerate()
+            .map(|(at, living)| VersionReport {
+                number: living.config.version,
+                since: living.since,
+                connections: living.config.sessions.current(),
+                newest: at + 1 == newest,
+            })
+            .collect()
+    }
+
+    /// Drops those that nobody else holds; says how many they were.
+    pub(super) fn forget_unused(&self) -> usize {
+        let mut unused = Vec::new();
+        {
+            let mut list = self.list();
+            // Nobody can take hold of one of which this is the only reference.
+            let last = list.len().saturating_sub(1);
+            let mut at = 0;
+            list.retain(|living| {
+                let keeps = at == last || Arc::strong_count(&living.config) > 1;
+                at += 1;
+                if !keeps {
+                    unused.push(Arc::clone(&living.config));
+                }
+                keeps
+            });
+        }
+        // Freed without the lock: a large tree takes its time.
+        unused.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(version: u64) -> Arc<Config> {
+        Arc::new(Config {
+            version,
+            ..Config::default()
+        })
+    }
+
+    #[test]
+    fn a_version_lives_until_nobody_holds_it_and_the_newest_always() {
+        let versions = Versions::default();
+        let held = numbered(1);
+        versions.add(Arc::clone(&held));
+        versions.add(numbered(2));
+        versions.add(numbered(3));
+        assert_eq!(versions.forget_unused(), 1);
+        let numbers = |versions: &Versions| -> Vec<(u64, bool)> {
+            let report = versions.report();
+            report.iter().map(|one| (one.number, one.newest)).collect()
+        };
+        assert_eq!(numbers(&versions), [(1, false), (3, true)]);
+        drop(held);
+        assert_eq!(versions.forget_unused(), 1);
+        assert_eq!(versions.forget_unused(), 0);
+        assert_eq!(numbers(&versions), [(3, true)]);
+    }
+}

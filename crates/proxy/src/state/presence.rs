@@ -1,0 +1,75 @@
+//! How many of something there are, counted where each thread is: for what
+//! begins and ends on one thread and is asked for rarely.
+
+use super::counters::{shard_count, shard_here};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One thread's share, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Share(AtomicU64);
+
+/// A number of things that are there now, without contention between threads.
+#[derive(Default)]
+pub struct Presence {
+    shares: OnceLock<Box<[Share]>>,
+}
+
+impl std::fmt::Debug for Presence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Presence({})", self.current())
+    }
+}
+
+impl Presence {
+    fn here(&self) -> &AtomicU64 {
+        let make = || (0..shard_count()).map(|_| Share::default()).collect();
+        let shares: &[Share] = self.shares.get_or_init(make);
+        &shares[shard_here(shares.len())].0
+    }
+
+    /// One more.
+    pub fn up(&self) {
+        self.here().fetch_add(1, Relaxed);
+    }
+
+    /// One less. It may have come on another thread: shares wrap, the sum is right.
+    pub fn down(&self) {
+        self.here().fetch_sub(1, Relaxed);
+    }
+
+    /// How many there are; a little behind the truth.
+    pub fn current(&self) -> u64 {
+        let shares = self.shares.get().map_or(&[][..], |shares| shares);
+        let sum = shares
+            .iter()
+            .fold(0u64, |sum, share| sum.wrapping_add(share.0.load(Relaxed)));
+        // Read while one moved from thread to thread, it can seem less than none.
+        if sum > u64::MAX / 2 { 0 } else { sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_on_one_thread_and_left_on_another_is_gone() {
+        let presence = Presence::default();
+        assert_eq!(presence.current(), 0);
+        presence.up();
+        std::thread::scope(|scope| {
+            scope.spawn(|| presence.up());
+        });
+        assert_eq!(presence.current(), 2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                crate::state::set_shard(0);
+                presence.down();
+                presence.down();
+            });
+        });
+        assert_eq!(presence.current(), 0);
+    }
+}

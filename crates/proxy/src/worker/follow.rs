@@ -1,0 +1,139 @@
+//! How a thread goes over to the newest configuration: its accept loops, the
+//! streams that it keeps, its idle clients, its idle server connections. All of
+//! it a little at a time, between the turns of the loop, so that no client
+//! waits for a change of ten thousand listeners or servers; and each thing
+//! once a change.
+
+use super::Worker;
+use crate::config::Config;
+use crate::listener::{AcceptLoop, Open, SocketKey, Target};
+use crate::reactor;
+use crate::runtime::keep_to;
+use std::collections::HashSet;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Accept loops that are given other orders, or started, in one go.
+const LOOPS_AT_ONCE: usize = 64;
+/// Tasks that are woken in one go, to look whether they can go over.
+const TASKS_AT_ONCE: usize = 64;
+/// Streams kept for reuse that are freed in one go.
+const STREAMS_AT_ONCE: usize = 64;
+
+/// Follows the configurations for as long as the thread lives.
+pub(super) async fn follow(worker: &'static Worker) {
+    let mut reached = None;
+    let mut cpus = None;
+    loop {
+        newer_than(worker, reached).await;
+        let (config, open) = worker.runtime.newest();
+        reached = Some(config.version);
+        keep_to_cpus(worker, &config, &mut cpus);
+        go_over(worker, &config, &open).await;
+    }
+}
+
+/// Waits for a configuration of another number than the last.
+async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
+    let mut told = false;
+    poll_fn(|context| {
+        if worker.runtime.stopping() {
+            soft_stop(worker);
+        }
+        if !std::mem::replace(&mut told, true) {
+            worker.runtime.follow(worker.thread, context.waker());
+        }
+        if reached == Some(worker.runtime.generation()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await
+}
+
+/// The thread ends when it has nothing left.
+fn soft_stop(worker: &'static Worker) {
+    worker.pools.clear();
+    reactor::end_when(|| super::worker().sessions.get() == 0);
+}
+
+/// `cpu-map` of the newest file; where it says nothing more, the thread may run
+/// where the process may.
+fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
+    let wanted = config.global.cpus_of_thread(worker.thread as u32 + 1);
+    if wanted == *cpus {
+        return;
+    }
+    match &wanted {
+        Some(wanted) => keep_to(wanted),
+        None => keep_to(&worker.runtime.cpus),
+    }
+    *cpus = wanted;
+}
+
+/// Takes the thread over. Returns early when there is a newer one still.
+async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
+    // Sessions that ask from now on get it.
+    worker.config();
+    worker
+        .resting
+        .set(worker.thread >= worker.runtime.threads());
+    listen(worker, config, open).await;
+    let mut older = worker.streams.take();
+    while !older.is_empty() {
+        older.truncate(older.len().saturating_sub(STREAMS_AT_ONCE));
+        reactor::yield_now().await;
+    }
+    // Idle clients look for themselves where they are in the newest one.
+    let mut next = Some(0);
+    while let Some(at) = next.filter(|_| worker.is_newest(config)) {
+        next = reactor::wake_some(at, TASKS_AT_ONCE);
+        reactor::yield_now().await;
+    }
+    worker.pools.tidy().await;
+}
+
+/// Gives the accept loops their places in a configuration, ends those whose
+/// listener is gone, starts those that are new.
+async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
+    let present = worker.accepting.borrow().clone();
+    let known: HashSet<SocketKey> = present.iter().map(|one| one.key).collect();
+    for some in present.chunks(LOOPS_AT_ONCE) {
+        for one in some {
+            give_orders(worker, one, config, open);
+        }
+        reactor::yield_now().await;
+    }
+    if worker.resting.get() {
+        return;
+    }
+    let mut started = 0;
+    for (key, listening) in open.iter().filter(|(key, _)| !known.contains(key)) {
+        let Some(target) = Target::new(config, listening) else {
+            continue;
+        };
+        let one = AcceptLoop::start(*key, target);
+        worker.accepting.borrow_mut().push(one);
+        started += 1;
+        if started % LOOPS_AT_ONCE == 0 {
+            reactor::yield_now().await;
+        }
+    }
+}
+
+fn give_orders(worker: &Worker, one: &Rc<AcceptLoop>, config: &Arc<Config>, open: &Open) {
+    let listening = open.get(one.key);
+    let target = listening.and_then(|listening| Target::new(config, listening));
+    match target {
+        Some(_) if worker.resting.get() => one.leave(),
+        Some(target) => return one.accept_for(target),
+        None => one.close(),
+    }
+    worker
+        .accepting
+        .borrow_mut()
+        .retain(|other| !Rc::ptr_eq(one, other));
+}
