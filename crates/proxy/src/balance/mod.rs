@@ -17,7 +17,7 @@ use crate::state::ServerState;
 use inner::Inner;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What the algorithms of a backend have in common, whatever the tree.
@@ -26,6 +26,8 @@ pub struct State {
     /// For each living tree's [`Line`], the uids of servers about which
     /// something changed. Each is on it once, unless several trees live.
     news: Mutex<Vec<News>>,
+    /// Servers of it that the newest tree has no more, and others may have.
+    retired: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -155,6 +157,7 @@ impl State {
     /// Puts a server on the lists of those to look at.
     pub(crate) fn list(&self, uid: u32) {
         let mut news = self.news();
+        news.retain(|one| Arc::strong_count(&one.bell) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
                 // Of a line that nobody asks while others clear the marks.
@@ -165,6 +168,21 @@ impl State {
             one.uids.push(uid);
             one.bell.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// How many servers of the backend were removed and still live.
+    pub(crate) fn retired(&self) -> u32 {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    /// A server was removed.
+    pub(crate) fn retire_one(&self) {
+        self.retired.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// One that was removed is gone.
+    pub(crate) fn forget_one(&self) {
+        self.retired.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// A line is told what happens from now on.

@@ -7,11 +7,17 @@
 //! so no one who comes later overtakes. Nothing here waits while it holds a
 //! lock; time limits are the caller's.
 //!
+//! A server that a change of the configuration removed takes no more streams,
+//! but those of older trees in which no other is usable: their requests are not
+//! to fail because of a change. So it serves them until they are gone.
+//!
 //! Why no one is forgotten: who comes writes himself into the list, then looks
 //! for a slot once more; who gives back counts himself out, then looks for
 //! waiters. All four are sequentially consistent, so one of the two sees the
 //! other.
 
+#[cfg(test)]
+mod across;
 #[cfg(test)]
 pub(crate) mod tests;
 mod waiter;
@@ -19,7 +25,7 @@ mod waiter;
 pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
-use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
+use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::{Gauge, ServerState, Shutdown};
 use crate::stream::{Stream, listing};
 use std::collections::BTreeMap;
@@ -250,7 +256,7 @@ impl Asker<'_> {
         }
         // Whoever finds others waiting for any server waits behind them.
         let look = proxy.state.queue.waiting.current() == 0;
-        match balance::choose(proxy, &self.request(look), &mut take_in_turn) {
+        match choose(proxy, &self.request(look), &mut take_in_turn) {
             Choice::Taken(index) => granted(index, &proxy.servers[index.0 as usize].state),
             Choice::Full(at) => self
                 .wait(at)
@@ -309,9 +315,33 @@ impl Asker<'_> {
     /// Looks for a slot of any server, and gives it to whoever is first in turn.
     fn place_one(&self) {
         let proxy = self.proxy();
-        if let Choice::Taken(index) = balance::choose(proxy, &self.request(true), &mut take) {
+        if let Choice::Taken(index) = choose(proxy, &self.request(true), &mut take) {
             serve(&proxy.servers[index.0 as usize].state, true);
         }
+    }
+}
+
+/// Chooses by the backend's balance; where no server of the tree is usable,
+/// among those that were removed since.
+fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -> Choice {
+    let choice = balance::choose(proxy, request, take);
+    if choice != Choice::None || proxy.state.balance.retired() == 0 {
+        return choice;
+    }
+    let removed = |server: &&Server| server.state.is_retired() && server.state.up();
+    let mut some = false;
+    for (at, server) in (0..).zip(&proxy.servers) {
+        if removed(&server) {
+            some = true;
+            if request.look && take(&server.state) == Take::Taken {
+                return Choice::Taken(ServerIndex(at));
+            }
+        }
+    }
+    if some {
+        Choice::Full(None)
+    } else {
+        Choice::None
     }
 }
 
@@ -387,10 +417,8 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
     let first_own = own
         .iter()
         .find_map(|(turn, waiter)| Some((*turn, waiter.index_of(server)?)));
-    let first_any = if server.usable() {
-        any.iter()
-            .take(LOOK_MAX)
-            .find_map(|(turn, waiter)| Some((*turn, waiter.accepts(server)?)))
+    let first_any = if server.usable() || server.is_retired() {
+        first_to_accept(&any, server)
     } else {
         None
     };
@@ -413,10 +441,45 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
     Some((waiter, index))
 }
 
-/// How many of a backend's queue are looked at for one who accepts a server:
-/// only those whom it failed before, and those of an older file which does not
-/// have it, do not.
+/// The first of a backend's queue who takes a server.
+fn first_to_accept(
+    any: &BTreeMap<Turn, Arc<Waiter>>,
+    server: &Arc<ServerState>,
+) -> Option<(Turn, ServerIndex)> {
+    let mut looked_at = 0;
+    // Of the tree that was asked last: most are of the same.
+    let mut tree: Option<(&Proxy, Option<ServerIndex>)> = None;
+    for (turn, waiter) in any.iter().take(PASSED_MAX) {
+        let backend = waiter.backend();
+        let place = match tree {
+            Some((known, place)) if std::ptr::eq(known, backend) => place,
+            _ => waiter
+                .index_of(server)
+                .filter(|_| !server.is_retired() || !has_usable(backend)),
+        };
+        tree = Some((backend, place));
+        let Some(index) = place else { continue };
+        if waiter.accepts(index) {
+            return Some((*turn, index));
+        }
+        looked_at += 1;
+        if looked_at == LOOK_MAX {
+            return None;
+        }
+    }
+    None
+}
+
+/// Whether a tree has a server that is usable for any stream.
+fn has_usable(backend: &Proxy) -> bool {
+    backend.servers.iter().any(|server| server.state.usable())
+}
+
+/// How many of a backend's queue are asked whether they accept a server: only
+/// those whom it failed before do not.
 const LOOK_MAX: usize = 1024;
+/// How many are passed over on the way: those of a file that does not have it.
+const PASSED_MAX: usize = 16 * 1024;
 
 /// Lets those who wait flow to a server that has slots now: it came up, its
 /// limit or its weight rose. Says how many got one.
@@ -455,7 +518,7 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
             avoid: None,
             look: true,
         };
-        if let Choice::Taken(index) = balance::choose(waiter.backend(), &request, &mut take) {
+        if let Choice::Taken(index) = choose(waiter.backend(), &request, &mut take) {
             serve(&waiter.backend().servers[index.0 as usize].state, true);
         }
     }

@@ -50,26 +50,22 @@ impl Waiter {
     /// The server's index in this stream's tree.
     pub(super) fn index_of(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
         let servers = &self.backend().servers;
-        let is = |at: usize| {
+        let is = |at: &ServerIndex| {
             servers
-                .get(at)
+                .get(at.0 as usize)
                 .is_some_and(|s| Arc::ptr_eq(&s.state, server))
         };
         // The place in the newest tree is nearly always the place in this one.
-        let hint = server.index_hint.load(Relaxed) as usize;
-        let at = if is(hint) {
-            hint
-        } else {
-            (0..servers.len()).find(|at| is(*at))?
-        };
-        Some(ServerIndex(at as u32))
+        let hint = ServerIndex(server.index_hint.load(Relaxed));
+        Some(hint)
+            .filter(is)
+            .or_else(|| self.backend().place_of(server.uid).filter(is))
     }
 
-    /// The same if the stream takes it.
-    pub(super) fn accepts(&self, server: &Arc<ServerState>) -> Option<ServerIndex> {
-        let index = self.index_of(server)?;
-        let refused = self.avoid == Some(index) && self.backend().state.usable_servers() > 1;
-        (!refused).then_some(index)
+    /// Whether the stream takes a server of its tree: not the one that failed
+    /// it, as long as there are others.
+    pub(super) fn accepts(&self, index: ServerIndex) -> bool {
+        self.avoid != Some(index) || self.backend().state.usable_servers() <= 1
     }
 
     /// Hands a slot over that is counted already. False: the stream left, the

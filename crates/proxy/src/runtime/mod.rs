@@ -105,7 +105,16 @@ impl Runtime {
         Arc::clone(&lock(&self.newest).config)
     }
 
-    /// The listeners of the newest configuration.
+    /// The listeners that are served, with their descriptors; none while the
+    /// process is stopping.
+    pub fn listeners(&self) -> Vec<Listening> {
+        let open = self.listening();
+        open.iter()
+            .map(|(_, listening)| listening.clone())
+            .collect()
+    }
+
+    /// The same, by their sockets.
     pub(crate) fn listening(&self) -> Arc<Open> {
         Arc::clone(&lock(&self.newest).listening)
     }
@@ -327,6 +336,8 @@ impl Running {
         self.runtime.stopping.store(true, Ordering::Relaxed);
         // A change that is under way has started its threads.
         let _one = lock(&self.changing);
+        // Closed with the last accept loop.
+        lock(&self.runtime.newest).listening = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // Whoever waits looks whether the process is stopping.
             reactor::wake_all(thread);

@@ -37,10 +37,8 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             .state
             .all_backups
             .store(proxy.options.has(ProxyOption::AllBackups), Relaxed);
-        proxy
-            .state
-            .fullconn
-            .store(proxy.fullconn.unwrap_or(fullconn[at]), Relaxed);
+        let full = proxy.fullconn.unwrap_or(fullconn[at]);
+        let limits_move = proxy.state.fullconn.swap(full, Relaxed) != full;
         let settings = Settings::of(proxy);
         for (index, server) in proxy.servers.iter_mut().enumerate() {
             let described = known.and_then(|known| known.servers.get(&*server.name));
@@ -61,6 +59,9 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             server.state.set_way(server.way);
             server.state.index_hint.store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
+            if limits_move {
+                crate::queue::flow(&server.state);
+            }
         }
     }
     for server in old

@@ -141,6 +141,9 @@ impl Default for ServerState {
 
 impl Drop for ServerState {
     fn drop(&mut self) {
+        if self.is_retired() {
+            self.backend.balance.forget_one();
+        }
         FREE_UIDS
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

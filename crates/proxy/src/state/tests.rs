@@ -2,7 +2,7 @@
 
 use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, install, now_ms};
 use crate::config::{Balance, Config, ServerOptions};
-use crate::queue::tests::tree;
+use crate::queue::tests::{following, tree};
 use std::sync::Arc;
 
 fn checked() -> ServerOptions {
@@ -143,14 +143,68 @@ fn the_next_tree_takes_over_by_name_what_its_file_does_not_say_otherwise() {
 }
 
 #[test]
-fn uids_of_drafts_that_never_served_are_used_again() {
-    let uid = {
-        let config = tree(Balance::RoundRobin, &[checked()]);
-        server(&config, 0).uid
-    };
-    // Another test can take the number that is given back: it is only sure that
-    // a server that served keeps its own.
-    let draft = ServerState::new("draft", Arc::default());
-    assert_ne!(draft.uid, uid);
+fn a_server_that_lives_keeps_its_uid_for_itself() {
+    let config = tree(Balance::RoundRobin, &[checked()]);
+    let uid = server(&config, 0).uid;
+    let others: Vec<ServerState> = (0..100)
+        .map(|_| ServerState::new("draft", Arc::default()))
+        .collect();
+    assert!(others.iter().all(|other| other.uid != uid));
     assert!(now_ms() > 0);
+}
+
+#[test]
+fn a_server_that_was_removed_and_comes_again_is_a_new_one() {
+    let old = tree(Balance::RoundRobin, &[checked(), checked()]);
+    server(&old, 1).set_weight(9, 5);
+    let without = following(&old, Balance::RoundRobin, &[("s0", checked())]);
+    let removed = server(&old, 1);
+    assert!(removed.is_retired() && !removed.usable() && removed.up());
+    assert_eq!(old.proxies[0].state.balance.retired(), 1);
+    let again = following(
+        &without,
+        Balance::RoundRobin,
+        &[("s0", checked()), ("s1", checked())],
+    );
+    assert!(!Arc::ptr_eq(server(&again, 1), removed));
+    assert_eq!(server(&again, 1).user_weight(), (1, 1));
+    assert_eq!(again.proxies[0].state.active_usable(), 2);
+    assert_eq!(
+        (old.version + 2, without.version + 1),
+        (again.version, again.version)
+    );
+    drop(old);
+    assert_eq!(again.proxies[0].state.balance.retired(), 0);
+}
+
+#[test]
+fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
+    let old = tree(Balance::RoundRobin, &[checked()]);
+    let weighty = ServerOptions {
+        weight: 7,
+        ..checked()
+    };
+    let same = following(&old, Balance::RoundRobin, &[("s0", weighty)]);
+    assert_eq!(
+        same.proxies[0].servers[0].way,
+        old.proxies[0].servers[0].way
+    );
+    let sourced = ServerOptions {
+        source: Some(([127, 0, 0, 9], 0).into()),
+        ..checked()
+    };
+    let other = following(&same, Balance::RoundRobin, &[("s0", sourced)]);
+    let ways = [&old, &other].map(|config| config.proxies[0].servers[0].way);
+    assert_ne!(ways[0], ways[1]);
+    // Connections of the older tree are no longer kept, those of the newer are.
+    let state = server(&other, 0);
+    assert_ne!(state.way(), state.way().of_file(ways[0]));
+    assert_eq!(state.way(), state.way().of_file(ways[1]));
+    // The same address as once is another way still.
+    let back = following(&other, Balance::RoundRobin, &[("s0", checked())]);
+    assert!(!ways.contains(&back.proxies[0].servers[0].way));
+    // An operator's address too.
+    let before = state.way();
+    state.set_address(Some(([127, 0, 0, 1], 1).into()), 10);
+    assert_ne!(state.way(), before);
 }

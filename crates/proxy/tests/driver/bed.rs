@@ -3,14 +3,16 @@
 //! `DRIVER_PEER=haproxy` in the environment the same scenarios run against
 //! haproxy, so that a claim about its behaviour can be looked at.
 
-use proxy::config::Config;
+use proxy::config::{BindAddress, Config};
+use proxy::listener::Listening;
 use proxy::load::{LoadOptions, load};
-use proxy::runtime::{Running, ServeOptions};
+use proxy::runtime::{Changed, Running, ServeOptions, VersionReport};
 use proxy::state::{self, Tally};
 use proxy::stream::{self, Stream};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,10 +116,7 @@ impl Bed {
         let one = alone();
         ENDED.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let ports = free_ports(4);
-        let mut whole = text.to_owned();
-        for (n, port) in ports.iter().enumerate() {
-            whole = whole.replace(&format!("{{{n}}}"), &port.to_string());
-        }
+        let whole = put_ports(text, &ports);
         if against_haproxy() {
             return Bed {
                 system: haproxy(&whole, options),
@@ -126,25 +125,94 @@ impl Bed {
             };
         }
         stream::observe_ended(note_ended);
-        state::set_shards(4);
-        let whole = format!("{HEAD}{whole}");
-        let loaded = load(
-            vec![("test.cfg".to_owned(), whole.into_bytes())],
-            language::Environment::empty(),
-            language::Facts::new("2.6.12"),
-            LoadOptions::default(),
-        );
-        let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
-        let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
+        let mut config = loaded(&whole);
         state::install(&mut config, None, state::now_ms());
         let (listening, errors) = proxy::listener::open(&config);
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);
         let running = proxy::runtime::serve(config.clone(), listening, options).unwrap();
+        let system = System::Ours(Some(running), config);
         Bed {
-            system: System::Ours(Some(running), config),
+            system,
             ports,
             _one: one,
+        }
+    }
+
+    /// Puts another text into the running proxy, as a reload does.
+    pub fn change(&mut self, text: &str) -> Changed {
+        self.change_to(
+            text,
+            &ServeOptions {
+                threads: 1,
+                connections_max: 20_000,
+            },
+        )
+    }
+
+    /// The same with other options.
+    pub fn change_to(&mut self, text: &str, options: &ServeOptions) -> Changed {
+        let config = loaded(&self.with_ports(text));
+        let System::Ours(running, newest) = &mut self.system else {
+            panic!("only with our own");
+        };
+        let running = running.as_ref().unwrap();
+        let served = running.runtime.listeners();
+        let address = |one: &Listening| {
+            newest.proxy(one.proxy).binds[one.bind as usize]
+                .address
+                .clone()
+        };
+        let mut listening = Vec::new();
+        for (proxy, described) in config.iter().filter(|(_, p)| p.kind.is_frontend()) {
+            for (bind, at) in described.binds.iter().zip(0..) {
+                // One that stays is never opened twice.
+                let open = served.iter().find(|one| address(one) == bind.address);
+                let fd =
+                    open.map_or_else(|| listen(&bind.address), |one| one.fd.try_clone().unwrap());
+                listening.push(Listening {
+                    inode: rustix::fs::fstat(&fd).unwrap().st_ino,
+                    fd: Arc::new(fd),
+                    proxy,
+                    bind: at,
+                    state: Arc::default(),
+                });
+            }
+        }
+        let changed = running.change(config, listening, options).unwrap();
+        *newest = running.runtime.config();
+        changed
+    }
+
+    fn with_ports(&self, text: &str) -> String {
+        put_ports(text, &self.ports)
+    }
+
+    /// Waits until these versions are alive, with their connections, once those
+    /// are forgotten that nobody holds.
+    pub fn versions_become(&self, wanted: &[(u64, u64)]) {
+        let at = Instant::now();
+        while self.versions(wanted.len()) != wanted && at.elapsed() < PATIENCE {
+            pause(5);
+        }
+        assert_eq!(self.versions(wanted.len()), wanted);
+    }
+
+    /// The versions that are alive once those are forgotten that nobody holds,
+    /// with their connections; waits until there are so many.
+    pub fn versions(&self, wanted: usize) -> Vec<(u64, u64)> {
+        let System::Ours(Some(running), ..) = &self.system else {
+            panic!("only with our own");
+        };
+        let at = Instant::now();
+        loop {
+            running.forget_unused();
+            let versions = running.versions();
+            if versions.len() == wanted || at.elapsed() > PATIENCE {
+                let brief = |one: &VersionReport| (one.number, one.connections);
+                return versions.iter().map(brief).collect();
+            }
+            pause(5);
         }
     }
 
@@ -232,6 +300,12 @@ impl Bed {
         }
     }
 
+    /// Checks that no more than so many streams have ended so far.
+    pub fn no_more_ended_but(&self, n: usize) {
+        let ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(ended.len() <= n, "{ended:?}");
+    }
+
     /// Counters that are not 0 of "front", "back/BACKEND" or "back/server", in
     /// the order and by the names of the statistics.
     pub fn counted(&self, place: &str, names: &str) -> String {
@@ -282,16 +356,51 @@ impl Bed {
     /// Our own proxy.
     pub fn ours(&mut self) -> &mut Option<Running> {
         match &mut self.system {
-            System::Ours(running, _) => running,
+            System::Ours(running, ..) => running,
             System::Haproxy { .. } => panic!("only with our own"),
         }
+    }
+}
+
+fn put_ports(text: &str, ports: &[u16]) -> String {
+    let mut whole = text.to_owned();
+    for (n, port) in ports.iter().enumerate() {
+        whole = whole.replace(&format!("{{{n}}}"), &port.to_string());
+    }
+    whole
+}
+
+/// The configuration of a text.
+fn loaded(text: &str) -> Config {
+    let loaded = load(
+        vec![("test.cfg".to_owned(), format!("{HEAD}{text}").into_bytes())],
+        language::Environment::empty(),
+        language::Facts::new("2.6.12"),
+        LoadOptions::default(),
+    );
+    let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
+    loaded.config.unwrap_or_else(|| panic!("{told}"))
+}
+
+fn listen(address: &BindAddress) -> OwnedFd {
+    let BindAddress::Inet(address) = address else {
+        panic!("only addresses");
+    };
+    // One that was there before may be open still for a moment.
+    let at = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener.into(),
+            Err(error) => assert!(at.elapsed() < PATIENCE, "{error}"),
+        }
+        pause(5);
     }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
         match &mut self.system {
-            System::Ours(running, _) => {
+            System::Ours(running, ..) => {
                 let Some(running) = running.take() else {
                     return;
                 };

@@ -4,6 +4,7 @@
 mod addresses;
 mod answers;
 mod bed;
+mod change;
 mod exchange;
 mod faults;
 mod hostile;

@@ -156,6 +156,9 @@ impl ServerState {
     /// unless the new file says something new about it.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
         let options = &server.options;
+        // Told to balance and queues only then: of ten thousand servers, most
+        // are as they were.
+        let mut news = false;
         let adoption = {
             let mut control = self.control();
             let adoption = if control.configured {
@@ -166,6 +169,7 @@ impl ServerState {
             let fresh = adoption == Adoption::Fresh;
             if fresh {
                 control.last_change_ms = now_ms;
+                news = true;
             }
             if fresh || control.file_disabled != options.disabled {
                 control.file_disabled = options.disabled;
@@ -186,13 +190,14 @@ impl ServerState {
                 control.file_maxconn = options.maxconn;
                 self.maxconn
                     .store(options.maxconn.max(options.minconn), Relaxed);
+                news = true;
             }
             let min = if options.minconn == 0 {
                 u32::MAX
             } else {
                 options.minconn
             };
-            self.minconn.store(min, Relaxed);
+            news |= self.minconn.swap(min, Relaxed) != min;
             self.maxqueue.store(options.maxqueue, Relaxed);
             self.purge_delay_ms
                 .store(options.pool_purge_delay_ms, Relaxed);
@@ -202,14 +207,17 @@ impl ServerState {
                     self.backend.swap_side(options.backup);
                 }
                 self.flags.fetch_xor(BACKUP, Relaxed);
+                news = true;
             }
             control.configured = true;
             adoption
         };
         self.settle(now_ms);
-        // Its side or its limits may be others.
-        self.changed();
-        queue::flow(self);
+        if news {
+            // Its side or its limits are others.
+            self.changed();
+            queue::flow(self);
+        }
         adoption
     }
 
@@ -219,7 +227,9 @@ impl ServerState {
     /// [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
         self.control().retired = true;
-        self.retired.store(true, SeqCst);
+        if !self.retired.swap(true, SeqCst) {
+            self.backend.balance.retire_one();
+        }
         // Connections to it are not kept.
         self.set_way(self.next_way());
         self.settle(now_ms);

@@ -1,0 +1,632 @@
+//! Another configuration while it serves: what stays, what goes over, what
+//! ends, and that nothing of the older one is left behind.
+
+use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause};
+use proxy::runtime::ServeOptions;
+use proxy::state::{AdminState, now_ms};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// A frontend `f` on `{0}` whose requests all get this answer, and what follows.
+fn says(word: &str, rest: &str) -> String {
+    format!(
+        "frontend f\n bind 127.0.0.1:{{0}}\n http-request return status 200 content-type text/plain string {word}\n{rest}"
+    )
+}
+
+/// A listen `l` on `{0}` with one server.
+fn leads_to(origin: &Origin, options: &str) -> String {
+    format!(
+        "listen l\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} {options}\n",
+        origin.port
+    )
+}
+
+/// Answers "NAME: TARGET"; "/slow…" after a while.
+fn named(name: &'static str, slow_ms: u64) -> Origin {
+    Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            if target.starts_with("/slow") {
+                pause(slow_ms);
+            }
+            let text = format!("{name}: {target}");
+            let length = text.len();
+            if !peer.try_send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}"
+            )) {
+                return;
+            }
+        }
+    })
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+/// Waits until something is true.
+fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let at = Instant::now();
+    while !is() {
+        assert!(at.elapsed() < PATIENCE, "not soon: {what}");
+        pause(5);
+    }
+}
+
+#[test]
+fn a_kept_alive_connection_meets_the_newest_at_its_next_request() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = Bed::new(&says("one", ""));
+    let mut idle = bed.client();
+    assert_eq!(idle.ask(GET), "200 one");
+    let mut silent = bed.client();
+    pause(20);
+    let changed = bed.change(&says("two", ""));
+    assert_eq!((changed.version, changed.not_changed.len()), (2, 0));
+    assert_eq!(idle.ask(GET), "200 two");
+    assert_eq!(silent.ask(GET), "200 two");
+    // In one segment, with the change between the two answers being read.
+    idle.send(GET);
+    idle.answer();
+    bed.change(&says("three", ""));
+    idle.send(format!("{GET}{GET}"));
+    assert_eq!(idle.answer().body, b"three");
+    assert_eq!(idle.answer().body, b"three");
+    bed.versions_become(&[(3, 2)]);
+}
+
+#[test]
+fn a_request_finishes_under_the_configuration_that_it_began_with() {
+    if against_haproxy() {
+        return;
+    }
+    let (old, new) = (named("old", 300), named("new", 0));
+    let mut bed = Bed::new(&leads_to(&old, ""));
+    let mut busy = bed.client();
+    busy.send(get("/slow"));
+    let mut begun = bed.client();
+    begun.send("GET /begun HTTP/1.1\r\n");
+    pause(50);
+    bed.change(&format!(
+        "{} http-response set-header x-version new\n",
+        leads_to(&new, "")
+    ));
+    assert_eq!(bed.versions(2).len(), 2);
+    begun.send("Host: h\r\n\r\n");
+    let answer = begun.answer();
+    assert!(!answer.head.contains("x-version"), "{}", answer.head);
+    let answer = busy.answer();
+    assert_eq!(answer.body, b"old: /slow");
+    assert!(!answer.head.contains("x-version"), "{}", answer.head);
+    assert!(!answer.head.contains("close"), "{}", answer.head);
+    busy.send(get("/next"));
+    let answer = busy.answer();
+    assert_eq!(answer.body, b"new: /next");
+    assert!(answer.head.contains("x-version: new"), "{}", answer.head);
+    begun.ask(GET);
+    bed.versions_become(&[(2, 2)]);
+}
+
+#[test]
+fn tunnels_stay_and_hold_only_their_own_version() {
+    if against_haproxy() {
+        return;
+    }
+    let upgrading = Origin::new(|mut peer, _| {
+        let Some(head) = peer.head() else { return };
+        if head.contains("Upgrade") {
+            peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
+            );
+        }
+        loop {
+            let line = peer.until("\n");
+            if !peer.try_send(format!("echo {line}")) {
+                return;
+            }
+        }
+    });
+    let text = |n: u32| {
+        format!(
+            "listen h\n bind 127.0.0.1:{{0}}\n timeout tunnel 1m\n server s 127.0.0.1:{port}\n\
+             listen t\n mode tcp\n timeout client {}s\n bind 127.0.0.1:{{1}}\n server s 127.0.0.1:{port}\n",
+            10 + n,
+            port = upgrading.port
+        )
+    };
+    let mut bed = Bed::new(&text(0));
+    let mut upgraded = bed.client();
+    upgraded.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert!(upgraded.head().unwrap().starts_with("HTTP/1.1 101"));
+    let mut tunnel = bed.client_of(1);
+    tunnel.send("\r\n\r\none\n");
+    assert_eq!(tunnel.until("\n"), "echo one\n");
+    for n in 1..4 {
+        bed.change(&text(n));
+        for peer in [&mut upgraded, &mut tunnel] {
+            peer.send(format!("{n}\n"));
+            assert_eq!(peer.until("\n"), format!("echo {n}\n"));
+        }
+    }
+    bed.versions_become(&[(1, 2), (4, 0)]);
+    drop((upgraded, tunnel));
+    bed.versions_become(&[(4, 0)]);
+}
+
+#[test]
+fn a_listener_that_is_gone_refuses_and_its_connections_finish() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = named("s", 200);
+    let two = format!(
+        "{}frontend g\n bind 127.0.0.1:{{1}}\n default_backend l\n",
+        leads_to(&origin, "")
+    );
+    let mut bed = Bed::new(&two);
+    let mut idle = bed.client_of(1);
+    assert_eq!(idle.ask(&get("/1")), "200 s: /1");
+    let mut busy = bed.client_of(1);
+    busy.send(get("/slow"));
+    pause(30);
+    bed.change(&leads_to(&origin, ""));
+    let address = ("127.0.0.1", bed.ports[1]);
+    soon("refused", || TcpStream::connect(address).is_err());
+    // What runs keeps its promise; the next answer ends it.
+    let answer = busy.answer();
+    assert_eq!(answer.body, b"s: /slow");
+    for client in [&mut idle, &mut busy] {
+        client.send(get("/last"));
+        let answer = client.answer();
+        assert_eq!(answer.body, b"s: /last");
+        if answer.head.contains("connection: close") {
+            assert_eq!(client.end(500), "FIN");
+        }
+    }
+    assert_eq!(bed.client().ask(&get("/2")), "200 s: /2");
+    assert_eq!(bed.versions(1).len(), 1);
+    // It comes back on the same address.
+    bed.change(&two);
+    assert_eq!(bed.client_of(1).ask(&get("/3")), "200 s: /3");
+}
+
+#[test]
+fn an_address_moves_from_one_frontend_to_another_without_being_closed() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |first: &str, second: &str| {
+        format!(
+            "frontend a\n {first}\n http-request return status 200 content-type text/plain string a\n\
+             frontend b\n {second}\n http-request return status 200 content-type text/plain string b\n"
+        )
+    };
+    let (zero, one) = ("bind 127.0.0.1:{0}", "bind 127.0.0.1:{1}");
+    let mut bed = Bed::new(&text(zero, one));
+    let mut kept = bed.client();
+    assert_eq!(kept.ask(GET), "200 a");
+    // In the kernel's queue at the moment of the change, or just before.
+    let mut waiting: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
+    bed.change(&text(one, zero));
+    let mut late: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
+    for client in waiting.iter_mut().chain(&mut late) {
+        let answer = client.ask(GET);
+        assert!(["200 a", "200 b"].contains(&answer.as_str()), "{answer}");
+    }
+    soon("moved", || bed.client().ask(GET) == "200 b");
+    assert_eq!(bed.client_of(1).ask(GET), "200 a");
+    // Its frontend has that address no more.
+    kept.send(GET);
+    assert!(kept.answer().head.contains("connection: close"));
+}
+
+#[test]
+fn a_removed_server_finishes_what_it_has_and_gets_nothing_more() {
+    if against_haproxy() {
+        return;
+    }
+    let (old, new) = (named("old", 300), named("new", 0));
+    let text = |origins: &[(&str, &Origin)]| {
+        let lines: String = origins
+            .iter()
+            .map(|(name, origin)| format!(" server {name} 127.0.0.1:{}\n", origin.port))
+            .collect();
+        format!("frontend f\n bind 127.0.0.1:{{0}}\n default_backend b\nbackend b\n{lines}")
+    };
+    let mut bed = Bed::new(&text(&[("o", &old)]));
+    let mut busy = bed.client();
+    busy.send(get("/slow"));
+    let mut begun = bed.client();
+    begun.send("GET /begun HTTP/1.1\r\n");
+    pause(50);
+    let before = bed.config();
+    bed.change(&text(&[("n", &new)]));
+    for n in 0..20 {
+        let path = format!("/{n}");
+        assert_eq!(bed.client().ask(&get(&path)), format!("200 new: {path}"));
+    }
+    // Its own tree has no other server: a change fails no request.
+    begun.send("Host: h\r\n\r\n");
+    assert_eq!(begun.answer().body, b"old: /begun");
+    assert_eq!(busy.answer().body, b"old: /slow");
+    assert_eq!(busy.ask(&get("/2")), "200 new: /2");
+    assert_eq!(begun.ask(&get("/2")), "200 new: /2");
+    let state = Arc::clone(&before.proxies[1].servers[0].state);
+    assert_eq!(state.sessions.current(), 0);
+    drop(before);
+    assert_eq!(bed.versions(1).len(), 1);
+    // Nothing holds it: no pool, no queue, no line.
+    soon("forgotten", || Arc::strong_count(&state) == 1);
+}
+
+#[test]
+fn idle_connections_to_a_server_that_moved_are_closed_and_not_used() {
+    if against_haproxy() {
+        return;
+    }
+    let (old, new) = (named("old", 200), named("new", 0));
+    let mut bed = Bed::new(&leads_to(&old, ""));
+    let mut client = bed.client();
+    client.ask(GET);
+    client.ask(GET);
+    let mut busy = bed.client();
+    busy.send(get("/slow"));
+    pause(30);
+    let state = Arc::clone(&bed.config().proxies[0].servers[0].state);
+    assert_eq!(state.idle.load(Ordering::Relaxed), 1);
+    bed.change(&leads_to(&new, ""));
+    soon("closed", || state.idle.load(Ordering::Relaxed) == 0);
+    assert_eq!(busy.answer().body, b"old: /slow");
+    pause(20);
+    assert_eq!(state.idle.load(Ordering::Relaxed), 0);
+    assert_eq!(client.ask(GET), "200 new: /");
+    // An option that has nothing to do with connections closes none.
+    soon("kept", || state.idle.load(Ordering::Relaxed) == 1);
+    let connections = new.accepted();
+    bed.change(&leads_to(&new, "weight 7"));
+    assert_eq!(client.ask(GET), "200 new: /");
+    assert_eq!(new.accepted(), connections);
+}
+
+#[test]
+fn counters_and_states_go_on() {
+    if against_haproxy() {
+        return;
+    }
+    let (up, down) = (named("up", 0), named("down", 0));
+    let text = |rest: &str| {
+        format!(
+            "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n{rest}\n\
+             backend back\n server up 127.0.0.1:{}\n server down 127.0.0.1:{} check inter 1h\n",
+            up.port, down.port
+        )
+    };
+    let mut bed = Bed::new(&text(""));
+    let state = Arc::clone(&bed.config().proxies[1].servers[1].state);
+    state.set_health(proxy::state::HealthState::Down, now_ms());
+    let mut kept = bed.client();
+    for n in 0..30 {
+        assert_eq!(kept.ask(&get("/a")), "200 up: /a");
+        assert_eq!(bed.client().ask(&get("/b")), "200 up: /b");
+        if n % 5 == 0 {
+            bed.change(&text(&format!(" timeout client {}s", 5 + n)));
+        }
+    }
+    assert_eq!(down.accepted(), 0);
+    bed.counts("front", "req_tot hrsp_2xx", "req_tot=60 hrsp_2xx=60");
+    bed.counts("back/up", "stot hrsp_2xx", "stot=60 hrsp_2xx=60");
+    bed.counts("back/down", "stot", "");
+    bed.counts("front", "scur", "scur=1");
+    state.set_admin(AdminState::Maintenance, now_ms());
+    bed.change(&text(""));
+    let state = &bed.config().proxies[1].servers[1].state;
+    assert_eq!(state.report(now_ms()).status_text(), "MAINT");
+}
+
+#[test]
+fn limits_and_rates_of_a_frontend_follow_at_once() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = Bed::new(&says("one", " maxconn 1\n"));
+    let mut first = bed.client();
+    assert_eq!(first.ask(GET), "200 one");
+    let mut second = bed.client();
+    second.send(GET);
+    pause(100);
+    bed.no_more_ended_but(1);
+    bed.change(&says("two", " maxconn 2\n"));
+    assert_eq!(second.answer().body, b"two");
+    assert_eq!(first.ask(GET), "200 two");
+}
+
+/// Clients that ask over and over again, each on its own thread.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: Vec<std::thread::JoinHandle<()>>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// `kept` keep their connections, `others` come anew for each request.
+    fn begin(port: u16, kept: usize, others: usize) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(AtomicU64::new(0));
+        let client = |keeps: bool| {
+            let (stop, requests) = (Arc::clone(&stop), Arc::clone(&requests));
+            std::thread::spawn(move || {
+                let connect = || Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+                let mut peer = connect();
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    let path = format!("/{n}");
+                    peer.send(get(&path));
+                    let answer = peer.answer();
+                    assert_eq!(answer.status, 200, "{}", answer.head);
+                    assert!(answer.body.ends_with(path.as_bytes()));
+                    assert!(!answer.head.contains("connection: close"));
+                    requests.fetch_add(1, Ordering::Relaxed);
+                    if !keeps {
+                        peer = connect();
+                    }
+                }
+            })
+        };
+        let clients = (0..kept + others).map(|n| client(n < kept)).collect();
+        Load {
+            stop,
+            clients,
+            requests,
+        }
+    }
+
+    /// Ends it; says how many requests there were, of which none failed.
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Memory of this process, KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn two_hundred_changes_under_load_fail_nothing_and_leave_nothing() {
+    if against_haproxy() {
+        return;
+    }
+    let (one, two) = (named("x", 0), named("x", 0));
+    let text = |n: usize| {
+        let servers: String = (0..=n % 3)
+            .map(|at| {
+                let port = if (n + at).is_multiple_of(2) {
+                    one.port
+                } else {
+                    two.port
+                };
+                format!(" server s{at} 127.0.0.1:{port}\n server r{n}x{at} 127.0.0.1:{port}\n")
+            })
+            .collect();
+        let more = if n.is_multiple_of(2) {
+            "frontend other\n bind 127.0.0.1:{1}\n default_backend b\n"
+        } else {
+            ""
+        };
+        format!(
+            "frontend f\n bind 127.0.0.1:{{0}}\n timeout client {}s\n default_backend b\n{more}\
+             backend b\n balance {}\n{servers}",
+            10 + n % 7,
+            ["roundrobin", "leastconn", "static-rr", "random"][n % 4]
+        )
+    };
+    let options = |n: usize| ServeOptions {
+        threads: 2 + n % 2,
+        connections_max: 20_000,
+    };
+    let mut bed = Bed::with(&text(0), &options(0));
+    let load = Load::begin(bed.ports[0], 4, 2);
+    let mut warm = (0, 0);
+    for n in 1..=200 {
+        bed.change_to(&text(n), &options(n));
+        pause(10);
+        if n == 50 {
+            warm = (resident_kib(), descriptors());
+        }
+    }
+    let requests = load.end();
+    assert!(requests > 2000, "{requests}");
+    bed.versions_become(&[(201, 0)]);
+    let end = (resident_kib(), descriptors());
+    assert!(end.0 < warm.0 + 8 * 1024, "KiB: {warm:?}, {end:?}");
+    assert!(end.1 < warm.1 + 100, "descriptors: {warm:?}, {end:?}");
+    bed.counts("f", "hrsp_2xx", &format!("hrsp_2xx={requests}"));
+}
+
+#[test]
+fn threads_come_and_go_under_load_and_come_again() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = named("x", 0);
+    let options = |threads| ServeOptions {
+        threads,
+        connections_max: 20_000,
+    };
+    let mut bed = Bed::with(&leads_to(&origin, ""), &options(1));
+    let load = Load::begin(bed.ports[0], 4, 2);
+    for (n, threads) in [3, 1, 3, 2, 1, 3].into_iter().enumerate() {
+        pause(100);
+        bed.change_to(
+            &leads_to(&origin, &format!("weight {}", n + 1)),
+            &options(threads),
+        );
+        assert_eq!(bed.ours().as_ref().unwrap().runtime.threads(), threads);
+    }
+    pause(100);
+    let requests = load.end();
+    assert!(requests > 500, "{requests}");
+    bed.counts("l/FRONTEND", "hrsp_2xx", &format!("hrsp_2xx={requests}"));
+    bed.versions_become(&[(7, 0)]);
+}
+
+#[test]
+fn idle_connections_hold_no_older_version_and_keep_their_timeout() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |word: &str| {
+        says(
+            word,
+            " timeout http-keep-alive 1500ms\n timeout client 1h\n",
+        )
+    };
+    let mut bed = Bed::new(&text("one"));
+    let mut idle: Vec<Peer> = (0..300).map(|_| bed.client()).collect();
+    for client in &mut idle {
+        assert_eq!(client.ask(GET), "200 one");
+    }
+    let at = Instant::now();
+    for word in ["two", "three", "four"] {
+        bed.change(&text(word));
+        assert_eq!(bed.versions(1).len(), 1);
+        pause(200);
+    }
+    bed.versions_become(&[(4, 300)]);
+    assert_eq!(idle[0].ask(GET), "200 four");
+    // The changes have given it no new time.
+    assert_eq!(idle[1].end(3000), "FIN");
+    assert!(
+        at.elapsed() < Duration::from_millis(2300),
+        "{:?}",
+        at.elapsed()
+    );
+}
+
+#[test]
+fn ten_thousand_servers_change_while_requests_go_on() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = named("x", 0);
+    let text = |n: usize| {
+        let servers: String = (n..10_000 + n)
+            .map(|at| format!(" server s{at} 127.0.0.1:{} weight {}\n", origin.port, 1 + n))
+            .collect();
+        format!(
+            "frontend f\n bind 127.0.0.1:{{0}}\n default_backend b\nbackend b\n balance {}\n http-reuse always\n{servers}",
+            ["roundrobin", "leastconn"][n % 2]
+        )
+    };
+    let mut bed = Bed::new(&text(0));
+    let load = Load::begin(bed.ports[0], 2, 0);
+    for n in 1..4 {
+        pause(200);
+        bed.change(&text(n));
+    }
+    pause(200);
+    assert!(load.end() > 100);
+    assert_eq!(bed.versions(1).len(), 1);
+    let config = bed.config();
+    // In round robin's order from where the older tree's line stood.
+    let chosen = config.proxies[1]
+        .servers
+        .iter()
+        .filter(|server| server.state.counters.read(proxy::state::Tally::Chosen) > 0)
+        .count();
+    assert!(chosen > 100, "{chosen}");
+}
+
+#[test]
+fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten() {
+    if against_haproxy() {
+        return;
+    }
+    let (old, new) = (named("old", 250), named("new", 0));
+    let back = |lines: &str| {
+        format!(
+            "frontend f\n bind 127.0.0.1:{{0}}\n default_backend b\nbackend b\n timeout queue 4s\n{lines}"
+        )
+    };
+    let line = |name: &str, origin: &Origin| {
+        format!(" server {name} 127.0.0.1:{} maxconn 1\n", origin.port)
+    };
+    let mut bed = Bed::new(&back(&line("o", &old)));
+    let mut clients: Vec<Peer> = (0..4).map(|_| bed.client()).collect();
+    for client in &mut clients {
+        client.send(get("/slow"));
+        pause(20);
+    }
+    bed.counts("b/BACKEND", "qcur", "qcur=3");
+    // Its tree has no other: it serves them one after the other.
+    bed.change(&back(&line("n", &new)));
+    let at = Instant::now();
+    let mut newer = bed.client();
+    assert_eq!(newer.ask(&get("/new")), "200 new: /new");
+    assert!(
+        at.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        at.elapsed()
+    );
+    for client in &mut clients {
+        assert_eq!(client.answer().body, b"old: /slow");
+    }
+    // Where it has another, that one takes them.
+    bed.change(&back(&format!("{}{}", line("o", &old), line("n", &new))));
+    let mut clients: Vec<Peer> = (0..6).map(|_| bed.client()).collect();
+    let hold = named("hold", 0);
+    for client in &mut clients {
+        client.send(get("/slow"));
+    }
+    pause(30);
+    bed.change(&back(&format!("{}{}", line("n", &new), line("h", &hold))));
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    bed.counts("b/BACKEND", "qcur scur", "");
+    assert_eq!(bed.versions(1).len(), 1);
+}
+
+#[test]
+fn what_cannot_change_is_named_and_a_process_that_stops_takes_no_change() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = Bed::new(&says("one", ""));
+    let changed = bed.change(&format!("global\n ulimit-n 4321\n{}", says("two", "")));
+    assert_eq!(changed.not_changed, ["ulimit-n"]);
+    assert_eq!(bed.client().ask(GET), "200 two");
+    let running = bed.ours().take().unwrap();
+    running.soft_stop();
+    let options = ServeOptions {
+        threads: 1,
+        connections_max: 10,
+    };
+    let refused = running.change(Default::default(), Vec::new(), &options);
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        std::io::ErrorKind::ResourceBusy
+    );
+    running.wait().unwrap();
+}
