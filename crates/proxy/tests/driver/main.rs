@@ -9,6 +9,7 @@ mod exchange;
 mod faults;
 mod hostile;
 mod limits;
+mod lists;
 mod modes;
 mod options;
 mod overload;

@@ -10,14 +10,14 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// Statistics connections to a data plane of this process.
-struct Operator {
+pub struct Operator {
     serving: operations::Serving,
     /// Its end ends the side thread.
     _running: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Operator {
-    fn new(bed: &mut Bed) -> Operator {
+    pub fn new(bed: &mut Bed) -> Operator {
         let shared = bed.ours().as_ref().expect("it runs").runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -32,7 +32,7 @@ impl Operator {
         }
     }
 
-    fn ask(&self, command: &str) -> String {
+    pub fn ask(&self, command: &str) -> String {
         let (mut peer, ours) = UnixStream::pair().unwrap();
         self.serving.adopt(ours, StatsLevel::Admin).unwrap();
         peer.write_all(command.as_bytes()).unwrap();
