@@ -16,6 +16,8 @@ use std::time::SystemTime;
 /// A loader that is in a `listen` section, without files.
 pub fn loader() -> Loader {
     let mut loader = Loader::new(language::Environment::empty(), LoadOptions::default());
+    // What is built without a file has a place in one all the same.
+    loader.sources.add("sample.cfg", Vec::new());
     loader.config.proxies.push(listen());
     loader.section = crate::load::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
     loader
