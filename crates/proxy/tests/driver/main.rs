@@ -12,6 +12,7 @@ mod limits;
 mod modes;
 mod options;
 mod overload;
+mod peer;
 mod reuse;
 mod settings;
 mod shutdown;
