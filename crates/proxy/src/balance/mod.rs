@@ -157,6 +157,7 @@ impl State {
     /// Puts a server on the lists of those to look at.
     pub(crate) fn list(&self, uid: u32) {
         let mut news = self.news();
+        news.retain(|one| Arc::strong_count(&one.bell) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
                 // Of a line that nobody asks while others clear the marks.

@@ -2,7 +2,7 @@
 
 use super::{Choice, Request, Take, choose};
 use crate::config::{Balance, Config, Proxy, ProxyOption, ServerIndex, ServerOptions};
-use crate::queue::tests::tree;
+use crate::queue::tests::{following, tree};
 use crate::state::{AdminState, ServerState};
 use std::sync::Arc;
 
@@ -303,4 +303,90 @@ fn ten_thousand_full_servers_cost_no_more_than_two() {
         // and after it is asked to tell).
         assert!(tries <= 30_000 + 1000, "{tries}");
     }
+}
+
+/// The tree after another one, of the same servers and more.
+fn next(old: &Config, balance: Balance, names: &[&str]) -> Arc<Config> {
+    let servers: Vec<(&str, ServerOptions)> = names
+        .iter()
+        .map(|name| (*name, ServerOptions::default()))
+        .collect();
+    following(old, balance, &servers)
+}
+
+#[test]
+fn turns_go_on_where_they_stood_across_a_change() {
+    for balance in [Balance::RoundRobin, Balance::StaticRoundRobin] {
+        let old = tree(balance.clone(), &weights(&[1, 1, 1, 1]));
+        assert_eq!(sequence(&old.proxies[0], 6, visit), "012301");
+        let new = next(&old, balance.clone(), &["s0", "s1", "s2", "s3"]);
+        assert_eq!(sequence(&new.proxies[0], 6, visit), "230123", "{balance:?}");
+    }
+}
+
+#[test]
+fn two_trees_take_their_turns_side_by_side_and_hear_the_same_news() {
+    let old = tree(Balance::RoundRobin, &weights(&[1, 1, 1]));
+    assert_eq!(sequence(&old.proxies[0], 3, visit), "012");
+    let new = next(&old, Balance::RoundRobin, &["s2", "s0", "s1"]);
+    for _ in 0..3 {
+        assert_eq!(sequence(&old.proxies[0], 1, visit).len(), 1);
+        assert_eq!(sequence(&new.proxies[0], 1, visit).len(), 1);
+    }
+    state(&new, 0).set_admin(AdminState::Maintenance, 5);
+    assert_eq!(count(&sequence(&old.proxies[0], 6, visit), '2'), 0);
+    assert_eq!(count(&sequence(&new.proxies[0], 6, visit), '0'), 0);
+    state(&new, 0).set_admin(AdminState::Ready, 6);
+    assert_eq!(count(&sequence(&old.proxies[0], 6, visit), '2'), 2);
+    assert_eq!(count(&sequence(&new.proxies[0], 6, visit), '0'), 2);
+}
+
+#[test]
+fn a_server_that_is_no_more_in_the_newest_tree_gets_no_turn_in_any() {
+    let old = tree(Balance::LeastConnections, &weights(&[1, 1, 1]));
+    let new = next(&old, Balance::LeastConnections, &["s0", "s2"]);
+    assert_eq!(count(&sequence(&old.proxies[0], 6, visit), '1'), 0);
+    assert_eq!(sequence(&new.proxies[0], 4, visit), "0101");
+}
+
+#[test]
+fn news_for_a_tree_that_nobody_asks_any_more_are_bounded() {
+    let old = tree(Balance::RoundRobin, &weights(&[1, 1, 1]));
+    sequence(&old.proxies[0], 3, visit);
+    let new = next(&old, Balance::RoundRobin, &["s0", "s1", "s2"]);
+    for n in 0..1000 {
+        state(&new, n % 3).set_weight(1 + n as u32 % 5, 7);
+        sequence(&new.proxies[0], 1, visit);
+    }
+    let longest = |config: &Config| {
+        let news = config.proxies[0].state.balance.news();
+        news.iter().map(|one| one.uids.len()).max().unwrap()
+    };
+    assert!(longest(&new) <= 64, "{}", longest(&new));
+    drop(old);
+    state(&new, 0).set_weight(9, 8);
+    assert_eq!(new.proxies[0].state.balance.news().len(), 1);
+}
+
+#[test]
+fn ten_thousand_servers_are_in_line_before_the_first_choice_and_news_come_in_parts() {
+    let old = tree(Balance::RoundRobin, &weights(&vec![1; 10_000]));
+    crate::balance::prepare(&old, None);
+    let at = std::time::Instant::now();
+    sequence(&old.proxies[0], 1, visit);
+    for n in 0..10_000 {
+        state(&old, n).set_weight(2, 5);
+    }
+    let mut longest = std::time::Duration::ZERO;
+    for _ in 0..50 {
+        let at = std::time::Instant::now();
+        sequence(&old.proxies[0], 1, visit);
+        longest = longest.max(at.elapsed());
+    }
+    println!("the longest choice {longest:?}, all {:?}", at.elapsed());
+    assert!(
+        longest < std::time::Duration::from_millis(20),
+        "{longest:?}"
+    );
+    assert!(old.proxies[0].state.balance.news()[0].uids.is_empty());
 }

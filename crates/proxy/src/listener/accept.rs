@@ -105,11 +105,11 @@ impl AcceptLoop {
             task: Cell::default(),
             full: Cell::default(),
         });
-        let own = Rc::clone(&started);
+        let own = Running(Rc::clone(&started));
         reactor::spawn(async move {
             // Without memory for it the other threads accept.
             if let Ok(listener) = Listener::from_shared(fd) {
-                accept(&own, listener).await;
+                accept(&own.0, listener).await;
             }
         });
         started
@@ -151,6 +151,17 @@ impl AcceptLoop {
     /// Whether the orders are still to accept for `target`.
     fn is_for(&self, target: &Rc<Target>) -> bool {
         matches!(&*self.orders.borrow(), Orders::Accept(now) if Rc::ptr_eq(now, target))
+    }
+}
+
+/// A loop's own hold of itself: when its task ends, in whatever way, it lets go
+/// of its configuration and its socket, though the thread still knows it.
+struct Running(Rc<AcceptLoop>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let last = self.0.orders.replace(Orders::Leave);
+        drop(last);
     }
 }
 

@@ -17,6 +17,8 @@
 //! other.
 
 #[cfg(test)]
+mod across;
+#[cfg(test)]
 pub(crate) mod tests;
 mod waiter;
 

@@ -55,14 +55,42 @@ pub(crate) fn tree(balance: Balance, servers: &[ServerOptions]) -> Arc<Config> {
     Arc::new(config)
 }
 
+/// The tree after another one: with these servers, by their names and options.
+pub(crate) fn following(
+    old: &Config,
+    balance: Balance,
+    servers: &[(&str, ServerOptions)],
+) -> Arc<Config> {
+    let proxy = Proxy {
+        balance,
+        servers: Vec::new(),
+        state: Arc::new(ProxyState::new("back")),
+        ..old.proxies[0].clone()
+    };
+    let mut config = Config {
+        proxies: vec![proxy],
+        ..Config::default()
+    };
+    let proxy = &mut config.proxies[0];
+    let state = Arc::clone(&proxy.state);
+    let lines = servers.iter().zip(1..).map(|((name, options), id)| Server {
+        id,
+        ..server(name, &state, options.clone())
+    });
+    proxy.servers = lines.collect();
+    install(&mut config, Some(old), 9);
+    crate::balance::prepare(&config, Some(old));
+    Arc::new(config)
+}
+
 /// What stands for a stream here.
-struct Stub {
+pub(super) struct Stub {
     config: Arc<Config>,
     server: Option<ServerIndex>,
     backend_queue: u32,
 }
 
-fn stream(config: &Arc<Config>) -> Stub {
+pub(super) fn stream(config: &Arc<Config>) -> Stub {
     Stub {
         config: Arc::clone(config),
         server: None,
@@ -70,7 +98,7 @@ fn stream(config: &Arc<Config>) -> Stub {
     }
 }
 
-fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment {
+pub(super) fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment {
     assign_wish(
         stub,
         Wish {
@@ -100,21 +128,21 @@ fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
     }
 }
 
-fn limited(maxconn: u32) -> ServerOptions {
+pub(super) fn limited(maxconn: u32) -> ServerOptions {
     ServerOptions {
         maxconn,
         ..ServerOptions::default()
     }
 }
 
-fn slot(assignment: Assignment) -> Slot {
+pub(super) fn slot(assignment: Assignment) -> Slot {
     match assignment {
         Assignment::Granted(slot) => slot,
         other => panic!("no slot: {other:?}"),
     }
 }
 
-fn ticket(assignment: Assignment) -> Ticket {
+pub(super) fn ticket(assignment: Assignment) -> Ticket {
     match assignment {
         Assignment::Wait(ticket) => ticket,
         other => panic!("does not wait: {other:?}"),
@@ -131,7 +159,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a ticket on this thread, at most so long.
-fn wait(ticket: Ticket, most: Duration) -> Option<Granted> {
+pub(super) fn wait(ticket: Ticket, most: Duration) -> Option<Granted> {
     let wake = Arc::new(Unpark(std::thread::current(), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&wake));
     let mut context = Context::from_waker(&waker);

@@ -2,7 +2,7 @@
 
 use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, install, now_ms};
 use crate::config::{Balance, Config, ServerOptions};
-use crate::queue::tests::tree;
+use crate::queue::tests::{following, tree};
 use std::sync::Arc;
 
 fn checked() -> ServerOptions {
@@ -153,30 +153,19 @@ fn a_server_that_lives_keeps_its_uid_for_itself() {
     assert!(now_ms() > 0);
 }
 
-/// Another tree after `old`: with these servers, by their names and options.
-fn next(old: &Config, servers: &[(&str, ServerOptions)]) -> Config {
-    let options: Vec<ServerOptions> = servers.iter().map(|(_, one)| one.clone()).collect();
-    let fresh = tree(Balance::RoundRobin, &options);
-    let mut config = Config {
-        proxies: fresh.proxies.clone(),
-        ..Config::default()
-    };
-    for (server, (name, _)) in config.proxies[0].servers.iter_mut().zip(servers) {
-        server.name = (*name).into();
-    }
-    install(&mut config, Some(old), 9);
-    config
-}
-
 #[test]
 fn a_server_that_was_removed_and_comes_again_is_a_new_one() {
     let old = tree(Balance::RoundRobin, &[checked(), checked()]);
     server(&old, 1).set_weight(9, 5);
-    let without = next(&old, &[("s0", checked())]);
+    let without = following(&old, Balance::RoundRobin, &[("s0", checked())]);
     let removed = server(&old, 1);
     assert!(removed.is_retired() && !removed.usable() && removed.up());
     assert_eq!(old.proxies[0].state.balance.retired(), 1);
-    let again = next(&without, &[("s0", checked()), ("s1", checked())]);
+    let again = following(
+        &without,
+        Balance::RoundRobin,
+        &[("s0", checked()), ("s1", checked())],
+    );
     assert!(!Arc::ptr_eq(server(&again, 1), removed));
     assert_eq!(server(&again, 1).user_weight(), (1, 1));
     assert_eq!(again.proxies[0].state.active_usable(), 2);
@@ -195,7 +184,7 @@ fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
         weight: 7,
         ..checked()
     };
-    let same = next(&old, &[("s0", weighty)]);
+    let same = following(&old, Balance::RoundRobin, &[("s0", weighty)]);
     assert_eq!(
         same.proxies[0].servers[0].way,
         old.proxies[0].servers[0].way
@@ -204,15 +193,15 @@ fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
         source: Some(([127, 0, 0, 9], 0).into()),
         ..checked()
     };
-    let other = next(&same, &[("s0", sourced)]);
-    let ways = [&old, &other].map(|config: &Config| config.proxies[0].servers[0].way);
+    let other = following(&same, Balance::RoundRobin, &[("s0", sourced)]);
+    let ways = [&old, &other].map(|config| config.proxies[0].servers[0].way);
     assert_ne!(ways[0], ways[1]);
     // Connections of the older tree are no longer kept, those of the newer are.
     let state = server(&other, 0);
     assert_ne!(state.way(), state.way().of_file(ways[0]));
     assert_eq!(state.way(), state.way().of_file(ways[1]));
     // The same address as once is another way still.
-    let back = next(&other, &[("s0", checked())]);
+    let back = following(&other, Balance::RoundRobin, &[("s0", checked())]);
     assert!(!ways.contains(&back.proxies[0].servers[0].way));
     // An operator's address too.
     let before = state.way();

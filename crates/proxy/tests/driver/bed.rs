@@ -188,6 +188,16 @@ impl Bed {
         put_ports(text, &self.ports)
     }
 
+    /// Waits until these versions are alive, with their connections, once those
+    /// are forgotten that nobody holds.
+    pub fn versions_become(&self, wanted: &[(u64, u64)]) {
+        let at = Instant::now();
+        while self.versions(wanted.len()) != wanted && at.elapsed() < PATIENCE {
+            pause(5);
+        }
+        assert_eq!(self.versions(wanted.len()), wanted);
+    }
+
     /// The versions that are alive once those are forgotten that nobody holds,
     /// with their connections; waits until there are so many.
     pub fn versions(&self, wanted: usize) -> Vec<(u64, u64)> {
@@ -376,7 +386,15 @@ fn listen(address: &BindAddress) -> OwnedFd {
     let BindAddress::Inet(address) = address else {
         panic!("only addresses");
     };
-    TcpListener::bind(address).unwrap().into()
+    // One that was there before may be open still for a moment.
+    let at = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener.into(),
+            Err(error) => assert!(at.elapsed() < PATIENCE, "{error}"),
+        }
+        pause(5);
+    }
 }
 
 impl Drop for Bed {

@@ -1,7 +1,9 @@
 //! Wakes and jobs across threads.
 
 use super::{Lease, on_loop, turn};
-use crate::reactor::{Why, inject, load, run, spawn, stop, tasks, thread};
+use crate::reactor::{
+    Why, end_when, inject, load, run, spawn, stop, tasks, thread, wake_some, yield_now,
+};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -263,4 +265,54 @@ fn tasks_start_and_end_under_fire_of_stale_wakes() {
         done.store(true, Ordering::Relaxed);
     });
     firing.join().unwrap();
+}
+
+#[test]
+fn a_loop_that_ends_by_itself_runs_every_job_that_it_took() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    for _ in 0..50 {
+        DONE.store(false, Ordering::SeqCst);
+        let other = Other::new(|| end_when(|| DONE.load(Ordering::SeqCst)));
+        let ran = Arc::new(AtomicUsize::new(0));
+        let mut taken = 0;
+        loop {
+            let counted = Arc::clone(&ran);
+            let job = move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+            };
+            match inject(other.index, job) {
+                Ok(()) => taken += 1,
+                Err(refused) if refused.why == Why::NoLoop => break,
+                Err(_) => {}
+            }
+            DONE.store(taken >= 100, Ordering::SeqCst);
+        }
+        drop(other);
+        assert_eq!(ran.load(Ordering::SeqCst), taken);
+    }
+}
+
+#[test]
+fn tasks_are_woken_a_few_at_a_time_and_each_once() {
+    let polls: Rc<Vec<Cell<u32>>> = Rc::new(vec![Cell::new(0); 100]);
+    let seen = Rc::clone(&polls);
+    let steps = on_loop(move || async move {
+        for n in 0..100 {
+            let polls = Rc::clone(&polls);
+            spawn(poll_fn(move |_| {
+                polls[n].set(polls[n].get() + 1);
+                Poll::Pending
+            }));
+        }
+        yield_now().await;
+        let (mut next, mut steps) = (Some(0), 0);
+        while let Some(at) = next {
+            next = wake_some(at, 16);
+            steps += 1;
+            yield_now().await;
+        }
+        steps
+    });
+    assert_eq!(steps, 7);
+    assert!(seen.iter().all(|polls| polls.get() == 2));
 }
