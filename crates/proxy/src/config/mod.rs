@@ -52,6 +52,8 @@ pub struct Config {
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
     /// numbers it. 0 never served.
     pub version: u64,
+    /// Lists of patterns and maps, which operators change.
+    pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.
     pub sessions: Presence,
 }

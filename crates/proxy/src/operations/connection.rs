@@ -1,5 +1,6 @@
 //! One connection of a statistics socket: lines in, answers out. A line without
-//! `prompt` ends it, as scripts expect; with it the connection stays.
+//! `prompt` ends it, as scripts expect; with it the connection stays. A line that
+//! ends in `<<` has a payload: the lines behind it up to an empty one.
 
 use super::command::{self, Action, Context, Session};
 use crate::config::StatsLevel;
@@ -10,6 +11,10 @@ use tokio::time::timeout;
 
 /// Longest line, bytes.
 pub const LINE_MAX: usize = 16 * 1024;
+/// Longest payload, bytes.
+pub const PAYLOAD_MAX: usize = 4 << 20;
+/// The last word of a line that has a payload.
+const PAYLOAD_MARK: &str = "<<";
 /// Commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
 /// How long a connection may be silent where `stats timeout` says nothing.
@@ -50,6 +55,7 @@ where
         prompt: false,
         ended: false,
         timeout: silent,
+        payload: None,
     };
     let mut input = Vec::new();
     loop {
@@ -60,14 +66,30 @@ where
             let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         };
-        let commands = split(&line);
+        let (line, has_payload) = match line.trim_end().strip_suffix(PAYLOAD_MARK) {
+            Some(before) if before.ends_with([' ', '\t']) => (before, true),
+            _ => (line.as_str(), false),
+        };
+        let commands = split(line);
         if commands.len() > COMMANDS_MAX {
             let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         }
-        for words in commands {
+        if has_payload {
+            let Some(payload) = read_payload(&mut stream, &mut input, session.timeout).await?
+            else {
+                let told = format!("The payload is longer than {PAYLOAD_MAX} bytes.\n\n");
+                return write(&mut stream, told.as_bytes(), session.timeout).await;
+            };
+            session.payload = Some(payload);
+        }
+        let last = commands.len();
+        for (n, words) in commands.into_iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            // It is the last command's.
+            let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
+            session.payload = payload;
             write(&mut stream, answer.as_bytes(), session.timeout).await?;
             if session.ended {
                 return Ok(());
@@ -135,6 +157,27 @@ async fn read_line<S: AsyncRead + Unpin>(
             return Ok((!line.is_empty()).then(|| Some(text(&line))));
         }
         input.extend_from_slice(&bytes[..read]);
+    }
+}
+
+/// The lines up to an empty one, or to the end; None when they are too long.
+async fn read_payload<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    input: &mut Vec<u8>,
+    silent: Duration,
+) -> Result<Option<String>, Ended> {
+    let mut payload = String::new();
+    loop {
+        match read_line(stream, input, silent).await? {
+            None => return Ok(Some(payload)),
+            Some(None) => return Ok(None),
+            Some(Some(line)) if line.is_empty() => return Ok(Some(payload)),
+            Some(Some(line)) if payload.len() + line.len() < PAYLOAD_MAX => {
+                payload.push_str(&line);
+                payload.push('\n');
+            }
+            Some(Some(_)) => return Ok(None),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use waiter::Ticket;
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::{Gauge, ServerState, Shutdown};
-use crate::stream::Stream;
+use crate::stream::{Stream, listing};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -77,6 +77,8 @@ pub struct Slot {
     server: Arc<ServerState>,
     /// The server's shutdowns when it was granted.
     mark: u32,
+    /// The place of its stream among those that operators see.
+    pub listed: u32,
 }
 
 impl Slot {
@@ -88,6 +90,9 @@ impl Slot {
     /// Why the sessions of its server were shut down since it was granted, if
     /// they were.
     pub fn shutdown(&self) -> Option<Shutdown> {
+        if listing::is_killed(self.listed) {
+            return Some(Shutdown::Killed);
+        }
         self.server.shutdown_since(self.mark)
     }
 
@@ -96,6 +101,7 @@ impl Slot {
         Slot {
             server: Arc::clone(server),
             mark: server.shutdown_mark(),
+            listed: listing::NOWHERE,
         }
     }
 }

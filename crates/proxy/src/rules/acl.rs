@@ -6,9 +6,11 @@ use super::argument::Boxed;
 use super::codes;
 use super::condition::Outcome;
 use super::expression::Expression;
+use super::live::Live;
 use super::matching::{Method, Patterns};
 use super::pattern::Patterned;
 use super::usage::Usage;
+use super::value::Value;
 use crate::load::{Loader, codes as load_codes};
 use crate::stream::Stream;
 use language::{Diagnostic, Span, Word};
@@ -21,6 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Test {
     expression: Expression,
     patterns: Arc<Patterns>,
+    live: Arc<Live>,
 }
 
 impl Test {
@@ -58,19 +61,27 @@ impl Test {
             return Err(types_do_not_fit(&expression, method, at));
         }
         warn_of_patterns(loader, first, method, &patterned);
+        let (lists, how) = (patterned.note(loader, first), patterned.how(method));
         let patterns = patterned.compile(loader, method)?;
+        let live = loader.config.lists.user(how, lists);
         Ok(Test {
             expression,
             patterns,
+            live,
         })
+    }
+
+    /// Whether a value is among the patterns, as operators left them.
+    fn has(&self, value: &Value<'_>) -> bool {
+        if self.live.is_changed() {
+            return self.live.find(value).is_some();
+        }
+        self.patterns.find(value).is_some()
     }
 
     /// What it finds.
     pub fn run(&self, stream: &Stream) -> Outcome {
-        if self
-            .expression
-            .any(stream, &mut |value| self.patterns.find(&value).is_some())
-        {
+        if self.expression.any(stream, &mut |value| self.has(&value)) {
             Outcome::Pass
         } else if self.expression.may_change(stream) {
             Outcome::Miss

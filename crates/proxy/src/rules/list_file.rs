@@ -159,6 +159,20 @@ pub struct Collected {
 }
 
 impl Collected {
+    /// The files, as the configuration names them.
+    pub(super) fn file_names(&self) -> impl Iterator<Item = Arc<str>> {
+        self.files.iter().map(|(file, _)| Arc::clone(&file.name))
+    }
+
+    /// The patterns of some places, as entries of a list.
+    pub(super) fn texts(
+        &self,
+        of: impl Fn(&Place) -> bool,
+    ) -> impl Iterator<Item = (Box<[u8]>, Option<Box<[u8]>>)> {
+        let there = self.patterns.iter().filter(move |(_, place)| of(place));
+        there.map(|(text, _)| (text.clone(), None))
+    }
+
     /// Takes a word in.
     pub fn word(&mut self, word: &Word) {
         self.patterns

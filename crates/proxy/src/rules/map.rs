@@ -1,7 +1,9 @@
 //! Maps: files of keys and values that converters look a value up in.
 
 use super::codes;
+use super::fetch::borrowed;
 use super::list_file::Collected;
+use super::live::{How, Live};
 use super::matching::{Method, Patterns};
 use super::pattern;
 use super::shared::MapKey;
@@ -29,6 +31,7 @@ pub struct Map {
     pub file: Arc<str>,
     keys: Patterns,
     values: Vec<Value<'static>>,
+    live: Arc<Live>,
 }
 
 impl Map {
@@ -105,6 +108,23 @@ impl Map {
             ));
         }
         let file_name = file.name.clone();
+        let used_by = format!(
+            "pattern loaded from file '{name}' used by map at file '{}' line {}",
+            loader.sources.file(span.file).name,
+            loader.sources.position(span).line
+        );
+        let entries = file
+            .pairs()
+            .map(|(_, key, value)| (key.into(), value.map(Into::into)));
+        let name = (Some(file_name.clone()), true);
+        let list = loader.config.lists.add(name, used_by, entries);
+        let how = How {
+            method,
+            ignore_case: false,
+            versions: false,
+            gives: Some(gives),
+        };
+        let live = loader.config.lists.user(how, vec![list]);
         let mut collected = Collected::default();
         collected.file(file, span, true);
         let keys = pattern::compile(loader, method, collected, false, false)?;
@@ -112,12 +132,16 @@ impl Map {
             file: file_name,
             keys,
             values,
+            live,
         })
     }
 
     /// The value of a key.
-    pub fn find(&self, key: &Value<'_>) -> Option<&Value<'static>> {
-        self.values.get(self.keys.find(key)?)
+    pub fn find(&self, key: &Value<'_>) -> Option<Value<'_>> {
+        if self.live.is_changed() {
+            return self.live.find(key)?.1;
+        }
+        self.values.get(self.keys.find(key)?).map(borrowed)
     }
 
     /// How many keys it has.

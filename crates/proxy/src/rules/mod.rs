@@ -21,6 +21,7 @@ mod expression;
 mod fetch;
 mod format;
 mod list_file;
+pub mod live;
 mod lookup;
 mod map;
 mod pattern;
@@ -40,7 +41,8 @@ pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
-pub use map::Map;
+pub use map::{Gives, Map};
+pub use matching::Method;
 pub use run::{
     Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
     tcp_content, tcp_session, unique_id,

@@ -3,6 +3,7 @@
 
 use super::codes;
 use super::list_file::{Collected, Place};
+use super::live::How;
 use super::matching::{Method, Patterns};
 use super::network::Network;
 use super::regular::Regular;
@@ -81,6 +82,42 @@ impl Patterned {
             read.collected.word(word);
         }
         Ok(read)
+    }
+
+    /// The lists that the patterns stand in, noted for operators: each file, then
+    /// the line itself.
+    pub(super) fn note(&self, loader: &Loader, first: &Word) -> Vec<usize> {
+        let place = loader.sources.position(first.span);
+        let file = &loader.sources.file(first.span.file).name;
+        let lists = &loader.config.lists;
+        let mut noted = Vec::new();
+        for (n, name) in self.collected.file_names().enumerate() {
+            let used_by = format!(
+                "pattern loaded from file '{name}' used by acl at file '{file}' line {}",
+                place.line
+            );
+            let of_file = |place: &Place| matches!(place, Place::Line(at, _) if *at == n);
+            let entries = self.collected.texts(of_file);
+            noted.push(lists.add((Some(name), false), used_by, entries));
+        }
+        let text = first.text();
+        let name = text.split(['(', ',']).next().unwrap_or_default();
+        let used_by = format!("acl '{name}' file '{file}' line {}", place.line);
+        let words = self
+            .collected
+            .texts(|place| matches!(place, Place::Word(_)));
+        noted.push(lists.add((None, false), used_by, words));
+        noted
+    }
+
+    /// How the patterns are compared by a method.
+    pub(super) fn how(&self, method: Method) -> How {
+        How {
+            method,
+            ignore_case: self.ignore_case,
+            versions: self.versions,
+            gives: None,
+        }
     }
 
     /// Whether there is nothing to compare with.
@@ -218,6 +255,41 @@ pub(super) fn compile(
         )),
     };
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
+}
+
+/// Compiles patterns that came while traffic flows: no name is looked up. None:
+/// one of them cannot be used.
+pub(super) fn compile_plain(
+    method: Method,
+    texts: Vec<Box<[u8]>>,
+    ignore_case: bool,
+    versions: bool,
+) -> Option<Patterns> {
+    let number: Number = if versions { version } else { number };
+    let list = |texts: Vec<Box<[u8]>>| -> Listed {
+        let nowhere = |text| (text, Place::Word(Span::default()));
+        texts.into_iter().map(nowhere).collect()
+    };
+    Some(match method {
+        Method::Found => Patterns::found(),
+        Method::Bool => Patterns::truth(),
+        Method::Int => Patterns::numbers(ranges(list(texts), number).ok()?),
+        Method::Len => Patterns::lengths(ranges(list(texts), number).ok()?),
+        Method::Ip => {
+            let network = |text: &Box<[u8]>| Network::parse(std::str::from_utf8(text).ok()?);
+            let networks = texts.iter().map(network).collect::<Option<Vec<_>>>()?;
+            Patterns::networks(super::network::Networks::new(networks))
+        }
+        Method::Bin => {
+            let bytes = |text: &Box<[u8]>| super::argument::unhex(text).map(Vec::into_boxed_slice);
+            Patterns::binaries(texts.iter().map(bytes).collect::<Option<_>>()?)
+        }
+        Method::Reg => {
+            let regular = |text: &Box<[u8]>| Regular::new(text, ignore_case).ok();
+            Patterns::regulars(texts.iter().map(regular).collect::<Option<_>>()?)
+        }
+        _ => Patterns::texts(method, texts, ignore_case),
+    })
 }
 
 /// Compiles numbers that are written in a way of their own.

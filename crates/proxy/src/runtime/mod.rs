@@ -204,6 +204,7 @@ impl Runtime {
     /// Whether a frontend takes new sessions.
     pub fn takes(&self, frontend: &Proxy) -> bool {
         !frontend.state.paused.load(Ordering::Relaxed)
+            && !frontend.state.is_shut_down()
             && frontend.state.frontend_sessions.current() < maxconn(frontend)
             && self.connections.current() < self.connections_max.load(Ordering::Relaxed)
     }

@@ -14,6 +14,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// for each tree, before its first stream, also without an older tree.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     config.version = old.map_or(0, |old| old.version) + 1;
+    if let Some(old) = old {
+        config.lists.adopt(&old.lists);
+    }
     config.frontends = config
         .iter()
         .filter(|(_, proxy)| proxy.kind.is_frontend())

@@ -34,8 +34,10 @@ pub struct ProxyState {
     pub balance: balance::State,
     /// `maxconn` as an operator set it; 0 takes the file's.
     pub maxconn_set: AtomicU32,
-    /// `disable frontend`, `shutdown frontend`: its listeners take no one.
+    /// `disable frontend`: its listeners take no one.
     pub paused: AtomicBool,
+    /// `shutdown frontend`: they never will again.
+    shut: AtomicBool,
     /// Streams in the backend from which on servers get their whole `maxconn`.
     pub fullconn: AtomicU32,
     /// Lines that its frontend has logged.
@@ -100,6 +102,18 @@ impl ProxyState {
             name: name.into(),
             ..Default::default()
         }
+    }
+
+    /// `shutdown frontend`: it takes no one for as long as the process lives,
+    /// under later files too. False when that was said before.
+    pub fn shut_down(&self) -> bool {
+        self.paused.store(true, Relaxed);
+        !self.shut.swap(true, Relaxed)
+    }
+
+    /// Whether it was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.shut.load(Relaxed)
     }
 
     /// What a listener of it counts (`option socket-stats`), by the listener's id.

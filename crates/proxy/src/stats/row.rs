@@ -302,7 +302,9 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row.tallies(&state.frontend, CLIENT_SIDE);
     row.put(
         C::Status,
-        if state.paused.load(Relaxed) {
+        if state.is_shut_down() {
+            "STOP"
+        } else if state.paused.load(Relaxed) {
             "PAUSED"
         } else {
             "OPEN"

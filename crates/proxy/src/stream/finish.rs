@@ -69,6 +69,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         logged,
         termination,
         phase,
+        listed: _,
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
@@ -145,6 +146,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         lenient: false,
         termination: Termination::Normal,
         phase: Phase::Done,
+        listed: Default::default(),
     }
 }
 

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod exchange;
 mod finish;
+pub(crate) mod listing;
 mod meter;
 mod reply;
 mod request;

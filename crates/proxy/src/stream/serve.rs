@@ -3,7 +3,7 @@
 
 use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Phase, Reply, Stream, Termination};
+use super::{Phase, Reply, Stream, Termination, listing};
 use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
@@ -25,6 +25,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request came, whatever becomes of it.
 pub fn count_request(stream: &Stream) {
+    listing::begin(stream);
     let state = &stream.session.frontend().state;
     state.request_rate.count(worker().now_ms());
     state.frontend.here().count(Tally::Requests);
@@ -72,6 +73,7 @@ fn backend_by_rule(stream: &Stream) -> Option<ProxyIndex> {
 
 /// The stream enters its backend: counts it there. [`leave_backend`] undoes it.
 pub fn enter_backend(stream: &Stream) {
+    listing::note(stream);
     if let Some(backend) = stream.backend() {
         backend.state.backend_sessions.up();
         backend.state.backend.here().count(Tally::Sessions);
@@ -360,7 +362,7 @@ fn redispatches(stream: &Stream) -> bool {
 async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
-    let slot = match queue::assign_wish(
+    let mut slot = match queue::assign_wish(
         stream,
         Wish {
             server: preferred,
@@ -377,7 +379,13 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
         Assignment::Wait(ticket) => {
             let timeouts = stream.backend().map(|b| b.timeouts).unwrap_or_default();
             let deadline = after(timeouts.queue_ms.or(timeouts.connect_ms));
-            match with_deadline(deadline, ticket).await {
+            let granted = with_deadline(deadline, ticket);
+            let Some(granted) = listing::unless_killed(stream.listed.place(), granted).await else {
+                stream.termination = Termination::Killed;
+                stream.phase = Phase::Queue;
+                return Err(Unserved::Unavailable);
+            };
+            match granted {
                 Ok(granted) => {
                     stream.server = Some(granted.server);
                     granted.slot
@@ -391,6 +399,8 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
             }
         }
     };
+    listing::note(stream);
+    slot.listed = stream.listed.place();
     stream.times.queued = Some(reactor::now());
     count_at_server(stream, Tally::Chosen);
     let now_ms = worker().now_ms();

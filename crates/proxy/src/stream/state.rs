@@ -398,6 +398,8 @@ pub struct Stream {
     pub termination: Termination,
     /// Where it was then.
     pub phase: Phase,
+    /// Its place among those that operators see.
+    pub listed: super::listing::Listed,
 }
 
 impl Stream {

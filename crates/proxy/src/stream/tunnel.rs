@@ -331,6 +331,7 @@ pub async fn carry(
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
+    super::listing::begin(&stream);
     stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(reactor::now());
     let input = client.input.take();

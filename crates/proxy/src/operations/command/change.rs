@@ -30,6 +30,10 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> String {
         } else {
             ("Resumed", "enabled")
         };
+        if proxy.state.is_shut_down() {
+            let word = if paused { "disable" } else { "enable" };
+            return format!("Frontend was previously shut down, cannot {word}.\n");
+        }
         if proxy.state.paused.swap(paused, Relaxed) == paused {
             return format!("All sockets are already {word}.\n");
         }

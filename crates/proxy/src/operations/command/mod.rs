@@ -3,7 +3,10 @@
 
 mod change;
 mod info;
+mod lists;
+mod process;
 mod server;
+mod sessions;
 mod show;
 mod state;
 
@@ -37,6 +40,8 @@ pub struct Session {
     pub ended: bool,
     /// How long it may be silent.
     pub timeout: Duration,
+    /// What stood behind `<<`.
+    pub payload: Option<String>,
 }
 
 type Run = fn(&Context, &mut Session, &[&str]) -> String;
@@ -93,29 +98,47 @@ const fn row(
 
 #[rustfmt::skip]
 static COMMANDS: &[Row] = &[
+    row(&["add", "acl"], "add acl <acl> <pattern>", "one more pattern of a list", Operator, Report(lists::add_acl)),
+    row(&["add", "map"], "add map <map> <key> <value>", "one more entry of a map, or a payload of them", Operator, Report(lists::add_map)),
+    row(&["clear", "acl"], "clear acl <acl>", "no pattern is left in a list", Operator, Report(lists::clear)),
+    row(&["clear", "map"], "clear map <map>", "no entry is left in a map", Operator, Report(lists::clear)),
     row(&["clear", "counters"], "clear counters [all]", "forget highest values, or all counters", Operator, Now(change::clear_counters)),
+    row(&["del", "acl"], "del acl <acl> [<key>|#<ref>]", "a list without a pattern", Operator, Report(lists::delete)),
+    row(&["del", "map"], "del map <map> [<key>|#<ref>]", "a map without an entry", Operator, Report(lists::delete)),
     row(&["disable", "frontend"], "disable frontend <frontend>", "a frontend takes no connections for now", Admin, Now(change::disable_frontend)),
     row(&["disable", "server"], "disable server <bk>/<srv>", "a server goes into maintenance", Admin, Now(server::disable)),
     row(&["enable", "frontend"], "enable frontend <frontend>", "a frontend takes connections again", Admin, Now(change::enable_frontend)),
     row(&["enable", "server"], "enable server <bk>/<srv>", "a server leaves maintenance", Admin, Now(server::enable)),
+    row(&["get", "acl"], "get acl <acl> <value>", "tell which pattern a value meets", User, Report(lists::get)),
+    row(&["get", "map"], "get map <map> <key>", "tell which entry a key meets", User, Report(lists::get)),
     row(&["get", "weight"], "get weight <bk>/<srv>", "tell a server's weight", User, Now(server::get_weight)),
     row(&["operator"], "operator", "this connection has the level operator at most", User, Now(operator)),
+    row(&["set", "map"], "set map <map> [<key>|#<ref>] <value>", "another value of an entry", Operator, Report(lists::set_map)),
     row(&["set", "maxconn", "frontend"], "set maxconn frontend <frontend> <n>", "another limit of a frontend", Admin, Now(change::maxconn_frontend)),
     row(&["set", "maxconn", "global"], "set maxconn global <n>", "another limit of the process", Admin, Now(change::maxconn_global)),
     row(&["set", "maxconn", "server"], "set maxconn server <bk>/<srv> <n>", "another limit of a server", Admin, Now(server::maxconn)),
     row(&["set", "server"], "set server <bk>/<srv> [opts]", "another state, health, weight or address", Admin, Now(server::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "how long this connection may be silent", User, Now(change::timeout)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "another weight of a server", Admin, Now(server::set_weight)),
+    row(&["show", "acl"], "show acl [<acl>]", "list the lists of patterns, or one's patterns", User, Report(lists::show)),
+    row(&["show", "activity"], "show activity", "tell what the threads do", Operator, Now(process::activity)),
     row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
     row(&["show", "cli", "level"], "show cli level", "tell what this connection may do", User, Now(show::level)),
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
+    row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
     row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
+    row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
+    row(&["show", "map"], "show map [<map>]", "list the maps, or one's entries", User, Report(lists::show)),
+    row(&["show", "pools"], "show pools", "tell about memory that is kept for reuse", Operator, Now(process::pools)),
     row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
+    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or tell more of them", Operator, Report(sessions::show)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
+    row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "a frontend takes no connections any more", Admin, Now(sessions::shut_frontend_down)),
+    row(&["shutdown", "session"], "shutdown session <id>", "end a session", Admin, Report(sessions::shut_down)),
     row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "end what a server serves", Admin, Now(server::shut_down)),
     row(&["user"], "user", "this connection has the level user from now on", User, Now(user)),
     row(&["help"], "help [<command>]", "list commands", User, Now(help)),
@@ -130,18 +153,12 @@ const ALWAYS: usize = 3;
 const NOT_BUILT: &[&str] = &[
     "_getsocks",
     "abort ssl",
-    "add acl",
-    "add map",
     "add server",
     "add ssl",
-    "clear acl",
-    "clear map",
     "clear table",
     "commit acl",
     "commit map",
     "commit ssl",
-    "del acl",
-    "del map",
     "del server",
     "del ssl",
     "disable agent",
@@ -150,33 +167,24 @@ const NOT_BUILT: &[&str] = &[
     "enable agent",
     "enable dynamic-cookie",
     "enable health",
-    "get acl",
-    "get map",
     "get var",
     "new ssl",
     "prepare acl",
     "prepare map",
     "set dynamic-cookie-key",
-    "set map",
     "set profiling",
     "set rate-limit",
     "set severity-output",
     "set ssl",
     "set table",
     "set var",
-    "show acl",
-    "show activity",
     "show cache",
     "show errors",
     "show events",
-    "show fd",
     "show libs",
-    "show map",
     "show peers",
-    "show pools",
     "show profiling",
     "show resolvers",
-    "show sess",
     "show ssl",
     "show startup-logs",
     "show table",
@@ -184,8 +192,6 @@ const NOT_BUILT: &[&str] = &[
     "show threads",
     "show tls-keys",
     "show trace",
-    "shutdown frontend",
-    "shutdown session",
     "trace",
 ];
 

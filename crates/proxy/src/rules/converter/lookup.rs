@@ -3,7 +3,6 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::fetch::borrowed;
 use crate::rules::map::{Gives, Map, parse};
 use crate::rules::matching::Method;
 use crate::rules::value::{Type, Value};
@@ -118,7 +117,7 @@ fn prepare(
 
 fn find<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     if let Some(found) = arguments.map(0)?.find(&value) {
-        return Some(borrowed(found));
+        return Some(found);
     }
     match arguments.list.get(1)?.as_ref()? {
         Argument::Text(text) => Some(Value::text(text)),

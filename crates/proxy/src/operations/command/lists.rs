@@ -1,0 +1,221 @@
+//! Commands about the lists of ACLs and about maps. A change is for the process;
+//! no file is written.
+
+use super::{Context, Session};
+use crate::config::Config;
+use crate::rules::live::{Edit, Entry, How, ListError, Which};
+use crate::rules::{Gives, Method};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Whether the second word says that it is about maps.
+fn maps(words: &[&str]) -> bool {
+    words.get(1) == Some(&"map")
+}
+
+fn kind(words: &[&str]) -> &'static str {
+    if maps(words) { "map" } else { "ACL" }
+}
+
+/// The list that a word names, or what to say.
+fn named(
+    context: &Context,
+    words: &[&str],
+    name: Option<&&str>,
+) -> Result<(Arc<Config>, usize), String> {
+    let kind = kind(words);
+    let Some(name) = name else {
+        return Err(format!("Missing {kind} identifier.\n"));
+    };
+    if name.starts_with('@') {
+        return Err(format!(
+            "Versions of a list ('{name}') are known, but not built yet.\n"
+        ));
+    }
+    let config = context.runtime.config();
+    match config.lists.named(name, maps(words)) {
+        Some(at) => Ok((config, at)),
+        None => Err(format!(
+            "Unknown {kind} identifier. Please use #<id> or <file>.\n"
+        )),
+    }
+}
+
+fn show_entry(out: &mut String, entry: &Entry) {
+    let key = String::from_utf8_lossy(&entry.key);
+    // Writing to a string cannot fail.
+    let _ = match &entry.value {
+        Some(value) => {
+            let value = String::from_utf8_lossy(value);
+            writeln!(out, "{:#x} {key} {value}", entry.number)
+        }
+        None => writeln!(out, "{:#x} {key}", entry.number),
+    };
+}
+
+/// `show acl [<acl>]`, `show map [<map>]`.
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+    let mut out = String::new();
+    if words.len() < 3 {
+        out.push_str("# id (file) description\n");
+        for list in context.runtime.config().lists.summaries(maps(words)) {
+            let _ = writeln!(
+                out,
+                "{} ({}) {}. curr_ver=0 next_ver=0 entry_cnt={}",
+                list.id, list.file, list.used_by, list.entries
+            );
+        }
+        return out;
+    }
+    match named(context, words, words.get(2)) {
+        Ok((config, at)) => config
+            .lists
+            .entries(at)
+            .iter()
+            .for_each(|entry| show_entry(&mut out, entry)),
+        Err(text) => return text,
+    }
+    out
+}
+
+/// Whether HAProxy finds such a pattern in a tree or in a list.
+fn index(how: &How) -> &'static str {
+    match how.method {
+        Method::Str | Method::Beg if !how.ignore_case => "tree",
+        Method::Ip => "tree",
+        _ => "list",
+    }
+}
+
+/// `get acl <acl> <value>`, `get map <map> <key>`.
+pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
+    let (Some(_), Some(text)) = (words.get(2), words.get(3)) else {
+        return format!("Missing {} identifier and/or key.\n", kind(words));
+    };
+    let (config, at) = match named(context, words, words.get(2)) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
+    let mut out = String::new();
+    for met in config.lists.meet(at, text) {
+        let method = Method::ALL.iter().find(|(_, m)| *m == met.how.method);
+        let name = method.map_or("", |(name, _)| name);
+        let case = if met.how.ignore_case {
+            "insensitive"
+        } else {
+            "sensitive"
+        };
+        let is = if maps(words) { "found" } else { "match" };
+        let _ = match met.entry {
+            None => writeln!(out, "type={name}, case={case}, {is}=no"),
+            Some(entry) => {
+                let index = index(&met.how);
+                let key = String::from_utf8_lossy(&entry.key);
+                let _ = write!(out, "type={name}, case={case}, {is}=yes, idx={index}, ");
+                match (&entry.value, met.how.gives) {
+                    (Some(value), Some(gives)) => writeln!(
+                        out,
+                        "key=\"{key}\", value=\"{}\", type=\"{}\"",
+                        String::from_utf8_lossy(value),
+                        match gives {
+                            Gives::Text => "str",
+                            Gives::Int => "sint",
+                            Gives::Address => "ip",
+                        }
+                    ),
+                    _ => writeln!(out, "pattern=\"{key}\""),
+                }
+            }
+        };
+    }
+    out
+}
+
+fn edit(context: &Context, words: &[&str], edit: Edit, missing: &str) -> String {
+    let (config, at) = match named(context, words, words.get(2)) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
+    match config.lists.edit(at, edit) {
+        Ok(()) => String::new(),
+        Err(ListError::NotFound) => missing.to_owned(),
+        Err(ListError::BadPattern) => {
+            "A pattern is not of the kind that is compared here.\n".into()
+        }
+        Err(ListError::BadValue) => "A value is not of the kind that this map gives.\n".into(),
+        Err(ListError::Full) => "The list would be too long.\n".into(),
+    }
+}
+
+const ADD_MAP: &str = "'add map' expects three parameters (map identifier, key and value) or one \
+parameter (map identifier) and a payload\n";
+const ADD_ACL: &str = "'add acl' expects two parameters: ACL identifier and pattern.\n";
+
+/// `add map <map> <key> <value>`, or with a payload of such lines.
+pub fn add_map(context: &Context, session: &Session, words: &[&str]) -> String {
+    let mut entries = Vec::new();
+    match (words.get(3..), &session.payload) {
+        (Some([key, value, ..]), None) => {
+            entries.push((key.as_bytes().into(), Some(value.as_bytes().into())));
+        }
+        (Some([]), Some(payload)) => {
+            for line in payload.lines() {
+                let line = line.trim_start_matches([' ', '\t']);
+                let (key, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+                let value = value.trim_start_matches([' ', '\t']);
+                if value.is_empty() {
+                    return format!("Missing value for key '{key}'.\n");
+                }
+                entries.push((key.as_bytes().into(), Some(value.as_bytes().into())));
+            }
+        }
+        _ => return ADD_MAP.into(),
+    }
+    edit(context, words, Edit::Add(entries), "")
+}
+
+/// `add acl <acl> <pattern>`.
+pub fn add_acl(context: &Context, _: &Session, words: &[&str]) -> String {
+    match words.get(3) {
+        Some(pattern) => {
+            let entry = (pattern.as_bytes().into(), None);
+            edit(context, words, Edit::Add(vec![entry]), "")
+        }
+        None => ADD_ACL.into(),
+    }
+}
+
+fn which(word: &str) -> Which {
+    let number = word
+        .strip_prefix("#0x")
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    match number {
+        Some(number) => Which::Number(number),
+        None => Which::Key(word.as_bytes().into()),
+    }
+}
+
+/// `set map <map> [<key>|#<ref>] <value>`.
+pub fn set_map(context: &Context, _: &Session, words: &[&str]) -> String {
+    let (Some(key), Some(value)) = (words.get(3), words.get(4)) else {
+        return "'set map' expects three parameters: map identifier, key and value.\n".into();
+    };
+    let change = Edit::Set(which(key), value.as_bytes().into());
+    edit(context, words, change, "entry not found.\n")
+}
+
+/// `del acl <acl> [<key>|#<ref>]`, `del map …`.
+pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
+    match words.get(3) {
+        Some(key) => edit(context, words, Edit::Delete(which(key)), "Key not found.\n"),
+        None => format!(
+            "This command expects two parameters: {} identifier and key.\n",
+            kind(words)
+        ),
+    }
+}
+
+/// `clear acl <acl>`, `clear map <map>`.
+pub fn clear(context: &Context, _: &Session, words: &[&str]) -> String {
+    edit(context, words, Edit::Clear, "")
+}

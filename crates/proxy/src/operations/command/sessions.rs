@@ -1,0 +1,218 @@
+//! Sessions: listing them, ending one. In HAProxy's words a session is a stream,
+//! so a connection that waits for its next request is none. The threads of the
+//! data plane are asked one after the other, a part of their streams at a time.
+
+use super::{Context, Session, find_proxy};
+use crate::log::clf_date;
+use crate::reactor;
+use crate::state;
+use crate::stream::Endpoint;
+use crate::stream::listing::{self, Told};
+use std::fmt::Write;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// Streams that a thread looks at in one turn of its loop.
+const LOOK_MAX: usize = 200;
+/// How long a thread may take to answer: it is at most busy, never stuck.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs something on the loop of a thread and waits for what it says; None where
+/// there is no such loop, or it is too busy.
+fn ask<T: Send + 'static>(thread: usize, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (give, take) = sync_channel(1);
+    // Nobody waits any more when it cannot be given.
+    let job = move || _ = give.send(job());
+    reactor::inject(thread, job).ok()?;
+    take.recv_timeout(PATIENCE).ok()
+}
+
+/// Shows every stream to `see`, until that says no.
+fn each(mut see: impl FnMut(&Told) -> bool) {
+    for thread in 0..reactor::THREADS_MAX {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            let Some((told, next)) = ask(thread, move || listing::tell(place, LOOK_MAX)) else {
+                break;
+            };
+            if !told.iter().all(&mut see) {
+                return;
+            }
+            from = next;
+        }
+    }
+}
+
+/// What a word says of a stream: its number, behind `0x`.
+fn number(word: &str) -> Option<u64> {
+    u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
+}
+
+/// `show sess [<id> | all]`.
+pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
+    let mut out = String::new();
+    let wanted = words.get(2).copied().unwrap_or_default();
+    if let Some(id) = number(wanted) {
+        each(|told| {
+            if told.id == id {
+                detail(&mut out, told);
+            }
+            out.is_empty()
+        });
+        if out.is_empty() {
+            return "Session not found.\n".into();
+        }
+        return out;
+    }
+    each(|told| {
+        match wanted {
+            "all" => detail(&mut out, told),
+            _ => line(&mut out, told),
+        }
+        true
+    });
+    out
+}
+
+/// `shutdown session <id>`.
+pub fn shut_down(_: &Context, _: &Session, words: &[&str]) -> String {
+    let Some(id) = words.get(2).and_then(|word| number(word)) else {
+        return "Session pointer expected (use 'show sess').\n".into();
+    };
+    let end = move || {
+        let found = listing::kill(id);
+        if found {
+            reactor::wake_all(reactor::thread());
+        }
+        found
+    };
+    let mut threads = 0..reactor::THREADS_MAX;
+    if threads.any(|thread| ask(thread, end) == Some(true)) {
+        String::new()
+    } else {
+        "No such session (use 'show sess').\n".into()
+    }
+}
+
+/// Family and address of an end.
+fn end(endpoint: Endpoint) -> (&'static str, String) {
+    match endpoint {
+        Endpoint::Inet(address) => {
+            let ip = address.ip().to_canonical();
+            let family = if ip.is_ipv4() { "tcpv4" } else { "tcpv6" };
+            (family, format!("{ip}:{}", address.port()))
+        }
+        Endpoint::Unix => ("unix_stream", "unix:1".into()),
+    }
+}
+
+/// `1d2h`, `3h4m`, `5m6s`, `7s`.
+fn age(ms: u64) -> String {
+    let s = ms / 1000;
+    let (days, hours, minutes) = (s / 86_400, s / 3600 % 24, s / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{s}s"),
+        (0, 0, _) => format!("{minutes}m{}s", s % 60),
+        (0, ..) => format!("{hours}h{minutes}m"),
+        _ => format!("{days}d{hours}h"),
+    }
+}
+
+fn mode(http: bool) -> &'static str {
+    if http { "http" } else { "tcp" }
+}
+
+/// One line a stream, with those fields of HAProxy's that are known here.
+fn line(out: &mut String, told: &Told) {
+    let (family, source) = end(told.source);
+    let backend = told.backend.as_ref().map_or("<NONE>", |(name, ..)| name);
+    let server = told.server.as_ref().map_or("<none>", |(name, ..)| name);
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{:#x}: proto={family} src={source} fe={} be={backend} srv={server} age={}",
+        told.id,
+        told.frontend.0,
+        age(told.age_ms),
+    );
+}
+
+fn detail(out: &mut String, told: &Told) {
+    let (family, source) = end(told.source);
+    let (frontend, id) = &told.frontend;
+    let _ = writeln!(
+        out,
+        "{:#x}: [{}] id={} proto={family} source={source}\n  \
+         frontend={frontend} (id={id} mode={}), listener=? (id={}) addr={}",
+        told.id,
+        clf_date(told.began_at),
+        told.id,
+        mode(told.http),
+        told.listener,
+        end(told.destination).1,
+    );
+    let _ = match &told.backend {
+        Some((name, id, http)) => {
+            writeln!(out, "  backend={name} (id={id} mode={})", mode(*http))
+        }
+        None => writeln!(out, "  backend=<NONE> (id=-1 mode=-)"),
+    };
+    let _ = match &told.server {
+        Some((name, id, address)) => writeln!(out, "  server={name} (id={id}) addr={address}"),
+        None => writeln!(out, "  server=<NONE> (id=-1)"),
+    };
+    let _ = writeln!(
+        out,
+        "  age={} configuration={}",
+        age(told.age_ms),
+        told.version
+    );
+}
+
+/// `shutdown frontend`: it takes no one any more, whatever is said later.
+pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    let config = context.runtime.config();
+    let Some(name) = words.get(2) else {
+        return "A frontend name is expected.\n".into();
+    };
+    let Some(proxy) = find_proxy(&config, name, |proxy| proxy.kind.is_frontend()) else {
+        return "No such frontend.\n".into();
+    };
+    if !proxy.state.shut_down() {
+        return "Frontend was already shut down.\n".into();
+    }
+    let told = format!(
+        "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+        proxy.name,
+        proxy.state.frontend.read(state::Tally::Connections),
+        proxy.state.backend.read(state::Tally::Sessions),
+    );
+    crate::log::notice(&config, proxy, crate::log::Level::Warning, &told);
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_two_units() {
+        for (ms, text) in [
+            (999, "0s"),
+            (59_000, "59s"),
+            (61_000, "1m1s"),
+            (3_700_000, "1h1m"),
+            (90_000_000, "1d1h"),
+        ] {
+            assert_eq!(age(ms), text);
+        }
+    }
+
+    #[test]
+    fn a_number_stands_behind_0x() {
+        assert_eq!(number("0x1f"), Some(31));
+        for word in ["", "1f", "foo", "0x", "0xg"] {
+            assert_eq!(number(word), None, "{word}");
+        }
+    }
+}

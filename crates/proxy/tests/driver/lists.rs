@@ -1,0 +1,34 @@
+//! Lists and maps that operators change decide about the next request.
+
+use crate::bed::{Bed, against_haproxy};
+use crate::sessions::Operator;
+
+#[test]
+fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
+    if against_haproxy() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("evenkeel-lists-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (map, list) = (folder.join("m.map"), folder.join("a.lst"));
+    std::fs::write(&map, "one 201\n").unwrap();
+    std::fs::write(&list, "/admin\n").unwrap();
+    let (map, list) = (map.display(), list.display());
+    let mut bed = Bed::new(&format!(
+        "frontend www\n bind 127.0.0.1:{{0}}\n acl denied path_beg -f {list}\n \
+         http-request deny if denied\n http-request return status 200 hdr x-found \
+         %[req.hdr(host),map({map},none)]\n"
+    ));
+    let operator = Operator::new(&mut bed);
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: two\r\n\r\n");
+    let ask = |path: &str| bed.ask(&request(path));
+    assert!(ask("/x").contains("x-found: none\r\n"));
+    assert!(ask("/admin").starts_with("HTTP/1.1 403 "));
+    operator.ask(&format!("add map {map} two 202"));
+    operator.ask(&format!("add acl {list} /x;del acl {list} /admin"));
+    assert!(ask("/admin").contains("x-found: 202\r\n"));
+    assert!(ask("/x").starts_with("HTTP/1.1 403 "));
+    operator.ask(&format!("clear acl {list};set map {map} two 203"));
+    assert!(ask("/x").contains("x-found: 203\r\n"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,159 @@
+//! Operators see the sessions and end one, through a statistics connection that
+//! asks the threads of the data plane.
+
+use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
+use proxy::config::StatsLevel;
+use proxy::operations;
+use proxy::runtime::ServeOptions;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// Statistics connections to a data plane of this process.
+pub struct Operator {
+    serving: operations::Serving,
+    /// Its end ends the side thread.
+    _running: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Operator {
+    pub fn new(bed: &mut Bed) -> Operator {
+        let shared = bed.ours().as_ref().expect("it runs").runtime;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let serving = operations::start(shared, Vec::new(), runtime.handle()).unwrap();
+        let (running, ended) = tokio::sync::oneshot::channel::<()>();
+        std::thread::spawn(move || runtime.block_on(ended));
+        Operator {
+            serving,
+            _running: running,
+        }
+    }
+
+    pub fn ask(&self, command: &str) -> String {
+        let (mut peer, ours) = UnixStream::pair().unwrap();
+        self.serving.adopt(ours, StatsLevel::Admin).unwrap();
+        peer.write_all(command.as_bytes()).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The line of a session with this word in it, once there is one.
+    fn session(&self, word: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let all = self.ask("show sess");
+            if let Some(line) = all.lines().find(|line| line.contains(word)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < end, "no {word} in {all}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Answers nothing.
+fn silent() -> Origin {
+    Origin::new(|mut peer, _| while matches!(peer.more(), Ok(true)) {})
+}
+
+#[test]
+fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = silent();
+    let mut bed = Bed::with(
+        &format!(
+            "frontend www\n bind 127.0.0.1:{{0}}\n default_backend app\nbackend app\n \
+             server one 127.0.0.1:{} maxconn 1\nlisten raw\n mode tcp\n bind 127.0.0.1:{{1}}\n \
+             server two 127.0.0.1:{}\n",
+            origin.port, origin.port
+        ),
+        &ServeOptions {
+            threads: 2,
+            connections_max: 1000,
+        },
+    );
+    let operator = Operator::new(&mut bed);
+    let _idle = bed.client();
+    let mut waiting = bed.client();
+    waiting.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+    let line = operator.session("srv=one");
+    assert!(line.contains("proto=tcpv4 src=127.0.0.1:"), "{line}");
+    assert!(line.contains(" fe=www be=app srv=one age=0s"), "{line}");
+    let mut queued = bed.client();
+    queued.send("GET /queued HTTP/1.1\r\nHost: h\r\n\r\n");
+    let queued_line = operator.session("be=app srv=<none>");
+    let mut tunnel = bed.client_of(1);
+    tunnel.send("abc");
+    let tunnel_line = operator.session("srv=two");
+    assert!(tunnel_line.contains("fe=raw be=raw"), "{tunnel_line}");
+    let all = operator.ask("show sess");
+    assert_eq!(all.lines().filter(|line| line.contains("fe=")).count(), 3);
+    let id = |line: &str| line.split(':').next().unwrap().to_owned();
+    let detail = operator.ask(&format!("show sess {}", id(&line)));
+    assert!(
+        detail.contains("\n  server=one (id=1) addr=127.0.0.1:"),
+        "{detail}"
+    );
+    let every = operator.ask("show sess all");
+    assert_eq!(every.matches("\n  backend=").count(), 3, "{every}");
+    // The one that waits in the queue, then the one with the server, then the tunnel.
+    for (line, state) in [(queued_line, "KQ"), (line, "KH"), (tunnel_line, "K-")] {
+        let command = format!("shutdown session {}", id(&line));
+        assert_eq!(operator.ask(&command), "\n");
+        assert_eq!(bed.ended(1)[0].state, state);
+        assert_eq!(
+            operator.ask(&command),
+            "No such session (use 'show sess').\n\n"
+        );
+    }
+    assert_eq!(operator.ask("show sess"), "\n");
+    let backend = &bed.config().proxies[1];
+    assert_eq!(backend.state.backend_sessions.current(), 0);
+    assert!(
+        operator
+            .ask("show fd")
+            .contains("type=listener addr=127.0.0.1:")
+    );
+    let versions = operator.ask("show configuration");
+    assert!(
+        versions.starts_with("# version since age connections newest\n1 "),
+        "{versions}"
+    );
+}
+
+#[test]
+fn many_sessions_are_listed_in_parts() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = silent();
+    let mut bed = Bed::new(&format!(
+        "listen www\n bind 127.0.0.1:{{0}}\n server one 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let operator = Operator::new(&mut bed);
+    let clients: Vec<_> = (0..450)
+        .map(|_| {
+            let mut client = bed.client();
+            client.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+            client
+        })
+        .collect();
+    let end = Instant::now() + PATIENCE;
+    while operator.ask("show sess").matches("fe=www").count() != clients.len() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    operator.ask("shutdown sessions server www/one");
+    while operator.ask("show sess") != "\n" {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
