@@ -24,6 +24,7 @@ pub mod server_connection;
 pub mod state;
 pub mod stats;
 pub mod stream;
+pub mod takeover;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.

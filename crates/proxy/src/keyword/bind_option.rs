@@ -205,7 +205,7 @@ rows! {
         "The kernel reports a connection when its first data has arrived, not before. It saves a wake-up a connection for \
          protocols in which the client speaks first.";
     "expose-fd", "expose-fd listeners", "stats socket /run/admin.sock expose-fd listeners", rights,
-        "Who connects to this `stats socket` with the level `admin` can be handed the listening sockets, so that a new process \
+        "Who connects to this `stats socket`, with any level, can be handed the listening sockets, so that a new process \
          takes over without a gap.";
     "gid", "gid <gid>", "bind /run/site.sock gid 33", number,
         "The group of a Unix socket's file, by number. Without it the file belongs to the group of the process.";

@@ -78,12 +78,16 @@ impl Identity {
         if sockopt::socket_type(fd)? != SocketType::STREAM {
             return Err(Unrecognized::OtherKind);
         }
-        if !sockopt::socket_acceptconn(fd)? {
-            return Err(Unrecognized::NotListening);
-        }
+        let listens = sockopt::socket_acceptconn(fd)?;
         match sockopt::socket_domain(fd)? {
-            AddressFamily::UNIX => Identity::of_unix(fd),
-            AddressFamily::INET | AddressFamily::INET6 => Identity::of_inet(fd),
+            AddressFamily::UNIX if listens => Identity::of_unix(fd),
+            // That of a frontend which HAProxy has disabled only keeps its address.
+            AddressFamily::INET | AddressFamily::INET6 if listens || is_paused(fd) => {
+                Identity::of_inet(fd)
+            }
+            AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6 => {
+                Err(Unrecognized::NotListening)
+            }
             _ => Err(Unrecognized::OtherKind),
         }
     }
@@ -160,6 +164,13 @@ pub fn inode(fd: &OwnedFd) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino)
 }
 
+/// Whether a socket has an address and no peer.
+fn is_paused(fd: &OwnedFd) -> bool {
+    let address = rustix::net::getsockname(fd).map(inet_address);
+    matches!(address, Ok(Ok(address)) if address.port() != 0)
+        && rustix::net::getpeername(fd).is_err_and(|errno| errno == Errno::NOTCONN)
+}
+
 /// Whether an address of IPv6 may take IPv4, too.
 fn both_families(ip: IpAddr) -> bool {
     ip.is_ipv6() && ip.is_unspecified()
@@ -169,7 +180,8 @@ fn inet_address(address: SocketAddrAny) -> Result<SocketAddr, Unrecognized> {
     SocketAddr::try_from(address).map_err(|_| Unrecognized::OtherKind)
 }
 
-fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
+/// The interface that a socket is bound to.
+pub(crate) fn interface(fd: &OwnedFd) -> Result<Option<Box<[u8]>>, Errno> {
     let mut name = [0; INTERFACE_BYTES];
     let length = get_option(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)?;
     let name = &name[..length];

@@ -51,7 +51,7 @@ enum Pending {
     /// A socket that was taken gets the options of its new listener.
     Options {
         fd: Arc<OwnedFd>,
-        place: Place,
+        place: Option<Place>,
         options: Options,
         owner: BindOwner,
         span: Span,
@@ -168,7 +168,7 @@ impl Inherited {
                     options,
                     owner,
                     span,
-                } => settle_options(&fd, &place, &options, owner)
+                } => settle_options(&fd, place.as_ref(), &options, owner)
                     .map_err(|(step, errno)| (span, path_of(place), step, errno)),
             };
             if let Err((span, path, step, errno)) = done {
@@ -236,7 +236,7 @@ impl Inherited {
     pub(super) fn set_later(
         &mut self,
         fd: Arc<OwnedFd>,
-        place: Place,
+        place: Option<Place>,
         (options, owner): (Options, BindOwner),
         span: Span,
     ) {
@@ -257,8 +257,8 @@ impl Drop for Inherited {
     }
 }
 
-fn path_of(place: Place) -> Option<PathBuf> {
-    match place {
+fn path_of(place: Option<Place>) -> Option<PathBuf> {
+    match place? {
         Place::Unix(path) => Some(path),
         Place::Inet(_) | Place::Abstract(_) => None,
     }
@@ -266,15 +266,15 @@ fn path_of(place: Place) -> Option<PathBuf> {
 
 fn settle_options(
     fd: &OwnedFd,
-    place: &Place,
+    place: Option<&Place>,
     options: &Options,
     owner: BindOwner,
 ) -> Result<(), (OpenStep, Errno)> {
     let at = |step: OpenStep| move |errno: Errno| (step, errno);
     match place {
-        Place::Inet(_) => options.set_on_listening(fd).map_err(at(OpenStep::Option))?,
-        Place::Unix(path) => names::own_again(path, owner).map_err(at(OpenStep::Own))?,
-        Place::Abstract(_) => {}
+        Some(Place::Inet(_)) => options.set_on_listening(fd).map_err(at(OpenStep::Option))?,
+        Some(Place::Unix(path)) => names::own_again(path, owner).map_err(at(OpenStep::Own))?,
+        Some(Place::Abstract(_)) | None => {}
     }
     rustix::io::ioctl_fionbio(fd, true).map_err(at(OpenStep::Option))?;
     rustix::net::listen(fd, options.backlog).map_err(at(OpenStep::Listen))

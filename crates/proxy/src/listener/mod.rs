@@ -4,6 +4,7 @@
 
 mod accept;
 mod assign;
+mod file;
 mod identity;
 mod inherited;
 mod names;
@@ -14,9 +15,13 @@ mod seat;
 
 pub(crate) use accept::{AcceptLoop, Target};
 pub use assign::{AssignError, assign, tags, wanted};
+pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
 pub use inherited::{Inherited, SettleError};
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
 pub(crate) use open_set::{Open, SocketKey};
 pub use seat::Seat;
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! it, so that there is no moment at which a client finds none, or one with the
 //! wrong owner; and the file that was there is kept until all is in place.
 
+use super::file::is_bound_to;
 use super::identity::Place;
 use super::open::OpenStep;
 use super::options::create;
@@ -12,6 +13,11 @@ use rustix::net::{AddressFamily, SocketAddrUnix};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The mode of a new socket's file before the mask of the process.
+const MODE_OF_NEW: u32 = 0o777;
+/// What of a file's mode are permissions.
+const MODE_BITS: u32 = 0o7777;
 
 /// Sockets that this process has bound beside their names.
 static BESIDE: AtomicU32 = AtomicU32::new(0);
@@ -72,16 +78,48 @@ fn own(path: &Path, owner: BindOwner) -> Result<(), Errno> {
     }
 }
 
-/// Gives the file of a socket that stays the owner and mode of its new line.
+/// Gives the file of a socket that stays the owner and mode that a new one of
+/// its line would have.
 pub(super) fn own_again(path: &Path, owner: BindOwner) -> Result<(), Errno> {
-    own(path, owner)
+    let file = rustix::fs::lstat(path)?;
+    let folder = path
+        .parent()
+        .and_then(|folder| rustix::fs::stat(folder).ok());
+    let of_folder = folder.filter(|f| Mode::from_raw_mode(f.st_mode).contains(Mode::SGID));
+    let uid = owner
+        .uid
+        .unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    let gid = owner.gid.unwrap_or_else(|| {
+        let own = || rustix::process::getegid().as_raw();
+        of_folder.map_or_else(own, |folder| folder.st_gid)
+    });
+    let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
+    // Only what differs: who may not change an owner need not.
+    let mode = owner.mode.or_else(|| Some(MODE_OF_NEW & !umask()?));
+    own(
+        path,
+        BindOwner {
+            uid: changed(uid, file.st_uid),
+            gid: changed(gid, file.st_gid),
+            mode: mode.filter(|mode| *mode != file.st_mode & MODE_BITS),
+        },
+    )
+}
+
+/// The mask of the process; asking the system call would change it for a moment.
+fn umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(mask.trim(), 8).ok()
 }
 
 /// Whether a socket still is the one that clients find at its place.
-pub(super) fn is_in_place(_fd: &OwnedFd, place: &Place) -> bool {
+pub(super) fn is_in_place(fd: &OwnedFd, place: &Place) -> bool {
     match place {
         Place::Inet(_) | Place::Abstract(_) => true,
-        Place::Unix(path) => rustix::fs::lstat(path).is_ok(),
+        Place::Unix(path) => is_bound_to(fd, path),
     }
 }
 
@@ -93,7 +131,7 @@ impl Name {
 
     /// Gives it its name.
     pub fn place(mut self) -> Result<Placed, Errno> {
-        let before = with_suffix(&self.path, &format!(".{}.bak", std::process::id()));
+        let before = with_suffix(&self.beside, ".bak");
         let _ = rustix::fs::unlink(&before);
         // Where there was none, or it cannot be kept, there is nothing to go back to.
         let kept = rustix::fs::link(&self.path, &before).is_ok();

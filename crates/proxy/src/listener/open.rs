@@ -1,12 +1,13 @@
 //! Opening listening sockets, or taking over those that listen already.
 
 use super::assign::places;
-use super::identity::{Identity, inode, prefixed};
+use super::identity::{Identity, Place, inode, prefixed};
 use super::inherited::Inherited;
 use super::names;
 use super::options::{self, Options, create};
 use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
 use crate::state::ListenerState;
+use language::Span;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, sockopt};
 use std::fmt;
@@ -131,7 +132,7 @@ fn open_one(
         && let Some(fd) = inherited.take(&wanted)
     {
         let fd = Arc::new(fd);
-        inherited.set_later(fd.clone(), wanted.place, (options, owner), bind.span);
+        inherited.set_later(fd.clone(), Some(wanted.place), (options, owner), bind.span);
         return Ok(fd);
     }
     let opened = match &bind.address {
@@ -145,7 +146,7 @@ fn open_one(
         BindAddress::Abstract(name) => open_abstract(name, options.backlog),
         // Names are looked up while loading; this one was only checked.
         BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
-        BindAddress::Fd(number) => return open_numbered(*number, &options, inherited),
+        BindAddress::Fd(number) => return open_numbered(*number, options, inherited, bind.span),
     };
     opened.map(Arc::new)
 }
@@ -153,8 +154,9 @@ fn open_one(
 /// The socket that the file knows by the number that it had at the start.
 fn open_numbered(
     number: RawFd,
-    options: &Options,
+    options: Options,
     inherited: &mut Inherited,
+    span: Span,
 ) -> Step<Arc<OwnedFd>> {
     let fd = match inherited.take_numbered(number) {
         Some(fd) => fd,
@@ -165,9 +167,14 @@ fn open_numbered(
             Arc::new(rustix::io::fcntl_dupfd_cloexec(own, 0).map_err(at(OpenStep::Inherit))?)
         }
     };
-    sockopt::socket_type(&fd).map_err(at(OpenStep::Inherit))?;
-    rustix::io::ioctl_fionbio(&fd, true).map_err(at(OpenStep::Option))?;
-    rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
+    if !sockopt::socket_acceptconn(&fd).map_err(at(OpenStep::Inherit))? {
+        // Nobody can be served by it yet.
+        rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
+    }
+    // Its file, where it has one, is not ours.
+    let place = Identity::of(&fd).ok().map(|identity| identity.place);
+    let place = place.filter(|place| matches!(place, Place::Inet(_)));
+    inherited.set_later(fd.clone(), place, (options, BindOwner::default()), span);
     Ok(fd)
 }
 
@@ -194,6 +201,7 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedF
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
     options.set_on_new(&fd).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
+    options::unfix(&fd, address);
     rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     Ok(fd)
 }

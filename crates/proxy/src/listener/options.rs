@@ -165,6 +165,15 @@ pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<()
     Ok(())
 }
 
+/// What is only needed until the socket is bound. HAProxy takes a listener with
+/// it for one of another kind, and would not take it over.
+pub(super) fn unfix(fd: &OwnedFd, address: SocketAddr) {
+    let _ = match address {
+        SocketAddr::V4(_) => sockopt::set_ip_freebind(fd, false),
+        SocketAddr::V6(_) => sockopt::set_ipv6_freebind(fd, false),
+    };
+}
+
 /// The option of `transparent`.
 pub(super) fn transparent(ipv4: bool) -> (i32, i32) {
     if ipv4 {

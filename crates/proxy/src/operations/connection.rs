@@ -3,8 +3,11 @@
 //! ends in `<<` has a payload: the lines behind it up to an empty one.
 
 use super::command::{self, Action, Context, Session};
-use crate::config::StatsLevel;
+use super::socket::Rights;
+use crate::takeover::{self, TakeoverError};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -17,6 +20,8 @@ pub const PAYLOAD_MAX: usize = 4 << 20;
 const PAYLOAD_MARK: &str = "<<";
 /// Commands in one line.
 pub const COMMANDS_MAX: usize = 1024;
+/// What a process says that wants our sockets.
+const HAND_OVER: &str = "_getsocks";
 /// How long a connection may be silent where `stats timeout` says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Bytes that a reader has to take within the timeout.
@@ -44,14 +49,19 @@ impl From<tokio::time::error::Elapsed> for Ended {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(mut stream: S, level: StatsLevel, context: &Context) -> Result<(), Ended>
+pub async fn serve<S>(
+    mut stream: S,
+    rights: impl Into<Rights>,
+    context: &Context,
+) -> Result<(), Ended>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    let rights = rights.into();
     let configured = context.runtime.config().global.stats_timeout_ms;
     let silent = configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
     let mut session = Session {
-        level,
+        level: rights.level,
         prompt: false,
         ended: false,
         timeout: silent,
@@ -86,6 +96,10 @@ where
         let last = commands.len();
         for (n, words) in commands.into_iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if words == [HAND_OVER] {
+                let peer = stream.as_fd().try_clone_to_owned()?;
+                return hand_over(peer, rights, context).await;
+            }
             // It is the last command's.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
@@ -98,6 +112,23 @@ where
         if !session.prompt {
             return Ok(());
         }
+    }
+}
+
+/// Hands the listening sockets to the peer, which is the end of the connection;
+/// HAProxy says nothing where that is not allowed.
+async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), Ended> {
+    if !rights.expose_listeners {
+        return Ok(());
+    }
+    let listeners = context.runtime.listeners();
+    let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
+    sockets.extend(context.shared.descriptors());
+    let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
+    match given.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),
+        Ok(Err(_)) | Err(_) => Err(Ended::Failed),
     }
 }
 

@@ -10,7 +10,7 @@ mod serving;
 mod socket;
 
 pub use serving::{Serving, start};
-pub use socket::{OpenFailure, OperationsSocket, assign, open, tags};
+pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, tags};
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,14 @@
 
 use super::command::Context;
 use super::connection;
-use super::socket::OperationsSocket;
-use crate::config::{Config, StatsLevel};
+use super::socket::{OperationsSocket, Rights};
+use crate::config::Config;
 use crate::runtime::Runtime;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -33,7 +34,7 @@ pub(super) struct Shown {
     /// Its address.
     pub(super) text: String,
     /// What its users may do.
-    pub(super) level: StatsLevel,
+    pub(super) rights: Rights,
 }
 
 /// What all connections share, and commands see of it.
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     /// The sockets that are served, in the order of the file.
     shown: Mutex<Arc<[Shown]>>,
     places: Mutex<(u32, Arc<Semaphore>)>,
+    /// Their descriptors, which end with their accept loops.
+    descriptors: Mutex<Vec<Weak<OwnedFd>>>,
 }
 
 impl Shared {
@@ -49,7 +52,14 @@ impl Shared {
         Arc::new(Shared {
             shown: Mutex::new(shown.into()),
             places: Mutex::new(places(CONNECTIONS_DEFAULT)),
+            descriptors: Mutex::default(),
         })
+    }
+
+    /// The descriptors of the sockets that are served.
+    pub(super) fn descriptors(&self) -> Vec<Arc<OwnedFd>> {
+        let descriptors = lock(&self.descriptors);
+        descriptors.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The sockets that are served.
@@ -81,6 +91,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 struct Loop {
     inode: u64,
+    /// For a process that takes it over.
+    fd: Weak<OwnedFd>,
     task: AbortHandle,
     shown: Arc<Mutex<Shown>>,
 }
@@ -126,15 +138,15 @@ impl Serving {
         // Whatever may fail comes first.
         let mut wanted = Vec::with_capacity(sockets.len());
         for socket in sockets {
-            let inode = rustix::fs::fstat(&*socket.fd)?.st_ino;
+            let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
             let shown = Shown {
                 text: socket.text.clone(),
-                level: socket.level,
+                rights: socket.rights,
             };
             let served = loops.iter().any(|one| one.inode == inode);
             let listener = match served {
                 true => None,
-                false => Some(self.listener(socket)?),
+                false => Some((Arc::new(socket.fd.try_clone()?), self.listener(socket)?)),
             };
             wanted.push((inode, shown, listener));
         }
@@ -146,18 +158,27 @@ impl Serving {
                 let one = before.swap_remove(at);
                 *lock(&one.shown) = shown;
                 loops.push(one);
-            } else if let Some(listener) = listener {
-                loops.push(self.accept(inode, shown, listener));
+            } else if let Some((fd, listener)) = listener {
+                let kept = Arc::downgrade(&fd);
+                let (task, shown) = self.accept(shown, listener, fd);
+                loops.push(Loop {
+                    inode,
+                    fd: kept,
+                    task,
+                    shown,
+                });
             }
         }
         before.iter().for_each(|gone| gone.task.abort());
+        *lock(&self.context.shared.descriptors) = loops.iter().map(|one| one.fd.clone()).collect();
         Ok(())
     }
 
     /// Serves a connection that another process accepted (the master's `@1`),
     /// beside those of the sockets and not counted among them. `WouldBlock` when
     /// there are too many.
-    pub fn adopt(&self, stream: StdUnixStream, level: StatsLevel) -> io::Result<()> {
+    pub fn adopt(&self, stream: StdUnixStream, rights: impl Into<Rights>) -> io::Result<()> {
+        let rights = rights.into();
         let Ok(place) = Arc::clone(&self.adopted).try_acquire_owned() else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
@@ -167,7 +188,7 @@ impl Serving {
         let context = self.context.clone();
         self.handle.spawn(async move {
             // A peer that goes away is nothing to tell anyone.
-            let _ = connection::serve(stream, level, &context).await;
+            let _ = connection::serve(stream, rights, &context).await;
             drop(place);
         });
         Ok(())
@@ -175,8 +196,7 @@ impl Serving {
 
     fn listener(&self, socket: OperationsSocket) -> io::Result<Listener> {
         let unix = socket.is_unix();
-        // Two `stats socket`s may name one descriptor.
-        let fd = Arc::try_unwrap(socket.fd).or_else(|shared| shared.try_clone())?;
+        let fd = socket.fd;
         rustix::io::ioctl_fionbio(&fd, true)?;
         let _entered = self.handle.enter();
         Ok(match unix {
@@ -185,10 +205,17 @@ impl Serving {
         })
     }
 
-    fn accept(&self, inode: u64, shown: Shown, listener: Listener) -> Loop {
+    fn accept(
+        &self,
+        shown: Shown,
+        listener: Listener,
+        fd: Arc<OwnedFd>,
+    ) -> (AbortHandle, Arc<Mutex<Shown>>) {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
+            // Exposed for as long as it is served.
+            let _exposed = fd;
             loop {
                 // On a task of its own: whoever was accepted is served, also
                 // when this loop ends while he waits for a place.
@@ -206,11 +233,7 @@ impl Serving {
                 let _ = admitted.await;
             }
         });
-        Loop {
-            inode,
-            task: task.abort_handle(),
-            shown,
-        }
+        (task.abort_handle(), shown)
     }
 }
 
@@ -223,7 +246,7 @@ enum Listener {
 /// Serves a connection as soon as there is a place for it.
 async fn admit<S>(accepted: io::Result<S>, shown: Arc<Mutex<Shown>>, context: Context)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let Ok(stream) = accepted else {
         return tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -233,10 +256,10 @@ where
     let Ok(place) = places.acquire_owned().await else {
         return;
     };
-    let level = lock(&shown).level;
+    let rights = lock(&shown).rights;
     tokio::spawn(async move {
         // A peer that goes away is nothing to tell anyone.
-        let _ = connection::serve(stream, level, &context).await;
+        let _ = connection::serve(stream, rights, &context).await;
         drop(place);
     });
 }

@@ -9,12 +9,30 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
+/// What whoever connects to a statistics socket may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rights {
+    /// With commands.
+    pub level: StatsLevel,
+    /// `expose-fd listeners`: the listening sockets are handed to him.
+    pub expose_listeners: bool,
+}
+
+impl From<StatsLevel> for Rights {
+    fn from(level: StatsLevel) -> Self {
+        Rights {
+            level,
+            expose_listeners: false,
+        }
+    }
+}
+
 /// A statistics socket that listens.
 #[derive(Debug)]
 pub struct OperationsSocket {
-    pub(super) fd: Arc<OwnedFd>,
+    pub(super) fd: OwnedFd,
     pub(super) unix: bool,
-    pub(super) level: StatsLevel,
+    pub(super) rights: Rights,
     pub(super) text: String,
 }
 
@@ -51,7 +69,7 @@ pub fn open(
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
     for socket in &config.global.stats_sockets {
-        match open_alone(config, &socket.bind, inherited) {
+        match open_alone(config, &socket.bind, inherited).and_then(own) {
             Ok(fd) => opened.push(OperationsSocket::new(fd, socket)),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
@@ -64,6 +82,13 @@ pub fn open(
         }
     }
     (opened, failures)
+}
+
+/// A descriptor of its own: two lines may name one that was inherited.
+fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
+    Arc::try_unwrap(fd).or_else(|shared| {
+        rustix::io::fcntl_dupfd_cloexec(&shared, 0).map_err(|errno| (OpenStep::Inherit, errno))
+    })
 }
 
 /// Gives the `stats socket`s sockets that another process opened, in the order
@@ -80,7 +105,7 @@ pub fn assign(
     let both = sockets.into_iter().zip(described).enumerate();
     both.map(|(place, (fd, socket))| {
         inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
-        Ok(OperationsSocket::new(Arc::new(fd), socket))
+        Ok(OperationsSocket::new(fd, socket))
     })
     .collect()
 }
@@ -110,19 +135,22 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    fn new(fd: Arc<OwnedFd>, socket: &StatsSocket) -> Self {
+    fn new(fd: OwnedFd, socket: &StatsSocket) -> Self {
         let (unix, text) = describe(&socket.bind.address);
         OperationsSocket {
             fd,
             unix,
-            level: socket.level,
+            rights: Rights {
+                level: socket.level,
+                expose_listeners: socket.expose_listeners,
+            },
             text,
         }
     }
 
     /// An inherited descriptor is what it is.
     pub(super) fn is_unix(&self) -> bool {
-        match rustix::net::sockopt::socket_domain(&*self.fd) {
+        match rustix::net::sockopt::socket_domain(&self.fd) {
             Ok(domain) => domain == rustix::net::AddressFamily::UNIX,
             Err(_) => self.unix,
         }

@@ -6,6 +6,7 @@ use super::serving::{Shared, Shown};
 use super::{open, start};
 use crate::config::StatsLevel;
 use crate::keyword::testing::load_text;
+use crate::listener::Inherited;
 use crate::runtime::Runtime;
 use crate::state;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ fn context(text: &str) -> Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
         shared: Shared::new(vec![Shown {
             text: "unix@/run/a.sock".into(),
-            level: StatsLevel::Admin,
+            rights: StatsLevel::Admin.into(),
         }]),
         connections_max: 5000,
     }
@@ -172,7 +173,8 @@ const COMMANDS: &[(&str, &str)] = &[
         "show table x",
         "'show table' is known, but not built yet.\n\n",
     ),
-    ("_getsocks", "'_getsocks' is known, but not built yet.\n\n"),
+    // Nothing is exposed.
+    ("_getsocks", ""),
     ("clear counters;clear counters all", "\n\n"),
 ];
 
@@ -412,22 +414,27 @@ fn a_socket_is_opened_with_its_mode_and_serves_as_many_as_it_may() {
     let folder = std::env::temp_dir().join(format!("evenkeel-operations-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("admin.sock");
-    let text = format!(
-        "global\n stats socket {} mode 600 level user\n stats socket abns@evenkeel-{} level admin\n \
-         stats socket {}/none/x.sock\n stats maxconn 1\n{}",
-        path.display(),
-        std::process::id(),
-        folder.display(),
-        FILE.trim_start_matches("global\n")
-    );
-    let context = context(&text);
-    let (sockets, failures) = open(&context.runtime.config(), &mut Default::default());
+    let text = |more: &str| {
+        format!(
+            "global\n stats socket {} mode 600 level user\n stats socket abns@evenkeel-{} level \
+             admin\n {more}\n stats maxconn 1\n{}",
+            path.display(),
+            std::process::id(),
+            FILE.trim_start_matches("global\n")
+        )
+    };
+    let bad = format!("stats socket {}/none/x.sock", folder.display());
+    let bad = load_text(&text(&bad)).config.expect("the file is good");
+    let (sockets, failures) = open(&bad, &mut Inherited::default());
     assert_eq!((sockets.len(), failures.len()), (2, 1));
-    assert!(
-        failures[0].to_string().contains("/none/x.sock"),
-        "{}",
-        failures[0]
-    );
+    let told = failures[0].to_string();
+    assert!(told.contains("/none/x.sock"), "{told}");
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    drop(sockets);
+    let context = context(&text(""));
+    let (sockets, failures) = open(&context.runtime.config(), &mut Inherited::default());
+    assert_eq!((sockets.len(), failures.len()), (2, 0));
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600
@@ -461,14 +468,14 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
     let text = |n| format!("global\n stats socket {} level user\n{FILE}", name(n));
     let opened = |n| {
         let config = load_text(&text(n)).config.expect("the file is good");
-        let (mut sockets, failures) = open(&config);
+        let (mut sockets, failures) = open(&config, &mut Inherited::default());
         assert!(failures.is_empty());
         sockets.pop().unwrap()
     };
-    let again = |socket: &OperationsSocket, level| OperationsSocket {
+    let again = |socket: &OperationsSocket, level: StatsLevel| OperationsSocket {
         fd: socket.fd.try_clone().unwrap(),
         unix: true,
-        level,
+        rights: level.into(),
         text: socket.text.clone(),
     };
     let context = context(FILE);
@@ -693,4 +700,44 @@ fn what_was_changed_in_a_list_goes_on_where_its_file_is_the_same() {
         .named(&list.display().to_string(), false)
         .unwrap();
     assert!(second.lists.meet(at, "/x/y")[0].entry.is_some());
+}
+
+#[test]
+fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
+    use super::{OperationsSocket, assign, tags};
+    use std::os::fd::AsFd;
+    let name = format!("evenkeel-inherited-{}", std::process::id());
+    let own: std::os::fd::OwnedFd = std::net::TcpListener::bind("127.0.0.1:0").unwrap().into();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&own);
+    let text = format!(
+        "global\n stats socket abns@{name} level admin\n stats socket fd@{number} expose-fd listeners\n"
+    );
+    let config = load_text(&text).config.expect("the file is good");
+    let inodes = |sockets: &[OperationsSocket]| -> Vec<u64> {
+        let inode = |one: &OperationsSocket| rustix::fs::fstat(one.as_fd()).unwrap().st_ino;
+        sockets.iter().map(inode).collect()
+    };
+    let (first, failures) = open(&config, &mut Inherited::default());
+    assert!(failures.is_empty(), "{failures:?}");
+    let copies = || {
+        first
+            .iter()
+            .map(|one| one.as_fd().try_clone_to_owned().unwrap())
+    };
+    assert_eq!(tags(&config).collect::<Vec<_>>(), [None, Some(number)]);
+    let mut inherited = Inherited::default();
+    for (fd, tag) in copies().zip(tags(&config)) {
+        match tag {
+            Some(number) => inherited.add_tagged(fd, number).unwrap(),
+            None => inherited.add(fd).unwrap(),
+        }
+    }
+    drop(own);
+    let (second, failures) = open(&config, &mut inherited);
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(inherited.is_empty());
+    assert_eq!(inodes(&first), inodes(&second));
+    let third = assign(&config, copies().collect()).unwrap();
+    assert_eq!(inodes(&first), inodes(&third));
+    assert!(assign(&config, copies().take(1).collect()).is_err());
 }

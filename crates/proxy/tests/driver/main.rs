@@ -17,5 +17,6 @@ mod reuse;
 mod sessions;
 mod settings;
 mod shutdown;
+mod takeover;
 mod tcp;
 mod timeouts;

@@ -151,7 +151,6 @@ const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
 const NOT_BUILT: &[&str] = &[
-    "_getsocks",
     "abort ssl",
     "add server",
     "add ssl",

@@ -41,7 +41,12 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut text = String::from("# socket lvl processes\n");
     for socket in context.shared.sockets().iter() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{} {} all", socket.text, level_name(socket.level));
+        let _ = writeln!(
+            text,
+            "{} {} all",
+            socket.text,
+            level_name(socket.rights.level)
+        );
     }
     text
 }

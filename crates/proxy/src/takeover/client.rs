@@ -1,0 +1,288 @@
+//! The taking side: asks a process for the sockets that it listens on.
+
+use super::wire::{self, REQUEST, Record, Step, Taker, WireError};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Bytes of a name in the abstract name space, which HAProxy fills up with zeros.
+const ABSTRACT_BYTES: usize = 107;
+/// Bytes taken at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads of one answer: a peer that sends byte by byte is no peer.
+const READS_MAX: usize = 100_000;
+/// What HAProxy sends with the end of a socket pair.
+const PAIR_HELLO: &[u8] = &[0, 0];
+
+/// Where the other process is asked (`-x`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Its statistics socket.
+    Path(PathBuf),
+    /// The same in the abstract name space, as long as names are there.
+    Abstract(Vec<u8>),
+    /// One end of a socket pair, over which it takes connections.
+    Pair(RawFd),
+}
+
+/// What is no source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SourceError {
+    /// There is no name, or it is too long.
+    BadName,
+    /// The number is none.
+    BadNumber,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceError::BadName => "the name is empty or too long",
+            SourceError::BadNumber => "the number of the descriptor is none",
+        })
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl std::str::FromStr for Source {
+    type Err = SourceError;
+
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        if let Some(number) = text.strip_prefix("sockpair@") {
+            let number = number.parse().ok().filter(|n| *n >= 0);
+            return number.map(Source::Pair).ok_or(SourceError::BadNumber);
+        }
+        if let Some(name) = text.strip_prefix("abns@") {
+            let mut name = name.as_bytes().to_vec();
+            if name.is_empty() || name.len() > ABSTRACT_BYTES {
+                return Err(SourceError::BadName);
+            }
+            name.resize(ABSTRACT_BYTES, 0);
+            return Ok(Source::Abstract(name));
+        }
+        // Anything else is a path for HAProxy.
+        match text.strip_prefix("unix@").unwrap_or(text) {
+            "" => Err(SourceError::BadName),
+            path => Ok(Source::Path(path.into())),
+        }
+    }
+}
+
+/// A socket of another process.
+#[derive(Debug)]
+pub struct TakenSocket {
+    /// It.
+    pub fd: OwnedFd,
+    /// What was said of it. The kernel knows better, and is asked by
+    /// [`crate::listener::Inherited`].
+    pub said: Record,
+}
+
+/// Why no sockets came. All that came before the failure are closed.
+#[derive(Debug)]
+pub enum TakeoverError {
+    /// There is nobody at that place.
+    Connect(Errno),
+    /// The connection failed.
+    Failed(Errno),
+    /// It took too long.
+    Timeout,
+    /// The other process answered nothing: its socket does not say `expose-fd listeners`.
+    Refused,
+    /// It ended before everything had come.
+    Ended,
+    /// The answer is not one.
+    Wire(WireError),
+    /// This process cannot have so many descriptors.
+    Descriptors,
+    /// The connection cannot carry descriptors: it is no Unix socket.
+    NotUnix,
+}
+
+impl fmt::Display for TakeoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TakeoverError::Connect(errno) => write!(f, "nobody answers there ({errno})"),
+            TakeoverError::Failed(errno) => write!(f, "the connection failed ({errno})"),
+            TakeoverError::Timeout => f.write_str("the answer takes too long"),
+            TakeoverError::Refused => {
+                f.write_str("it hands over no sockets; `expose-fd listeners` may be missing there")
+            }
+            TakeoverError::Ended => f.write_str("it ended in the middle of its answer"),
+            TakeoverError::Wire(error) => write!(f, "the answer cannot be read: {error}"),
+            TakeoverError::Descriptors => {
+                f.write_str("this process may not open so many files (`ulimit -n`)")
+            }
+            TakeoverError::NotUnix => f.write_str("it is not a Unix socket"),
+        }
+    }
+}
+
+impl std::error::Error for TakeoverError {}
+
+impl From<WireError> for TakeoverError {
+    fn from(error: WireError) -> Self {
+        TakeoverError::Wire(error)
+    }
+}
+
+/// Asks another process for the sockets that it listens on, statistics sockets
+/// among them. It may take `limit` in all.
+pub fn fetch(source: &Source, limit: Duration) -> Result<Vec<TakenSocket>, TakeoverError> {
+    let until = Instant::now() + limit;
+    let stream = connect(source, until)?;
+    fetch_over(&stream, until)
+}
+
+fn connect(source: &Source, until: Instant) -> Result<OwnedFd, TakeoverError> {
+    let address = match source {
+        Source::Path(path) => SocketAddrUnix::new(path),
+        Source::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
+        Source::Pair(number) => {
+            // SAFETY: only borrowed for this call; a number that is not open
+            // gives EBADF.
+            return through_pair(unsafe { BorrowedFd::borrow_raw(*number) });
+        }
+    };
+    let address = address.map_err(TakeoverError::Connect)?;
+    let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+    let stream = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+        .map_err(TakeoverError::Connect)?;
+    // It also bounds waiting for a place in the other's queue.
+    limit_waiting(&stream, until)?;
+    rustix::net::connect(&stream, &address).map_err(|errno| match errno {
+        Errno::AGAIN => TakeoverError::Timeout,
+        errno => TakeoverError::Connect(errno),
+    })?;
+    Ok(stream)
+}
+
+/// Makes a connection as HAProxy's `sockpair@` does: one end of a new pair goes
+/// over the pair that there is.
+fn through_pair(pair: BorrowedFd<'_>) -> Result<OwnedFd, TakeoverError> {
+    let (theirs, ours) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(TakeoverError::Connect)?;
+    send_with(pair, PAIR_HELLO, &[theirs.as_fd()]).map_err(TakeoverError::Connect)?;
+    Ok(ours)
+}
+
+/// Sends bytes and at most [`wire::PART_MAX`] descriptors with the first of them.
+pub(super) fn send_with(
+    to: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<usize, Errno> {
+    let mut space = vec![MaybeUninit::uninit(); ancillary_bytes()];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::INVAL);
+    }
+    let flags = SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(to, &[IoSlice::new(bytes)], &mut control, flags)
+}
+
+fn ancillary_bytes() -> usize {
+    rustix::cmsg_space!(ScmRights(wire::PART_MAX + 1))
+}
+
+/// What is left of the time, as the limit of one call.
+fn limit_waiting(stream: &OwnedFd, until: Instant) -> Result<(), TakeoverError> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(TakeoverError::Timeout);
+    }
+    // Less than the clock of the kernel knows would be no limit at all.
+    let left = left.max(Duration::from_millis(1));
+    for which in [Timeout::Recv, Timeout::Send] {
+        sockopt::set_socket_timeout(stream, which, Some(left)).map_err(TakeoverError::Failed)?;
+    }
+    Ok(())
+}
+
+fn failed(errno: Errno) -> TakeoverError {
+    match errno {
+        Errno::AGAIN => TakeoverError::Timeout,
+        errno => TakeoverError::Failed(errno),
+    }
+}
+
+/// The same over a connection that there is, which must be a blocking one.
+pub(super) fn fetch_over(
+    stream: &OwnedFd,
+    until: Instant,
+) -> Result<Vec<TakenSocket>, TakeoverError> {
+    limit_waiting(stream, until)?;
+    match send_with(stream.as_fd(), REQUEST, &[]) {
+        // It has closed already; what it said before is read all the same.
+        Ok(_) | Err(Errno::PIPE) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    let mut taker = Taker::default();
+    let mut descriptors = Vec::new();
+    let mut bytes = vec![0; READ_BYTES];
+    for reads in 0..READS_MAX {
+        limit_waiting(stream, until)?;
+        let before = descriptors.len();
+        let read = match receive(stream, &mut bytes, &mut descriptors) {
+            Err(TakeoverError::Failed(Errno::INTR)) => continue,
+            // A process that refuses closes with our request read or not.
+            Err(TakeoverError::Failed(Errno::CONNRESET)) => 0,
+            other => other?,
+        };
+        if read == 0 {
+            let nothing = reads == 0;
+            return Err(match nothing {
+                true => TakeoverError::Refused,
+                false => TakeoverError::Ended,
+            });
+        }
+        match taker.handle(&bytes[..read], descriptors.len() - before)? {
+            Step::Wait => {}
+            Step::Say(number) => match send_with(stream.as_fd(), &number, &[]) {
+                Ok(_) | Err(Errno::PIPE) => {}
+                Err(errno) => return Err(failed(errno)),
+            },
+            Step::Done => {
+                let both = descriptors.into_iter().zip(taker.records());
+                return Ok(both.map(|(fd, said)| TakenSocket { fd, said }).collect());
+            }
+        }
+    }
+    Err(TakeoverError::Ended)
+}
+
+/// Reads once. Descriptors that do not fit are closed by the kernel, and told.
+fn receive(
+    stream: &OwnedFd,
+    bytes: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<usize, TakeoverError> {
+    let mut space = vec![MaybeUninit::uninit(); ancillary_bytes()];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let message = rustix::net::recvmsg(stream, &mut [IoSliceMut::new(bytes)], &mut control, flags)
+        .map_err(failed)?;
+    for one in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(came) = one {
+            descriptors.extend(came);
+        }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(TakeoverError::Descriptors);
+    }
+    Ok(message.bytes)
+}

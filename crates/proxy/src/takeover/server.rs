@@ -1,0 +1,93 @@
+//! The giving side: answers `_getsocks` on a statistics socket that says
+//! `expose-fd listeners`.
+
+use super::client::{TakeoverError, send_with};
+use super::wire::{self, NUMBER_BYTES, PART_MAX, Record};
+use crate::listener::interface;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a taker may need until it has everything. HAProxy gives up after a
+/// second of silence, too, and the end of the process waits for this.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Hands sockets to whoever asked for them over a connection. It waits, so not
+/// on a thread that others need.
+pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverError> {
+    if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
+        return Err(TakeoverError::NotUnix);
+    }
+    let until = Instant::now() + HAND_OVER_LIMIT;
+    send(to, &wire::number(sockets.len()), &[], until)?;
+    for (n, part) in sockets.chunks(PART_MAX).enumerate() {
+        if n > 0 {
+            receive_number(to, until)?;
+        }
+        let records: Vec<Record> = part.iter().map(|fd| record(fd)).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = part.iter().map(|fd| fd.as_fd()).collect();
+        send(to, &wire::part(&records)?, &descriptors, until)?;
+    }
+    // The taker may have gone already, with all that it wanted.
+    let _ = rustix::net::shutdown(to, Shutdown::Write);
+    Ok(())
+}
+
+fn record(fd: &OwnedFd) -> Record {
+    Record {
+        // Unix sockets are bound to none.
+        interface: interface(fd).ok().flatten().unwrap_or_default(),
+        ..Record::default()
+    }
+}
+
+/// Sends all bytes, with the descriptors.
+fn send(
+    to: &OwnedFd,
+    mut bytes: &[u8],
+    mut descriptors: &[BorrowedFd<'_>],
+    until: Instant,
+) -> Result<(), TakeoverError> {
+    while !bytes.is_empty() {
+        match send_with(to.as_fd(), bytes, descriptors) {
+            Ok(sent) => {
+                bytes = bytes.get(sent..).unwrap_or_default();
+                descriptors = &[];
+            }
+            Err(Errno::AGAIN) => wait(to, PollFlags::OUT, until)?,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(TakeoverError::Failed(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the taker's word that it wants the next part. Which number it says
+/// does not matter: nothing was lost on the way.
+fn receive_number(from: &OwnedFd, until: Instant) -> Result<(), TakeoverError> {
+    let mut bytes = [0; NUMBER_BYTES];
+    let mut received = 0;
+    while received < NUMBER_BYTES {
+        match rustix::net::recv(from, &mut bytes[received..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return Err(TakeoverError::Ended),
+            Ok((n, _)) => received += n,
+            Err(Errno::AGAIN) => wait(from, PollFlags::IN, until)?,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(TakeoverError::Failed(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn wait(fd: &OwnedFd, for_what: PollFlags, until: Instant) -> Result<(), TakeoverError> {
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).map_err(|_| TakeoverError::Timeout)?;
+    match poll(&mut [PollFd::new(fd, for_what)], Some(&left)) {
+        Ok(0) => Err(TakeoverError::Timeout),
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(TakeoverError::Failed(errno)),
+    }
+}

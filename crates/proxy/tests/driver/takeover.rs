@@ -1,0 +1,402 @@
+//! Listening sockets that go from a real haproxy to us, and from us to one.
+
+use crate::bed;
+use lab::{Peer, Place, Process, Scratch, eventually};
+use proxy::listener::{self, Inherited, Listening};
+use proxy::load::{LoadOptions, load};
+use proxy::operations::{self, OperationsSocket};
+use proxy::runtime::{self, Running, ServeOptions};
+use proxy::takeover::{self, Source, TakeoverError};
+use proxy::{config::Config, state};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(5);
+/// Listeners of [`CONFIG`], statistics sockets included.
+const SOCKETS: usize = 8;
+
+/// Every kind of listener that both can have; `@WHO@` is who answers.
+const CONFIG: &str = "
+    global
+        stats socket {dir}/admin.sock level admin expose-fd listeners
+        stats socket {dir}/shut.sock level admin
+    defaults
+        mode http
+        timeout client 2s
+        timeout server 2s
+        timeout connect 2s
+    frontend one
+        bind 127.0.0.1:@0@
+        bind [::]:@1@ v6only
+        bind 127.0.0.1:@2@ interface lo
+        bind unix@{dir}/web.sock mode 600
+        bind abns@@ABSTRACT@
+        bind *:@3@
+        http-request redirect location /@WHO@
+";
+
+struct Scene {
+    ports: Vec<u16>,
+    scratch: Scratch,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let held: Vec<TcpListener> = (0..4)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let port = |one: &TcpListener| one.local_addr().unwrap().port();
+        Scene {
+            ports: held.iter().map(port).collect(),
+            scratch: Scratch::new().unwrap(),
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn address(&self, n: usize) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports[n]).into()
+    }
+
+    fn text(&self, who: &str) -> String {
+        let mut text = CONFIG
+            .replace("{dir}", &self.directory().display().to_string())
+            .replace("@ABSTRACT@", &format!("takeover-{}", self.ports[0]))
+            .replace("@WHO@", who);
+        for (n, port) in self.ports.iter().enumerate() {
+            text = text.replace(&format!("@{n}@"), &port.to_string());
+        }
+        text
+    }
+
+    fn config(&self) -> Config {
+        let loaded = load(
+            vec![("test.cfg".to_owned(), self.text("evenkeel").into_bytes())],
+            language::Environment::empty(),
+            language::Facts::new("2.6.12"),
+            LoadOptions::default(),
+        );
+        let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
+        let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
+        state::set_shards(2);
+        state::install(&mut config, None, state::now_ms());
+        config
+    }
+
+    fn admin(&self) -> Source {
+        Source::Path(self.directory().join("admin.sock"))
+    }
+
+    /// Who answers on a Unix socket and on all ports.
+    fn answers(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for n in [0, 2, 3] {
+            all.insert(who(TcpStream::connect(self.address(n))));
+        }
+        all.insert(who(TcpStream::connect(("::1", self.ports[1]))));
+        all.insert(who(UnixStream::connect(self.directory().join("web.sock"))));
+        all
+    }
+}
+
+/// Who redirects on a connection.
+fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return error.to_string(),
+    };
+    let mut answer = String::new();
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    if let Err(error) = stream.write_all(request) {
+        return error.to_string();
+    }
+    // A reset behind the answer does not matter.
+    let _ = stream.read_to_string(&mut answer);
+    let location = answer.lines().find_map(|l| {
+        l.to_ascii_lowercase()
+            .strip_prefix("location: /")
+            .map(str::to_owned)
+    });
+    location.unwrap_or(answer)
+}
+
+/// Our side, serving on this thread's sockets and those of operations.
+struct Ours {
+    running: Running,
+    inodes: BTreeSet<u64>,
+    side: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Ours {
+    fn serve(config: Config, listening: Vec<Listening>, sockets: Vec<OperationsSocket>) -> Ours {
+        let options = ServeOptions {
+            threads: 1,
+            connections_max: 1000,
+        };
+        let inodes = inodes(&listening, &sockets);
+        let running = runtime::serve(Arc::new(config), listening, &options).unwrap();
+        let side = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        operations::start(running.runtime, sockets, side.handle()).unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let side = std::thread::spawn(move || {
+            let _ = side.block_on(stopped);
+        });
+        Ours {
+            running,
+            inodes,
+            side: Some((stop, side)),
+        }
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.running.stop();
+        let _ = self.running.wait();
+        if let Some((stop, side)) = self.side.take() {
+            drop(stop);
+            let _ = side.join();
+        }
+    }
+}
+
+fn inodes(listening: &[Listening], sockets: &[OperationsSocket]) -> BTreeSet<u64> {
+    let stat = |socket: &OperationsSocket| rustix::fs::fstat(socket.as_fd()).unwrap().st_ino;
+    let listening = listening.iter().map(|one| one.inode);
+    listening.chain(sockets.iter().map(stat)).collect()
+}
+
+/// Sockets that a process has open.
+fn sockets_of(process: &Process) -> BTreeSet<u64> {
+    let folder = format!("/proc/{}/fd", process.pid());
+    let entries = std::fs::read_dir(folder).unwrap();
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets
+        .filter_map(|target| {
+            let target = target.to_str()?.to_owned();
+            target
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse()
+                .ok()
+        })
+        .collect()
+}
+
+/// Sockets that listen on a TCP port, of all processes.
+fn listening_on(port: u16) -> BTreeSet<u64> {
+    const LISTEN: &str = "0A";
+    let mut all = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in std::fs::read_to_string(table).unwrap().lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.len() > 9 && words[3] == LISTEN && words[1].ends_with(&format!(":{port:04X}"))
+            {
+                all.insert(words[9].parse().unwrap());
+            }
+        }
+    }
+    all
+}
+
+fn open_with(
+    inherited: &mut Inherited,
+    config: &Config,
+) -> (Vec<Listening>, Vec<OperationsSocket>) {
+    let (listening, errors) = listener::open(config, inherited);
+    assert!(errors.is_empty(), "{errors:?}");
+    let (sockets, failures) = operations::open(config, inherited);
+    assert!(failures.is_empty(), "{failures:?}");
+    inherited.settle().unwrap();
+    (listening, sockets)
+}
+
+fn haproxy(scene: &Scene) -> Peer {
+    Peer::haproxy(Place::Here, &scene.text("haproxy"), scene.address(0)).unwrap()
+}
+
+#[test]
+fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Scene::new();
+    let peer = haproxy(&scene);
+    assert_eq!(scene.answers(), BTreeSet::from(["haproxy".to_owned()]));
+    let theirs = sockets_of(peer.process());
+    let taken = takeover::fetch(&scene.admin(), SOON).unwrap();
+    assert_eq!(taken.len(), SOCKETS);
+    let said = taken.iter().filter(|one| &*one.said.interface == b"lo");
+    assert_eq!(said.count(), 1);
+    let mut inherited = Inherited::default();
+    for one in taken {
+        inherited.add(one.fd).unwrap();
+    }
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut inherited, &config);
+    assert!(inherited.is_empty(), "{inherited:?}");
+    let ours = inodes(&listening, &sockets);
+    assert_eq!(ours.len(), SOCKETS);
+    assert!(ours.is_subset(&theirs));
+    drop(peer);
+    let _ours = Ours::serve(config, listening, sockets);
+    assert_eq!(scene.answers(), BTreeSet::from(["evenkeel".to_owned()]));
+}
+
+#[test]
+fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Arc::new(Scene::new());
+    let peer = haproxy(&scene);
+    let ended = Arc::new(AtomicBool::new(false));
+    let clients = [(); 2].map(|()| {
+        let (scene, ended) = (Arc::clone(&scene), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            let mut answers = BTreeMap::new();
+            while !ended.load(Ordering::Relaxed) {
+                for answer in scene.answers() {
+                    *answers.entry(answer).or_insert(0) += 1;
+                }
+            }
+            answers
+        })
+    });
+    let mut inherited = Inherited::default();
+    for one in takeover::fetch(&scene.admin(), SOON).unwrap() {
+        inherited.add(one.fd).unwrap();
+    }
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut inherited, &config);
+    let ours = Ours::serve(config, listening, sockets);
+    bed::pause(100);
+    peer.process().signal(lab::Signal::USR1).unwrap();
+    assert!(peer.process().wait(SOON).is_some(), "{}", peer.output());
+    bed::pause(100);
+    ended.store(true, Ordering::Relaxed);
+    for client in clients {
+        let answers = client.join().unwrap();
+        let who: Vec<&str> = answers.keys().map(String::as_str).collect();
+        assert_eq!(who, ["evenkeel", "haproxy"], "{answers:?}");
+    }
+    drop(ours);
+}
+
+#[test]
+fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Scene::new();
+    // With one in the abstract name space haproxy 2.6 ends on the spot.
+    let text = scene.text("haproxy");
+    let lines = text.lines().filter(|line| !line.contains("abns@"));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let peer = Peer::haproxy(Place::Here, &text, scene.address(0)).unwrap();
+    let mut admin = UnixStream::connect(scene.directory().join("admin.sock")).unwrap();
+    admin.write_all(b"disable frontend one\n").unwrap();
+    let mut answer = String::new();
+    admin.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "\n", "{}", peer.output());
+    assert!(listening_on(scene.ports[0]).is_empty());
+    let theirs = sockets_of(peer.process());
+    let mut inherited = Inherited::default();
+    for one in takeover::fetch(&scene.admin(), SOON).unwrap() {
+        // Unix sockets cannot be paused, so haproxy closes or keeps them.
+        let _ = inherited.add(one.fd);
+    }
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut inherited, &config);
+    for n in [0, 1, 2, 5] {
+        assert!(theirs.contains(&listening[n].inode), "{n}");
+    }
+    drop(peer);
+    let _ours = Ours::serve(config, listening, sockets);
+    assert_eq!(scene.answers(), BTreeSet::from(["evenkeel".to_owned()]));
+}
+
+#[test]
+fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let scene = Scene::new();
+    let peer = haproxy(&scene);
+    let shut = Source::Path(scene.directory().join("shut.sock"));
+    let result = takeover::fetch(&shut, SOON);
+    assert!(matches!(result, Err(TakeoverError::Refused)), "{result:?}");
+    drop(peer);
+    let result = takeover::fetch(&shut, SOON);
+    assert!(
+        matches!(result, Err(TakeoverError::Connect(_))),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn haproxy_takes_every_kind_of_listener_from_us_and_binds_none() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Scene::new();
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut Inherited::default(), &config);
+    let ours = Ours::serve(config, listening, sockets);
+    assert_eq!(scene.answers(), BTreeSet::from(["evenkeel".to_owned()]));
+    let admin = scene.directory().join("admin.sock").display().to_string();
+    let args = ["-db", "-f", "{dir}/config", "-x", &admin];
+    let text = scene.text("haproxy");
+    let peer = Peer::start(Place::Here, "haproxy", &args, &text, scene.address(0)).unwrap();
+    // That it answers may have been us: it has its sockets a moment later.
+    let has_all = || ours.inodes.is_subset(&sockets_of(peer.process()));
+    assert!(eventually(SOON, has_all), "{}", peer.output());
+    for port in &scene.ports {
+        let all = listening_on(*port);
+        assert_eq!(all.len(), 1, "{port}");
+        assert!(all.is_subset(&ours.inodes), "{port}");
+    }
+    // Also when it was handed them, nothing of ours is closed by that.
+    drop(ours);
+    let haproxy = || scene.answers() == BTreeSet::from(["haproxy".to_owned()]);
+    assert!(eventually(SOON, haproxy), "{:?}", scene.answers());
+}
+
+#[test]
+fn our_socket_without_the_option_refuses_haproxy() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
+    let scene = Scene::new();
+    let config = scene.config();
+    let (listening, sockets) = open_with(&mut Inherited::default(), &config);
+    let _ours = Ours::serve(config, listening, sockets);
+    let file = scene
+        .scratch
+        .write("config", scene.text("haproxy"))
+        .unwrap();
+    let mut command = Command::new("haproxy");
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+        .args(["-db", "-f"])
+        .arg(file)
+        .arg("-x")
+        .arg(scene.directory().join("shut.sock"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("Failed to get the sockets"), "{told}");
+}
