@@ -138,6 +138,10 @@ pub struct Global {
     pub quiet: bool,
     /// `zero-warning`: a warning refuses the file.
     pub zero_warning: bool,
+    /// `server-state-base`: the directory of relative names of state files.
+    pub server_state_base: Option<Box<[u8]>>,
+    /// `server-state-file`.
+    pub server_state_file: Option<Box<[u8]>>,
     /// `maxconn` of the process.
     pub maxconn: Option<u32>,
     /// `nbthread`.
@@ -217,6 +221,8 @@ impl Default for Global {
             debug: false,
             quiet: false,
             zero_warning: false,
+            server_state_base: None,
+            server_state_file: None,
             maxconn: None,
             threads: None,
             files_max: None,

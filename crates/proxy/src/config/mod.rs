@@ -19,7 +19,7 @@ pub use global::{
 };
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
-    ProxyOption, Reference, ReuseMode, StatsPage, SwitchRule, SwitchTarget, Timeouts,
+    ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};

@@ -418,10 +418,25 @@ pub struct Proxy {
     pub captures: Captures,
     /// `log-tag`.
     pub log_tag: Option<Box<[u8]>>,
+    /// `load-server-state-from-file`, and where it stands.
+    pub state_source: Option<(StateSource, Span)>,
+    /// `server-state-file-name`; None is the name of the backend.
+    pub state_file_name: Option<Box<[u8]>>,
     /// What changes while it serves.
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
     pub line: crate::balance::Line,
+}
+
+/// `load-server-state-from-file`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateSource {
+    /// From no file.
+    None,
+    /// From `server-state-file` of `global`.
+    Global,
+    /// From a file of its own.
+    Local,
 }
 
 impl Proxy {

@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use crate::state::ServerState;
+use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -82,6 +82,11 @@ pub struct ServerOptions {
     pub id: u32,
     /// `init-addr` holds `none`: a name without an address is no reason not to start.
     pub starts_unresolved: bool,
+    /// `init-addr` asks a state file for the address before the resolver; so it is
+    /// where nothing is said.
+    pub last_address: bool,
+    /// What a state file says of it, which is where it begins.
+    pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
 }
@@ -118,6 +123,8 @@ impl Default for ServerOptions {
             shutdown_backup_sessions_on_up: false,
             id: 0,
             starts_unresolved: false,
+            last_address: true,
+            saved: None,
             redirect_prefix: None,
         }
     }

@@ -26,6 +26,7 @@ mod proxy;
 mod redirect;
 pub mod server;
 pub mod server_option;
+mod server_states;
 mod stats;
 mod stats_socket;
 mod switching;
@@ -81,6 +82,7 @@ static LINES: &[&[LineRow]] = &[
     proxy::LINES,
     redirect::LINES,
     server::LINES,
+    server_states::LINES,
     stats::LINES,
     stats::OWN,
     stats_socket::LINES,

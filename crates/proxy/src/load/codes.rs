@@ -154,4 +154,8 @@ codes! {
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
          operator gives it an address (`set server … addr`).";
+    SERVER_STATES = "W0605", "states of servers not loaded",
+        "`load-server-state-from-file` asks for states that an earlier process has left, and they cannot be read or are not what \
+         `show servers state` writes. The servers begin as at a first start. At a very first start that is as it should be; else look \
+         at what writes the file before a restart.";
 }

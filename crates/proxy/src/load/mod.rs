@@ -16,6 +16,7 @@ mod recording;
 mod refused;
 mod resolve;
 mod section;
+mod server_states;
 mod side;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ impl Loader {
     pub(super) fn finish(&mut self) {
         crate::keyword::server::finish_servers(self);
         self.number();
+        self.load_server_states();
         self.index_backends();
         self.resolve_references();
         self.check_lookups();

@@ -46,6 +46,33 @@ impl CheckStatus {
         }
     }
 
+    /// The status of a short code.
+    pub(super) fn of_code(code: &str) -> Option<Self> {
+        CHECK_STATUSES
+            .iter()
+            .copied()
+            .find(|status| status.code() == code)
+    }
+
+    /// The status of a number of state files; the inner one is None for those that
+    /// HAProxy has and we do not, the outer one for those that no one has.
+    pub(crate) fn of_number(number: u32) -> Option<Option<Self>> {
+        Some(match number {
+            1 => Some(CheckStatus::Initializing),
+            5 => Some(CheckStatus::SocketError),
+            6 => Some(CheckStatus::Layer4Ok),
+            7 => Some(CheckStatus::Layer4Timeout),
+            8 => Some(CheckStatus::Layer4Error),
+            12 => Some(CheckStatus::Layer7Timeout),
+            13 => Some(CheckStatus::Layer7Invalid),
+            15 => Some(CheckStatus::Layer7Ok),
+            16 => Some(CheckStatus::Layer7OkConditional),
+            17 => Some(CheckStatus::Layer7Status),
+            0..=20 => None,
+            _ => return None,
+        })
+    }
+
     /// The words of the log.
     pub fn text(self) -> &'static str {
         match self {
@@ -70,6 +97,20 @@ impl CheckStatus {
         )
     }
 }
+
+/// All of them.
+const CHECK_STATUSES: &[CheckStatus] = &[
+    CheckStatus::Initializing,
+    CheckStatus::SocketError,
+    CheckStatus::Layer4Ok,
+    CheckStatus::Layer4Timeout,
+    CheckStatus::Layer4Error,
+    CheckStatus::Layer7Timeout,
+    CheckStatus::Layer7Invalid,
+    CheckStatus::Layer7Ok,
+    CheckStatus::Layer7OkConditional,
+    CheckStatus::Layer7Status,
+];
 
 /// What a check means for the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

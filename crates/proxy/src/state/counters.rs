@@ -117,7 +117,8 @@ pub enum Average {
     Total,
 }
 
-const AVERAGES: usize = 4;
+/// How many averages there are.
+pub(super) const AVERAGES: usize = 4;
 /// Streams over which averages slide.
 pub const AVERAGE_WINDOW: u64 = 1024;
 
@@ -194,6 +195,9 @@ impl Shard {
 #[derive(Default)]
 pub struct Counters {
     shards: OnceLock<Box<[Shard]>>,
+    /// What another process counted before this one (see [`super::carry`]); any
+    /// thread may add to it.
+    carried: OnceLock<Box<Shard>>,
 }
 
 impl std::fmt::Debug for Counters {
@@ -219,23 +223,62 @@ impl Counters {
         &shards[shard_here(shards.len())]
     }
 
+    /// Every shard that there is, the carried one included.
+    fn all(&self) -> impl Iterator<Item = &Shard> {
+        let own = self.shards.get().map_or(&[][..], |shards| shards);
+        own.iter().chain(self.carried.get().map(|shard| &**shard))
+    }
+
     /// The sum over all threads.
     pub fn read(&self, tally: Tally) -> u64 {
-        let Some(shards) = self.shards.get() else {
-            return 0;
-        };
-        shards.iter().fold(0, |sum, s| {
+        self.all().fold(0, |sum, s| {
             sum.wrapping_add(s.tallies[tally as usize].load(Relaxed))
         })
     }
 
+    /// All sums, in the order of [`Tally`].
+    pub(super) fn tallies(&self) -> [u64; TALLIES] {
+        let mut sums = [0u64; TALLIES];
+        for shard in self.all() {
+            for (sum, cell) in sums.iter_mut().zip(&shard.tallies) {
+                *sum = sum.wrapping_add(cell.load(Relaxed));
+            }
+        }
+        sums
+    }
+
+    /// The highest times, in the order of [`Average`].
+    pub(super) fn highest_times(&self) -> [u64; AVERAGES] {
+        let mut highest = [0; AVERAGES];
+        for shard in self.all() {
+            for (most, cell) in highest.iter_mut().zip(&shard.highest) {
+                *most = cell.load(Relaxed).max(*most);
+            }
+        }
+        highest
+    }
+
+    /// Adds what another process counted.
+    pub(super) fn carry(&self, tally: Tally, n: u64) {
+        let carried = self.carried.get_or_init(Default::default);
+        carried.tallies[tally as usize].fetch_add(n, Relaxed);
+    }
+
+    /// Takes in the highest times that another process saw.
+    pub(super) fn carry_highest_times(&self, times_ms: [u64; AVERAGES]) {
+        if times_ms == [0; AVERAGES] {
+            return;
+        }
+        let carried = self.carried.get_or_init(Default::default);
+        for (cell, ms) in carried.highest.iter().zip(times_ms) {
+            cell.fetch_max(ms, Relaxed);
+        }
+    }
+
     /// The sliding average, milliseconds.
     pub fn average_ms(&self, which: Average) -> u64 {
-        let Some(shards) = self.shards.get() else {
-            return 0;
-        };
         let (mut sum, mut samples) = (0, 0);
-        for shard in shards.iter() {
+        for shard in self.all() {
             sum += shard.sums[which as usize].load(Relaxed);
             samples += shard.samples.load(Relaxed).min(AVERAGE_WINDOW);
         }
@@ -248,11 +291,7 @@ impl Counters {
 
     /// The highest time seen, milliseconds.
     pub fn highest_ms(&self, which: Average) -> u64 {
-        let Some(shards) = self.shards.get() else {
-            return 0;
-        };
-        shards
-            .iter()
+        self.all()
             .map(|s| s.highest[which as usize].load(Relaxed))
             .max()
             .unwrap_or(0)
@@ -260,20 +299,14 @@ impl Counters {
 
     /// Forgets the highest times (`clear counters`).
     pub fn clear_highest(&self) {
-        for cell in self
-            .shards
-            .get()
-            .into_iter()
-            .flat_map(|s| s.iter())
-            .flat_map(|s| &s.highest)
-        {
+        for cell in self.all().flat_map(|s| &s.highest) {
             cell.store(0, Relaxed);
         }
     }
 
     /// `clear counters all`. Approximate while others count.
     pub fn clear(&self) {
-        for shard in self.shards.get().into_iter().flat_map(|s| s.iter()) {
+        for shard in self.all() {
             for cell in shard
                 .tallies
                 .iter()
@@ -342,6 +375,11 @@ impl Gauge {
     pub fn clear_highest(&self) {
         self.highest.store(self.current(), Relaxed);
     }
+
+    /// Takes in the highest value that another process saw.
+    pub(super) fn carry_highest(&self, highest: u32) {
+        self.highest.fetch_max(highest, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -367,6 +405,8 @@ impl RateShard {
 #[derive(Default)]
 pub struct Rate {
     shards: OnceLock<Box<[RateShard]>>,
+    /// Events of another process in the last seconds before this one took over.
+    carried: OnceLock<Box<RateShard>>,
     highest: AtomicU64,
     /// Seconds before this one count no more for the highest rate.
     cleared_second: AtomicU64,
@@ -417,16 +457,33 @@ impl Rate {
         }
     }
 
+    /// Events in the second before that of `now_ms` and in it.
+    pub(super) fn seconds(&self, now_ms: u64) -> (u64, u64) {
+        let own = self.shards.get().map_or(&[][..], |shards| shards);
+        own.iter()
+            .chain(self.carried.get().map(|shard| &**shard))
+            .map(|s| s.at(now_ms / 1000))
+            .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1))
+    }
+
     /// Events a second now.
     pub fn read(&self, now_ms: u64) -> u64 {
-        let Some(shards) = self.shards.get() else {
-            return 0;
-        };
-        let (previous, current) = shards
-            .iter()
-            .map(|s| s.at(now_ms / 1000))
-            .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1));
+        let (previous, current) = self.seconds(now_ms);
         current + previous * (1000 - now_ms % 1000) / 1000
+    }
+
+    /// Takes in what another process counted: in the second before that of
+    /// `now_ms`, in it, and in its highest second.
+    pub(super) fn carry(&self, previous: u64, current: u64, highest: u64, now_ms: u64) {
+        self.highest.fetch_max(highest, Relaxed);
+        if previous == 0 && current == 0 {
+            return;
+        }
+        let carried = self.carried.get_or_init(Default::default);
+        let (before, at) = carried.at(now_ms / 1000);
+        carried.second.store(now_ms / 1000, Relaxed);
+        carried.previous.store(before + previous, Relaxed);
+        carried.current.store(at + current, Relaxed);
     }
 
     /// The highest rate seen.

@@ -32,6 +32,8 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
         let known = before.get(&name);
         if let Some(known) = known {
             proxy.state = Arc::clone(&known.proxy.state);
+        } else {
+            proxy.state.begin(now_ms);
         }
         proxy
             .state

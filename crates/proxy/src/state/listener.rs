@@ -40,12 +40,22 @@ impl Listeners {
         })
     }
 
+    /// All of them with their ids.
+    pub(super) fn with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.clone()
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<ListenerState>> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.iter().map(|(_, state)| Arc::clone(state)).collect()
     }
 }
+
+/// Seconds before the clock's zero that a time may lie, because another process
+/// saw it.
+const BEFORE_S: u64 = super::clock::BEFORE_MS / 1000;
 
 /// When something last happened, to the second. Threads that say so at the same
 /// time do not fight for the cell: only the first in a second writes.
@@ -55,7 +65,7 @@ pub struct LastTime(AtomicU64);
 impl LastTime {
     /// It happens now.
     pub fn note(&self, now_ms: u64) {
-        let second = now_ms / 1000 + 1;
+        let second = now_ms / 1000 + BEFORE_S;
         if self.0.load(Relaxed) != second {
             self.0.store(second, Relaxed);
         }
@@ -65,8 +75,15 @@ impl LastTime {
     pub fn seconds_ago(&self, now_ms: u64) -> Option<u64> {
         match self.0.load(Relaxed) {
             0 => None,
-            second => Some((now_ms / 1000 + 1).saturating_sub(second)),
+            second => Some((now_ms / 1000 + BEFORE_S).saturating_sub(second)),
         }
+    }
+
+    /// It happened so long ago, perhaps before the clock's zero; what is known
+    /// to be later stays.
+    pub(super) fn carry(&self, seconds_ago: u64, now_ms: u64) {
+        let second = (now_ms / 1000 + BEFORE_S).saturating_sub(seconds_ago);
+        self.0.fetch_max(second.max(1), Relaxed);
     }
 }
 
@@ -82,6 +99,11 @@ mod tests {
         assert_eq!(last.seconds_ago(0), Some(0));
         last.note(4200);
         assert_eq!(last.seconds_ago(9100), Some(5));
+        last.carry(100, 9100);
+        assert_eq!(last.seconds_ago(9100), Some(5));
+        let early = LastTime::default();
+        early.carry(3600, 9100);
+        assert_eq!(early.seconds_ago(10_100), Some(3601));
     }
 
     #[test]

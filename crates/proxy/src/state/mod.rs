@@ -5,6 +5,7 @@
 //! add, a store, all relaxed), so counting costs no locked instruction; readers
 //! add the shards up. A last shard is shared by whoever has none of his own.
 
+pub mod carry;
 mod check;
 mod clock;
 mod counters;
@@ -24,6 +25,6 @@ pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, Change, HealthState, ServerReport, ServerState, Shutdown,
-    WEIGHT_MAX, WEIGHT_SCALE, Way,
+    AdminReport, AdminState, Adoption, Change, HealthState, Kept, ServerReport, ServerState,
+    Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };

@@ -65,6 +65,19 @@ struct Lineup {
     downs: u32,
 }
 
+/// A backend's life for another process, whose clock has another zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct BackendLife {
+    /// How long ago it went up or down.
+    pub last_change_ago_ms: u64,
+    /// Down times that are over.
+    pub downtime_ms: u64,
+    /// How long it has been down, where it is.
+    pub down_for_ms: Option<u64>,
+    /// Times that it went down.
+    pub downs: u32,
+}
+
 /// What statistics show of a backend's life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BackendReport {
@@ -197,6 +210,52 @@ impl ProxyState {
         };
         self.active_usable.store(lineup.active, Relaxed);
         self.backup_usable.store(lineup.backup, Relaxed);
+    }
+
+    /// It begins to serve: until it goes up or down, that is its last change.
+    pub(super) fn begin(&self, now_ms: u64) {
+        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        lineup.last_change_ms = now_ms;
+    }
+
+    /// Takes over the life of the backend as another process saw it. To be called
+    /// when its servers have theirs: what follows from those stays.
+    pub(super) fn resume(&self, life: BackendLife, now_ms: u64) {
+        let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let ago = |age_ms: u64| now_ms.saturating_sub(age_ms);
+        lineup.downs = life.downs;
+        lineup.downtime_ms = life.downtime_ms;
+        let down = lineup.active + lineup.backup == 0;
+        match (life.down_for_ms, down) {
+            (Some(age), true) => lineup.down_since_ms = Some(ago(age)),
+            (Some(age), false) => {
+                lineup.downtime_ms += age;
+                lineup.down_since_ms = None;
+            }
+            (None, true) if lineup.down_since_ms.is_some() => lineup.downs += 1,
+            (None, _) => {}
+        }
+        // Another line-up than it had there is a change of now.
+        if life.down_for_ms.is_some() == lineup.down_since_ms.is_some() {
+            lineup.last_change_ms = ago(life.last_change_ago_ms);
+        }
+    }
+
+    /// The life of the backend, for another process.
+    pub(super) fn life(&self, now_ms: u64) -> BackendLife {
+        let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |ms: u64| now_ms.saturating_sub(ms);
+        BackendLife {
+            last_change_ago_ms: since(lineup.last_change_ms),
+            downtime_ms: lineup.downtime_ms,
+            down_for_ms: lineup.down_since_ms.map(since),
+            downs: lineup.downs,
+        }
+    }
+
+    /// What its listeners count, with their ids.
+    pub(super) fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
+        self.listeners.with_ids()
     }
 
     /// The present counts as a change that changed nothing.

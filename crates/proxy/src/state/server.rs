@@ -3,9 +3,12 @@
 //! that the data plane never takes; read by the data plane from atomics.
 
 mod control;
+mod kept;
 mod report;
 
 pub use control::{Adoption, Change};
+pub use kept::Kept;
+pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
 use super::{Counters, Gauge, LastTime, ProxyState, Rate};

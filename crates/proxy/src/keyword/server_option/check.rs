@@ -241,5 +241,7 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
         }
     }
     options.starts_unresolved = none;
+    let mut methods = word.str().split(',');
+    options.last_address = methods.find(|method| *method != "none") == Some("last");
     Ok(())
 }

@@ -100,7 +100,7 @@ impl Control {
         self.checked = options.check;
     }
 
-    fn flags(&self, backup: bool) -> u32 {
+    pub(super) fn flags(&self, backup: bool) -> u32 {
         let up = self.health != HealthState::Down && !self.in_maintenance();
         let usable = up
             && self.health == HealthState::Up
@@ -213,6 +213,9 @@ impl ServerState {
             adoption
         };
         self.settle(now_ms);
+        if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
+            self.resume(saved.as_ref().clone(), server, now_ms);
+        }
         if news {
             // Its side or its limits are others.
             self.changed();

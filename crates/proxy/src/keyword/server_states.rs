@@ -1,0 +1,88 @@
+//! Where servers find the states that an earlier process has left in a file:
+//! `load-server-state-from-file` and its like. The files are read at the end of
+//! loading, when the whole file is known.
+
+use super::places::{BACK, GLOBAL};
+use super::proxy::not_one_of;
+use super::{Args, Built, LineRow};
+use crate::config::StateSource;
+use crate::load::{Loader, codes};
+
+fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a path")?;
+    let path = Some(word.bytes.clone().into());
+    let global = &mut loader.config.global;
+    let field = if args.keyword == "server-state-base" {
+        &mut global.server_state_base
+    } else {
+        &mut global.server_state_file
+    };
+    match field {
+        Some(_) => super::global::already(loader, args),
+        None => *field = path,
+    }
+    args.surplus()
+}
+
+fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("'global', 'local' or 'none'")?;
+    let source = match word.str() {
+        "global" => StateSource::Global,
+        "local" => StateSource::Local,
+        "none" => StateSource::None,
+        _ => return Err(not_one_of(args, word, &["global", "local", "none"])),
+    };
+    loader.proxy().state_source = Some((source, args.line().span));
+    args.end()
+}
+
+fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = match args.next() {
+        Some(word) if word.bytes.is_empty() => {
+            return Err(args.wrong(&codes::BAD_VALUE, word, "an empty path names nothing"));
+        }
+        Some(word) if !word.is("use-backend-name") => Some(word.bytes.clone().into()),
+        _ => None,
+    };
+    loader.proxy().state_file_name = name;
+    args.end()
+}
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "server-state-base",
+        places: GLOBAL,
+        syntax: "server-state-base <directory>",
+        doc: "The directory that relative names of state files count from. Without it they count from the directory of the process.",
+        example: "server-state-base /var/lib/haproxy/states",
+        build: place,
+    },
+    LineRow {
+        name: "server-state-file",
+        places: GLOBAL,
+        syntax: "server-state-file <file>",
+        doc: "The file with the states of all servers, as `show servers state` writes it. Backends with `load-server-state-from-file global` \
+              begin with what it says.",
+        example: "server-state-file /var/lib/haproxy/server-states",
+        build: place,
+    },
+    LineRow {
+        name: "load-server-state-from-file",
+        places: BACK,
+        syntax: "load-server-state-from-file { global | local | none }",
+        doc: "The servers begin with the states that an earlier process has left: down or up, drained, with their weights and addresses. \
+              `global` takes them from `server-state-file`, `local` from a file of the backend. A change in place and a takeover need no file.",
+        example: "load-server-state-from-file none",
+        build: source,
+    },
+    LineRow {
+        name: "server-state-file-name",
+        places: BACK,
+        syntax: "server-state-file-name [ use-backend-name | <file> ]",
+        doc: "The file for `load-server-state-from-file local`. Without it, and with `use-backend-name`, the file has the name of the backend; \
+              a relative name counts from `server-state-base`.",
+        example: "server-state-file-name use-backend-name",
+        build: file_name,
+    },
+];

@@ -1,0 +1,114 @@
+//! What the things of a process have counted at one moment. The same numbers are
+//! told and remembered, so that what is told later is exactly the rest.
+
+use super::tally::Sums;
+use crate::config::Config;
+use crate::runtime::Runtime;
+use crate::state::{ListenerState, ProxyState, ServerState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The sums of everything.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub process: Option<Sums>,
+    pub proxies: Vec<GatheredProxy>,
+}
+
+/// Those of a proxy.
+#[derive(Debug)]
+pub(super) struct GatheredProxy {
+    pub state: Arc<ProxyState>,
+    pub is_frontend: bool,
+    pub frontend: Sums,
+    pub backend: Sums,
+    pub log_lines: u64,
+    pub listeners: Vec<(u32, Arc<ListenerState>, Sums)>,
+    pub servers: Vec<(Arc<ServerState>, Sums)>,
+}
+
+impl Gathered {
+    /// Everything that a configuration has.
+    pub fn of(config: &Config, runtime: Option<&Runtime>) -> Self {
+        let proxy = |proxy: &crate::config::Proxy| {
+            let servers = proxy.servers.iter().map(|server| {
+                let state = Arc::clone(&server.state);
+                let sums = state.counters.tallies();
+                (state, sums)
+            });
+            GatheredProxy {
+                is_frontend: proxy.kind.is_frontend(),
+                servers: servers.collect(),
+                ..GatheredProxy::without_servers(&proxy.state)
+            }
+        };
+        Gathered {
+            process: runtime.map(|runtime| runtime.counters.tallies()),
+            proxies: config.proxies.iter().map(proxy).collect(),
+        }
+    }
+
+    /// What was counted since; things that no configuration has any more count on.
+    pub fn since(&self, runtime: Option<&Runtime>) -> Self {
+        let process = runtime.map(|runtime| {
+            let now = runtime.counters.tallies();
+            self.process.map_or(now, |then| difference(&now, &then))
+        });
+        Gathered {
+            process,
+            proxies: self.proxies.iter().map(GatheredProxy::since).collect(),
+        }
+    }
+}
+
+impl GatheredProxy {
+    fn without_servers(state: &Arc<ProxyState>) -> Self {
+        let listeners = state.listeners_with_ids().into_iter().map(|(id, state)| {
+            let sums = state.counters.tallies();
+            (id, state, sums)
+        });
+        GatheredProxy {
+            state: Arc::clone(state),
+            is_frontend: false,
+            frontend: state.frontend.tallies(),
+            backend: state.backend.tallies(),
+            log_lines: state.log_lines.load(Relaxed),
+            listeners: listeners.collect(),
+            servers: Vec::new(),
+        }
+    }
+
+    fn since(&self) -> Self {
+        let now = GatheredProxy::without_servers(&self.state);
+        let listener = |(id, state, sums): (u32, Arc<ListenerState>, Sums)| {
+            let then = self.listeners.iter().find(|(other, ..)| *other == id);
+            let sums = then.map_or(sums, |(.., then)| difference(&sums, then));
+            (id, state, sums)
+        };
+        let server = |(state, then): &(Arc<ServerState>, Sums)| {
+            let sums = difference(&state.counters.tallies(), then);
+            (Arc::clone(state), sums)
+        };
+        GatheredProxy {
+            is_frontend: self.is_frontend,
+            frontend: difference(&now.frontend, &self.frontend),
+            backend: difference(&now.backend, &self.backend),
+            log_lines: now.log_lines.saturating_sub(self.log_lines),
+            listeners: now.listeners.into_iter().map(listener).collect(),
+            servers: self.servers.iter().map(server).collect(),
+            state: now.state,
+        }
+    }
+}
+
+/// What was counted between two moments. A sum that is lower than before was
+/// cleared in between, and all of it is new.
+fn difference(now: &Sums, then: &Sums) -> Sums {
+    let mut rest = *now;
+    for (n, then) in rest.iter_mut().zip(then) {
+        if *n >= *then {
+            *n -= *then;
+        }
+    }
+    rest
+}

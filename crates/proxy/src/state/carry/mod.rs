@@ -1,0 +1,137 @@
+//! What a process tells another one of ours that takes over from it (`-sf`, `-x`,
+//! an upgrade of the binary, a role that is started again): counters, rates,
+//! highest values, and the states of servers, by the names of the proxies, servers
+//! and listeners that they belong to. It is what [`super::install`] keeps within
+//! a process.
+//!
+//! Never the momentary: connections, queues and slots belong to the process that
+//! has the sockets. Ages travel in place of times. Numbers of fields are for ever
+//! ([`tag`], [`tally`]), so that an older and a newer program understand each other.
+//!
+//! The old process counts on while it finishes its connections. At its end it
+//! tells the rest ([`Mark::rest`]), which the new one adds by the same [`import`]:
+//! then the totals are right.
+
+mod gather;
+mod hear;
+mod tag;
+mod take;
+mod tally;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use crate::config::Config;
+use crate::runtime::Runtime;
+use gather::Gathered;
+use hear::ProcessTold;
+
+/// What such bytes begin with.
+const HEAD: &[u8] = b"evenkeel state\n";
+/// The version of their structure. New fields do not change it.
+const VERSION: u16 = 1;
+
+/// What was told, and what is needed to tell the rest.
+#[derive(Debug)]
+pub struct Exported {
+    /// For [`import`].
+    pub bytes: Vec<u8>,
+    /// For the rest.
+    pub mark: Mark,
+}
+
+/// What everything had counted when it was told.
+#[derive(Debug)]
+pub struct Mark(Gathered);
+
+impl Mark {
+    /// What was counted since, for [`import`]: counters and highest values, no
+    /// states. To be told once, when the last connection has ended.
+    pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
+        tell::tell(&self.0.since(runtime), runtime, false)
+    }
+}
+
+/// Tells everything that another process may go on with. Counting goes on
+/// meanwhile: what is not in it is in the rest.
+pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
+    let gathered = Gathered::of(config, runtime);
+    Exported {
+        bytes: tell::tell(&gathered, runtime, true),
+        mark: Mark(gathered),
+    }
+}
+
+/// Why nothing was taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CarryError {
+    /// These are no states of this program.
+    Foreign,
+    /// They have a structure that this program does not know.
+    Version {
+        /// Its number.
+        found: u16,
+    },
+    /// They end too early, or a number in them does not end.
+    Cut,
+}
+
+impl std::fmt::Display for CarryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CarryError::Foreign => f.write_str("this is no state of another evenkeel"),
+            CarryError::Version { found } => write!(
+                f,
+                "the state has version {found}, and this program knows version {VERSION}"
+            ),
+            CarryError::Cut => f.write_str("the state was cut off"),
+        }
+    }
+}
+
+impl std::error::Error for CarryError {}
+
+/// What was taken in.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// Proxies whose names are known here.
+    pub proxies: usize,
+    /// Servers whose names are known here.
+    pub servers: usize,
+    /// Proxies, servers and listeners that the file has no more.
+    pub unknown: usize,
+    process: Option<ProcessTold>,
+    elapsed_ms: u64,
+}
+
+impl Imported {
+    /// Adds the counters of the process as a whole, which only exists once it
+    /// serves. To be called once.
+    pub fn give_process(&self, runtime: &Runtime) {
+        if let Some(told) = &self.process {
+            take::process(told, runtime, self.elapsed_ms);
+        }
+    }
+}
+
+/// Takes in what another process told, everything or the rest: counters are added
+/// to what is there, states are set where they are told. The configuration must be
+/// installed; `runtime` is None before it serves. Nothing is taken from bytes that
+/// are not whole.
+pub fn import(
+    bytes: &[u8],
+    config: &Config,
+    runtime: Option<&Runtime>,
+) -> Result<Imported, CarryError> {
+    let told = hear::hear(bytes)?;
+    Ok(take::take(told, config, runtime))
+}
+
+/// The clock that all processes of the machine share, for what passes between
+/// telling and hearing.
+fn monotonic_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}

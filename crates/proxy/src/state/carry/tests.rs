@@ -1,0 +1,341 @@
+//! From one process to the next, both of them here.
+
+use super::wire::Writer;
+use super::*;
+use crate::config::{Balance, Bind, BindAddress, Config, ServerOptions};
+use crate::queue::tests::tree;
+use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, install, now_ms};
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+fn checked() -> ServerOptions {
+    ServerOptions {
+        check: true,
+        ..Default::default()
+    }
+}
+
+/// A process of its own: a tree with fresh states and one listener.
+fn process(servers: usize) -> Config {
+    let tree = tree(Balance::RoundRobin, &vec![checked(); servers]);
+    let mut config = Config {
+        proxies: tree.proxies.clone(),
+        ..Config::default()
+    };
+    config.proxies[0].binds.push(bind(1));
+    config
+}
+
+fn bind(id: u32) -> Bind {
+    Bind {
+        span: Default::default(),
+        id,
+        name: "".into(),
+        address: BindAddress::Abstract(b"none".to_vec()),
+        accept_proxy: false,
+        backlog: None,
+        maxconn: None,
+        defer_accept: false,
+        interface: None,
+        mss: None,
+        tcp_user_timeout_ms: None,
+        tcp_fast_open: false,
+        transparent: false,
+        v6only: None,
+        owner: Default::default(),
+    }
+}
+
+fn server(config: &Config, n: usize) -> &Arc<ServerState> {
+    &config.proxies[0].servers[n].state
+}
+
+/// Something of everything happens.
+fn live(config: &Config) {
+    let proxy = &config.proxies[0].state;
+    proxy.frontend.here().add(Tally::BytesIn, 1000);
+    proxy.backend.here().add(Tally::Retries, 3);
+    proxy.backend.here().times([1, 2, 3, 400]);
+    proxy.frontend_sessions.up();
+    proxy.frontend_sessions.up();
+    proxy.maxconn_set.store(77, Relaxed);
+    proxy.paused.store(true, Relaxed);
+    proxy.log_lines.fetch_add(5, Relaxed);
+    proxy.last_session.note(0);
+    proxy.session_rate.count(0);
+    proxy.listener(1).counters.here().add(Tally::Sessions, 9);
+    proxy.listener(8).counters.here().add(Tally::Sessions, 9);
+    let now = now_ms();
+    server(config, 0).counters.here().count(Tally::Sessions);
+    server(config, 0).set_admin(AdminState::Drain, now);
+    server(config, 1).take_check(
+        CheckResult::new(CheckStatus::Layer4Error, 7).info("no"),
+        now,
+    );
+    server(config, 1).sessions.up();
+}
+
+#[test]
+fn all_that_is_kept_within_a_process_reaches_the_next() {
+    let old = process(2);
+    live(&old);
+    let told = export(&old, None);
+    let new = process(3);
+    let imported = import(&told.bytes, &new, None).unwrap();
+    // The listener with the id 8 is in no file.
+    assert_eq!(
+        (imported.proxies, imported.servers, imported.unknown),
+        (1, 2, 1)
+    );
+    let proxy = &new.proxies[0].state;
+    assert_eq!(proxy.frontend.read(Tally::BytesIn), 1000);
+    assert_eq!(proxy.backend.read(Tally::Retries), 3);
+    assert_eq!(proxy.backend.highest_ms(crate::state::Average::Total), 400);
+    assert_eq!(proxy.frontend_sessions.highest(), 2);
+    assert_eq!(proxy.frontend_sessions.current(), 0);
+    assert_eq!(proxy.maxconn_set.load(Relaxed), 77);
+    assert!(proxy.paused.load(Relaxed));
+    assert_eq!(proxy.log_lines.load(Relaxed), 5);
+    assert_eq!(proxy.last_session.seconds_ago(0), Some(0));
+    assert_eq!(
+        (proxy.session_rate.read(0), proxy.session_rate.highest(0)),
+        (1, 1)
+    );
+    assert_eq!(proxy.listener(1).counters.read(Tally::Sessions), 9);
+    assert_eq!(proxy.listeners().len(), 1);
+    let now = now_ms();
+    assert_eq!(server(&new, 0).report(now).status_text(), "DRAIN 1/3");
+    assert_eq!(server(&new, 0).counters.read(Tally::Sessions), 1);
+    let down = server(&new, 1).report(now);
+    assert_eq!(down.status_text(), "DOWN");
+    assert_eq!(down.last_check.info, "no");
+    assert_eq!(server(&new, 1).counters.read(Tally::WentDown), 1);
+    assert_eq!(server(&new, 1).sessions.highest(), 1);
+    assert!(server(&new, 2).usable());
+    assert_eq!(proxy.active_usable(), 1);
+}
+
+#[test]
+fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
+    let old = process(2);
+    live(&old);
+    let told = export(&old, None);
+    let new = process(2);
+    import(&told.bytes, &new, None).unwrap();
+    server(&new, 0).counters.here().add(Tally::BytesOut, 100);
+    server(&new, 0).set_admin(AdminState::Ready, now_ms());
+    // The old one finishes; a server that a later file of it lost counts as well.
+    server(&old, 0).counters.here().add(Tally::BytesOut, 11);
+    server(&old, 1).counters.here().count(Tally::ClientAborts);
+    old.proxies[0].state.frontend.here().add(Tally::BytesIn, 5);
+    old.proxies[0].state.log_lines.fetch_add(2, Relaxed);
+    let rest = told.mark.rest(None);
+    let imported = import(&rest, &new, None).unwrap();
+    assert_eq!(imported.servers, 2);
+    let proxy = &new.proxies[0].state;
+    assert_eq!(proxy.frontend.read(Tally::BytesIn), 1005);
+    assert_eq!(proxy.backend.read(Tally::Retries), 3);
+    assert_eq!(proxy.log_lines.load(Relaxed), 7);
+    assert_eq!(proxy.listener(1).counters.read(Tally::Sessions), 9);
+    assert_eq!(server(&new, 0).counters.read(Tally::BytesOut), 111);
+    assert_eq!(server(&new, 1).counters.read(Tally::ClientAborts), 1);
+    // The rest says nothing of states: those are the new process's own by now.
+    assert!(server(&new, 0).usable());
+    assert_eq!(proxy.maxconn_set.load(Relaxed), 77);
+}
+
+#[test]
+fn the_process_as_a_whole_goes_on_counting() {
+    let runtime = || Runtime::leak(Arc::new(process(1)), 1, 100);
+    let (old, new) = (runtime(), runtime());
+    old.counters.here().add(Tally::Connections, 40);
+    old.connections.up();
+    old.connection_rate.count(old.now_ms());
+    let told = export(&old.config(), Some(old));
+    let imported = import(&told.bytes, &new.config(), None).unwrap();
+    assert_eq!(new.counters.read(Tally::Connections), 0);
+    imported.give_process(new);
+    old.counters.here().add(Tally::Connections, 2);
+    let rest = told.mark.rest(Some(old));
+    let imported = import(&rest, &new.config(), Some(new)).unwrap();
+    imported.give_process(new);
+    assert_eq!(new.counters.read(Tally::Connections), 42);
+    assert_eq!(
+        (new.connections.highest(), new.connections.current()),
+        (1, 0)
+    );
+    assert_eq!(new.connection_rate.highest(new.now_ms()), 1);
+}
+
+#[test]
+fn ten_takeovers_keep_the_totals() {
+    let mut config = process(1);
+    for n in 1..=10 {
+        server(&config, 0).counters.here().add(Tally::Sessions, n);
+        let told = export(&config, None);
+        server(&config, 0).counters.here().add(Tally::Sessions, 1);
+        let next = process(1);
+        import(&told.bytes, &next, None).unwrap();
+        import(&told.mark.rest(None), &next, None).unwrap();
+        config = next;
+    }
+    assert_eq!(server(&config, 0).counters.read(Tally::Sessions), 65);
+}
+
+#[test]
+fn counters_that_were_cleared_in_between_are_told_whole() {
+    let old = process(1);
+    server(&old, 0).counters.here().add(Tally::Sessions, 50);
+    let told = export(&old, None);
+    server(&old, 0).counters.clear();
+    server(&old, 0).counters.here().add(Tally::Sessions, 4);
+    let new = process(1);
+    import(&told.mark.rest(None), &new, None).unwrap();
+    assert_eq!(server(&new, 0).counters.read(Tally::Sessions), 4);
+}
+
+#[test]
+fn a_backend_that_is_down_keeps_its_life() {
+    let old = process(1);
+    let now = now_ms();
+    let failed = CheckResult::new(CheckStatus::Layer4Timeout, 7);
+    server(&old, 0).take_check(failed, now - 5000);
+    let new = process(1);
+    import(&export(&old, None).bytes, &new, None).unwrap();
+    let report = new.proxies[0].state.backend_report(now_ms());
+    assert_eq!((report.downs, report.up), (1, false));
+    assert!((5000..6000).contains(&report.downtime_ms), "{report:?}");
+    assert!(now_ms() - report.last_change_ms >= 5000);
+}
+
+#[test]
+fn the_states_outlive_a_change_in_the_new_process() {
+    let old = process(2);
+    live(&old);
+    let new = process(2);
+    import(&export(&old, None).bytes, &new, None).unwrap();
+    let mut changed = process(2);
+    install(&mut changed, Some(&new), now_ms());
+    assert_eq!(
+        server(&changed, 0).report(now_ms()).status_text(),
+        "DRAIN 1/3"
+    );
+    assert_eq!(changed.proxies[0].state.frontend.read(Tally::BytesIn), 1000);
+}
+
+#[test]
+fn names_that_are_unknown_are_counted_and_passed_over() {
+    let old = process(3);
+    let told = export(&old, None).bytes;
+    let mut other = process(1);
+    assert_eq!(import(&told, &other, None).unwrap().unknown, 2);
+    other.proxies[0].name = "other".into();
+    let imported = import(&told, &other, None).unwrap();
+    assert_eq!((imported.proxies, imported.unknown), (0, 4));
+}
+
+#[test]
+fn fields_of_a_newer_program_are_skipped() {
+    let mut writer = Writer {
+        bytes: [HEAD, &VERSION.to_le_bytes()].concat(),
+    };
+    writer.bytes(200, b"what is this");
+    writer.nested(tag::whole::PROXY, |w| {
+        w.bytes(201, &[0xff; 40]);
+        w.bytes(tag::proxy::NAME, b"back");
+        w.number(tag::proxy::IS_FRONTEND, 1);
+        w.nested(tag::proxy::SERVER, |w| {
+            w.number(202, 1 << 60);
+            w.bytes(tag::server::NAME, b"s0");
+            w.nested(tag::server::KEPT, |w| w.number(tag::kept::ADMIN, 99));
+        });
+    });
+    writer.bytes(tag::whole::END, &[]);
+    writer.bytes(203, b"behind the end");
+    let config = process(1);
+    assert_eq!(import(&writer.bytes, &config, None).unwrap().servers, 1);
+}
+
+#[test]
+fn what_is_not_whole_changes_nothing() {
+    let old = process(2);
+    live(&old);
+    let bytes = export(&old, None).bytes;
+    let new = process(2);
+    for end in 0..bytes.len() {
+        let error = import(&bytes[..end], &new, None).unwrap_err();
+        assert!(end < HEAD.len() && error == CarryError::Foreign || error == CarryError::Cut);
+    }
+    let mut newer = bytes.clone();
+    newer[HEAD.len()] = 9;
+    let error = import(&newer, &new, None).unwrap_err();
+    assert_eq!(error, CarryError::Version { found: 9 });
+    assert!(error.to_string().contains("version 9"));
+    assert_eq!(new.proxies[0].state.frontend.read(Tally::BytesIn), 0);
+}
+
+#[test]
+fn ten_thousand_servers_are_a_few_megabytes_and_milliseconds() {
+    let config = process(10_000);
+    for server in &config.proxies[0].servers {
+        for n in 0..20 {
+            let tally = [Tally::BytesIn, Tally::BytesOut, Tally::Sessions][n % 3];
+            server.state.counters.here().add(tally, 1_000_000);
+        }
+        let passed = CheckResult::new(CheckStatus::Layer4Ok, 1);
+        server.state.take_check(passed, now_ms());
+    }
+    let began = Instant::now();
+    let told = export(&config, None);
+    let telling = began.elapsed();
+    let new = process(10_000);
+    let began = Instant::now();
+    assert_eq!(import(&told.bytes, &new, None).unwrap().servers, 10_000);
+    let hearing = began.elapsed();
+    println!(
+        "{} bytes, told in {telling:?}, taken in {hearing:?}",
+        told.bytes.len()
+    );
+    assert!(told.bytes.len() < 3_000_000);
+    assert!(told.mark.rest(None).len() < 1000);
+    // Far above what it takes, without optimization and with neighbours.
+    assert!(telling.as_millis() < 2000 && hearing.as_millis() < 5000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_are_taken_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let old = process(2);
+        live(&old);
+        let mut bytes = export(&old, None).bytes;
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let new = process(2);
+        let _ = import(&bytes, &new, None);
+        // Whatever came, the states go on.
+        let now = now_ms();
+        for n in 0..2 {
+            server(&new, n).take_check(CheckResult::new(CheckStatus::Layer4Error, 1), now);
+            server(&new, n).set_admin(AdminState::Maintenance, now + 1);
+            server(&new, n).set_admin(AdminState::Ready, now + 2);
+            server(&new, n).warm_up(now + 3);
+            server(&new, n).report(now + 4).status_text();
+            server(&new, n).session_rate.highest(now);
+        }
+        new.proxies[0].state.backend_report(now);
+        new.proxies[0].state.session_rate.read(5);
+        export(&new, None);
+    }
+}
