@@ -21,6 +21,7 @@ pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
 pub use install::install;
+pub(crate) use install::{adopt, missing};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
