@@ -1,6 +1,7 @@
 //! The side thread: a Tokio runtime of its own beside the data plane, for what
-//! may wait: health checks, later names and the sockets of operations. A busy
-//! thread of the data plane therefore never marks a server down.
+//! may wait: health checks, later names, the sockets of operations, and freeing
+//! configurations that nobody holds any more. A busy thread of the data plane
+//! therefore never marks a server down.
 
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
@@ -9,7 +10,12 @@ use proxy::{health, log};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How often it is looked which configurations nobody holds any more.
+const FORGET_TICK: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]
@@ -39,8 +45,13 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
-                    while changed.changed().await.is_ok() {
-                        checks.change(&shared.config());
+                    loop {
+                        match timeout(FORGET_TICK, changed.changed()).await {
+                            Ok(Ok(())) => checks.change(&shared.config()),
+                            Ok(Err(_)) => break,
+                            Err(_) => {}
+                        }
+                        shared.forget_unused();
                     }
                     checks.stop();
                 });

@@ -254,10 +254,11 @@ fn list(text: &mut String, row: &Row) {
 fn help(_: &Context, session: &mut Session, words: &[&str]) -> String {
     let wanted = &words[1..];
     let mut text = String::from("The following commands are valid at this level:\n");
-    for row in COMMANDS.iter().filter(|row| session.level >= row.level) {
-        if begins_with(row.words, &wanted[..wanted.len().min(row.words.len())]) {
-            list(&mut text, row);
-        }
+    let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
+    let fits = |row: &&Row| begins_with(row.words, &wanted[..wanted.len().min(row.words.len())]);
+    let allowed = own.iter().filter(|row| session.level >= row.level);
+    for row in allowed.filter(fits).chain(always) {
+        list(&mut text, row);
     }
     text
 }
