@@ -48,7 +48,7 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
     let addresses = log::targets(&config);
     let logs = Sink::open(addresses.iter().cloned()).into_descriptors(&addresses);
     let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
-    let difference = compare::words(before.as_ref(), &wishes.files);
+    let difference = compare::words(before.as_ref(), &loaded.recording);
     let plan = Plan {
         rights,
         settings: Settings {
