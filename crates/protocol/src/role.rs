@@ -17,7 +17,7 @@ mod message;
 mod plan;
 
 pub use codec::DecodeError;
-pub use message::{Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
+pub use message::{Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, Personality, Take};
 pub use plan::{Plan, Rights, Settings};
 
 /// The version of the form of packets.

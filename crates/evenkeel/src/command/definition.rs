@@ -70,6 +70,17 @@ fn run() -> Command {
                 .action(ArgAction::Append)
                 .help("Files, or directories of which the .cfg files are read in the order of their names"),
         )
+        .arg(
+            Arg::new("master")
+                .short('S')
+                .long("master")
+                .value_name("BIND")
+                .action(ArgAction::Append)
+                .help(
+                    "A socket at which the supervisor takes commands (help, show proc, reload, @1 …): an address and \
+                     options of `bind`, joined by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",
+                ),
+        )
 }
 
 fn reload() -> Command {

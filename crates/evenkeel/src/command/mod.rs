@@ -35,7 +35,11 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     match name {
-        "run" => run::main(&files(matches)),
+        "run" => {
+            let sockets = matches.get_many::<String>("master");
+            let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
+            run::main(&files(matches), &sockets)
+        }
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),

@@ -1,14 +1,23 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
+use crate::supervisor::master::{self, MasterAddress};
 use crate::supervisor::{self, directory};
 use protocol::role::Personality;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Supervises a proxy that serves with these files, until the end.
-pub fn main(paths: &[PathBuf]) -> ExitCode {
+/// `-S` as HAProxy writes it opens the master's sockets.
+pub fn main(paths: &[PathBuf], sockets: &[String]) -> ExitCode {
     let absolute = absolute(paths);
+    let base = std::env::current_dir().unwrap_or_default();
+    let masters = sockets.iter().map(|text| master::parse(text, &base));
+    let masters: Vec<Option<MasterAddress>> = match masters.collect() {
+        Ok(masters) => masters,
+        Err(error) => return refuse(format_args!("-S: {error}")),
+    };
+    let masters = masters.into_iter().flatten().collect();
     if let Some(pid) = already_running(&absolute) {
         return refuse(format_args!(
             "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
@@ -19,6 +28,8 @@ pub fn main(paths: &[PathBuf]) -> ExitCode {
         arguments: paths.iter().map(Into::into).collect(),
         paths: absolute,
         quiet: false,
+        masters,
+        notify: true,
     })
 }
 

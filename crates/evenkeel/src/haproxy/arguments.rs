@@ -27,6 +27,10 @@ pub struct Arguments {
     pub master_worker: bool,
     /// `-db`, `-d`: stays in the foreground.
     pub foreground: bool,
+    /// `-Ws`: the service manager is told what happens.
+    pub notify: bool,
+    /// `-S`
+    pub masters: Vec<String>,
     /// `-dW`
     pub zero_warning: bool,
     /// `-dD`
@@ -105,8 +109,6 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("-sf", "finish older processes"),
     ("-st", "end older processes"),
     ("-x", "take over listening sockets"),
-    ("-Ws", "master and worker under systemd"),
-    ("-S", "the master's command socket"),
     ("-dC", "dump of the configuration"),
     ("-dt", "traces"),
 ];
@@ -142,6 +144,11 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-D" => parsed.daemon = true,
         "-d" | "-db" => parsed.foreground = true,
         "-W" => parsed.master_worker = true,
+        "-Ws" => {
+            parsed.master_worker = true;
+            parsed.notify = true;
+        }
+        "-S" => parsed.masters.push(name("-S", value(text, words)?)?),
         "-dW" => parsed.zero_warning = true,
         "-dD" => parsed.diag = true,
         "-dr" => parsed.ignore_unresolved = true,

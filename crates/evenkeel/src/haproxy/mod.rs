@@ -9,6 +9,7 @@ use crate::files::{self, NamedFile, reason};
 use crate::identity;
 use crate::process::{self, Plan};
 use crate::supervisor;
+use crate::supervisor::master::{self, MasterAddress, MasterAddressError};
 use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
 use language::evaluate_condition;
@@ -60,18 +61,25 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     for (flag, why) in &arguments.without_effect {
         voice.notice(format_args!("{flag} has no effect: {why}."));
     }
+    let masters = match masters(&arguments, &mut voice) {
+        Ok(masters) => masters,
+        Err(refused) => return refused,
+    };
     if arguments.master_worker && !arguments.check {
-        return supervise(words, &arguments);
+        return supervise(words, &arguments, masters);
     }
     match load(&arguments, &mut voice) {
         Some(loaded) if asks_for_a_master(&loaded) && !arguments.check => become_master(&words),
-        Some(loaded) => loaded_main(loaded, &arguments, &mut voice),
+        Some(loaded) => {
+            warn_of_sockets(&arguments, &mut voice);
+            loaded_main(loaded, &arguments, &mut voice)
+        }
         None => ExitCode::from(REFUSED),
     }
 }
 
 /// `-W`: a supervisor, whose loader is given the command line.
-fn supervise(words: Vec<OsString>, arguments: &Arguments) -> ExitCode {
+fn supervise(words: Vec<OsString>, arguments: &Arguments, masters: Vec<MasterAddress>) -> ExitCode {
     // `-C` is obeyed by the loader; names count from there.
     let base = arguments.directory.clone().unwrap_or_default();
     let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
@@ -80,7 +88,45 @@ fn supervise(words: Vec<OsString>, arguments: &Arguments) -> ExitCode {
         arguments: words,
         paths: command::absolute(&paths),
         quiet: arguments.quiet && !arguments.verbose,
+        masters,
+        notify: arguments.notify,
     })
+}
+
+/// `-S`: where the master's sockets are to be.
+fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterAddress>, ExitCode> {
+    let base = std::env::current_dir().unwrap_or_default();
+    let base = match &arguments.directory {
+        Some(directory) => base.join(directory),
+        None => base,
+    };
+    let mut all = Vec::new();
+    for text in &arguments.masters {
+        match master::parse(text, &base) {
+            Ok(one) => all.extend(one),
+            Err(error) => {
+                if !matches!(
+                    error,
+                    MasterAddressError::Unknown { .. } | MasterAddressError::Value { .. }
+                ) {
+                    voice.alert("config : Cannot create the listener of the master CLI");
+                }
+                voice.alert(format_args!("config : {error}"));
+                voice.alert("config : Can't create the master's CLI.");
+                return Err(ExitCode::from(REFUSED));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Without a master its socket has nobody behind it.
+fn warn_of_sockets(arguments: &Arguments, voice: &mut Voice) {
+    if !arguments.masters.is_empty() && !arguments.master_worker {
+        voice.warning(
+            "config : a master CLI socket was defined, but master-worker mode (-W) is not enabled.",
+        );
+    }
 }
 
 /// `master-worker` in `global`.

@@ -71,6 +71,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -c checks the files and exits (0 valid, 1 errors, 2 nothing listens).
         -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 not understood).
         -W supervises the process that serves ; USR2 and HUP take the files in again.
+        -Ws the same, and tells systemd ; -S <bind>[,option,...] opens the master's socket.
         -D goes into the background ; -db and -d stay in the foreground.
         -V is verbose (undoes -q) ; -q says nothing.
         -n sets the most connections of the process ; -N those of a frontend.
@@ -81,7 +82,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -dK{class[,...]} lists keywords (use 'help' for the classes).
         -dL lists the libraries that are loaded.
         -dM -dV -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
-        -Ws -S -x -sf -st -dC -dt are known and not built yet.
+        -x -sf -st -dC -dt are known and not built yet.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

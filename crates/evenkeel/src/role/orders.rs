@@ -7,7 +7,7 @@ use crate::roles::channel::{Channel, Received};
 use crate::roles::memory;
 use crate::voice::Voice;
 use nix::sys::signal::{Signal, raise};
-use protocol::role::Message;
+use protocol::role::{Level, Message};
 use proxy::config::StatsLevel;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
@@ -71,13 +71,13 @@ impl Supervised {
                     self.answer(&Message::Version(Box::new(given.take)), &descriptors);
                 }
             }
-            Message::Operate => {
+            Message::Operate { level } => {
                 if let Some(connection) = received.descriptors.into_iter().next() {
                     // Too many of them: it is closed, which its user sees.
                     let _ = self
                         .side
                         .sockets()
-                        .adopt(UnixStream::from(connection), StatsLevel::Admin);
+                        .adopt(UnixStream::from(connection), rights(level));
                 }
             }
             // An answer to something that only a later version says.
@@ -129,6 +129,14 @@ impl Supervised {
                 self.answer(&Message::Unknown { kind }, &[]);
             }
         }
+    }
+}
+
+fn rights(level: Level) -> StatsLevel {
+    match level {
+        Level::User => StatsLevel::User,
+        Level::Operator => StatsLevel::Operator,
+        Level::Admin => StatsLevel::Admin,
     }
 }
 

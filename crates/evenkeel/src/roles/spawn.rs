@@ -17,6 +17,10 @@ pub const LOADER: &str = "loader";
 /// The proxy role's second word.
 pub const PROXY_ROLE: &str = "proxy-role";
 
+/// Variables of the environment by which a service manager speaks to the
+/// supervisor alone.
+const OF_THE_SUPERVISOR: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// What to start.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -61,6 +65,9 @@ pub fn start(
         .arg0(entry.shown)
         .args([INTERNAL, entry.word, &number.to_string(), name(personality)])
         .envs(variables.iter().copied());
+    for name in OF_THE_SUPERVISOR {
+        command.env_remove(name);
+    }
     if entry.word == PROXY_ROLE {
         // The loader may be asked to read a file from there.
         command.stdin(Stdio::null());

@@ -1,7 +1,8 @@
 //! A change: a loader at work, then its version in the hands of the role.
 
-use super::control::Asker;
+use super::control::{Asker, Door};
 use super::loading::{LoadError, Loading, Told};
+use super::operate::Ending;
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
@@ -54,9 +55,10 @@ impl Supervisor {
         };
         let askers = askers.to_vec();
         tell::reloading(&mut self.voice);
+        self.notify.reloading("taking the files in again");
         let descriptors = self.kept.as_ref().map(Version::all_descriptors);
         let load = self.load(&askers);
-        match Loading::begin(load, &descriptors.unwrap_or_default()) {
+        match self.begin_loading(load, &descriptors.unwrap_or_default()) {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
@@ -112,10 +114,9 @@ impl Supervisor {
         tell::taken(&mut self.voice, &lines);
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);
-        let text = candidate.shown + &tell::as_text(&lines);
-        for asker in self.requests.finish() {
-            self.answer(asker.id, 0, &text);
-        }
+        self.changes.taken();
+        self.notify.ready(&self.status());
+        self.answer_all(Ending::Taken, &candidate.shown, &lines);
     }
 
     /// The role goes on with what it had, or died.
@@ -137,23 +138,38 @@ impl Supervisor {
         }
         tell::refused(&mut self.voice);
         lines.push((Gravity::Warning, "nothing was changed".to_owned()));
-        let text = shown.to_owned() + &tell::as_text(&lines);
-        for asker in self.requests.finish() {
-            self.answer(asker.id, 1, &text);
-        }
+        self.changes.refused();
+        self.notify.refused(&self.status());
+        self.answer_all(Ending::Refused, shown, &lines);
     }
 
     /// Nobody will be answered by a change any more.
     pub(super) fn give_up_changes(&mut self) {
         let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
         for asker in self.requests.give_up() {
-            self.answer(asker.id, 1, &tell::as_text(&lines));
+            self.answer(&asker, Ending::Refused, "", &lines);
         }
     }
 
-    fn answer(&mut self, id: u64, exit: u8, text: &str) {
-        if let Some(control) = &mut self.control {
-            control.tell(id, exit, text);
+    fn answer_all(&mut self, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
+        for asker in self.requests.finish() {
+            self.answer(&asker, ending, shown, lines);
+        }
+    }
+
+    fn answer(&mut self, asker: &Asker, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
+        let taken = ending == Ending::Taken;
+        match asker.at {
+            Door::Master => {
+                let text = self.told(shown, lines, ending);
+                self.master.tell(asker.id, taken, &text);
+            }
+            Door::Control => {
+                let text = shown.to_owned() + &tell::as_text(lines);
+                if let Some(control) = &mut self.control {
+                    control.tell(asker.id, u8::from(!taken), &text);
+                }
+            }
         }
     }
 }

@@ -14,11 +14,22 @@ use std::sync::Arc;
 /// Commands that are heard at one time.
 const CLIENTS_MAX: usize = 64;
 
+/// Where a supervisor can be asked for something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// The control socket.
+    Control,
+    /// The master's socket.
+    Master,
+}
+
 /// Somebody who asked for a change and waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asker {
     /// Which client.
     pub id: u64,
+    /// Where it asked.
+    pub at: Door,
     /// How what is printed is to look.
     pub look: Option<Look>,
 }
@@ -72,6 +83,7 @@ impl Control {
                     Ok(Some(received)) => match received.message {
                         Message::Reload(look) => askers.push(Asker {
                             id: client.id,
+                            at: Door::Control,
                             look: Some(look),
                         }),
                         Message::Unknown { .. } => {}

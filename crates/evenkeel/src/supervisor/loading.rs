@@ -3,7 +3,7 @@
 use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::roles::{Shared, memory};
-use protocol::role::{Load, Message, Personality, Plan};
+use protocol::role::{Load, Message, Plan};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fmt;
@@ -69,12 +69,12 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl Loading {
-    /// Starts a loader and says what is asked.
-    pub fn begin(load: Load, descriptors: &[Shared]) -> Result<Loading, LoadError> {
-        let variables: &[(&str, &OsStr)] = match load.personality {
-            Personality::Own => &[],
-            Personality::Haproxy => &[("HAPROXY_MWORKER", OsStr::new("1"))],
-        };
+    /// Starts a loader with these variables besides and says what is asked.
+    pub fn begin(
+        load: Load,
+        descriptors: &[Shared],
+        variables: &[(&str, &OsStr)],
+    ) -> Result<Loading, LoadError> {
         let mut process = spawn::start(spawn::LOADER_ENTRY, load.personality, variables)
             .map_err(LoadError::Start)?;
         let message = Message::Load(Box::new(load));

@@ -13,6 +13,8 @@ mod control;
 mod first;
 mod limits;
 mod loading;
+mod notify;
+mod operate;
 mod proxy;
 mod requests;
 mod run;
@@ -22,6 +24,7 @@ mod tell;
 mod version;
 
 pub mod directory;
+pub mod master;
 
 use crate::voice::{Form, Voice};
 use protocol::role::Personality;
@@ -41,6 +44,10 @@ pub struct Command {
     pub paths: Vec<PathBuf>,
     /// Nothing is said.
     pub quiet: bool,
+    /// `-S`: the master's sockets.
+    pub masters: Vec<master::MasterAddress>,
+    /// The service manager is told what happens.
+    pub notify: bool,
 }
 
 impl Command {

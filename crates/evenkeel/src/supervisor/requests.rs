@@ -44,6 +44,7 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use super::super::control::Door;
     use super::*;
 
     #[test]
@@ -65,7 +66,13 @@ mod tests {
     #[test]
     fn every_asker_is_told_once() {
         let mut requests = Requests::default();
-        let asker = |id| Some(Asker { id, look: None });
+        let asker = |id| {
+            Some(Asker {
+                id,
+                at: Door::Control,
+                look: None,
+            })
+        };
         requests.ask(asker(1));
         requests.begin();
         requests.ask(asker(2));

@@ -6,6 +6,9 @@ use super::change::Candidate;
 use super::control::Control;
 use super::limits;
 use super::loading::{LoadError, Loading, Told};
+use super::master::Master;
+use super::notify::Notify;
+use super::operate::Changes;
 use super::proxy::Proxy;
 use super::requests::Requests;
 use super::signals::Signals;
@@ -36,6 +39,11 @@ pub struct Supervisor {
     pub(super) files_soft: u64,
     signals: Signals,
     pub(super) control: Option<Control>,
+    pub(super) master: Master,
+    pub(super) notify: Notify,
+    pub(super) changes: Changes,
+    /// When it began.
+    pub(super) since: Instant,
     pub(super) loading: Option<Loading>,
     pub(super) proxy: Option<Proxy>,
     /// The last good version.
@@ -58,12 +66,20 @@ impl Supervisor {
     /// One that has not begun.
     pub fn new(command: Command, voice: Voice) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
+        let notify = match command.notify {
+            true => Notify::of_environment(),
+            false => Notify::default(),
+        };
         Ok(Supervisor {
             command,
             voice,
             files_soft: limits::raise_own(),
             signals,
             control: None,
+            master: Master::default(),
+            notify,
+            changes: Changes::default(),
+            since: Instant::now(),
             loading: None,
             proxy: None,
             kept: None,
@@ -83,7 +99,7 @@ impl Supervisor {
 
     /// Supervises until the end; with what the command exits.
     pub fn run(mut self) -> u8 {
-        match Loading::begin(self.load(&[]), &[]) {
+        match self.begin_loading(self.load(&[]), &[]) {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.fail(error),
         }
@@ -96,6 +112,7 @@ impl Supervisor {
             self.look_at_loader();
             self.look_at_proxy();
             self.hear_commands();
+            self.hear_masters();
             self.look_at_clock();
             self.begin_change();
         }
@@ -103,6 +120,7 @@ impl Supervisor {
             proxy.kill();
         }
         self.give_up_changes();
+        self.master.end();
         self.exit.unwrap_or(FAILED)
     }
 
@@ -139,6 +157,7 @@ impl Supervisor {
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
         watched.extend(self.control.iter().flat_map(Control::watched));
+        watched.extend(self.master.watched());
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
@@ -155,6 +174,8 @@ impl Supervisor {
             self.candidate.as_ref().map(|candidate| candidate.until),
             self.proxy.as_ref().and_then(Proxy::deadline),
             self.restart_at,
+            self.master.deadline(),
+            self.notify.deadline(),
             self.stop.and_then(|stop| stop.until),
         ]
         .into_iter()
@@ -199,6 +220,10 @@ impl Supervisor {
         }
         self.stop = Some(stop);
         tell::exiting(&mut self.voice, stop.is_soft());
+        self.notify.stopping(match stop.is_soft() {
+            true => "finishing what there is",
+            false => "stopping",
+        });
         self.restart_at = None;
         if let Some(loading) = self.loading.take() {
             loading.process.signal(rustix::process::Signal::KILL);
@@ -215,6 +240,9 @@ impl Supervisor {
     }
 
     fn end(&mut self, exit: u8) {
+        if self.stop.is_none() {
+            self.notify.stopping("the proxy has ended");
+        }
         tell::all_exited(&mut self.voice, exit);
         self.exit = Some(exit);
     }
@@ -270,6 +298,7 @@ impl Supervisor {
 
     fn begin_first(&mut self, version: Version) -> Result<(), StartError> {
         self.pid_file = first::PidFile::open(&version)?;
+        self.open_masters()?;
         if version.plan().daemon {
             self.ready = Some(first::into_background()?);
             self.voice.pid = std::process::id();
@@ -359,9 +388,11 @@ impl Supervisor {
         if self.paused {
             self.pause(true);
         }
+        let status = self.status();
         if std::mem::replace(&mut self.served, true) {
-            return;
+            return self.notify.status(&status);
         }
+        self.notify.ready(&status);
         if let Some(version) = &self.kept {
             tell::serves(&mut self.voice, version);
         }
@@ -423,6 +454,7 @@ impl Supervisor {
         let now = Instant::now();
         let wait: Duration = self.backoff.died(born, now);
         tell::restarts(&mut self.voice, wait);
+        self.notify.status("the proxy died, another one starts");
         match wait.is_zero() {
             true => self.start_proxy(),
             false => self.restart_at = Some(now + wait),
@@ -440,6 +472,7 @@ impl Supervisor {
 
     fn look_at_clock(&mut self) {
         let now = Instant::now();
+        self.notify.look_at_clock(now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.restart_at) {
             self.restart_at = None;

@@ -74,6 +74,18 @@ pub enum Personality {
     Haproxy,
 }
 
+/// What somebody who gives commands may do; each more than the one before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Level {
+    /// Only read what is not sensitive.
+    #[default]
+    User,
+    /// Read everything, forget counters, ask for a change.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
 /// How diagnostics are to look for whoever asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Look {
@@ -151,7 +163,10 @@ pub enum Message {
     GiveVersion,
     /// Supervisor to role: serve statistics commands on this connection.
     /// Descriptors: the connection.
-    Operate,
+    Operate {
+        /// What may be done there.
+        level: Level,
+    },
     /// Role to supervisor: it serves with its first version.
     Ready {
         /// Which one.
@@ -221,7 +236,7 @@ impl Message {
             Message::Resume => 8,
             Message::TellState => 9,
             Message::GiveVersion => 10,
-            Message::Operate => 11,
+            Message::Operate { .. } => 11,
             Message::Ready { .. } => 12,
             Message::Taken { .. } => 13,
             Message::Refused { .. } => 14,
@@ -263,12 +278,12 @@ impl Message {
             Message::Ended { words } => to.text(words, WORDS_BYTES_MAX),
             Message::Reload(look) => look.write(to),
             Message::Unknown { kind } => to.u16(*kind),
+            Message::Operate { level } => level.write(to),
             Message::StopSoftly
             | Message::Pause
             | Message::Resume
             | Message::TellState
             | Message::GiveVersion
-            | Message::Operate
             | Message::Stopping
             | Message::State => {}
         }
@@ -292,7 +307,9 @@ impl Message {
             8 => Message::Resume,
             9 => Message::TellState,
             10 => Message::GiveVersion,
-            11 => Message::Operate,
+            11 => Message::Operate {
+                level: Level::read(from)?,
+            },
             12..=14 => told(kind, from)?,
             15 => Message::State,
             16 => Message::Version(Box::new(Take::read(from)?)),
@@ -384,6 +401,25 @@ impl Personality {
             0 => Ok(Personality::Own),
             1 => Ok(Personality::Haproxy),
             _ => Err(DecodeError::Value("personality")),
+        }
+    }
+}
+
+impl Level {
+    fn write(self, to: &mut Writer) {
+        to.u8(match self {
+            Level::User => 0,
+            Level::Operator => 1,
+            Level::Admin => 2,
+        });
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Level, DecodeError> {
+        match from.u8()? {
+            0 => Ok(Level::User),
+            1 => Ok(Level::Operator),
+            2 => Ok(Level::Admin),
+            _ => Err(DecodeError::Value("level")),
         }
     }
 }

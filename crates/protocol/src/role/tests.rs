@@ -70,7 +70,9 @@ fn every_message() -> Vec<Message> {
         Message::Resume,
         Message::TellState,
         Message::GiveVersion,
-        Message::Operate,
+        Message::Operate {
+            level: Level::Operator,
+        },
         Message::Ready {
             version: 1,
             words: words(),

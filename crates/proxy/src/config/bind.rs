@@ -22,6 +22,15 @@ pub enum BindAddress {
 }
 
 impl BindAddress {
+    /// An abstract socket by the name that HAProxy binds for `abns@`: filled up
+    /// with zeros.
+    pub fn abstract_filled(name: &str) -> BindAddress {
+        const NAME_BYTES: usize = 107;
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(NAME_BYTES.max(bytes.len()), 0);
+        BindAddress::Abstract(bytes)
+    }
+
     /// The number of an inherited descriptor.
     pub fn inherited_number(&self) -> Option<RawFd> {
         match self {

@@ -176,7 +176,7 @@ fn part_addresses(
         } => {
             return Ok(vec![BindAddress::Abstract(name.clone().into_bytes())]);
         }
-        Host::Abstract { name, .. } => return Ok(vec![BindAddress::Abstract(padded(name))]),
+        Host::Abstract { name, .. } => return Ok(vec![BindAddress::abstract_filled(name)]),
         Host::Descriptor(number) => {
             // Its parser has bounded it.
             return Ok(vec![BindAddress::Fd(i32::try_from(*number).unwrap_or(-1))]);
@@ -190,14 +190,6 @@ fn part_addresses(
     Ok((first..=last)
         .map(|port| BindAddress::Inet(SocketAddr::new(ip, port)))
         .collect())
-}
-
-/// The name of an abstract socket as HAProxy binds it: filled up with zeros.
-fn padded(name: &str) -> Vec<u8> {
-    const NAME_BYTES: usize = 107;
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(NAME_BYTES.max(bytes.len()), 0);
-    bytes
 }
 
 fn ports(address: &Address) -> (u16, u16) {

@@ -10,7 +10,7 @@ mod serving;
 mod socket;
 
 pub use serving::{Serving, start};
-pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, tags};
+pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, tags};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The statistics sockets: opened with the rights of the start. `serving` accepts
 //! on them.
 
-use crate::config::{BindAddress, Config, StatsLevel, StatsSocket};
+use crate::config::{Bind, BindAddress, BindOwner, Config, StatsLevel, StatsSocket};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use rustix::io::Errno;
@@ -82,6 +82,47 @@ pub fn open(
         }
     }
     (opened, failures)
+}
+
+/// Opens a socket for commands that no file names (the master's), with the
+/// rights of the start.
+pub fn open_one(
+    address: BindAddress,
+    owner: BindOwner,
+    backlog: Option<u32>,
+) -> Result<OwnedFd, OpenFailure> {
+    let text = describe(&address).1;
+    let bind = Bind {
+        span: Span::default(),
+        id: 0,
+        name: "".into(),
+        address,
+        accept_proxy: false,
+        backlog,
+        maxconn: None,
+        defer_accept: false,
+        interface: None,
+        mss: None,
+        tcp_user_timeout_ms: None,
+        tcp_fast_open: false,
+        transparent: false,
+        v6only: None,
+        owner,
+    };
+    let failed = |(step, errno)| OpenFailure {
+        span: Span::default(),
+        address: text.clone(),
+        step,
+        errno,
+    };
+    let mut inherited = Inherited::default();
+    let opened = open_alone(&Config::default(), &bind, &mut inherited).map_err(failed)?;
+    // A Unix socket has its name from here on.
+    if let Err(errors) = inherited.settle() {
+        let first = errors.first().map(|error| (error.step, error.errno));
+        return Err(failed(first.unwrap_or((OpenStep::Bind, Errno::INVAL))));
+    }
+    own(opened).map_err(failed)
 }
 
 /// A descriptor of its own: two lines may name one that was inherited.

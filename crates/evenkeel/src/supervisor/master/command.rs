@@ -1,0 +1,291 @@
+//! The master's own commands: how a line is taken apart, which command is
+//! meant, and what is said. Nothing is done here.
+
+use super::processes::View;
+use language::suggest;
+use protocol::role::Level;
+
+/// What a command is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// Answered at once.
+    Text(String),
+    /// Change to what the files say now.
+    Reload,
+    /// What the sockets are.
+    Sockets,
+    /// The level of the session.
+    Level,
+}
+
+/// What the session itself does, whichever process it speaks to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Own {
+    /// Ends it.
+    Quit,
+    /// Prompts, or prompts no more.
+    Prompt,
+    /// May do less from now on.
+    Lower(Level),
+}
+
+/// To whom a command goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// The master.
+    Master,
+    /// A worker, by its process id.
+    Worker(i32),
+}
+
+/// A command of which the first word is taken off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prefixed<'c> {
+    /// The word.
+    pub word: &'c str,
+    /// None when there is no such process.
+    pub target: Option<Target>,
+    /// What stands behind it.
+    pub rest: &'c str,
+}
+
+const LOWER: [(&str, Level); 2] = [("operator", Level::Operator), ("user", Level::User)];
+
+/// A command and what it is for.
+struct Row {
+    syntax: &'static str,
+    doc: &'static str,
+}
+
+const fn row(syntax: &'static str, doc: &'static str) -> Row {
+    Row { syntax, doc }
+}
+
+#[rustfmt::skip]
+const ROWS: [Row; 10] = [
+    row("@!<pid>", "send a command to the <pid> process"),
+    row("@<relative pid>", "send a command to the <relative pid> process"),
+    row("@master", "send a command to the master process"),
+    row("operator", "lower the level of the current CLI session to operator"),
+    row("reload", "reload haproxy"),
+    row("show cli level", "display the level of the current CLI session"),
+    row("show cli sockets", "dump list of cli sockets"),
+    row("show proc", "show processes status"),
+    row("show version", "show version of the current process"),
+    row("user", "lower the level of the current CLI session to user"),
+];
+/// Those that every list ends with.
+#[rustfmt::skip]
+const ALWAYS: [Row; 3] = [
+    row("help [<command>]", "list matching or all commands"),
+    row("prompt", "toggle interactive mode with prompt"),
+    row("quit", "disconnect"),
+];
+
+/// The commands of a line: cut at every `;` without a backslash before it, and
+/// otherwise as they stand there.
+pub fn split(line: &str) -> Vec<&str> {
+    let (mut commands, mut begin, mut escaped) = (Vec::new(), 0, false);
+    for (at, byte) in line.bytes().enumerate() {
+        if byte == b';' && !escaped {
+            commands.push(&line[begin..at]);
+            begin = at + 1;
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    commands.push(&line[begin..]);
+    commands
+}
+
+/// Takes `@…` off a command, where it begins so.
+pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
+    let command = command.trim_start();
+    let name = command.strip_prefix('@')?;
+    let end = name.find(char::is_whitespace).unwrap_or(name.len());
+    let (name, rest) = name.split_at(end);
+    let target = match name {
+        "" | "0" | "master" => Some(Target::Master),
+        // There is one worker; former ones are named by their process id.
+        "1" => view.current().map(Target::Worker),
+        other => other
+            .strip_prefix('!')
+            .and_then(|pid| pid.parse().ok())
+            .filter(|pid| view.knows(*pid))
+            .map(Target::Worker),
+    };
+    Some(Prefixed {
+        word: &command[..end + 1],
+        target,
+        rest: rest.trim(),
+    })
+}
+
+/// What the session does itself.
+pub fn own(command: &str) -> Option<Own> {
+    match command.split_whitespace().next()? {
+        "quit" => Some(Own::Quit),
+        "prompt" => Some(Own::Prompt),
+        word => LOWER
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, level)| Own::Lower(*level)),
+    }
+}
+
+/// What the master is asked. Words behind a command are passed over.
+pub fn asked(command: &str, view: &View) -> Asked {
+    let words: Vec<&str> = command.split_whitespace().take(WORDS_MAX).collect();
+    match words[..] {
+        ["reload", ..] => Asked::Reload,
+        ["show", "proc", ..] => Asked::Text(view.table() + "\n"),
+        ["show", "version", ..] => Asked::Text(format!("{}\n\n", view.version)),
+        ["show", "cli", "level", ..] => Asked::Level,
+        ["show", "cli", "sockets", ..] => Asked::Sockets,
+        ["help", ref rest @ ..] => Asked::Text(help(rest)),
+        ref words => Asked::Text(unknown(words)),
+    }
+}
+
+/// Words of a command that are looked at.
+const WORDS_MAX: usize = 8;
+
+/// Why a session goes no further.
+pub fn no_such_process(word: &str) -> String {
+    format!("Can't find the target PID matching the prefix '{word}'\n")
+}
+
+/// The name of a level.
+pub fn level(level: Level) -> &'static str {
+    match level {
+        Level::User => "user",
+        Level::Operator => "operator",
+        Level::Admin => "admin",
+    }
+}
+
+fn listed(heading: &str, rows: &[&Row]) -> String {
+    let mut text = format!("{heading}\n");
+    for row in rows.iter().copied().chain(&ALWAYS) {
+        text += &format!("  {:<40}: {}\n", row.syntax, row.doc);
+    }
+    text + "\n"
+}
+
+fn help(words: &[&str]) -> String {
+    let near = near(words);
+    let rows = if near.is_empty() {
+        ROWS.iter().collect()
+    } else {
+        near
+    };
+    listed("The following commands are valid at this level:", &rows)
+}
+
+fn unknown(words: &[&str]) -> String {
+    match near(words)[..] {
+        [] => listed(
+            "Unknown command. Please enter one of the following commands only:",
+            &ROWS.iter().collect::<Vec<_>>(),
+        ),
+        ref rows => listed(
+            "Unknown command, but maybe one of the following ones is a better match:",
+            rows,
+        ),
+    }
+}
+
+/// The commands that begin with such words, or with words that are near.
+fn near(words: &[&str]) -> Vec<&'static Row> {
+    let fits = |row: &&Row| {
+        let mut known = row.syntax.split(' ');
+        let same = |word: &&str| {
+            known.next().is_some_and(|known| {
+                known.starts_with(*word) || suggest::nearest(word, [known]).is_some()
+            })
+        };
+        !words.is_empty() && words.iter().all(same)
+    };
+    ROWS.iter().filter(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::processes::view;
+    use super::*;
+    use std::time::Instant;
+
+    fn said(command: &str) -> String {
+        match asked(command, &view(Instant::now())) {
+            Asked::Text(text) => text,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn help_is_byte_for_byte_that_of_haproxy() {
+        let text = said("help");
+        assert!(text.starts_with("The following commands are valid at this level:\n"));
+        assert_eq!(text.lines().count(), 15);
+        let line =
+            "  show cli sockets                        : dump list of cli sockets\n  show proc ";
+        assert!(text.contains(line), "{text}");
+        assert!(text.ends_with("  quit                                    : disconnect\n\n"));
+        let text = said("help show pro");
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(text.contains("  show proc  "));
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_answered_with_what_is_near() {
+        for (line, rows, heading) in [
+            ("", 10, "Unknown command. Please enter"),
+            ("show", 4, "Unknown command, but maybe"),
+            ("sho proc", 1, "Unknown command, but maybe"),
+            ("reloaad", 1, "Unknown command, but maybe"),
+            ("qwertz", 10, "Unknown command. Please enter"),
+        ] {
+            let text = said(line);
+            assert!(text.starts_with(heading), "{line}: {text}");
+            assert_eq!(text.lines().count(), 1 + rows + 3 + 1, "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn words_behind_a_command_change_nothing() {
+        assert_eq!(said(" show\tversion extra"), "2.6.12-1+deb12u4\n\n");
+        assert_eq!(asked("reload now", &view(Instant::now())), Asked::Reload);
+        assert!(said("show proc debug").ends_with("# programs\n\n"));
+    }
+
+    #[test]
+    fn a_line_is_cut_where_no_backslash_stands() {
+        assert_eq!(split("a;b"), ["a", "b"]);
+        assert_eq!(split(r"a\;b"), [r"a\;b"]);
+        assert_eq!(split(r"a\\;b"), [r"a\\", "b"]);
+        assert_eq!(split(";"), ["", ""]);
+    }
+
+    #[test]
+    fn a_command_is_for_whom_its_prefix_names() {
+        let view = view(Instant::now());
+        let target = |text| prefixed(text, &view).map(|found| (found.target, found.rest));
+        assert_eq!(target("show proc"), None);
+        let worker = Some(Target::Worker(12838));
+        for (text, wanted) in [
+            ("@1 show info", (worker, "show info")),
+            (" @!12838  show info ", (worker, "show info")),
+            ("@1", (worker, "")),
+            ("@", (Some(Target::Master), "")),
+            ("@0 x", (Some(Target::Master), "x")),
+            ("@master x", (Some(Target::Master), "x")),
+            ("@2 x", (None, "x")),
+            ("@!12573", (None, "")),
+            ("@Master", (None, "")),
+            ("@-1", (None, "")),
+            ("@1show", (None, "")),
+        ] {
+            assert_eq!(target(text), Some(wanted), "{text}");
+        }
+        assert_eq!(prefixed("@é x", &view).unwrap().word, "@é");
+    }
+}
