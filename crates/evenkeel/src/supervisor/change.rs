@@ -1,7 +1,7 @@
 //! A change: a loader at work, then its version in the hands of the role.
 
 use super::control::{Asker, Door};
-use super::loading::{LoadError, Loading, Told};
+use super::loading::{LoadError, Told};
 use super::operate::Ending;
 use super::run::Supervisor;
 use super::tell;
