@@ -120,8 +120,19 @@ pub fn start<A: AsRef<OsStr>>(
     directory: &Path,
     arguments: impl IntoIterator<Item = A>,
 ) -> Child {
+    start_with(program, directory, arguments, &[])
+}
+
+/// The same with further variables of the environment.
+pub fn start_with<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, &str)],
+) -> Child {
     Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .current_dir(directory)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")

@@ -6,6 +6,7 @@ mod examples;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;
+mod master;
 mod privileges;
 mod supervised;
 mod supervisor;

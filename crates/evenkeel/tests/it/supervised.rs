@@ -1,7 +1,7 @@
 //! A supervisor under test, with the processes that it started: found by their
 //! parent, and ended with it whatever a test does.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start};
+use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start_with};
 use lab::{Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -29,7 +29,16 @@ impl Supervised {
         directory: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> Supervised {
-        let child = start(program, directory, arguments);
+        Supervised::start_with(program, directory, arguments, &[])
+    }
+
+    pub fn start_with<A: AsRef<OsStr>>(
+        program: &Path,
+        directory: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Supervised {
+        let child = start_with(program, directory, arguments, variables);
         let pid = Pid::from_raw(child.id().try_into().unwrap());
         Supervised {
             child: Some(child),
