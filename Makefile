@@ -13,6 +13,7 @@ bin  = $(DESTDIR)$(PREFIX)/bin
 man  = $(DESTDIR)$(PREFIX)/share/man/man1
 bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zsh  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+unit = $(DESTDIR)$(PREFIX)/lib/systemd/system
 fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
@@ -59,7 +60,7 @@ manual: build ## write the reference manual, target/manual.md
 	mv target/manual.md.new target/manual.md
 	@echo target/manual.md
 
-install: build ## install binary, man page and completions below PREFIX
+install: build ## install binary, man page, completions and systemd units below PREFIX
 	$(built) man >target/evenkeel.1
 	$(built) completions bash >target/evenkeel.bash
 	$(built) completions zsh >target/_evenkeel
@@ -69,6 +70,11 @@ install: build ## install binary, man page and completions below PREFIX
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
+	for unit in evenkeel evenkeel-haproxy; do \
+		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
+			>target/$$unit.service && \
+		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \
+	done
 
 install-haproxy: install ## also link it under the name haproxy
 	@if [ -e $(bin)/haproxy ] && [ ! -L $(bin)/haproxy ]; then \

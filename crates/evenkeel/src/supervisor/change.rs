@@ -162,7 +162,9 @@ impl Supervisor {
         match asker.at {
             Door::Master => {
                 let text = self.told(shown, lines, ending);
-                self.master.tell(asker.id, taken, &text);
+                if let Some(master) = &mut self.master {
+                    master.tell(asker.id, taken, &text);
+                }
             }
             Door::Control => {
                 let text = shown.to_owned() + &tell::as_text(lines);

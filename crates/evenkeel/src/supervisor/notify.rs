@@ -32,6 +32,8 @@ pub struct Notify {
     socket: Option<(OwnedFd, SocketAddrUnix)>,
     every: Option<Duration>,
     next: Option<Instant>,
+    /// It was told that we serve.
+    ready: bool,
 }
 
 /// The variables of the environment that matter here.
@@ -69,6 +71,7 @@ impl Notify {
             socket: Some((fd, address)),
             every: every(wanted),
             next: None,
+            ready: false,
         }
     }
 
@@ -79,8 +82,14 @@ impl Notify {
             "READY=1\nMAINPID={pid}\nSTATUS={}\nERRNO=0",
             line(status)
         ));
+        self.ready = true;
         let now = Instant::now();
         self.next = self.every.map(|every| now + every);
+    }
+
+    /// Whether it was told that we serve.
+    pub fn is_ready(&self) -> bool {
+        self.ready
     }
 
     /// A change begins. The time is what `Type=notify-reload` asks for.

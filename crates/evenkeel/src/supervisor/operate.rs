@@ -41,16 +41,20 @@ impl Changes {
 }
 
 impl Supervisor {
-    /// Opens the master's sockets.
+    /// Opens the master's sockets, if that was not tried yet.
     pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
+        if self.master.is_some() {
+            return Ok(());
+        }
         match Master::open(&self.command.masters) {
             Ok(master) => {
-                self.master = master;
+                self.master = Some(master);
                 Ok(())
             }
             Err(failure) => {
                 let text = not_opened(&failure, self.voice.form());
                 self.voice.alert(text);
+                self.master = Some(Master::default());
                 Err(StartError::Listeners)
             }
         }
@@ -101,16 +105,31 @@ impl Supervisor {
         }
     }
 
-    /// Hears whoever is at the master's socket.
-    pub(super) fn hear_masters(&mut self) {
-        if !self.master.is_open() {
+    /// A role that was not started by this process serves already: the sockets
+    /// are opened and the service manager is told all the same.
+    fn catch_up(&mut self) {
+        if self.kept.is_none() {
             return;
         }
+        // It was told, and whoever is served does not need them.
+        let _ = self.open_masters();
+        if self.serves() && !self.notify.is_ready() {
+            let status = self.status();
+            self.notify.ready(&status);
+        }
+    }
+
+    /// Hears whoever is at the master's socket.
+    pub(super) fn hear_masters(&mut self) {
+        self.catch_up();
         let view = self.view();
-        for wish in self.master.hear(&view) {
+        let Some(master) = self.master.as_mut().filter(|master| master.is_open()) else {
+            return;
+        };
+        for wish in master.hear(&view) {
             match wish {
                 Wish::Reload(id) if view.stopping => {
-                    self.master.tell(id, false, "the proxy is stopping\n");
+                    master.tell(id, false, "the proxy is stopping\n");
                 }
                 Wish::Reload(id) => self.requests.ask(Some(Asker {
                     id,

@@ -39,7 +39,8 @@ pub struct Supervisor {
     pub(super) files_soft: u64,
     signals: Signals,
     pub(super) control: Option<Control>,
-    pub(super) master: Master,
+    /// None until they are opened.
+    pub(super) master: Option<Master>,
     pub(super) notify: Notify,
     pub(super) changes: Changes,
     /// When it began.
@@ -76,7 +77,7 @@ impl Supervisor {
             files_soft: limits::raise_own(),
             signals,
             control: None,
-            master: Master::default(),
+            master: None,
             notify,
             changes: Changes::default(),
             since: Instant::now(),
@@ -120,7 +121,9 @@ impl Supervisor {
             proxy.kill();
         }
         self.give_up_changes();
-        self.master.end();
+        if let Some(master) = self.master.take() {
+            master.end();
+        }
         self.exit.unwrap_or(FAILED)
     }
 
@@ -157,7 +160,7 @@ impl Supervisor {
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
         watched.extend(self.control.iter().flat_map(Control::watched));
-        watched.extend(self.master.watched());
+        watched.extend(self.master.iter().flat_map(Master::watched));
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
@@ -174,7 +177,7 @@ impl Supervisor {
             self.candidate.as_ref().map(|candidate| candidate.until),
             self.proxy.as_ref().and_then(Proxy::deadline),
             self.restart_at,
-            self.master.deadline(),
+            self.master.as_ref().and_then(Master::deadline),
             self.notify.deadline(),
             self.stop.and_then(|stop| stop.until),
         ]

@@ -328,10 +328,21 @@ fn what_cannot_be_opened_is_told_in_the_words_of_haproxy() {
     }
     for (arguments, code) in [
         (
-            &["-Ws", "-c", "-q", "-f", "listening.cfg", "-S", "unix@m.sock"][..],
+            &[
+                "-Ws",
+                "-c",
+                "-q",
+                "-f",
+                "listening.cfg",
+                "-S",
+                "unix@m.sock",
+            ][..],
             0,
         ),
-        (&["-W", "-c", "-f", "listening.cfg", "-S", "unix@m.sock,foo"], 1),
+        (
+            &["-W", "-c", "-f", "listening.cfg", "-S", "unix@m.sock,foo"],
+            1,
+        ),
     ] {
         assert_eq!(bench.run(arguments).code(), Some(code));
         let theirs = bench.oracle("-c with a master's socket", arguments);
