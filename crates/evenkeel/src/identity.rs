@@ -22,6 +22,7 @@ pub const FEATURES: &[&str] = &[
     "EPOLL",
     "GETADDRINFO",
     "RT",
+    "SYSTEMD",
     "TFO",
     "THREAD",
     "TPROXY",
@@ -38,7 +39,6 @@ pub const FEATURES_MISSING: &[&str] = &[
     "PROMEX",
     "QUIC",
     "SLZ",
-    "SYSTEMD",
     "ZLIB",
 ];
 

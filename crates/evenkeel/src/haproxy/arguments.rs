@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn a_master_has_sockets_and_may_tell_systemd() {
+        let arguments = parsed("-Ws -S /run/m.sock,mode,600 -S 127.0.0.1:9 -f x").unwrap();
+        assert!(arguments.master_worker && arguments.notify);
+        assert_eq!(arguments.masters, ["/run/m.sock,mode,600", "127.0.0.1:9"]);
+        assert!(!parsed("-W").unwrap().notify);
+        assert_eq!(
+            parsed("-W -S"),
+            Err(ArgumentError::Missing("-S".to_owned()))
+        );
+    }
+
+    #[test]
     fn what_is_not_a_flag_shows_the_usage() {
         for line in ["-zz", "file.cfg", "-d4", "--help", "-cc", "-4", "-Dd", ""] {
             if line.is_empty() {
@@ -274,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_its_name() {
-        for flag in ["-sf", "-st", "-x", "-Ws", "-S"] {
+        for flag in ["-sf", "-st", "-x"] {
             let error = parsed(flag).unwrap_err();
             assert!(
                 matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),

@@ -7,6 +7,7 @@ mod haproxy_check;
 mod haproxy_life;
 mod harness;
 mod master;
+mod packaging;
 mod privileges;
 mod supervised;
 mod supervisor;

@@ -61,10 +61,10 @@ fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
         let mut said = Vec::new();
         for program in programs(&bench, "the end of a master") {
             let port = free_port().unwrap();
-            bench.listening(port, "");
+            bench.file("listening.cfg", &passes("", &[port], origin("one")));
             let arguments = ["-W", "-f", "listening.cfg"];
             let master = Supervised::start(&program, bench.scratch.path(), arguments);
-            assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+            assert!(answers(port, "one"));
             // It listens before it reads signals.
             assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
             std::thread::sleep(std::time::Duration::from_millis(300));
@@ -198,4 +198,79 @@ fn ttou_pauses_and_ttin_goes_on() {
     master.signal(Signal::SIGTTIN);
     assert_eq!(waiting.join().unwrap().as_deref(), Some("one"));
     assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
+}
+
+/// A server that takes connections and never answers.
+fn silent_server() -> (std::net::TcpListener, u16) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn a_soft_stop_that_waits_is_cut_short_by_term() {
+    let bench = Bench::new();
+    for program in programs(&bench, "a soft stop that is cut short") {
+        let (server, origin) = silent_server();
+        let port = free_port().unwrap();
+        bench.file("a.cfg", &passes("", &[port], origin));
+        let arguments = ["-W", "-f", "a.cfg"];
+        let master = Supervised::start(&program, bench.scratch.path(), arguments);
+        assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+        assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let waits = std::thread::spawn(move || crate::supervised::get(port));
+        let _held = server.accept().unwrap();
+        master.signal(Signal::SIGUSR1);
+        assert!(
+            eventually(PATIENCE, || Client::new(port).is_none()),
+            "it listens no more"
+        );
+        assert!(!waits.is_finished() && lives(master.pid.as_raw()));
+        let outcome = master.end(Signal::SIGTERM);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.matches("Exiting Master process...").count(),
+            2
+        );
+        let last = "exited with code 143 (Terminated)";
+        assert!(outcome.stderr.contains(last), "{}", outcome.stderr);
+        assert!(
+            outcome
+                .stderr
+                .contains("All workers exited. Exiting... (0)")
+        );
+        assert_eq!(waits.join().unwrap(), None);
+    }
+}
+
+#[test]
+fn db_keeps_a_master_in_the_foreground() {
+    let bench = Bench::new();
+    for program in programs(&bench, "-db with -W") {
+        let port = free_port().unwrap();
+        bench.listening(port, "    daemon");
+        let arguments = ["-db", "-W", "-f", "listening.cfg"];
+        let master = Supervised::start(&program, bench.scratch.path(), arguments);
+        assert!(eventually(PATIENCE, || Client::new(port).is_some()));
+        assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let outcome = master.end(Signal::SIGINT);
+        assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_start_with_a_bad_file_says_the_same_as_haproxy_and_exits_with_1() {
+    let bench = Bench::new();
+    bench.file("bad.cfg", "defaults\n    mode htxp\n");
+    for arguments in [&["-W", "-f", "bad.cfg"][..], &["-Ws", "-f", "bad.cfg"]] {
+        let ours = bench.run(arguments);
+        assert_eq!(ours.code(), Some(1));
+        if let Some(theirs) = bench.oracle("a master with a bad file", arguments) {
+            assert_eq!(theirs.code(), Some(1));
+            // How a mistake is told is the language's.
+            assert_eq!(ours.messages()[1..], theirs.messages()[1..]);
+        }
+    }
 }

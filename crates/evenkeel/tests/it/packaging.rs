@@ -1,0 +1,179 @@
+//! The systemd units of `packaging`: what stands in them is understood, and
+//! does what systemd expects of it.
+
+use crate::harness::{Bench, evenkeel, run};
+use crate::supervised::{Supervised, answers, origin, passes};
+use lab::free_port;
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const UNITS: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
+
+fn unit(name: &str) -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/systemd");
+    PathBuf::from(root).join(name)
+}
+
+/// A unit: every line `KEY=VALUE`, in their order.
+struct Unit(Vec<(String, String)>);
+
+impl Unit {
+    fn read(name: &str) -> Unit {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.filter_map(|line| line.split_once('='));
+        Unit(
+            pairs
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+
+    fn all(&self, key: &str) -> Vec<&str> {
+        let these = self.0.iter().filter(|(name, _)| name == key);
+        these.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// `Environment="NAME=VALUE" …`
+    fn variables(&self) -> BTreeMap<String, String> {
+        let quoted = self.all("Environment").into_iter().flat_map(|line| {
+            line.split('"')
+                .skip(1)
+                .step_by(2)
+                .map(|pair| pair.split_once('=').unwrap())
+        });
+        quoted
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
+/// The words of a command, as systemd makes them.
+fn words(command: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
+    let mut words = Vec::new();
+    for word in command.split(' ') {
+        match word.strip_prefix('$') {
+            // A variable that is a word of its own is taken apart.
+            Some(name) => words.extend(variables[name].split(' ').map(str::to_owned)),
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+fn heard(manager: &UnixDatagram, begin: &str) {
+    let mut bytes = [0; 4096];
+    loop {
+        let length = manager.recv(&mut bytes).unwrap();
+        if bytes[..length].starts_with(begin.as_bytes()) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_units_start_reload_and_end_a_proxy() {
+    for name in UNITS {
+        let bench = Bench::new();
+        let at = |file: &str| bench.scratch.path().join(file).display().to_string();
+        let port = free_port().unwrap();
+        bench.file("a.cfg", &passes("", &[port], origin("one")));
+        let unit = Unit::read(name);
+        let mut variables = unit.variables();
+        // Nothing of this machine is touched.
+        let places = [
+            ("/etc/evenkeel/evenkeel.cfg", at("a.cfg")),
+            ("/etc/haproxy/haproxy.cfg", at("a.cfg")),
+            ("/run/haproxy.pid", at("own.pid")),
+            ("/run/haproxy-master.sock", at("master.sock")),
+        ];
+        let here = |text: &str| {
+            let all = places.iter();
+            all.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        };
+        variables
+            .values_mut()
+            .for_each(|value| *value = here(value));
+        for check in unit.all("ExecStartPre") {
+            let line = words(check, &variables);
+            assert_eq!(line[0], "/usr/bin/evenkeel");
+            let outcome = run(evenkeel(), bench.scratch.path(), &line[1..]);
+            assert_eq!(outcome.code(), Some(0), "{check}: {}", outcome.stderr);
+        }
+        let manager = UnixDatagram::bind(at("notify")).unwrap();
+        manager
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let [start] = unit.all("ExecStart")[..] else {
+            panic!("{name}: one start");
+        };
+        let line = words(&here(start), &variables);
+        assert_eq!(line[0], "/usr/bin/evenkeel");
+        let supervised = Supervised::start_with(
+            evenkeel(),
+            bench.scratch.path(),
+            &line[1..],
+            &[("NOTIFY_SOCKET", &at("notify"))],
+        );
+        heard(&manager, "READY=1");
+        assert!(answers(port, "one"), "{name}");
+        bench.file("a.cfg", &passes("", &[port], origin("two")));
+        variables.insert("MAINPID".into(), supervised.pid.to_string());
+        for reload in unit.all("ExecReload") {
+            let line = words(reload, &variables);
+            let program = match line[0].as_str() {
+                "/usr/bin/evenkeel" => evenkeel().to_owned(),
+                other => PathBuf::from(other),
+            };
+            let outcome = run(&program, bench.scratch.path(), &line[1..]);
+            assert_eq!(outcome.code(), Some(0), "{reload}: {}", outcome.stderr);
+        }
+        heard(&manager, "RELOADING=1");
+        heard(&manager, "READY=1");
+        assert!(answers(port, "two"), "{name}");
+        assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_killed_supervisor_is_started_again_and_leaves_its_roles_alone() {
+    for name in UNITS {
+        let unit = Unit::read(name);
+        for (key, value) in [
+            ("Type", "notify"),
+            ("KillMode", "process"),
+            ("Restart", "always"),
+            ("RuntimeDirectory", "evenkeel"),
+            ("RuntimeDirectoryMode", "0700"),
+            ("RuntimeDirectoryPreserve", "yes"),
+        ] {
+            assert_eq!(unit.all(key), [value], "{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn systemd_finds_nothing_to_complain_about() {
+    let there = lab::installed("systemd-analyze");
+    if !lab::may_run("systemd-analyze verifies the units", there) {
+        return;
+    }
+    let bench = Bench::new();
+    for name in UNITS {
+        let text = std::fs::read_to_string(unit(name)).unwrap();
+        let binary = evenkeel().display().to_string();
+        let file = bench.file(name, &text.replace("/usr/bin/evenkeel", &binary));
+        let outcome = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        assert!(outcome.status.success(), "{name}: {said}");
+        assert!(!said.contains(name), "{said}");
+    }
+}
