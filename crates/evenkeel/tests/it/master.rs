@@ -326,6 +326,13 @@ fn what_cannot_be_opened_is_told_in_the_words_of_haproxy() {
             );
         }
     }
+}
+
+#[test]
+fn a_check_looks_at_the_masters_socket_and_does_not_open_it() {
+    let bench = Bench::new();
+    let port = free_port().unwrap();
+    bench.listening(port, "");
     for (arguments, code) in [
         (
             &[
