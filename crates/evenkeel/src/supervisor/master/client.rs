@@ -469,3 +469,7 @@ fn flush(socket: &OwnedFd, bytes: &mut Vec<u8>) -> Result<(), Errno> {
     bytes.drain(..sent);
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! A session without a supervisor around it: what it asks for, and what it
+//! says when a worker answers slowly, too much, or not at all.
+
+use super::super::processes::view;
+use super::*;
+
+struct Pair {
+    session: Client,
+    user: OwnedFd,
+    view: View,
+    wishes: Vec<Wish>,
+}
+
+const WORKER: i32 = 12838;
+
+impl Pair {
+    fn new() -> Pair {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, user) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let now = Instant::now();
+        Pair {
+            session: Client::new(1, ours, Level::Admin, now),
+            user,
+            view: view(now),
+            wishes: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self) -> bool {
+        let mut turn = Turn {
+            view: &self.view,
+            sockets: "",
+            wishes: &mut self.wishes,
+        };
+        self.session.turn(&mut turn)
+    }
+
+    fn ask(&mut self, text: &str) -> bool {
+        let sent = send(&self.user, text.as_bytes(), SendFlags::DONTWAIT).unwrap();
+        assert_eq!(sent, text.len());
+        self.turn()
+    }
+
+    /// The worker's end of what was asked last.
+    fn worker(&mut self) -> OwnedFd {
+        match self.wishes.pop() {
+            Some(Wish::Operate { pid, socket, .. }) => {
+                assert_eq!(pid, WORKER);
+                socket
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn said(&self) -> String {
+        read(&self.user)
+    }
+}
+
+fn read(fd: &OwnedFd) -> String {
+    let mut all = Vec::new();
+    let mut bytes = [0; 4096];
+    while let Ok((length, _)) = recv(fd, &mut bytes[..], RecvFlags::DONTWAIT) {
+        if length == 0 {
+            break;
+        }
+        all.extend_from_slice(&bytes[..length]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn a_worker_that_ends_in_the_middle_of_its_answer_is_told() {
+    let mut pair = Pair::new();
+    assert!(pair.ask("@1 show stat;show version\n"));
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "show stat\n");
+    send(&worker, b"half an ans", SendFlags::DONTWAIT).unwrap();
+    drop(worker);
+    pair.view.workers.clear();
+    assert!(pair.turn());
+    assert_eq!(
+        pair.said(),
+        "half an ansThe process 12838 ended before it answered.\n\n2.6.12-1+deb12u4\n\n"
+    );
+}
+
+#[test]
+fn an_answer_that_nobody_fetches_is_not_taken_from_the_worker_without_end() {
+    let mut pair = Pair::new();
+    assert!(pair.ask("@1 show stat\n"));
+    let worker = pair.worker();
+    let part = [b'x'; 8 * 1024];
+    let mut taken = 0;
+    for _ in 0..1_000 {
+        match send(&worker, &part, SendFlags::DONTWAIT) {
+            Ok(length) => taken += length,
+            Err(errno) => assert_eq!(errno, Errno::AGAIN),
+        }
+        assert!(pair.turn());
+        assert!(pair.session.output.len() < OUTPUT_MAX + READ_BYTES);
+    }
+    drop(worker);
+    let mut fetched = 0;
+    while fetched < taken {
+        let part = pair.said().len();
+        assert!(part > 0, "{fetched} of {taken}");
+        fetched += part;
+        assert!(pair.turn());
+    }
+    assert_eq!(fetched, taken);
+}
+
+#[test]
+fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
+    let mut pair = Pair::new();
+    assert!(pair.ask("show version;@1 add map #0 <<\nkey value\n"));
+    let worker = pair.worker();
+    assert_eq!(read(&worker), "add map #0 <<\nkey value\n");
+    // The worker is told the end of it, and nothing behind.
+    assert!(pair.ask("other value\n\nshow version\n"));
+    assert_eq!(read(&worker), "other value\n\n");
+    let mut byte = [0];
+    let end = recv(&worker, &mut byte[..], RecvFlags::DONTWAIT).unwrap();
+    assert_eq!(end.0, 0);
+    send(&worker, b"\n", SendFlags::DONTWAIT).unwrap();
+    drop(worker);
+    assert!(pair.turn());
+    assert_eq!(pair.said(), "2.6.12-1+deb12u4\n\n\n2.6.12-1+deb12u4\n\n");
+}
+
+#[test]
+fn a_session_that_asked_for_a_change_hears_its_end_and_is_over() {
+    let mut pair = Pair::new();
+    assert!(pair.ask("reload\nshow version\n"));
+    assert!(matches!(pair.wishes.pop(), Some(Wish::Reload(1))));
+    assert!(pair.turn());
+    assert_eq!(pair.said(), "");
+    assert_eq!(pair.session.watched().count(), 0, "nothing is waited for");
+    pair.session.tell(true, "words\n");
+    assert!(!pair.turn());
+    assert_eq!(pair.said(), "Success=1\n--\nwords\n\n");
+}
+
+#[test]
+fn a_user_that_has_gone_ends_the_session() {
+    let mut pair = Pair::new();
+    assert!(pair.ask("prompt\n"));
+    let (_, gone) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    drop(std::mem::replace(&mut pair.user, gone));
+    assert!(!pair.turn());
+}
