@@ -81,6 +81,11 @@ impl Voice {
         });
     }
 
+    /// What it said so far, where that is collected.
+    pub fn said(&self) -> &str {
+        self.collected.as_ref().map_or("", |notes| &notes.plain)
+    }
+
     /// What was collected.
     pub fn collected(&mut self) -> Option<Collected> {
         self.collected.take()

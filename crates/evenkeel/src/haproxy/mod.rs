@@ -151,6 +151,18 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 /// Goes to the directory of the command line and reads the files; None when
 /// that was refused, which was told.
 pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> {
+    enter(arguments, voice)?;
+    match files::read_all(&arguments.files) {
+        Ok(files) => Some(files),
+        Err(error) => {
+            voice.alert(format_args!("config : {error}"));
+            None
+        }
+    }
+}
+
+/// Goes to where the names of files count from (`-C`).
+pub fn enter(arguments: &Arguments, voice: &mut Voice) -> Option<()> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -161,13 +173,7 @@ pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> 
         ));
         return None;
     }
-    match files::read_all(&arguments.files) {
-        Ok(files) => Some(files),
-        Err(error) => {
-            voice.alert(format_args!("config : {error}"));
-            None
-        }
-    }
+    Some(())
 }
 
 /// How the command line wants files to be loaded.

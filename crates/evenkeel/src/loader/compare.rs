@@ -51,26 +51,52 @@ const LINES_MAX: usize = 40;
 /// Words before a secret.
 const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
 
-/// What differs from the files that the bundle before holds; nothing when this
-/// is the start, or when that bundle is of another version of the program.
-pub fn words(before: Option<&OwnedFd>, files: &[NamedFile]) -> String {
-    let recording = before
-        .and_then(|bundle| memory::read(bundle).ok())
-        .and_then(|bytes| Recording::decode(&bytes).ok());
-    let Some(recording) = recording else {
+/// The recording of the version that serves; None when this is the start, or
+/// when it is of another version of the program.
+pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
+    let bytes = memory::read(before?).ok()?;
+    Recording::decode(&bytes).ok()
+}
+
+/// What differs from the version that serves; nothing when this is the start.
+pub fn words(before: Option<&Recording>, now: &Recording) -> String {
+    let Some(before) = before else {
         return String::new();
     };
-    let old: Vec<NamedFile> = recording
-        .files
-        .iter()
-        .map(|(name, text)| (name.clone(), text.to_vec()))
-        .collect();
-    let texts = |files| Texts { files, other: &[] };
+    let (old, new) = (Owned::of(before), Owned::of(now));
     let vocabulary = Vocabulary {
         sections: section_names().collect(),
         secrets: SECRETS.to_vec(),
     };
-    between(texts(&old), texts(files), &vocabulary).render(LINES_MAX)
+    between(old.texts(), new.texts(), &vocabulary).render(LINES_MAX)
+}
+
+/// The texts of a version.
+struct Owned {
+    files: Vec<NamedFile>,
+    named: Vec<NamedFile>,
+}
+
+impl Owned {
+    fn of(recording: &Recording) -> Owned {
+        let files = recording.files.iter();
+        let named = recording.named();
+        Owned {
+            files: files
+                .map(|(name, text)| (name.clone(), text.to_vec()))
+                .collect(),
+            named: named
+                .filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())))
+                .collect(),
+        }
+    }
+
+    fn texts(&self) -> Texts<'_> {
+        Texts {
+            files: &self.files,
+            other: &self.named,
+        }
+    }
 }
 
 #[cfg(test)]

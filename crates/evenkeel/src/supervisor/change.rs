@@ -40,20 +40,30 @@ impl Supervisor {
             files_soft: self.files_soft,
             look: self.kept.is_some().then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
+            watched: self.watcher.running,
         }
+    }
+
+    /// Whether a change may begin now.
+    pub(super) fn may_change(&self) -> bool {
+        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
+        free && self.stop.is_none() && self.serves()
     }
 
     /// Begins the change that was asked for, once nothing else is on its way.
     pub(super) fn begin_change(&mut self) {
-        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
-        if !free || self.stop.is_some() || !self.serves() {
+        if !self.may_change() {
             return;
         }
+        let watched = self.ask_for_files();
         let Some(askers) = self.requests.begin() else {
             return;
         };
         let askers = askers.to_vec();
-        tell::reloading(&mut self.voice);
+        // Whether there is anything to change is not known yet.
+        if !watched {
+            tell::reloading(&mut self.voice);
+        }
         let descriptors = self.kept.as_ref().map(Version::all_descriptors);
         let load = self.load(&askers);
         match Loading::begin(load, &descriptors.unwrap_or_default()) {
@@ -68,12 +78,20 @@ impl Supervisor {
             Ok(told) => told,
             Err(error) => return self.refuse_change(&error.to_string(), ""),
         };
-        if !self.voice.quiet {
-            write_error(&told.plain);
-        }
-        let Ok(plan) = told.outcome else {
-            return self.refuse_change("", &told.shown);
+        let plan = match told.outcome {
+            Ok(plan) => plan,
+            Err(why) => {
+                let unchanged = why.unchanged;
+                let news = self.not_loaded(why);
+                if unchanged || !news {
+                    self.requests.finish();
+                    return;
+                }
+                self.write(&told.plain);
+                return self.refuse_change("", &told.shown);
+            }
         };
+        self.write(&told.plain);
         let take = Take {
             version: self.next_version(),
             personality: self.command.personality,
@@ -96,6 +114,13 @@ impl Supervisor {
                 });
             }
             Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// What a loader had to tell.
+    fn write(&self, plain: &str) {
+        if !self.voice.quiet {
+            write_error(plain);
         }
     }
 

@@ -16,10 +16,12 @@ mod loading;
 mod proxy;
 mod requests;
 mod run;
+mod settle;
 mod signals;
 mod stop;
 mod tell;
 mod version;
+mod watch;
 
 pub mod directory;
 

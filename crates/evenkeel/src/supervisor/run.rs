@@ -11,6 +11,7 @@ use super::requests::Requests;
 use super::signals::Signals;
 use super::stop::{Stop, exit_of};
 use super::version::Version;
+use super::watch::Watcher;
 use super::{Command, first, tell};
 use crate::process::{Ready, StartError};
 use crate::roles::channel::{ChannelError, timespec};
@@ -43,6 +44,7 @@ pub struct Supervisor {
     pub(super) candidate: Option<Candidate>,
     versions: u64,
     pub(super) requests: Requests,
+    pub(super) watcher: Watcher,
     backoff: Backoff,
     restart_at: Option<Instant>,
     /// It served at least once.
@@ -70,6 +72,7 @@ impl Supervisor {
             candidate: None,
             versions: 0,
             requests: Requests::default(),
+            watcher: Watcher::default(),
             backoff: Backoff::default(),
             restart_at: None,
             served: false,
@@ -97,6 +100,7 @@ impl Supervisor {
             self.look_at_proxy();
             self.hear_commands();
             self.look_at_clock();
+            self.look_at_files();
             self.begin_change();
         }
         if let Some(proxy) = &mut self.proxy {
@@ -139,6 +143,7 @@ impl Supervisor {
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
         watched.extend(self.control.iter().flat_map(Control::watched));
+        watched.extend(self.watcher.watched());
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
@@ -156,6 +161,8 @@ impl Supervisor {
             self.proxy.as_ref().and_then(Proxy::deadline),
             self.restart_at,
             self.stop.and_then(|stop| stop.until),
+            self.watcher.retry_at(),
+            self.may_change().then(|| self.watcher.due()).flatten(),
         ]
         .into_iter()
         .flatten()
@@ -250,8 +257,8 @@ impl Supervisor {
         // What there was to tell was printed by the loader.
         let plan = match told.outcome {
             Ok(plan) => plan,
-            Err(exit) => {
-                self.exit = Some(exit);
+            Err(why) => {
+                self.exit = Some(why.exit);
                 return;
             }
         };

@@ -80,15 +80,14 @@ fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_port = taken.local_addr().unwrap().port();
     scratch
-        .write(
-            "a.cfg",
-            passes("", &[port, taken_port], origin("two")),
-        )
+        .write("a.cfg", passes("", &[port, taken_port], origin("two")))
         .unwrap();
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(1), "an address that cannot be had");
     assert!(
-        outcome.stderr.contains(&format!(":{taken_port}: Address already in use")),
+        outcome
+            .stderr
+            .contains(&format!(":{taken_port}: Address already in use")),
         "{}",
         outcome.stderr
     );

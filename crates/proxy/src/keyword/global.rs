@@ -4,7 +4,7 @@
 use super::bind_option::octal;
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
-use crate::config::BindOwner;
+use crate::config::{BindOwner, Watch};
 use crate::load::{DefaultPath, Loader, Section, codes};
 use language::Diagnostic;
 use language::value::TimeUnit;
@@ -255,6 +255,44 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+/// How long watched files must have been left alone where nothing is said.
+const WATCH_DELAY_MS: u32 = 500;
+/// The longest such time, milliseconds.
+const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
+
+fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("files or all")?;
+    let configuration = match word.str() {
+        "files" => false,
+        "all" => true,
+        _ => return Err(super::proxy::not_one_of(args, word, &["all", "files"])),
+    };
+    let mut delay_ms = WATCH_DELAY_MS;
+    if let Some(word) = args.next() {
+        if word.str() != "delay" {
+            return Err(super::proxy::not_one_of(args, word, &["delay"]));
+        }
+        let time = args.peek();
+        delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+        if let Some(time) = time
+            && delay_ms > WATCH_DELAY_MAX_MS
+        {
+            let told = "'watch' waits for 10 minutes at most";
+            return Err(args.wrong(&codes::OUT_OF_RANGE, time, told));
+        }
+    }
+    args.end()?;
+    let wish = Watch {
+        configuration,
+        delay_ms,
+    };
+    match loader.config.global.watch {
+        Some(_) => already(loader, args),
+        None => loader.config.global.watch = Some(wish),
+    }
+    Ok(())
+}
+
 fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("current, config, parent or origin")?;
     loader.base = match word.str() {
@@ -475,6 +513,16 @@ pub static LINES: &[LineRow] = &[
         "no numa-cpu-mapping",
         switch,
         "Whether threads keep to the processors of one node of a machine that has several, unless `nbthread` or `cpu-map` is given. They do by default.",
+    ),
+    row(
+        "watch",
+        "watch { files | all } [delay <time>]",
+        "watch files delay 2s",
+        watch,
+        "Files that change by themselves are noticed, checked and taken in as by a reload, once they were left alone for `delay` (500ms); \
+         what is bad is refused with a message, and the version that serves goes on. `files` are those that lines name (ACL files, maps, \
+         error pages, not the states of servers), with the configuration's text as it was; `all` is the configuration, too. It is our own, \
+         and needs a supervisor: `evenkeel run`, or -W under HAProxy's name.",
     ),
     row(
         "default-path",
