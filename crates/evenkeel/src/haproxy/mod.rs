@@ -57,11 +57,16 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     if arguments.files.is_empty() {
         return usage();
     }
+    let base = arguments.directory.clone().unwrap_or_default();
+    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
+    if files::are_empty(&paths) {
+        return usage();
+    }
     for (flag, why) in &arguments.without_effect {
         voice.notice(format_args!("{flag} has no effect: {why}."));
     }
     if arguments.master_worker && !arguments.check {
-        return supervise(words, &arguments);
+        return supervise(words, &paths, &arguments);
     }
     match load(&arguments, &mut voice) {
         Some(loaded) if asks_for_a_master(&loaded) && !arguments.check => become_master(&words),
@@ -71,14 +76,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// `-W`: a supervisor, whose loader is given the command line.
-fn supervise(words: Vec<OsString>, arguments: &Arguments) -> ExitCode {
+fn supervise(words: Vec<OsString>, paths: &[PathBuf], arguments: &Arguments) -> ExitCode {
     // `-C` is obeyed by the loader; names count from there.
-    let base = arguments.directory.clone().unwrap_or_default();
-    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
     supervisor::main(supervisor::Command {
         personality: Personality::Haproxy,
         arguments: words,
-        paths: command::absolute(&paths),
+        paths: command::absolute(paths),
         quiet: arguments.quiet && !arguments.verbose,
     })
 }

@@ -128,7 +128,8 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
         }
         return Err(Refusal::default());
     }
-    if !config.listens() {
+    // HAProxy's worker has a socket to its master, which is enough for it.
+    if voice.form() == Form::Own && !config.listens() {
         voice.fatal(StartError::NothingListens);
         return Err(Refusal::default());
     }

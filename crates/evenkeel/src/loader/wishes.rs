@@ -56,7 +56,7 @@ pub fn understand(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
 impl Wishes {
     /// Reads the files.
     pub fn read(&mut self, voice: &mut Voice) -> Result<(), Refusal> {
-        match files::read_all(&self.paths) {
+        match files::read_some(&self.paths) {
             Ok(files) => {
                 self.files = files;
                 Ok(())
