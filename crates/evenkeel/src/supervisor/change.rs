@@ -5,7 +5,7 @@ use super::loading::{LoadError, Loading, Told};
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
-use crate::voice::{Gravity, write_error};
+use crate::voice::{Form, Gravity, write_error};
 use protocol::role::{Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -87,11 +87,11 @@ impl Supervisor {
                     self.requests.finish();
                     return;
                 }
-                self.write(&told.plain);
+                self.write(&told.plain, true);
                 return self.refuse_change("", &told.shown);
             }
         };
-        self.write(&told.plain);
+        self.write(&told.plain, false);
         let take = Take {
             version: self.next_version(),
             personality: self.command.personality,
@@ -118,8 +118,9 @@ impl Supervisor {
     }
 
     /// What a loader had to tell.
-    fn write(&self, plain: &str) {
-        if !self.voice.quiet {
+    fn write(&self, plain: &str, refused: bool) {
+        let must = refused && self.voice.form() == Form::Own;
+        if must || !self.voice.quiet {
             write_error(plain);
         }
     }

@@ -41,11 +41,16 @@ pub fn reloading(voice: &mut Voice) {
 /// What there is to tell of a change that was taken in, a message a line.
 pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
+    let difference = plan.difference.trim_end();
+    let (what, difference) = match difference {
+        // As the loader says it of files that are the same.
+        "nothing changed" => ("nothing changed", ""),
+        other => ("changed", other),
+    };
     let mut lines = vec![(
         Gravity::Notice,
-        format!("changed; serves on {}", size(version)),
+        format!("{what}; serves on {}", size(version)),
     )];
-    let difference = plan.difference.trim_end();
     lines.extend(
         difference
             .lines()

@@ -220,3 +220,19 @@ fn a_touch_says_nothing_and_hup_applies_always() {
     let changes = outcome.stderr.matches("changed; serves on").count();
     assert_eq!(changes, 1, "{}", outcome.stderr);
 }
+
+#[test]
+fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let good = passes("    quiet\n", &[port], crate::supervised::origin("app"));
+    scratch.write("a.cfg", &good).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "app"));
+    scratch.write("a.cfg", good + "    srever x\n").unwrap();
+    let told = supervised.reload();
+    let outcome = end(supervised);
+    for told in [told.stderr, outcome.stderr] {
+        assert!(told.contains("did you mean 'server'"), "{told}");
+    }
+}

@@ -550,3 +550,34 @@ pub(super) const fn row(
         build,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Watch;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn watch_says_what_and_how_long_it_is_to_be_left_alone() {
+        let wish = |configuration, delay_ms| {
+            Some(Watch {
+                configuration,
+                delay_ms,
+            })
+        };
+        for (line, wanted) in [
+            ("", None),
+            ("watch files", wish(false, 500)),
+            ("watch all delay 2s", wish(true, 2000)),
+            ("watch all delay 0\n watch files", wish(true, 0)),
+            ("watch", None),
+            ("watch al", None),
+            ("watch files dealy 2s", None),
+            ("watch files delay 11m", None),
+        ] {
+            let loaded = load_text(&format!("global\n {line}\n"));
+            assert_eq!(loaded.watched.wish, wanted, "{line}");
+            let refused = wanted.is_none() && !line.is_empty();
+            assert_eq!(loaded.diagnostics.errors() > 0, refused, "{line}");
+        }
+    }
+}
