@@ -1,5 +1,6 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod changes;
 mod logs;
 mod overload;
 mod personality;

@@ -7,7 +7,9 @@ use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
 use proxy::load::{Recording, section_names};
 use rustix::thread::CapabilitySet;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// The rights that the role has, which it cannot get back once it gave them up,
 /// and what the file asks for in vain.
@@ -60,43 +62,51 @@ pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
 
 /// What differs from the version that serves; nothing when this is the start.
 pub fn words(before: Option<&Recording>, now: &Recording) -> String {
-    let Some(before) = before else {
-        return String::new();
+    before.map_or_else(String::new, |before| difference(before, now))
+}
+
+fn difference(before: &Recording, now: &Recording) -> String {
+    let files = |recording: &Recording| -> Vec<NamedFile> {
+        let files = recording.files.iter();
+        files
+            .map(|(name, text)| (name.clone(), text.to_vec()))
+            .collect()
     };
-    let (old, new) = (Owned::of(before), Owned::of(now));
+    let (old_files, new_files) = (files(before), files(now));
+    let (old_named, new_named) = (named(before, now), named(now, before));
+    let old = Texts {
+        files: &old_files,
+        other: &old_named,
+    };
+    let new = Texts {
+        files: &new_files,
+        other: &new_named,
+    };
     let vocabulary = Vocabulary {
         sections: section_names().collect(),
         secrets: SECRETS.to_vec(),
     };
-    between(old.texts(), new.texts(), &vocabulary).render(LINES_MAX)
-}
-
-/// The texts of a version.
-struct Owned {
-    files: Vec<NamedFile>,
-    named: Vec<NamedFile>,
-}
-
-impl Owned {
-    fn of(recording: &Recording) -> Owned {
-        let files = recording.files.iter();
-        let named = recording.named();
-        Owned {
-            files: files
-                .map(|(name, text)| (name.clone(), text.to_vec()))
-                .collect(),
-            named: named
-                .filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())))
-                .collect(),
+    let difference = between(old, new, &vocabulary);
+    match (difference.is_empty(), before == now) {
+        (false, _) => difference.render(LINES_MAX),
+        (true, true) => "nothing is different".to_owned(),
+        (true, false) => {
+            "no line is different, but something that lines refer to is: a file, a name, an account"
+                .to_owned()
         }
     }
+}
 
-    fn texts(&self) -> Texts<'_> {
-        Texts {
-            files: &self.files,
-            other: &self.named,
-        }
-    }
+/// The files that lines name, less those that are the same in the other
+/// version: they may be large.
+fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
+    let others: HashMap<&Path, Option<&[u8]>> = other.named().collect();
+    let differ = of
+        .named()
+        .filter(|(path, text)| others.get(path) != Some(text));
+    differ
+        .filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -129,5 +139,26 @@ mod tests {
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));
+    }
+
+    #[test]
+    fn a_map_that_changed_is_not_told_as_nothing() {
+        let map = std::env::temp_dir().join(format!("evenkeel-compare-{}", std::process::id()));
+        let text = format!(
+            "defaults\n timeout client 1s\nfrontend f\n bind 127.0.0.1:8080\n \
+             http-request set-header x %[src,map({})]\n",
+            map.display()
+        );
+        let load = |rows: &str| {
+            std::fs::write(&map, rows).unwrap();
+            let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
+            crate::process::load_files(files, None, Default::default()).recording
+        };
+        let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
+        std::fs::remove_file(&map).unwrap();
+        assert_eq!(difference(&first, &same), "nothing is different");
+        let told = difference(&first, &other);
+        let name = map.display().to_string();
+        assert!(told.contains(&name) && told.contains("1 line"), "{told}");
     }
 }

@@ -42,14 +42,9 @@ pub fn reloading(voice: &mut Voice) {
 pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
     let difference = plan.difference.trim_end();
-    let (what, difference) = match difference {
-        // As the loader says it of files that are the same.
-        "nothing changed" => ("nothing changed", ""),
-        other => ("changed", other),
-    };
     let mut lines = vec![(
         Gravity::Notice,
-        format!("{what}; serves on {}", size(version)),
+        format!("took the files in; serves on {}", size(version)),
     )];
     lines.extend(
         difference

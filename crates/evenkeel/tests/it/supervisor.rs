@@ -215,6 +215,26 @@ fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
 }
 
 #[test]
+fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let mut held = Client::new(port).unwrap();
+    assert_eq!(held.get().as_deref(), Some("one"));
+    kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGUSR1).unwrap();
+    assert!(
+        eventually(PATIENCE, || Client::new(port).is_none()),
+        "closed by both processes"
+    );
+    drop(held);
+    assert_eq!(supervised.finish().code(), Some(0));
+}
+
+#[test]
 fn a_start_that_fails_ends_with_1_and_says_why() {
     let scratch = Scratch::new().unwrap();
     let port = free();

@@ -59,7 +59,10 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     fs::write(&page, "four").unwrap();
     assert!(answers(port, "four"));
     let outcome = end(supervised);
-    let changes = outcome.stderr.matches("changed; serves on").count();
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
     assert_eq!(changes, 3, "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("srever"), "{}", outcome.stderr);
     assert!(
@@ -90,7 +93,10 @@ fn a_file_that_is_half_written_is_not_taken() {
     drop(file);
     assert!(answers(port, "first half, second half"));
     let outcome = end(supervised);
-    let changes = outcome.stderr.matches("changed; serves on").count();
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
     assert_eq!(changes, 1, "{}", outcome.stderr);
 }
 
@@ -148,7 +154,12 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
     let count = |words: &str| outcome.stderr.matches(words).count();
     assert_eq!(count("nothing was changed"), 2, "{}", outcome.stderr);
     assert_eq!(count("srever' "), 1, "{}", outcome.stderr);
-    assert_eq!(count("changed; serves on"), 1, "{}", outcome.stderr);
+    assert_eq!(
+        count("took the files in; serves on"),
+        1,
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -193,7 +204,12 @@ fn files_that_vanish_and_come_back_are_no_storm() {
         "{}",
         outcome.stderr
     );
-    assert_eq!(count("changed; serves on"), 1, "{}", outcome.stderr);
+    assert_eq!(
+        count("took the files in; serves on"),
+        1,
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -217,7 +233,10 @@ fn a_touch_says_nothing_and_hup_applies_always() {
     }
     assert_eq!(supervised.reload().code(), Some(0));
     let outcome = end(supervised);
-    let changes = outcome.stderr.matches("changed; serves on").count();
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
     assert_eq!(changes, 1, "{}", outcome.stderr);
 }
 

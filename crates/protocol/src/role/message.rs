@@ -203,6 +203,8 @@ pub enum Message {
         /// With what the command exits.
         exit: u8,
     },
+    /// Role to supervisor: a signal told it to accept no more.
+    Stopping,
     /// To whoever sent a message of a kind that is not known.
     Unknown {
         /// The kind.
@@ -243,6 +245,7 @@ impl Message {
             Message::Reload(_) => 18,
             Message::Reloaded { .. } => 19,
             Message::Unknown { .. } => 20,
+            Message::Stopping => 21,
         }
     }
 
@@ -281,6 +284,7 @@ impl Message {
             | Message::TellState
             | Message::GiveVersion
             | Message::Operate
+            | Message::Stopping
             | Message::State => {}
         }
     }
@@ -313,6 +317,7 @@ impl Message {
             18 => Message::Reload(Look::read(from)?),
             19 => Message::Reloaded { exit: from.u8()? },
             20 => Message::Unknown { kind: from.u16()? },
+            21 => Message::Stopping,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
