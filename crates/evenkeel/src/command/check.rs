@@ -50,7 +50,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     match &loaded.config {
         None => ExitCode::FAILURE,
         Some(config) if !config.listens() => {
-            if !format.is_some_and(|format| format == "json") {
+            if format.is_none_or(|format| format != "json") {
                 crate::voice::write_error("evenkeel: nothing listens, so it would not start\n");
             }
             ExitCode::from(NOTHING_LISTENS)

@@ -102,6 +102,7 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
             places.add(Path::new(name));
         }
     }
+    places.named = true;
     if let Some(loaded) = loaded {
         let states = &loaded.watched.states;
         let named = loaded.recording.named();
@@ -117,12 +118,16 @@ struct Place {
     names: BTreeSet<OsString>,
     /// It was named itself, for the configuration files in it.
     listed: bool,
+    /// A file that a line names stands here, and none of the configuration.
+    only_named: bool,
 }
 
 /// Directories, by their paths without symbolic links.
 #[derive(Default)]
 struct Places {
     known: BTreeMap<PathBuf, Place>,
+    /// What is added is named by lines.
+    named: bool,
 }
 
 impl Places {
@@ -146,10 +151,10 @@ impl Places {
             let link = data.as_ref().is_ok_and(|data| data.is_symlink());
             if data.as_ref().is_ok_and(|data| data.is_dir()) {
                 at = next;
-                self.known.entry(at.clone()).or_default();
+                self.place(&at);
                 continue;
             }
-            self.known.entry(at.clone()).or_default().names.insert(part);
+            self.place(&at).names.insert(part);
             let target = std::fs::read_link(&next);
             let (true, Ok(target)) = (link, target) else {
                 return;
@@ -165,13 +170,24 @@ impl Places {
                 left.push_front(part);
             }
         }
-        self.known.entry(at).or_default().listed = true;
+        self.place(&at).listed = true;
     }
 
+    fn place(&mut self, at: &Path) -> &mut Place {
+        let new = Place {
+            only_named: self.named,
+            ..Place::default()
+        };
+        self.known.entry(at.to_owned()).or_insert(new)
+    }
+
+    /// Those of the configuration first: of too many, the last are left out.
     fn into_directories(self) -> Vec<WatchedDirectory> {
-        let known = self.known.into_iter();
+        let mut known: Vec<(PathBuf, Place)> = self.known.into_iter().collect();
+        known.sort_by_key(|(_, place)| place.only_named);
         let bytes = |text: &OsStr| text.as_bytes().to_vec();
         known
+            .into_iter()
             .map(|(path, place)| WatchedDirectory {
                 path: bytes(path.as_os_str()),
                 names: place.names.iter().map(|name| bytes(name)).collect(),
@@ -268,5 +284,26 @@ mod tests {
         let own = scratch.0.as_os_str().as_bytes();
         let found = directories.iter().find(|one| one.path == own).unwrap();
         assert!(found.counts(b"new.cfg") && !found.counts(b"new.cfg~"));
+    }
+
+    #[test]
+    fn the_directories_of_the_configuration_come_first() {
+        let scratch = scratch("order");
+        let directory = |name: &str| {
+            let path = scratch.0.join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (maps, conf) = (directory("a-maps"), directory("b-conf"));
+        let mut places = Places::default();
+        places.add(&conf.join("a.cfg"));
+        places.named = true;
+        places.add(&maps.join("a.map"));
+        let directories = places.into_directories();
+        let at = |path: &Path| {
+            let path = path.as_os_str().as_bytes();
+            directories.iter().position(|one| one.path == path).unwrap()
+        };
+        assert!(at(&conf) < at(&maps));
     }
 }

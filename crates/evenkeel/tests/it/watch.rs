@@ -1,7 +1,7 @@
 //! `watch`: files that change by themselves are noticed, whichever way they
 //! are written; bad ones are refused once.
 
-use crate::harness::{Outcome, PATIENCE};
+use crate::harness::{Bench, Outcome, PATIENCE};
 use crate::supervised::{Supervised, answers, get, passes};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::Signal;
@@ -254,4 +254,26 @@ fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
     for told in [told.stderr, outcome.stderr] {
         assert!(told.contains("did you mean 'server'"), "{told}");
     }
+}
+
+#[test]
+fn under_the_name_of_haproxy_it_works_with_w_and_is_warned_of_without() {
+    let bench = Bench::new();
+    let port = free();
+    let page = bench.file("page", "one");
+    bench.file("a.cfg", &pages("all", port, &page));
+    let directory = bench.scratch.path();
+    let words = ["-W", "-db", "-f", "a.cfg"];
+    let supervised = Supervised::start(&bench.haproxy, directory, words);
+    assert!(answers(port, "one"));
+    replace(&page, "two");
+    assert!(answers(port, "two"));
+    let outcome = end(supervised);
+    let count = |words: &str| outcome.stderr.matches(words).count();
+    assert_eq!(count("Loading success."), 2, "{}", outcome.stderr);
+    assert_eq!(count("no effect"), 0, "{}", outcome.stderr);
+    let alone = Supervised::start(&bench.haproxy, directory, &words[1..]);
+    assert!(answers(port, "two"));
+    let outcome = end(alone);
+    assert!(outcome.stderr.contains("-W"), "{}", outcome.stderr);
 }
