@@ -25,6 +25,11 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// There is none.
+    Nothing {
+        /// The directories in which it could be.
+        paths: Vec<PathBuf>,
+    },
     /// The directory holds more files than a configuration can have.
     TooMany {
         /// The directory.
@@ -49,6 +54,12 @@ impl fmt::Display for FileError {
                     "Configuration file {} is larger than {FILE_BYTES_MAX} bytes",
                     path.display()
                 )
+            }
+            FileError::Nothing { paths } => {
+                f.write_str("No file whose name ends with .cfg in")?;
+                paths
+                    .iter()
+                    .try_for_each(|path| write!(f, " {}", path.display()))
             }
             FileError::TooMany { path } => {
                 write!(
@@ -84,6 +95,24 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
         }
     }
     Ok(files)
+}
+
+/// The same; no file at all is an error.
+pub fn read_some(paths: &[PathBuf]) -> Result<Vec<NamedFile>, FileError> {
+    let files = read_all(paths)?;
+    match files.is_empty() {
+        true => Err(FileError::Nothing {
+            paths: paths.into(),
+        }),
+        false => Ok(files),
+    }
+}
+
+/// Whether these are directories without a file that would be read.
+pub fn are_empty(paths: &[PathBuf]) -> bool {
+    paths
+        .iter()
+        .all(|path| expand(path).is_ok_and(|files| files.is_empty()))
 }
 
 /// The files of a path.
@@ -147,6 +176,24 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(texts, [b"a.cfg", b"b.cfg"]);
         assert!(files[0].0.ends_with("/a.cfg"));
+    }
+
+    #[test]
+    fn directories_without_a_file_are_no_configuration() {
+        let dir = std::env::temp_dir().join(format!("evenkeel-no-files-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let paths = std::slice::from_ref(&dir);
+        let (error, empty) = (read_some(paths).unwrap_err(), are_empty(paths));
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(
+            empty && !are_empty(paths),
+            "one that is missing is not empty"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("No file whose name ends with .cfg in /")
+        );
     }
 
     #[test]

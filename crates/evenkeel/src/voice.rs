@@ -81,6 +81,11 @@ impl Voice {
         });
     }
 
+    /// What it said so far, where that is collected.
+    pub fn said(&self) -> &str {
+        self.collected.as_ref().map_or("", |notes| &notes.plain)
+    }
+
     /// What was collected.
     pub fn collected(&mut self) -> Option<Collected> {
         self.collected.take()
@@ -106,9 +111,16 @@ impl Voice {
         self.form
     }
 
+    /// Whether something is not said. Under HAProxy's name a quiet program does
+    /// not even say why it ends; ours does, and whoever asked is told all.
+    fn keeps_silent(&self, grave: bool) -> bool {
+        let must = grave && self.form == Form::Own;
+        self.quiet && self.collected.is_none() && !must
+    }
+
     /// Says something.
     pub fn say(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
-        if self.quiet {
+        if self.keeps_silent(gravity == Gravity::Alert) {
             return;
         }
         let text = self.text(gravity, &message.to_string());
@@ -174,7 +186,7 @@ impl Voice {
         diag: bool,
         zero_warning: bool,
     ) {
-        if self.quiet {
+        if self.keeps_silent(diagnostics.errors() > 0) {
             return;
         }
         let text = match self.form {

@@ -15,10 +15,16 @@
 mod codec;
 mod message;
 mod plan;
+mod watch;
 
 pub use codec::DecodeError;
-pub use message::{Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, Personality, Take};
+pub use message::{
+    Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
+};
 pub use plan::{Plan, Rights, Settings};
+pub use watch::{
+    WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
+};
 
 /// The version of the form of packets.
 pub const VERSION: u8 = 1;

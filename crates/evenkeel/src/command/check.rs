@@ -11,9 +11,13 @@ use proxy::load::LoadOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What the command exits with when there is no mistake, but nothing listens;
+/// as HAProxy does.
+const NOTHING_LISTENS: u8 = 2;
+
 /// Loads the files and tells.
 pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
-    let files = match files::read_all(paths) {
+    let files = match files::read_some(paths) {
         Ok(files) => files,
         Err(error) => return refuse(error),
     };
@@ -43,10 +47,15 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         }
     };
     print(&text);
-    if found.errors() > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+    match &loaded.config {
+        None => ExitCode::FAILURE,
+        Some(config) if !config.listens() => {
+            if format.is_none_or(|format| format != "json") {
+                crate::voice::write_error("evenkeel: nothing listens, so it would not start\n");
+            }
+            ExitCode::from(NOTHING_LISTENS)
+        }
+        Some(_) => ExitCode::SUCCESS,
     }
 }
 
@@ -61,13 +70,8 @@ fn summary(loaded: &proxy::load::Loaded) -> String {
         .filter(|p| p.kind.is_frontend())
         .count();
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
-    let also = if config.listens() {
-        ""
-    } else {
-        "; nothing listens, so it would not start"
-    };
     format!(
-        "no mistakes: {} ({frontends} with clients), {}{also}\n",
+        "no mistakes: {} ({frontends} with clients), {}\n",
         counted(config.proxies.len(), "proxy", "proxies"),
         counted(servers, "server", "servers"),
     )

@@ -114,7 +114,7 @@ fn check() -> Command {
         .about("Tell everything that is wrong with these files")
         .long_about(
             "Reads these files as one configuration and tells every mistake and every warning. Exits with 0 when \
-             there is no error, else with 1. A warning is silenced by `# evenkeel: allow CODE` on its line.",
+             there is no error, else with 1; with 2 when there is none but nothing listens, so that it would not start. A warning is silenced by `# evenkeel: allow CODE` on its line.",
         )
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \

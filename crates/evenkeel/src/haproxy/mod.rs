@@ -58,6 +58,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     if arguments.files.is_empty() {
         return usage();
     }
+    let base = arguments.directory.clone().unwrap_or_default();
+    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
+    if files::are_empty(&paths) {
+        return usage();
+    }
     for (flag, why) in &arguments.without_effect {
         voice.notice(format_args!("{flag} has no effect: {why}."));
     }
@@ -66,7 +71,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(refused) => return refused,
     };
     if arguments.master_worker && !arguments.check {
-        return supervise(words, &arguments, masters);
+        return supervise(words, &paths, &arguments, masters);
     }
     match load(&arguments, &mut voice) {
         Some(loaded) if asks_for_a_master(&loaded) && !arguments.check => become_master(&words),
@@ -79,14 +84,17 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// `-W`: a supervisor, whose loader is given the command line.
-fn supervise(words: Vec<OsString>, arguments: &Arguments, masters: Vec<MasterAddress>) -> ExitCode {
+fn supervise(
+    words: Vec<OsString>,
+    paths: &[PathBuf],
+    arguments: &Arguments,
+    masters: Vec<MasterAddress>,
+) -> ExitCode {
     // `-C` is obeyed by the loader; names count from there.
-    let base = arguments.directory.clone().unwrap_or_default();
-    let paths: Vec<PathBuf> = arguments.files.iter().map(|path| base.join(path)).collect();
     supervisor::main(supervisor::Command {
         personality: Personality::Haproxy,
         arguments: words,
-        paths: command::absolute(&paths),
+        paths: command::absolute(paths),
         quiet: arguments.quiet && !arguments.verbose,
         masters,
         notify: arguments.notify,
@@ -197,6 +205,18 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 /// Goes to the directory of the command line and reads the files; None when
 /// that was refused, which was told.
 pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> {
+    enter(arguments, voice)?;
+    match files::read_all(&arguments.files) {
+        Ok(files) => Some(files),
+        Err(error) => {
+            voice.alert(format_args!("config : {error}"));
+            None
+        }
+    }
+}
+
+/// Goes to where the names of files count from (`-C`).
+pub fn enter(arguments: &Arguments, voice: &mut Voice) -> Option<()> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -207,13 +227,7 @@ pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> 
         ));
         return None;
     }
-    match files::read_all(&arguments.files) {
-        Ok(files) => Some(files),
-        Err(error) => {
-            voice.alert(format_args!("config : {error}"));
-            None
-        }
-    }
+    Some(())
 }
 
 /// How the command line wants files to be loaded.

@@ -7,7 +7,9 @@ use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
 use proxy::load::{Recording, section_names};
 use rustix::thread::CapabilitySet;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// The rights that the role has, which it cannot get back once it gave them up,
 /// and what the file asks for in vain.
@@ -51,13 +53,16 @@ const LINES_MAX: usize = 40;
 /// Words before a secret.
 const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
 
-/// What differs from what the bundle before holds; nothing when this is the
-/// start, or when that bundle is of another version of the program.
-pub fn words(before: Option<&OwnedFd>, now: &Recording) -> String {
-    let before = before
-        .and_then(|bundle| memory::read(bundle).ok())
-        .and_then(|bytes| Recording::decode(&bytes).ok());
-    before.map_or_else(String::new, |before| difference(&before, now))
+/// The recording of the version that serves; None when this is the start, or
+/// when it is of another version of the program.
+pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
+    let bytes = memory::read(before?).ok()?;
+    Recording::decode(&bytes).ok()
+}
+
+/// What differs from the version that serves; nothing when this is the start.
+pub fn words(before: Option<&Recording>, now: &Recording) -> String {
+    before.map_or_else(String::new, |before| difference(before, now))
 }
 
 fn difference(before: &Recording, now: &Recording) -> String {
@@ -67,13 +72,21 @@ fn difference(before: &Recording, now: &Recording) -> String {
             .map(|(name, text)| (name.clone(), text.to_vec()))
             .collect()
     };
-    let (old, new) = (files(before), files(now));
-    let texts = |files| Texts { files, other: &[] };
+    let (old_files, new_files) = (files(before), files(now));
+    let (old_named, new_named) = (named(before, now), named(now, before));
+    let old = Texts {
+        files: &old_files,
+        other: &old_named,
+    };
+    let new = Texts {
+        files: &new_files,
+        other: &new_named,
+    };
     let vocabulary = Vocabulary {
         sections: section_names().collect(),
         secrets: SECRETS.to_vec(),
     };
-    let difference = between(texts(&old), texts(&new), &vocabulary);
+    let difference = between(old, new, &vocabulary);
     match (difference.is_empty(), before == now) {
         (false, _) => difference.render(LINES_MAX),
         (true, true) => "nothing is different".to_owned(),
@@ -82,6 +95,18 @@ fn difference(before: &Recording, now: &Recording) -> String {
                 .to_owned()
         }
     }
+}
+
+/// The files that lines name, less those that are the same in the other
+/// version: they may be large.
+fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
+    let others: HashMap<&Path, Option<&[u8]>> = other.named().collect();
+    let differ = of
+        .named()
+        .filter(|(path, text)| others.get(path) != Some(text));
+    differ
+        .filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -132,6 +157,8 @@ mod tests {
         let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
         std::fs::remove_file(&map).unwrap();
         assert_eq!(difference(&first, &same), "nothing is different");
-        assert!(difference(&first, &other).contains("refer to"));
+        let told = difference(&first, &other);
+        let name = map.display().to_string();
+        assert!(told.contains(&name) && told.contains("1 line"), "{told}");
     }
 }

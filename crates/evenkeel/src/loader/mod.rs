@@ -9,6 +9,7 @@
 mod compare;
 mod outcome;
 mod version;
+mod watched;
 mod wishes;
 
 use crate::confinement::{self, Confinement};
@@ -16,7 +17,7 @@ use crate::process::StartError;
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
 use outcome::Send;
-use protocol::role::{Load, Message, Personality};
+use protocol::role::{Load, Message, NotLoaded, Personality};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -81,14 +82,14 @@ fn voice(load: &Load) -> Voice {
 
 /// Why there is no version. What there was to tell was told.
 #[derive(Debug)]
-pub struct Refusal {
-    /// With what the command exits when this was its start.
-    pub exit: u8,
-}
+pub struct Refusal(pub NotLoaded);
 
 impl Default for Refusal {
     fn default() -> Self {
-        Refusal { exit: 1 }
+        Refusal(NotLoaded {
+            exit: 1,
+            ..NotLoaded::default()
+        })
     }
 }
 

@@ -42,7 +42,7 @@ impl Send for Outcome {
                 descriptors.extend(made.descriptors.into_iter().map(Arc::new));
                 Message::Loaded(Box::new(made.plan))
             }
-            Err(refusal) => Message::NotLoaded { exit: refusal.exit },
+            Err(refusal) => Message::NotLoaded(Box::new(refusal.0)),
         };
         channel.send(&message, &descriptors)
     }

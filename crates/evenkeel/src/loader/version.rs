@@ -2,7 +2,7 @@
 
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
-use super::{Outcome, Refusal, compare};
+use super::{Outcome, Refusal, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
@@ -10,7 +10,7 @@ use crate::voice::{Form, Voice};
 use protocol::role::{Load, Plan, Rights, Settings};
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening};
-use proxy::load::Loaded;
+use proxy::load::{Loaded, Recording};
 use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,22 +25,41 @@ const DESCRIPTORS_A_LISTENER: usize = 3;
 /// Makes a version, or says why there is none. For a change the descriptors
 /// are the bundle of the version that serves and its sockets.
 pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
-    let wishes = wishes::read(load, voice)?;
+    let mut wishes = wishes::understand(load, voice)?;
+    let before = compare::recording(descriptors.first());
+    let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
+    let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
+    seen.map_err(|_| refused(voice))?;
     let local_peer = wishes.local_peer.as_deref();
     let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
-    let mut config = judge(&mut loaded, &wishes, voice)?;
+    if load.watched && watched::unchanged(&loaded, before.as_ref()) {
+        let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
+        refusal.0.unchanged = true;
+        return Err(refusal);
+    }
+    let made = build(load, (descriptors, before), &wishes, &mut loaded, voice);
+    made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice))
+}
+
+/// Makes a version of what was loaded.
+fn build(
+    load: &Load,
+    (descriptors, before): (Vec<OwnedFd>, Option<Recording>),
+    wishes: &Wishes,
+    loaded: &mut Loaded,
+    voice: &mut Voice,
+) -> Outcome {
+    let mut config = judge(loaded, wishes, voice)?;
     process::apply_plan(&mut config, &wishes.plan);
     process::choose_processors(&config.global, voice);
-    let mut descriptors = descriptors.into_iter();
-    let before = descriptors.next();
-    let inherited = inherit(load.previous.as_ref(), descriptors);
+    let inherited = inherit(load.previous.as_ref(), descriptors.into_iter().skip(1));
     let had = inherited.len();
     let told = |voice: &mut Voice, error: StartError| {
         voice.fatal(error);
         Refusal::default()
     };
     let (listening, sockets) =
-        process::open(&config, &loaded, inherited, voice).map_err(|error| told(voice, error))?;
+        process::open(&config, loaded, inherited, voice).map_err(|error| told(voice, error))?;
     let held = DESCRIPTORS_A_LISTENER * listening.len();
     let wanted = process::wanted_limits(&config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
@@ -62,7 +81,7 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
             .plan
             .memory_mib
             .map(|mib| mib.saturating_mul(1 << 20)),
-        daemon: goes_into_background(&config, &wishes),
+        daemon: goes_into_background(&config, wishes),
         pid_file: config.global.pidfile.as_deref().map(absolute),
         hard_stop_after_ms: config.global.hard_stop_after_ms.map(Into::into),
         quiet: voice.quiet,
@@ -75,6 +94,7 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
         fixed,
         difference,
         reused: had as u32,
+        watch: watched::wished(loaded, wishes, voice),
     };
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
     let all = collect(&listening, &sockets, logs);
@@ -114,7 +134,8 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
         }
         return Err(Refusal::default());
     }
-    if !config.listens() {
+    // HAProxy's worker has a socket to its master, which is enough for it.
+    if voice.form() == Form::Own && !config.listens() {
         voice.fatal(StartError::NothingListens);
         return Err(Refusal::default());
     }

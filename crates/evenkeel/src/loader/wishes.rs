@@ -5,7 +5,7 @@ use crate::command;
 use crate::files::{self, NamedFile};
 use crate::haproxy;
 use crate::process;
-use crate::voice::Voice;
+use crate::voice::{Form, Voice};
 use protocol::role::{Load, Personality};
 use proxy::load::LoadOptions;
 use std::ffi::OsString;
@@ -15,6 +15,8 @@ use std::path::PathBuf;
 /// What is asked for.
 #[derive(Debug, Default)]
 pub struct Wishes {
+    /// The files and directories of the command line.
+    pub paths: Vec<PathBuf>,
     /// The files.
     pub files: Vec<NamedFile>,
     /// `-L`
@@ -29,35 +31,45 @@ pub struct Wishes {
     pub verbose: bool,
 }
 
-/// Understands the command line of the start and reads the files that it names.
-pub fn read(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
+/// Understands the command line of the start.
+pub fn understand(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
     let words: Vec<OsString> = load
         .arguments
         .iter()
         .map(|word| OsString::from_vec(word.clone()))
         .collect();
     match load.personality {
-        Personality::Own => own(words, voice),
+        // The words behind `run`, as the supervisor takes them apart.
+        Personality::Own => Ok(Wishes {
+            paths: words.into_iter().map(PathBuf::from).collect(),
+            options: command::load_options(),
+            plan: process::Plan {
+                foreground: true,
+                ..Default::default()
+            },
+            ..Default::default()
+        }),
         Personality::Haproxy => of_haproxy(words, voice),
     }
 }
 
-fn own(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {
-    // The words behind `run`, as the supervisor takes them apart.
-    let paths: Vec<PathBuf> = words.into_iter().map(PathBuf::from).collect();
-    let files = files::read_all(&paths).map_err(|error| {
-        voice.alert(error);
-        Refusal::default()
-    })?;
-    Ok(Wishes {
-        files,
-        options: command::load_options(),
-        plan: process::Plan {
-            foreground: true,
-            ..Default::default()
-        },
-        ..Default::default()
-    })
+impl Wishes {
+    /// Reads the files.
+    pub fn read(&mut self, voice: &mut Voice) -> Result<(), Refusal> {
+        match files::read_some(&self.paths) {
+            Ok(files) => {
+                self.files = files;
+                Ok(())
+            }
+            Err(error) => {
+                match voice.form() {
+                    Form::Own => voice.alert(error),
+                    Form::Haproxy => voice.alert(format_args!("config : {error}")),
+                }
+                Err(Refusal::default())
+            }
+        }
+    }
 }
 
 fn of_haproxy(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {
@@ -66,13 +78,14 @@ fn of_haproxy(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal
         Refusal::default()
     })?;
     voice.quiet = arguments.quiet && !arguments.verbose;
-    let files = haproxy::read(&arguments, voice).ok_or_else(Refusal::default)?;
+    haproxy::enter(&arguments, voice).ok_or_else(Refusal::default)?;
     Ok(Wishes {
-        files,
         options: haproxy::load_options(&arguments),
         plan: haproxy::plan(&arguments),
         zero_warning: arguments.zero_warning,
         verbose: arguments.verbose,
         local_peer: arguments.local_peer,
+        paths: arguments.files,
+        ..Default::default()
     })
 }

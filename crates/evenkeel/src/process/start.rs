@@ -78,6 +78,10 @@ pub fn run(
     let wanted = wanted_limits(&config, listening.len(), plan);
     let limits = limits::apply(&wanted)?;
     tell_lowered(&limits, voice);
+    config.global.maxconn.get_or_insert(limits.connections);
+    if config.global.watch.is_some() {
+        voice.warning("'watch' has no effect in a process without a supervisor (-W)");
+    }
     drop(loaded);
     let in_background =
         (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;

@@ -113,7 +113,11 @@ impl Given {
             let first = loaded.diagnostics.iter().next();
             VersionError::Refused(first.map(|d| d.message.clone()).unwrap_or_default())
         })?;
-        process::apply_plan(&mut config, &plan(&self.take.plan.settings));
+        let settings = &self.take.plan.settings;
+        process::apply_plan(&mut config, &plan(settings));
+        // What follows from it (`fullconn`) follows from what there is, too.
+        let connections = &mut config.global.maxconn;
+        connections.get_or_insert(settings.connections_max);
         Ok(config)
     }
 

@@ -6,7 +6,7 @@ use super::operate::Ending;
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
-use crate::voice::{Gravity, write_error};
+use crate::voice::{Form, Gravity, write_error};
 use protocol::role::{Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -41,21 +41,31 @@ impl Supervisor {
             files_soft: self.files_soft,
             look: self.kept.is_some().then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
+            watched: self.watcher.running,
         }
+    }
+
+    /// Whether a change may begin now.
+    pub(super) fn may_change(&self) -> bool {
+        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
+        free && self.stop.is_none() && self.serves()
     }
 
     /// Begins the change that was asked for, once nothing else is on its way.
     pub(super) fn begin_change(&mut self) {
-        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
-        if !free || self.stop.is_some() || !self.serves() {
+        if !self.may_change() {
             return;
         }
+        let watched = self.ask_for_files();
         let Some(askers) = self.requests.begin() else {
             return;
         };
         let askers = askers.to_vec();
-        tell::reloading(&mut self.voice);
-        self.notify.reloading("taking the files in again");
+        // Whether there is anything to change is not known yet.
+        if !watched {
+            tell::reloading(&mut self.voice);
+            self.notify.reloading("taking the files in again");
+        }
         let descriptors = self.kept.as_ref().map(Version::all_descriptors);
         let load = self.load(&askers);
         match self.begin_loading(load, &descriptors.unwrap_or_default()) {
@@ -70,12 +80,20 @@ impl Supervisor {
             Ok(told) => told,
             Err(error) => return self.refuse_change(&error.to_string(), ""),
         };
-        if !self.voice.quiet {
-            write_error(&told.plain);
-        }
-        let Ok(plan) = told.outcome else {
-            return self.refuse_change("", &told.shown);
+        let plan = match told.outcome {
+            Ok(plan) => plan,
+            Err(why) => {
+                let unchanged = why.unchanged;
+                let news = self.not_loaded(why);
+                if unchanged || !news {
+                    self.requests.finish();
+                    return;
+                }
+                self.write(&told.plain, true);
+                return self.refuse_change("", &told.shown);
+            }
         };
+        self.write(&told.plain, false);
         let take = Take {
             version: self.next_version(),
             personality: self.command.personality,
@@ -98,6 +116,14 @@ impl Supervisor {
                 });
             }
             Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// What a loader had to tell.
+    fn write(&self, plain: &str, refused: bool) {
+        let must = refused && self.voice.form() == Form::Own;
+        if must || !self.voice.quiet {
+            write_error(plain);
         }
     }
 

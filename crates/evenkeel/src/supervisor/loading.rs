@@ -3,7 +3,7 @@
 use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::roles::{Shared, memory};
-use protocol::role::{Load, Message, Plan};
+use protocol::role::{Load, Message, NotLoaded, Plan};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fmt;
@@ -24,8 +24,8 @@ pub struct Loading {
 
 /// What a loader said.
 pub struct Told {
-    /// The version's plan, or with what the command exits.
-    pub outcome: Result<Plan, u8>,
+    /// The version's plan, or why there is none.
+    pub outcome: Result<Plan, NotLoaded>,
     /// For a log.
     pub plain: String,
     /// For who asked.
@@ -123,7 +123,7 @@ fn read(received: Received) -> Result<Told, LoadError> {
     };
     let outcome = match received.message {
         Message::Loaded(plan) => Ok(*plan),
-        Message::NotLoaded { exit } => Err(exit),
+        Message::NotLoaded(why) => Err(*why),
         _ => return Err(LoadError::Message),
     };
     Ok(Told {

@@ -18,10 +18,12 @@ mod operate;
 mod proxy;
 mod requests;
 mod run;
+mod settle;
 mod signals;
 mod stop;
 mod tell;
 mod version;
+mod watch;
 
 pub mod directory;
 pub mod master;

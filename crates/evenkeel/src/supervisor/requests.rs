@@ -19,6 +19,11 @@ impl Requests {
         self.next.get_or_insert_default().extend(asker);
     }
 
+    /// Whether somebody asked for a change that has not begun.
+    pub fn is_asked(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Begins the next change, if one was asked for and none runs; those who
     /// asked for it.
     pub fn begin(&mut self) -> Option<&[Asker]> {

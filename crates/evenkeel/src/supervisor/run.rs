@@ -14,6 +14,7 @@ use super::requests::Requests;
 use super::signals::Signals;
 use super::stop::{Stop, exit_of};
 use super::version::Version;
+use super::watch::Watcher;
 use super::{Command, first, tell};
 use crate::process::{Ready, StartError};
 use crate::roles::channel::{ChannelError, timespec};
@@ -52,6 +53,7 @@ pub struct Supervisor {
     pub(super) candidate: Option<Candidate>,
     versions: u64,
     pub(super) requests: Requests,
+    pub(super) watcher: Watcher,
     backoff: Backoff,
     restart_at: Option<Instant>,
     /// It served at least once.
@@ -87,6 +89,7 @@ impl Supervisor {
             candidate: None,
             versions: 0,
             requests: Requests::default(),
+            watcher: Watcher::default(),
             backoff: Backoff::default(),
             restart_at: None,
             served: false,
@@ -115,6 +118,7 @@ impl Supervisor {
             self.hear_commands();
             self.hear_masters();
             self.look_at_clock();
+            self.look_at_files();
             self.begin_change();
         }
         if let Some(proxy) = &mut self.proxy {
@@ -161,6 +165,7 @@ impl Supervisor {
         }
         watched.extend(self.control.iter().flat_map(Control::watched));
         watched.extend(self.master.iter().flat_map(Master::watched));
+        watched.extend(self.watcher.watched());
         let left = self
             .deadline()
             .map(|at| at.saturating_duration_since(Instant::now()));
@@ -180,6 +185,8 @@ impl Supervisor {
             self.master.as_ref().and_then(Master::deadline),
             self.notify.deadline(),
             self.stop.and_then(|stop| stop.until),
+            self.watcher.retry_at(),
+            self.may_change().then(|| self.watcher.due()).flatten(),
         ]
         .into_iter()
         .flatten()
@@ -279,8 +286,8 @@ impl Supervisor {
         // What there was to tell was printed by the loader.
         let plan = match told.outcome {
             Ok(plan) => plan,
-            Err(exit) => {
-                self.exit = Some(exit);
+            Err(why) => {
+                self.exit = Some(why.exit);
                 return;
             }
         };

@@ -41,11 +41,11 @@ pub fn reloading(voice: &mut Voice) {
 /// What there is to tell of a change that was taken in, a message a line.
 pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
+    let difference = plan.difference.trim_end();
     let mut lines = vec![(
         Gravity::Notice,
         format!("took the files in; serves on {}", size(version)),
     )];
-    let difference = plan.difference.trim_end();
     lines.extend(
         difference
             .lines()

@@ -160,3 +160,22 @@ fn the_scripted_demo_loses_no_request() {
     );
     assert!(outcome.stdout.contains("what clients saw"));
 }
+
+#[test]
+fn a_file_in_which_nothing_listens_has_no_mistake_and_an_exit_code_of_its_own() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.scratch.path().join("empty")).unwrap();
+    bench.file("b.cfg", "backend b\n    server s 127.0.0.1:1\n");
+    for format in ["full", "concise", "json"] {
+        let outcome = ours(&bench, &format!("check --format {format} b.cfg"));
+        assert_eq!(outcome.code(), Some(2), "{}", outcome.stderr);
+        let told = outcome.stderr.contains("nothing listens");
+        assert_eq!(told, format != "json", "{}", outcome.stderr);
+    }
+    for command in ["check empty", "run -f empty"] {
+        let outcome = ours(&bench, command);
+        assert_eq!(outcome.code(), Some(1));
+        let told = outcome.stderr.contains("ends with .cfg in empty");
+        assert!(told, "{}", outcome.stderr);
+    }
+}

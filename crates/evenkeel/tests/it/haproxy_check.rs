@@ -177,8 +177,6 @@ fn a_directory_gives_its_cfg_files_only() {
         "{}",
         ours.stderr
     );
-    std::fs::create_dir(bench.scratch.path().join("empty")).unwrap();
-    assert_eq!(bench.run(["-c", "-f", "empty"]).code(), Some(2));
 }
 
 #[test]
@@ -208,5 +206,20 @@ fn what_is_not_built_is_refused_by_name() {
             "{flag}: {}",
             ours.stderr
         );
+    }
+}
+
+#[test]
+fn a_directory_without_files_is_as_no_file_to_either_program() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.scratch.path().join("empty")).unwrap();
+    for arguments in ["-f empty", "-c -f empty", "-W -f empty"] {
+        let theirs = bench.oracle("an empty directory", arguments.split(' '));
+        let ours = bench.run(arguments.split(' '));
+        for outcome in std::iter::once(ours).chain(theirs) {
+            assert_eq!(outcome.code(), Some(1), "{arguments} {}", outcome.stderr);
+            let usage = outcome.stderr.contains("Usage : haproxy");
+            assert!(usage, "{arguments} {}", outcome.stderr);
+        }
     }
 }

@@ -12,3 +12,4 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod watch;

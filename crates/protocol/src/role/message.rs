@@ -3,6 +3,7 @@
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::plan::Plan;
+use super::watch::Watch;
 use super::{ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, VERSION, WORDS_BYTES_MAX};
 
 /// The first byte of a packet.
@@ -113,6 +114,22 @@ pub struct Load {
     pub look: Option<Look>,
     /// The version that serves, when this is a change.
     pub previous: Option<Plan>,
+    /// Nobody asked: a file that is watched changed. What is as before is no
+    /// version then.
+    pub watched: bool,
+}
+
+/// Why there is no version.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NotLoaded {
+    /// With what the command exits when this was its start.
+    pub exit: u8,
+    /// The files are those of the version that serves.
+    pub unchanged: bool,
+    /// The same number for the same files.
+    pub content: u64,
+    /// What is to be watched until they are good.
+    pub watch: Option<Watch>,
 }
 
 /// A version for a role.
@@ -139,10 +156,7 @@ pub enum Message {
     Loaded(Box<Plan>),
     /// Loader to supervisor: the files are refused. Descriptors: the notes, the
     /// same for whoever asked.
-    NotLoaded {
-        /// With what the command exits when this was its start.
-        exit: u8,
-    },
+    NotLoaded(Box<NotLoaded>),
     /// Supervisor to role: serve with this. Descriptors: the bundle, then those
     /// of the version.
     Take(Box<Take>),
@@ -228,7 +242,7 @@ impl Message {
         match self {
             Message::Load(_) => 1,
             Message::Loaded(_) => 2,
-            Message::NotLoaded { .. } => 3,
+            Message::NotLoaded(_) => 3,
             Message::Take(_) => 4,
             Message::StopSoftly => 5,
             Message::StopNow { .. } => 6,
@@ -266,7 +280,8 @@ impl Message {
         match self {
             Message::Load(load) => load.write(to),
             Message::Loaded(plan) => plan.write(to),
-            Message::NotLoaded { exit } | Message::Reloaded { exit } => to.u8(*exit),
+            Message::NotLoaded(why) => why.write(to),
+            Message::Reloaded { exit } => to.u8(*exit),
             Message::Take(take) | Message::Version(take) => take.write(to),
             Message::StopNow { signal } => to.u32(*signal),
             Message::Ready { version, words }
@@ -297,7 +312,7 @@ impl Message {
         Ok(Decoded::Message(match kind {
             1 => Message::Load(Box::new(Load::read(from)?)),
             2 => Message::Loaded(Box::new(Plan::read(from)?)),
-            3 => Message::NotLoaded { exit: from.u8()? },
+            3 => Message::NotLoaded(Box::new(NotLoaded::read(from)?)),
             4 => Message::Take(Box::new(Take::read(from)?)),
             5 => Message::StopSoftly,
             6 => Message::StopNow {
@@ -345,6 +360,7 @@ impl Load {
         to.u64(self.files_soft);
         to.option(self.look.as_ref(), |to, look| look.write(to));
         to.option(self.previous.as_ref(), |to, plan| plan.write(to));
+        to.bool(self.watched);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
@@ -366,6 +382,25 @@ impl Load {
             files_soft: from.u64()?,
             look: from.option("look", Look::read)?,
             previous: from.option("previous", Plan::read)?,
+            watched: from.bool("watched")?,
+        })
+    }
+}
+
+impl NotLoaded {
+    fn write(&self, to: &mut Writer) {
+        to.u8(self.exit);
+        to.bool(self.unchanged);
+        to.u64(self.content);
+        to.option(self.watch.as_ref(), |to, watch| watch.write(to));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<NotLoaded, DecodeError> {
+        Ok(NotLoaded {
+            exit: from.u8()?,
+            unchanged: from.bool("unchanged")?,
+            content: from.u64()?,
+            watch: from.option("watch", Watch::read)?,
         })
     }
 }

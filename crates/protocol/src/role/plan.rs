@@ -2,6 +2,7 @@
 //! need not read what a user wrote.
 
 use super::codec::{DecodeError, Reader, Writer};
+use super::watch::Watch;
 use super::{FIXED_MAX, GROUPS_MAX, NAMES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX};
 
 /// Sockets that are named by a number.
@@ -47,6 +48,8 @@ pub struct Plan {
     pub difference: String,
     /// How many descriptors of the version before are used again.
     pub reused: u32,
+    /// What is to be taken in when it changes by itself.
+    pub watch: Option<Watch>,
 }
 
 /// User, groups and root directory.
@@ -112,6 +115,7 @@ impl Plan {
         });
         to.text(&self.difference, WORDS_BYTES_MAX);
         to.u32(self.reused);
+        to.option(self.watch.as_ref(), |to, watch| watch.write(to));
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<Plan, DecodeError> {
@@ -137,6 +141,7 @@ impl Plan {
             })?,
             difference: from.text("difference", WORDS_BYTES_MAX)?,
             reused: from.u32()?,
+            watch: from.option("watch", Watch::read)?,
         })
     }
 }

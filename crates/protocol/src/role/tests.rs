@@ -1,8 +1,21 @@
 //! Every kind of message there and back, and what is no message.
 
 use super::*;
-use crate::role::{PACKET_BYTES_MAX, Rights, Settings};
+use crate::role::{PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX, WatchedDirectory};
 use proptest::prelude::*;
+
+fn watch() -> Watch {
+    Watch {
+        delay_ms: 500,
+        configuration: true,
+        directories: vec![WatchedDirectory {
+            path: b"/etc".to_vec(),
+            names: vec![b"a.map".to_vec(), b"\xff".to_vec()],
+            every: false,
+            suffix: b".cfg".to_vec(),
+        }],
+    }
+}
 
 fn plan() -> Plan {
     Plan {
@@ -34,6 +47,7 @@ fn plan() -> Plan {
         fixed: vec!["'user' stays nobody".into()],
         difference: "+ backend b".into(),
         reused: 2,
+        watch: Some(watch()),
     }
 }
 
@@ -56,13 +70,19 @@ fn every_message() -> Vec<Message> {
         files_soft: 1024,
         look: Some(look),
         previous: Some(plan()),
+        watched: true,
     };
     let words = || "words".to_owned();
     vec![
         Message::Load(Box::default()),
         Message::Load(Box::new(load)),
         Message::Loaded(Box::new(plan())),
-        Message::NotLoaded { exit: 2 },
+        Message::NotLoaded(Box::new(NotLoaded {
+            exit: 2,
+            unchanged: true,
+            content: 7,
+            watch: Some(watch()),
+        })),
         Message::Take(take.clone()),
         Message::StopSoftly,
         Message::StopNow { signal: 15 },
@@ -169,12 +189,16 @@ fn words_that_are_too_long_are_cut_between_two_characters() {
 #[test]
 fn the_largest_plan_fits_into_a_packet() {
     let long = |bytes: usize| "x".repeat(bytes);
+    let mut large_watch = watch();
+    large_watch.directories = vec![large_watch.directories[0].clone(); WATCHED_BYTES_MAX];
+    large_watch.fit();
     let plan = Plan {
         names: vec![long(9999); 9999],
         fixed: vec![long(99999); 99],
         difference: long(99999),
         logs: vec![true; 99999],
         pid_file: Some(vec![b'x'; 99999]),
+        watch: Some(large_watch),
         ..plan()
     };
     let take = Take {

@@ -62,6 +62,15 @@ pub struct StatsSocket {
     pub expose_listeners: bool,
 }
 
+/// `watch`: files that change by themselves are taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Watch {
+    /// Those of the configuration, too.
+    pub configuration: bool,
+    /// How long they must have been left alone, milliseconds.
+    pub delay_ms: u32,
+}
+
 /// `tune.*`.
 #[derive(Clone, Debug)]
 pub struct Tune {
@@ -185,6 +194,8 @@ pub struct Global {
     pub stats_maxconn: Option<u32>,
     /// `hard-stop-after`, milliseconds.
     pub hard_stop_after_ms: Option<u32>,
+    /// `watch`.
+    pub watch: Option<Watch>,
     /// `grace`, milliseconds.
     pub grace_ms: Option<u32>,
     /// `spread-checks`, percent.
@@ -244,6 +255,7 @@ impl Default for Global {
             stats_timeout_ms: None,
             stats_maxconn: None,
             hard_stop_after_ms: None,
+            watch: None,
             grace_ms: None,
             spread_checks: 0,
             max_spread_checks_ms: None,

@@ -4,7 +4,7 @@
 use super::bind_option::octal;
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
-use crate::config::BindOwner;
+use crate::config::{BindOwner, Watch};
 use crate::load::{DefaultPath, Loader, Section, codes};
 use language::Diagnostic;
 use language::value::TimeUnit;
@@ -255,6 +255,44 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+/// How long watched files must have been left alone where nothing is said.
+const WATCH_DELAY_MS: u32 = 500;
+/// The longest such time, milliseconds.
+const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
+
+fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("files or all")?;
+    let configuration = match word.str() {
+        "files" => false,
+        "all" => true,
+        _ => return Err(super::proxy::not_one_of(args, word, &["all", "files"])),
+    };
+    let mut delay_ms = WATCH_DELAY_MS;
+    if let Some(word) = args.next() {
+        if word.str() != "delay" {
+            return Err(super::proxy::not_one_of(args, word, &["delay"]));
+        }
+        let time = args.peek();
+        delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+        if let Some(time) = time
+            && delay_ms > WATCH_DELAY_MAX_MS
+        {
+            let told = "'watch' waits for 10 minutes at most";
+            return Err(args.wrong(&codes::OUT_OF_RANGE, time, told));
+        }
+    }
+    args.end()?;
+    let wish = Watch {
+        configuration,
+        delay_ms,
+    };
+    match loader.config.global.watch {
+        Some(_) => already(loader, args),
+        None => loader.config.global.watch = Some(wish),
+    }
+    Ok(())
+}
+
 fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("current, config, parent or origin")?;
     loader.base = match word.str() {
@@ -477,6 +515,16 @@ pub static LINES: &[LineRow] = &[
         "Whether threads keep to the processors of one node of a machine that has several, unless `nbthread` or `cpu-map` is given. They do by default.",
     ),
     row(
+        "watch",
+        "watch { files | all } [delay <time>]",
+        "watch files delay 2s",
+        watch,
+        "Files that change by themselves are noticed, checked and taken in as by a reload, once they were left alone for `delay` (500ms); \
+         what is bad is refused with a message, and the version that serves goes on. `files` are those that lines name (ACL files, maps, \
+         error pages, not the states of servers), with the configuration's text as it was; `all` is the configuration, too. It is our own, \
+         and needs a supervisor: `evenkeel run`, or -W under HAProxy's name.",
+    ),
+    row(
         "default-path",
         "default-path { current | config | parent | origin <path> }",
         "default-path config",
@@ -500,5 +548,36 @@ pub(super) const fn row(
         doc,
         example,
         build,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Watch;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn watch_says_what_and_how_long_it_is_to_be_left_alone() {
+        let wish = |configuration, delay_ms| {
+            Some(Watch {
+                configuration,
+                delay_ms,
+            })
+        };
+        for (line, wanted) in [
+            ("", None),
+            ("watch files", wish(false, 500)),
+            ("watch all delay 2s", wish(true, 2000)),
+            ("watch all delay 0\n watch files", wish(true, 0)),
+            ("watch", None),
+            ("watch al", None),
+            ("watch files dealy 2s", None),
+            ("watch files delay 11m", None),
+        ] {
+            let loaded = load_text(&format!("global\n {line}\n"));
+            assert_eq!(loaded.watched.wish, wanted, "{line}");
+            let refused = wanted.is_none() && !line.is_empty();
+            assert_eq!(loaded.diagnostics.errors() > 0, refused, "{line}");
+        }
     }
 }

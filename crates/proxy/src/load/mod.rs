@@ -24,14 +24,15 @@ mod tests;
 pub use recording::{Recording, RecordingError};
 pub use section::{Section, section_names};
 
-use crate::config::{Config, Proxy, ProxyIndex, StatsLevel};
+use crate::config::{Config, Proxy, ProxyIndex, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::source::Text;
 use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
 use outside::Outside;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 /// Mistakes of a file for which near names among its own are looked for.
 const SUGGESTED_MAX: usize = 100;
@@ -62,6 +63,8 @@ pub struct Loaded {
     /// What was loaded and what was asked of the outside, so that it can be done
     /// again elsewhere.
     pub recording: Recording,
+    /// What is to be noticed when it changes, with errors or without.
+    pub watched: Watched,
 }
 
 impl Loaded {
@@ -86,6 +89,16 @@ const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
 ];
+
+/// What of a configuration may change by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Watched {
+    /// What `watch` says.
+    pub wish: Option<Watch>,
+    /// Files that tell how an earlier process ended: their change is no change
+    /// of the configuration.
+    pub states: BTreeSet<PathBuf>,
+}
 
 /// A `defaults` section.
 #[derive(Debug)]
@@ -135,6 +148,8 @@ pub struct Loader {
     out_of_section_told: bool,
     /// Which lines were refused.
     refused: refused::Refused,
+    /// Files of server states that were asked for.
+    state_files: BTreeSet<PathBuf>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -159,7 +174,7 @@ pub enum DefaultPath {
     /// The directory above that.
     Parent,
     /// This directory.
-    Origin(std::path::PathBuf),
+    Origin(PathBuf),
 }
 
 /// Loads files that were read already, in their order, as one configuration.
@@ -216,6 +231,10 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
     loader.finish();
     loader.tell_unanswered();
     let quiet = loader.config.global.quiet;
+    let watched = Watched {
+        wish: loader.config.global.watch,
+        states: loader.state_files,
+    };
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
     recording.keep(loader.outside.into_answers());
     Loaded {
@@ -224,6 +243,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         sources: loader.sources,
         diagnostics: loader.diagnostics,
         recording,
+        watched,
     }
 }
 
@@ -251,6 +271,7 @@ impl Loader {
             names: Default::default(),
             out_of_section_told: false,
             refused: Default::default(),
+            state_files: BTreeSet::new(),
             socket: None,
         }
     }

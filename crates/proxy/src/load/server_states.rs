@@ -83,7 +83,10 @@ impl Loader {
             _ => name.to_vec(),
         };
         let shown = String::from_utf8_lossy(&path).into_owned();
-        let bytes = match self.read_file(&Word { bytes: path, span }) {
+        let word = Word { bytes: path, span };
+        let resolved = self.path(&word);
+        self.state_files.insert(resolved);
+        let bytes = match self.read_file(&word) {
             Ok(bytes) => bytes,
             Err(diagnostic) => return self.warn_states(span, diagnostic.message),
         };

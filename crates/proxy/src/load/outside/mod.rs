@@ -22,7 +22,7 @@ pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
 const UNANSWERED_MAX: usize = 100;
 
 /// Why a file has no bytes for us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Unreadable {
     /// It has more than this many bytes.
     TooLarge(u64),

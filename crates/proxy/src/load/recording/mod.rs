@@ -17,8 +17,9 @@ use super::outside::Answers;
 use language::source::Text;
 use language::{Environment, Facts};
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a recording begins.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
@@ -76,6 +77,37 @@ impl Recording {
             .chain(answers.directories.keys().map(|path| path.as_path()))
             .collect();
         all.into_iter()
+    }
+
+    /// A number for what all files hold: the same for the same files, and with
+    /// near certainty another one for others. `except` are passed over.
+    pub fn content(&self, except: &BTreeSet<PathBuf>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (name, text) in &self.files {
+            (name, &text[..]).hash(&mut hasher);
+        }
+        let answers = &self.answers;
+        for (path, found) in &answers.files {
+            if !except.contains(path) {
+                path.hash(&mut hasher);
+                let found = found.as_ref().map(|text| &text[..]);
+                found.hash(&mut hasher);
+            }
+        }
+        (&answers.modes, &answers.directories).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// The files that lines name, each once, with what they hold where they
+    /// could be read.
+    pub fn named(&self) -> impl Iterator<Item = (&Path, Option<&[u8]>)> {
+        let answers = &self.answers;
+        let files = answers.files.iter();
+        let unread = answers.modes.keys().chain(answers.directories.keys());
+        let unread = unread.filter(|path| !answers.files.contains_key(*path));
+        files
+            .map(|(path, found)| (path.as_path(), found.as_ref().ok().map(|text| &text[..])))
+            .chain(unread.map(|path| (path.as_path(), None)))
     }
 
     /// As bytes that [`Recording::decode`] takes.

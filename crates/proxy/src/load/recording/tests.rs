@@ -155,3 +155,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_number_of_the_content_is_that_of_the_files_less_the_states_of_servers() {
+    let dir = std::env::temp_dir().join(format!("evenkeel-content-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (list, states) = (dir.join("list"), dir.join("states"));
+    std::fs::write(&list, "one\n").unwrap();
+    std::fs::write(&states, "1\n").unwrap();
+    let text = |comment: &str| {
+        format!(
+            "# {comment}\nglobal\n server-state-file {}\nfrontend f\n mode http\n bind 127.0.0.1:1\n acl a path -f {}\n \
+             http-request deny if a\nbackend b\n load-server-state-from-file global\n server s 127.0.0.1:1\n",
+            states.display(),
+            list.display()
+        )
+    };
+    let content = |comment: &str| {
+        let loaded = crate::keyword::testing::load_text(&text(comment));
+        let named = loaded.recording.named().map(|(path, _)| path.to_owned());
+        assert_eq!(named.collect::<Vec<_>>(), [list.clone(), states.clone()]);
+        loaded.recording.content(&loaded.watched.states)
+    };
+    let first = content("a");
+    assert_eq!(content("a"), first);
+    assert_ne!(content("b"), first, "the configuration");
+    std::fs::write(&states, "2\n").unwrap();
+    assert_eq!(content("a"), first, "what an earlier process has left");
+    std::fs::write(&list, "two\n").unwrap();
+    assert_ne!(content("a"), first, "a list");
+    std::fs::remove_file(&list).unwrap();
+    let missing = content("a");
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_ne!(missing, first);
+}

@@ -1,0 +1,309 @@
+//! Files that change by themselves (`watch`): where a version's files stand,
+//! symbolic links included, and whether they are as they were.
+//!
+//! It watches nothing: the supervisor does, which reads nothing.
+
+use super::Refusal;
+use super::wishes::Wishes;
+use crate::voice::Voice;
+use protocol::role::{Load, NotLoaded, Watch, WatchedDirectory};
+use proxy::load::{Loaded, Recording};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Symbolic links that one path may lead over, as the kernel has it.
+const LINKS_MAX: usize = 40;
+
+/// Reads the configuration; where only the files that it names are watched,
+/// and one of those changed, takes its text as it serves: what somebody is about
+/// to write into it is none of theirs.
+pub fn read(
+    load: &Load,
+    before: Option<&Recording>,
+    wishes: &mut Wishes,
+    voice: &mut Voice,
+) -> Result<(), Refusal> {
+    let watch = load.previous.as_ref().and_then(|plan| plan.watch.as_ref());
+    if let Some(before) = before
+        && load.watched
+        && watch.is_some_and(|watch| !watch.configuration)
+    {
+        let files = before.files.iter();
+        wishes.files = files
+            .map(|(name, text)| (name.clone(), text.to_vec()))
+            .collect();
+        return Ok(());
+    }
+    wishes.read(voice)
+}
+
+/// Whether the files are those of the version that serves.
+pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
+    let states = &loaded.watched.states;
+    before.is_some_and(|before| before.content(states) == loaded.recording.content(states))
+}
+
+/// What a version wants to be watched.
+pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Watch> {
+    let wish = loaded.watched.wish?;
+    let mut watch = Watch {
+        delay_ms: wish.delay_ms,
+        configuration: wish.configuration,
+        directories: places(wish.configuration, wishes, Some(loaded)),
+    };
+    match watch.fit() {
+        0 => {}
+        left_out => voice.warning(format_args!(
+            "{left_out} directories more than can be watched: their files are not noticed"
+        )),
+    }
+    Some(watch)
+}
+
+/// Why there is no version, with what is to be watched until there is: also
+/// what the refused files name, by the wish of the version that serves.
+pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Voice) -> Refusal {
+    let previous = load.previous.as_ref().and_then(|plan| plan.watch.as_ref());
+    let watch = previous.map(|previous| {
+        let mut watch = Watch {
+            directories: places(previous.configuration, wishes, loaded),
+            ..*previous
+        };
+        watch.fit();
+        watch
+    });
+    let content = match loaded {
+        Some(loaded) => loaded.recording.content(&loaded.watched.states),
+        None => {
+            let mut hasher = DefaultHasher::new();
+            voice.said().hash(&mut hasher);
+            hasher.finish()
+        }
+    };
+    Refusal(NotLoaded {
+        exit: 1,
+        unchanged: false,
+        content,
+        watch,
+    })
+}
+
+/// The places of all files that count.
+fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<WatchedDirectory> {
+    let mut places = Places::default();
+    if configuration {
+        for path in &wishes.paths {
+            places.add(path);
+        }
+        for (name, _) in &wishes.files {
+            places.add(Path::new(name));
+        }
+    }
+    places.named = true;
+    if let Some(loaded) = loaded {
+        let states = &loaded.watched.states;
+        let named = loaded.recording.named();
+        for (path, _) in named.filter(|(path, _)| !states.contains(*path)) {
+            places.add(path);
+        }
+    }
+    places.into_directories()
+}
+
+#[derive(Default)]
+struct Place {
+    names: BTreeSet<OsString>,
+    /// It was named itself, for the configuration files in it.
+    listed: bool,
+    /// A file that a line names stands here, and none of the configuration.
+    only_named: bool,
+}
+
+/// Directories, by their paths without symbolic links.
+#[derive(Default)]
+struct Places {
+    known: BTreeMap<PathBuf, Place>,
+    /// What is added is named by lines.
+    named: bool,
+}
+
+impl Places {
+    /// Follows a path as the kernel does. Each name on the way whose change
+    /// makes it lead elsewhere counts: links, the last one, and the first that
+    /// is missing. Plain directories on the way count themselves.
+    fn add(&mut self, path: &Path) {
+        let Ok(path) = std::path::absolute(path) else {
+            return;
+        };
+        let mut left = parts(&path);
+        let mut links = 0;
+        let mut at = PathBuf::from("/");
+        while let Some(part) = left.pop_front() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            let data = std::fs::symlink_metadata(&next);
+            let link = data.as_ref().is_ok_and(|data| data.is_symlink());
+            if data.as_ref().is_ok_and(|data| data.is_dir()) {
+                at = next;
+                self.place(&at);
+                continue;
+            }
+            self.place(&at).names.insert(part);
+            let target = std::fs::read_link(&next);
+            let (true, Ok(target)) = (link, target) else {
+                return;
+            };
+            links += 1;
+            if links > LINKS_MAX {
+                return;
+            }
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            for part in parts(&target).into_iter().rev() {
+                left.push_front(part);
+            }
+        }
+        self.place(&at).listed = true;
+    }
+
+    fn place(&mut self, at: &Path) -> &mut Place {
+        let new = Place {
+            only_named: self.named,
+            ..Place::default()
+        };
+        self.known.entry(at.to_owned()).or_insert(new)
+    }
+
+    /// Those of the configuration first: of too many, the last are left out.
+    fn into_directories(self) -> Vec<WatchedDirectory> {
+        let mut known: Vec<(PathBuf, Place)> = self.known.into_iter().collect();
+        known.sort_by_key(|(_, place)| place.only_named);
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        known
+            .into_iter()
+            .map(|(path, place)| WatchedDirectory {
+                path: bytes(path.as_os_str()),
+                names: place.names.iter().map(|name| bytes(name)).collect(),
+                every: false,
+                suffix: match place.listed {
+                    true => b".cfg".to_vec(),
+                    false => Vec::new(),
+                },
+            })
+            .collect()
+    }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter_map(|part| match part {
+            Component::Normal(part) => Some(part.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Scratch(PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn scratch(name: &str) -> Scratch {
+        let name = format!("evenkeel-watched-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Scratch(path.canonicalize().unwrap())
+    }
+
+    fn names(places: Places, directory: &Path) -> Vec<String> {
+        let directories = places.into_directories();
+        let path = directory.as_os_str().as_bytes();
+        let found = directories.iter().find(|one| one.path == path);
+        let names = found.map(|one| one.names.clone()).unwrap_or_default();
+        let text = |name: &Vec<u8>| String::from_utf8_lossy(name).into_owned();
+        names.iter().map(text).collect()
+    }
+
+    #[test]
+    fn every_link_on_the_way_counts_as_in_a_volume_of_kubernetes() {
+        let scratch = scratch("links");
+        let dir = &scratch.0;
+        std::fs::create_dir(dir.join("..one")).unwrap();
+        std::fs::write(dir.join("..one/a.cfg"), "").unwrap();
+        symlink("..one", dir.join("..data")).unwrap();
+        symlink("..data/a.cfg", dir.join("a.cfg")).unwrap();
+        let places = || {
+            let mut places = Places::default();
+            places.add(&dir.join("a.cfg"));
+            places
+        };
+        assert_eq!(names(places(), dir), ["..data", "a.cfg"]);
+        assert_eq!(names(places(), &dir.join("..one")), ["a.cfg"]);
+        assert!(places().known.contains_key(dir.parent().unwrap()));
+    }
+
+    #[test]
+    fn of_a_path_that_is_missing_its_first_missing_name_counts() {
+        let scratch = scratch("missing");
+        let mut places = Places::default();
+        places.add(&scratch.0.join("sub/deep/x.map"));
+        assert_eq!(names(places, &scratch.0), ["sub"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_to_itself_ends() {
+        let scratch = scratch("loop");
+        symlink("loop", scratch.0.join("loop")).unwrap();
+        let mut places = Places::default();
+        places.add(&scratch.0.join("loop/x"));
+        assert_eq!(names(places, &scratch.0), ["loop"]);
+    }
+
+    #[test]
+    fn in_a_directory_that_is_named_new_configuration_files_count() {
+        let scratch = scratch("directory");
+        let mut places = Places::default();
+        places.add(&scratch.0);
+        let directories = places.into_directories();
+        let own = scratch.0.as_os_str().as_bytes();
+        let found = directories.iter().find(|one| one.path == own).unwrap();
+        assert!(found.counts(b"new.cfg") && !found.counts(b"new.cfg~"));
+    }
+
+    #[test]
+    fn the_directories_of_the_configuration_come_first() {
+        let scratch = scratch("order");
+        let directory = |name: &str| {
+            let path = scratch.0.join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (maps, conf) = (directory("a-maps"), directory("b-conf"));
+        let mut places = Places::default();
+        places.add(&conf.join("a.cfg"));
+        places.named = true;
+        places.add(&maps.join("a.map"));
+        let directories = places.into_directories();
+        let at = |path: &Path| {
+            let path = path.as_os_str().as_bytes();
+            directories.iter().position(|one| one.path == path).unwrap()
+        };
+        assert!(at(&conf) < at(&maps));
+    }
+}

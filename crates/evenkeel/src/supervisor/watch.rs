@@ -1,0 +1,324 @@
+//! Files that change by themselves (`watch`): the supervisor is told their
+//! directories and names by the loader, watches them with inotify, and asks
+//! for a change once they have settled. It opens none of them.
+//!
+//! Directories are watched, not files, so that a file which is replaced by
+//! another one of its name, a link that is turned, and a file that is removed
+//! and made again are all noticed.
+
+use super::run::Supervisor;
+use super::settle::Settle;
+use crate::voice::Voice;
+use protocol::role::{NotLoaded, Watch, WatchedDirectory};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Bytes of events that are read at once.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Events that are read before others have their turn.
+const EVENTS_MAX: usize = 4_096;
+/// How soon a directory that is gone is looked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What happens inside of a directory and may count.
+const INSIDE: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO);
+/// What happens to a directory itself.
+const ITSELF: WatchFlags = WatchFlags::DELETE_SELF
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::MASK_ADD);
+
+/// What is watched now.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    inotify: Option<OwnedFd>,
+    /// The version that this is about.
+    version: Option<u64>,
+    wanted: Option<Watch>,
+    /// Directories by the numbers that the kernel gave them.
+    places: HashMap<i32, WatchedDirectory>,
+    /// When directories that are missing are looked for again.
+    retry_at: Option<Instant>,
+    settle: Settle,
+    /// The content that was refused last.
+    refused: Option<u64>,
+    /// The change that runs was asked for by nobody.
+    pub running: bool,
+    /// That the system allows no more was told.
+    limit_told: bool,
+}
+
+impl Watcher {
+    /// What the loop of the supervisor waits for.
+    pub fn watched(&self) -> Option<PollFd<'_>> {
+        let fd = self.inotify.as_ref()?;
+        Some(PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN))
+    }
+
+    /// When the files are to be read.
+    pub fn due(&self) -> Option<Instant> {
+        let watch = self.wanted.as_ref()?;
+        self.settle
+            .due(Duration::from_millis(watch.delay_ms.into()))
+    }
+
+    /// When a missing directory is looked for again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// A change begins, which somebody asked for or nobody.
+    fn begin(&mut self, asked: bool) {
+        self.running = !asked;
+        self.settle.begin();
+    }
+
+    /// Watches for this and nothing else.
+    fn arm(&mut self, watch: Option<Watch>, voice: &mut Voice) {
+        self.retry_at = None;
+        self.wanted = watch;
+        let Some(watch) = &self.wanted else {
+            self.inotify = None;
+            self.places.clear();
+            self.settle.begin();
+            return;
+        };
+        if self.inotify.is_none() {
+            match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+                Ok(fd) => self.inotify = Some(fd),
+                Err(errno) => {
+                    return voice.warning(format_args!("files cannot be watched: {errno}"));
+                }
+            }
+        }
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let mut places: HashMap<i32, WatchedDirectory> = HashMap::new();
+        let mut refused = None;
+        let mut missing = false;
+        for directory in &watch.directories {
+            let mut flags = ITSELF;
+            if directory.looks_inside() {
+                flags |= INSIDE;
+            }
+            match inotify::add_watch(inotify, &*directory.path, flags) {
+                Ok(number) => merge(&mut places, number, directory),
+                Err(Errno::NOENT | Errno::NOTDIR) => missing = true,
+                Err(errno) => refused = refused.or(Some((directory.path.clone(), errno))),
+            }
+        }
+        let grew = places.iter().any(|(number, place)| {
+            let before = self.places.get(number);
+            before.is_none_or(|before| !covers(before, place))
+        });
+        for number in self.places.keys().filter(|n| !places.contains_key(n)) {
+            // One that went with its directory is gone already.
+            let _ = inotify::remove_watch(inotify, *number);
+        }
+        self.places = places;
+        let now = Instant::now();
+        self.retry_at = missing.then_some(now + RETRY);
+        // What happened between the loader's reading and now was not seen.
+        if grew {
+            self.settle.happened(now);
+        }
+        match refused {
+            None => self.limit_told = false,
+            Some((path, errno)) if !std::mem::replace(&mut self.limit_told, true) => {
+                voice.warning(cannot_watch(&path, errno));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Reads what the kernel noticed.
+    fn hear(&mut self, now: Instant) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        for _ in 0..EVENTS_MAX {
+            let event = match events.next() {
+                Ok(event) => event,
+                Err(Errno::INTR) => continue,
+                // Nothing more; any other error would come again, and is no news.
+                Err(_) => break,
+            };
+            let flags = event.events();
+            let number = event.wd();
+            if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.settle.happened(now);
+                continue;
+            }
+            let Some(place) = self.places.get(&number) else {
+                continue;
+            };
+            let itself = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT;
+            if flags.intersects(itself) {
+                self.settle.happened(now);
+                self.retry_at = Some(now + RETRY);
+            }
+            if flags.contains(ReadFlags::IGNORED) {
+                self.places.remove(&number);
+                continue;
+            }
+            let name = event.file_name().map(|name| name.to_bytes());
+            let Some(name) = name.filter(|name| place.counts(name)) else {
+                continue;
+            };
+            let key = (number, name.to_vec());
+            let begun = flags.contains(ReadFlags::MODIFY)
+                || (flags.contains(ReadFlags::CREATE) && will_be_closed(&place.path, name));
+            if begun {
+                self.settle.opened(key, now);
+            } else if flags.contains(ReadFlags::ATTRIB) {
+                self.settle.happened(now);
+            } else {
+                self.settle.closed(&key, now);
+            }
+        }
+    }
+}
+
+/// Two paths may lead to one directory, which the kernel knows by one number.
+fn merge(places: &mut HashMap<i32, WatchedDirectory>, number: i32, directory: &WatchedDirectory) {
+    match places.get_mut(&number) {
+        None => {
+            places.insert(number, directory.clone());
+        }
+        Some(known) => {
+            known.every |= directory.every;
+            known.names.extend(directory.names.iter().cloned());
+            if known.suffix.is_empty() {
+                known.suffix.clone_from(&directory.suffix);
+            }
+        }
+    }
+}
+
+/// Whether all that counts in one also counted in the other.
+fn covers(before: &WatchedDirectory, now: &WatchedDirectory) -> bool {
+    let suffix = now.suffix.is_empty() || before.suffix == now.suffix;
+    before.every || (!now.every && suffix && now.names.iter().all(|name| before.counts(name)))
+}
+
+/// Whether a name that has appeared is a file that somebody writes: a link, or
+/// another name of a file that there was, is whole at once.
+fn will_be_closed(directory: &[u8], name: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(directory)).join(OsStr::from_bytes(name));
+    std::fs::symlink_metadata(path).is_ok_and(|data| data.is_file() && data.nlink() == 1)
+}
+
+fn cannot_watch(path: &[u8], errno: Errno) -> String {
+    let path = String::from_utf8_lossy(path);
+    match errno {
+        Errno::NOSPC => format!(
+            "the system allows no more watches (fs.inotify.max_user_watches), so changes in '{path}' are not noticed"
+        ),
+        _ => format!("'{path}' cannot be watched, so changes in it are not noticed: {errno}"),
+    }
+}
+
+impl Supervisor {
+    /// Sees to what is watched, and to what happened there.
+    pub(super) fn look_at_files(&mut self) {
+        if let Some(kept) = &self.kept
+            && self.watcher.version != Some(kept.take.version)
+        {
+            self.watcher.version = Some(kept.take.version);
+            let watch = kept.plan().watch.clone();
+            self.watcher.refused = None;
+            self.watcher.arm(watch, &mut self.voice);
+        }
+        let now = Instant::now();
+        self.watcher.hear(now);
+        if self.watcher.retry_at.is_some_and(|at| at <= now) {
+            let watch = self.watcher.wanted.clone();
+            self.watcher.arm(watch, &mut self.voice);
+        }
+    }
+
+    /// Asks for a change when files have settled; whether this one is nobody's.
+    pub(super) fn ask_for_files(&mut self) -> bool {
+        let due = self.watcher.due().is_some_and(|at| at <= Instant::now());
+        let asked = self.requests.is_asked();
+        if due && !asked {
+            self.requests.ask(None);
+        }
+        if due || asked {
+            self.watcher.begin(asked);
+        }
+        self.watcher.running
+    }
+
+    /// The files are refused, or as before: watches for what makes them good;
+    /// whether that is news.
+    pub(super) fn not_loaded(&mut self, why: NotLoaded) -> bool {
+        let NotLoaded {
+            unchanged,
+            content,
+            watch,
+            ..
+        } = why;
+        let running = self.watcher.running;
+        if self.watcher.wanted.is_some() {
+            let mut watch = watch.or_else(|| self.watcher.wanted.clone());
+            if let (false, Some(watch), Some(before)) =
+                (unchanged, &mut watch, &self.watcher.wanted)
+            {
+                add(watch, before);
+            }
+            self.watcher.arm(watch, &mut self.voice);
+        }
+        let before = self.watcher.refused;
+        self.watcher.refused = (!unchanged).then_some(content);
+        match (unchanged, before) {
+            (true, Some(_)) => {
+                self.voice
+                    .notice("the files that are watched are those that are served again");
+                true
+            }
+            (true, None) => !running,
+            (false, before) => !running || before != Some(content),
+        }
+    }
+}
+
+/// Adds directories of an earlier list, where they are not known under the
+/// same path: a file that cannot be read to its end names less than it did.
+fn add(watch: &mut Watch, before: &Watch) {
+    for directory in &before.directories {
+        let known = watch.directories.iter_mut();
+        let mut known = known.filter(|known| known.path == directory.path);
+        match known.next() {
+            None => watch.directories.push(directory.clone()),
+            Some(known) => {
+                for name in &directory.names {
+                    if !known.counts(name) {
+                        known.names.push(name.clone());
+                    }
+                }
+                known.every |= directory.every;
+            }
+        }
+    }
+    // Their number is bounded, however often files are refused.
+    watch.fit();
+}

@@ -1,0 +1,279 @@
+//! `watch`: files that change by themselves are noticed, whichever way they
+//! are written; bad ones are refused once.
+
+use crate::harness::{Bench, Outcome, PATIENCE};
+use crate::supervised::{Supervised, answers, get, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::Signal;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longer than files may be left alone in these tests, and a loader takes.
+const A_WHILE: Duration = Duration::from_millis(1500);
+
+fn free() -> u16 {
+    free_port().unwrap()
+}
+
+/// A file that answers with what a page says.
+fn pages(watch: &str, port: u16, page: &Path) -> String {
+    format!(
+        "global\n    maxconn 100\n    watch {watch} delay 200ms\ndefaults\n    mode http\n    timeout client 30s\n    \
+         timeout server 30s\n    timeout connect 5s\nfrontend web\n    bind 127.0.0.1:{port}\n    \
+         http-request return status 200 content-type text/plain file {}\n",
+        page.display()
+    )
+}
+
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// The end, once what was seen to serve was told, too.
+fn end(supervised: Supervised) -> Outcome {
+    std::thread::sleep(A_WHILE / 3);
+    supervised.end(Signal::SIGTERM)
+}
+
+#[test]
+fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_change() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let page = scratch.write("page", "one").unwrap();
+    scratch.write("a.cfg", pages("files", port, &page)).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    replace(&page, "two");
+    assert!(answers(port, "two"), "replaced");
+    fs::write(&page, "three").unwrap();
+    assert!(answers(port, "three"), "written in place");
+    fs::write(&page, "three").unwrap();
+    std::thread::sleep(A_WHILE);
+    // Where only what lines name is watched, half a configuration is nobody's.
+    scratch.write("a.cfg", "global\n    srever\n").unwrap();
+    fs::write(&page, "four").unwrap();
+    assert!(answers(port, "four"));
+    let outcome = end(supervised);
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
+    assert_eq!(changes, 3, "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("srever"), "{}", outcome.stderr);
+    assert!(
+        !outcome.stderr.contains("nothing was"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(outcome.stderr.contains("page"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_file_that_is_half_written_is_not_taken() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let page = scratch.write("page", "old").unwrap();
+    scratch.write("a.cfg", pages("files", port, &page)).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "old"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&page)
+        .unwrap();
+    file.write_all(b"first half, ").unwrap();
+    std::thread::sleep(A_WHILE);
+    assert_eq!(get(port).as_deref(), Some("old"), "it is still written");
+    file.write_all(b"second half").unwrap();
+    drop(file);
+    assert!(answers(port, "first half, second half"));
+    let outcome = end(supervised);
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
+    assert_eq!(changes, 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_link_that_is_turned_is_noticed_as_in_a_volume_of_kubernetes() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let volume = scratch.path().join("volume");
+    let fill = |name: &str, text: &str| {
+        fs::create_dir_all(volume.join(name)).unwrap();
+        fs::write(volume.join(name).join("page"), text).unwrap();
+        symlink(name, volume.join("..new")).unwrap();
+        fs::rename(volume.join("..new"), volume.join("..data")).unwrap();
+    };
+    fill("..1", "one");
+    symlink("..data/page", volume.join("page")).unwrap();
+    scratch
+        .write("a.cfg", pages("files", port, &volume.join("page")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    for (name, text) in [("..2", "two"), ("..3", "three")] {
+        fill(name, text);
+        assert!(answers(port, text));
+    }
+    fs::remove_dir_all(volume.join("..1")).unwrap();
+    fs::write(volume.join("..3/page"), "in place").unwrap();
+    assert!(answers(port, "in place"), "behind the link");
+    let outcome = end(supervised);
+    assert!(!outcome.stderr.contains("error"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let page = scratch.write("page", "one").unwrap();
+    let good = pages("all", port, &page);
+    let file = scratch.write("a.cfg", &good).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let bad = good.clone() + "    srever x\n";
+    for _ in 0..3 {
+        replace(&file, &bad);
+        std::thread::sleep(A_WHILE);
+    }
+    assert_eq!(get(port).as_deref(), Some("one"));
+    // It names a file that comes later.
+    let later = scratch.path().join("later");
+    replace(&file, &pages("all", port, &later));
+    std::thread::sleep(A_WHILE);
+    fs::write(&later, "two").unwrap();
+    assert!(answers(port, "two"), "a file that was missing has come");
+    let outcome = end(supervised);
+    let count = |words: &str| outcome.stderr.matches(words).count();
+    assert_eq!(count("nothing was changed"), 2, "{}", outcome.stderr);
+    assert_eq!(count("srever' "), 1, "{}", outcome.stderr);
+    assert_eq!(
+        count("took the files in; serves on"),
+        1,
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn files_that_vanish_and_come_back_are_no_storm() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let directory = scratch.path().join("conf");
+    fs::create_dir(&directory).unwrap();
+    let page = scratch.write("page", "one").unwrap();
+    let file = directory.join("a.cfg");
+    fs::write(&file, pages("all", port, &page)).unwrap();
+    let supervised = Supervised::run(&scratch, "conf");
+    assert!(answers(port, "one"));
+    // As some editors do.
+    let text = fs::read(&file).unwrap();
+    fs::rename(&file, directory.join("a.cfg~")).unwrap();
+    fs::write(&file, &text).unwrap();
+    std::thread::sleep(A_WHILE);
+    // For longer: the directory and all.
+    let away = scratch.path().join("away");
+    fs::rename(&directory, &away).unwrap();
+    std::thread::sleep(2 * A_WHILE);
+    assert_eq!(get(port).as_deref(), Some("one"));
+    fs::rename(&away, &directory).unwrap();
+    std::thread::sleep(2 * A_WHILE);
+    // A further file of the directory.
+    let added = free();
+    let further =
+        format!("frontend more\n    bind 127.0.0.1:{added}\n    http-request return status 200\n");
+    fs::write(directory.join("b.cfg"), further).unwrap();
+    assert!(eventually(PATIENCE, || std::net::TcpStream::connect((
+        "127.0.0.1",
+        added
+    ))
+    .is_ok()));
+    let outcome = end(supervised);
+    let count = |words: &str| outcome.stderr.matches(words).count();
+    assert_eq!(count("nothing was changed"), 1, "{}", outcome.stderr);
+    assert_eq!(
+        count("those that are served again"),
+        1,
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(
+        count("took the files in; serves on"),
+        1,
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn a_touch_says_nothing_and_hup_applies_always() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let origin = crate::supervised::origin("app");
+    scratch
+        .write(
+            "a.cfg",
+            passes("    watch all delay 100ms\n", &[port], origin),
+        )
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "app"));
+    let file = scratch.path().join("a.cfg");
+    for _ in 0..3 {
+        let text = fs::read(&file).unwrap();
+        fs::write(&file, text).unwrap();
+        std::thread::sleep(A_WHILE / 3);
+    }
+    assert_eq!(supervised.reload().code(), Some(0));
+    let outcome = end(supervised);
+    let changes = outcome
+        .stderr
+        .matches("took the files in; serves on")
+        .count();
+    assert_eq!(changes, 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let good = passes("    quiet\n", &[port], crate::supervised::origin("app"));
+    scratch.write("a.cfg", &good).unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "app"));
+    scratch.write("a.cfg", good + "    srever x\n").unwrap();
+    let told = supervised.reload();
+    let outcome = end(supervised);
+    for told in [told.stderr, outcome.stderr] {
+        assert!(told.contains("did you mean 'server'"), "{told}");
+    }
+}
+
+#[test]
+fn under_the_name_of_haproxy_it_works_with_w_and_is_warned_of_without() {
+    let bench = Bench::new();
+    let port = free();
+    let page = bench.file("page", "one");
+    bench.file("a.cfg", &pages("all", port, &page));
+    let directory = bench.scratch.path();
+    let words = ["-W", "-db", "-f", "a.cfg"];
+    let supervised = Supervised::start(&bench.haproxy, directory, words);
+    assert!(answers(port, "one"));
+    replace(&page, "two");
+    assert!(answers(port, "two"));
+    let outcome = end(supervised);
+    let count = |words: &str| outcome.stderr.matches(words).count();
+    assert_eq!(count("Loading success."), 2, "{}", outcome.stderr);
+    assert_eq!(count("no effect"), 0, "{}", outcome.stderr);
+    let alone = Supervised::start(&bench.haproxy, directory, &words[1..]);
+    assert!(answers(port, "two"));
+    let outcome = end(alone);
+    assert!(outcome.stderr.contains("-W"), "{}", outcome.stderr);
+}
