@@ -127,7 +127,7 @@ impl Supervised {
 
     fn tell_state(&mut self, serving: &Serving) {
         match memory::create("evenkeel state", &state_of(serving)) {
-            Ok(fd) => self.answer(&Message::State, &[Arc::new(fd)]),
+            Ok(fd) => self.answer(&Message::State { rest: false }, &[Arc::new(fd)]),
             Err(_) => {
                 let kind = Message::TellState.kind();
                 self.answer(&Message::Unknown { kind }, &[]);

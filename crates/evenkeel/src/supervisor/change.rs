@@ -79,6 +79,7 @@ impl Supervisor {
             personality: self.command.personality,
             background: false,
             plan,
+            state: false,
         };
         let Some(version) = Version::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");

@@ -261,6 +261,7 @@ impl Supervisor {
             personality: self.command.personality,
             background: plan.daemon,
             plan,
+            state: false,
         };
         let Some(version) = Version::new(take, told.descriptors) else {
             return self.fail(LoadError::Message);

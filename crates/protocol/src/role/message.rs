@@ -114,6 +114,8 @@ pub struct Take {
     pub background: bool,
     /// What it is.
     pub plan: Plan,
+    /// The last descriptor is a state, which is taken in before anything is served.
+    pub state: bool,
 }
 
 /// A message.
@@ -132,7 +134,7 @@ pub enum Message {
         exit: u8,
     },
     /// Supervisor to role: serve with this. Descriptors: the bundle, then those
-    /// of the version.
+    /// of the version, then a state where there is one.
     Take(Box<Take>),
     /// Supervisor to role: accept no more, finish what there is.
     StopSoftly,
@@ -173,8 +175,14 @@ pub enum Message {
         /// Why.
         words: String,
     },
-    /// Role to supervisor. Descriptors: the state.
-    State,
+    /// Role to supervisor: counters and states of servers, for another process
+    /// that goes on with them. It is the answer to [`Message::TellState`], and
+    /// comes by itself when something has changed. Descriptors: the state.
+    State {
+        /// Only what was counted since it was last asked, to be added to that
+        /// ([`Message::AddState`]): told once, at the end.
+        rest: bool,
+    },
     /// Role to supervisor. Descriptors: as for [`Message::Take`].
     Version(Box<Take>),
     /// Role to supervisor: the last that it says.
@@ -194,6 +202,9 @@ pub enum Message {
         /// The kind.
         kind: u16,
     },
+    /// Supervisor to role: add to the counters what the process before has
+    /// counted at last. Descriptors: that.
+    AddState,
 }
 
 /// What a packet holds.
@@ -223,12 +234,13 @@ impl Message {
             Message::Ready { .. } => 12,
             Message::Taken { .. } => 13,
             Message::Refused { .. } => 14,
-            Message::State => 15,
+            Message::State { .. } => 15,
             Message::Version(_) => 16,
             Message::Ended { .. } => 17,
             Message::Reload(_) => 18,
             Message::Reloaded { .. } => 19,
             Message::Unknown { .. } => 20,
+            Message::AddState => 21,
         }
     }
 
@@ -266,7 +278,8 @@ impl Message {
             | Message::TellState
             | Message::GiveVersion
             | Message::Operate
-            | Message::State => {}
+            | Message::AddState => {}
+            Message::State { rest } => to.bool(*rest),
         }
     }
 
@@ -290,7 +303,9 @@ impl Message {
             10 => Message::GiveVersion,
             11 => Message::Operate,
             12..=14 => told(kind, from)?,
-            15 => Message::State,
+            15 => Message::State {
+                rest: from.bool("rest")?,
+            },
             16 => Message::Version(Box::new(Take::read(from)?)),
             17 => Message::Ended {
                 words: from.text("words", WORDS_BYTES_MAX)?,
@@ -298,6 +313,7 @@ impl Message {
             18 => Message::Reload(Look::read(from)?),
             19 => Message::Reloaded { exit: from.u8()? },
             20 => Message::Unknown { kind: from.u16()? },
+            21 => Message::AddState,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
@@ -354,6 +370,7 @@ impl Take {
         self.personality.write(to);
         to.bool(self.background);
         self.plan.write(to);
+        to.bool(self.state);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
@@ -362,6 +379,7 @@ impl Take {
             personality: Personality::read(from)?,
             background: from.bool("background")?,
             plan: Plan::read(from)?,
+            state: from.bool("state")?,
         })
     }
 }

@@ -43,6 +43,7 @@ fn every_message() -> Vec<Message> {
         personality: Personality::Haproxy,
         background: true,
         plan: plan(),
+        state: true,
     });
     let look = Look {
         color: true,
@@ -83,7 +84,9 @@ fn every_message() -> Vec<Message> {
             version: 3,
             words: words(),
         },
-        Message::State,
+        Message::State { rest: true },
+        Message::State { rest: false },
+        Message::AddState,
         Message::Version(take),
         Message::Ended { words: words() },
         Message::Reload(look),
@@ -186,7 +189,7 @@ fn the_largest_plan_fits_into_a_packet() {
 proptest! {
     #[test]
     fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
-        which in 0usize..21,
+        which in 0usize..23,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
