@@ -197,6 +197,8 @@ pub enum Message {
         /// With what the command exits.
         exit: u8,
     },
+    /// Role to supervisor: a signal told it to accept no more.
+    Stopping,
     /// To whoever sent a message of a kind that is not known.
     Unknown {
         /// The kind.
@@ -240,7 +242,8 @@ impl Message {
             Message::Reload(_) => 18,
             Message::Reloaded { .. } => 19,
             Message::Unknown { .. } => 20,
-            Message::AddState => 21,
+            Message::Stopping => 21,
+            Message::AddState => 22,
         }
     }
 
@@ -278,7 +281,8 @@ impl Message {
             | Message::TellState
             | Message::GiveVersion
             | Message::Operate
-            | Message::AddState => {}
+            | Message::AddState
+            | Message::Stopping => {}
             Message::State { rest } => to.bool(*rest),
         }
     }
@@ -313,7 +317,8 @@ impl Message {
             18 => Message::Reload(Look::read(from)?),
             19 => Message::Reloaded { exit: from.u8()? },
             20 => Message::Unknown { kind: from.u16()? },
-            21 => Message::AddState,
+            21 => Message::Stopping,
+            22 => Message::AddState,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }

@@ -92,6 +92,7 @@ fn every_message() -> Vec<Message> {
         Message::Reload(look),
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
+        Message::Stopping,
     ]
 }
 
@@ -189,7 +190,7 @@ fn the_largest_plan_fits_into_a_packet() {
 proptest! {
     #[test]
     fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
-        which in 0usize..23,
+        which in 0usize..24,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
