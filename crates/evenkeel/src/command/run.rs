@@ -3,13 +3,15 @@
 use super::refuse;
 use crate::supervisor::{self, directory};
 use protocol::role::Personality;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Supervises a proxy that serves with these files, until the end.
 pub fn main(paths: &[PathBuf]) -> ExitCode {
     let absolute = absolute(paths);
-    if let Some(pid) = already_running(&absolute) {
+    if !supervisor::is_next_image()
+        && let Some(pid) = already_running(&absolute)
+    {
         return refuse(format_args!(
             "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
         ));
@@ -36,7 +38,7 @@ pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
 /// both would share the addresses, and each would get some of the connections.
 fn already_running(paths: &[PathBuf]) -> Option<u32> {
     // What is no file (a pipe) is never the same one.
-    if !paths.iter().all(|path| is_lasting(path)) {
+    if !paths.iter().all(|path| directory::is_lasting(path)) {
         return None;
     }
     let network = directory::network();
@@ -45,8 +47,4 @@ fn already_running(paths: &[PathBuf]) -> Option<u32> {
         one.program == "evenkeel" && one.network == network && one.paths == paths
     };
     instances.iter().find(same).map(|one| one.pid)
-}
-
-fn is_lasting(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
 }

@@ -1,9 +1,10 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
+use super::guard::Guard;
 use super::version::Given;
 use crate::process::{Order, Orders, Serving, Side};
-use crate::roles::channel::{Channel, Received};
+use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::memory;
 use crate::voice::Voice;
 use nix::sys::signal::{Signal, raise};
@@ -22,6 +23,12 @@ pub struct Supervised {
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
+    /// None for one that is to end when it is left alone.
+    guard: Option<Guard>,
+    /// The channel was lost, and what follows from that was done.
+    alone: bool,
+    /// The supervisor told it to accept nothing.
+    paused: bool,
 }
 
 impl Supervised {
@@ -32,6 +39,9 @@ impl Supervised {
             given: Some(given),
             side,
             change: None,
+            guard: None,
+            alone: false,
+            paused: false,
         }
     }
 
@@ -62,8 +72,13 @@ impl Supervised {
             },
             Message::StopSoftly => return Some(Order::StopSoftly),
             Message::StopNow { signal } => stop_now(signal),
-            Message::Pause => return Some(Order::Pause),
-            Message::Resume => return Some(Order::Resume),
+            Message::Pause => return Some(self.pause(true)),
+            Message::Resume => return Some(self.pause(false)),
+            Message::Guard { uid } if self.given.is_some() => {
+                self.guard = Some(Guard::new(uid, received.descriptors));
+            }
+            // It is stopping already, and another one guards.
+            Message::Guard { .. } => {}
             Message::TellState => self.tell_state(serving),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
@@ -88,6 +103,52 @@ impl Supervised {
             }
         }
         None
+    }
+
+    fn pause(&mut self, paused: bool) -> Order {
+        self.paused = paused;
+        match paused {
+            true => Order::Pause,
+            false => Order::Resume,
+        }
+    }
+
+    /// The supervisor has gone: what follows from that, once.
+    fn left_alone(&mut self, voice: &mut Voice) -> Option<Order> {
+        if std::mem::replace(&mut self.alone, true) || self.given.is_none() {
+            return None;
+        }
+        match &self.guard {
+            Some(guard) => {
+                let how = match guard.can_be_found() {
+                    true => "the same command started again takes it over",
+                    false => "TERM or USR1 end it",
+                };
+                voice.warning(format_args!(
+                    "the supervisor has gone; the proxy serves on; {how}."
+                ));
+                // Nobody is left who would tell it to go on.
+                self.paused.then(|| self.pause(false))
+            }
+            None => {
+                voice.warning("the supervisor has gone before this proxy was to stay; it ends.");
+                Some(Order::StopSoftly)
+            }
+        }
+    }
+
+    /// A new supervisor, if one has come.
+    fn adopted(&mut self, voice: &mut Voice) -> bool {
+        let (Some(guard), Some(given)) = (&self.guard, &self.given) else {
+            return false;
+        };
+        self.channel = guard.take_in(given.take.version);
+        if self.channel.is_none() {
+            return false;
+        }
+        self.alone = false;
+        voice.notice("another supervisor has taken over.");
+        true
     }
 
     fn take(&mut self, given: Given, serving: &Serving) {
@@ -164,6 +225,8 @@ fn stop_now(signal: u32) {
 
 impl Orders for Supervised {
     fn stopping(&mut self) {
+        // Nobody is to take over what ends.
+        self.guard = None;
         // The listeners are to be closed with those of the data plane, here and
         // in the supervisor.
         if self.given.take().is_some() {
@@ -181,22 +244,38 @@ impl Orders for Supervised {
                 .iter()
                 .map(|change| PollFd::from_borrowed_fd(change.event(), PollFlags::IN)),
         );
+        watched.extend(self.guard.iter().filter_map(Guard::watched));
         watched
     }
 
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
         self.finish_change();
         loop {
-            let channel = self.channel.as_mut()?;
+            let Some(channel) = &mut self.channel else {
+                if let Some(order) = self.left_alone(voice) {
+                    return Some(order);
+                }
+                if self.adopted(voice) {
+                    continue;
+                }
+                return None;
+            };
             let received = match channel.flush().and_then(|()| channel.receive()) {
                 Ok(Some(received)) => received,
-                Ok(None) => return None,
-                Err(error) => {
-                    voice.warning(format_args!(
-                        "the supervisor has gone ({error}); the proxy serves on."
-                    ));
-                    self.channel = None;
+                Ok(None) => {
+                    if let Some(guard) = &self.guard {
+                        guard.turn_away();
+                    }
                     return None;
+                }
+                Err(ChannelError::Closed) => {
+                    self.channel = None;
+                    continue;
+                }
+                Err(error) => {
+                    voice.warning(format_args!("the supervisor: {error}"));
+                    self.channel = None;
+                    continue;
                 }
             };
             if let Some(order) = self.message(received, serving) {

@@ -176,6 +176,11 @@ impl Channel {
         !self.outgoing.is_empty()
     }
 
+    /// Whether nothing is half said, in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.outgoing.is_empty() && self.incoming.is_none()
+    }
+
     /// What is to be watched for this channel.
     pub fn interest(&self) -> PollFlags {
         match self.waits() {

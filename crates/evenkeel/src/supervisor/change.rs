@@ -5,9 +5,11 @@ use super::loading::{LoadError, Loading, Told};
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
+use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Gravity, write_error};
 use protocol::role::{Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a role may take to take a version in.
@@ -45,18 +47,27 @@ impl Supervisor {
 
     /// Begins the change that was asked for, once nothing else is on its way.
     pub(super) fn begin_change(&mut self) {
-        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
+        let free = self.kept.is_some()
+            && self.loading.is_none()
+            && self.candidate.is_none()
+            && self.upgrade.is_none();
         if !free || self.stop.is_some() || !self.serves() {
             return;
         }
-        let Some(askers) = self.requests.begin() else {
+        if self.requests.begin().is_none() {
             return;
-        };
-        let askers = askers.to_vec();
+        }
         tell::reloading(&mut self.voice);
-        let descriptors = self.kept.as_ref().map(Version::all_descriptors);
-        let load = self.load(&askers);
-        match Loading::begin(load, &descriptors.unwrap_or_default()) {
+        if !self.begin_upgrade() {
+            self.begin_load(Path::new(OWN_PROGRAM));
+        }
+    }
+
+    /// Starts a loader of a program for the change that runs.
+    pub(super) fn begin_load(&mut self, program: &Path) {
+        let descriptors = self.kept.as_ref().map(|kept| kept.all_descriptors(None));
+        let load = self.load(self.requests.running());
+        match Loading::begin(program, load, &descriptors.unwrap_or_default()) {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
@@ -84,8 +95,11 @@ impl Supervisor {
         let Some(version) = Version::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
+        if self.upgrades() {
+            return self.upgrade_loaded(version, told.shown);
+        }
         let given = match &mut self.proxy {
-            Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
+            Some(proxy) => proxy.give(&version, None).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
         match given {
@@ -110,10 +124,15 @@ impl Supervisor {
         if !words.is_empty() {
             lines.push((Gravity::Warning, words.to_owned()));
         }
-        tell::taken(&mut self.voice, &lines);
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);
-        let text = candidate.shown + &tell::as_text(&lines);
+        self.tell_change(&lines, &candidate.shown);
+    }
+
+    /// Tells everyone what was changed.
+    pub(super) fn tell_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
+        tell::taken(&mut self.voice, lines);
+        let text = shown.to_owned() + &tell::as_text(lines);
         for asker in self.requests.finish() {
             self.answer(asker.id, 0, &text);
         }
@@ -130,7 +149,8 @@ impl Supervisor {
     }
 
     /// Tells everyone that nothing was changed.
-    fn refuse_change(&mut self, words: &str, shown: &str) {
+    pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
+        self.abandon_upgrade();
         let mut lines = Vec::new();
         if !words.is_empty() {
             lines.push((Gravity::Alert, words.to_owned()));

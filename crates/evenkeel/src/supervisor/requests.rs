@@ -3,6 +3,7 @@
 //! since the one that runs read them.
 
 use super::control::Asker;
+use protocol::role::Look;
 
 /// Requests.
 #[derive(Debug, Default)]
@@ -27,6 +28,23 @@ impl Requests {
         }
         self.running = self.next.take();
         self.running.as_deref()
+    }
+
+    /// Those who asked for the change that runs.
+    pub fn running(&self) -> &[Asker] {
+        self.running.as_deref().unwrap_or_default()
+    }
+
+    /// Whether a change is to follow that was asked for by a signal, or by one
+    /// besides those who wait.
+    pub fn is_asked(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// What somebody who waits for the next change asked for.
+    pub fn asked_by(&self, id: u64) -> Option<Look> {
+        let next = self.next.iter().flatten();
+        next.filter(|asker| asker.id == id).find_map(|asker| asker.look)
     }
 
     /// The change that ran is over; those who are to be told.

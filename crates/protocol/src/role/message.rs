@@ -204,6 +204,22 @@ pub enum Message {
         /// The kind.
         kind: u16,
     },
+    /// Supervisor to role: the role is the one that serves on when the supervisor
+    /// goes without a word, and takes a new one of this user or of root. One
+    /// that was never told ends when it is left alone. Descriptors: the socket
+    /// where a new supervisor comes, where there is one.
+    Guard {
+        /// The user of the start.
+        uid: u32,
+    },
+    /// Role to whoever comes there: nobody supervises it, and from now on the
+    /// other end does.
+    Alone {
+        /// The newest version.
+        version: u64,
+    },
+    /// Role to whoever comes there: somebody supervises it.
+    Supervised,
     /// Supervisor to role: add to the counters what the process before has
     /// counted at last. Descriptors: that.
     AddState,
@@ -244,6 +260,9 @@ impl Message {
             Message::Unknown { .. } => 20,
             Message::Stopping => 21,
             Message::AddState => 22,
+            Message::Guard { .. } => 30,
+            Message::Alone { .. } => 31,
+            Message::Supervised => 32,
         }
     }
 
@@ -282,8 +301,11 @@ impl Message {
             | Message::GiveVersion
             | Message::Operate
             | Message::AddState
+            | Message::Supervised
             | Message::Stopping => {}
             Message::State { rest } => to.bool(*rest),
+            Message::Guard { uid } => to.u32(*uid),
+            Message::Alone { version } => to.u64(*version),
         }
     }
 
@@ -319,6 +341,11 @@ impl Message {
             20 => Message::Unknown { kind: from.u16()? },
             21 => Message::Stopping,
             22 => Message::AddState,
+            30 => Message::Guard { uid: from.u32()? },
+            31 => Message::Alone {
+                version: from.u64()?,
+            },
+            32 => Message::Supervised,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
@@ -370,7 +397,7 @@ impl Load {
 }
 
 impl Take {
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.u64(self.version);
         self.personality.write(to);
         to.bool(self.background);
@@ -378,7 +405,7 @@ impl Take {
         to.bool(self.state);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
         Ok(Take {
             version: from.u64()?,
             personality: Personality::read(from)?,
@@ -407,13 +434,13 @@ impl Personality {
 }
 
 impl Look {
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.bool(self.color);
         to.bool(self.unicode);
         to.u32(self.width);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
         Ok(Look {
             color: from.bool("color")?,
             unicode: from.bool("unicode")?,

@@ -87,6 +87,9 @@ fn every_message() -> Vec<Message> {
         Message::State { rest: true },
         Message::State { rest: false },
         Message::AddState,
+        Message::Guard { uid: 65534 },
+        Message::Alone { version: 9 },
+        Message::Supervised,
         Message::Version(take),
         Message::Ended { words: words() },
         Message::Reload(look),
@@ -190,7 +193,7 @@ fn the_largest_plan_fits_into_a_packet() {
 proptest! {
     #[test]
     fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
-        which in 0usize..24,
+        which in 0usize..27,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
@@ -210,7 +213,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut packet = Message::Pause.encode(0);
         packet.extend(&bytes);
-        for kind in 0..24u16 {
+        for kind in 0..40u16 {
             packet[2..4].copy_from_slice(&kind.to_le_bytes());
             let _ = Message::decode(&packet);
         }
