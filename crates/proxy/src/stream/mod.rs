@@ -11,6 +11,7 @@ mod body;
 mod exchange;
 mod finish;
 pub(crate) mod listing;
+mod leaving;
 mod meter;
 mod reply;
 mod request;
