@@ -15,7 +15,7 @@ pub use bind::{Bind, BindAddress, BindOwner};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
-    Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
+    CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
 };
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,

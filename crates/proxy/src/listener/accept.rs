@@ -191,14 +191,15 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
             Orders::Accept(target) => {
                 last = Some(Rc::clone(&target));
                 if !accept_for(own, &listener, target).await {
-                    return;
+                    break;
                 }
             }
             Orders::Leave => return,
             Orders::Close => break,
         }
     }
-    // Nobody else will take these.
+    // Perhaps nobody else will take these: whoever connected before the last
+    // holder of the socket closed it would see a reset.
     listener.pause();
     let Some(target) = last else { return };
     for _ in 0..LAST_MAX {

@@ -62,6 +62,8 @@ pub struct Runtime {
     pub session_rate: Rate,
     stream_ids: AtomicU64,
     stopping: AtomicBool,
+    /// When that began, as [`Runtime::now_ms`] counts.
+    stopping_at_ms: AtomicU64,
 }
 
 impl Runtime {
@@ -97,6 +99,7 @@ impl Runtime {
             session_rate: Rate::default(),
             stream_ids: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            stopping_at_ms: AtomicU64::new(0),
         }))
     }
 
@@ -192,6 +195,12 @@ impl Runtime {
     /// Whether it only finishes what it has.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Since when, as [`Runtime::now_ms`] counts.
+    pub fn stopping_since_ms(&self) -> Option<u64> {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        stopping.then(|| self.stopping_at_ms.load(Ordering::Relaxed))
     }
 
     /// Milliseconds since it began to serve: the time of [`Rate`]s.
@@ -333,7 +342,9 @@ impl Running {
     /// Takes no new connections; what is there finishes. [`Running::wait`]
     /// returns when the last one ended.
     pub fn soft_stop(&self) {
-        self.runtime.stopping.store(true, Ordering::Relaxed);
+        let now_ms = self.runtime.now_ms();
+        self.runtime.stopping_at_ms.store(now_ms, Ordering::Relaxed);
+        self.runtime.stopping.store(true, Ordering::Release);
         // A change that is under way has started its threads.
         let _one = lock(&self.changing);
         // Closed with the last accept loop.

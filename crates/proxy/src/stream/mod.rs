@@ -12,6 +12,7 @@ mod capture;
 mod exchange;
 mod finish;
 pub(crate) mod listing;
+mod leaving;
 mod meter;
 mod reply;
 mod request;
