@@ -257,7 +257,9 @@ impl Channel {
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
             ) {
-                Err(Errno::INTR) => {}
+                // The other side went with messages unread, which the kernel
+                // tells once, before what it had sent itself.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
         };
@@ -409,6 +411,16 @@ mod tests {
             ours.send(&Message::Pause, &[]),
             Err(ChannelError::Closed)
         ));
+    }
+
+    #[test]
+    fn what_was_said_before_the_other_end_went_is_heard_though_it_did_not_listen() {
+        let (mut ours, mut theirs) = pair();
+        ours.send(&Message::TellState, &[]).unwrap();
+        theirs.send(&Message::Pause, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive().unwrap().unwrap().message, Message::Pause);
+        assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Supervisor {
     /// Supervises until the end; with what the command exits.
     pub fn run(mut self, left: Option<Resumed>) -> u8 {
         self.begin(left);
+        self.begin_change();
         while self.exit.is_none() {
             if let Err(errno) = self.wait() {
                 self.fail(StartError::Threads(errno.into()));

@@ -1,6 +1,7 @@
 //! The built binary from outside: command lines, exit codes, messages, the
 //! life of its processes; beside the real haproxy where that is installed.
 
+mod adoption;
 mod commands;
 mod examples;
 mod haproxy_check;
@@ -10,3 +11,4 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod upgrade;
