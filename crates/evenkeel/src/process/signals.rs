@@ -231,6 +231,7 @@ fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
     {
         proxy.state.paused.store(paused, Ordering::Relaxed);
     }
+    serving.running.leave_listeners(paused);
     let word = if paused { "paused" } else { "resumed" };
     voice.warning(format_args!("Listeners {word} by a signal."));
 }

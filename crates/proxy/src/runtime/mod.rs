@@ -62,6 +62,8 @@ pub struct Runtime {
     pub session_rate: Rate,
     stream_ids: AtomicU64,
     stopping: AtomicBool,
+    /// Another process accepts from the same listeners.
+    elsewhere: AtomicBool,
     /// When that began, as [`Runtime::now_ms`] counts.
     stopping_at_ms: AtomicU64,
 }
@@ -99,6 +101,7 @@ impl Runtime {
             session_rate: Rate::default(),
             stream_ids: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
             stopping_at_ms: AtomicU64::new(0),
         }))
     }
@@ -195,6 +198,11 @@ impl Runtime {
     /// Whether it only finishes what it has.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether listeners are left to another process that has them, too.
+    pub fn elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed)
     }
 
     /// Since when, as [`Runtime::now_ms`] counts.
@@ -351,6 +359,17 @@ impl Running {
         lock(&self.runtime.newest).listening = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // Whoever waits looks whether the process is stopping.
+            reactor::wake_all(thread);
+        }
+    }
+
+    /// Leaves new connections to another process that has the same listeners, or
+    /// accepts them again. What the kernel has woken this process for is taken.
+    pub fn leave_listeners(&self, leave: bool) {
+        self.runtime.elsewhere.store(leave, Ordering::Relaxed);
+        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
+            // A loop that sleeps would be woken for connections that it does
+            // not take, and nobody else would be.
             reactor::wake_all(thread);
         }
     }

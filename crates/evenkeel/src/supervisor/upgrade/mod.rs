@@ -159,7 +159,9 @@ impl Supervisor {
                 let stage = Stage::Trying(Trial { new, next, until });
                 self.upgrade = Some(Upgrade { newer, stage });
             }
-            Err(error) => self.refuse_change(&error.to_string(), &next.shown),
+            Err(error) => {
+                self.refuse_change(&format!("the new program: {error}"), &next.shown);
+            }
         }
     }
 
