@@ -17,7 +17,7 @@ mod message;
 mod plan;
 
 pub use codec::DecodeError;
-pub use message::{Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
+pub use message::{Before, Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
 pub use plan::{Plan, Rights, Settings};
 
 /// The version of the form of packets.
@@ -46,6 +46,9 @@ pub const NAMES_MAX: usize = 64;
 
 /// The longest path, bytes, as the kernel has it.
 pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// Processes that a start takes over from.
+pub const PREDECESSORS_MAX: usize = 1_024;
 
 /// Supplementary groups of a role.
 pub const GROUPS_MAX: usize = 1_024;

@@ -161,7 +161,7 @@ impl Stage {
         let told = events.clone();
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
-        let (serving, side) = process::serve(config, (listening, Vec::new()), &options, notice)
+        let (serving, side) = process::serve(config, (listening, Vec::new()), &options, None, notice)
             .map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();

@@ -57,6 +57,10 @@ fn every_message() -> Vec<Message> {
         files_soft: 1024,
         look: Some(look),
         previous: Some(plan()),
+        before: Before {
+            socket: Some(b"/run/h.sock".to_vec()),
+            pids: vec![7, 8],
+        },
     };
     let words = || "words".to_owned();
     vec![
