@@ -51,26 +51,37 @@ const LINES_MAX: usize = 40;
 /// Words before a secret.
 const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
 
-/// What differs from the files that the bundle before holds; nothing when this
-/// is the start, or when that bundle is of another version of the program.
-pub fn words(before: Option<&OwnedFd>, files: &[NamedFile]) -> String {
-    let recording = before
+/// What differs from what the bundle before holds; nothing when this is the
+/// start, or when that bundle is of another version of the program.
+pub fn words(before: Option<&OwnedFd>, now: &Recording) -> String {
+    let before = before
         .and_then(|bundle| memory::read(bundle).ok())
         .and_then(|bytes| Recording::decode(&bytes).ok());
-    let Some(recording) = recording else {
-        return String::new();
+    before.map_or_else(String::new, |before| difference(&before, now))
+}
+
+fn difference(before: &Recording, now: &Recording) -> String {
+    let files = |recording: &Recording| -> Vec<NamedFile> {
+        let files = recording.files.iter();
+        files
+            .map(|(name, text)| (name.clone(), text.to_vec()))
+            .collect()
     };
-    let old: Vec<NamedFile> = recording
-        .files
-        .iter()
-        .map(|(name, text)| (name.clone(), text.to_vec()))
-        .collect();
+    let (old, new) = (files(before), files(now));
     let texts = |files| Texts { files, other: &[] };
     let vocabulary = Vocabulary {
         sections: section_names().collect(),
         secrets: SECRETS.to_vec(),
     };
-    between(texts(&old), texts(files), &vocabulary).render(LINES_MAX)
+    let difference = between(texts(&old), texts(&new), &vocabulary);
+    match (difference.is_empty(), before == now) {
+        (false, _) => difference.render(LINES_MAX),
+        (true, true) => "nothing is different".to_owned(),
+        (true, false) => {
+            "no line is different, but something that lines refer to is: a file, a name, an account"
+                .to_owned()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,5 +114,24 @@ mod tests {
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));
+    }
+
+    #[test]
+    fn a_map_that_changed_is_not_told_as_nothing() {
+        let map = std::env::temp_dir().join(format!("evenkeel-compare-{}", std::process::id()));
+        let text = format!(
+            "defaults\n timeout client 1s\nfrontend f\n bind 127.0.0.1:8080\n \
+             http-request set-header x %[src,map({})]\n",
+            map.display()
+        );
+        let load = |rows: &str| {
+            std::fs::write(&map, rows).unwrap();
+            let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
+            crate::process::load_files(files, None, Default::default()).recording
+        };
+        let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
+        std::fs::remove_file(&map).unwrap();
+        assert_eq!(difference(&first, &same), "nothing is different");
+        assert!(difference(&first, &other).contains("refer to"));
     }
 }

@@ -11,6 +11,8 @@ mod outcome;
 mod version;
 mod wishes;
 
+use crate::confinement::{self, Confinement};
+use crate::process::StartError;
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
 use outcome::Send;
@@ -48,7 +50,13 @@ fn work(channel: &mut Channel) -> Result<(), ChannelError> {
         let _ = rustix::process::setpriority_process(None, CHANGE_NICENESS);
     }
     let mut voice = voice(&load);
-    let outcome = version::make(&load, descriptors, &mut voice);
+    let outcome = match confinement::apply(&Confinement::loader()) {
+        Ok(_) => version::make(&load, descriptors, &mut voice),
+        Err(error) => {
+            voice.fatal(StartError::Confinement(error));
+            Err(Refusal::default())
+        }
+    };
     outcome.send(channel, &mut voice)?;
     channel.finish(ANSWER_LIMIT)
 }

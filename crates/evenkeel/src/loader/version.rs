@@ -17,6 +17,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// Descriptors that a role holds of one listener at most: the one that it
+/// accepts from, one that a new supervisor would be given, and one of a change
+/// that is being taken in.
+const DESCRIPTORS_A_LISTENER: usize = 3;
+
 /// Makes a version, or says why there is none. For a change the descriptors
 /// are the bundle of the version that serves and its sockets.
 pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
@@ -36,13 +41,14 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
     };
     let (listening, sockets) =
         process::open(&config, &loaded, inherited, voice).map_err(|error| told(voice, error))?;
-    let wanted = process::wanted_limits(&config, listening.len(), &wishes.plan);
+    let held = DESCRIPTORS_A_LISTENER * listening.len();
+    let wanted = process::wanted_limits(&config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
     let addresses = log::targets(&config);
     let logs = Sink::open(addresses.iter().cloned()).into_descriptors(&addresses);
     let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
-    let difference = compare::words(before.as_ref(), &wishes.files);
+    let difference = compare::words(before.as_ref(), &loaded.recording);
     let plan = Plan {
         rights,
         settings: Settings {

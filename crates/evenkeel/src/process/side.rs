@@ -1,6 +1,7 @@
 //! The side thread: a Tokio runtime of its own beside the data plane, for what
-//! may wait: health checks, later names and the sockets of operations. A busy
-//! thread of the data plane therefore never marks a server down.
+//! may wait: health checks, later names, the sockets of operations, and freeing
+//! configurations that nobody holds any more. A busy thread of the data plane
+//! therefore never marks a server down.
 
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
@@ -11,9 +12,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// How often versions that nobody holds any more are freed.
-const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked which configurations nobody holds any more.
+const FORGET_TICK: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]
@@ -44,15 +46,12 @@ impl Side {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
                     loop {
-                        match tokio::time::timeout(FORGET_EVERY, changed.changed()).await {
+                        match timeout(FORGET_TICK, changed.changed()).await {
                             Ok(Ok(())) => checks.change(&shared.config()),
                             Ok(Err(_)) => break,
-                            // The last connection of an old version may have
-                            // ended: its memory is freed here.
-                            Err(_) => {
-                                shared.forget_unused();
-                            }
+                            Err(_) => {}
                         }
+                        shared.forget_unused();
                     }
                     checks.stop();
                 });

@@ -81,6 +81,8 @@ pub trait Orders {
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Something of it may be ready, or a while has passed.
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
+    /// A soft stop begins, whoever asked for it.
+    fn stopping(&mut self) {}
 }
 
 /// Nobody.
@@ -115,7 +117,7 @@ pub fn obey(
         }
         while let Some(signal) = signalled.then(|| next(signals)).flatten() {
             match signal {
-                Signal::SIGUSR1 => stop.softly(serving),
+                Signal::SIGUSR1 => stop.softly(serving, orders),
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
                 Signal::SIGTTOU => pause(serving, voice, true),
@@ -125,7 +127,7 @@ pub fn obey(
         }
         while let Some(order) = orders.next(serving, voice) {
             match order {
-                Order::StopSoftly => stop.softly(serving),
+                Order::StopSoftly => stop.softly(serving, orders),
                 Order::Pause => pause(serving, voice, true),
                 Order::Resume => pause(serving, voice, false),
             }
@@ -151,7 +153,8 @@ struct Stop {
 
 impl Stop {
     /// Somebody asks for a soft stop.
-    fn softly(&mut self, serving: &Serving) {
+    fn softly(&mut self, serving: &Serving, orders: &mut dyn Orders) {
+        orders.stopping();
         if !std::mem::replace(&mut self.asked, true) {
             // `grace`: it accepts until then.
             let grace = serving.config().global.grace_ms.unwrap_or(0);

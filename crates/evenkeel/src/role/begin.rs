@@ -55,8 +55,8 @@ impl From<StartError> for RoleError {
 pub type Refused = Box<(RoleError, Option<Channel>)>;
 
 /// Serves until the end.
-pub fn serve(mut channel: Channel, given: Given, voice: &mut Voice) -> Result<(), Refused> {
-    let started = match start(&given, voice) {
+pub fn serve(mut channel: Channel, mut given: Given, voice: &mut Voice) -> Result<(), Refused> {
+    let started = match start(&mut given, voice) {
         Ok(started) => started,
         Err(error) => return Err(Box::new((error, Some(channel)))),
     };
@@ -84,7 +84,7 @@ type Started = (
     std::sync::Arc<process::Side>,
 );
 
-fn start(given: &Given, voice: &mut Voice) -> Result<Started, RoleError> {
+fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     let config = given.replay()?;
     // The loader told what there was to tell about processors.
     let mut silent = voice.clone();

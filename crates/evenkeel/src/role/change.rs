@@ -31,7 +31,7 @@ pub struct Change {
 
 impl Change {
     /// Begins to take a version in.
-    pub fn begin(given: Given, serving: &Serving, side: &Arc<Side>) -> io::Result<Change> {
+    pub fn begin(mut given: Given, serving: &Serving, side: &Arc<Side>) -> io::Result<Change> {
         let version = given.take.version;
         let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (running, side, done) = (
@@ -46,7 +46,7 @@ impl Change {
                 // takes processor time from those that serve.
                 let _ =
                     rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-                let result = take(&given, &running, &side);
+                let result = take(&mut given, &running, &side);
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
                 result.map(|words| Taken { given, words })
@@ -83,13 +83,16 @@ impl Change {
     }
 }
 
-fn take(given: &Given, running: &Running, side: &Side) -> Result<String, VersionError> {
+fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
     let Built {
         config,
         listening,
         sockets,
         sink,
-    } = given.build(given.replay()?)?;
+    } = {
+        let config = given.replay()?;
+        given.build(config)?
+    };
     let changed = running
         .change(config, listening, &given.options())
         .map_err(VersionError::DataPlane)?;

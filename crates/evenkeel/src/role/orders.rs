@@ -60,11 +60,7 @@ impl Supervised {
                     &[],
                 ),
             },
-            Message::StopSoftly => {
-                // Its listeners are to be closed with those of the data plane.
-                self.given = None;
-                return Some(Order::StopSoftly);
-            }
+            Message::StopSoftly => return Some(Order::StopSoftly),
             Message::StopNow { signal } => stop_now(signal),
             Message::Pause => return Some(Order::Pause),
             Message::Resume => return Some(Order::Resume),
@@ -167,6 +163,14 @@ fn stop_now(signal: u32) {
 }
 
 impl Orders for Supervised {
+    fn stopping(&mut self) {
+        // The listeners are to be closed with those of the data plane, here and
+        // in the supervisor.
+        if self.given.take().is_some() {
+            self.answer(&Message::Stopping, &[]);
+        }
+    }
+
     fn watched(&self) -> Vec<PollFd<'_>> {
         let channel = self.channel.iter();
         let mut watched: Vec<PollFd<'_>> = channel

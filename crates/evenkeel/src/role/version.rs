@@ -12,7 +12,7 @@ use proxy::operations::{self, OperationsSocket};
 use proxy::runtime::ServeOptions;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// What the supervisor handed over. It is kept for as long as it is the newest
@@ -125,28 +125,42 @@ impl Given {
         Ok(config)
     }
 
-    /// Gives the configuration its sockets.
-    pub fn build(&self, config: Config) -> Result<Built, VersionError> {
+    /// Gives the configuration its sockets. A listener has one descriptor, which
+    /// the data plane and this value share.
+    pub fn build(&mut self, config: Config) -> Result<Built, VersionError> {
         let plan = &self.take.plan;
-        let (listeners, rest) = self.descriptors.split_at(plan.listeners as usize);
-        let (sockets, logs) = rest.split_at(plan.operations as usize);
-        let own = |shared: &[Shared]| -> Result<Vec<OwnedFd>, VersionError> {
-            let clones = shared.iter().map(|fd| fd.try_clone());
-            clones
-                .collect::<io::Result<_>>()
+        let mut given = std::mem::take(&mut self.descriptors).into_iter();
+        let mut own = |count: u32| -> Result<Vec<OwnedFd>, VersionError> {
+            let some = given.by_ref().take(count as usize);
+            let some = some.map(|fd| Arc::try_unwrap(fd).or_else(|shared| shared.try_clone()));
+            some.collect::<io::Result<_>>()
                 .map_err(VersionError::Descriptor)
         };
-        let mut logs = own(logs)?.into_iter();
-        let logs = plan
-            .logs
-            .iter()
-            .map(|open| open.then(|| logs.next()).flatten());
-        let addresses = log::targets(&config);
+        let listeners = own(plan.listeners)?;
+        let sockets = own(plan.operations)?;
+        let logs: Vec<Shared> = given.collect();
+        let listening = listener::assign(&config, listeners).map_err(VersionError::Assign)?;
+        let sockets = operations::assign(&config, sockets).map_err(VersionError::Assign)?;
+        let copy = |fd: io::Result<OwnedFd>| fd.map_err(VersionError::Descriptor);
+        let mut left = logs.iter();
+        let mut sinks = Vec::with_capacity(plan.logs.len());
+        for open in &plan.logs {
+            let fd = open.then(|| left.next()).flatten();
+            sinks.push(fd.map(|fd| copy(fd.try_clone())).transpose()?);
+        }
+        self.descriptors
+            .extend(listening.iter().map(|one| Arc::clone(&one.fd)));
+        for socket in &sockets {
+            let fd = copy(socket.as_fd().try_clone_to_owned())?;
+            self.descriptors.push(Arc::new(fd));
+        }
+        self.descriptors.extend(logs);
+        let sink = Sink::from_descriptors(&log::targets(&config), sinks);
         Ok(Built {
-            listening: listener::assign(&config, own(listeners)?).map_err(VersionError::Assign)?,
-            sockets: operations::assign(&config, own(sockets)?).map_err(VersionError::Assign)?,
-            sink: Sink::from_descriptors(&addresses, logs.collect()),
             config,
+            listening,
+            sockets,
+            sink,
         })
     }
 }

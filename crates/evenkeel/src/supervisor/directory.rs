@@ -184,7 +184,7 @@ fn read(socket: &Path) -> Option<Instance> {
         socket: socket.into(),
     };
     for line in text.lines() {
-        match line.split_once(' ')? {
+        match line.split_once(' ').unwrap_or((line, "")) {
             ("pid", pid) => instance.pid = pid.parse().ok()?,
             ("program", program) => instance.program = program.to_owned(),
             ("network", network) => instance.network = network.parse().ok()?,
@@ -237,7 +237,8 @@ fn enter_in(
     let entry = Entry { socket, pid };
     let mut text = format!("pid {pid}\nprogram {program}\nnetwork {}\n", network());
     for path in paths {
-        text += &format!("file {}\n", path.display());
+        // A name may hold anything; a line may not hold its end.
+        text += &format!("file {}\n", path.display().to_string().replace('\n', "?"));
     }
     let listing = listing_of(&entry.socket);
     let written = std::fs::OpenOptions::new()

@@ -1,6 +1,7 @@
 //! The proxy role, as the supervisor sees it.
 
 use super::limits;
+use super::stop::Stop;
 use super::version::Version;
 use crate::roles::channel::ChannelError;
 use crate::roles::spawn::{self, Started};
@@ -80,10 +81,27 @@ impl Proxy {
             .map_err(ProxyError::Channel)
     }
 
-    /// Says something without descriptors. Whoever cannot be told is about to
-    /// be seen as ended.
-    pub fn say(&mut self, message: &Message) {
-        let _ = self.process.channel.send(message, &[]);
+    /// Says something without descriptors; whether that can arrive. Mostly who
+    /// cannot be told is about to be seen as ended.
+    pub fn say(&mut self, message: &Message) -> bool {
+        !self.process.silent && self.process.channel.send(message, &[]).is_ok()
+    }
+
+    /// Tells it to end. One that hears nothing any more still has signals.
+    pub fn stop(&mut self, stop: &Stop) {
+        let message = match stop.is_soft() {
+            true => Message::StopSoftly,
+            false => Message::StopNow {
+                signal: stop.signal as u32,
+            },
+        };
+        if !self.say(&message) {
+            self.process.signal(match stop.signal {
+                nix::sys::signal::Signal::SIGUSR1 => Signal::USR1,
+                nix::sys::signal::Signal::SIGINT => Signal::INT,
+                _ => Signal::TERM,
+            });
+        }
     }
 
     /// Ends it and waits for that.

@@ -180,7 +180,8 @@ impl Supervisor {
             false => Message::Resume,
         };
         if let Some(proxy) = &mut self.proxy {
-            proxy.say(&message);
+            // Whoever is not told yet is told once it serves.
+            let _ = proxy.say(&message);
         }
     }
 
@@ -209,10 +210,7 @@ impl Supervisor {
         self.candidate = None;
         match &mut self.proxy {
             None => self.end(stop.exit()),
-            Some(proxy) if stop.is_soft() => proxy.say(&Message::StopSoftly),
-            Some(proxy) => proxy.say(&Message::StopNow {
-                signal: signal as u32,
-            }),
+            Some(proxy) => proxy.stop(&stop),
         }
     }
 
@@ -338,12 +336,15 @@ impl Supervisor {
             }
             Message::Taken { version, words } => self.change_taken(version, &words),
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
+            // Somebody told the role by a signal; what it closes is closed here, too.
+            Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
+            Message::Stopping => {}
             // It was printed by the role, whose end is seen by itself.
             Message::Ended { .. } | Message::Unknown { .. } => {}
             other => {
                 let kind = other.kind();
                 if let Some(proxy) = &mut self.proxy {
-                    proxy.say(&Message::Unknown { kind });
+                    let _ = proxy.say(&Message::Unknown { kind });
                 }
             }
         }

@@ -43,7 +43,7 @@ pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let plan = version.plan();
     let mut lines = vec![(
         Gravity::Notice,
-        format!("changed; serves on {}", size(version)),
+        format!("took the files in; serves on {}", size(version)),
     )];
     let difference = plan.difference.trim_end();
     lines.extend(

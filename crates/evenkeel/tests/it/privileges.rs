@@ -138,11 +138,14 @@ fn serves_confined(bench: &Bench, arguments: &[&str], program: &Path, global: &s
     logs.1.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(logs.0.recv(&mut line).unwrap() > 0);
     assert!(logs.1.recv(&mut line).unwrap() > 0);
-    let rows = ask(&stats, "show stat");
-    for server in ["app,one,", "app,two,"] {
-        let row = rows.lines().find(|row| row.starts_with(server)).unwrap();
-        assert!(row.contains(",UP,") && row.contains(",L4OK,"), "{row}");
-    }
+    let checked = || {
+        let rows = ask(&stats, "show stat");
+        ["app,one,", "app,two,"].iter().all(|server| {
+            let row = rows.lines().find(|row| row.starts_with(server));
+            row.is_some_and(|row| row.contains(",UP,") && row.contains(",L4OK,"))
+        })
+    };
+    assert!(eventually(PATIENCE, checked), "both are checked");
     ask(&stats, "set server app/one state maint");
     assert!(get(port).is_some());
     for one in [Signal::SIGTTOU, Signal::SIGTTIN, Signal::SIGHUP] {

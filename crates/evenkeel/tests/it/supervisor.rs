@@ -80,15 +80,14 @@ fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken_port = taken.local_addr().unwrap().port();
     scratch
-        .write(
-            "a.cfg",
-            passes("", &[port, taken_port], origin("two")),
-        )
+        .write("a.cfg", passes("", &[port, taken_port], origin("two")))
         .unwrap();
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(1), "an address that cannot be had");
     assert!(
-        outcome.stderr.contains(&format!(":{taken_port}: Address already in use")),
+        outcome
+            .stderr
+            .contains(&format!(":{taken_port}: Address already in use")),
         "{}",
         outcome.stderr
     );
@@ -213,6 +212,26 @@ fn a_soft_stop_finishes_what_there_is_and_closes_every_address() {
     let outcome = supervised.end(Signal::SIGUSR1);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(Client::new(port).is_none());
+}
+
+#[test]
+fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let mut held = Client::new(port).unwrap();
+    assert_eq!(held.get().as_deref(), Some("one"));
+    kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGUSR1).unwrap();
+    assert!(
+        eventually(PATIENCE, || Client::new(port).is_none()),
+        "closed by both processes"
+    );
+    drop(held);
+    assert_eq!(supervised.finish().code(), Some(0));
 }
 
 #[test]

@@ -212,6 +212,8 @@ pub enum Message {
         /// With what the command exits.
         exit: u8,
     },
+    /// Role to supervisor: a signal told it to accept no more.
+    Stopping,
     /// To whoever sent a message of a kind that is not known.
     Unknown {
         /// The kind.
@@ -255,7 +257,8 @@ impl Message {
             Message::Reload(_) => 18,
             Message::Reloaded { .. } => 19,
             Message::Unknown { .. } => 20,
-            Message::AddState => 21,
+            Message::AddState => 22,
+            Message::Stopping => 21,
         }
     }
 
@@ -293,7 +296,8 @@ impl Message {
             | Message::TellState
             | Message::GiveVersion
             | Message::Operate
-            | Message::AddState => {}
+            | Message::AddState
+            | Message::Stopping => {}
             Message::State { rest } => to.bool(*rest),
         }
     }
@@ -328,7 +332,8 @@ impl Message {
             18 => Message::Reload(Look::read(from)?),
             19 => Message::Reloaded { exit: from.u8()? },
             20 => Message::Unknown { kind: from.u16()? },
-            21 => Message::AddState,
+            22 => Message::AddState,
+            21 => Message::Stopping,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }

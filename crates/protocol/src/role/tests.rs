@@ -96,6 +96,7 @@ fn every_message() -> Vec<Message> {
         Message::Reload(look),
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
+        Message::Stopping,
     ]
 }
 
@@ -193,7 +194,7 @@ fn the_largest_plan_fits_into_a_packet() {
 proptest! {
     #[test]
     fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
-        which in 0usize..23,
+        which in 0usize..24,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
@@ -213,7 +214,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut packet = Message::Pause.encode(0);
         packet.extend(&bytes);
-        for kind in 0..24u16 {
+        for kind in 0..26u16 {
             packet[2..4].copy_from_slice(&kind.to_le_bytes());
             let _ = Message::decode(&packet);
         }

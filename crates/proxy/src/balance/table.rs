@@ -18,6 +18,10 @@ fn divisor(a: u64, b: u64) -> u64 {
 /// is that of who is owed most, in whole turns; the first among equals.
 pub(super) fn turns(weights: &[(u32, u32)]) -> Vec<u32> {
     let shares = reduced(weights);
+    if shares.iter().all(|(_, share)| *share == 1) {
+        // What comes out then, for many servers a thousand times faster.
+        return shares.iter().map(|(server, _)| *server).collect();
+    }
     let total: u64 = shares.iter().map(|(_, share)| share).sum();
     // At which turns a server is owed one more: the k-th when k whole turns are due.
     let mut due: Vec<Vec<u32>> = vec![Vec::new(); total as usize];
@@ -104,6 +108,13 @@ mod tests {
         assert_eq!(table_of(&[5, 1, 1]), "0001002");
         assert_eq!(table_of(&[10, 20]), "011");
         assert_eq!(table_of(&[3, 3, 1]), "0101012");
+    }
+
+    #[test]
+    fn equal_weights_have_one_turn_each_in_the_order_of_the_file() {
+        assert_eq!(table_of(&[7, 7, 0, 7]), "013");
+        assert_eq!(table_of(&[1, 1, 1, 1, 1]), "01234");
+        assert!(turns(&[]).is_empty());
     }
 
     #[test]

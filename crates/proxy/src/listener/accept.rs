@@ -93,6 +93,7 @@ pub(crate) struct AcceptLoop {
     task: Cell<Option<Waker>>,
     /// The same while it waits for room.
     full: Cell<Option<Waker>>,
+    ended: Cell<bool>,
 }
 
 impl AcceptLoop {
@@ -104,6 +105,7 @@ impl AcceptLoop {
             orders: RefCell::new(Orders::Accept(target)),
             task: Cell::default(),
             full: Cell::default(),
+            ended: Cell::new(false),
         });
         let own = Running(Rc::clone(&started));
         reactor::spawn(async move {
@@ -113,6 +115,11 @@ impl AcceptLoop {
             }
         });
         started
+    }
+
+    /// Whether its task is no more (it found no memory, or was told to end).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Accepts for another configuration from now on.
@@ -160,8 +167,8 @@ struct Running(Rc<AcceptLoop>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let last = self.0.orders.replace(Orders::Leave);
-        drop(last);
+        self.0.ended.set(true);
+        drop(self.0.orders.replace(Orders::Leave));
     }
 }
 

@@ -524,6 +524,7 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+<<<<<<< HEAD
 #[test]
 fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
     use super::{OperationsSocket, assign, tags};
@@ -564,6 +565,8 @@ fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
     assert!(assign(&config, copies().take(1).collect()).is_err());
 }
 
+=======
+>>>>>>> supervisor
 /// A folder of a test's own; removed at the end.
 struct Folder(std::path::PathBuf);
 
@@ -598,6 +601,92 @@ fn with_lists(folder: &Folder) -> String {
     )
 }
 
+/// Commands about a map M and a list L, one after the other, and their answers:
+/// word for word those of haproxy 2.6.12, but for the numbers behind 0x.
+const LIST_COMMANDS: &[(&str, &str)] = &[
+    ("show map M", "0x1 www.a.com be1\n0x2 www.b.com be2\n\n"),
+    ("show acl L", "0x1 /admin\n0x2 /secret\n\n"),
+    ("show acl #1", "\n"),
+    (
+        "show acl #99",
+        "Unknown ACL identifier. Please use #<id> or <file>.\n\n",
+    ),
+    (
+        "show map nope",
+        "Unknown map identifier. Please use #<id> or <file>.\n\n",
+    ),
+    ("get map M", "Missing map identifier and/or key.\n\n"),
+    (
+        "get map M www.a.com",
+        "type=str, case=sensitive, found=yes, idx=tree, key=\"www.a.com\", value=\"be1\", type=\"str\"\n\n",
+    ),
+    ("get map M zzz", "type=str, case=sensitive, found=no\n\n"),
+    (
+        "get acl L /admin/x",
+        "type=beg, case=sensitive, match=yes, idx=tree, pattern=\"/admin\"\n\n",
+    ),
+    ("get acl L /zz", "type=beg, case=sensitive, match=no\n\n"),
+    (
+        "get acl #2 one",
+        "type=str, case=insensitive, match=yes, idx=list, pattern=\"one\"\n\n",
+    ),
+    (
+        "add map M k",
+        "'add map' expects three parameters (map identifier, key and value) or one parameter (map identifier) and a payload\n\n",
+    ),
+    ("add map M k v", "\n"),
+    (
+        "show map M",
+        "0x1 www.a.com be1\n0x2 www.b.com be2\n0x3 k v\n\n",
+    ),
+    ("set map M k v3", "\n"),
+    ("set map M #0x1 be9", "\n"),
+    ("set map M nokey v3", "entry not found.\n\n"),
+    (
+        "set map M k",
+        "'set map' expects three parameters: map identifier, key and value.\n\n",
+    ),
+    (
+        "show map M",
+        "0x1 www.a.com be9\n0x2 www.b.com be2\n0x3 k v3\n\n",
+    ),
+    ("del map M k", "\n"),
+    ("del map M k", "Key not found.\n\n"),
+    ("del map M #0x2", "\n"),
+    (
+        "del map M",
+        "This command expects two parameters: map identifier and key.\n\n",
+    ),
+    ("add acl L /x", "\n"),
+    (
+        "add acl L",
+        "'add acl' expects two parameters: ACL identifier and pattern.\n\n",
+    ),
+    ("del acl L /secret", "\n"),
+    ("show acl L", "0x1 /admin\n0x3 /x\n\n"),
+    ("add acl #2 foo", "\n"),
+    ("show acl #2", "0x1 one\n0x2 two\n0x3 foo\n\n"),
+    (
+        "add acl #3 foo",
+        "A pattern is not of the kind that is compared here.\n\n",
+    ),
+    ("clear map", "Missing map identifier.\n\n"),
+    ("clear map M", "\n"),
+    ("show map M", "\n"),
+    ("add map M <<\na b\nc d e\n", "\n"),
+    ("show map M", "0x1 a b\n0x2 c d e\n\n"),
+    ("add map M <<\na\n", "Missing value for key 'a'.\n\n"),
+    (
+        "show version;clear acl L",
+        concat!(env!("CARGO_PKG_VERSION"), "\n\n\n"),
+    ),
+    ("show acl L", "\n"),
+    (
+        "prepare map M",
+        "'prepare map' is known, but not built yet.\n\n",
+    ),
+];
+
 #[test]
 fn maps_and_lists_are_changed_with_the_answers_of_haproxy() {
     let folder = Folder::new("lists");
@@ -606,90 +695,7 @@ fn maps_and_lists_are_changed_with_the_answers_of_haproxy() {
         folder.0.join("m.map").display().to_string(),
         folder.0.join("a.lst").display().to_string(),
     );
-    // Word for word those of haproxy 2.6.12, but for the numbers behind 0x.
-    for (command, answer) in [
-        ("show map M", "0x1 www.a.com be1\n0x2 www.b.com be2\n\n"),
-        ("show acl L", "0x1 /admin\n0x2 /secret\n\n"),
-        ("show acl #1", "\n"),
-        (
-            "show acl #99",
-            "Unknown ACL identifier. Please use #<id> or <file>.\n\n",
-        ),
-        (
-            "show map nope",
-            "Unknown map identifier. Please use #<id> or <file>.\n\n",
-        ),
-        ("get map M", "Missing map identifier and/or key.\n\n"),
-        (
-            "get map M www.a.com",
-            "type=str, case=sensitive, found=yes, idx=tree, key=\"www.a.com\", value=\"be1\", type=\"str\"\n\n",
-        ),
-        ("get map M zzz", "type=str, case=sensitive, found=no\n\n"),
-        (
-            "get acl L /admin/x",
-            "type=beg, case=sensitive, match=yes, idx=tree, pattern=\"/admin\"\n\n",
-        ),
-        ("get acl L /zz", "type=beg, case=sensitive, match=no\n\n"),
-        (
-            "get acl #2 one",
-            "type=str, case=insensitive, match=yes, idx=list, pattern=\"one\"\n\n",
-        ),
-        (
-            "add map M k",
-            "'add map' expects three parameters (map identifier, key and value) or one parameter (map identifier) and a payload\n\n",
-        ),
-        ("add map M k v", "\n"),
-        (
-            "show map M",
-            "0x1 www.a.com be1\n0x2 www.b.com be2\n0x3 k v\n\n",
-        ),
-        ("set map M k v3", "\n"),
-        ("set map M #0x1 be9", "\n"),
-        ("set map M nokey v3", "entry not found.\n\n"),
-        (
-            "set map M k",
-            "'set map' expects three parameters: map identifier, key and value.\n\n",
-        ),
-        (
-            "show map M",
-            "0x1 www.a.com be9\n0x2 www.b.com be2\n0x3 k v3\n\n",
-        ),
-        ("del map M k", "\n"),
-        ("del map M k", "Key not found.\n\n"),
-        ("del map M #0x2", "\n"),
-        (
-            "del map M",
-            "This command expects two parameters: map identifier and key.\n\n",
-        ),
-        ("add acl L /x", "\n"),
-        (
-            "add acl L",
-            "'add acl' expects two parameters: ACL identifier and pattern.\n\n",
-        ),
-        ("del acl L /secret", "\n"),
-        ("show acl L", "0x1 /admin\n0x3 /x\n\n"),
-        ("add acl #2 foo", "\n"),
-        ("show acl #2", "0x1 one\n0x2 two\n0x3 foo\n\n"),
-        (
-            "add acl #3 foo",
-            "A pattern is not of the kind that is compared here.\n\n",
-        ),
-        ("clear map", "Missing map identifier.\n\n"),
-        ("clear map M", "\n"),
-        ("show map M", "\n"),
-        ("add map M <<\na b\nc d e\n", "\n"),
-        ("show map M", "0x1 a b\n0x2 c d e\n\n"),
-        ("add map M <<\na\n", "Missing value for key 'a'.\n\n"),
-        (
-            "show version;clear acl L",
-            concat!(env!("CARGO_PKG_VERSION"), "\n\n\n"),
-        ),
-        ("show acl L", "\n"),
-        (
-            "prepare map M",
-            "'prepare map' is known, but not built yet.\n\n",
-        ),
-    ] {
+    for (command, answer) in LIST_COMMANDS {
         let command = command
             .replace(" M", &format!(" {map}"))
             .replace(" L", &format!(" {list}"));
@@ -740,4 +746,47 @@ fn what_was_changed_in_a_list_goes_on_where_its_file_is_the_same() {
         .named(&list.display().to_string(), false)
         .unwrap();
     assert!(second.lists.meet(at, "/x/y")[0].entry.is_some());
+<<<<<<< HEAD
+=======
+}
+
+#[test]
+fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
+    use super::{OperationsSocket, assign, tags};
+    use std::os::fd::AsFd;
+    let name = format!("evenkeel-inherited-{}", std::process::id());
+    let own: std::os::fd::OwnedFd = std::net::TcpListener::bind("127.0.0.1:0").unwrap().into();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&own);
+    let text = format!(
+        "global\n stats socket abns@{name} level admin\n stats socket fd@{number} expose-fd listeners\n"
+    );
+    let config = load_text(&text).config.expect("the file is good");
+    let inodes = |sockets: &[OperationsSocket]| -> Vec<u64> {
+        let inode = |one: &OperationsSocket| rustix::fs::fstat(one.as_fd()).unwrap().st_ino;
+        sockets.iter().map(inode).collect()
+    };
+    let (first, failures) = open(&config, &mut Inherited::default());
+    assert!(failures.is_empty(), "{failures:?}");
+    let copies = || {
+        first
+            .iter()
+            .map(|one| one.as_fd().try_clone_to_owned().unwrap())
+    };
+    assert_eq!(tags(&config).collect::<Vec<_>>(), [None, Some(number)]);
+    let mut inherited = Inherited::default();
+    for (fd, tag) in copies().zip(tags(&config)) {
+        match tag {
+            Some(number) => inherited.add_tagged(fd, number).unwrap(),
+            None => inherited.add(fd).unwrap(),
+        }
+    }
+    drop(own);
+    let (second, failures) = open(&config, &mut inherited);
+    assert!(failures.is_empty(), "{failures:?}");
+    assert!(inherited.is_empty());
+    assert_eq!(inodes(&first), inodes(&second));
+    let third = assign(&config, copies().collect()).unwrap();
+    assert_eq!(inodes(&first), inodes(&third));
+    assert!(assign(&config, copies().take(1).collect()).is_err());
+>>>>>>> supervisor
 }

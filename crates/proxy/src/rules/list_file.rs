@@ -2,6 +2,7 @@
 //! loaded, line by line. Knows nothing of what the lines mean.
 
 use super::codes;
+use super::live::Pair;
 use crate::load::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use crate::load::{DefaultPath, Loader, codes as load_codes};
 use language::source::Text;
@@ -165,10 +166,7 @@ impl Collected {
     }
 
     /// The patterns of some places, as entries of a list.
-    pub(super) fn texts(
-        &self,
-        of: impl Fn(&Place) -> bool,
-    ) -> impl Iterator<Item = (Box<[u8]>, Option<Box<[u8]>>)> {
+    pub(super) fn texts(&self, of: impl Fn(&Place) -> bool) -> impl Iterator<Item = Pair> {
         let there = self.patterns.iter().filter(move |(_, place)| of(place));
         there.map(|(text, _)| (text.clone(), None))
     }

@@ -107,11 +107,14 @@ fn compile(how: How, entries: &[&Entry]) -> Result<Compiled, ListError> {
     Ok(Compiled { patterns, values })
 }
 
+/// A pattern and, in a map, its value.
+pub type Pair = (Box<[u8]>, Option<Box<[u8]>>);
+
 /// What an operator does to a list.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// More entries.
-    Add(Vec<(Box<[u8]>, Option<Box<[u8]>>)>),
+    Add(Vec<Pair>),
     /// Another value of the entries of a key, or of the one of a number.
     Set(Which, Box<[u8]>),
     /// Without those.
@@ -200,7 +203,7 @@ impl Lists {
         &self,
         (file, is_map): (Option<Arc<str>>, bool),
         used_by: String,
-        entries: impl Iterator<Item = (Box<[u8]>, Option<Box<[u8]>>)>,
+        entries: impl Iterator<Item = Pair>,
     ) -> usize {
         let mut inner = self.inner();
         let same =

@@ -2,7 +2,7 @@
 
 use super::codes;
 use super::fetch::borrowed;
-use super::list_file::Collected;
+use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::{Method, Patterns};
 use super::pattern;
@@ -108,23 +108,7 @@ impl Map {
             ));
         }
         let file_name = file.name.clone();
-        let used_by = format!(
-            "pattern loaded from file '{name}' used by map at file '{}' line {}",
-            loader.sources.file(span.file).name,
-            loader.sources.position(span).line
-        );
-        let entries = file
-            .pairs()
-            .map(|(_, key, value)| (key.into(), value.map(Into::into)));
-        let name = (Some(file_name.clone()), true);
-        let list = loader.config.lists.add(name, used_by, entries);
-        let how = How {
-            method,
-            ignore_case: false,
-            versions: false,
-            gives: Some(gives),
-        };
-        let live = loader.config.lists.user(how, vec![list]);
+        let live = note(loader, &file, span, method, gives);
         let mut collected = Collected::default();
         collected.file(file, span, true);
         let keys = pattern::compile(loader, method, collected, false, false)?;
@@ -153,6 +137,28 @@ impl Map {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
+}
+
+/// Notes a map for operators.
+fn note(loader: &Loader, file: &ListFile, span: Span, method: Method, gives: Gives) -> Arc<Live> {
+    let used_by = format!(
+        "pattern loaded from file '{}' used by map at file '{}' line {}",
+        file.name,
+        loader.sources.file(span.file).name,
+        loader.sources.position(span).line
+    );
+    let entries = file
+        .pairs()
+        .map(|(_, key, value)| (key.into(), value.map(Into::into)));
+    let name = (Some(file.name.clone()), true);
+    let list = loader.config.lists.add(name, used_by, entries);
+    let how = How {
+        method,
+        ignore_case: false,
+        versions: false,
+        gives: Some(gives),
+    };
+    loader.config.lists.user(how, vec![list])
 }
 
 impl Gives {

@@ -276,20 +276,24 @@ pub(super) fn compile_plain(
         Method::Int => Patterns::numbers(ranges(list(texts), number).ok()?),
         Method::Len => Patterns::lengths(ranges(list(texts), number).ok()?),
         Method::Ip => {
-            let network = |text: &Box<[u8]>| Network::parse(std::str::from_utf8(text).ok()?);
-            let networks = texts.iter().map(network).collect::<Option<Vec<_>>>()?;
+            let network = |text: &[u8]| Network::parse(std::str::from_utf8(text).ok()?);
+            let networks = each_text(&texts, network)?;
             Patterns::networks(super::network::Networks::new(networks))
         }
         Method::Bin => {
-            let bytes = |text: &Box<[u8]>| super::argument::unhex(text).map(Vec::into_boxed_slice);
-            Patterns::binaries(texts.iter().map(bytes).collect::<Option<_>>()?)
+            let bytes = |text: &[u8]| super::argument::unhex(text).map(Vec::into_boxed_slice);
+            Patterns::binaries(each_text(&texts, bytes)?)
         }
         Method::Reg => {
-            let regular = |text: &Box<[u8]>| Regular::new(text, ignore_case).ok();
-            Patterns::regulars(texts.iter().map(regular).collect::<Option<_>>()?)
+            let regular = |text: &[u8]| Regular::new(text, ignore_case).ok();
+            Patterns::regulars(each_text(&texts, regular)?)
         }
         _ => Patterns::texts(method, texts, ignore_case),
     })
+}
+
+fn each_text<T>(texts: &[Box<[u8]>], make: impl Fn(&[u8]) -> Option<T>) -> Option<Vec<T>> {
+    texts.iter().map(|text| make(text)).collect()
 }
 
 /// Compiles numbers that are written in a way of their own.

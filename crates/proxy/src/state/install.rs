@@ -13,6 +13,15 @@ use std::sync::atomic::Ordering::Relaxed;
 /// and queues go on. Servers that are no more are retired. To be called once
 /// for each tree, before its first stream, also without an older tree.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
+    adopt(config, old, now_ms);
+    for gone in old.map(|old| missing(config, old)).unwrap_or_default() {
+        gone.retire(now_ms);
+    }
+}
+
+/// The same, but for those that are no more: while the older tree still serves,
+/// its streams would be told of each.
+pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
@@ -25,7 +34,6 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
     let tune = old.map(|old| &old.global.tune);
-    let mut kept = HashSet::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
         // A backend and a frontend may share a name.
         let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
@@ -57,7 +65,6 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
             }
-            kept.insert(server.state.uid);
             server.state.set_way(server.way);
             server.state.index_hint.store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
@@ -66,15 +73,18 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             }
         }
     }
-    for server in old
-        .into_iter()
-        .flat_map(|old| &old.proxies)
-        .flat_map(|proxy| &proxy.servers)
-    {
-        if !kept.contains(&server.state.uid) {
-            server.state.retire(now_ms);
-        }
-    }
+}
+
+/// The servers of `old` that a tree has no more.
+pub(crate) fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
+    let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
+        let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+        all.map(|server| Arc::clone(&server.state)).collect()
+    };
+    let kept: HashSet<u32> = servers(config).iter().map(|state| state.uid).collect();
+    let mut gone = servers(old);
+    gone.retain(|state| !kept.contains(&state.uid));
+    gone
 }
 
 /// What of a backend decides how connections to its servers are made.

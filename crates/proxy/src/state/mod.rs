@@ -5,6 +5,7 @@
 //! add, a store, all relaxed), so counting costs no locked instruction; readers
 //! add the shards up. A last shard is shared by whoever has none of his own.
 
+mod capture;
 pub mod carry;
 mod check;
 mod clock;
@@ -18,10 +19,12 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
 pub use install::install;
+pub(crate) use install::{adopt, missing};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};

@@ -1,7 +1,7 @@
 //! The state of one proxy: what outlives a change of the configuration.
 
 use super::listener::Listeners;
-use super::{Counters, Gauge, LastTime, ListenerState, Rate};
+use super::{Captures, Counters, Gauge, LastTime, ListenerState, Rate};
 use crate::balance;
 use crate::queue::Queue;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -40,6 +40,8 @@ pub struct ProxyState {
     shut: AtomicBool,
     /// Streams in the backend from which on servers get their whole `maxconn`.
     pub fullconn: AtomicU32,
+    /// The last messages of it that were none.
+    pub captures: Captures,
     /// Lines that its frontend has logged.
     pub log_lines: AtomicU64,
     active_usable: AtomicU32,

@@ -305,6 +305,11 @@ impl ServerState {
         self.way.store(way, Ordering::Relaxed);
     }
 
+    /// The newest file has no way to it: connections to it are not kept.
+    pub(crate) fn close_way(&self) {
+        self.set_way(self.next_way());
+    }
+
     /// The next file's way, where it is another.
     pub(in crate::state) fn next_way(&self) -> u32 {
         ((self.way().0 >> 32) as u32).wrapping_add(1)

@@ -298,7 +298,10 @@ async fn read_head(
                     return Ok(parsed);
                 }
                 Ok(Outcome::Incomplete) => {}
-                Err(_) => return Err(Failure::Malformed),
+                Err(fault) => {
+                    super::capture::response(stream, input.filled(), fault);
+                    return Err(Failure::Malformed);
+                }
             }
         }
         // The answer is never there yet when the request has just been sent.

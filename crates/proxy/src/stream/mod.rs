@@ -8,6 +8,7 @@
 
 mod answer;
 mod body;
+mod capture;
 mod exchange;
 mod finish;
 pub(crate) mod listing;

@@ -198,6 +198,9 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
             408
         }
         HeadFailure::Fault(fault) => {
+            if let Some(input) = &client.input {
+                super::capture::request(stream, input.filled(), fault);
+            }
             stream.termination = Termination::Proxy;
             fault.kind.request_status()
         }

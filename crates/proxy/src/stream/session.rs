@@ -52,6 +52,9 @@ impl Client {
         if let Some(place) = self.session.place_in(&newest) {
             self.session.go_over(newest, place);
         }
+        // What leads to a server that moved, or is no more, is of no use.
+        let leads_nowhere = |own: &mut Box<ServerConnection>| own.way != own.state.way();
+        drop(self.own.take_if(leads_nowhere));
     }
 
     /// Whether it has a place in a newer configuration than its own.

@@ -99,6 +99,7 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
 /// Gives the accept loops their places in a configuration, ends those whose
 /// listener is gone, starts those that are new.
 async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
+    worker.accepting.borrow_mut().retain(|one| !one.has_ended());
     let present = worker.accepting.borrow().clone();
     let known: HashSet<SocketKey> = present.iter().map(|one| one.key).collect();
     for some in present.chunks(LOOPS_AT_ONCE) {

@@ -630,3 +630,28 @@ fn what_cannot_change_is_named_and_a_process_that_stops_takes_no_change() {
     );
     running.wait().unwrap();
 }
+
+#[test]
+fn what_a_session_has_learned_goes_over_with_it() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |n: u32| {
+        format!(
+            "frontend f\n bind 127.0.0.1:{{0}} accept-proxy\n timeout client {}s\n\
+             tcp-request session set-dst-port int(4321)\n\
+             http-request set-var(sess.first) path unless {{ var(sess.first) -m found }}\n\
+             http-request return status 200 content-type text/plain lf-string \"{n} %[var(sess.first)] %[src] %[dst_port]\"\n",
+            10 + n
+        )
+    };
+    let mut bed = Bed::new(&text(0));
+    let mut client = bed.client();
+    client.send("PROXY TCP4 192.0.2.7 192.0.2.8 1000 80\r\n");
+    assert_eq!(client.ask(&get("/a")), "200 0 /a 192.0.2.7 4321");
+    for n in 1..3 {
+        bed.change(&text(n));
+        assert_eq!(client.ask(&get("/b")), format!("200 {n} /a 192.0.2.7 4321"));
+    }
+    bed.versions_become(&[(3, 1)]);
+}

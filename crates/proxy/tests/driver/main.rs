@@ -13,6 +13,7 @@ mod lists;
 mod modes;
 mod options;
 mod overload;
+mod peer;
 mod reuse;
 mod sessions;
 mod settings;

@@ -157,3 +157,32 @@ fn many_sessions_are_listed_in_parts() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn the_last_messages_that_were_none_are_shown() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nfo o: x\r\n\r\n");
+    let mut bed = Bed::new(&format!(
+        "frontend www\n bind 127.0.0.1:{{0}}\n default_backend app\nbackend app\n \
+         server one 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let operator = Operator::new(&mut bed);
+    let errors = |words: &str| operator.ask(&format!("show errors{words}"));
+    assert!(!errors("").contains("invalid"));
+    bed.ask("GET /x HTTP/1.1\r\nho st: q\r\n\r\n");
+    bed.ask("GET /x HTTP/1.1\r\nhost: q\r\n\r\n");
+    let told = errors("");
+    for part in [
+        "] frontend www (#1): invalid request\n  backend <NONE> (#-1), server <NONE> (#-1), event #",
+        "  len 29, error at position 19 :\n  \n  00000  GET /x HTTP/1.1\\r\\n\n  00017  ho st: q\\r\\n\n",
+        "] backend app (#2): invalid response\n  frontend www (#1), server one (#1), event #",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(!errors(" www request").contains("invalid response"));
+    assert!(!errors(" app response").contains("invalid request"));
+    assert_eq!(errors(" nope"), "No such proxy.\n\n");
+}

@@ -2,6 +2,7 @@
 //! and which commands of HAProxy are known and not built.
 
 mod change;
+mod errors;
 mod info;
 mod lists;
 mod process;
@@ -127,6 +128,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
     row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
     row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
+    row(&["show", "errors"], "show errors [<px>] [request|response]", "tell the last messages that were none", Operator, Report(errors::show)),
     row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
     row(&["show", "map"], "show map [<map>]", "list the maps, or one's entries", User, Report(lists::show)),
@@ -178,7 +180,6 @@ const NOT_BUILT: &[&str] = &[
     "set table",
     "set var",
     "show cache",
-    "show errors",
     "show events",
     "show libs",
     "show peers",
@@ -252,10 +253,11 @@ fn list(text: &mut String, row: &Row) {
 fn help(_: &Context, session: &mut Session, words: &[&str]) -> String {
     let wanted = &words[1..];
     let mut text = String::from("The following commands are valid at this level:\n");
-    for row in COMMANDS.iter().filter(|row| session.level >= row.level) {
-        if begins_with(row.words, &wanted[..wanted.len().min(row.words.len())]) {
-            list(&mut text, row);
-        }
+    let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
+    let fits = |row: &&Row| begins_with(row.words, &wanted[..wanted.len().min(row.words.len())]);
+    let allowed = own.iter().filter(|row| session.level >= row.level);
+    for row in allowed.filter(fits).chain(always) {
+        list(&mut text, row);
     }
     text
 }

@@ -1,7 +1,7 @@
 //! `show …` of what is neither a server's state nor the process.
 
 use super::{Context, Session, find_proxy};
-use crate::config::StatsLevel;
+use crate::config::{Config, StatsLevel};
 use crate::stats::export::{self, Format};
 use crate::stats::process::{self, VERSION};
 use crate::stats::row::Selection;
@@ -76,7 +76,7 @@ struct Bound {
 }
 
 /// Reads the three words; None when they are none.
-fn bound(context: &Context, words: &[&str]) -> Result<Option<Bound>, String> {
+fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     let &[proxy, kinds, object, ..] = words else {
         return Ok(None);
     };
@@ -87,8 +87,7 @@ fn bound(context: &Context, words: &[&str]) -> Result<Option<Bound>, String> {
     let proxy_id = match proxy.parse::<i64>() {
         Ok(n) => id(n),
         Err(_) => {
-            let config = context.runtime.config();
-            let found = find_proxy(&config, proxy, |_| true).map(|proxy| proxy.id);
+            let found = find_proxy(config, proxy, |_| true).map(|proxy| proxy.id);
             Some(found.ok_or("No such proxy.\n")?)
         }
     };
@@ -108,7 +107,8 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Strin
         }
         words = &words[2..];
     }
-    let bound = match bound(context, words) {
+    let config = context.runtime.config();
+    let bound = match bound(&config, words) {
         Ok(bound) => bound,
         Err(text) => return text,
     };
@@ -133,7 +133,6 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Strin
     if meaning && format == Format::Typed {
         format = Format::TypedMeaning;
     }
-    let config = context.runtime.config();
     let legends = session.level >= StatsLevel::Operator;
     export::rows(
         &config,

@@ -236,8 +236,7 @@ impl ServerState {
         if !self.retired.swap(true, SeqCst) {
             self.backend.balance.retire_one();
         }
-        // Connections to it are not kept.
-        self.set_way(self.next_way());
+        self.close_way();
         self.settle(now_ms);
         queue::redistribute(self);
     }

@@ -1,0 +1,42 @@
+//! Keeps a message that was refused, for operators (`show errors`).
+
+use super::{Endpoint, Stream};
+use crate::http1::Fault;
+use crate::state::{CAPTURED_MAX, Capture};
+use crate::worker::worker;
+
+/// A client's request was none.
+pub fn request(stream: &Stream, bytes: &[u8], fault: Fault) {
+    let captures = &stream.frontend().state.captures;
+    captures.keep(false, capture(stream, bytes, fault));
+}
+
+/// A server's answer was none.
+pub fn response(stream: &Stream, bytes: &[u8], fault: Fault) {
+    if let Some(backend) = stream.backend() {
+        let captures = &backend.state.captures;
+        captures.keep(true, capture(stream, bytes, fault));
+    }
+}
+
+fn capture(stream: &Stream, bytes: &[u8], fault: Fault) -> Capture {
+    let source = match stream.source() {
+        Endpoint::Inet(address) => {
+            format!("{}:{}", address.ip().to_canonical(), address.port())
+        }
+        Endpoint::Unix => "unix:1".into(),
+    };
+    let frontend = stream.frontend();
+    let backend = stream.backend();
+    let server = stream.server();
+    Capture {
+        at: worker().wall_clock(),
+        event: 0,
+        source,
+        frontend: (frontend.name.clone(), frontend.id),
+        backend: backend.map(|backend| (backend.name.clone(), backend.id)),
+        server: server.map(|server| (server.name.clone(), server.id)),
+        position: usize::try_from(fault.at).unwrap_or(usize::MAX),
+        bytes: bytes[..bytes.len().min(CAPTURED_MAX)].into(),
+    }
+}

@@ -1,0 +1,307 @@
+//! The ends of connections: scripted clients and origins, which read and write
+//! raw bytes. They know nothing of the proxy between them.
+
+use crate::bed::PATIENCE;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One end of a connection, a client's or an origin's.
+pub struct Peer {
+    /// The socket.
+    pub socket: TcpStream,
+    /// What was read and not used yet.
+    pub ahead: Vec<u8>,
+}
+
+/// An answer as a client reads it.
+#[derive(Debug, Default, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its head, with the empty line.
+    pub head: String,
+    /// Its body, without framing.
+    pub body: Vec<u8>,
+}
+
+impl Peer {
+    /// A connected socket.
+    pub fn new(socket: TcpStream) -> Peer {
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        Peer {
+            socket,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Sends all of it.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).expect("write");
+    }
+
+    /// Sends what the other side takes.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.socket.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Sends it byte by byte.
+    pub fn dribble(&mut self, bytes: impl AsRef<[u8]>) {
+        for byte in bytes.as_ref() {
+            self.send([*byte]);
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Reads more; false at the end.
+    pub fn more(&mut self) -> std::io::Result<bool> {
+        let mut bytes = [0; 65536];
+        let n = self.socket.read(&mut bytes)?;
+        self.ahead.extend_from_slice(&bytes[..n]);
+        Ok(n > 0)
+    }
+
+    /// Reads up to and with `mark`.
+    pub fn until(&mut self, mark: &str) -> String {
+        let at = loop {
+            match self
+                .ahead
+                .windows(mark.len())
+                .position(|w| w == mark.as_bytes())
+            {
+                Some(at) => break at + mark.len(),
+                None => {
+                    let more = self.more();
+                    let seen = String::from_utf8_lossy(&self.ahead);
+                    assert!(
+                        matches!(more, Ok(true)),
+                        "no {mark:?} but {seen:?}, then {more:?}"
+                    );
+                }
+            }
+        };
+        let rest = self.ahead.split_off(at);
+        String::from_utf8_lossy(&std::mem::replace(&mut self.ahead, rest)).into_owned()
+    }
+
+    /// Reads exactly so many bytes.
+    pub fn exactly(&mut self, n: usize) -> Vec<u8> {
+        while self.ahead.len() < n {
+            assert!(
+                self.more().expect("read"),
+                "the end after {} of {n}",
+                self.ahead.len()
+            );
+        }
+        let rest = self.ahead.split_off(n);
+        std::mem::replace(&mut self.ahead, rest)
+    }
+
+    /// Reads a head; None when the peer closed instead.
+    pub fn head(&mut self) -> Option<String> {
+        loop {
+            if self.ahead.windows(4).any(|w| w == b"\r\n\r\n") {
+                return Some(self.until("\r\n\r\n"));
+            }
+            match self.more() {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads chunks to the end of the body.
+    pub fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.until("\r\n");
+            let size =
+                usize::from_str_radix(line.trim(), 16).unwrap_or_else(|_| panic!("chunk {line:?}"));
+            if size == 0 {
+                while self.until("\r\n") != "\r\n" {}
+                return body;
+            }
+            body.extend(self.exactly(size));
+            assert_eq!(self.exactly(2), b"\r\n");
+        }
+    }
+
+    /// Reads an answer; `to_head` when it has no body.
+    pub fn answer_of(&mut self, to_head: bool) -> Answer {
+        let head = self.head().expect("an answer");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.get(..3)?.parse().ok())
+            .unwrap_or(0);
+        let lower = head.to_ascii_lowercase();
+        let body = if to_head || status < 200 || status == 204 || status == 304 {
+            Vec::new()
+        } else if lower.contains("transfer-encoding: chunked") {
+            self.chunks()
+        } else if let Some((_, rest)) = lower.split_once("content-length: ") {
+            let n = rest
+                .split("\r\n")
+                .next()
+                .and_then(|n| n.parse().ok())
+                .unwrap();
+            self.exactly(n)
+        } else {
+            self.rest().into_bytes()
+        };
+        Answer { status, head, body }
+    }
+
+    /// Reads an answer.
+    pub fn answer(&mut self) -> Answer {
+        self.answer_of(false)
+    }
+
+    /// Asks and reads the answer's body as text.
+    pub fn ask(&mut self, request: &str) -> String {
+        self.send(request);
+        let answer = self.answer();
+        format!(
+            "{} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        )
+    }
+
+    /// Reads to the end, whether orderly or by a reset.
+    pub fn rest(&mut self) -> String {
+        while matches!(self.more(), Ok(true)) {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned()
+    }
+
+    /// How the connection ends, with what came before: "… FIN", "… RST", "… open".
+    pub fn end(&mut self, patience_ms: u64) -> String {
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(patience_ms)))
+            .unwrap();
+        let how = loop {
+            match self.more() {
+                Ok(true) => {}
+                Ok(false) => break "FIN",
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break "RST",
+                Err(_) => break "open",
+            }
+        };
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let text = String::from_utf8_lossy(&std::mem::take(&mut self.ahead)).into_owned();
+        if text.is_empty() {
+            how.to_owned()
+        } else {
+            format!("{text} {how}")
+        }
+    }
+
+    /// Ends our direction.
+    pub fn half_close(&mut self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let zero = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        zero.unwrap();
+    }
+}
+
+/// A scripted origin: each connection is given to `serve` on its own thread,
+/// with its number.
+pub struct Origin {
+    /// Its port.
+    pub port: u16,
+    accepted: Arc<AtomicU64>,
+}
+
+impl Origin {
+    /// Starts one. It ends with the process.
+    pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let accepted = Arc::new(AtomicU64::new(0));
+        let (counted, serve) = (accepted.clone(), Arc::new(serve));
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                let serve = serve.clone();
+                std::thread::spawn(move || serve(Peer::new(socket), number));
+            }
+        });
+        Origin { port, accepted }
+    }
+
+    /// One that answers every request with "N: METHOD TARGET BODY", where N is
+    /// the connection's number, and keeps its connections.
+    pub fn echo() -> Origin {
+        Origin::new(|mut peer, number| {
+            while let Some(head) = peer.head() {
+                let body = request_body(&mut peer, &head);
+                let line = head.lines().next().unwrap_or_default();
+                let what = line.rsplit_once(' ').map_or(line, |(what, _)| what);
+                let text = format!("{number}: {what} {}", String::from_utf8_lossy(&body));
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+                let text = if what.starts_with("HEAD") { "" } else { &text };
+                if !peer.try_send(format!("{answer}{text}")) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// One that sends fixed bytes after each head, and keeps the connection.
+    pub fn fixed(answer: &'static str) -> Origin {
+        Origin::new(move |mut peer, _| {
+            while peer.head().is_some() {
+                if !peer.try_send(answer) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// One that sends fixed bytes after the head and closes.
+    pub fn closing(answer: &'static str) -> Origin {
+        Origin::new(move |mut peer, _| {
+            peer.head();
+            peer.try_send(answer);
+        })
+    }
+
+    /// A frontend `front` on port `{0}` and a backend `back` with this server.
+    pub fn behind(&self, front: &str, back: &str) -> String {
+        format!(
+            "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n{front}\n\
+             backend back\n server s 127.0.0.1:{}\n{back}\n",
+            self.port
+        )
+    }
+
+    /// Connections that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// Reads the body that a request's head announces.
+pub fn request_body(peer: &mut Peer, head: &str) -> Vec<u8> {
+    let lower = head.to_ascii_lowercase();
+    if lower.contains("transfer-encoding: chunked") {
+        return peer.chunks();
+    }
+    let Some((_, rest)) = lower.split_once("content-length: ") else {
+        return Vec::new();
+    };
+    let n = rest
+        .split("\r\n")
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    peer.exactly(n)
+}
