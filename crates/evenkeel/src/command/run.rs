@@ -1,15 +1,21 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
+use crate::process::{Before, Farewell};
 use crate::supervisor::{self, directory};
+use clap::ArgMatches;
 use protocol::role::Personality;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Supervises a proxy that serves with these files, until the end.
-pub fn main(paths: &[PathBuf]) -> ExitCode {
+pub fn main(paths: &[PathBuf], before: Before) -> ExitCode {
     let absolute = absolute(paths);
-    if let Some(pid) = already_running(&absolute) {
+    // The one that is taken over from serves with them, too.
+    if before == Before::default()
+        && let Some(pid) = already_running(&absolute)
+    {
         return refuse(format_args!(
             "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
         ));
@@ -19,7 +25,21 @@ pub fn main(paths: &[PathBuf]) -> ExitCode {
         arguments: paths.iter().map(Into::into).collect(),
         paths: absolute,
         quiet: false,
+        before,
     })
+}
+
+/// From whom the command line takes over.
+pub fn before(matches: &ArgMatches) -> Before {
+    let pids = |name| matches.get_many::<u32>(name).into_iter().flatten().copied();
+    Before {
+        socket: matches.get_one::<OsString>("take-over").cloned(),
+        pids: pids("finish").chain(pids("end")).collect(),
+        farewell: match matches.contains_id("end") {
+            true => Farewell::End,
+            false => Farewell::Finish,
+        },
+    }
 }
 
 /// Paths by which other processes know the files, too.

@@ -4,12 +4,12 @@
 //! the start. What it serves meanwhile is not touched.
 
 use super::StartError;
+use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening, OpenError};
 use proxy::runtime::Runtime;
 use proxy::state::carry;
 use proxy::takeover::state::{self, TakenState};
 use proxy::takeover::{self, Source};
-use proxy::config::Config;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;

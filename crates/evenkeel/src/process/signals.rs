@@ -77,6 +77,10 @@ pub enum Order {
 
 /// Somebody besides the signals who gives orders: the supervisor of a role.
 pub trait Orders {
+    /// When it wants to be asked again, whatever happens.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
     /// What is to be watched for it, nothing when it has gone.
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Something of it may be ready, or a while has passed.
@@ -111,7 +115,11 @@ pub fn obey(
         if stop.due(serving, voice) {
             continue;
         }
-        let (signalled, ended) = wait(signals, &end.event, orders, stop.left())?;
+        let due = orders
+            .due()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let left = stop.left().into_iter().chain(due).min();
+        let (signalled, ended) = wait(signals, &end.event, orders, left)?;
         if ended {
             break;
         }

@@ -3,18 +3,20 @@
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::signals::NoOrders;
-use super::{Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals};
+use super::{
+    Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
+};
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
 use proxy::config::Config;
+use proxy::health;
 use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
-use proxy::health;
 use proxy::state::carry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,8 +79,7 @@ pub fn run(
     processors::choose(&config.global, voice);
     let fetched = plan.before.fetch()?;
     let none = Inherited::default();
-    let (listening, sockets) =
-        open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
+    let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);

@@ -8,6 +8,7 @@
 mod begin;
 mod change;
 mod orders;
+mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};

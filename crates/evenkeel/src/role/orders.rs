@@ -1,8 +1,9 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
+use super::telling::Telling;
 use super::version::Given;
-use crate::process::{Order, Orders, Serving, Side};
+use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, Received};
 use crate::roles::memory;
 use crate::voice::Voice;
@@ -13,6 +14,10 @@ use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the supervisor may take to hear the rest.
+const REST_LIMIT: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
@@ -22,6 +27,7 @@ pub struct Supervised {
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
+    telling: Telling,
 }
 
 impl Supervised {
@@ -32,14 +38,49 @@ impl Supervised {
             given: Some(given),
             side,
             change: None,
+            telling: Telling::new(Instant::now()),
         }
     }
 
-    /// Waits for what still works on a change.
-    pub fn end(self) {
-        if let Some(change) = self.change {
+    /// Waits for what still works on a change, and tells those who go on with
+    /// what this process counted.
+    pub fn end(mut self, serving: &Serving) {
+        if let Some(change) = self.change.take() {
             // It was told, or there is nobody to be told.
             let _ = change.outcome();
+        }
+        self.side.sockets().tell_heirs();
+        if let Some(rest) = self.telling.rest(serving) {
+            self.answer(&Message::State { rest: true }, &[Arc::new(rest)]);
+            if let Some(channel) = &mut self.channel {
+                // A supervisor that does not listen holds up nobody.
+                let _ = channel.finish(REST_LIMIT);
+            }
+        }
+    }
+
+    /// Tells the supervisor by itself what a next role would go on with.
+    fn tell_unasked(&mut self, serving: &Serving) {
+        let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
+        if idle
+            && self.telling.look(Instant::now())
+            && let Ok(fd) = Telling::state(serving)
+        {
+            self.answer(&Message::State { rest: false }, &[Arc::new(fd)]);
+        }
+    }
+
+    /// What the process before has counted at last.
+    fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+        let Some(fd) = descriptors.into_iter().next() else {
+            return;
+        };
+        let runtime = serving.running.runtime;
+        match memory::read(&fd) {
+            Ok(bytes) => process::add(&bytes, runtime),
+            // A connection: it comes later. Without a thread it is lost, which
+            // only the counters of the other process show.
+            Err(_) => drop(process::add_rest(fd, runtime)),
         }
     }
 
@@ -65,6 +106,7 @@ impl Supervised {
             Message::Pause => return Some(Order::Pause),
             Message::Resume => return Some(Order::Resume),
             Message::TellState => self.tell_state(serving),
+            Message::AddState => self.add_state(received.descriptors, serving),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
                     let descriptors = given.all_descriptors();
@@ -122,7 +164,7 @@ impl Supervised {
     }
 
     fn tell_state(&mut self, serving: &Serving) {
-        match memory::create("evenkeel state", &state_of(serving)) {
+        match self.telling.asked(serving) {
             Ok(fd) => self.answer(&Message::State { rest: false }, &[Arc::new(fd)]),
             Err(_) => {
                 let kind = Message::TellState.kind();
@@ -130,19 +172,6 @@ impl Supervised {
             }
         }
     }
-}
-
-/// The versions that are alive, a line each, for people and for programs.
-fn state_of(serving: &Serving) -> Vec<u8> {
-    let mut text = String::new();
-    for version in serving.running.versions() {
-        let newest = if version.newest { " newest" } else { "" };
-        text += &format!(
-            "version {} connections {}{newest}\n",
-            version.number, version.connections
-        );
-    }
-    text.into_bytes()
 }
 
 fn refused(version: u64, why: &str) -> Message {
@@ -171,6 +200,10 @@ impl Orders for Supervised {
         }
     }
 
+    fn due(&self) -> Option<Instant> {
+        self.channel.is_some().then(|| self.telling.due())
+    }
+
     fn watched(&self) -> Vec<PollFd<'_>> {
         let channel = self.channel.iter();
         let mut watched: Vec<PollFd<'_>> = channel
@@ -186,6 +219,7 @@ impl Orders for Supervised {
 
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
         self.finish_change();
+        self.tell_unasked(serving);
         loop {
             let channel = self.channel.as_mut()?;
             let received = match channel.flush().and_then(|()| channel.receive()) {

@@ -8,6 +8,7 @@
 //! in one place ([`run`]). It serves nobody, and nobody who is served waits for it.
 
 mod backoff;
+mod carried;
 mod change;
 mod control;
 mod first;
@@ -23,6 +24,7 @@ mod version;
 
 pub mod directory;
 
+use crate::process::Before;
 use crate::voice::{Form, Voice};
 use protocol::role::Personality;
 use std::ffi::OsString;
@@ -41,6 +43,8 @@ pub struct Command {
     pub paths: Vec<PathBuf>,
     /// Nothing is said.
     pub quiet: bool,
+    /// From whom it takes over.
+    pub before: Before,
 }
 
 impl Command {

@@ -3,6 +3,7 @@
 use super::limits;
 use super::stop::Stop;
 use super::version::Version;
+use crate::roles::Shared;
 use crate::roles::channel::ChannelError;
 use crate::roles::spawn::{self, Started};
 use protocol::role::{Message, Personality};
@@ -48,8 +49,12 @@ impl fmt::Display for ProxyError {
 impl std::error::Error for ProxyError {}
 
 impl Proxy {
-    /// Starts a role with a version.
-    pub fn start(version: &Version, personality: Personality) -> Result<Proxy, ProxyError> {
+    /// Starts a role with a version, and with what the one before it knew.
+    pub fn start(
+        version: &Version,
+        personality: Personality,
+        state: Option<&Shared>,
+    ) -> Result<Proxy, ProxyError> {
         let process =
             spawn::start(spawn::PROXY_ENTRY, personality, &[]).map_err(ProxyError::Start)?;
         let mut proxy = Proxy {
@@ -57,7 +62,7 @@ impl Proxy {
             born: Instant::now(),
             ready: false,
         };
-        match proxy.give(version) {
+        match proxy.give_with(version, state) {
             Ok(()) => Ok(proxy),
             Err(error) => {
                 proxy.kill();
@@ -66,8 +71,12 @@ impl Proxy {
         }
     }
 
-    /// Hands a version over.
+    /// Hands a further version over.
     pub fn give(&mut self, version: &Version) -> Result<(), ProxyError> {
+        self.give_with(version, None)
+    }
+
+    fn give_with(&mut self, version: &Version, state: Option<&Shared>) -> Result<(), ProxyError> {
         match limits::give(self.process.pid(), version.plan()) {
             // A role that has given up its rights is another user's process,
             // which root of a container may not touch: it raises what it may
@@ -75,9 +84,11 @@ impl Proxy {
             Err(rustix::io::Errno::PERM) if self.ready => {}
             other => other.map_err(ProxyError::Limits)?,
         }
+        let mut descriptors = version.all_descriptors();
+        descriptors.extend(state.cloned());
         self.process
             .channel
-            .send(&version.message(), &version.all_descriptors())
+            .send(&version.message(state.is_some()), &descriptors)
             .map_err(ProxyError::Channel)
     }
 

@@ -2,6 +2,7 @@
 //! commands and the time, and does what each of them asks for.
 
 use super::backoff::Backoff;
+use super::carried::Carried;
 use super::change::Candidate;
 use super::control::Control;
 use super::limits;
@@ -13,7 +14,7 @@ use super::stop::{Stop, exit_of};
 use super::version::Version;
 use super::{Command, first, tell};
 use crate::process::{Ready, StartError};
-use crate::roles::channel::{ChannelError, timespec};
+use crate::roles::channel::{ChannelError, Received, timespec};
 use crate::voice::{Form, Voice};
 use nix::sys::signal::Signal;
 use protocol::role::{Message, Take};
@@ -41,6 +42,7 @@ pub struct Supervisor {
     /// The last good version.
     pub(super) kept: Option<Version>,
     pub(super) candidate: Option<Candidate>,
+    pub(super) carried: Carried,
     versions: u64,
     pub(super) requests: Requests,
     backoff: Backoff,
@@ -59,6 +61,7 @@ impl Supervisor {
     pub fn new(command: Command, voice: Voice) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
         Ok(Supervisor {
+            carried: Carried::from(command.before.clone()),
             command,
             voice,
             files_soft: limits::raise_own(),
@@ -87,6 +90,7 @@ impl Supervisor {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.fail(error),
         }
+        self.carried.loader_began();
         while self.exit.is_none() {
             if let Err(errno) = self.wait() {
                 self.fail(StartError::Threads(errno.into()));
@@ -97,6 +101,7 @@ impl Supervisor {
             self.look_at_proxy();
             self.hear_commands();
             self.look_at_clock();
+            self.carried.reap();
             self.begin_change();
         }
         if let Some(proxy) = &mut self.proxy {
@@ -261,7 +266,10 @@ impl Supervisor {
             plan,
             state: false,
         };
-        let Some(version) = Version::new(take, told.descriptors) else {
+        let mut descriptors = told.descriptors;
+        let own = descriptors.len().min(take.plan.descriptors() + 1);
+        let whole = self.carried.take(descriptors.split_off(own));
+        let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
         };
         if let Err(error) = self.begin_first(version) {
@@ -289,7 +297,11 @@ impl Supervisor {
         let Some(version) = &self.kept else {
             return;
         };
-        match Proxy::start(version, self.command.personality) {
+        match Proxy::start(
+            version,
+            self.command.personality,
+            self.carried.state.as_ref(),
+        ) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.pid());
                 self.proxy = Some(proxy);
@@ -309,7 +321,7 @@ impl Supervisor {
             };
             let channel = &mut proxy.process.channel;
             match channel.flush().and_then(|()| channel.receive()) {
-                Ok(Some(received)) => self.hear_proxy(received.message),
+                Ok(Some(received)) => self.hear_proxy(received),
                 Ok(None) => break,
                 Err(ChannelError::Closed) => proxy.process.silent = true,
                 Err(error) => {
@@ -325,8 +337,9 @@ impl Supervisor {
         }
     }
 
-    fn hear_proxy(&mut self, message: Message) {
-        match message {
+    fn hear_proxy(&mut self, received: Received) {
+        match received.message {
+            Message::State { rest } => self.keep_state(rest, received.descriptors),
             Message::Ready { words, .. } => {
                 if let Some(proxy) = &mut self.proxy {
                     proxy.ready = true;
@@ -360,6 +373,7 @@ impl Supervisor {
         if self.paused {
             self.pause(true);
         }
+        self.take_over();
         if std::mem::replace(&mut self.served, true) {
             return;
         }

@@ -34,9 +34,10 @@ impl Version {
         &self.take.plan
     }
 
-    /// What a role is sent.
-    pub fn message(&self) -> Message {
-        Message::Take(Box::new(self.take.clone()))
+    /// What a role is sent; a state may go with it.
+    pub fn message(&self, state: bool) -> Message {
+        let take = self.take.clone();
+        Message::Take(Box::new(Take { state, ..take }))
     }
 
     /// The bundle and the sockets, as they are sent.

@@ -206,12 +206,7 @@ impl Serving {
 
     fn listener(&self, socket: OperationsSocket) -> io::Result<Listener> {
         let unix = socket.is_unix();
-<<<<<<< HEAD
         rustix::io::ioctl_fionbio(&socket.fd, true)?;
-=======
-        let fd = socket.fd;
-        rustix::io::ioctl_fionbio(&fd, true)?;
->>>>>>> supervisor
         let _entered = self.handle.enter();
         Ok(match unix {
             true => Listener::Unix(UnixListener::from_std(socket.fd.into())?),

@@ -524,49 +524,6 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-<<<<<<< HEAD
-#[test]
-fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
-    use super::{OperationsSocket, assign, tags};
-    use std::os::fd::AsFd;
-    let name = format!("evenkeel-inherited-{}", std::process::id());
-    let own: std::os::fd::OwnedFd = std::net::TcpListener::bind("127.0.0.1:0").unwrap().into();
-    let number = std::os::fd::AsRawFd::as_raw_fd(&own);
-    let text = format!(
-        "global\n stats socket abns@{name} level admin\n stats socket fd@{number} expose-fd listeners\n"
-    );
-    let config = load_text(&text).config.expect("the file is good");
-    let inodes = |sockets: &[OperationsSocket]| -> Vec<u64> {
-        let inode = |one: &OperationsSocket| rustix::fs::fstat(one.as_fd()).unwrap().st_ino;
-        sockets.iter().map(inode).collect()
-    };
-    let (first, failures) = open(&config, &mut Inherited::default());
-    assert!(failures.is_empty(), "{failures:?}");
-    let copies = || {
-        first
-            .iter()
-            .map(|one| one.as_fd().try_clone_to_owned().unwrap())
-    };
-    assert_eq!(tags(&config).collect::<Vec<_>>(), [None, Some(number)]);
-    let mut inherited = Inherited::default();
-    for (fd, tag) in copies().zip(tags(&config)) {
-        match tag {
-            Some(number) => inherited.add_tagged(fd, number).unwrap(),
-            None => inherited.add(fd).unwrap(),
-        }
-    }
-    drop(own);
-    let (second, failures) = open(&config, &mut inherited);
-    assert!(failures.is_empty(), "{failures:?}");
-    assert!(inherited.is_empty());
-    assert_eq!(inodes(&first), inodes(&second));
-    let third = assign(&config, copies().collect()).unwrap();
-    assert_eq!(inodes(&first), inodes(&third));
-    assert!(assign(&config, copies().take(1).collect()).is_err());
-}
-
-=======
->>>>>>> supervisor
 /// A folder of a test's own; removed at the end.
 struct Folder(std::path::PathBuf);
 
@@ -746,8 +703,6 @@ fn what_was_changed_in_a_list_goes_on_where_its_file_is_the_same() {
         .named(&list.display().to_string(), false)
         .unwrap();
     assert!(second.lists.meet(at, "/x/y")[0].entry.is_some());
-<<<<<<< HEAD
-=======
 }
 
 #[test]
@@ -788,5 +743,4 @@ fn sockets_of_operations_are_inherited_and_assigned_like_those_of_frontends() {
     let third = assign(&config, copies().collect()).unwrap();
     assert_eq!(inodes(&first), inodes(&third));
     assert!(assign(&config, copies().take(1).collect()).is_err());
->>>>>>> supervisor
 }
