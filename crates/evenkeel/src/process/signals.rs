@@ -4,6 +4,7 @@
 //! inside of a handler.
 
 use super::StartError;
+use super::side::Side;
 use super::start::Serving;
 use crate::roles::channel::timespec;
 use crate::voice::Voice;
@@ -89,10 +90,14 @@ pub trait Orders {
     fn stopping(&mut self) {}
 }
 
-/// Nobody.
-pub struct NoOrders;
+/// Nobody: a process on its own.
+pub struct NoOrders<'s>(pub &'s Side);
 
-impl Orders for NoOrders {
+impl Orders for NoOrders<'_> {
+    fn stopping(&mut self) {
+        self.0.leave_sockets();
+    }
+
     fn watched(&self) -> Vec<PollFd<'_>> {
         Vec::new()
     }

@@ -139,7 +139,7 @@ pub fn run(
             counted(threads, "thread", "threads"),
         ));
     }
-    let result = signals::obey(&signals, &serving, &mut NoOrders, voice);
+    let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
     side.sockets().tell_heirs();
     drop(side);
     proxy::log::drain(LAST_LINES);

@@ -195,6 +195,7 @@ impl Orders for Supervised {
     fn stopping(&mut self) {
         // The listeners are to be closed with those of the data plane, here and
         // in the supervisor.
+        self.side.leave_sockets();
         if self.given.take().is_some() {
             self.answer(&Message::Stopping, &[]);
         }
