@@ -21,7 +21,7 @@ pub use codec::DecodeError;
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,
 };
-pub use message::{Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
+pub use message::{Before, Decoded, HEADER_BYTES, Header, Load, Look, Message, Personality, Take};
 pub use plan::{Plan, Rights, Settings};
 
 /// The version of the form of packets.
@@ -62,6 +62,9 @@ pub const EXTRAS_MAX: usize = 64;
 
 /// Bytes of one of those.
 pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
+
+/// Processes that a start takes over from.
+pub const PREDECESSORS_MAX: usize = 1_024;
 
 /// Supplementary groups of a role.
 pub const GROUPS_MAX: usize = 1_024;

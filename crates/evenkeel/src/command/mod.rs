@@ -35,7 +35,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     match name {
-        "run" => run::main(&files(matches)),
+        "run" => run::main(&files(matches), run::before(matches)),
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),

@@ -1,15 +1,20 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
+use crate::process::{Before, Farewell};
 use crate::supervisor::{self, directory};
+use clap::ArgMatches;
 use protocol::role::Personality;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Supervises a proxy that serves with these files, until the end.
-pub fn main(paths: &[PathBuf]) -> ExitCode {
+pub fn main(paths: &[PathBuf], before: Before) -> ExitCode {
     let absolute = absolute(paths);
-    if !supervisor::is_next_image()
+    // The one that is taken over from serves with them, too.
+    if before == Before::default()
+        && !supervisor::is_next_image()
         && let Some(pid) = already_running(&absolute)
     {
         return refuse(format_args!(
@@ -21,7 +26,21 @@ pub fn main(paths: &[PathBuf]) -> ExitCode {
         arguments: paths.iter().map(Into::into).collect(),
         paths: absolute,
         quiet: false,
+        before,
     })
+}
+
+/// From whom the command line takes over.
+pub fn before(matches: &ArgMatches) -> Before {
+    let pids = |name| matches.get_many::<u32>(name).into_iter().flatten().copied();
+    Before {
+        socket: matches.get_one::<OsString>("take-over").cloned(),
+        pids: pids("finish").chain(pids("end")).collect(),
+        farewell: match matches.contains_id("end") {
+            true => Farewell::End,
+            false => Farewell::Finish,
+        },
+    }
 }
 
 /// Paths by which other processes know the files, too.

@@ -60,6 +60,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     for (flag, why) in &arguments.without_effect {
         voice.notice(format_args!("{flag} has no effect: {why}."));
     }
+    if arguments.socket_twice {
+        voice.warning("-x option already set, overwriting the value");
+    }
     if arguments.master_worker && !arguments.check {
         return supervise(words, &arguments);
     }
@@ -80,6 +83,7 @@ fn supervise(words: Vec<OsString>, arguments: &Arguments) -> ExitCode {
         arguments: words,
         paths: command::absolute(&paths),
         quiet: arguments.quiet && !arguments.verbose,
+        before: arguments.before.clone(),
     })
 }
 
@@ -188,6 +192,7 @@ pub fn plan(arguments: &Arguments) -> Plan {
         connections: arguments.connections,
         proxy_connections: arguments.proxy_connections,
         memory_mib: arguments.memory_mib,
+        before: arguments.before.clone(),
     }
 }
 
@@ -236,6 +241,10 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
         Err(process::StartError::Child) => ExitCode::from(REFUSED),
+        Err(error @ process::StartError::TakeOver { .. }) => {
+            voice.alert(error);
+            ExitCode::from(REFUSED)
+        }
         Err(error) => {
             let program = std::env::args().next().unwrap_or_default();
             voice.alert(format_args!("[{program}.main()] {error}"));

@@ -10,6 +10,7 @@ mod begin;
 mod change;
 mod guard;
 mod orders;
+mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};

@@ -2,8 +2,9 @@
 
 use super::change::{Change, Taken};
 use super::guard::Guard;
+use super::telling::Telling;
 use super::version::Given;
-use crate::process::{Order, Orders, Serving, Side};
+use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::memory;
 use crate::voice::Voice;
@@ -14,6 +15,10 @@ use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the supervisor may take to hear the rest.
+const REST_LIMIT: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
@@ -29,6 +34,7 @@ pub struct Supervised {
     alone: bool,
     /// The supervisor told it to accept nothing.
     paused: bool,
+    telling: Telling,
 }
 
 impl Supervised {
@@ -42,14 +48,57 @@ impl Supervised {
             guard: None,
             alone: false,
             paused: false,
+            telling: Telling::new(Instant::now()),
         }
     }
 
-    /// Waits for what still works on a change.
-    pub fn end(self) {
-        if let Some(change) = self.change {
+    /// Waits for what still works on a change, and tells those who go on with
+    /// what this process counted.
+    pub fn end(mut self, serving: &Serving) {
+        if let Some(change) = self.change.take() {
             // It was told, or there is nobody to be told.
             let _ = change.outcome();
+        }
+        self.side.sockets().tell_heirs();
+        if let Some(rest) = self.telling.rest(serving) {
+            let message = Message::State {
+                rest: true,
+                asked: false,
+            };
+            self.answer(&message, &[Arc::new(rest)]);
+            if let Some(channel) = &mut self.channel {
+                // A supervisor that does not listen holds up nobody.
+                let _ = channel.finish(REST_LIMIT);
+            }
+        }
+    }
+
+    /// Tells the supervisor by itself what a next role would go on with.
+    fn tell_unasked(&mut self, serving: &Serving) {
+        let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
+        if idle
+            && self.telling.look(Instant::now())
+            && let Ok(fd) = Telling::state(serving)
+        {
+            let message = Message::State {
+                rest: false,
+                asked: false,
+            };
+            self.answer(&message, &[Arc::new(fd)]);
+        }
+    }
+
+    /// What the process before has counted at last.
+    fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+        let Some(fd) = descriptors.into_iter().next() else {
+            return;
+        };
+        let runtime = serving.running.runtime;
+        match memory::read(&fd) {
+            Ok(bytes) => process::add(&bytes, runtime),
+            // A connection: it comes later. Without a thread it is lost, which
+            // only the counters of the other process show.
+            Err(_) => drop(process::add_rest(fd, runtime)),
         }
     }
 
@@ -80,6 +129,7 @@ impl Supervised {
             // It is stopping already, and another one guards.
             Message::Guard { .. } => {}
             Message::TellState => self.tell_state(serving),
+            Message::AddState => self.add_state(received.descriptors, serving),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
                     let descriptors = given.all_descriptors();
@@ -183,27 +233,20 @@ impl Supervised {
     }
 
     fn tell_state(&mut self, serving: &Serving) {
-        match memory::create("evenkeel state", &state_of(serving)) {
-            Ok(fd) => self.answer(&Message::State { rest: false }, &[Arc::new(fd)]),
+        match self.telling.asked(serving) {
+            Ok(fd) => {
+                let message = Message::State {
+                    rest: false,
+                    asked: true,
+                };
+                self.answer(&message, &[Arc::new(fd)]);
+            }
             Err(_) => {
                 let kind = Message::TellState.kind();
                 self.answer(&Message::Unknown { kind }, &[]);
             }
         }
     }
-}
-
-/// The versions that are alive, a line each, for people and for programs.
-fn state_of(serving: &Serving) -> Vec<u8> {
-    let mut text = String::new();
-    for version in serving.running.versions() {
-        let newest = if version.newest { " newest" } else { "" };
-        text += &format!(
-            "version {} connections {}{newest}\n",
-            version.number, version.connections
-        );
-    }
-    text.into_bytes()
 }
 
 fn refused(version: u64, why: &str) -> Message {
@@ -229,9 +272,14 @@ impl Orders for Supervised {
         self.guard = None;
         // The listeners are to be closed with those of the data plane, here and
         // in the supervisor.
+        self.side.leave_sockets();
         if self.given.take().is_some() {
             self.answer(&Message::Stopping, &[]);
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.channel.is_some().then(|| self.telling.due())
     }
 
     fn watched(&self) -> Vec<PollFd<'_>> {
@@ -250,6 +298,7 @@ impl Orders for Supervised {
 
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
         self.finish_change();
+        self.tell_unasked(serving);
         loop {
             let Some(channel) = &mut self.channel else {
                 if let Some(order) = self.left_alone(voice) {

@@ -374,10 +374,10 @@ mod tests {
     fn descriptors_arrive_in_their_order_over_several_packets() {
         let (mut ours, mut theirs) = pair();
         let sent = files(2 * PACKET_DESCRIPTORS_MAX + 7);
-        ours.send(&Message::State { rest: false }, &sent).unwrap();
+        ours.send(&Message::Resume, &sent).unwrap();
         ours.send(&Message::Pause, &[]).unwrap();
         let received = theirs.receive().unwrap().unwrap();
-        assert_eq!(received.message, Message::State { rest: false });
+        assert_eq!(received.message, Message::Resume);
         let inodes = |fd: &OwnedFd| fstat(fd).unwrap().st_ino;
         let theirs_inodes: Vec<_> = received.descriptors.iter().map(inodes).collect();
         let ours_inodes: Vec<_> = sent.iter().map(|fd| inodes(fd)).collect();

@@ -247,6 +247,7 @@ impl Supervisor {
         self.guard_proxy();
         // The role listens elsewhere from now on.
         directory::remove(&orphan.socket);
+        self.take_over();
         self.tell_ready();
         // The files may say something else than they did.
         self.requests.ask(None);

@@ -42,6 +42,7 @@ impl Supervisor {
             files_soft: self.files_soft,
             look: self.kept.is_some().then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
+            before: self.carried.asked(),
         }
     }
 

@@ -63,7 +63,7 @@ impl Supervisor {
         let mut ended = Vec::new();
         self.formers.retain_mut(|former| {
             while let Some(received) = former.proxy.hear(&mut self.voice) {
-                if let Message::State { rest: true } = received.message {
+                if let Message::State { rest: true, .. } = received.message {
                     rests.extend(received.descriptors.into_iter().next());
                 }
             }

@@ -11,6 +11,7 @@
 
 mod adopt;
 mod backoff;
+mod carried;
 mod change;
 mod control;
 mod first;
@@ -30,6 +31,7 @@ pub mod directory;
 
 pub use upgrade::{is_next_image, self_test_words};
 
+use crate::process::Before;
 use crate::voice::{Form, Voice};
 use protocol::role::Personality;
 use std::ffi::OsString;
@@ -48,6 +50,8 @@ pub struct Command {
     pub paths: Vec<PathBuf>,
     /// Nothing is said.
     pub quiet: bool,
+    /// From whom it takes over.
+    pub before: Before,
 }
 
 impl Command {

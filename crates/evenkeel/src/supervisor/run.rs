@@ -2,6 +2,7 @@
 //! commands and the time, and does what each of them asks for.
 
 use super::backoff::Backoff;
+use super::carried::Carried;
 use super::change::Candidate;
 use super::control::Control;
 use super::directory::Entry;
@@ -46,6 +47,7 @@ pub struct Supervisor {
     /// The last good version.
     pub(super) kept: Option<Version>,
     pub(super) candidate: Option<Candidate>,
+    pub(super) carried: Carried,
     pub(super) versions: u64,
     pub(super) requests: Requests,
     backoff: Backoff,
@@ -73,6 +75,7 @@ impl Supervisor {
     pub fn new(command: Command, voice: Voice) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
         Ok(Supervisor {
+            carried: Carried::from(command.before.clone()),
             command,
             voice,
             files_soft: limits::raise_own(),
@@ -117,6 +120,7 @@ impl Supervisor {
             self.end_when_all_have();
             self.hear_commands();
             self.look_at_clock();
+            self.carried.reap();
             self.begin_change();
         }
         self.abandon_upgrade();
@@ -144,6 +148,7 @@ impl Supervisor {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.fail(error),
         }
+        self.carried.loader_began();
     }
 
     pub(super) fn fail(&mut self, error: impl std::fmt::Display) {
@@ -310,7 +315,10 @@ impl Supervisor {
             plan,
             state: false,
         };
-        let Some(version) = Version::new(take, told.descriptors) else {
+        let mut descriptors = told.descriptors;
+        let own = descriptors.len().min(take.plan.descriptors() + 1);
+        let whole = self.carried.take(descriptors.split_off(own));
+        let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
         };
         if let Err(error) = self.begin_first(version) {
@@ -339,7 +347,8 @@ impl Supervisor {
             return;
         };
         let own = Path::new(OWN_PROGRAM);
-        match Proxy::start(own, version, None, self.command.personality) {
+        let state = self.carried.state.as_ref();
+        match Proxy::start(own, version, state, self.command.personality) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.pid());
                 self.proxy = Some(proxy);
@@ -381,8 +390,11 @@ impl Supervisor {
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
-            Message::State { rest: false } => {
-                self.state_told(received.descriptors.into_iter().next());
+            Message::State { rest, asked } => {
+                self.keep_state(rest, received.descriptors);
+                if asked {
+                    self.state_told(self.carried.state.clone());
+                }
             }
             // It does not know how to tell what it knows.
             Message::Unknown { kind } if kind == Message::TellState.kind() => {
@@ -409,6 +421,7 @@ impl Supervisor {
         if self.paused {
             self.pause(true);
         }
+        self.take_over();
         if std::mem::replace(&mut self.served, true) {
             return;
         }

@@ -3,7 +3,10 @@
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::plan::Plan;
-use super::{ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, VERSION, WORDS_BYTES_MAX};
+use super::{
+    ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, PATH_BYTES_MAX, PREDECESSORS_MAX, VERSION,
+    WORDS_BYTES_MAX,
+};
 
 /// The first byte of a packet.
 const MAGIC: u8 = b'E';
@@ -101,6 +104,17 @@ pub struct Load {
     pub look: Option<Look>,
     /// The version that serves, when this is a change.
     pub previous: Option<Plan>,
+    /// From whom the listeners are taken over, when this is a start.
+    pub before: Before,
+}
+
+/// The process that a start takes over from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Before {
+    /// Its statistics socket, as the command line named it.
+    pub socket: Option<Vec<u8>>,
+    /// The processes that are to make room and end.
+    pub pids: Vec<u32>,
 }
 
 /// A version for a role.
@@ -125,7 +139,8 @@ pub enum Message {
     /// and its descriptors, when this is a change.
     Load(Box<Load>),
     /// Loader to supervisor. Descriptors: the notes, the same for whoever asked,
-    /// the bundle, then those of the version.
+    /// the bundle, then those of the version; then, where another process of ours
+    /// is taken over from, its state and the connection on which its rest comes.
     Loaded(Box<Plan>),
     /// Loader to supervisor: the files are refused. Descriptors: the notes, the
     /// same for whoever asked.
@@ -182,6 +197,8 @@ pub enum Message {
         /// Only what was counted since it was last asked, to be added to that
         /// ([`Message::AddState`]): told once, at the end.
         rest: bool,
+        /// It is the answer: the rest counts from here.
+        asked: bool,
     },
     /// Role to supervisor. Descriptors: as for [`Message::Take`].
     Version(Box<Take>),
@@ -221,7 +238,7 @@ pub enum Message {
     /// Role to whoever comes there: somebody supervises it.
     Supervised,
     /// Supervisor to role: add to the counters what the process before has
-    /// counted at last. Descriptors: that.
+    /// counted at last. Descriptors: that, or the connection on which it comes.
     AddState,
 }
 
@@ -303,7 +320,10 @@ impl Message {
             | Message::AddState
             | Message::Supervised
             | Message::Stopping => {}
-            Message::State { rest } => to.bool(*rest),
+            Message::State { rest, asked } => {
+                to.bool(*rest);
+                to.bool(*asked);
+            }
             Message::Guard { uid } => to.u32(*uid),
             Message::Alone { version } => to.u64(*version),
         }
@@ -331,6 +351,7 @@ impl Message {
             12..=14 => told(kind, from)?,
             15 => Message::State {
                 rest: from.bool("rest")?,
+                asked: from.bool("asked")?,
             },
             16 => Message::Version(Box::new(Take::read(from)?)),
             17 => Message::Ended {
@@ -371,6 +392,11 @@ impl Load {
         to.u64(self.files_soft);
         to.option(self.look.as_ref(), |to, look| look.write(to));
         to.option(self.previous.as_ref(), |to, plan| plan.write(to));
+        let before = &self.before;
+        to.option(before.socket.as_ref(), |to, socket| {
+            to.slice(socket, PATH_BYTES_MAX);
+        });
+        to.list(&before.pids, PREDECESSORS_MAX, |to, pid| to.u32(*pid));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
@@ -392,6 +418,10 @@ impl Load {
             files_soft: from.u64()?,
             look: from.option("look", Look::read)?,
             previous: from.option("previous", Plan::read)?,
+            before: Before {
+                socket: from.option("socket", |from| from.bytes("socket", PATH_BYTES_MAX))?,
+                pids: from.list("pids", PREDECESSORS_MAX, Reader::u32)?,
+            },
         })
     }
 }

@@ -57,6 +57,10 @@ fn every_message() -> Vec<Message> {
         files_soft: 1024,
         look: Some(look),
         previous: Some(plan()),
+        before: Before {
+            socket: Some(b"/run/h.sock".to_vec()),
+            pids: vec![7, 8],
+        },
     };
     let words = || "words".to_owned();
     vec![
@@ -84,8 +88,14 @@ fn every_message() -> Vec<Message> {
             version: 3,
             words: words(),
         },
-        Message::State { rest: true },
-        Message::State { rest: false },
+        Message::State {
+            rest: true,
+            asked: true,
+        },
+        Message::State {
+            rest: false,
+            asked: true,
+        },
         Message::AddState,
         Message::Guard { uid: 65534 },
         Message::Alone { version: 9 },

@@ -7,7 +7,8 @@ use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
 use crate::roles::memory;
 use nix::unistd::execve;
-use protocol::role::{HandOver, HandedRole, HandedSocket};
+use crate::roles::Shared;
+use protocol::role::{HandOver, HandedExtra, HandedRole, HandedSocket};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
 use std::io;
@@ -18,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Names the memory file's descriptor.
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
+
+/// The name of what the role told of itself.
+pub const STATE: &str = "state";
 
 impl Supervisor {
     /// Whether nothing is on its way that only this image could finish.
@@ -97,8 +101,17 @@ impl Supervisor {
                 .guard
                 .as_ref()
                 .map(|(entry, fd)| socket(&**fd, entry.socket())),
-            extras: Vec::new(),
+            extras: self.carried.state.iter().map(state).collect(),
         }
+    }
+}
+
+/// What the role told of itself.
+fn state(fd: &Shared) -> HandedExtra {
+    HandedExtra {
+        name: STATE.to_owned(),
+        descriptor: Some(number(&**fd)),
+        bytes: Vec::new(),
     }
 }
 

@@ -26,8 +26,6 @@ use program::Newer;
 use protocol::role::Message;
 use rustix::event::PollFd;
 use self_test::SelfTest;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a new role serves beside the old one before it is trusted.
@@ -136,10 +134,10 @@ impl Supervisor {
     }
 
     /// The old role told what it knows, or does not know what that means.
-    pub(super) fn state_told(&mut self, state: Option<OwnedFd>) {
+    pub(super) fn state_told(&mut self, state: Option<Shared>) {
         let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
         if matches!(stage, Some(Stage::Asking(..))) {
-            self.try_upgrade(state.map(Arc::new));
+            self.try_upgrade(state);
         }
     }
 

@@ -2,6 +2,7 @@
 //! the same process. Where it cannot read that, it closes everything and begins
 //! like a supervisor that was started anew: it adopts the role.
 
+use super::super::carried::Carried;
 use super::super::control::Control;
 use super::super::directory::Entry;
 use super::super::former::Former;
@@ -9,7 +10,7 @@ use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
 use super::super::tell;
 use super::super::version::Version;
-use super::hand_over::VARIABLE;
+use super::hand_over::{STATE, VARIABLE};
 use crate::roles::channel::Channel;
 use crate::roles::memory::{self, MemoryError};
 use crate::roles::spawn::Started;
@@ -174,7 +175,11 @@ impl Supervisor {
         // find the role.
         let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
         let control = value.control.and_then(|socket| left.socket(&socket).ok());
+        let mut extras = value.extras.iter();
+        let state = extras.find(|extra| extra.name == STATE);
+        let state = state.and_then(|extra| left.take(extra.descriptor?).ok());
         // Nothing can go wrong from here on.
+        self.carried = Carried::resumed(state.map(Arc::new));
         self.kept = Some(version);
         self.proxy = Some(proxy);
         self.formers
