@@ -11,6 +11,7 @@ use super::proxy::Proxy;
 use super::run::Supervisor;
 use super::version::Version;
 use super::{Command, first, former, tell};
+use crate::process::Before;
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
 use crate::roles::spawn::Started;
 use crate::voice::Form;
@@ -30,6 +31,9 @@ use std::time::Duration;
 
 /// How long a role may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often is looked again when a role went away meanwhile.
+const TRIES: u32 = 3;
 
 /// A role that was found.
 pub struct Orphan {
@@ -95,19 +99,32 @@ fn find(command: &Command) -> Result<Option<Orphan>, AdoptError> {
     if !command.paths.iter().all(|path| directory::is_lasting(path)) {
         return Ok(None);
     }
-    let (Ok(roles), Ok(supervisors)) = (directory::roles(), directory::instances()) else {
-        return Ok(None);
-    };
     let network = directory::network();
     let program = program(command.form());
     let ours = |one: &&Instance| {
-        let lives = supervisors.iter().any(|other| other.pid == one.pid);
-        !lives && one.program == program && one.network == network && one.paths == command.paths
+        one.program == program && one.network == network && one.paths == command.paths
     };
-    match roles.iter().find(ours) {
-        Some(role) => reach(role),
-        None => Ok(None),
+    for _ in 0..TRIES {
+        let (Ok(roles), Ok(supervisors)) = (directory::roles(), directory::instances()) else {
+            return Ok(None);
+        };
+        // Whoever takes over from a supervisor starts beside it.
+        if command.before == Before::default() && supervisors.iter().any(|one| ours(&one)) {
+            return Err(AdoptError::Supervised);
+        }
+        let alone = |one: &&Instance| {
+            let lives = supervisors.iter().any(|other| other.pid == one.pid);
+            ours(one) && !lives
+        };
+        let Some(role) = roles.iter().find(alone) else {
+            return Ok(None);
+        };
+        // One that has just gone may have been adopted by somebody else.
+        if let Some(orphan) = reach(role)? {
+            return Ok(Some(orphan));
+        }
     }
+    Ok(None)
 }
 
 /// By which name the directory knows a supervisor.
@@ -124,7 +141,11 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
         Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
         other => other?,
     };
-    let (sender, first) = first_words(&fd)?;
+    let (sender, first) = match first_words(&fd) {
+        // It has gone, or has just got another supervisor and listens elsewhere.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
+    };
     let process = |pid: Option<Pid>, fd: OwnedFd| -> Result<Started, AdoptError> {
         let pid = pid.ok_or(AdoptError::Process(Errno::SRCH))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(AdoptError::Process)?;
@@ -225,6 +246,7 @@ impl Supervisor {
     fn take_in(&mut self, orphan: Orphan) {
         let pid = orphan.process.pid();
         self.versions = orphan.version.take.version;
+        self.carried.expect_others_than(pid);
         self.voice.quiet |= orphan.version.plan().quiet;
         let pid_file = first::PidFile::open(&orphan.version);
         if orphan.version.plan().daemon {

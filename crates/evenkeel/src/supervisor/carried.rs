@@ -77,6 +77,17 @@ impl Carried {
         descriptors.next().is_none()
     }
 
+    /// Children that only an image of this process before knew are let go when
+    /// they end.
+    pub fn expect_others_than(&mut self, known: Pid) {
+        let own = std::process::id();
+        let path = format!("/proc/self/task/{own}/children");
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        let pids = children.split_whitespace();
+        let pids = pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        self.children.extend(pids.filter(|pid| *pid != known));
+    }
+
     /// Lets children that have ended go.
     pub fn reap(&mut self) {
         self.children
@@ -103,9 +114,8 @@ impl Supervisor {
         if let Some(before) = self.carried.before.take() {
             before.take_leave();
             let pids = before.pids.iter();
-            self.carried.children = pids
-                .filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?))
-                .collect();
+            let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
+            self.carried.children.extend(pids);
         }
     }
 }

@@ -109,10 +109,8 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
     assert!(answers(port, "one"));
     let role = kill_supervisor(&first);
     let both = [0, 1].map(|_| Supervised::run(&scratch, "a.cfg"));
-    assert!(eventually(PATIENCE, || {
-        let alive = both.iter().filter(|one| lives(one.pid.as_raw()));
-        alive.count() == 1
-    }));
+    let alive = || both.iter().filter(|one| lives(one.pid.as_raw())).count();
+    assert!(eventually(PATIENCE, || alive() == 1), "{}", alive());
     assert_eq!(roles(scratch.path()), [role]);
     assert_eq!(get(port).as_deref(), Some("one"));
     for one in both {

@@ -7,7 +7,7 @@ use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn free() -> u16 {
     free_port().unwrap()
@@ -26,7 +26,7 @@ impl Bed {
             port: free(),
         };
         bed.serve("one");
-        std::fs::copy(evenkeel(), bed.program()).unwrap();
+        copy(evenkeel(), &bed.program());
         bed
     }
 
@@ -56,15 +56,14 @@ impl Bed {
     }
 
     fn copy(&self) {
-        self.replace(|new| {
-            std::fs::copy(evenkeel(), new).unwrap();
-        });
+        self.replace(|new| copy(evenkeel(), new));
     }
 
     /// A program of a few lines, in which `real` is the real one.
     fn script(&self, lines: &str) {
         let text = format!("#!/bin/sh\nreal={}\n{lines}\n", evenkeel().display());
-        self.replace(|new| std::fs::write(new, text).unwrap());
+        let lines = self.scratch.write("lines", text).unwrap();
+        self.replace(|new| copy(&lines, new));
     }
 
     /// A refused program, and that nothing was changed by it.
@@ -89,6 +88,13 @@ impl Bed {
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
         assert_eq!(get(self.port).as_deref(), Some("two"));
     }
+}
+
+/// By another process: a descriptor that this one writes with may be inherited by
+/// what another test starts meanwhile, and then the copy cannot be executed.
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").args([from, to]).status();
+    assert!(status.unwrap().success());
 }
 
 fn is_current(pid: i32) -> bool {
@@ -328,6 +334,7 @@ fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
     bed.script("case $1 in run) exec 9</dev/null; EVENKEEL_HAND_OVER=9 exec $real \"$@\";; *) exec $real \"$@\";; esac");
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || supervised.children().len() == 1));
     let role = supervised.role();
     bed.serve("three");
     assert!(eventually(PATIENCE, || supervised.reload().code() == Some(0)));
