@@ -44,6 +44,10 @@ fn main() -> ExitCode {
 
 /// A process that a supervisor started.
 fn internal(words: &[OsString]) -> ExitCode {
+    if words == [spawn::SELF_TEST] {
+        print!("{}", supervisor::self_test_words());
+        return ExitCode::SUCCESS;
+    }
     match spawn::enter(words) {
         Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
         Ok(entered) => role::main(entered.channel),

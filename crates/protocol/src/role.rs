@@ -13,13 +13,17 @@
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
 mod codec;
+mod hand_over;
 mod message;
 mod plan;
 mod watch;
 
 pub use codec::DecodeError;
+pub use hand_over::{
+    HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,
+};
 pub use message::{
-    Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
+    Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
 };
 pub use plan::{Plan, Rights, Settings};
 pub use watch::{
@@ -52,6 +56,21 @@ pub const NAMES_MAX: usize = 64;
 
 /// The longest path, bytes, as the kernel has it.
 pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// Connected commands that a supervisor hands over to its next image.
+pub const CLIENTS_MAX: usize = 64;
+
+/// Roles that a supervisor hands over: the one that serves, and those that finish.
+pub const ROLES_MAX: usize = 128;
+
+/// What else a supervisor hands over.
+pub const EXTRAS_MAX: usize = 64;
+
+/// Bytes of one of those.
+pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
+
+/// Processes that a start takes over from.
+pub const PREDECESSORS_MAX: usize = 1_024;
 
 /// Supplementary groups of a role.
 pub const GROUPS_MAX: usize = 1_024;

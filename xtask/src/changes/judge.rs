@@ -108,6 +108,7 @@ impl<'o> Judge<'o> {
             confined: self.options.confined,
             down: true,
             hard_stop: false,
+            keeps_idle: false,
         };
         site.create()?;
         Ok(site)

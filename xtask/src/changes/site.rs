@@ -82,6 +82,9 @@ pub struct Site {
     pub down: bool,
     /// Whether old processes end their connections after some seconds.
     pub hard_stop: bool,
+    /// Idle connections are not closed while a process finishes: HAProxy closes
+    /// them at once otherwise, under requests that are on their way.
+    pub keeps_idle: bool,
 }
 
 /// What must hold once a file is in force.
@@ -242,6 +245,9 @@ impl Site {
             60 + shape % 7,
             60 + shape % 5,
         );
+        if self.keeps_idle {
+            text.push_str("    option idle-close-on-response\n");
+        }
     }
 
     fn text(&self, version: u64, shape: u64) -> String {
@@ -389,6 +395,7 @@ mod tests {
             confined: true,
             down: true,
             hard_stop: false,
+            keeps_idle: false,
         }
     }
 

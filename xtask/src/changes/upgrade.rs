@@ -65,6 +65,7 @@ fn take_over(
 ) -> Result<Upgrades, Error> {
     let mut site = judge.site(name)?;
     site.hard_stop = true;
+    site.keeps_idle = subjects.len() > 1;
     // A program that takes over from another one cannot know who is down.
     site.down = subjects.len() == 1;
     site.write(0, 0)?;

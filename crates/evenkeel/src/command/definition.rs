@@ -60,7 +60,10 @@ fn run() -> Command {
              `daemon` in a file is passed over.\n\nThe process that is started supervises: the one that serves is \
              its child, runs as the user and in the directory that the file names, and is started again when it dies.",
         )
-        .after_help("Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/")
+        .after_help(
+            "Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
+             evenkeel run -f haproxy.cfg -x /run/haproxy/admin.sock --finish 4711",
+        )
         .arg(
             path("FILE")
                 .short('f')
@@ -81,6 +84,26 @@ fn run() -> Command {
                      options of `bind`, joined by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",
                 ),
         )
+        .arg(
+            Arg::new("take-over")
+                .short('x')
+                .long("take-over")
+                .value_name("SOCKET")
+                .value_parser(ValueParser::os_string())
+                .help("Take the listeners of another haproxy or evenkeel over, by its `stats socket … expose-fd listeners`"),
+        )
+        .arg(pids("finish", "Tell these processes to finish what they have, once this one serves (haproxy's -sf)"))
+        .arg(pids("end", "Tell these processes to end, once this one serves (haproxy's -st)").conflicts_with("finish"))
+}
+
+fn pids(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("PID")
+        .value_parser(value_parser!(u32).range(1..))
+        .num_args(1..)
+        .action(ArgAction::Append)
+        .help(help)
 }
 
 fn reload() -> Command {

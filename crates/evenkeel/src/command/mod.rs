@@ -38,7 +38,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "run" => {
             let sockets = matches.get_many::<String>("master");
             let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
-            run::main(&files(matches), &sockets)
+            run::main(&files(matches), &sockets, run::before(matches))
         }
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "check" => check::main(&files(matches), matches),

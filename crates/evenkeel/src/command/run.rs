@@ -2,14 +2,17 @@
 
 use super::refuse;
 use crate::supervisor::master::{self, MasterAddress};
+use crate::process::{Before, Farewell};
 use crate::supervisor::{self, directory};
+use clap::ArgMatches;
 use protocol::role::Personality;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Supervises a proxy that serves with these files, until the end.
 /// `-S` as HAProxy writes it opens the master's sockets.
-pub fn main(paths: &[PathBuf], sockets: &[String]) -> ExitCode {
+pub fn main(paths: &[PathBuf], sockets: &[String], before: Before) -> ExitCode {
     let absolute = absolute(paths);
     let base = std::env::current_dir().unwrap_or_default();
     let masters = sockets.iter().map(|text| master::parse(text, &base));
@@ -18,7 +21,11 @@ pub fn main(paths: &[PathBuf], sockets: &[String]) -> ExitCode {
         Err(error) => return refuse(format_args!("-S: {error}")),
     };
     let masters = masters.into_iter().flatten().collect();
-    if let Some(pid) = already_running(&absolute) {
+    // The one that is taken over from serves with them, too.
+    if before == Before::default()
+        && !supervisor::is_next_image()
+        && let Some(pid) = already_running(&absolute)
+    {
         return refuse(format_args!(
             "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
         ));
@@ -30,7 +37,21 @@ pub fn main(paths: &[PathBuf], sockets: &[String]) -> ExitCode {
         quiet: false,
         masters,
         notify: true,
+        before,
     })
+}
+
+/// From whom the command line takes over.
+pub fn before(matches: &ArgMatches) -> Before {
+    let pids = |name| matches.get_many::<u32>(name).into_iter().flatten().copied();
+    Before {
+        socket: matches.get_one::<OsString>("take-over").cloned(),
+        pids: pids("finish").chain(pids("end")).collect(),
+        farewell: match matches.contains_id("end") {
+            true => Farewell::End,
+            false => Farewell::Finish,
+        },
+    }
 }
 
 /// Paths by which other processes know the files, too.
@@ -47,7 +68,7 @@ pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
 /// both would share the addresses, and each would get some of the connections.
 fn already_running(paths: &[PathBuf]) -> Option<u32> {
     // What is no file (a pipe) is never the same one.
-    if !paths.iter().all(|path| is_lasting(path)) {
+    if !paths.iter().all(|path| directory::is_lasting(path)) {
         return None;
     }
     let network = directory::network();
@@ -56,8 +77,4 @@ fn already_running(paths: &[PathBuf]) -> Option<u32> {
         one.program == "evenkeel" && one.network == network && one.paths == paths
     };
     instances.iter().find(same).map(|one| one.pid)
-}
-
-fn is_lasting(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
 }

@@ -161,8 +161,9 @@ impl Stage {
         let told = events.clone();
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
-        let (serving, side) = process::serve(config, (listening, Vec::new()), &options, notice)
-            .map_err(StageError::Start)?;
+        let (serving, side) =
+            process::serve(config, (listening, Vec::new()), &options, None, notice)
+                .map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();
         let load = Load::start(address, &seen, move |text| told.add(text))?;

@@ -1,6 +1,7 @@
 //! HAProxy's command line: flags of one or two letters, some with their value
 //! glued on, some with a word behind them. Nothing is done here.
 
+use crate::process::{Before, Farewell};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -53,6 +54,10 @@ pub struct Arguments {
     pub directory: Option<PathBuf>,
     /// `-L`
     pub local_peer: Option<String>,
+    /// `-x`, `-sf`, `-st`
+    pub before: Before,
+    /// `-x` stood there more than once.
+    pub socket_twice: bool,
     /// Flags of HAProxy that have nothing to switch here, and why.
     pub without_effect: Vec<(String, &'static str)>,
 }
@@ -68,12 +73,26 @@ pub enum ArgumentError {
     NotBuilt(String, &'static str),
     /// The name is not UTF-8.
     Name(&'static str),
+    /// A number of `-sf` or `-st` goes on with something else.
+    Pid {
+        /// The flag.
+        flag: &'static str,
+        /// What stands behind the number.
+        rest: String,
+    },
 }
 
 impl fmt::Display for ArgumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ArgumentError::Usage => f.write_str("the command line is not understood"),
+            ArgumentError::Missing(flag) if flag == "-x" => {
+                f.write_str("Unix socket path expected with the -x flag\n")
+            }
+            ArgumentError::Pid { flag, rest } => write!(
+                f,
+                "{flag} option: some bytes unconsumed in PID list {{{rest}}}"
+            ),
             ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
             ArgumentError::NotBuilt(flag, what) => {
                 write!(
@@ -106,9 +125,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 
 /// Flags that a later version has.
 const NOT_BUILT: &[(&str, &str)] = &[
-    ("-sf", "finish older processes"),
-    ("-st", "end older processes"),
-    ("-x", "take over listening sockets"),
     ("-dC", "dump of the configuration"),
     ("-dt", "traces"),
 ];
@@ -118,7 +134,7 @@ pub fn parse(
     words: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<Arguments, ArgumentError> {
     let mut parsed = Arguments::default();
-    let mut words = words.into_iter();
+    let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
         let Some(text) = word.to_str() else {
             return Err(ArgumentError::Usage);
@@ -127,9 +143,56 @@ pub fn parse(
             parsed.files.extend(words.by_ref().map(PathBuf::from));
             break;
         }
-        flag(&mut parsed, text, &mut words)?;
+        match farewell(text) {
+            Some((flag, farewell)) => {
+                let numbers = std::iter::from_fn(|| words.next_if(|word| !is_flag(word)));
+                pids(&mut parsed.before, flag, numbers)?;
+                parsed.before.farewell = farewell;
+            }
+            None => flag(&mut parsed, text, &mut words)?,
+        }
     }
     Ok(parsed)
+}
+
+/// As there, what is glued on is passed over.
+fn farewell(text: &str) -> Option<(&'static str, Farewell)> {
+    match text.get(..3)? {
+        "-sf" => Some(("-sf", Farewell::Finish)),
+        "-st" => Some(("-st", Farewell::End)),
+        _ => None,
+    }
+}
+
+fn is_flag(word: &std::ffi::OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+/// All words up to the next flag are process ids.
+fn pids(
+    before: &mut Before,
+    flag: &'static str,
+    words: impl Iterator<Item = std::ffi::OsString>,
+) -> Result<(), ArgumentError> {
+    for word in words {
+        let text = word.to_string_lossy();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = text.split_at(digits);
+        if !rest.is_empty() {
+            let rest = rest.to_owned();
+            return Err(ArgumentError::Pid { flag, rest });
+        }
+        let pid = number.parse().ok().filter(|pid| *pid > 0);
+        before.pids.push(pid.ok_or(ArgumentError::Usage)?);
+    }
+    Ok(())
+}
+
+/// `/dev/null` stands for no socket.
+fn take_over(parsed: &mut Arguments, socket: std::ffi::OsString) {
+    let before = &mut parsed.before;
+    parsed.socket_twice |= before.socket.is_some();
+    before.socket = Some(socket).filter(|socket| socket != "/dev/null");
 }
 
 type Words<'w> = &'w mut dyn Iterator<Item = std::ffi::OsString>;
@@ -154,6 +217,7 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-dr" => parsed.ignore_unresolved = true,
         "-dL" => parsed.dump_libraries = true,
         "-f" => parsed.files.push(value(text, words)?.into()),
+        "-x" => take_over(parsed, value(text, words)?),
         "-p" => parsed.pid_file = Some(value(text, words)?.into()),
         "-C" => parsed.directory = Some(value(text, words)?.into()),
         "-L" => parsed.local_peer = Some(name("-L", value(text, words)?)?),
@@ -286,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_by_its_name() {
-        for flag in ["-sf", "-st", "-x"] {
+        for flag in ["-dC", "-dt"] {
             let error = parsed(flag).unwrap_err();
             assert!(
                 matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),
@@ -294,6 +358,33 @@ mod tests {
             );
             assert!(error.to_string().contains("not built yet"));
         }
+    }
+
+    #[test]
+    fn process_ids_go_on_up_to_the_next_flag() {
+        let arguments = parsed("-sf 7 8 -db -st 9 -f a -x /run/s").unwrap();
+        let before = Before {
+            socket: Some("/run/s".into()),
+            pids: vec![7, 8, 9],
+            farewell: Farewell::End,
+        };
+        assert_eq!(arguments.before, before);
+        assert!(arguments.foreground && arguments.files == [PathBuf::from("a")]);
+        assert_eq!(parsed("-sf").unwrap().before, Before::default());
+        assert_eq!(parsed("-x /dev/null").unwrap().before, Before::default());
+    }
+
+    #[test]
+    fn what_is_no_process_id_is_refused() {
+        let rest = |rest: &str| {
+            let rest = rest.to_owned();
+            Err(ArgumentError::Pid { flag: "-sf", rest })
+        };
+        assert_eq!(parsed("-sf 1x"), rest("x"));
+        assert_eq!(parsed("-sf a.cfg"), rest("a.cfg"));
+        assert_eq!(parsed("-sf 0"), Err(ArgumentError::Usage));
+        assert_eq!(parsed("-sf -1"), Err(ArgumentError::Usage));
+        assert_eq!(parsed("-x"), Err(ArgumentError::Missing("-x".into())));
     }
 
     #[test]

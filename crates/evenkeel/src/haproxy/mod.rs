@@ -70,6 +70,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(masters) => masters,
         Err(refused) => return refused,
     };
+    if arguments.socket_twice {
+        voice.warning("-x option already set, overwriting the value");
+    }
     if arguments.master_worker && !arguments.check {
         return supervise(words, &paths, &arguments, masters);
     }
@@ -98,6 +101,7 @@ fn supervise(
         quiet: arguments.quiet && !arguments.verbose,
         masters,
         notify: arguments.notify,
+        before: arguments.before.clone(),
     })
 }
 
@@ -248,6 +252,7 @@ pub fn plan(arguments: &Arguments) -> Plan {
         connections: arguments.connections,
         proxy_connections: arguments.proxy_connections,
         memory_mib: arguments.memory_mib,
+        before: arguments.before.clone(),
     }
 }
 
@@ -296,6 +301,10 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
         Ok(()) => ExitCode::SUCCESS,
         // The one in the background said why.
         Err(process::StartError::Child) => ExitCode::from(REFUSED),
+        Err(error @ process::StartError::TakeOver { .. }) => {
+            voice.alert(error);
+            ExitCode::from(REFUSED)
+        }
         Err(error) => {
             let program = std::env::args().next().unwrap_or_default();
             voice.alert(format_args!("[{program}.main()] {error}"));

@@ -82,7 +82,9 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -dK{class[,...]} lists keywords (use 'help' for the classes).
         -dL lists the libraries that are loaded.
         -dM -dV -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
-        -x -sf -st -dC -dt are known and not built yet.
+        -x takes over the listening sockets of the process behind that stats socket ;
+        -sf/-st [pid ]* finishes/ends older processes.
+        -dC -dt are known and not built yet.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

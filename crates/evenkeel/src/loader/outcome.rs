@@ -5,6 +5,7 @@ use crate::roles::channel::{Channel, ChannelError};
 use crate::roles::{Shared, memory};
 use crate::voice::Voice;
 use protocol::role::{Message, Plan};
+use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Made {
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<OwnedFd>,
+    /// What the process before knows, where it is one of ours.
+    pub state: Option<TakenState>,
 }
 
 /// How it went.
@@ -40,6 +43,11 @@ impl Send for Outcome {
             Ok(made) => {
                 descriptors.push(Arc::new(made.bundle));
                 descriptors.extend(made.descriptors.into_iter().map(Arc::new));
+                if let Some(state) = made.state {
+                    let bytes = memory::create("evenkeel state", &state.bytes);
+                    descriptors.push(Arc::new(bytes.map_err(ChannelError::System)?));
+                    descriptors.push(Arc::new(state.rest));
+                }
                 Message::Loaded(Box::new(made.plan))
             }
             Err(refusal) => Message::NotLoaded(Box::new(refusal.0)),

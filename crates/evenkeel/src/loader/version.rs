@@ -13,8 +13,9 @@ use proxy::listener::{self, Inherited, Listening};
 use proxy::load::{Loaded, Recording};
 use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// Descriptors that a role holds of one listener at most: the one that it
@@ -58,8 +59,15 @@ fn build(
         voice.fatal(error);
         Refusal::default()
     };
+    let before_us = process::Before {
+        socket: load.before.socket.clone().map(OsString::from_vec),
+        pids: load.before.pids.clone(),
+        ..Default::default()
+    };
+    let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
     let (listening, sockets) =
-        process::open(&config, loaded, inherited, voice).map_err(|error| told(voice, error))?;
+        process::open(&config, loaded, inherited, (&before_us, &fetched), voice)
+            .map_err(|error| told(voice, error))?;
     let held = DESCRIPTORS_A_LISTENER * listening.len();
     let wanted = process::wanted_limits(&config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
@@ -103,6 +111,7 @@ fn build(
             plan,
             bundle,
             descriptors,
+            state: fetched.state,
         }),
         (Err(error), _) | (_, Err(error)) => Err(told(voice, StartError::Threads(error))),
     }

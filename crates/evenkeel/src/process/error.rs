@@ -3,6 +3,8 @@
 use crate::confinement::ConfinementError;
 use crate::files::reason;
 use nix::errno::Errno;
+use proxy::takeover::TakeoverError;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -12,6 +14,13 @@ use std::path::PathBuf;
 pub enum StartError {
     /// No frontend with a `bind` line.
     NothingListens,
+    /// The process before did not hand its listeners over.
+    TakeOver {
+        /// Its statistics socket, as it was named.
+        socket: OsString,
+        /// Why; None where that names no socket.
+        error: Option<TakeoverError>,
+    },
     /// Listeners could not be opened; each was told.
     Listeners,
     /// The system allows fewer open files than are needed.
@@ -78,6 +87,17 @@ impl fmt::Display for StartError {
         match self {
             StartError::NothingListens => {
                 f.write_str("No enabled listener found (check for 'bind' directives) ! Exiting.")
+            }
+            StartError::TakeOver { socket, error } => {
+                write!(
+                    f,
+                    "Failed to get the sockets from the old process! ({}: ",
+                    socket.display()
+                )?;
+                match error {
+                    Some(error) => write!(f, "{error})"),
+                    None => f.write_str("it names no socket)"),
+                }
             }
             StartError::Listeners => {
                 f.write_str("Some protocols failed to start their listeners! Exiting.")

@@ -5,6 +5,7 @@
 //!
 //! Nothing here knows a keyword or a command line.
 
+mod before;
 mod daemon;
 mod error;
 mod limits;
@@ -15,6 +16,7 @@ mod side;
 mod signals;
 mod start;
 
+pub use before::{Before, Farewell, Fetched, add, add_rest};
 pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid};
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};

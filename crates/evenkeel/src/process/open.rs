@@ -1,42 +1,32 @@
 //! Opening what a configuration listens on, with the rights of the start, and
 //! saying what could not be opened.
 
-use super::StartError;
+use super::{Before, Fetched, StartError};
 use crate::voice::{Form, Voice};
 use proxy::config::{BindAddress, Config};
-use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
+use proxy::listener::{Inherited, Listening, OpenError, OpenStep};
 use proxy::load::Loaded;
 use proxy::operations::{self, OperationsSocket};
 
-/// Opens listeners and statistics sockets; those among `inherited` that are
-/// still wanted are used again. Each that cannot be had is told.
+/// Opens listeners and statistics sockets; those among `inherited` and those of
+/// the process before that are still wanted are used again. Each that cannot be had is told.
 pub fn open(
     config: &Config,
     loaded: &Loaded,
-    mut inherited: Inherited,
+    inherited: Inherited,
+    (before, fetched): (&Before, &Fetched),
     voice: &mut Voice,
 ) -> Result<(Vec<Listening>, Vec<OperationsSocket>), StartError> {
-    let listening = open_listeners(config, loaded, &mut inherited, voice)?;
-    let sockets = open_sockets(config, loaded, &mut inherited, voice)?;
-    settle(inherited, loaded, voice)?;
-    Ok((listening, sockets))
-}
-
-fn open_listeners(
-    config: &Config,
-    loaded: &Loaded,
-    inherited: &mut Inherited,
-    voice: &mut Voice,
-) -> Result<Vec<Listening>, StartError> {
-    let (listening, errors) = listener::open(config, inherited);
+    let (mut inherited, listening, errors) = before.open(config, inherited, fetched);
     for error in &errors {
         voice.alert(open_error(config, loaded, error, voice.form()));
     }
-    if errors.is_empty() {
-        Ok(listening)
-    } else {
-        Err(StartError::Listeners)
+    if !errors.is_empty() {
+        return Err(StartError::Listeners);
     }
+    let sockets = open_sockets(config, loaded, &mut inherited, voice)?;
+    settle(inherited, loaded, voice)?;
+    Ok((listening, sockets))
 }
 
 /// Opens the statistics sockets, with the rights of the start.

@@ -73,6 +73,13 @@ impl Side {
         }
     }
 
+    /// Accepts on no statistics socket any more: whoever took over answers there.
+    /// Connections that there are go on.
+    pub fn leave_sockets(&self) {
+        // Only a socket that is new can be refused.
+        let _ = self.sockets.change(Vec::new());
+    }
+
     /// The statistics sockets.
     pub fn sockets(&self) -> &Serving {
         &self.sockets

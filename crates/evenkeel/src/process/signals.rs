@@ -4,6 +4,7 @@
 //! inside of a handler.
 
 use super::StartError;
+use super::side::Side;
 use super::start::Serving;
 use crate::roles::channel::timespec;
 use crate::voice::Voice;
@@ -77,6 +78,10 @@ pub enum Order {
 
 /// Somebody besides the signals who gives orders: the supervisor of a role.
 pub trait Orders {
+    /// When it wants to be asked again, whatever happens.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
     /// What is to be watched for it, nothing when it has gone.
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Something of it may be ready, or a while has passed.
@@ -85,10 +90,14 @@ pub trait Orders {
     fn stopping(&mut self) {}
 }
 
-/// Nobody.
-pub struct NoOrders;
+/// Nobody: a process on its own.
+pub struct NoOrders<'s>(pub &'s Side);
 
-impl Orders for NoOrders {
+impl Orders for NoOrders<'_> {
+    fn stopping(&mut self) {
+        self.0.leave_sockets();
+    }
+
     fn watched(&self) -> Vec<PollFd<'_>> {
         Vec::new()
     }
@@ -111,7 +120,11 @@ pub fn obey(
         if stop.due(serving, voice) {
             continue;
         }
-        let (signalled, ended) = wait(signals, &end.event, orders, stop.left())?;
+        let due = orders
+            .due()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let left = stop.left().into_iter().chain(due).min();
+        let (signalled, ended) = wait(signals, &end.event, orders, left)?;
         if ended {
             break;
         }
@@ -231,6 +244,7 @@ fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
     {
         proxy.state.paused.store(paused, Ordering::Relaxed);
     }
+    serving.running.leave_listeners(paused);
     let word = if paused { "paused" } else { "resumed" };
     voice.warning(format_args!("Listeners {word} by a signal."));
 }

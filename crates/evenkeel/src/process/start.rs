@@ -3,18 +3,21 @@
 use super::daemon::{self, Ready, Side as Fork};
 use super::side::{self, Side};
 use super::signals::NoOrders;
-use super::{Limits, StartError, WantedLimits, limits, open, privileges, processors, signals};
+use super::{
+    Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
+};
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
 use proxy::config::Config;
+use proxy::health;
 use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, LoadOptions, Loaded};
 use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
-use proxy::{health, state};
+use proxy::state::carry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,8 @@ pub struct Plan {
     pub proxy_connections: Option<u32>,
     /// Most memory, MiB.
     pub memory_mib: Option<u64>,
+    /// The process that it takes over from.
+    pub before: Before,
 }
 
 /// A process that serves.
@@ -72,7 +77,9 @@ pub fn run(
     }
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
-    let (listening, sockets) = open::open(&config, &loaded, Inherited::default(), voice)?;
+    let fetched = plan.before.fetch()?;
+    let none = Inherited::default();
+    let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
@@ -90,12 +97,21 @@ pub fn run(
         let path = config.global.pidfile.clone();
         let mut file = path.as_deref().map(daemon::open_pid_file).transpose()?;
         match daemon::fork_and_wait()? {
-            Fork::Parent => return Ok(()),
+            Fork::Parent => {
+                // The child serves, and this process has kept its rights.
+                plan.before.take_leave();
+                return Ok(());
+            }
             Fork::Child(child) => ready = Some(child),
         }
         if let (Some(file), Some(path)) = (&mut file, &path) {
             daemon::write_pid(file, path)?;
         }
+    }
+    if !in_background {
+        // Who connects from now on waits for this process: the listeners are
+        // open. Afterwards it may not signal anybody.
+        plan.before.take_leave();
     }
     give_up_rights(&config, voice)?;
     let signals = signals::watch()?;
@@ -104,7 +120,15 @@ pub fn run(
         connections_max: limits.connections,
     };
     proxy::log::start(sink).map_err(StartError::Threads)?;
-    let (serving, side) = serve(config, (listening, sockets), &options, side::to_logs)?;
+    let (state, rest) = match fetched.state {
+        Some(state) => (Some(state.bytes), Some(state.rest)),
+        None => (None, None),
+    };
+    let state = state.as_deref();
+    let (serving, side) = serve(config, (listening, sockets), &options, state, side::to_logs)?;
+    if let Some(rest) = rest {
+        before::add_rest(rest, serving.running.runtime).map_err(StartError::Threads)?;
+    }
     if let Some(ready) = ready {
         ready.tell()?;
         // Its standard error is closed, so nothing that it says is read.
@@ -119,7 +143,8 @@ pub fn run(
             counted(threads, "thread", "threads"),
         ));
     }
-    let result = signals::obey(&signals, &serving, &mut NoOrders, voice);
+    let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
+    side.sockets().tell_heirs();
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
@@ -182,17 +207,23 @@ pub fn give_up(
     Ok(())
 }
 
-/// Puts a configuration into service and starts all threads.
+/// Puts a configuration into service and starts all threads. `state` is that of
+/// the process before; where it cannot be read everything begins anew.
 pub fn serve(
     mut config: Config,
     (listening, sockets): (Vec<Listening>, Vec<OperationsSocket>),
     options: &ServeOptions,
+    state: Option<&[u8]>,
     notice: impl FnOnce(&Arc<Config>) -> health::Notice,
 ) -> Result<(Serving, Side), StartError> {
-    state::install(&mut config, None, state::now_ms());
+    proxy::state::install(&mut config, None, proxy::state::now_ms());
+    let imported = state.and_then(|bytes| carry::import(bytes, &config, None).ok());
     let config = Arc::new(config);
     let running =
         runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
+    if let Some(imported) = imported {
+        imported.give_process(running.runtime);
+    }
     let side =
         Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
     Ok((

@@ -6,6 +6,7 @@ use super::version::{Given, VersionError};
 use crate::confinement::Identity;
 use crate::process::{self, StartError};
 use crate::roles::channel::Channel;
+use crate::roles::memory;
 use crate::voice::Voice;
 use protocol::role::Message;
 use rustix::io::Errno;
@@ -73,7 +74,7 @@ pub fn serve(mut channel: Channel, mut given: Given, voice: &mut Voice) -> Resul
     let _ = channel.send(&Message::Ready { version, words }, &[]);
     let mut orders = Supervised::new(channel, given, side);
     let result = process::obey(&signals, &serving, &mut orders, voice);
-    orders.end();
+    orders.end(&serving);
     proxy::log::drain(LAST_LINES);
     result.map_err(|error| Box::new((error.into(), None)))
 }
@@ -91,6 +92,7 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     silent.quiet = true;
     process::choose_processors(&config.global, &mut silent);
     let built = given.build(config)?;
+    let state = given.state.take().and_then(|fd| memory::read(fd).ok());
     let rights = &given.take.plan.rights;
     let root = rights
         .chroot
@@ -105,6 +107,8 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         built.config,
         (built.listening, built.sockets),
         &given.options(),
+        // Where it cannot be read everything begins anew.
+        state.as_deref(),
         process::to_logs,
     )?;
     Ok((signals, serving, std::sync::Arc::new(side)))

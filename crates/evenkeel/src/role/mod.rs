@@ -3,11 +3,14 @@
 //! the bundle, gives up every right, serves, and takes further versions in.
 //!
 //! It opens no file, looks no name up, binds no address and starts no process.
-//! When the supervisor has gone without a word, it serves on.
+//! When the supervisor has gone without a word, it serves on, and takes another
+//! one ([`guard`]).
 
 mod begin;
 mod change;
+mod guard;
 mod orders;
+mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};

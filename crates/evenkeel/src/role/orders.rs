@@ -1,9 +1,11 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
+use super::guard::Guard;
+use super::telling::Telling;
 use super::version::Given;
-use crate::process::{Order, Orders, Serving, Side};
-use crate::roles::channel::{Channel, Received};
+use crate::process::{self, Order, Orders, Serving, Side};
+use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::memory;
 use crate::voice::Voice;
 use nix::sys::signal::{Signal, raise};
@@ -13,6 +15,10 @@ use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the supervisor may take to hear the rest.
+const REST_LIMIT: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
@@ -22,6 +28,13 @@ pub struct Supervised {
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
+    /// None for one that is to end when it is left alone.
+    guard: Option<Guard>,
+    /// The channel was lost, and what follows from that was done.
+    alone: bool,
+    /// The supervisor told it to accept nothing.
+    paused: bool,
+    telling: Telling,
 }
 
 impl Supervised {
@@ -32,14 +45,60 @@ impl Supervised {
             given: Some(given),
             side,
             change: None,
+            guard: None,
+            alone: false,
+            paused: false,
+            telling: Telling::new(Instant::now()),
         }
     }
 
-    /// Waits for what still works on a change.
-    pub fn end(self) {
-        if let Some(change) = self.change {
+    /// Waits for what still works on a change, and tells those who go on with
+    /// what this process counted.
+    pub fn end(mut self, serving: &Serving) {
+        if let Some(change) = self.change.take() {
             // It was told, or there is nobody to be told.
             let _ = change.outcome();
+        }
+        self.side.sockets().tell_heirs();
+        if let Some(rest) = self.telling.rest(serving) {
+            let message = Message::State {
+                rest: true,
+                asked: false,
+            };
+            self.answer(&message, &[Arc::new(rest)]);
+            if let Some(channel) = &mut self.channel {
+                // A supervisor that does not listen holds up nobody.
+                let _ = channel.finish(REST_LIMIT);
+            }
+        }
+    }
+
+    /// Tells the supervisor by itself what a next role would go on with.
+    fn tell_unasked(&mut self, serving: &Serving) {
+        let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
+        if idle
+            && self.telling.look(Instant::now())
+            && let Ok(fd) = Telling::state(serving)
+        {
+            let message = Message::State {
+                rest: false,
+                asked: false,
+            };
+            self.answer(&message, &[Arc::new(fd)]);
+        }
+    }
+
+    /// What the process before has counted at last.
+    fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+        let Some(fd) = descriptors.into_iter().next() else {
+            return;
+        };
+        let runtime = serving.running.runtime;
+        match memory::read(&fd) {
+            Ok(bytes) => process::add(&bytes, runtime),
+            // A connection: it comes later. Without a thread it is lost, which
+            // only the counters of the other process show.
+            Err(_) => drop(process::add_rest(fd, runtime)),
         }
     }
 
@@ -62,9 +121,15 @@ impl Supervised {
             },
             Message::StopSoftly => return Some(Order::StopSoftly),
             Message::StopNow { signal } => stop_now(signal),
-            Message::Pause => return Some(Order::Pause),
-            Message::Resume => return Some(Order::Resume),
+            Message::Pause => return Some(self.pause(true)),
+            Message::Resume => return Some(self.pause(false)),
+            Message::Guard { uid } if self.given.is_some() => {
+                self.guard = Some(Guard::new(uid, received.descriptors));
+            }
+            // It is stopping already, and another one guards.
+            Message::Guard { .. } => {}
             Message::TellState => self.tell_state(serving),
+            Message::AddState => self.add_state(received.descriptors, serving),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
                     let descriptors = given.all_descriptors();
@@ -88,6 +153,52 @@ impl Supervised {
             }
         }
         None
+    }
+
+    fn pause(&mut self, paused: bool) -> Order {
+        self.paused = paused;
+        match paused {
+            true => Order::Pause,
+            false => Order::Resume,
+        }
+    }
+
+    /// The supervisor has gone: what follows from that, once.
+    fn left_alone(&mut self, voice: &mut Voice) -> Option<Order> {
+        if std::mem::replace(&mut self.alone, true) || self.given.is_none() {
+            return None;
+        }
+        match &self.guard {
+            Some(guard) => {
+                let how = match guard.can_be_found() {
+                    true => "the same command started again takes it over",
+                    false => "TERM or USR1 end it",
+                };
+                voice.warning(format_args!(
+                    "the supervisor has gone; the proxy serves on; {how}."
+                ));
+                // Nobody is left who would tell it to go on.
+                self.paused.then(|| self.pause(false))
+            }
+            None => {
+                voice.warning("the supervisor has gone before this proxy was to stay; it ends.");
+                Some(Order::StopSoftly)
+            }
+        }
+    }
+
+    /// A new supervisor, if one has come.
+    fn adopted(&mut self, voice: &mut Voice) -> bool {
+        let (Some(guard), Some(given)) = (&self.guard, &self.given) else {
+            return false;
+        };
+        self.channel = guard.take_in(given.take.version);
+        if self.channel.is_none() {
+            return false;
+        }
+        self.alone = false;
+        voice.notice("another supervisor has taken over.");
+        true
     }
 
     fn take(&mut self, given: Given, serving: &Serving) {
@@ -122,8 +233,14 @@ impl Supervised {
     }
 
     fn tell_state(&mut self, serving: &Serving) {
-        match memory::create("evenkeel state", &state_of(serving)) {
-            Ok(fd) => self.answer(&Message::State, &[Arc::new(fd)]),
+        match self.telling.asked(serving) {
+            Ok(fd) => {
+                let message = Message::State {
+                    rest: false,
+                    asked: true,
+                };
+                self.answer(&message, &[Arc::new(fd)]);
+            }
             Err(_) => {
                 let kind = Message::TellState.kind();
                 self.answer(&Message::Unknown { kind }, &[]);
@@ -138,19 +255,6 @@ fn rights(level: Level) -> StatsLevel {
         Level::Operator => StatsLevel::Operator,
         Level::Admin => StatsLevel::Admin,
     }
-}
-
-/// The versions that are alive, a line each, for people and for programs.
-fn state_of(serving: &Serving) -> Vec<u8> {
-    let mut text = String::new();
-    for version in serving.running.versions() {
-        let newest = if version.newest { " newest" } else { "" };
-        text += &format!(
-            "version {} connections {}{newest}\n",
-            version.number, version.connections
-        );
-    }
-    text.into_bytes()
 }
 
 fn refused(version: u64, why: &str) -> Message {
@@ -172,11 +276,18 @@ fn stop_now(signal: u32) {
 
 impl Orders for Supervised {
     fn stopping(&mut self) {
+        // Nobody is to take over what ends.
+        self.guard = None;
         // The listeners are to be closed with those of the data plane, here and
         // in the supervisor.
+        self.side.leave_sockets();
         if self.given.take().is_some() {
             self.answer(&Message::Stopping, &[]);
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.channel.is_some().then(|| self.telling.due())
     }
 
     fn watched(&self) -> Vec<PollFd<'_>> {
@@ -189,22 +300,39 @@ impl Orders for Supervised {
                 .iter()
                 .map(|change| PollFd::from_borrowed_fd(change.event(), PollFlags::IN)),
         );
+        watched.extend(self.guard.iter().filter_map(Guard::watched));
         watched
     }
 
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
         self.finish_change();
+        self.tell_unasked(serving);
         loop {
-            let channel = self.channel.as_mut()?;
+            let Some(channel) = &mut self.channel else {
+                if let Some(order) = self.left_alone(voice) {
+                    return Some(order);
+                }
+                if self.adopted(voice) {
+                    continue;
+                }
+                return None;
+            };
             let received = match channel.flush().and_then(|()| channel.receive()) {
                 Ok(Some(received)) => received,
-                Ok(None) => return None,
-                Err(error) => {
-                    voice.warning(format_args!(
-                        "the supervisor has gone ({error}); the proxy serves on."
-                    ));
-                    self.channel = None;
+                Ok(None) => {
+                    if let Some(guard) = &self.guard {
+                        guard.turn_away();
+                    }
                     return None;
+                }
+                Err(ChannelError::Closed) => {
+                    self.channel = None;
+                    continue;
+                }
+                Err(error) => {
+                    voice.warning(format_args!("the supervisor: {error}"));
+                    self.channel = None;
+                    continue;
                 }
             };
             if let Some(order) = self.message(received, serving) {

@@ -25,6 +25,8 @@ pub struct Given {
     pub bundle: Shared,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<Shared>,
+    /// What the process before knew.
+    pub state: Option<Shared>,
 }
 
 /// Why a version cannot be served.
@@ -75,14 +77,20 @@ pub struct Built {
 
 impl Given {
     /// None when the descriptors are not those of the plan.
-    pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
+    pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
         let bundle = descriptors.next()?;
-        let descriptors: Vec<Shared> = descriptors.collect();
+        let mut descriptors: Vec<Shared> = descriptors.collect();
+        // It belongs to this beginning; whoever is given the version back has another.
+        let state = match std::mem::take(&mut take.state) {
+            true => Some(descriptors.pop()?),
+            false => None,
+        };
         (descriptors.len() == take.plan.descriptors()).then_some(Given {
             take,
             bundle,
             descriptors,
+            state,
         })
     }
 

@@ -176,6 +176,11 @@ impl Channel {
         !self.outgoing.is_empty()
     }
 
+    /// Whether nothing is half said, in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.outgoing.is_empty() && self.incoming.is_none()
+    }
+
     /// What is to be watched for this channel.
     pub fn interest(&self) -> PollFlags {
         match self.waits() {
@@ -252,7 +257,9 @@ impl Channel {
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
             ) {
-                Err(Errno::INTR) => {}
+                // The other side went with messages unread, which the kernel
+                // tells once, before what it had sent itself.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other?,
             }
         };
@@ -367,10 +374,10 @@ mod tests {
     fn descriptors_arrive_in_their_order_over_several_packets() {
         let (mut ours, mut theirs) = pair();
         let sent = files(2 * PACKET_DESCRIPTORS_MAX + 7);
-        ours.send(&Message::State, &sent).unwrap();
+        ours.send(&Message::Resume, &sent).unwrap();
         ours.send(&Message::Pause, &[]).unwrap();
         let received = theirs.receive().unwrap().unwrap();
-        assert_eq!(received.message, Message::State);
+        assert_eq!(received.message, Message::Resume);
         let inodes = |fd: &OwnedFd| fstat(fd).unwrap().st_ino;
         let theirs_inodes: Vec<_> = received.descriptors.iter().map(inodes).collect();
         let ours_inodes: Vec<_> = sent.iter().map(|fd| inodes(fd)).collect();
@@ -404,6 +411,16 @@ mod tests {
             ours.send(&Message::Pause, &[]),
             Err(ChannelError::Closed)
         ));
+    }
+
+    #[test]
+    fn what_was_said_before_the_other_end_went_is_heard_though_it_did_not_listen() {
+        let (mut ours, mut theirs) = pair();
+        ours.send(&Message::TellState, &[]).unwrap();
+        theirs.send(&Message::Pause, &[]).unwrap();
+        drop(theirs);
+        assert_eq!(ours.receive().unwrap().unwrap().message, Message::Pause);
+        assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
     }
 
     #[test]

@@ -1,21 +1,32 @@
-//! Starting another process of the same binary, with a channel to it. It is
-//! the binary that runs, also when the file was replaced meanwhile.
+//! Starting another process of ours, with a channel to it: of the binary that
+//! runs, also when the file was replaced meanwhile, or of the one that replaced
+//! it. Processes that another supervisor started are taken over here, too.
 
 use super::channel::Channel;
 use protocol::role::Personality;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
+    waitid,
+};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 
+/// The binary that runs.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The first word of the command line of a process that another one starts.
 pub const INTERNAL: &str = "internal";
 /// The loader's second word.
 pub const LOADER: &str = "loader";
 /// The proxy role's second word.
 pub const PROXY_ROLE: &str = "proxy-role";
+/// The second word of a process that only says which messages it speaks.
+pub const SELF_TEST: &str = "self-test";
 
 /// Variables of the environment by which a service manager speaks to the
 /// supervisor alone.
@@ -42,9 +53,9 @@ pub const PROXY_ENTRY: Entry = Entry {
     shown: "evenkeel: proxy",
 };
 
-/// A process that this one started.
+/// A process of ours: a child, or one that another supervisor started.
 pub struct Started {
-    child: Child,
+    pid: Pid,
     pidfd: OwnedFd,
     /// The channel to it.
     pub channel: Channel,
@@ -52,15 +63,25 @@ pub struct Started {
     pub silent: bool,
 }
 
-/// Starts a process.
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// As a parent is told.
+    Status(ExitStatus),
+    /// It was not a child, and nobody tells.
+    Unknown,
+}
+
+/// Starts a process of this program.
 pub fn start(
+    program: &Path,
     entry: Entry,
     personality: Personality,
     variables: &[(&str, &OsStr)],
 ) -> io::Result<Started> {
     let (channel, theirs) = Channel::pair()?;
     let number = theirs.as_raw_fd();
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(program);
     command
         .arg0(entry.shown)
         .args([INTERNAL, entry.word, &number.to_string(), name(personality)])
@@ -83,9 +104,10 @@ pub fn start(
     }
     let child = command.spawn()?;
     drop(theirs);
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
     Ok(Started {
-        child,
+        pid,
         pidfd,
         channel,
         silent: false,
@@ -100,9 +122,19 @@ fn name(personality: Personality) -> &'static str {
 }
 
 impl Started {
+    /// One that runs already.
+    pub fn running(pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
+        Started {
+            pid,
+            pidfd,
+            channel,
+            silent: false,
+        }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.pid
     }
 
     /// Readable once it has ended.
@@ -110,15 +142,39 @@ impl Started {
         self.pidfd.as_fd()
     }
 
-    /// Its status, once it has ended.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    /// How it ended, once it has.
+    pub fn ended(&mut self) -> Option<Ending> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(status) => status.map(|status| Ending::Status(exit_status(&status))),
+            // Somebody else's child: only that it ended can be seen.
+            Err(Errno::CHILD) => has_ended(&self.pidfd).then_some(Ending::Unknown),
+            Err(_) => None,
+        }
     }
 
     /// Sends it a signal; one that has ended is no error.
     pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
+}
+
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// As wait(2) has it, from waitid(2).
+fn exit_status(status: &WaitIdStatus) -> ExitStatus {
+    ExitStatus::from_raw(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) => signal & 0x7f,
+        (None, None) => 0,
+    })
 }
 
 /// Why a process that was started as one of ours is none.

@@ -6,9 +6,11 @@ use super::operate::Ending;
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
+use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
 use protocol::role::{Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a role may take to take a version in.
@@ -42,12 +44,16 @@ impl Supervisor {
             look: self.kept.is_some().then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
             watched: self.watcher.running,
+            before: self.carried.asked(),
         }
     }
 
     /// Whether a change may begin now.
     pub(super) fn may_change(&self) -> bool {
-        let free = self.kept.is_some() && self.loading.is_none() && self.candidate.is_none();
+        let free = self.kept.is_some()
+            && self.loading.is_none()
+            && self.candidate.is_none()
+            && self.upgrade.is_none();
         free && self.stop.is_none() && self.serves()
     }
 
@@ -57,18 +63,25 @@ impl Supervisor {
             return;
         }
         let watched = self.ask_for_files();
-        let Some(askers) = self.requests.begin() else {
+        if self.requests.begin().is_none() {
             return;
-        };
-        let askers = askers.to_vec();
+        }
         // Whether there is anything to change is not known yet.
         if !watched {
             tell::reloading(&mut self.voice);
             self.notify.reloading("taking the files in again");
         }
-        let descriptors = self.kept.as_ref().map(Version::all_descriptors);
-        let load = self.load(&askers);
-        match self.begin_loading(load, &descriptors.unwrap_or_default()) {
+        // A program is taken when somebody asks.
+        if watched || !self.begin_upgrade() {
+            self.begin_load(Path::new(OWN_PROGRAM));
+        }
+    }
+
+    /// Starts a loader of a program for the change that runs.
+    pub(super) fn begin_load(&mut self, program: &Path) {
+        let descriptors = self.kept.as_ref().map(|kept| kept.all_descriptors(None));
+        let load = self.load(self.requests.running());
+        match self.begin_loading(program, load, &descriptors.unwrap_or_default()) {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
@@ -99,12 +112,16 @@ impl Supervisor {
             personality: self.command.personality,
             background: false,
             plan,
+            state: false,
         };
         let Some(version) = Version::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
+        if self.upgrades() {
+            return self.upgrade_loaded(version, told.shown);
+        }
         let given = match &mut self.proxy {
-            Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
+            Some(proxy) => proxy.give(&version, None).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
         match given {
@@ -137,12 +154,17 @@ impl Supervisor {
         if !words.is_empty() {
             lines.push((Gravity::Warning, words.to_owned()));
         }
-        tell::taken(&mut self.voice, &lines);
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);
+        self.tell_change(&lines, &candidate.shown);
+    }
+
+    /// Tells everyone what was changed.
+    pub(super) fn tell_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
+        tell::taken(&mut self.voice, lines);
         self.changes.taken();
         self.notify.ready(&self.status());
-        self.answer_all(Ending::Taken, &candidate.shown, &lines);
+        self.answer_all(Ending::Taken, shown, lines);
     }
 
     /// The role goes on with what it had, or died.
@@ -156,7 +178,8 @@ impl Supervisor {
     }
 
     /// Tells everyone that nothing was changed.
-    fn refuse_change(&mut self, words: &str, shown: &str) {
+    pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
+        self.abandon_upgrade();
         let mut lines = Vec::new();
         if !words.is_empty() {
             lines.push((Gravity::Alert, words.to_owned()));

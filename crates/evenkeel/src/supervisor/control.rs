@@ -1,14 +1,15 @@
 //! The control socket: `evenkeel reload` and whatever later speaks to a
 //! supervisor. Only the same user and root are heard.
 
-use super::directory::{self, DirectoryError, Entry};
+use super::directory::{self, DirectoryError, Entry, Kind};
+use super::upgrade::number;
 use crate::roles::channel::{Channel, ChannelError};
 use crate::roles::memory;
-use protocol::role::{Look, Message};
+use protocol::role::{HandedClient, Look, Message};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Commands that are heard at one time.
@@ -46,19 +47,67 @@ pub struct Control {
     listener: OwnedFd,
     clients: Vec<Client>,
     next_id: u64,
-    _entry: Entry,
+    entry: Entry,
 }
 
 impl Control {
     /// Can be reached from now on.
     pub fn open(program: &str, paths: &[PathBuf]) -> Result<Control, DirectoryError> {
-        let (entry, listener) = directory::enter(program, paths)?;
-        Ok(Control {
+        let (entry, listener) = directory::enter(Kind::Supervisor, program, paths)?;
+        Ok(Control::kept(entry, listener))
+    }
+
+    /// One that could be reached before this process executed another program.
+    pub fn kept(entry: Entry, listener: OwnedFd) -> Control {
+        Control {
             listener,
             clients: Vec::new(),
             next_id: 1,
-            _entry: entry,
+            entry,
+        }
+    }
+
+    /// The socket and its path.
+    pub fn socket(&self) -> (&OwnedFd, &Path) {
+        (&self.listener, self.entry.socket())
+    }
+
+    /// Those who are connected and were not told yet, for the next image.
+    pub fn hand_over(&self, asked: impl Fn(u64) -> Option<Look>) -> Vec<HandedClient> {
+        let waiting = self.clients.iter().filter(|client| !client.told);
+        waiting
+            .map(|client| HandedClient {
+                descriptor: number(&client.channel),
+                asked: asked(client.id),
+            })
+            .collect()
+    }
+
+    /// Somebody who was connected to the image before; what was asked for.
+    pub fn welcome(&mut self, fd: OwnedFd, asked: Option<Look>) -> Option<Asker> {
+        let channel = Channel::new(fd).ok()?;
+        let id = self.add(channel);
+        asked.map(|look| Asker {
+            id,
+            at: Door::Control,
+            look: Some(look),
         })
+    }
+
+    fn add(&mut self, channel: Channel) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.clients.push(Client {
+            id,
+            channel,
+            told: false,
+        });
+        id
+    }
+
+    /// Whether nothing is half said.
+    pub fn is_quiet(&self) -> bool {
+        self.clients.iter().all(|client| client.channel.is_quiet())
     }
 
     /// What is to be watched.
@@ -111,12 +160,7 @@ impl Control {
                 continue;
             }
             if let Ok(channel) = Channel::new(fd) {
-                self.clients.push(Client {
-                    id: self.next_id,
-                    channel,
-                    told: false,
-                });
-                self.next_id += 1;
+                self.add(channel);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The runtime directory: one socket for each supervisor, and beside it a few
 //! readable lines that say which files it serves with. `evenkeel reload` finds
-//! a supervisor here.
+//! a supervisor here. A second socket is the proxy role's: there it takes a new
+//! supervisor when the first has gone without a word.
 //!
 //! The directory is its owner's alone. What a supervisor that was killed left
 //! behind is removed by the next one.
@@ -9,6 +10,7 @@ use rustix::fs::{Mode, chmod};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    sockopt,
 };
 use std::fmt;
 use std::io;
@@ -54,7 +56,32 @@ impl fmt::Display for DirectoryError {
 
 impl std::error::Error for DirectoryError {}
 
-/// A supervisor that can be found.
+/// Whose socket it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A supervisor's.
+    Supervisor,
+    /// A role's, which lives for as long as the role.
+    Role,
+}
+
+impl Kind {
+    fn extension(self) -> &'static str {
+        match self {
+            Kind::Supervisor => "sock",
+            Kind::Role => "role",
+        }
+    }
+
+    fn of(socket: &Path) -> Option<Kind> {
+        let extension = socket.extension()?;
+        [Kind::Supervisor, Kind::Role]
+            .into_iter()
+            .find(|kind| extension == kind.extension())
+    }
+}
+
+/// A supervisor that can be found, or one whose role can.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
     /// Its process id.
@@ -113,6 +140,11 @@ fn check(directory: &Path) -> Result<(), DirectoryError> {
     Ok(())
 }
 
+/// Whether a path means the same each time; a pipe does not.
+pub fn is_lasting(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir())
+}
+
 /// The network namespace of this process; 0 where the system does not tell.
 pub fn network() -> u64 {
     std::fs::metadata("/proc/self/ns/net").map_or(0, |data| data.ino())
@@ -120,10 +152,15 @@ pub fn network() -> u64 {
 
 /// The supervisors that live. What dead ones left behind is removed.
 pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
-    instances_in(&path())
+    instances_in(&path(), Kind::Supervisor)
 }
 
-fn instances_in(directory: &Path) -> Result<Vec<Instance>, DirectoryError> {
+/// The supervisors, alive or not, whose role lives.
+pub fn roles() -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path(), Kind::Role)
+}
+
+fn instances_in(directory: &Path, wanted: Kind) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -131,42 +168,62 @@ fn instances_in(directory: &Path) -> Result<Vec<Instance>, DirectoryError> {
     }
     let mut found = Vec::new();
     let entries = std::fs::read_dir(directory).map_err(failed)?;
-    for entry in entries.take(2 * INSTANCES_MAX).flatten() {
+    for entry in entries.take(4 * INSTANCES_MAX).flatten() {
         let socket = entry.path();
-        if socket
-            .extension()
-            .is_none_or(|extension| extension != "sock")
-        {
+        let Some(kind) = Kind::of(&socket) else {
             continue;
-        }
-        match connected(&socket) {
-            Ok(_) => found.extend(read(&socket)),
-            Err(Errno::CONNREFUSED) => remove(&socket),
-            Err(_) => {}
+        };
+        match lives(&socket) {
+            Ok(true) if kind == wanted => found.extend(read(&socket)),
+            Ok(false) => remove(&socket),
+            Ok(true) | Err(_) => {}
         }
     }
     found.sort_by_key(|instance| instance.pid);
     Ok(found)
 }
 
+/// Whether somebody has this socket, without a connection to it: one of another
+/// type is refused for its type where there is somebody.
+fn lives(socket: &Path) -> Result<bool, Errno> {
+    let fd = unix(SocketType::STREAM)?;
+    match connect(&fd, &SocketAddrUnix::new(socket)?) {
+        Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// A connection to a supervisor.
 pub fn connected(socket: &Path) -> Result<OwnedFd, Errno> {
-    let fd = seqpacket()?;
+    let fd = unix(SocketType::SEQPACKET)?;
     connect(&fd, &SocketAddrUnix::new(socket)?)?;
     Ok(fd)
 }
 
-fn seqpacket() -> Result<OwnedFd, Errno> {
+/// A connection to a role, whose packets say which process sent them: the
+/// kernel's word for it.
+pub fn connected_to_role(socket: &Path) -> Result<OwnedFd, Errno> {
+    let fd = unix(SocketType::SEQPACKET)?;
+    sockopt::set_socket_passcred(&fd, true)?;
+    connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    Ok(fd)
+}
+
+fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(
         AddressFamily::UNIX,
-        SocketType::SEQPACKET,
+        kind,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )
 }
 
 fn listing_of(socket: &Path) -> PathBuf {
-    socket.with_extension("")
+    match Kind::of(socket) {
+        Some(Kind::Role) => socket.with_extension("role-of"),
+        Some(Kind::Supervisor) | None => socket.with_extension(""),
+    }
 }
 
 fn read(socket: &Path) -> Option<Instance> {
@@ -196,7 +253,8 @@ fn read(socket: &Path) -> Option<Instance> {
     (instance.pid > 0).then_some(instance)
 }
 
-fn remove(socket: &Path) {
+/// Removes an entry.
+pub fn remove(socket: &Path) {
     // Another supervisor that starts now may have done it.
     let _ = std::fs::remove_file(listing_of(socket));
     let _ = std::fs::remove_file(socket);
@@ -209,6 +267,22 @@ pub struct Entry {
     pid: u32,
 }
 
+impl Entry {
+    /// The entry of a socket that this process made before it executed a newer
+    /// program.
+    pub fn kept(socket: PathBuf) -> Entry {
+        Entry {
+            socket,
+            pid: std::process::id(),
+        }
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         // A copy of this value in the process that only started the one in the
@@ -219,21 +293,27 @@ impl Drop for Entry {
     }
 }
 
-/// Enters a supervisor, and gives the socket that it can be reached at.
-pub fn enter(program: &str, paths: &[PathBuf]) -> Result<(Entry, OwnedFd), DirectoryError> {
-    enter_in(&path(), program, paths)
+/// Enters a supervisor or its role, and gives the socket that it can be reached
+/// at.
+pub fn enter(
+    kind: Kind,
+    program: &str,
+    paths: &[PathBuf],
+) -> Result<(Entry, OwnedFd), DirectoryError> {
+    enter_in(&path(), kind, program, paths)
 }
 
 fn enter_in(
     directory: &Path,
+    kind: Kind,
     program: &str,
     paths: &[PathBuf],
 ) -> Result<(Entry, OwnedFd), DirectoryError> {
     prepare(directory)?;
     // For what dead ones left behind.
-    instances_in(directory)?;
+    instances_in(directory, kind)?;
     let pid = std::process::id();
-    let (socket, fd) = open_socket(directory, pid)?;
+    let (socket, fd) = open_socket(directory, kind, pid)?;
     let entry = Entry { socket, pid };
     let mut text = format!("pid {pid}\nprogram {program}\nnetwork {}\n", network());
     for path in paths {
@@ -253,16 +333,20 @@ fn enter_in(
     Ok((entry, fd))
 }
 
-fn open_socket(directory: &Path, pid: u32) -> Result<(PathBuf, OwnedFd), DirectoryError> {
+fn open_socket(
+    directory: &Path,
+    kind: Kind,
+    pid: u32,
+) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
     let mut last = Errno::ADDRINUSE;
     for n in 0..SAME_ID_MAX {
         let name = match n {
-            0 => format!("{pid}.sock"),
-            n => format!("{pid}-{n}.sock"),
+            0 => format!("{pid}.{}", kind.extension()),
+            n => format!("{pid}-{n}.{}", kind.extension()),
         };
         let path = directory.join(name);
-        let fd = seqpacket().map_err(|errno| failed(&path, errno))?;
+        let fd = unix(SocketType::SEQPACKET).map_err(|errno| failed(&path, errno))?;
         let address = SocketAddrUnix::new(&path).map_err(|errno| failed(&path, errno))?;
         match bind(&fd, &address) {
             Ok(()) => return Ok((path, fd)),
@@ -285,8 +369,8 @@ mod tests {
     fn a_supervisor_is_found_until_it_goes() {
         let directory = directory("found");
         let paths = [PathBuf::from("/etc/a b.cfg")];
-        let (entry, fd) = enter_in(&directory, "evenkeel", &paths).unwrap();
-        let found = instances_in(&directory).unwrap();
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
+        let found = instances_in(&directory, Kind::Supervisor).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].pid, &found[0].paths[..]),
@@ -302,10 +386,10 @@ mod tests {
     #[test]
     fn what_a_dead_supervisor_left_behind_is_removed() {
         let directory = directory("stale");
-        let (entry, fd) = enter_in(&directory, "evenkeel", &[]).unwrap();
+        let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
         std::mem::forget(entry);
         drop(fd);
-        assert!(instances_in(&directory).unwrap().is_empty());
+        assert!(instances_in(&directory, Kind::Supervisor).unwrap().is_empty());
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         std::fs::remove_dir(&directory).unwrap();
     }
@@ -314,7 +398,7 @@ mod tests {
     fn a_directory_that_is_a_link_is_not_trusted() {
         let directory = directory("link");
         std::os::unix::fs::symlink("/tmp", &directory).unwrap();
-        let error = enter_in(&directory, "evenkeel", &[]).unwrap_err();
+        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
         std::fs::remove_file(&directory).unwrap();
         assert!(matches!(error, DirectoryError::Owner(_)), "{error}");
     }
@@ -322,10 +406,28 @@ mod tests {
     #[test]
     fn two_supervisors_of_one_process_id_have_two_sockets() {
         let directory = directory("twins");
-        let first = enter_in(&directory, "evenkeel", &[]).unwrap();
-        let second = enter_in(&directory, "haproxy", &[]).unwrap();
-        assert_eq!(instances_in(&directory).unwrap().len(), 2);
+        let first = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+        let second = enter_in(&directory, Kind::Supervisor, "haproxy", &[]).unwrap();
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 2);
         drop((first, second));
+        std::fs::remove_dir(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it() {
+        let directory = directory("role");
+        let paths = [PathBuf::from("/etc/a.cfg")];
+        let supervisor = enter_in(&directory, Kind::Supervisor, "evenkeel", &paths).unwrap();
+        let role = enter_in(&directory, Kind::Role, "evenkeel", &paths).unwrap();
+        drop(supervisor);
+        assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+        let found = instances_in(&directory, Kind::Role).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].paths, paths);
+        let nobody = rustix::net::accept(&role.1);
+        assert_eq!(nobody.unwrap_err(), Errno::AGAIN);
+        drop(role);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         std::fs::remove_dir(&directory).unwrap();
     }
 }

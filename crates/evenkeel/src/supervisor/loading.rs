@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a loader may work. Names that nobody answers take seconds each.
@@ -69,13 +70,15 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl Loading {
-    /// Starts a loader with these variables besides and says what is asked.
+    /// Starts a loader of this program, with these variables besides, and says
+    /// what is asked.
     pub fn begin(
+        program: &Path,
         load: Load,
         descriptors: &[Shared],
         variables: &[(&str, &OsStr)],
     ) -> Result<Loading, LoadError> {
-        let mut process = spawn::start(spawn::LOADER_ENTRY, load.personality, variables)
+        let mut process = spawn::start(program, spawn::LOADER_ENTRY, load.personality, variables)
             .map_err(LoadError::Start)?;
         let message = Message::Load(Box::new(load));
         process

@@ -2,6 +2,7 @@
 //! what the service manager is told.
 
 use super::control::{Asker, Door};
+use super::former::Former;
 use super::loading::{LoadError, Loading};
 use super::master::{self, Master, View, Wish, Worker};
 use super::proxy::Proxy;
@@ -14,6 +15,7 @@ use crate::voice::{Form, Gravity, Voice, counted, plain};
 use protocol::role::{Load, Message, Personality};
 use proxy::operations::OpenFailure;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,6 +66,7 @@ impl Supervisor {
     /// environment.
     pub(super) fn begin_loading(
         &self,
+        program: &Path,
         load: Load,
         descriptors: &[Shared],
     ) -> Result<Loading, LoadError> {
@@ -75,7 +78,7 @@ impl Supervisor {
             Personality::Haproxy if sockets.is_empty() => &both[..1],
             Personality::Haproxy => &both,
         };
-        Loading::begin(load, descriptors, variables)
+        Loading::begin(program, load, descriptors, variables)
     }
 
     /// The roles that are known, that which serves first.
@@ -86,7 +89,12 @@ impl Supervisor {
             reloads: self.changes.failed,
             former: false,
         };
-        self.proxy.iter().map(worker).collect()
+        let former = |former: &Former| Worker {
+            former: true,
+            ..worker(&former.proxy)
+        };
+        let serves = self.proxy.iter().map(worker);
+        serves.chain(self.formers.iter().map(former)).collect()
     }
 
     fn view(&self) -> View {
@@ -138,8 +146,9 @@ impl Supervisor {
                 })),
                 Wish::Operate { pid, level, socket } => {
                     let message = Message::Operate { level };
-                    let to = self.proxy.as_mut().filter(|proxy| proxy.pid() == pid);
-                    if let Some(proxy) = to {
+                    let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
+                    let mut known = self.proxy.iter_mut().chain(formers);
+                    if let Some(proxy) = known.find(|proxy| proxy.pid() == pid) {
                         let channel = &mut proxy.process.channel;
                         // Whoever cannot be told is about to be seen as ended.
                         let _ = channel.send(&message, &[Arc::new(socket)]);

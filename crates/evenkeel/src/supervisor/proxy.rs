@@ -3,12 +3,16 @@
 use super::limits;
 use super::stop::Stop;
 use super::version::Version;
-use crate::roles::channel::ChannelError;
+use crate::roles::Shared;
+use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
+use crate::voice::Voice;
 use protocol::role::{Message, Personality};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a role may take until it serves.
@@ -22,6 +26,8 @@ pub struct Proxy {
     pub born: Instant,
     /// It serves.
     pub ready: bool,
+    /// It was not started by this image of the supervisor.
+    pub adopted: bool,
 }
 
 /// Why a role could not be started.
@@ -48,16 +54,22 @@ impl fmt::Display for ProxyError {
 impl std::error::Error for ProxyError {}
 
 impl Proxy {
-    /// Starts a role with a version.
-    pub fn start(version: &Version, personality: Personality) -> Result<Proxy, ProxyError> {
-        let process =
-            spawn::start(spawn::PROXY_ENTRY, personality, &[]).map_err(ProxyError::Start)?;
+    /// Starts a role of a program with a version, and what the role before knew.
+    pub fn start(
+        program: &Path,
+        version: &Version,
+        state: Option<&Shared>,
+        personality: Personality,
+    ) -> Result<Proxy, ProxyError> {
+        let process = spawn::start(program, spawn::PROXY_ENTRY, personality, &[])
+            .map_err(ProxyError::Start)?;
         let mut proxy = Proxy {
             process,
             born: Instant::now(),
             ready: false,
+            adopted: false,
         };
-        match proxy.give(version) {
+        match proxy.give(version, state) {
             Ok(()) => Ok(proxy),
             Err(error) => {
                 proxy.kill();
@@ -66,8 +78,50 @@ impl Proxy {
         }
     }
 
-    /// Hands a version over.
-    pub fn give(&mut self, version: &Version) -> Result<(), ProxyError> {
+    /// One that serves already.
+    pub fn adopted(process: Started) -> Proxy {
+        Proxy {
+            process,
+            born: Instant::now(),
+            ready: true,
+            adopted: true,
+        }
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let process = &self.process;
+        // A channel that the other end has left is always ready: then only the
+        // end of the process is waited for.
+        let channel = (!process.silent)
+            .then(|| PollFd::new(&process.channel, process.channel.interest()));
+        let end = PollFd::from_borrowed_fd(process.end(), PollFlags::IN);
+        channel.into_iter().chain(std::iter::once(end))
+    }
+
+    /// What it says next. One whose words cannot be understood is ended.
+    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
+        if self.process.silent {
+            return None;
+        }
+        let channel = &mut self.process.channel;
+        match channel.flush().and_then(|()| channel.receive()) {
+            Ok(received) => received,
+            Err(ChannelError::Closed) => {
+                self.process.silent = true;
+                None
+            }
+            Err(error) => {
+                voice.alert(format_args!("the proxy: {error}"));
+                self.process.silent = true;
+                self.process.signal(Signal::KILL);
+                None
+            }
+        }
+    }
+
+    /// Hands a version over, with what the role before knew.
+    pub fn give(&mut self, version: &Version, state: Option<&Shared>) -> Result<(), ProxyError> {
         match limits::give(self.process.pid(), version.plan()) {
             // A role that has given up its rights is another user's process,
             // which root of a container may not touch: it raises what it may
@@ -77,7 +131,7 @@ impl Proxy {
         }
         self.process
             .channel
-            .send(&version.message(), &version.all_descriptors())
+            .send(&version.message(state), &version.all_descriptors(state))
             .map_err(ProxyError::Channel)
     }
 

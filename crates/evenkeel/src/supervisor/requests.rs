@@ -2,7 +2,8 @@
 //! more change, however many they are: the files may have been written again
 //! since the one that runs read them.
 
-use super::control::Asker;
+use super::control::{Asker, Door};
+use protocol::role::Look;
 
 /// Requests.
 #[derive(Debug, Default)]
@@ -34,6 +35,17 @@ impl Requests {
         self.running.as_deref()
     }
 
+    /// Those who asked for the change that runs.
+    pub fn running(&self) -> &[Asker] {
+        self.running.as_deref().unwrap_or_default()
+    }
+
+    /// What somebody at the control socket who waits for the next change asked for.
+    pub fn asked_by(&self, id: u64) -> Option<Look> {
+        let next = self.next.iter().flatten();
+        next.filter(|asker| asker.at == Door::Control && asker.id == id).find_map(|asker| asker.look)
+    }
+
     /// The change that ran is over; those who are to be told.
     pub fn finish(&mut self) -> Vec<Asker> {
         self.running.take().unwrap_or_default()
@@ -49,7 +61,6 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
-    use super::super::control::Door;
     use super::*;
 
     #[test]

@@ -2,8 +2,11 @@
 //! commands and the time, and does what each of them asks for.
 
 use super::backoff::Backoff;
+use super::carried::Carried;
 use super::change::Candidate;
 use super::control::Control;
+use super::directory::Entry;
+use super::former::Former;
 use super::limits;
 use super::loading::{LoadError, Loading, Told};
 use super::master::Master;
@@ -13,11 +16,14 @@ use super::proxy::Proxy;
 use super::requests::Requests;
 use super::signals::Signals;
 use super::stop::{Stop, exit_of};
+use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
-use super::{Command, first, tell};
+use super::{Command, adopt, first, tell};
 use crate::process::{Ready, StartError};
-use crate::roles::channel::{ChannelError, timespec};
+use crate::roles::Shared;
+use crate::roles::channel::{Received, timespec};
+use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
 use nix::sys::signal::Signal;
 use protocol::role::{Message, Take};
@@ -25,7 +31,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a start that failed exits with.
@@ -51,18 +57,28 @@ pub struct Supervisor {
     /// The last good version.
     pub(super) kept: Option<Version>,
     pub(super) candidate: Option<Candidate>,
-    versions: u64,
+    pub(super) carried: Carried,
+    pub(super) versions: u64,
     pub(super) requests: Requests,
     pub(super) watcher: Watcher,
     backoff: Backoff,
     restart_at: Option<Instant>,
     /// It served at least once.
-    served: bool,
-    paused: bool,
+    pub(super) served: bool,
+    pub(super) paused: bool,
     pub(super) stop: Option<Stop>,
-    ready: Option<Ready>,
+    pub(super) ready: Option<Ready>,
     pid_file: Option<first::PidFile>,
     exit: Option<u8>,
+    /// Which file this program is.
+    pub(super) program: Program,
+    pub(super) upgrade: Option<Upgrade>,
+    /// Roles that finish.
+    pub(super) formers: Vec<Former>,
+    /// A role of another program, which finishes once there is one of ours.
+    pub(super) foreign: Option<Proxy>,
+    /// Where a new supervisor would find the role.
+    pub(super) guard: Option<(Entry, Shared)>,
 }
 
 impl Supervisor {
@@ -74,6 +90,7 @@ impl Supervisor {
             false => Notify::default(),
         };
         Ok(Supervisor {
+            carried: Carried::from(command.before.clone()),
             command,
             voice,
             files_soft: limits::raise_own(),
@@ -98,15 +115,18 @@ impl Supervisor {
             ready: None,
             pid_file: None,
             exit: None,
+            program: Program::of_start(),
+            upgrade: None,
+            formers: Vec::new(),
+            foreign: None,
+            guard: None,
         })
     }
 
     /// Supervises until the end; with what the command exits.
-    pub fn run(mut self) -> u8 {
-        match self.begin_loading(self.load(&[]), &[]) {
-            Ok(loading) => self.loading = Some(loading),
-            Err(error) => self.fail(error),
-        }
+    pub fn run(mut self, left: Option<Resumed>) -> u8 {
+        self.begin(left);
+        self.begin_change();
         while self.exit.is_none() {
             if let Err(errno) = self.wait() {
                 self.fail(StartError::Threads(errno.into()));
@@ -115,13 +135,19 @@ impl Supervisor {
             self.obey_signals();
             self.look_at_loader();
             self.look_at_proxy();
+            self.look_at_formers();
+            self.look_at_upgrade();
+            self.end_when_all_have();
             self.hear_commands();
             self.hear_masters();
             self.look_at_clock();
             self.look_at_files();
+            self.carried.reap();
             self.begin_change();
         }
-        if let Some(proxy) = &mut self.proxy {
+        self.abandon_upgrade();
+        let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
+        for proxy in self.proxy.iter_mut().chain(formers) {
             proxy.kill();
         }
         self.give_up_changes();
@@ -131,7 +157,26 @@ impl Supervisor {
         self.exit.unwrap_or(FAILED)
     }
 
-    fn fail(&mut self, error: impl std::fmt::Display) {
+    /// Goes on where another image or another supervisor stopped, or starts
+    /// anew.
+    fn begin(&mut self, left: Option<Resumed>) {
+        let resumed = left.map(|left| self.resume(left));
+        match resumed {
+            Some(Ok(())) => return,
+            Some(Err(error)) => tell::not_resumed(&mut self.voice, &error),
+            None => {}
+        }
+        if self.adopt() {
+            return;
+        }
+        match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &[]) {
+            Ok(loading) => self.loading = Some(loading),
+            Err(error) => self.fail(error),
+        }
+        self.carried.loader_began();
+    }
+
+    pub(super) fn fail(&mut self, error: impl std::fmt::Display) {
         self.voice.fatal(error);
         self.exit = Some(FAILED);
     }
@@ -152,17 +197,13 @@ impl Supervisor {
             self.signals.as_fd(),
             PollFlags::IN,
         )];
-        let loader = self.loading.iter().map(|loading| &loading.process);
-        let proxy = self.proxy.iter().map(|proxy| &proxy.process);
-        for process in loader.chain(proxy) {
-            let interest = process.channel.interest();
-            // A channel that the other end has left is always ready: then only
-            // the end of the process is waited for.
-            if !process.silent {
-                watched.push(PollFd::new(&process.channel, interest));
-            }
+        let formers = self.formers.iter().map(|former| &former.proxy);
+        watched.extend(self.proxy.iter().chain(formers).flat_map(Proxy::watched));
+        for process in self.loading.iter().map(|loading| &loading.process) {
+            watched.push(PollFd::new(&process.channel, process.channel.interest()));
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
+        watched.extend(self.upgrade.iter().flat_map(Upgrade::watched));
         watched.extend(self.control.iter().flat_map(Control::watched));
         watched.extend(self.master.iter().flat_map(Master::watched));
         watched.extend(self.watcher.watched());
@@ -187,8 +228,10 @@ impl Supervisor {
             self.stop.and_then(|stop| stop.until),
             self.watcher.retry_at(),
             self.may_change().then(|| self.watcher.due()).flatten(),
+            self.upgrade.as_ref().and_then(Upgrade::deadline),
         ]
         .into_iter()
+        .chain(self.formers.iter().map(|former| former.until))
         .flatten()
         .min()
     }
@@ -204,7 +247,7 @@ impl Supervisor {
         }
     }
 
-    fn pause(&mut self, paused: bool) {
+    pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
         let message = match paused {
             true => Message::Pause,
@@ -239,13 +282,24 @@ impl Supervisor {
             loading.process.signal(rustix::process::Signal::KILL);
             loading.end();
         }
+        self.stop_upgrade(&stop);
+        self.stop_formers(&stop);
         self.give_up_changes();
         // The listeners are to be closed when the role closes them.
         self.kept = None;
         self.candidate = None;
         match &mut self.proxy {
-            None => self.end(stop.exit()),
+            // It ends with those that finish, if there are any.
+            None => {}
             Some(proxy) => proxy.stop(&stop),
+        }
+    }
+
+    /// The stop is over when every role has ended.
+    fn end_when_all_have(&mut self) {
+        let all = self.proxy.is_none() && self.formers.is_empty();
+        if let Some(stop) = self.stop.filter(|_| all && self.exit.is_none()) {
+            self.end(stop.exit());
         }
     }
 
@@ -297,8 +351,12 @@ impl Supervisor {
             personality: self.command.personality,
             background: plan.daemon,
             plan,
+            state: false,
         };
-        let Some(version) = Version::new(take, told.descriptors) else {
+        let mut descriptors = told.descriptors;
+        let own = descriptors.len().min(take.plan.descriptors() + 1);
+        let whole = self.carried.take(descriptors.split_off(own));
+        let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
         };
         if let Err(error) = self.begin_first(version) {
@@ -327,10 +385,13 @@ impl Supervisor {
         let Some(version) = &self.kept else {
             return;
         };
-        match Proxy::start(version, self.command.personality) {
+        let own = Path::new(OWN_PROGRAM);
+        let state = self.carried.state.as_ref();
+        match Proxy::start(own, version, state, self.command.personality) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.pid());
                 self.proxy = Some(proxy);
+                self.guard_proxy();
             }
             Err(error) if self.served => {
                 self.voice.alert(error);
@@ -342,29 +403,20 @@ impl Supervisor {
 
     fn look_at_proxy(&mut self) {
         for _ in 0..MESSAGES_MAX {
-            let Some(proxy) = self.proxy.as_mut().filter(|proxy| !proxy.process.silent) else {
+            let proxy = self.proxy.as_mut();
+            let Some(received) = proxy.and_then(|proxy| proxy.hear(&mut self.voice)) else {
                 break;
             };
-            let channel = &mut proxy.process.channel;
-            match channel.flush().and_then(|()| channel.receive()) {
-                Ok(Some(received)) => self.hear_proxy(received.message),
-                Ok(None) => break,
-                Err(ChannelError::Closed) => proxy.process.silent = true,
-                Err(error) => {
-                    self.voice.alert(format_args!("the proxy: {error}"));
-                    proxy.process.silent = true;
-                    proxy.process.signal(rustix::process::Signal::KILL);
-                }
-            }
+            self.hear_proxy(received);
         }
         let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
-        if let (Some(status), Some(proxy)) = (ended, self.proxy.take_if(|_| ended.is_some())) {
-            self.proxy_ended(&proxy, status);
+        if let (Some(ending), Some(proxy)) = (ended, self.proxy.take_if(|_| ended.is_some())) {
+            self.proxy_ended(&proxy, ending);
         }
     }
 
-    fn hear_proxy(&mut self, message: Message) {
-        match message {
+    fn hear_proxy(&mut self, received: Received) {
+        match received.message {
             Message::Ready { words, .. } => {
                 if let Some(proxy) = &mut self.proxy {
                     proxy.ready = true;
@@ -377,6 +429,16 @@ impl Supervisor {
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
+            Message::State { rest, asked } => {
+                self.keep_state(rest, received.descriptors);
+                if asked {
+                    self.state_told(self.carried.state.clone());
+                }
+            }
+            // It does not know how to tell what it knows.
+            Message::Unknown { kind } if kind == Message::TellState.kind() => {
+                self.state_told(None);
+            }
             // It was printed by the role, whose end is seen by itself.
             Message::Ended { .. } | Message::Unknown { .. } => {}
             other => {
@@ -398,6 +460,7 @@ impl Supervisor {
         if self.paused {
             self.pause(true);
         }
+        self.take_over();
         let status = self.status();
         if std::mem::replace(&mut self.served, true) {
             return self.notify.status(&status);
@@ -406,6 +469,12 @@ impl Supervisor {
         if let Some(version) = &self.kept {
             tell::serves(&mut self.voice, version);
         }
+        self.see_off_foreign();
+        self.tell_ready();
+    }
+
+    /// Whoever started this in the background need not wait any more.
+    pub(super) fn tell_ready(&mut self) {
         if let Some(ready) = self.ready.take() {
             if let Err(error) = ready.tell() {
                 self.voice.warning(error);
@@ -415,31 +484,33 @@ impl Supervisor {
         }
     }
 
-    fn open_control(&mut self) {
-        let program = match self.voice.form() {
-            Form::Own => "evenkeel",
-            Form::Haproxy => "haproxy",
-        };
-        match Control::open(program, &self.command.paths) {
-            Ok(control) => self.control = Some(control),
+    pub(super) fn open_control(&mut self) {
+        let program = adopt::program(self.voice.form());
+        let opened = Control::open(program, &self.command.paths);
+        let opened = opened.map(|control| self.control = Some(control));
+        match opened.and_then(|()| self.open_guard()) {
+            Ok(()) => {}
             Err(error) if self.voice.form() == Form::Own => self.voice.warning(format_args!(
-                "`evenkeel reload` will not find this process ({error}); HUP does the same"
+                "`evenkeel reload` will not find this process, and no other supervisor its proxy ({error}); HUP does the same as `reload`"
             )),
             // Scripts do not expect a word about what HAProxy does not have.
             Err(_) => {}
         }
     }
 
-    fn proxy_ended(&mut self, proxy: &Proxy, status: ExitStatus) {
+    fn proxy_ended(&mut self, proxy: &Proxy, ending: Ending) {
         // The signal that ended the role may have been meant for all of us.
         self.obey_signals();
         if self.exit.is_some() {
             return;
         }
-        tell::ended(&mut self.voice, proxy.pid(), status, self.stop.is_some());
-        if let Some(stop) = self.stop {
-            return self.end(stop.exit());
+        tell::ended(&mut self.voice, proxy.pid(), ending, self.stop.is_some());
+        if self.stop.is_some() {
+            return;
         }
+        let Ending::Status(status) = ending else {
+            return self.proxy_died(proxy.born);
+        };
         if !self.served {
             self.exit = Some(
                 status
@@ -456,8 +527,15 @@ impl Supervisor {
         if status.success() || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) {
             return self.end(exit_of(signal));
         }
+        self.proxy_died(proxy.born);
+    }
+
+    fn proxy_died(&mut self, born: Instant) {
+        if self.old_died() {
+            return;
+        }
         self.change_failed(None, "the proxy died when it was to take the change in");
-        self.restart_later(proxy.born);
+        self.restart_later(born);
     }
 
     fn restart_later(&mut self, born: Instant) {

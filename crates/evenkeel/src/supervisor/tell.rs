@@ -1,7 +1,9 @@
 //! What a supervisor says, in HAProxy's words under that name, in ours
 //! otherwise. Scripts look for some of HAProxy's.
 
+use super::adopt::AdoptError;
 use super::version::Version;
+use crate::roles::spawn::Ending;
 use crate::voice::{Form, Gravity, Voice, counted};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -110,24 +112,86 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
 }
 
 /// The role ended.
-pub fn ended(voice: &mut Voice, pid: i32, status: ExitStatus, expected: bool) {
+pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
     match voice.form() {
-        Form::Haproxy => {
-            let gravity = match status.success() {
-                true => Gravity::Warning,
-                false => Gravity::Alert,
-            };
-            let (code, name) = haproxy_status(status);
-            voice.say(
-                gravity,
-                format_args!("Current worker ({pid}) exited with code {code} ({name})"),
-            );
-        }
+        Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
         Form::Own if expected => {}
         Form::Own => voice.warning(format_args!(
             "the proxy (process {pid}) {}",
-            own_status(status)
+            own_ending(ending)
         )),
+    }
+}
+
+/// A role that finished ended.
+pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
+    match (voice.form(), ending) {
+        (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
+        (Form::Own, Ending::Status(status)) if status.success() => {
+            voice.notice(format_args!("the proxy before (process {pid}) has finished"));
+        }
+        (Form::Own, _) => voice.notice(format_args!(
+            "the proxy before (process {pid}) {}",
+            own_ending(ending)
+        )),
+    }
+}
+
+fn haproxy_ended(voice: &mut Voice, which: &str, pid: i32, ending: Ending) {
+    let Ending::Status(status) = ending else {
+        return voice.warning(format_args!("{which} worker ({pid}) exited"));
+    };
+    let gravity = match status.success() {
+        true => Gravity::Warning,
+        false => Gravity::Alert,
+    };
+    let (code, name) = haproxy_status(status);
+    voice.say(
+        gravity,
+        format_args!("{which} worker ({pid}) exited with code {code} ({name})"),
+    );
+}
+
+/// A role of a new program ended while it was tried.
+pub fn trial_ended(ending: Ending) -> String {
+    format!("the proxy of the new program {}", own_ending(ending))
+}
+
+/// A role was taken from a supervisor that has gone.
+pub fn adopted(voice: &mut Voice, pid: i32, before: u32) {
+    voice.notice(format_args!(
+        "takes over the proxy (process {pid}) of process {before}, which has gone"
+    ));
+}
+
+/// A role without a supervisor is not taken.
+pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
+    voice.warning(format_args!(
+        "a proxy serves with these files and has no supervisor, but {error}; another one is started beside it"
+    ));
+}
+
+/// This process executed another program.
+pub fn resumed(voice: &mut Voice) {
+    if voice.form() == Form::Own {
+        voice.notice(format_args!(
+            "the supervisor is evenkeel {} from now on",
+            crate::identity::VERSION
+        ));
+    }
+}
+
+/// What was left by the image before cannot be taken up.
+pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
+    voice.warning(format_args!(
+        "what the program before handed over cannot be read: {error}"
+    ));
+}
+
+fn own_ending(ending: Ending) -> String {
+    match ending {
+        Ending::Status(status) => own_status(status),
+        Ending::Unknown => "ended".to_owned(),
     }
 }
 

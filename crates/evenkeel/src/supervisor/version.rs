@@ -34,15 +34,19 @@ impl Version {
         &self.take.plan
     }
 
-    /// What a role is sent.
-    pub fn message(&self) -> Message {
-        Message::Take(Box::new(self.take.clone()))
+    /// What a role is sent, with what the one before knew or without.
+    pub fn message(&self, state: Option<&Shared>) -> Message {
+        Message::Take(Box::new(Take {
+            state: state.is_some(),
+            ..self.take.clone()
+        }))
     }
 
-    /// The bundle and the sockets, as they are sent.
-    pub fn all_descriptors(&self) -> Vec<Shared> {
+    /// The bundle and the sockets, as they are sent, and the state behind them.
+    pub fn all_descriptors(&self, state: Option<&Shared>) -> Vec<Shared> {
         let mut all = vec![self.bundle.clone()];
         all.extend(self.descriptors.iter().cloned());
+        all.extend(state.cloned());
         all
     }
 }

@@ -1,6 +1,7 @@
 //! The built binary from outside: command lines, exit codes, messages, the
 //! life of its processes; beside the real haproxy where that is installed.
 
+mod adoption;
 mod commands;
 mod examples;
 mod haproxy_check;
@@ -12,4 +13,5 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod upgrade;
 mod watch;

@@ -4,7 +4,10 @@
 use super::codec::{DecodeError, Reader, Writer};
 use super::plan::Plan;
 use super::watch::Watch;
-use super::{ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, VERSION, WORDS_BYTES_MAX};
+use super::{
+    ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, PATH_BYTES_MAX, PREDECESSORS_MAX, VERSION,
+    WORDS_BYTES_MAX,
+};
 
 /// The first byte of a packet.
 const MAGIC: u8 = b'E';
@@ -117,6 +120,8 @@ pub struct Load {
     /// Nobody asked: a file that is watched changed. What is as before is no
     /// version then.
     pub watched: bool,
+    /// From whom the listeners are taken over, when this is a start.
+    pub before: Before,
 }
 
 /// Why there is no version.
@@ -132,6 +137,15 @@ pub struct NotLoaded {
     pub watch: Option<Watch>,
 }
 
+/// The process that a start takes over from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Before {
+    /// Its statistics socket, as the command line named it.
+    pub socket: Option<Vec<u8>>,
+    /// The processes that are to make room and end.
+    pub pids: Vec<u32>,
+}
+
 /// A version for a role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Take {
@@ -143,6 +157,8 @@ pub struct Take {
     pub background: bool,
     /// What it is.
     pub plan: Plan,
+    /// The last descriptor is a state, which is taken in before anything is served.
+    pub state: bool,
 }
 
 /// A message.
@@ -152,13 +168,14 @@ pub enum Message {
     /// and its descriptors, when this is a change.
     Load(Box<Load>),
     /// Loader to supervisor. Descriptors: the notes, the same for whoever asked,
-    /// the bundle, then those of the version.
+    /// the bundle, then those of the version; then, where another process of ours
+    /// is taken over from, its state and the connection on which its rest comes.
     Loaded(Box<Plan>),
     /// Loader to supervisor: the files are refused. Descriptors: the notes, the
     /// same for whoever asked.
     NotLoaded(Box<NotLoaded>),
     /// Supervisor to role: serve with this. Descriptors: the bundle, then those
-    /// of the version.
+    /// of the version, then a state where there is one.
     Take(Box<Take>),
     /// Supervisor to role: accept no more, finish what there is.
     StopSoftly,
@@ -202,8 +219,16 @@ pub enum Message {
         /// Why.
         words: String,
     },
-    /// Role to supervisor. Descriptors: the state.
-    State,
+    /// Role to supervisor: counters and states of servers, for another process
+    /// that goes on with them. It is the answer to [`Message::TellState`], and
+    /// comes by itself when something has changed. Descriptors: the state.
+    State {
+        /// Only what was counted since it was last asked, to be added to that
+        /// ([`Message::AddState`]): told once, at the end.
+        rest: bool,
+        /// It is the answer: the rest counts from here.
+        asked: bool,
+    },
     /// Role to supervisor. Descriptors: as for [`Message::Take`].
     Version(Box<Take>),
     /// Role to supervisor: the last that it says.
@@ -225,6 +250,25 @@ pub enum Message {
         /// The kind.
         kind: u16,
     },
+    /// Supervisor to role: the role is the one that serves on when the supervisor
+    /// goes without a word, and takes a new one of this user or of root. One
+    /// that was never told ends when it is left alone. Descriptors: the socket
+    /// where a new supervisor comes, where there is one.
+    Guard {
+        /// The user of the start.
+        uid: u32,
+    },
+    /// Role to whoever comes there: nobody supervises it, and from now on the
+    /// other end does.
+    Alone {
+        /// The newest version.
+        version: u64,
+    },
+    /// Role to whoever comes there: somebody supervises it.
+    Supervised,
+    /// Supervisor to role: add to the counters what the process before has
+    /// counted at last. Descriptors: that, or the connection on which it comes.
+    AddState,
 }
 
 /// What a packet holds.
@@ -254,13 +298,17 @@ impl Message {
             Message::Ready { .. } => 12,
             Message::Taken { .. } => 13,
             Message::Refused { .. } => 14,
-            Message::State => 15,
+            Message::State { .. } => 15,
             Message::Version(_) => 16,
             Message::Ended { .. } => 17,
             Message::Reload(_) => 18,
             Message::Reloaded { .. } => 19,
             Message::Unknown { .. } => 20,
             Message::Stopping => 21,
+            Message::AddState => 22,
+            Message::Guard { .. } => 30,
+            Message::Alone { .. } => 31,
+            Message::Supervised => 32,
         }
     }
 
@@ -299,8 +347,15 @@ impl Message {
             | Message::Resume
             | Message::TellState
             | Message::GiveVersion
-            | Message::Stopping
-            | Message::State => {}
+            | Message::AddState
+            | Message::Supervised
+            | Message::Stopping => {}
+            Message::State { rest, asked } => {
+                to.bool(*rest);
+                to.bool(*asked);
+            }
+            Message::Guard { uid } => to.u32(*uid),
+            Message::Alone { version } => to.u64(*version),
         }
     }
 
@@ -326,7 +381,10 @@ impl Message {
                 level: Level::read(from)?,
             },
             12..=14 => told(kind, from)?,
-            15 => Message::State,
+            15 => Message::State {
+                rest: from.bool("rest")?,
+                asked: from.bool("asked")?,
+            },
             16 => Message::Version(Box::new(Take::read(from)?)),
             17 => Message::Ended {
                 words: from.text("words", WORDS_BYTES_MAX)?,
@@ -335,6 +393,12 @@ impl Message {
             19 => Message::Reloaded { exit: from.u8()? },
             20 => Message::Unknown { kind: from.u16()? },
             21 => Message::Stopping,
+            22 => Message::AddState,
+            30 => Message::Guard { uid: from.u32()? },
+            31 => Message::Alone {
+                version: from.u64()?,
+            },
+            32 => Message::Supervised,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
@@ -361,6 +425,11 @@ impl Load {
         to.option(self.look.as_ref(), |to, look| look.write(to));
         to.option(self.previous.as_ref(), |to, plan| plan.write(to));
         to.bool(self.watched);
+        let before = &self.before;
+        to.option(before.socket.as_ref(), |to, socket| {
+            to.slice(socket, PATH_BYTES_MAX);
+        });
+        to.list(&before.pids, PREDECESSORS_MAX, |to, pid| to.u32(*pid));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
@@ -383,6 +452,10 @@ impl Load {
             look: from.option("look", Look::read)?,
             previous: from.option("previous", Plan::read)?,
             watched: from.bool("watched")?,
+            before: Before {
+                socket: from.option("socket", |from| from.bytes("socket", PATH_BYTES_MAX))?,
+                pids: from.list("pids", PREDECESSORS_MAX, Reader::u32)?,
+            },
         })
     }
 }
@@ -406,19 +479,21 @@ impl NotLoaded {
 }
 
 impl Take {
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.u64(self.version);
         self.personality.write(to);
         to.bool(self.background);
         self.plan.write(to);
+        to.bool(self.state);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
         Ok(Take {
             version: from.u64()?,
             personality: Personality::read(from)?,
             background: from.bool("background")?,
             plan: Plan::read(from)?,
+            state: from.bool("state")?,
         })
     }
 }
@@ -460,13 +535,13 @@ impl Level {
 }
 
 impl Look {
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.bool(self.color);
         to.bool(self.unicode);
         to.u32(self.width);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
         Ok(Look {
             color: from.bool("color")?,
             unicode: from.bool("unicode")?,

@@ -57,6 +57,7 @@ fn every_message() -> Vec<Message> {
         personality: Personality::Haproxy,
         background: true,
         plan: plan(),
+        state: true,
     });
     let look = Look {
         color: true,
@@ -71,6 +72,10 @@ fn every_message() -> Vec<Message> {
         look: Some(look),
         previous: Some(plan()),
         watched: true,
+        before: Before {
+            socket: Some(b"/run/h.sock".to_vec()),
+            pids: vec![7, 8],
+        },
     };
     let words = || "words".to_owned();
     vec![
@@ -105,7 +110,18 @@ fn every_message() -> Vec<Message> {
             version: 3,
             words: words(),
         },
-        Message::State,
+        Message::State {
+            rest: true,
+            asked: true,
+        },
+        Message::State {
+            rest: false,
+            asked: true,
+        },
+        Message::AddState,
+        Message::Guard { uid: 65534 },
+        Message::Alone { version: 9 },
+        Message::Supervised,
         Message::Version(take),
         Message::Ended { words: words() },
         Message::Reload(look),
@@ -213,7 +229,7 @@ fn the_largest_plan_fits_into_a_packet() {
 proptest! {
     #[test]
     fn bytes_that_are_changed_are_never_taken_for_more_than_they_are(
-        which in 0usize..22,
+        which in 0usize..27,
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
@@ -233,7 +249,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut packet = Message::Pause.encode(0);
         packet.extend(&bytes);
-        for kind in 0..24u16 {
+        for kind in 0..40u16 {
             packet[2..4].copy_from_slice(&kind.to_le_bytes());
             let _ = Message::decode(&packet);
         }

@@ -100,6 +100,15 @@ pub struct Tune {
     pub pool_low_fd_ratio: Option<u32>,
 }
 
+/// `close-spread-time`: when idle connections are closed at a soft stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseSpread {
+    /// Each at a moment of its own within so many milliseconds.
+    Over(u32),
+    /// `infinite`: only by their own time limits.
+    Never,
+}
+
 /// `tune.vars.*-max-size`, bytes of the variables of each scope; None is no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VariablesMax {
@@ -198,6 +207,8 @@ pub struct Global {
     pub watch: Option<Watch>,
     /// `grace`, milliseconds.
     pub grace_ms: Option<u32>,
+    /// `close-spread-time`.
+    pub close_spread: Option<CloseSpread>,
     /// `spread-checks`, percent.
     pub spread_checks: u32,
     /// `max-spread-checks`, milliseconds.
@@ -257,6 +268,7 @@ impl Default for Global {
             hard_stop_after_ms: None,
             watch: None,
             grace_ms: None,
+            close_spread: None,
             spread_checks: 0,
             max_spread_checks_ms: None,
             connection_rate_max: None,

@@ -15,7 +15,8 @@ pub use bind::{Bind, BindAddress, BindOwner};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
-    Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax, Watch,
+    CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
+    Watch,
 };
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,

@@ -4,7 +4,7 @@
 use super::bind_option::octal;
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, account};
-use crate::config::{BindOwner, Watch};
+use crate::config::{BindOwner, CloseSpread, Watch};
 use crate::load::{DefaultPath, Loader, Section, codes};
 use language::Diagnostic;
 use language::value::TimeUnit;
@@ -184,6 +184,18 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     } else {
         args.surplus()
     }
+}
+
+fn close_spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let endless = args.peek().is_some_and(|word| &*word.bytes == b"infinite");
+    let spread = if endless {
+        args.next();
+        CloseSpread::Never
+    } else {
+        CloseSpread::Over(args.time_ms(TimeUnit::Milliseconds)?)
+    };
+    loader.config.global.close_spread = Some(spread);
+    args.surplus()
 }
 
 /// `grace` of the process; HAProxy 1.x had one for each proxy.
@@ -443,6 +455,13 @@ pub static LINES: &[LineRow] = &[
         "hard-stop-after 30s",
         duration,
         "How long a process that was asked to stop softly may go on with connections that do not end; then it stops all the same. Without it, it waits for the last one.",
+    ),
+    row(
+        "close-spread-time",
+        "close-spread-time { <time> | infinite }",
+        "close-spread-time 10s",
+        close_spread,
+        "Over how long a time idle client connections are closed when the process was asked to stop softly, each at a moment of its own; until then requests are served as before. Without it, each gets one more answer, which says that it is the last, and is closed when it has been silent for a second. With 'infinite' nothing but its own time limits ends a connection.",
     ),
     row(
         "spread-checks",

@@ -178,6 +178,8 @@ enum Quiet {
     Ended,
     /// There are other orders.
     Ordered,
+    /// Another process accepts.
+    Elsewhere,
     /// The frontend, the listener or the process is full.
     Full,
     /// The system refused.
@@ -191,22 +193,30 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
             Orders::Accept(target) => {
                 last = Some(Rc::clone(&target));
                 if !accept_for(own, &listener, target).await {
-                    return;
+                    break;
                 }
             }
             Orders::Leave => return,
             Orders::Close => break,
         }
     }
-    // Nobody else will take these.
+    // Perhaps nobody else will take these: whoever connected before the last
+    // holder of the socket closed it would see a reset.
+    if let Some(target) = last {
+        take_what_is_left(&listener, &target);
+    }
+}
+
+/// Leaves the socket, and takes what this loop may have been woken for: nobody
+/// tells the other processes.
+fn take_what_is_left(listener: &Listener, target: &Rc<Target>) {
     listener.pause();
-    let Some(target) = last else { return };
     for _ in 0..LAST_MAX {
         let Ok((fd, peer)) = listener.try_accept() else {
             return;
         };
         let seat = Seat::beyond_limits(worker().runtime, target.frontend());
-        begin(&target, fd, peer, seat);
+        begin(target, fd, peer, seat);
     }
 }
 
@@ -228,10 +238,20 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -
             }
             Err(Quiet::Ended) => return false,
             Err(Quiet::Ordered) => {}
+            Err(Quiet::Elsewhere) => leave(own, listener, &target).await,
             Err(Quiet::Full | Quiet::Failed) => pause(own, listener).await,
         }
     }
     true
+}
+
+/// Leaves new connections to another process, until it is to accept again.
+async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
+    take_what_is_left(listener, target);
+    let runtime = worker().runtime;
+    while runtime.elsewhere() && !runtime.stopping() && own.is_for(target) {
+        let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
+    }
 }
 
 /// Leaves new connections to the kernel's queue for a moment.
@@ -335,6 +355,9 @@ async fn next(
         }
         if !own.is_for(target) {
             return Poll::Ready(Err(Quiet::Ordered));
+        }
+        if runtime.elsewhere() {
+            return Poll::Ready(Err(Quiet::Elsewhere));
         }
         let full = most.is_some_and(|most| state.sessions.current() >= most);
         if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend) {

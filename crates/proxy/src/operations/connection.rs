@@ -22,6 +22,8 @@ const PAYLOAD_MARK: &str = "<<";
 pub const COMMANDS_MAX: usize = 1024;
 /// What a process says that wants our sockets.
 const HAND_OVER: &str = "_getsocks";
+/// What one of ours says that also wants our state.
+const TELL_STATE: &str = "_getstate";
 /// How long a connection may be silent where `stats timeout` says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Bytes that a reader has to take within the timeout.
@@ -100,6 +102,13 @@ where
                 let peer = stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;
             }
+            // Who may have the sockets may know this, too; the others are told
+            // that there is no such command.
+            if words == [TELL_STATE] && rights.expose_listeners {
+                let peer = stream.as_fd().try_clone_to_owned()?;
+                let answer = tell_state(peer, context).await;
+                return write(&mut stream, &answer, session.timeout).await;
+            }
             // It is the last command's.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;
@@ -130,6 +139,17 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
         Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),
         Ok(Err(_)) | Err(_) => Err(Ended::Failed),
     }
+}
+
+/// What our heir goes on with; the rest comes when the process ends.
+async fn tell_state(peer: OwnedFd, context: &Context) -> Vec<u8> {
+    let context = context.clone();
+    let work = move || {
+        let (heirs, runtime) = (&context.shared.heirs, context.runtime);
+        heirs.answer(peer, &runtime.config(), runtime)
+    };
+    // It fails only when the process ends.
+    tokio::task::spawn_blocking(work).await.unwrap_or_default()
 }
 
 /// Runs a command; a report of many servers on a thread of its own.

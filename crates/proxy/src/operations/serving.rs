@@ -7,6 +7,7 @@ use super::connection;
 use super::socket::{OperationsSocket, Rights};
 use crate::config::Config;
 use crate::runtime::Runtime;
+use crate::takeover::state::Heirs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     places: Mutex<(u32, Arc<Semaphore>)>,
     /// Their descriptors, which end with their accept loops.
     descriptors: Mutex<Vec<Weak<OwnedFd>>>,
+    /// Processes that took the state over.
+    pub(super) heirs: Heirs,
 }
 
 impl Shared {
@@ -53,6 +56,7 @@ impl Shared {
             shown: Mutex::new(shown.into()),
             places: Mutex::new(places(CONNECTIONS_DEFAULT)),
             descriptors: Mutex::default(),
+            heirs: Heirs::default(),
         })
     }
 
@@ -192,6 +196,12 @@ impl Serving {
             drop(place);
         });
         Ok(())
+    }
+
+    /// Tells those who took over from this process what was counted since. To
+    /// be called once, when nobody is served any more; it may take a moment.
+    pub fn tell_heirs(&self) {
+        self.context.shared.heirs.tell_rest(self.context.runtime);
     }
 
     fn listener(&self, socket: OperationsSocket) -> io::Result<Listener> {

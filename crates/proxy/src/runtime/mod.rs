@@ -62,6 +62,10 @@ pub struct Runtime {
     pub session_rate: Rate,
     stream_ids: AtomicU64,
     stopping: AtomicBool,
+    /// Another process accepts from the same listeners.
+    elsewhere: AtomicBool,
+    /// When that began, as [`Runtime::now_ms`] counts.
+    stopping_at_ms: AtomicU64,
 }
 
 impl Runtime {
@@ -97,6 +101,8 @@ impl Runtime {
             session_rate: Rate::default(),
             stream_ids: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            elsewhere: AtomicBool::new(false),
+            stopping_at_ms: AtomicU64::new(0),
         }))
     }
 
@@ -192,6 +198,17 @@ impl Runtime {
     /// Whether it only finishes what it has.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether listeners are left to another process that has them, too.
+    pub fn elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Since when, as [`Runtime::now_ms`] counts.
+    pub fn stopping_since_ms(&self) -> Option<u64> {
+        let stopping = self.stopping.load(Ordering::Acquire);
+        stopping.then(|| self.stopping_at_ms.load(Ordering::Relaxed))
     }
 
     /// Milliseconds since it began to serve: the time of [`Rate`]s.
@@ -333,13 +350,26 @@ impl Running {
     /// Takes no new connections; what is there finishes. [`Running::wait`]
     /// returns when the last one ended.
     pub fn soft_stop(&self) {
-        self.runtime.stopping.store(true, Ordering::Relaxed);
+        let now_ms = self.runtime.now_ms();
+        self.runtime.stopping_at_ms.store(now_ms, Ordering::Relaxed);
+        self.runtime.stopping.store(true, Ordering::Release);
         // A change that is under way has started its threads.
         let _one = lock(&self.changing);
         // Closed with the last accept loop.
         lock(&self.runtime.newest).listening = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // Whoever waits looks whether the process is stopping.
+            reactor::wake_all(thread);
+        }
+    }
+
+    /// Leaves new connections to another process that has the same listeners, or
+    /// accepts them again. What the kernel has woken this process for is taken.
+    pub fn leave_listeners(&self, leave: bool) {
+        self.runtime.elsewhere.store(leave, Ordering::Relaxed);
+        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
+            // A loop that sleeps would be woken for connections that it does
+            // not take, and nobody else would be.
             reactor::wake_all(thread);
         }
     }

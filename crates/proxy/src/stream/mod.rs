@@ -11,6 +11,7 @@ mod body;
 mod capture;
 mod exchange;
 mod finish;
+mod leaving;
 pub(crate) mod listing;
 mod meter;
 mod reply;

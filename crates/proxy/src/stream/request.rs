@@ -253,7 +253,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         .flatten();
     let keep = by_header.unwrap_or(request.keep_alive)
         && !stream.frontend().has(ProxyOption::HttpClose)
-        && !worker().runtime.stopping()
+        && !super::leaving::is_last(client)
         && !client.is_left_behind();
     match rule(client, stream, &mut body).await {
         Ruled::Forward => {}

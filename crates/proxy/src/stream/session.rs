@@ -3,7 +3,7 @@
 //! session, no buffer. The state of a request is boxed while there is one.
 
 use super::request::{self, Next};
-use super::{Endpoint, Session, tunnel};
+use super::{Endpoint, Session, leaving, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
@@ -231,13 +231,15 @@ fn refuse(socket: &Socket, gate: Gate) {
 async fn http(client: &mut Client) {
     loop {
         if client.input.is_none() {
-            match with_deadline(idle_deadline(client), next_request(client)).await {
+            let leaving = leaving::knows(client);
+            let deadline = leaving::sooner(client, idle_deadline(client));
+            match with_deadline(deadline, next_request(client, leaving)).await {
                 Ok(Coming::Request) => {}
+                Ok(Coming::Leave) => continue,
                 Ok(Coming::Configuration) => {
                     client.go_over();
                     continue;
                 }
-                Ok(Coming::End) => return,
                 Err(_) if client.streams > 0 => return,
                 Err(_) => return pool_box(request::timed_out(client)).await,
             }
@@ -261,22 +263,18 @@ enum Coming {
     Request,
     /// A newer configuration that has its listener.
     Configuration,
-    /// The process is stopping, and it has had its answers.
-    End,
+    /// The process is stopping: less time is left.
+    Leave,
 }
 
 /// Waits for the first byte of a request.
-async fn next_request(client: &Client) -> Coming {
+async fn next_request(client: &Client, leaving: bool) -> Coming {
     poll_fn(|context| {
         if client.socket.poll_readable(context).is_ready() {
             return Poll::Ready(Coming::Request);
         }
-        let keeps = client
-            .session
-            .frontend()
-            .has(ProxyOption::IdleCloseOnResponse);
-        if client.streams > 0 && worker().runtime.stopping() && !keeps {
-            return Poll::Ready(Coming::End);
+        if leaving::knows(client) != leaving {
+            return Poll::Ready(Coming::Leave);
         }
         if client.can_go_over() {
             return Poll::Ready(Coming::Configuration);

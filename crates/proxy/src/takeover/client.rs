@@ -143,7 +143,7 @@ pub fn fetch(source: &Source, limit: Duration) -> Result<Vec<TakenSocket>, Takeo
     fetch_over(&stream, until)
 }
 
-fn connect(source: &Source, until: Instant) -> Result<OwnedFd, TakeoverError> {
+pub(super) fn connect(source: &Source, until: Instant) -> Result<OwnedFd, TakeoverError> {
     let address = match source {
         Source::Path(path) => SocketAddrUnix::new(path),
         Source::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
@@ -200,7 +200,7 @@ fn ancillary_bytes() -> usize {
 }
 
 /// What is left of the time, as the limit of one call.
-fn limit_waiting(stream: &OwnedFd, until: Instant) -> Result<(), TakeoverError> {
+pub(super) fn limit_waiting(stream: impl AsFd, until: Instant) -> Result<(), TakeoverError> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(TakeoverError::Timeout);
@@ -208,12 +208,12 @@ fn limit_waiting(stream: &OwnedFd, until: Instant) -> Result<(), TakeoverError> 
     // Less than the clock of the kernel knows would be no limit at all.
     let left = left.max(Duration::from_millis(1));
     for which in [Timeout::Recv, Timeout::Send] {
-        sockopt::set_socket_timeout(stream, which, Some(left)).map_err(TakeoverError::Failed)?;
+        sockopt::set_socket_timeout(&stream, which, Some(left)).map_err(TakeoverError::Failed)?;
     }
     Ok(())
 }
 
-fn failed(errno: Errno) -> TakeoverError {
+pub(super) fn failed(errno: Errno) -> TakeoverError {
     match errno {
         Errno::AGAIN => TakeoverError::Timeout,
         errno => TakeoverError::Failed(errno),

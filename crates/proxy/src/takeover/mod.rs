@@ -6,6 +6,7 @@
 
 mod client;
 mod server;
+pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -9,7 +9,7 @@ use super::{
 use crate::config::{Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::proxy::LineupChange;
-use crate::state::{CheckResult, Tally, Verdict};
+use crate::state::{CheckResult, Tally, Verdict, revision};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -46,6 +46,8 @@ pub(super) struct Control {
     pub last_check_ms: Option<u64>,
     pub check_failures: u32,
     pub address: Option<SocketAddr>,
+    /// What [`revision`] has counted: flags, the operator's wish, health, weight.
+    pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
 
 impl Default for Control {
@@ -74,6 +76,7 @@ impl Default for Control {
             last_check_ms: None,
             check_failures: 0,
             address: None,
+            told: None,
         }
     }
 }
@@ -281,6 +284,7 @@ impl ServerState {
     pub fn set_maxconn(self: &Arc<Self>, maxconn: u32) {
         self.maxconn.store(maxconn, SeqCst);
         self.changed();
+        revision::advance();
         queue::flow(self);
     }
 
@@ -416,6 +420,11 @@ impl ServerState {
         }
         if was_usable != is_usable || reweighed || rewhole {
             self.changed();
+        }
+        let told = (after, control.admin, control.health, whole);
+        if control.told != Some(told) {
+            control.told = Some(told);
+            revision::advance();
         }
         let change = Change {
             was_up,

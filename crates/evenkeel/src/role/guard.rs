@@ -1,0 +1,84 @@
+//! What becomes of a role whose supervisor goes without a word. One that was
+//! made the guardian of the service serves on, and takes a new supervisor where
+//! that comes; one that was not (it was being tried when the supervisor went)
+//! ends, since another one serves.
+//!
+//! Only the user of the start and root are heard there. It never looks at what
+//! they say: that is the channel's.
+
+use crate::roles::channel::Channel;
+use protocol::role::Message;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{SocketFlags, accept_with, sockopt};
+use std::os::fd::OwnedFd;
+
+/// Connections that are looked at in one turn.
+const ACCEPTED_MAX: usize = 16;
+
+/// Where a new supervisor comes.
+#[derive(Debug)]
+pub struct Guard {
+    listener: Option<OwnedFd>,
+    uid: u32,
+}
+
+impl Guard {
+    /// Of what the supervisor said.
+    pub fn new(uid: u32, descriptors: Vec<OwnedFd>) -> Guard {
+        let listener = descriptors.into_iter().next();
+        // A socket that cannot be told not to wait could make this thread wait.
+        let listener = listener.filter(|fd| rustix::io::ioctl_fionbio(fd, true).is_ok());
+        Guard { listener, uid }
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> Option<PollFd<'_>> {
+        let listener = self.listener.as_ref()?;
+        Some(PollFd::new(listener, PollFlags::IN))
+    }
+
+    /// Whether a new supervisor can come.
+    pub fn can_be_found(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// The new supervisor, if one has come. It is told that it is the one.
+    pub fn take_in(&self, version: u64) -> Option<Channel> {
+        for _ in 0..ACCEPTED_MAX {
+            // Who has gone meanwhile, or may not come, is passed over.
+            if let Ok(mut channel) = self.accept()?
+                && channel.send(&Message::Alone { version }, &[]).is_ok()
+            {
+                return Some(channel);
+            }
+        }
+        None
+    }
+
+    /// Tells everyone who came that there is a supervisor.
+    pub fn turn_away(&self) {
+        for _ in 0..ACCEPTED_MAX {
+            match self.accept() {
+                None => return,
+                Some(Err(NotHeard)) => {}
+                Some(Ok(mut channel)) => {
+                    // Who does not hear it sees the end of the connection.
+                    let _ = channel.send(&Message::Supervised, &[]);
+                }
+            }
+        }
+    }
+
+    fn accept(&self) -> Option<Result<Channel, NotHeard>> {
+        let fd = accept_with(self.listener.as_ref()?, SocketFlags::CLOEXEC).ok()?;
+        let heard = sockopt::socket_peercred(&fd)
+            .is_ok_and(|peer| peer.uid.is_root() || peer.uid.as_raw() == self.uid);
+        Some(match heard {
+            true => Channel::new(fd).map_err(|_| NotHeard),
+            false => Err(NotHeard),
+        })
+    }
+}
+
+/// Somebody who may not speak to a role.
+struct NotHeard;

@@ -1,0 +1,97 @@
+//! What a role tells of its counters and of the states of its servers, so that
+//! another process can go on with them: when it is asked; by itself, so that the
+//! supervisor has them when this process is killed; and the rest, at its end.
+
+use crate::process::Serving;
+use crate::roles::memory;
+use proxy::state::carry::{self, Mark};
+use proxy::state::revision;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a state changed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Between two that are told because a state changed.
+const CHANGES_EVERY: Duration = Duration::from_secs(1);
+/// Between two that are told for the counters alone.
+const COUNTERS_EVERY: Duration = Duration::from_secs(10);
+
+/// What was told.
+#[derive(Debug)]
+pub struct Telling {
+    /// What was told to somebody who goes on with it.
+    mark: Option<Mark>,
+    revision: u64,
+    told: Instant,
+    looked: Instant,
+}
+
+impl Telling {
+    /// Nothing yet.
+    pub fn new(now: Instant) -> Telling {
+        Telling {
+            mark: None,
+            revision: 0,
+            told: now,
+            looked: now,
+        }
+    }
+
+    /// When it wants to look again.
+    pub fn due(&self) -> Instant {
+        self.looked + LOOK_EVERY
+    }
+
+    /// Looks; whether something is to be told.
+    pub fn look(&mut self, now: Instant) -> bool {
+        if now < self.due() {
+            return false;
+        }
+        self.looked = now;
+        let since = now.saturating_duration_since(self.told);
+        let revision = revision::read();
+        let changed = revision != self.revision;
+        if since >= COUNTERS_EVERY || (changed && since >= CHANGES_EVERY) {
+            self.revision = revision;
+            self.told = now;
+            return true;
+        }
+        false
+    }
+
+    /// The state, for somebody who keeps it.
+    pub fn state(serving: &Serving) -> io::Result<OwnedFd> {
+        let exported = carry::export(&serving.config(), Some(serving.running.runtime));
+        memory::create("evenkeel state", &exported.bytes)
+    }
+
+    /// The state, for somebody who goes on with it and is told the rest.
+    pub fn asked(&mut self, serving: &Serving) -> io::Result<OwnedFd> {
+        let exported = carry::export(&serving.config(), Some(serving.running.runtime));
+        self.mark = Some(exported.mark);
+        memory::create("evenkeel state", &exported.bytes)
+    }
+
+    /// What was counted since it was asked, where it was.
+    pub fn rest(&mut self, serving: &Serving) -> Option<OwnedFd> {
+        let rest = self.mark.take()?.rest(Some(serving.running.runtime));
+        memory::create("evenkeel rest", &rest).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_now_and_then_and_not_all_the_time() {
+        let began = Instant::now();
+        let mut telling = Telling::new(began);
+        telling.revision = revision::read();
+        let told = (1..=1000).filter(|n| telling.look(began + Duration::from_millis(100 * n)));
+        let told = told.count();
+        // Tests beside this one may change states.
+        assert!((9..=100).contains(&told), "{told}");
+    }
+}

@@ -1,0 +1,304 @@
+//! Adoption: a supervisor that is started where another one was killed takes the
+//! role that still serves, with its version and its sockets, in place of
+//! starting a second one. The files may be others by now, so a change follows.
+//!
+//! A role of another supervisor that lives is never touched: the role itself
+//! says whether it has one. Which process answers is the kernel's word, not the
+//! role's: it is another user's, and what it says may be anything.
+
+use super::directory::{self, Instance, Kind};
+use super::proxy::Proxy;
+use super::run::Supervisor;
+use super::version::Version;
+use super::{Command, first, former, tell};
+use crate::process::Before;
+use crate::roles::channel::{Channel, ChannelError, Received, timespec};
+use crate::roles::spawn::Started;
+use crate::voice::Form;
+use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a role may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often is looked again when a role went away meanwhile.
+const TRIES: u32 = 3;
+
+/// A role that was found.
+pub struct Orphan {
+    process: Started,
+    version: Version,
+    /// Where it was found.
+    socket: PathBuf,
+    /// The supervisor that it had.
+    before: u32,
+}
+
+/// Why a role that serves with these files is not taken.
+#[derive(Debug)]
+pub enum AdoptError {
+    /// Another supervisor was faster.
+    Supervised,
+    /// It does not answer.
+    Silent,
+    /// It is of a program that speaks otherwise. It can be told to end by a
+    /// signal.
+    Foreign(DecodeError, Option<Box<OwnedProcess>>),
+    /// It says something else than asked.
+    Words,
+    /// Its process cannot be held.
+    Process(Errno),
+    /// The connection.
+    Channel(ChannelError),
+}
+
+/// A process that can only be sent signals.
+pub struct OwnedProcess(pub Started);
+
+impl fmt::Debug for OwnedProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.pid())
+    }
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdoptError::Supervised => f.write_str("it has another supervisor already"),
+            AdoptError::Silent => f.write_str("it does not answer"),
+            AdoptError::Foreign(error, _) => write!(f, "it is of another program: {error}"),
+            AdoptError::Words => f.write_str("it says something else than asked"),
+            AdoptError::Process(errno) => write!(f, "its process: {errno}"),
+            AdoptError::Channel(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AdoptError {}
+
+impl From<Errno> for AdoptError {
+    fn from(errno: Errno) -> Self {
+        AdoptError::Channel(errno.into())
+    }
+}
+
+/// The role that serves with the files of this command and has no supervisor.
+fn find(command: &Command) -> Result<Option<Orphan>, AdoptError> {
+    // What is no file (a pipe) is never the same one.
+    if !command.paths.iter().all(|path| directory::is_lasting(path)) {
+        return Ok(None);
+    }
+    let network = directory::network();
+    let program = program(command.form());
+    let ours = |one: &&Instance| {
+        one.program == program && one.network == network && one.paths == command.paths
+    };
+    for _ in 0..TRIES {
+        let (Ok(roles), Ok(supervisors)) = (directory::roles(), directory::instances()) else {
+            return Ok(None);
+        };
+        // Whoever takes over from a supervisor starts beside it.
+        if command.before == Before::default() && supervisors.iter().any(|one| ours(&one)) {
+            return Err(AdoptError::Supervised);
+        }
+        let alone = |one: &&Instance| {
+            let lives = supervisors.iter().any(|other| other.pid == one.pid);
+            ours(one) && !lives
+        };
+        let Some(role) = roles.iter().find(alone) else {
+            return Ok(None);
+        };
+        // One that has just gone may have been adopted by somebody else.
+        if let Some(orphan) = reach(role)? {
+            return Ok(Some(orphan));
+        }
+    }
+    Ok(None)
+}
+
+/// By which name the directory knows a supervisor.
+pub fn program(form: Form) -> &'static str {
+    match form {
+        Form::Own => "evenkeel",
+        Form::Haproxy => "haproxy",
+    }
+}
+
+fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
+    let fd = match directory::connected_to_role(&role.socket) {
+        // It has just gone.
+        Err(Errno::CONNREFUSED | Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    let (sender, first) = match first_words(&fd) {
+        // It has gone, or has just got another supervisor and listens elsewhere.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
+    };
+    let process = |pid: Option<Pid>, fd: OwnedFd| -> Result<Started, AdoptError> {
+        let pid = pid.ok_or(AdoptError::Process(Errno::SRCH))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(AdoptError::Process)?;
+        let channel = Channel::new(fd).map_err(|error| AdoptError::Channel(error.into()))?;
+        Ok(Started::running(pid, pidfd, channel))
+    };
+    match first {
+        Ok(Decoded::Message(Message::Alone { .. })) => {}
+        Ok(Decoded::Message(Message::Supervised)) => return Err(AdoptError::Supervised),
+        Ok(_) => return Err(AdoptError::Words),
+        Err(error) => {
+            let process = process(sender, fd).ok();
+            let process = process.map(|process| Box::new(OwnedProcess(process)));
+            return Err(AdoptError::Foreign(error, process));
+        }
+    }
+    sockopt::set_socket_passcred(&fd, false)?;
+    let mut process = process(sender, fd)?;
+    // Its answer also says that the process which is held is the one that
+    // speaks: it lives, so its number is no other's.
+    let channel = &mut process.channel;
+    let asked = channel.send(&Message::GiveVersion, &[]);
+    let answer = asked.and_then(|()| channel.wait(Some(ANSWER_LIMIT)));
+    let Received {
+        message: Message::Version(take),
+        descriptors,
+    } = answer.map_err(AdoptError::Channel)?
+    else {
+        return Err(AdoptError::Words);
+    };
+    Ok(Some(Orphan {
+        version: Version::new(*take, descriptors).ok_or(AdoptError::Words)?,
+        process,
+        socket: role.socket.clone(),
+        before: role.pid,
+    }))
+}
+
+type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
+
+/// The first packet of a role, and who sent it.
+fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
+    let limit = timespec(ANSWER_LIMIT);
+    let mut watched = [PollFd::new(fd, PollFlags::IN)];
+    if poll(&mut watched, Some(&limit))? == 0 {
+        return Err(AdoptError::Silent);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = recvmsg(fd, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+    let mut sender = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmCredentials(credentials) = message {
+            sender = Some(credentials.pid);
+        }
+    }
+    if received.bytes == 0 {
+        return Err(AdoptError::Channel(ChannelError::Closed));
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(AdoptError::Words);
+    }
+    let packet = bytes.get(..received.bytes).unwrap_or_default();
+    Ok((sender, Message::decode(packet)))
+}
+
+impl Supervisor {
+    /// Adopts a role that serves with these files and has no supervisor; whether
+    /// that settles the start.
+    pub(super) fn adopt(&mut self) -> bool {
+        match find(&self.command) {
+            Ok(None) => false,
+            Ok(Some(orphan)) => {
+                self.take_in(orphan);
+                true
+            }
+            // Two that were started at once: one is enough. HAProxy's name may
+            // be started twice.
+            Err(AdoptError::Supervised) if self.voice.form() == Form::Own => {
+                self.fail("another supervisor serves with these files already");
+                true
+            }
+            Err(AdoptError::Supervised) => false,
+            Err(error) => {
+                tell::not_adopted(&mut self.voice, &error);
+                if let AdoptError::Foreign(_, Some(process)) = error {
+                    // It shares its addresses with the one that is started now,
+                    // and finishes what it has when that serves.
+                    self.foreign = Some(former::foreign(process.0));
+                }
+                false
+            }
+        }
+    }
+
+    fn take_in(&mut self, orphan: Orphan) {
+        let pid = orphan.process.pid();
+        self.versions = orphan.version.take.version;
+        self.carried.expect_others_than(pid);
+        self.voice.quiet |= orphan.version.plan().quiet;
+        let pid_file = first::PidFile::open(&orphan.version);
+        if orphan.version.plan().daemon {
+            match first::into_background() {
+                Ok(ready) => self.ready = Some(ready),
+                Err(error) => return self.fail(error),
+            }
+            self.voice.pid = std::process::id();
+        }
+        // The role serves, whatever becomes of the file.
+        let written = pid_file.and_then(|file| file.map_or(Ok(()), first::PidFile::write));
+        if let Err(error) = written {
+            self.voice.warning(error);
+        }
+        tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
+        self.kept = Some(orphan.version);
+        self.proxy = Some(Proxy::adopted(orphan.process));
+        self.served = true;
+        self.open_control();
+        self.guard_proxy();
+        // The role listens elsewhere from now on.
+        directory::remove(&orphan.socket);
+        self.take_over();
+        self.tell_ready();
+        // The files may say something else than they did.
+        self.requests.ask(None);
+    }
+
+    /// Tells the role that it is the one to serve on, and where it would be found.
+    pub(super) fn guard_proxy(&mut self) {
+        let uid = rustix::process::geteuid().as_raw();
+        let listener = self.guard.as_ref().map(|(_, listener)| listener.clone());
+        if let Some(proxy) = &mut self.proxy {
+            let descriptors: Vec<_> = listener.into_iter().collect();
+            let message = Message::Guard { uid };
+            // Whoever cannot be told is about to be seen as ended.
+            let _ = proxy.process.channel.send(&message, &descriptors);
+        }
+    }
+
+    /// Opens the socket where a new supervisor would find the role.
+    pub(super) fn open_guard(&mut self) -> Result<(), directory::DirectoryError> {
+        let program = program(self.voice.form());
+        let (entry, listener) = directory::enter(Kind::Role, program, &self.command.paths)?;
+        self.guard = Some((entry, std::sync::Arc::new(listener)));
+        Ok(())
+    }
+}
+
+/// For errors of the system that are none of a channel's.
+impl From<io::Error> for ChannelError {
+    fn from(error: io::Error) -> Self {
+        ChannelError::System(error)
+    }
+}

@@ -1,0 +1,99 @@
+//! Roles that served before and finish what they have: after an upgrade of the
+//! binary, or of another program. Nothing waits for them but a soft stop; what
+//! they counted at last goes to the role that serves.
+
+use super::proxy::Proxy;
+use super::run::Supervisor;
+use super::stop::Stop;
+use super::tell;
+use crate::roles::spawn::Started;
+use nix::sys::signal::Signal;
+use protocol::role::{Message, ROLES_MAX};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Roles that finish at one time; the oldest of more is ended.
+pub const FORMERS_MAX: usize = ROLES_MAX / 2;
+
+/// A role that finishes.
+pub struct Former {
+    /// The role.
+    pub proxy: Proxy,
+    /// When it is ended by force.
+    pub until: Option<Instant>,
+}
+
+/// One that does not understand what it is told, and waits to be ended.
+pub fn foreign(process: Started) -> Proxy {
+    let mut proxy = Proxy::adopted(process);
+    proxy.process.silent = true;
+    proxy
+}
+
+impl Supervisor {
+    /// A role finishes from now on.
+    pub(super) fn see_off(&mut self, mut proxy: Proxy) {
+        let limit = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.plan().hard_stop_after_ms);
+        let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
+        if let Some(stop) = &stop {
+            proxy.stop(stop);
+        }
+        if self.formers.len() >= FORMERS_MAX {
+            let mut oldest = self.formers.remove(0);
+            oldest.proxy.kill();
+        }
+        let until = stop.and_then(|stop| stop.until);
+        self.formers.push(Former { proxy, until });
+    }
+
+    /// A role of another program finishes, now that there is one of ours.
+    pub(super) fn see_off_foreign(&mut self) {
+        if let Some(foreign) = self.foreign.take() {
+            self.see_off(foreign);
+        }
+    }
+
+    /// Looks at those that finish.
+    pub(super) fn look_at_formers(&mut self) {
+        let now = Instant::now();
+        let mut rests = Vec::new();
+        let mut ended = Vec::new();
+        self.formers.retain_mut(|former| {
+            while let Some(received) = former.proxy.hear(&mut self.voice) {
+                if let Message::State { rest: true, .. } = received.message {
+                    rests.extend(received.descriptors.into_iter().next());
+                }
+            }
+            if former.until.is_some_and(|until| until <= now) {
+                former.until = None;
+                former.proxy.process.signal(rustix::process::Signal::KILL);
+            }
+            let ending = former.proxy.process.ended();
+            ended.extend(ending.map(|ending| (former.proxy.pid(), ending)));
+            ending.is_none()
+        });
+        for rest in rests {
+            if let Some(proxy) = &mut self.proxy {
+                let _ = (proxy.process.channel).send(&Message::AddState, &[Arc::new(rest)]);
+            }
+        }
+        for (pid, ending) in ended {
+            tell::former_ended(&mut self.voice, pid, ending);
+        }
+    }
+
+    /// A stop is for them, too.
+    pub(super) fn stop_formers(&mut self, stop: &Stop) {
+        if stop.is_soft() {
+            // That is what they do.
+            return;
+        }
+        for former in &mut self.formers {
+            former.proxy.stop(stop);
+            former.until = stop.until;
+        }
+    }
+}

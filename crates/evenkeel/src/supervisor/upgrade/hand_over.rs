@@ -1,0 +1,151 @@
+//! The supervisor becomes the new program: the same process, its descriptors and
+//! its children, and a memory file that says what they are.
+
+use super::super::control::Control;
+use super::super::former::Former;
+use super::super::proxy::Proxy;
+use super::super::run::Supervisor;
+use crate::roles::memory;
+use nix::unistd::execve;
+use crate::roles::Shared;
+use protocol::role::{HandOver, HandedExtra, HandedRole, HandedSocket};
+use rustix::io::{FdFlags, fcntl_setfd};
+use std::ffi::{CString, NulError, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Names the memory file's descriptor.
+pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
+
+/// The name of what the role told of itself.
+pub const STATE: &str = "state";
+
+impl Supervisor {
+    /// Whether nothing is on its way that only this image could finish.
+    pub(super) fn is_quiet(&self) -> bool {
+        let roles = self.proxy.iter().chain(self.formers.iter().map(|former| &former.proxy));
+        self.serves()
+            && self.loading.is_none()
+            && self.candidate.is_none()
+            && roles.into_iter().all(|proxy| proxy.process.channel.is_quiet())
+            && self.control.as_ref().is_none_or(Control::is_quiet)
+    }
+
+    /// Becomes the program; returns only with the reason why not.
+    pub(super) fn execute(&mut self, program: &Path) -> io::Error {
+        let Err(error) = self.try_execute(program);
+        error
+    }
+
+    fn try_execute(&mut self, program: &Path) -> io::Result<std::convert::Infallible> {
+        let value = self.hand_over();
+        let file = memory::create("evenkeel hand-over", &value.encode())?;
+        let numbers: Vec<u32> = value
+            .all_descriptors()
+            .chain([number(&file)])
+            .collect();
+        let words = |all: Vec<OsString>| -> Result<Vec<CString>, NulError> {
+            all.into_iter().map(|word| CString::new(word.into_vec())).collect()
+        };
+        let path = CString::new(program.as_os_str().as_bytes())?;
+        let arguments = words(std::env::args_os().collect())?;
+        let mut variables: Vec<OsString> = std::env::vars_os()
+            .filter(|(name, _)| name != VARIABLE)
+            .map(|(mut name, value)| {
+                name.push("=");
+                name.push(value);
+                name
+            })
+            .collect();
+        variables.push(format!("{VARIABLE}={}", file.as_raw_fd()).into());
+        let variables = words(variables)?;
+        keep_open(&numbers, true)?;
+        // Signals stay blocked and are read by the new image, which is why this
+        // is not std's way to do it.
+        let error = match execve(&path, &arguments, &variables) {
+            Ok(never) => return Ok(never),
+            Err(errno) => errno,
+        };
+        keep_open(&numbers, false)?;
+        Err(error.into())
+    }
+
+    fn hand_over(&self) -> HandOver {
+        let kept = self.kept.as_ref();
+        let descriptors = kept.map(|kept| kept.all_descriptors(None)).unwrap_or_default();
+        let socket = |fd: &dyn AsFd, path: &Path| HandedSocket {
+            descriptor: number(fd),
+            path: path.as_os_str().as_bytes().to_vec(),
+        };
+        let formers = self.formers.iter().map(former);
+        HandOver {
+            take: kept.map(|kept| kept.take.clone()).unwrap_or_default(),
+            descriptors: descriptors.iter().map(|fd| number(&**fd)).collect(),
+            versions: self.versions,
+            files_soft: self.files_soft,
+            quiet: self.voice.quiet,
+            paused: self.paused,
+            asked: self.requests.is_asked(),
+            roles: self.proxy.iter().map(|proxy| role(proxy, None)).chain(formers).collect(),
+            control: self.control.as_ref().map(|control| {
+                let (fd, path) = control.socket();
+                socket(fd, path)
+            }),
+            clients: self.control.as_ref().map_or_else(Vec::new, |control| {
+                control.hand_over(|id| self.requests.asked_by(id))
+            }),
+            guard: self
+                .guard
+                .as_ref()
+                .map(|(entry, fd)| socket(&**fd, entry.socket())),
+            extras: self.carried.state.iter().map(state).collect(),
+        }
+    }
+}
+
+/// What the role told of itself.
+fn state(fd: &Shared) -> HandedExtra {
+    HandedExtra {
+        name: STATE.to_owned(),
+        descriptor: Some(number(&**fd)),
+        bytes: Vec::new(),
+    }
+}
+
+/// As the next image knows it.
+pub fn number(fd: &(impl AsFd + ?Sized)) -> u32 {
+    fd.as_fd().as_raw_fd().cast_unsigned()
+}
+
+fn role(proxy: &Proxy, left: Option<Duration>) -> HandedRole {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    HandedRole {
+        pid: proxy.pid().cast_unsigned(),
+        process: number(&proxy.process.end()),
+        channel: number(&proxy.process.channel),
+        age_ms: ms(proxy.born.elapsed()),
+        left_ms: left.map(ms),
+    }
+}
+
+fn former(former: &Former) -> HandedRole {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    role(&former.proxy, former.until.map(left))
+}
+
+fn keep_open(numbers: &[u32], open: bool) -> io::Result<()> {
+    let flags = match open {
+        true => FdFlags::empty(),
+        false => FdFlags::CLOEXEC,
+    };
+    for number in numbers {
+        // SAFETY: the numbers are those of descriptors that the supervisor owns
+        // while this runs.
+        let fd = unsafe { BorrowedFd::borrow_raw(number.cast_signed()) };
+        fcntl_setfd(fd, flags)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! Upgrade of the binary: a change that is asked for while another program is in
+//! the place of the one that runs. The new one is tested, loads, and serves
+//! beside the old role, which is paused but ends only when the new one has lived
+//! for a while; then this process executes it, too.
+//!
+//! Whatever goes wrong on the way, the old role goes on and nothing was changed.
+
+mod hand_over;
+mod program;
+mod resume;
+mod self_test;
+
+pub use hand_over::number;
+pub use program::Program;
+pub use resume::{Resumed, is_next_image};
+pub use self_test::words as self_test_words;
+
+use super::proxy::Proxy;
+use super::run::Supervisor;
+use super::stop::Stop;
+use super::tell;
+use super::version::Version;
+use crate::roles::Shared;
+use crate::voice::Gravity;
+use program::Newer;
+use protocol::role::Message;
+use rustix::event::PollFd;
+use self_test::SelfTest;
+use std::time::{Duration, Instant};
+
+/// How long a new role serves beside the old one before it is trusted.
+const PROBATION: Duration = Duration::from_secs(3);
+/// How long the old role may take to tell what it knows.
+const STATE_LIMIT: Duration = Duration::from_secs(10);
+/// How long what is on its way may keep the supervisor from executing the new
+/// program.
+const QUIET_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether it is on its way still.
+const QUIET_TICK: Duration = Duration::from_millis(20);
+
+/// An upgrade on its way.
+pub struct Upgrade {
+    newer: Newer,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The program says what it is.
+    Testing(SelfTest),
+    /// Its loader works.
+    Loading,
+    /// The old role is asked for what it knows.
+    Asking(Next, Instant),
+    /// The new role begins, or serves beside the old one until then.
+    Trying(Trial),
+    /// It serves; the supervisor is to follow.
+    Executing(Instant),
+}
+
+/// What is to be served.
+struct Next {
+    version: Version,
+    /// What the loader had to tell whoever asked.
+    shown: String,
+}
+
+struct Trial {
+    new: Proxy,
+    next: Next,
+    /// When it is trusted; None until it serves.
+    until: Option<Instant>,
+}
+
+impl Upgrade {
+    /// What is to be watched.
+    pub fn watched(&self) -> Vec<PollFd<'_>> {
+        match &self.stage {
+            Stage::Testing(test) => test.watched().into_iter().collect(),
+            Stage::Trying(trial) => trial.new.watched().collect(),
+            Stage::Loading | Stage::Asking(..) | Stage::Executing(_) => Vec::new(),
+        }
+    }
+
+    /// When something is due by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Testing(test) => Some(test.deadline()),
+            Stage::Loading => None,
+            Stage::Asking(_, until) => Some(*until),
+            Stage::Trying(trial) => trial.until.or_else(|| trial.new.deadline()),
+            Stage::Executing(_) => Some(Instant::now() + QUIET_TICK),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Begins an upgrade in place of a mere change, if there is reason to.
+    pub(super) fn begin_upgrade(&mut self) -> bool {
+        let adopted = self.proxy.as_ref().filter(|proxy| proxy.adopted);
+        let Some(newer) = self.program.newer(adopted.map(Proxy::pid)) else {
+            return false;
+        };
+        match SelfTest::begin(&newer.path) {
+            Ok(test) => {
+                let stage = Stage::Testing(test);
+                self.upgrade = Some(Upgrade { newer, stage });
+            }
+            Err(error) => self.refuse_program(&newer.path.display().to_string(), &error),
+        }
+        true
+    }
+
+    fn refuse_program(&mut self, path: &str, error: &dyn std::fmt::Display) {
+        self.refuse_change(&format!("the new program {path}: {error}"), "");
+    }
+
+    /// Whether the version that a loader made is an upgrade's.
+    pub(super) fn upgrades(&self) -> bool {
+        let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        matches!(stage, Some(Stage::Loading))
+    }
+
+    /// The new program's loader made a version.
+    pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
+        let next = Next { version, shown };
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.stage = Stage::Asking(next, Instant::now() + STATE_LIMIT);
+        }
+        let asked = |proxy: &mut Proxy| proxy.say(&Message::TellState);
+        if !self.proxy.as_mut().is_some_and(asked) {
+            // Whatever it counted is lost with it.
+            self.try_upgrade(None);
+        }
+    }
+
+    /// The old role told what it knows, or does not know what that means.
+    pub(super) fn state_told(&mut self, state: Option<Shared>) {
+        let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        if matches!(stage, Some(Stage::Asking(..))) {
+            self.try_upgrade(state);
+        }
+    }
+
+    fn try_upgrade(&mut self, state: Option<Shared>) {
+        let Some(Upgrade {
+            newer,
+            stage: Stage::Asking(next, _),
+        }) = self.upgrade.take()
+        else {
+            return;
+        };
+        let personality = self.command.personality;
+        match Proxy::start(&newer.path, &next.version, state.as_ref(), personality) {
+            Ok(new) => {
+                tell::forked(&mut self.voice, new.pid());
+                let until = None;
+                let stage = Stage::Trying(Trial { new, next, until });
+                self.upgrade = Some(Upgrade { newer, stage });
+            }
+            Err(error) => {
+                self.refuse_change(&format!("the new program: {error}"), &next.shown);
+            }
+        }
+    }
+
+    /// Goes on with it as far as it is.
+    pub(super) fn look_at_upgrade(&mut self) {
+        let now = Instant::now();
+        let Some(upgrade) = &mut self.upgrade else {
+            return;
+        };
+        match &mut upgrade.stage {
+            Stage::Testing(test) => match test.look() {
+                None => {}
+                Some(Ok(())) => {
+                    upgrade.stage = Stage::Loading;
+                    let program = upgrade.newer.path.clone();
+                    self.begin_load(&program);
+                }
+                Some(Err(error)) => {
+                    let path = upgrade.newer.path.display().to_string();
+                    self.refuse_program(&path, &error);
+                }
+            },
+            Stage::Loading => {}
+            Stage::Asking(_, until) if *until <= now => self.try_upgrade(None),
+            Stage::Asking(..) => {}
+            Stage::Trying(_) => self.look_at_trial(now),
+            Stage::Executing(until) => {
+                let late = *until <= now;
+                self.execute_when_quiet(late);
+            }
+        }
+    }
+
+    fn look_at_trial(&mut self, now: Instant) {
+        let Some(Upgrade {
+            stage: Stage::Trying(trial),
+            ..
+        }) = &mut self.upgrade
+        else {
+            return;
+        };
+        let mut begins = false;
+        while let Some(received) = trial.new.hear(&mut self.voice) {
+            if let Message::Ready { .. } = received.message {
+                trial.new.ready = true;
+                trial.until = Some(now + PROBATION);
+                begins = true;
+            }
+        }
+        if let Some(ending) = trial.new.process.ended() {
+            let (words, shown) = (tell::trial_ended(ending), trial.next.shown.clone());
+            return self.refuse_change(&words, &shown);
+        }
+        let late = trial.new.deadline().is_some_and(|until| until <= now);
+        let trusted = trial.until.is_some_and(|until| until <= now);
+        if late {
+            let shown = trial.next.shown.clone();
+            return self.refuse_change("the new proxy did not begin to serve in time", &shown);
+        }
+        if begins && let Some(old) = &mut self.proxy {
+            // Who cannot be told is about to be seen as ended.
+            let _ = old.say(&Message::Pause);
+        }
+        if trusted {
+            self.trust_upgrade();
+        }
+    }
+
+    /// The new role is the one that serves from now on.
+    fn trust_upgrade(&mut self) {
+        let Some(Upgrade {
+            newer,
+            stage: Stage::Trying(trial),
+        }) = self.upgrade.take()
+        else {
+            return;
+        };
+        let Trial { new, next, .. } = trial;
+        let old = self.proxy.replace(new);
+        // It first, so that there is never none which serves on when this
+        // process is killed.
+        self.guard_proxy();
+        if let Some(old) = old {
+            self.see_off(old);
+        }
+        if self.paused {
+            self.pause(true);
+        }
+        let mut lines = tell::changed(&next.version);
+        let words = format!("{} serves now", newer.path.display());
+        lines.insert(0, (Gravity::Notice, words));
+        // The descriptors of the version before are closed here.
+        self.kept = Some(next.version);
+        if newer.whole && self.stop.is_none() {
+            let stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+            self.upgrade = Some(Upgrade { newer, stage });
+        }
+        self.tell_change(&lines, &next.shown);
+    }
+
+    fn execute_when_quiet(&mut self, late: bool) {
+        let quiet = self.is_quiet();
+        if !quiet && !late {
+            return;
+        }
+        let Some(upgrade) = self.upgrade.take() else {
+            return;
+        };
+        let error = match quiet {
+            true => self.execute(&upgrade.newer.path).to_string(),
+            false => "a process takes no messages".to_owned(),
+        };
+        self.voice.warning(format_args!(
+            "the supervisor goes on as the old program ({error}); the next change tries again"
+        ));
+    }
+
+    /// Ends what is on its way, with what it changed undone.
+    pub(super) fn abandon_upgrade(&mut self) {
+        let Some(upgrade) = self.upgrade.take() else {
+            return;
+        };
+        let Stage::Trying(mut trial) = upgrade.stage else {
+            return;
+        };
+        trial.new.kill();
+        if trial.until.is_some()
+            && !self.paused
+            && let Some(old) = &mut self.proxy
+        {
+            // Who cannot be told is about to be seen as ended.
+            let _ = old.say(&Message::Resume);
+        }
+    }
+
+    /// The supervisor is to stop: a role that serves already is stopped like the
+    /// one that it was to follow.
+    pub(super) fn stop_upgrade(&mut self, stop: &Stop) {
+        let serves = matches!(
+            &self.upgrade,
+            Some(Upgrade { stage: Stage::Trying(trial), .. }) if trial.until.is_some()
+        );
+        match serves && stop.is_soft() {
+            true => self.trust_upgrade(),
+            false => self.abandon_upgrade(),
+        }
+    }
+
+    /// The old role died. Whether a new one takes its place at once.
+    pub(super) fn old_died(&mut self) -> bool {
+        let Some(upgrade) = &self.upgrade else {
+            return false;
+        };
+        match &upgrade.stage {
+            Stage::Trying(trial) if trial.until.is_some() => {
+                self.trust_upgrade();
+                true
+            }
+            // The new one serves already.
+            Stage::Executing(_) => {
+                self.upgrade = None;
+                false
+            }
+            _ => {
+                self.refuse_change("the proxy died meanwhile", "");
+                false
+            }
+        }
+    }
+}

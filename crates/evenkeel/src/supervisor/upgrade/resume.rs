@@ -1,0 +1,211 @@
+//! The new image of a supervisor: takes up what the one before left to it, in
+//! the same process. Where it cannot read that, it closes everything and begins
+//! like a supervisor that was started anew: it adopts the role.
+
+use super::super::carried::Carried;
+use super::super::control::Control;
+use super::super::directory::Entry;
+use super::super::former::Former;
+use super::super::proxy::Proxy;
+use super::super::run::Supervisor;
+use super::super::tell;
+use super::super::version::Version;
+use super::hand_over::{STATE, VARIABLE};
+use crate::roles::channel::Channel;
+use crate::roles::memory::{self, MemoryError};
+use crate::roles::spawn::Started;
+use protocol::role::{DecodeError, HandOver, HandedRole, HandedSocket};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::process::Pid;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The descriptors that every process begins with.
+const STANDARD: i32 = 2;
+
+/// Why nothing can be taken up.
+#[derive(Debug)]
+pub enum ResumeError {
+    /// There is no such descriptor.
+    Descriptor,
+    /// The memory file.
+    Memory(MemoryError),
+    /// What it says.
+    Decode(DecodeError),
+    /// Something that it needs is missing.
+    Incomplete,
+}
+
+impl fmt::Display for ResumeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResumeError::Descriptor => f.write_str("there is no such descriptor"),
+            ResumeError::Memory(error) => error.fmt(f),
+            ResumeError::Decode(error) => error.fmt(f),
+            ResumeError::Incomplete => f.write_str("something is missing"),
+        }
+    }
+}
+
+impl std::error::Error for ResumeError {}
+
+/// What the image before left.
+pub struct Resumed {
+    value: HandOver,
+    descriptors: BTreeMap<u32, OwnedFd>,
+}
+
+/// Whether this process is the next image of a supervisor.
+pub fn is_next_image() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+impl Resumed {
+    /// What was left to this process; None where it simply was started. To be
+    /// called once, before there is a thread and before anything is opened.
+    pub fn find() -> Option<Result<Resumed, ResumeError>> {
+        let number = std::env::var(VARIABLE).ok()?;
+        // SAFETY: this process has one thread yet.
+        unsafe { std::env::remove_var(VARIABLE) };
+        let found = number
+            .parse()
+            .ok()
+            .and_then(own)
+            .ok_or(ResumeError::Descriptor)
+            .and_then(Resumed::read);
+        if found.is_err() {
+            close_all();
+        }
+        Some(found)
+    }
+
+    fn read(file: OwnedFd) -> Result<Resumed, ResumeError> {
+        let bytes = memory::read(&file).map_err(ResumeError::Memory)?;
+        let value = HandOver::decode(&bytes).map_err(ResumeError::Decode)?;
+        let mut descriptors = BTreeMap::new();
+        for number in value.all_descriptors() {
+            if descriptors.contains_key(&number) {
+                return Err(ResumeError::Incomplete);
+            }
+            let fd = own(number).ok_or(ResumeError::Descriptor)?;
+            descriptors.insert(number, fd);
+        }
+        Ok(Resumed { value, descriptors })
+    }
+
+    fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
+        self.descriptors
+            .remove(&number)
+            .ok_or(ResumeError::Incomplete)
+    }
+
+    fn role(&mut self, role: &HandedRole) -> Result<Proxy, ResumeError> {
+        let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
+        let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
+        let channel = Channel::new(channel).map_err(|_| ResumeError::Descriptor)?;
+        let mut proxy = Proxy::adopted(Started::running(pid, pidfd, channel));
+        let age = Duration::from_millis(role.age_ms);
+        proxy.born = Instant::now().checked_sub(age).unwrap_or(proxy.born);
+        Ok(proxy)
+    }
+
+    fn socket(&mut self, socket: &HandedSocket) -> Result<(Entry, OwnedFd), ResumeError> {
+        let path = PathBuf::from(OsStr::from_bytes(&socket.path));
+        Ok((Entry::kept(path), self.take(socket.descriptor)?))
+    }
+}
+
+/// An open descriptor that came with the process.
+fn own(number: u32) -> Option<OwnedFd> {
+    let number = number.cast_signed();
+    if number <= STANDARD {
+        return None;
+    }
+    // SAFETY: only asked for its flags; a number that is not open gives EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = fcntl_getfd(borrowed).ok()?;
+    // What this process has opened itself is closed when it executes; so this
+    // is what came with it, and nobody else has it.
+    if flags.contains(FdFlags::CLOEXEC) {
+        return None;
+    }
+    fcntl_setfd(borrowed, FdFlags::CLOEXEC).ok()?;
+    // SAFETY: it is open, and from now on nobody else takes it (see above).
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes whatever came with the process: the role sees that its supervisor has
+/// gone, and every socket comes back with it.
+fn close_all() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers: Vec<u32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers {
+        drop(own(number));
+    }
+}
+
+impl Supervisor {
+    /// Goes on where the image before stopped.
+    pub(in super::super) fn resume(&mut self, mut left: Resumed) -> Result<(), ResumeError> {
+        let value = std::mem::take(&mut left.value);
+        let mut roles = Vec::with_capacity(value.roles.len());
+        for role in &value.roles {
+            let until = role.left_ms.map(Duration::from_millis);
+            let until = until.and_then(|left| Instant::now().checked_add(left));
+            roles.push((left.role(role)?, until));
+        }
+        let mut roles = roles.into_iter();
+        let (proxy, _) = roles.next().ok_or(ResumeError::Incomplete)?;
+        let descriptors = value.descriptors.iter();
+        let descriptors = descriptors.map(|number| left.take(*number));
+        let version = Version::new(value.take, descriptors.collect::<Result<_, _>>()?);
+        let version = version.ok_or(ResumeError::Incomplete)?;
+        // An entry goes when it is dropped; without the guard's nobody would
+        // find the role.
+        let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
+        let control = value.control.and_then(|socket| left.socket(&socket).ok());
+        let mut extras = value.extras.iter();
+        let state = extras.find(|extra| extra.name == STATE);
+        let state = state.and_then(|extra| left.take(extra.descriptor?).ok());
+        // Nothing can go wrong from here on.
+        self.carried = Carried::resumed(state.map(Arc::new));
+        self.kept = Some(version);
+        self.proxy = Some(proxy);
+        self.formers
+            .extend(roles.map(|(proxy, until)| Former { proxy, until }));
+        self.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
+        self.versions = value.versions;
+        self.files_soft = value.files_soft;
+        self.voice.quiet = value.quiet;
+        self.paused = value.paused;
+        self.served = true;
+        if let Some((entry, listener)) = control {
+            let mut control = Control::kept(entry, listener);
+            for client in value.clients {
+                let Some(fd) = left.descriptors.remove(&client.descriptor) else {
+                    continue;
+                };
+                if let Some(asker) = control.welcome(fd, client.asked) {
+                    self.requests.ask(Some(asker));
+                }
+            }
+            self.control = Some(control);
+        }
+        if value.asked {
+            self.requests.ask(None);
+        }
+        tell::resumed(&mut self.voice);
+        Ok(())
+    }
+}

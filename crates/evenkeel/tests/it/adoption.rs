@@ -1,0 +1,257 @@
+//! A supervisor that was killed and one that is started in its place: no second
+//! role, no connection lost, and everything works as before.
+
+use crate::harness::{PATIENCE, evenkeel, run};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::Path;
+
+fn free() -> u16 {
+    free_port().unwrap()
+}
+
+/// The roles that serve with the files of a directory, whoever's they are.
+fn roles(directory: &Path) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let ours = |pid: &i32| {
+        let read = |name| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let runtime = format!("EVENKEEL_RUNTIME_DIRECTORY={}", directory.display());
+        let holds = |bytes: &[u8]| {
+            bytes
+                .windows(runtime.len())
+                .any(|part| part == runtime.as_bytes())
+        };
+        read("cmdline").starts_with(b"evenkeel: proxy") && holds(&read("environ")) && lives(*pid)
+    };
+    pids.filter(ours).collect()
+}
+
+/// Kills the supervisor and sees that it is gone.
+fn kill_supervisor(supervised: &Supervised) -> i32 {
+    let role = supervised.role().unwrap();
+    supervised.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(supervised.pid.as_raw())));
+    role
+}
+
+#[test]
+fn a_new_supervisor_adopts_the_role_and_no_connection_is_lost() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let pid_file = format!("    pidfile {}", scratch.path().join("pid").display());
+    let file = |name| passes(&pid_file, &[port], origin(name));
+    scratch.write("a.cfg", file("one")).unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let mut client = Client::new(port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    let role = kill_supervisor(&first);
+    // What the files say by now is taken in by a change.
+    scratch.write("a.cfg", file("two")).unwrap();
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "two"));
+    assert_eq!(client.get().as_deref(), Some("two"), "the same connection");
+    assert_eq!(roles(scratch.path()), [role], "the same process, and one");
+    let written = || std::fs::read_to_string(scratch.path().join("pid")).unwrap();
+    assert!(eventually(PATIENCE, || {
+        written().trim() == second.pid.to_string()
+    }));
+    scratch.write("a.cfg", file("three")).unwrap();
+    let outcome = second.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert_eq!(client.get().as_deref(), Some("three"));
+    assert_eq!(roles(scratch.path()), [role]);
+    let outcome = second.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let words = format!("takes over the proxy (process {role})");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || !lives(role)));
+    assert_eq!(Supervised::left_behind(scratch.path()), 0);
+}
+
+#[test]
+fn an_adopted_role_that_dies_is_followed_by_another_one_and_adopted_again() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(answers(port, "one"));
+    assert!(eventually(PATIENCE, || second
+        .role()
+        .is_some_and(|next| next != role)));
+    let next = kill_supervisor(&second);
+    let third = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || third.reload().code() == Some(0)));
+    assert_eq!(roles(scratch.path()), [next]);
+    let outcome = third.end(Signal::SIGUSR1);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || roles(scratch.path()).is_empty()));
+}
+
+#[test]
+fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    let both = [0, 1].map(|_| Supervised::run(&scratch, "a.cfg"));
+    let alive = || both.iter().filter(|one| lives(one.pid.as_raw())).count();
+    assert!(eventually(PATIENCE, || alive() == 1), "{}", alive());
+    assert_eq!(roles(scratch.path()), [role]);
+    assert_eq!(get(port).as_deref(), Some("one"));
+    for one in both {
+        let adopts = lives(one.pid.as_raw());
+        let outcome = match adopts {
+            true => one.end(Signal::SIGTERM),
+            false => one.finish(),
+        };
+        assert_eq!(outcome.code(), Some(i32::from(!adopts)), "{}", outcome.stderr);
+        let said = match adopts {
+            true => "takes over the proxy",
+            false => "already",
+        };
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+        let supervised = Supervised::run(&scratch, "a.cfg");
+        assert!(answers(port, "one"));
+        let role = kill_supervisor(&supervised);
+        assert_eq!(get(port).as_deref(), Some("one"));
+        kill(Pid::from_raw(role), signal).unwrap();
+        assert!(eventually(PATIENCE, || !lives(role)), "{signal}");
+    }
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert!(!outcome.stderr.contains("takes over"), "{}", outcome.stderr);
+    assert_eq!(Supervised::left_behind(scratch.path()), 0);
+}
+
+#[test]
+fn a_file_that_became_bad_meanwhile_does_not_end_what_serves() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    scratch.write("a.cfg", "nonsense\n").unwrap();
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || {
+        second.reload().stderr.contains("nothing was changed")
+    }));
+    assert_eq!(get(port).as_deref(), Some("one"));
+    assert_eq!(roles(scratch.path()), [role]);
+    let outcome = second.end(Signal::SIGTERM);
+    assert!(
+        outcome.stderr.contains("nothing was changed"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn haproxys_name_adopts_too_and_started_twice_on_purpose_it_does_not() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let haproxy = scratch.path().join("haproxy");
+    std::os::unix::fs::symlink(evenkeel(), &haproxy).unwrap();
+    let start = || Supervised::start(&haproxy, scratch.path(), ["-W", "-f", "a.cfg"]);
+    let first = start();
+    assert!(answers(port, "one"));
+    let beside = start();
+    assert!(eventually(PATIENCE, || roles(scratch.path()).len() == 2));
+    assert_eq!(beside.end(Signal::SIGTERM).code(), Some(0));
+    let role = kill_supervisor(&first);
+    // Our own name is another program.
+    let other = run(evenkeel(), scratch.path(), ["check", "a.cfg"]);
+    assert_eq!(other.code(), Some(0), "{}", other.stderr);
+    let second = start();
+    let adopted = || std::fs::read_dir(scratch.path().join("runtime")).unwrap();
+    assert!(eventually(PATIENCE, || {
+        let name = format!("{}.sock", second.pid);
+        adopted().flatten().any(|entry| entry.file_name() == *name)
+    }));
+    assert_eq!(roles(scratch.path()), [role]);
+    assert_eq!(get(port).as_deref(), Some("one"));
+    let outcome = second.end(Signal::SIGINT);
+    assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || !lives(role)));
+}
+
+#[test]
+fn without_a_runtime_directory_a_role_that_is_left_alone_serves_on_all_the_same() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch.write("runtime", "a file in its place").unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&supervised);
+    for _ in 0..3 {
+        assert_eq!(get(port).as_deref(), Some("one"));
+    }
+    assert!(lives(role));
+    kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
+    assert!(eventually(PATIENCE, || !lives(role)));
+}
+
+#[test]
+fn a_role_as_nobody_is_adopted_by_root() {
+    if !lab::may_run("a role as nobody is adopted", lab::privileged()) {
+        return;
+    }
+    let scratch = Scratch::new().unwrap();
+    let (port, empty) = (free(), scratch.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let global = format!(
+        "    user nobody\n    group nogroup\n    chroot {}",
+        empty.display()
+    );
+    scratch
+        .write("a.cfg", passes(&global, &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    scratch
+        .write("a.cfg", passes(&global, &[port], origin("two")))
+        .unwrap();
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "two"));
+    let uid = std::fs::read_to_string(format!("/proc/{role}/status")).unwrap();
+    assert!(uid.contains("Uid:\t65534"), "{uid}");
+    let outcome = second.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || !lives(role)));
+}

@@ -1,0 +1,347 @@
+//! Another program in the place of the one that runs: it is taken over by the
+//! same process, without a connection lost, or refused without a trace.
+
+use crate::harness::{Outcome, PATIENCE, evenkeel};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+fn free() -> u16 {
+    free_port().unwrap()
+}
+
+/// A supervisor whose program can be replaced.
+struct Bed {
+    scratch: Scratch,
+    port: u16,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let bed = Bed {
+            scratch: Scratch::new().unwrap(),
+            port: free(),
+        };
+        bed.serve("one");
+        copy(evenkeel(), &bed.program());
+        bed
+    }
+
+    fn program(&self) -> PathBuf {
+        self.scratch.path().join("evenkeel")
+    }
+
+    fn serve(&self, name: &'static str) {
+        let global = "    hard-stop-after 5s";
+        let text = passes(global, &[self.port], origin(name));
+        self.scratch.write("a.cfg", text).unwrap();
+    }
+
+    fn start(&self) -> Supervised {
+        let arguments = ["run", "-f", "a.cfg"];
+        let supervised = Supervised::start(&self.program(), self.scratch.path(), arguments);
+        assert!(answers(self.port, "one"));
+        supervised
+    }
+
+    /// Puts another program in its place, at once.
+    fn replace(&self, put: impl FnOnce(&PathBuf)) {
+        let new = self.scratch.path().join("new");
+        put(&new);
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&new, self.program()).unwrap();
+    }
+
+    fn copy(&self) {
+        self.replace(|new| copy(evenkeel(), new));
+    }
+
+    /// A program of a few lines, in which `real` is the real one.
+    fn script(&self, lines: &str) {
+        let text = format!("#!/bin/sh\nreal={}\n{lines}\n", evenkeel().display());
+        let lines = self.scratch.write("lines", text).unwrap();
+        self.replace(|new| copy(&lines, new));
+    }
+
+    /// A refused program, and that nothing was changed by it.
+    fn refuses(&self, supervised: &Supervised, said: &str) {
+        let role = supervised.role();
+        let mut client = Client::new(self.port).unwrap();
+        assert_eq!(client.get().as_deref(), Some("one"));
+        self.serve("two");
+        let outcome = supervised.reload();
+        assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+        for words in [said, "nothing was changed"] {
+            assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+        }
+        assert_eq!(client.get().as_deref(), Some("one"), "the same connection");
+        assert_eq!(get(self.port).as_deref(), Some("one"));
+        assert_eq!(supervised.role(), role);
+        let alone = || supervised.children().len() == 1;
+        assert!(eventually(PATIENCE, alone), "{:?}", supervised.children());
+        // With a good program again it goes on.
+        self.copy();
+        let outcome = supervised.reload();
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert_eq!(get(self.port).as_deref(), Some("two"));
+    }
+}
+
+/// By another process: a descriptor that this one writes with may be inherited by
+/// what another test starts meanwhile, and then the copy cannot be executed.
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+fn is_current(pid: i32) -> bool {
+    let binary = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    !binary.to_string_lossy().ends_with(" (deleted)")
+}
+
+fn ends_well(supervised: Supervised) -> Outcome {
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    outcome
+}
+
+#[test]
+fn a_new_program_serves_and_the_same_process_supervises_with_it() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let old = supervised.role().unwrap();
+    let mut client = Client::new(bed.port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    for name in ["two", "three"] {
+        bed.copy();
+        bed.serve(name);
+        let outcome = supervised.reload();
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("serves now"), "{}", outcome.stderr);
+        assert_eq!(get(bed.port).as_deref(), Some(name));
+        let pid = supervised.pid.as_raw();
+        assert!(eventually(PATIENCE, || is_current(pid)), "it follows");
+    }
+    assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
+    assert!(eventually(PATIENCE, || supervised.children().len() == 1));
+    assert!(supervised.children().into_iter().all(is_current));
+    // Only the files: the same role from now on.
+    let role = supervised.role();
+    bed.serve("four");
+    assert_eq!(supervised.reload().code(), Some(0));
+    assert_eq!(get(bed.port).as_deref(), Some("four"));
+    assert_eq!(supervised.role(), role);
+    let outcome = ends_well(supervised);
+    let words = "the supervisor is evenkeel";
+    assert_eq!(outcome.stderr.matches(words).count(), 2, "{}", outcome.stderr);
+    assert_eq!(Supervised::left_behind(bed.scratch.path()), 0);
+}
+
+#[test]
+fn a_request_that_is_under_way_is_finished_by_the_old_role() {
+    let bed = Bed::new();
+    let slow = slow_origin();
+    bed.scratch
+        .write("a.cfg", passes("", &[bed.port], slow.port))
+        .unwrap();
+    let arguments = ["run", "-f", "a.cfg"];
+    let supervised = Supervised::start(&bed.program(), bed.scratch.path(), arguments);
+    assert!(eventually(PATIENCE, || Client::new(bed.port).is_some()));
+    let mut client = Client::new(bed.port).unwrap();
+    let waits = std::thread::spawn(move || client.get());
+    slow.asked.recv_timeout(PATIENCE).unwrap();
+    bed.copy();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert_eq!(supervised.children().len(), 2, "the old one has a request");
+    // A change in the meantime does not wait for it.
+    assert_eq!(supervised.reload().code(), Some(0));
+    slow.answer.send(()).unwrap();
+    assert_eq!(waits.join().unwrap().as_deref(), Some("slow"));
+    assert!(eventually(PATIENCE, || supervised.children().len() == 1));
+    ends_well(supervised);
+}
+
+struct Slow {
+    port: u16,
+    asked: std::sync::mpsc::Receiver<()>,
+    answer: std::sync::mpsc::Sender<()>,
+}
+
+/// A server whose first answer comes when it is told.
+fn slow_origin() -> Slow {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (ask, asked) = std::sync::mpsc::channel();
+    let (answer, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 4096]);
+        ask.send(()).unwrap();
+        told.recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nslow";
+        stream.write_all(answer).unwrap();
+    });
+    Slow {
+        port,
+        asked,
+        answer,
+    }
+}
+
+#[test]
+fn a_program_that_cannot_run_is_refused_before_anything_is_done() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.script("exit 1");
+    bed.refuses(&supervised, "self-test ended with exit status: 1");
+    ends_well(supervised);
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.replace(|new| std::fs::write(new, "no program").unwrap());
+    bed.refuses(&supervised, "it cannot be run");
+    ends_well(supervised);
+}
+
+#[test]
+fn a_program_whose_loader_crashes_changes_nothing() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.script("case $2 in loader) kill -SEGV $$;; *) exec $real \"$@\";; esac");
+    bed.refuses(&supervised, "the loader ended without a word");
+    ends_well(supervised);
+}
+
+#[test]
+fn a_program_that_crashes_before_it_serves_changes_nothing() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.script("case $2 in proxy-role) exit 7;; *) exec $real \"$@\";; esac");
+    bed.refuses(&supervised, "the new program");
+    ends_well(supervised);
+}
+
+#[test]
+fn a_program_that_crashes_in_its_first_seconds_leaves_the_old_serving() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.script(
+        "case $2 in proxy-role) $real \"$@\" & sleep 1.5; kill -KILL $!; exit 9;; \
+         *) exec $real \"$@\";; esac",
+    );
+    bed.refuses(&supervised, "the new program ended with 9");
+    ends_well(supervised);
+}
+
+#[test]
+fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let old = supervised.role().unwrap();
+    bed.copy();
+    bed.serve("two");
+    let killer = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| {
+            let pid = supervised.pid.to_string();
+            let words = ["reload", "--pid", &pid];
+            crate::harness::run(evenkeel(), bed.scratch.path(), words)
+        });
+        // It serves, so it is being tried.
+        assert!(answers(bed.port, "two"));
+        let new = supervised.children().into_iter().find(|pid| *pid != old);
+        kill(Pid::from_raw(new.unwrap()), Signal::SIGKILL).unwrap();
+        reload.join().unwrap()
+    });
+    assert_eq!(killer.code(), Some(1), "{}", killer.stderr);
+    let said = "the new program was ended by SIGKILL";
+    assert!(killer.stderr.contains(said), "{}", killer.stderr);
+    assert_eq!(get(bed.port).as_deref(), Some("one"));
+    assert_eq!(supervised.role(), Some(old));
+    ends_well(supervised);
+}
+
+#[test]
+fn an_old_role_that_dies_while_the_new_one_is_tried_is_followed_by_it_at_once() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let old = supervised.role().unwrap();
+    bed.copy();
+    bed.serve("two");
+    supervised.signal(Signal::SIGHUP);
+    assert!(answers(bed.port, "two"));
+    kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
+    assert!(eventually(PATIENCE, || !lives(old)));
+    for _ in 0..5 {
+        assert_eq!(get(bed.port).as_deref(), Some("two"));
+    }
+    let pid = supervised.pid.as_raw();
+    assert!(eventually(PATIENCE, || is_current(pid)));
+    assert_eq!(supervised.children().len(), 1);
+    ends_well(supervised);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_while_a_new_role_is_tried_leaves_one_that_is_adopted() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    let old = supervised.role().unwrap();
+    bed.copy();
+    bed.serve("two");
+    supervised.signal(Signal::SIGHUP);
+    assert!(answers(bed.port, "two"));
+    let new = supervised.children().into_iter().find(|pid| *pid != old);
+    supervised.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(new.unwrap())), "it ends");
+    assert!(lives(old));
+    assert_eq!(get(bed.port).as_deref(), Some("one"));
+    let arguments = ["run", "-f", "a.cfg"];
+    let next = Supervised::start(&bed.program(), bed.scratch.path(), arguments);
+    // The role that it adopts is of the old program, so it is replaced.
+    assert!(answers(bed.port, "two"));
+    assert!(eventually(PATIENCE, || !lives(old)));
+    assert!(eventually(PATIENCE, || next.children().len() == 1));
+    assert!(next.children().into_iter().all(is_current));
+    ends_well(next);
+}
+
+#[test]
+fn a_stop_while_a_new_role_is_tried_ends_both() {
+    for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
+        let bed = Bed::new();
+        let supervised = bed.start();
+        bed.copy();
+        bed.serve("two");
+        supervised.signal(Signal::SIGHUP);
+        assert!(answers(bed.port, "two"));
+        let roles = supervised.children();
+        assert_eq!(roles.len(), 2);
+        let outcome = supervised.end(signal);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert!(roles.into_iter().all(|pid| !lives(pid)));
+        assert_eq!(Supervised::left_behind(bed.scratch.path()), 0);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
+    let bed = Bed::new();
+    let supervised = bed.start();
+    bed.serve("two");
+    bed.script("case $1 in run) exec 9</dev/null; EVENKEEL_HAND_OVER=9 exec $real \"$@\";; *) exec $real \"$@\";; esac");
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(eventually(PATIENCE, || supervised.children().len() == 1));
+    let role = supervised.role();
+    bed.serve("three");
+    assert!(eventually(PATIENCE, || supervised.reload().code() == Some(0)));
+    assert!(answers(bed.port, "three"));
+    assert_eq!(supervised.role(), role);
+    let outcome = ends_well(supervised);
+    for words in ["cannot be read", "takes over the proxy"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+}

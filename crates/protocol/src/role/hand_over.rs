@@ -1,0 +1,299 @@
+//! What a supervisor leaves to the image of the program that takes its place in
+//! the same process (execve(2)): a value whose descriptors are numbers, since
+//! they stay open. It travels as a sealed memory file.
+//!
+//! Older and newer programs read each other's: fields are only added at the end,
+//! or the number of the form changes and the reader says so.
+
+use super::codec::{DecodeError, Reader, Writer};
+use super::message::{Look, Take};
+use super::{
+    CLIENTS_MAX, DESCRIPTORS_MAX, EXTRA_BYTES_MAX, EXTRAS_MAX, PATH_BYTES_MAX, ROLES_MAX,
+};
+
+/// What it begins with.
+const HEAD: &[u8] = b"evenkeel hand-over\n";
+/// The number of the form.
+pub const HAND_OVER_VERSION: u16 = 1;
+
+/// Everything that the next image needs to go on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandOver {
+    /// The version that is served.
+    pub take: Take,
+    /// Its bundle and its sockets.
+    pub descriptors: Vec<u32>,
+    /// The highest number of a version so far.
+    pub versions: u64,
+    /// Open files that the start allowed without raising anything.
+    pub files_soft: u64,
+    /// Nothing is said.
+    pub quiet: bool,
+    /// Nothing is accepted until told.
+    pub paused: bool,
+    /// A change was asked for by a signal and not begun.
+    pub asked: bool,
+    /// The role that serves, and behind it those that finish.
+    pub roles: Vec<HandedRole>,
+    /// Where commands come.
+    pub control: Option<HandedSocket>,
+    /// Who came there.
+    pub clients: Vec<HandedClient>,
+    /// Where a new supervisor would come to the role.
+    pub guard: Option<HandedSocket>,
+    /// What other parts of a supervisor keep, by their names.
+    pub extras: Vec<HandedExtra>,
+}
+
+/// A role that runs.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandedRole {
+    /// Its process id.
+    pub pid: u32,
+    /// Its process, as a descriptor.
+    pub process: u32,
+    /// The channel to it.
+    pub channel: u32,
+    /// How long it has lived.
+    pub age_ms: u64,
+    /// When it is ended by force, from now.
+    pub left_ms: Option<u64>,
+}
+
+/// A socket that listens at a path.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandedSocket {
+    /// The socket.
+    pub descriptor: u32,
+    /// Its path.
+    pub path: Vec<u8>,
+}
+
+/// A connected command.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandedClient {
+    /// The connection.
+    pub descriptor: u32,
+    /// It waits for a change, which is to be told in this look.
+    pub asked: Option<Look>,
+}
+
+/// What a part of the supervisor keeps.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandedExtra {
+    /// Whose it is, and what.
+    pub name: String,
+    /// A descriptor, where it is one.
+    pub descriptor: Option<u32>,
+    /// The rest.
+    pub bytes: Vec<u8>,
+}
+
+impl HandOver {
+    /// Every descriptor that has to stay open.
+    pub fn all_descriptors(&self) -> impl Iterator<Item = u32> {
+        let roles = self.roles.iter();
+        let sockets = self.control.iter().chain(&self.guard);
+        self.descriptors
+            .iter()
+            .copied()
+            .chain(roles.flat_map(|role| [role.process, role.channel]))
+            .chain(sockets.map(|socket| socket.descriptor))
+            .chain(self.clients.iter().map(|client| client.descriptor))
+            .chain(self.extras.iter().filter_map(|extra| extra.descriptor))
+    }
+
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.bytes.extend(HEAD);
+        to.u16(HAND_OVER_VERSION);
+        self.take.write(&mut to);
+        to.list(&self.descriptors, DESCRIPTORS_MAX, |to, fd| to.u32(*fd));
+        to.u64(self.versions);
+        to.u64(self.files_soft);
+        to.bool(self.quiet);
+        to.bool(self.paused);
+        to.bool(self.asked);
+        to.list(&self.roles, ROLES_MAX, |to, role| role.write(to));
+        to.option(self.control.as_ref(), |to, socket| socket.write(to));
+        to.list(&self.clients, CLIENTS_MAX, |to, client| {
+            to.u32(client.descriptor);
+            to.option(client.asked.as_ref(), |to, look| look.write(to));
+        });
+        to.option(self.guard.as_ref(), |to, socket| socket.write(to));
+        to.list(&self.extras, EXTRAS_MAX, |to, extra| extra.write(to));
+        to.bytes
+    }
+
+    /// From bytes.
+    pub fn decode(bytes: &[u8]) -> Result<HandOver, DecodeError> {
+        let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Magic)?;
+        let mut from = Reader::new(rest);
+        let from = &mut from;
+        let version = from.u16()?;
+        if version != HAND_OVER_VERSION {
+            return Err(DecodeError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
+        }
+        Ok(HandOver {
+            take: Take::read(from)?,
+            descriptors: from.list("descriptors", DESCRIPTORS_MAX, Reader::u32)?,
+            versions: from.u64()?,
+            files_soft: from.u64()?,
+            quiet: from.bool("quiet")?,
+            paused: from.bool("paused")?,
+            asked: from.bool("asked")?,
+            roles: from.list("roles", ROLES_MAX, HandedRole::read)?,
+            control: from.option("control", HandedSocket::read)?,
+            clients: from.list("clients", CLIENTS_MAX, |from| {
+                Ok(HandedClient {
+                    descriptor: from.u32()?,
+                    asked: from.option("look", Look::read)?,
+                })
+            })?,
+            guard: from.option("guard", HandedSocket::read)?,
+            extras: from.list("extras", EXTRAS_MAX, HandedExtra::read)?,
+        })
+    }
+}
+
+impl HandedRole {
+    fn write(&self, to: &mut Writer) {
+        to.u32(self.pid);
+        to.u32(self.process);
+        to.u32(self.channel);
+        to.u64(self.age_ms);
+        to.option(self.left_ms.as_ref(), |to, ms| to.u64(*ms));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<HandedRole, DecodeError> {
+        Ok(HandedRole {
+            pid: from.u32()?,
+            process: from.u32()?,
+            channel: from.u32()?,
+            age_ms: from.u64()?,
+            left_ms: from.option("left", Reader::u64)?,
+        })
+    }
+}
+
+impl HandedSocket {
+    fn write(&self, to: &mut Writer) {
+        to.u32(self.descriptor);
+        to.slice(&self.path, PATH_BYTES_MAX);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<HandedSocket, DecodeError> {
+        Ok(HandedSocket {
+            descriptor: from.u32()?,
+            path: from.bytes("path", PATH_BYTES_MAX)?,
+        })
+    }
+}
+
+impl HandedExtra {
+    fn write(&self, to: &mut Writer) {
+        to.text(&self.name, PATH_BYTES_MAX);
+        to.option(self.descriptor.as_ref(), |to, fd| to.u32(*fd));
+        to.slice(&self.bytes, EXTRA_BYTES_MAX);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<HandedExtra, DecodeError> {
+        Ok(HandedExtra {
+            name: from.text("name", PATH_BYTES_MAX)?,
+            descriptor: from.option("descriptor", Reader::u32)?,
+            bytes: from.bytes("extra", EXTRA_BYTES_MAX)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn some() -> HandOver {
+        let look = Look {
+            color: true,
+            unicode: true,
+            width: 90,
+        };
+        let socket = |descriptor| HandedSocket {
+            descriptor,
+            path: b"/run/evenkeel/1.sock".to_vec(),
+        };
+        HandOver {
+            take: Take {
+                version: 4,
+                ..Take::default()
+            },
+            descriptors: vec![9, 10, 11],
+            versions: 5,
+            files_soft: 1024,
+            quiet: true,
+            paused: true,
+            asked: true,
+            roles: vec![HandedRole {
+                pid: 7,
+                process: 12,
+                channel: 13,
+                age_ms: 9_000,
+                left_ms: Some(3),
+            }],
+            control: Some(socket(14)),
+            clients: vec![HandedClient {
+                descriptor: 15,
+                asked: Some(look),
+            }],
+            guard: Some(socket(16)),
+            extras: vec![HandedExtra {
+                name: "master".into(),
+                descriptor: Some(17),
+                bytes: vec![1, 2],
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_comes_back_as_it_was_and_all_its_descriptors_are_known() {
+        for value in [HandOver::default(), some()] {
+            assert_eq!(HandOver::decode(&value.encode()), Ok(value));
+        }
+        let all: Vec<u32> = some().all_descriptors().collect();
+        assert_eq!(all, [9, 10, 11, 12, 13, 14, 16, 15, 17]);
+    }
+
+    #[test]
+    fn fields_that_a_later_version_adds_are_passed_over_and_another_form_is_refused() {
+        let mut bytes = some().encode();
+        bytes.extend(b"what is to come");
+        assert_eq!(HandOver::decode(&bytes), Ok(some()));
+        bytes[HEAD.len()] = 2;
+        assert_eq!(HandOver::decode(&bytes), Err(DecodeError::Version(2)));
+        assert_eq!(HandOver::decode(b"GET / HTTP/1.1"), Err(DecodeError::Magic));
+    }
+
+    #[test]
+    fn what_is_cut_is_refused_at_every_length() {
+        let bytes = some().encode();
+        for end in 0..bytes.len() {
+            assert!(HandOver::decode(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
+        ) {
+            let mut bytes = some().encode();
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            if let Ok(value) = HandOver::decode(&bytes) {
+                prop_assert_eq!(HandOver::decode(&value.encode()), Ok(value));
+            }
+        }
+    }
+}

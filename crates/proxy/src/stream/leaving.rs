@@ -1,0 +1,93 @@
+//! What an idle client meets while the process finishes what it has. Closing its
+//! connection at once would meet requests that are on their way already, which
+//! their senders then see fail. So it stays for a moment: a request that comes is
+//! served, and its answer says that it is the last one; where none comes the
+//! connection is closed. `close-spread-time` says when in place of that.
+
+use super::session::Client;
+use crate::config::{CloseSpread, ProxyOption};
+use crate::reactor::{self, Instant};
+use crate::worker::worker;
+use std::time::Duration;
+
+/// How long a connection that waits for its next request is kept: longer than
+/// most clients that go on at all wait between two, and short for an operator.
+const SILENCE: Duration = Duration::from_secs(1);
+/// An odd number without a pattern: near points of time come far apart.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Whether the client's connection is to end because the process does.
+pub(super) fn knows(client: &Client) -> bool {
+    client.streams > 0
+        && worker().runtime.stopping()
+        && !client
+            .session
+            .frontend()
+            .has(ProxyOption::IdleCloseOnResponse)
+        && spread(client) != Some(CloseSpread::Never)
+}
+
+/// The end of its wait for a request, where that is sooner than its own.
+pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
+    let leaves = knows(client).then(|| silent_until(client)).flatten();
+    match (own, leaves) {
+        (Some(own), Some(leaves)) => Some(own.min(leaves)),
+        (own, leaves) => own.or(leaves),
+    }
+}
+
+/// Whether the request that has come is the last one of its connection, which
+/// the answer then says.
+pub(super) fn is_last(client: &Client) -> bool {
+    let Some(since) = stopping_since() else {
+        return false;
+    };
+    match spread(client) {
+        None => true,
+        Some(CloseSpread::Never) => false,
+        Some(CloseSpread::Over(window_ms)) => {
+            since + share(client.session.accepted, window_ms) <= reactor::now()
+        }
+    }
+}
+
+fn spread(client: &Client) -> Option<CloseSpread> {
+    client.session.config.global.close_spread
+}
+
+fn stopping_since() -> Option<Instant> {
+    let runtime = worker().runtime;
+    let ms = runtime.stopping_since_ms()?;
+    Some(runtime.started + Duration::from_millis(ms))
+}
+
+fn silent_until(client: &Client) -> Option<Instant> {
+    let since = stopping_since()?;
+    Some(match spread(client) {
+        None => since.max(client.idle_since) + SILENCE,
+        Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),
+        Some(CloseSpread::Never) => return None,
+    })
+}
+
+/// A connection's own moment in the window, the same however often it is asked for.
+fn share(accepted: Instant, window_ms: u32) -> Duration {
+    let scattered = accepted.as_nanos().wrapping_mul(SCATTER) >> 32;
+    Duration::from_millis(scattered * u64::from(window_ms) >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_spread_over_the_window_and_never_behind_it() {
+        let shares = (0..1000).map(|n| share(Instant::from_nanos(n * 1_000), 10_000));
+        let mut tenths = [0; 10];
+        for share in shares {
+            tenths[share.as_millis() as usize / 1000] += 1;
+        }
+        assert!(tenths.iter().all(|n| (50..200).contains(n)), "{tenths:?}");
+        assert_eq!(share(Instant::from_nanos(u64::MAX), 0), Duration::ZERO);
+    }
+}

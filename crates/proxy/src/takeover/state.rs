@@ -1,0 +1,208 @@
+//! Counters and states of servers from one process of ours to the next, over
+//! the statistics socket that also hands listeners over. HAProxy knows no such
+//! command, and says so: then there is nothing to go on with.
+//!
+//! The answer is [`MARK`], the number of bytes and the bytes
+//! ([`crate::state::carry`] knows what they mean). The connection stays: when the
+//! old process has finished its last connection, what it counted meanwhile comes
+//! in the same form, without the mark.
+
+use super::client::{self, Source, TakeoverError};
+use crate::config::Config;
+use crate::runtime::Runtime;
+use crate::state::carry::{self, Mark};
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{RecvFlags, SendFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the taker asks for.
+pub const REQUEST: &[u8] = b"_getstate\n";
+/// What an answer begins with.
+const MARK: &[u8] = b"evenkeel";
+/// Bytes of the length.
+const LENGTH_BYTES: usize = 8;
+/// Longest state.
+const BYTES_MAX: usize = 1 << 28;
+/// Processes that the rest is told, at most: those that came last.
+const HEIRS_MAX: usize = 4;
+/// How long one of them may take to hear it.
+const REST_LIMIT: Duration = Duration::from_millis(500);
+/// Bytes that are read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What another process of ours told.
+#[derive(Debug)]
+pub struct TakenState {
+    /// For [`carry::import`].
+    pub bytes: Vec<u8>,
+    /// Where the rest comes.
+    pub rest: OwnedFd,
+}
+
+/// Asks a process for its state; None when it is not one of ours, or does not
+/// tell. It may take `limit` in all.
+pub fn fetch(source: &Source, limit: Duration) -> Result<Option<TakenState>, TakeoverError> {
+    let until = Instant::now() + limit;
+    let stream = client::connect(source, until)?;
+    client::limit_waiting(&stream, until)?;
+    match rustix::net::send(&stream, REQUEST, SendFlags::NOSIGNAL) {
+        Ok(_) | Err(Errno::PIPE) => {}
+        Err(errno) => return Err(TakeoverError::Failed(errno)),
+    }
+    let mut mark = [0; MARK.len()];
+    match read_whole(stream.as_fd(), &mut mark, Some(until)) {
+        Ok(()) if mark == *MARK => {}
+        Ok(()) | Err(TakeoverError::Ended) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let bytes = read_part(stream.as_fd(), Some(until))?;
+    sockopt::set_socket_timeout(&stream, Timeout::Recv, None).map_err(TakeoverError::Failed)?;
+    Ok(Some(TakenState {
+        bytes,
+        rest: stream,
+    }))
+}
+
+/// Waits for the end of the process that was taken over from; what it has
+/// counted since. It waits for as long as that lives.
+pub fn fetch_rest(from: &OwnedFd) -> Result<Vec<u8>, TakeoverError> {
+    rustix::io::ioctl_fionbio(from, false).map_err(TakeoverError::Failed)?;
+    read_part(from.as_fd(), None)
+}
+
+fn read_part(from: BorrowedFd<'_>, until: Option<Instant>) -> Result<Vec<u8>, TakeoverError> {
+    let mut length = [0; LENGTH_BYTES];
+    read_whole(from, &mut length, until)?;
+    let length = usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > BYTES_MAX {
+        return Err(TakeoverError::Ended);
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < length {
+        // Memory only for what really comes.
+        let at = bytes.len();
+        bytes.resize(length.min(at + READ_BYTES), 0);
+        read_whole(from, &mut bytes[at..], until)?;
+    }
+    Ok(bytes)
+}
+
+fn read_whole(
+    from: BorrowedFd<'_>,
+    mut bytes: &mut [u8],
+    until: Option<Instant>,
+) -> Result<(), TakeoverError> {
+    while !bytes.is_empty() {
+        if let Some(until) = until {
+            client::limit_waiting(from, until)?;
+        }
+        match rustix::net::recv(from, &mut *bytes, RecvFlags::empty()) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Err(TakeoverError::Ended),
+            Ok((read, _)) => bytes = &mut bytes[read..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(client::failed(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Who asked for the state, and is told the rest.
+#[derive(Debug, Default)]
+pub struct Heirs {
+    all: Mutex<Vec<(OwnedFd, Mark)>>,
+}
+
+impl Heirs {
+    /// The answer for somebody who asked over a connection, which is kept. The
+    /// caller sends it.
+    pub fn answer(&self, to: OwnedFd, config: &Config, runtime: &Runtime) -> Vec<u8> {
+        let exported = carry::export(config, Some(runtime));
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == HEIRS_MAX {
+            all.remove(0);
+        }
+        all.push((to, exported.mark));
+        let mut answer = MARK.to_vec();
+        answer.extend(part(&exported.bytes));
+        answer
+    }
+
+    /// Tells everyone the rest, at the end of the process. Who does not listen
+    /// holds it up for no longer than [`REST_LIMIT`].
+    pub fn tell_rest(&self, runtime: &Runtime) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for (to, mark) in std::mem::take(&mut *all) {
+            let told = part(&mark.rest(Some(runtime)));
+            // The heir may have gone: then there is nobody to go on counting.
+            let _ = send(&to, &told, Instant::now() + REST_LIMIT);
+        }
+    }
+}
+
+fn part(bytes: &[u8]) -> Vec<u8> {
+    let mut part = (bytes.len() as u64).to_le_bytes().to_vec();
+    part.extend_from_slice(bytes);
+    part
+}
+
+fn send(to: &OwnedFd, mut bytes: &[u8], until: Instant) -> Result<(), TakeoverError> {
+    rustix::io::ioctl_fionbio(to, false).map_err(TakeoverError::Failed)?;
+    while !bytes.is_empty() {
+        client::limit_waiting(to.as_fd(), until)?;
+        match rustix::net::send(to, bytes, SendFlags::NOSIGNAL) {
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(client::failed(errno)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let (family, flags) = (AddressFamily::UNIX, SocketFlags::CLOEXEC);
+        socketpair(family, SocketType::STREAM, flags, None).unwrap()
+    }
+
+    #[test]
+    fn a_part_comes_as_it_was_sent() {
+        let (ours, theirs) = pair();
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+        let sent = part(&bytes);
+        let sender = std::thread::spawn(move || {
+            send(&theirs, &sent, Instant::now() + Duration::from_secs(5)).unwrap();
+        });
+        assert_eq!(fetch_rest(&ours).unwrap(), bytes);
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_dies_without_a_word_has_no_rest() {
+        let (ours, theirs) = pair();
+        drop(theirs);
+        assert!(matches!(fetch_rest(&ours), Err(TakeoverError::Ended)));
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_takes_no_memory() {
+        let (ours, theirs) = pair();
+        rustix::io::write(&theirs, &u64::MAX.to_le_bytes()).unwrap();
+        assert!(fetch_rest(&ours).is_err());
+    }
+
+    #[test]
+    fn an_heir_that_does_not_listen_holds_nobody_up() {
+        let (_ours, theirs) = pair();
+        let at = Instant::now();
+        let until = at + Duration::from_millis(50);
+        assert!(send(&theirs, &vec![0; 8 << 20], until).is_err());
+        assert!(at.elapsed() < Duration::from_secs(2));
+    }
+}
