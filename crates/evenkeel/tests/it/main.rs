@@ -10,3 +10,4 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod takeover;
