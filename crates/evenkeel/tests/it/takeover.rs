@@ -144,10 +144,11 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
         let second = place.follow(&program, &first, "-sf", mode);
         assert!(eventually(PATIENCE, || {
             let told = place.told();
-            told == ("6".into(), "MAINT".into()) && place.command("show info").contains(&{
-                // Not the old one's: that has left the socket.
-                "Stopping: 0".to_owned()
-            })
+            told == ("6".into(), "MAINT".into())
+                && place.command("show info").contains(&{
+                    // Not the old one's: that has left the socket.
+                    "Stopping: 0".to_owned()
+                })
         }));
         ask(1);
         let outcome = first.end();
@@ -251,7 +252,7 @@ fn a_running_haproxy_becomes_ours_by_a_reload() {
     master.signal(Signal::SIGUSR2);
     assert!(eventually(PATIENCE, || {
         assert!(place.request().is_some());
-        place.command("show info").contains("evenkeel")
+        place.command("show info").contains("Name: Evenkeel")
     }));
     for _ in 0..20 {
         place.request().unwrap();
