@@ -198,7 +198,7 @@ fn versions_are_told_in_the_lines_that_scripts_look_for() {
 fn what_is_not_built_is_refused_by_name() {
     let bench = Bench::new();
     bench.listening(18990, "");
-    for flag in ["-sf", "-st", "-x"] {
+    for flag in ["-dC", "-dt"] {
         let ours = bench.run([flag, "-f", "listening.cfg"]);
         assert_eq!(ours.code(), Some(1), "{flag}");
         assert!(

@@ -13,5 +13,6 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod takeover;
 mod upgrade;
 mod watch;
