@@ -13,15 +13,41 @@ use std::sync::atomic::Ordering::Relaxed;
 /// and queues go on. Servers that are no more are retired. To be called once
 /// for each tree, before its first stream, also without an older tree.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
-    adopt(config, old, now_ms);
-    for gone in old.map(|old| missing(config, old)).unwrap_or_default() {
-        gone.retire(now_ms);
+    adopt(config, old, now_ms).end(now_ms);
+}
+
+/// What a tree makes of the older one's servers that waits until it serves:
+/// before, streams of the older one would be told of each.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Outdated {
+    /// They are no more.
+    gone: Vec<Arc<ServerState>>,
+    /// The file gives them another address than before, which counts for more
+    /// than the one that an operator set.
+    moved: Vec<Arc<ServerState>>,
+}
+
+impl Outdated {
+    /// From now on no connection to those that are gone is kept.
+    pub(crate) fn close_ways(&self) {
+        self.gone.iter().for_each(|server| server.close_way());
+    }
+
+    /// The newer tree serves.
+    pub(crate) fn end(self, now_ms: u64) {
+        for server in self.moved {
+            server.set_address(None, now_ms);
+        }
+        for server in self.gone {
+            server.retire(now_ms);
+        }
     }
 }
 
-/// The same, but for those that are no more: while the older tree still serves,
-/// its streams would be told of each.
-pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
+/// The same, but for what waits until the tree serves.
+pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
+    let mut moved = Vec::new();
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
@@ -54,6 +80,10 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
                 server.state = Arc::clone(&described.state);
+                let set = server.state.address_override().is_some();
+                if set && described.address != server.address {
+                    moved.push(Arc::clone(&server.state));
+                }
                 let same = tune.is_some_and(|tune| same_sockets(tune, &config.global.tune))
                     && Settings::of(known.proxy) == settings
                     && same_way(described, server);
@@ -73,10 +103,12 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
             }
         }
     }
+    let gone = old.map(|old| missing(config, old)).unwrap_or_default();
+    Outdated { gone, moved }
 }
 
 /// The servers of `old` that a tree has no more.
-pub(crate) fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
+fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
         let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         all.map(|server| Arc::clone(&server.state)).collect()

@@ -27,6 +27,8 @@ pub(super) struct Control {
     /// The last file's word, to see when the next one says otherwise.
     pub file_disabled: bool,
     pub unresolved: bool,
+    /// The file's address is none.
+    pub file_unresolved: bool,
     pub health: HealthState,
     /// 0..rise is down, rise..rise+fall is up.
     pub streak: u32,
@@ -57,6 +59,7 @@ impl Default for Control {
             admin: AdminState::Ready,
             file_disabled: false,
             unresolved: false,
+            file_unresolved: false,
             health: HealthState::Up,
             streak: 2,
             rise: 2,
@@ -94,7 +97,8 @@ impl Control {
                 _ => self.rise + self.fall - 1,
             };
         }
-        if !options.check {
+        // What was found goes with the checks; what an operator said stays.
+        if self.checked && !options.check {
             self.health = HealthState::Up;
         }
         self.checked = options.check;
@@ -182,14 +186,14 @@ impl ServerState {
             if fresh || control.file_weight != options.weight {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
             }
-            control.unresolved =
-                server.address == ServerAddress::Unresolved && control.address.is_none();
+            control.file_unresolved = server.address == ServerAddress::Unresolved;
+            control.unresolved = control.file_unresolved && control.address.is_none();
             control.configure_checks(options, fresh);
             control.slowstart_ms = options.slowstart_ms;
-            if fresh || control.file_maxconn != options.maxconn {
-                control.file_maxconn = options.maxconn;
-                self.maxconn
-                    .store(options.maxconn.max(options.minconn), Relaxed);
+            let max = options.maxconn.max(options.minconn);
+            if fresh || control.file_maxconn != max {
+                control.file_maxconn = max;
+                self.maxconn.store(max, Relaxed);
                 news = true;
             }
             let min = if options.minconn == 0 {
@@ -300,9 +304,7 @@ impl ServerState {
                 let _ = self.way.fetch_update(Relaxed, Relaxed, next);
             }
             control.address = address;
-            if address.is_some() {
-                control.unresolved = false;
-            }
+            control.unresolved = control.file_unresolved && address.is_none();
         }
         self.settle(now_ms)
     }
