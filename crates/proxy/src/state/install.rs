@@ -1,7 +1,7 @@
 //! Puts a tree into service: gives it the states of the tree before it, by
 //! name, and tells the states what the new file says.
 
-use super::ServerState;
+use super::{ProxyState, ServerState};
 use crate::config::{Config, Proxy, ProxyOption, Server, Tune};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -60,14 +60,19 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
     let tune = old.map(|old| &old.global.tune);
+    let mut begun: HashMap<Box<str>, Arc<ProxyState>> = HashMap::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
-        // A backend and a frontend may share a name.
-        let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
-        let known = before.get(&name);
+        let known = before.get(&*proxy.name);
         if let Some(known) = known {
-            proxy.state = Arc::clone(&known.proxy.state);
+            proxy.state = Arc::clone(known.state);
+        } else if let Some(state) = begun.get(&proxy.name) {
+            proxy.state = Arc::clone(state);
         } else {
             proxy.state.begin(now_ms);
+            begun.insert(proxy.name.clone(), Arc::clone(&proxy.state));
+        }
+        if !proxy.kind.is_backend() {
+            continue;
         }
         proxy
             .state
@@ -85,7 +90,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
                     moved.push(Arc::clone(&server.state));
                 }
                 let same = tune.is_some_and(|tune| same_sockets(tune, &config.global.tune))
-                    && Settings::of(known.proxy) == settings
+                    && known.settings == Some(settings)
                     && same_way(described, server);
                 server.way = if same {
                     described.way
@@ -120,7 +125,7 @@ fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
 }
 
 /// What of a backend decides how connections to its servers are made.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Settings {
     source: Option<SocketAddr>,
     keep_alive: bool,
@@ -156,27 +161,32 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && one.options.interface == other.options.interface
 }
 
-/// One proxy of the tree before.
+/// What the tree before had under one name.
 struct Known<'c> {
-    proxy: &'c Proxy,
+    state: &'c Arc<ProxyState>,
+    /// Those of its backend.
+    settings: Option<Settings>,
     servers: HashMap<&'c str, &'c Server>,
 }
 
-fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
-    let known = |proxy| {
-        let proxy: &Proxy = proxy;
-        let servers = proxy
-            .servers
-            .iter()
-            .map(|server| (&*server.name, server))
-            .collect();
-        Known { proxy, servers }
-    };
-    config
-        .proxies
-        .iter()
-        .map(|proxy| ((&*proxy.name, proxy.kind.is_frontend()), known(proxy)))
-        .collect()
+fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
+    let mut known = HashMap::with_capacity(config.proxies.len());
+    for proxy in &config.proxies {
+        let one = known.entry(&*proxy.name).or_insert_with(|| Known {
+            state: &proxy.state,
+            settings: None,
+            servers: HashMap::new(),
+        });
+        if proxy.kind.is_backend() {
+            one.settings = Some(Settings::of(proxy));
+            one.servers = proxy
+                .servers
+                .iter()
+                .map(|server| (&*server.name, server))
+                .collect();
+        }
+    }
+    known
 }
 
 /// `fullconn` where the file gives none: a tenth, rounded up, of what the frontends

@@ -7,7 +7,9 @@ use crate::queue::Queue;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The state of one proxy, found again by its name.
+/// The state of one proxy, found again by its name. A frontend and a backend of
+/// one name have the same, of which each has its side: so a `listen` can become
+/// two sections, and two sections one, without anything being forgotten.
 #[derive(Debug, Default)]
 pub struct ProxyState {
     /// Its name.
