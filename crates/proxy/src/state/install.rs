@@ -1,6 +1,7 @@
 //! Puts a tree into service: gives it the states of the tree before it, by
 //! name, and tells the states what the new file says.
 
+use super::renamed::FoundDown;
 use super::{ProxyState, ServerState};
 use crate::config::{Config, Proxy, ProxyOption, Server, Tune};
 use std::collections::{HashMap, HashSet};
@@ -60,6 +61,9 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
     let tune = old.map(|old| &old.global.tune);
+    let found_down = old
+        .map(|old| FoundDown::of(old, config))
+        .unwrap_or_default();
     let mut begun: HashMap<Box<str>, Arc<ProxyState>> = HashMap::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
         let known = before.get(&*proxy.name);
@@ -81,7 +85,8 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         let full = proxy.fullconn.unwrap_or(fullconn[at]);
         let limits_move = proxy.state.fullconn.swap(full, Relaxed) != full;
         let settings = Settings::of(proxy);
-        for (index, server) in proxy.servers.iter_mut().enumerate() {
+        let mut servers = std::mem::take(&mut proxy.servers);
+        for (index, server) in servers.iter_mut().enumerate() {
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
                 server.state = Arc::clone(&described.state);
@@ -100,6 +105,9 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
             }
+            if described.is_none() && found_down.has(proxy, server) {
+                server.state.begin_down(now_ms);
+            }
             server.state.set_way(server.way);
             server.state.index_hint.store(index as u32, Relaxed);
             server.state.configure(server, now_ms);
@@ -107,6 +115,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
                 crate::queue::flow(&server.state);
             }
         }
+        proxy.servers = servers;
     }
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }

@@ -14,6 +14,7 @@ mod install;
 mod listener;
 mod presence;
 mod proxy;
+mod renamed;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -228,6 +228,16 @@ impl ServerState {
         adoption
     }
 
+    /// A new server, before its file configures it, at a place that checks have
+    /// found down.
+    pub(in crate::state) fn begin_down(&self, now_ms: u64) {
+        let mut control = self.control();
+        control.health = HealthState::Down;
+        control.down_since_ms = Some(now_ms);
+        // It never was up: nothing changes by that.
+        self.flags.store(control.flags(self.backup()), Relaxed);
+    }
+
     /// The newest file has it no more: its backend counts it no longer and
     /// gives it nothing. What it has ends as it would; those who wait for it
     /// go to the others of their tree, where that has others (see
