@@ -4,6 +4,7 @@ use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, inst
 use crate::config::{Balance, Config, ServerAddress, ServerOptions};
 use crate::queue::tests::{following, tree};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 fn checked() -> ServerOptions {
     ServerOptions {
@@ -263,4 +264,49 @@ fn an_operators_address_stays_until_the_file_gives_another() {
     let _unresolved = file(ServerAddress::Unresolved, &third);
     assert_eq!(state.address_override(), None);
     assert!(state.in_maintenance() && !state.usable());
+}
+
+#[test]
+fn no_connection_to_an_older_address_passes_for_one_of_the_newest_way() {
+    for n in 1..2000 {
+        let config = tree(Balance::RoundRobin, &[Default::default()]);
+        let (state, start) = (server(&config, 0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !start.load(SeqCst) {}
+                state.set_address(Some(([127, 0, 0, 1], n).into()), 1);
+            });
+            let before = state.way();
+            start.store(true, SeqCst);
+            // As whoever connects: the way first, then the address.
+            loop {
+                let (way, address) = (state.way(), state.address_override());
+                if way != before {
+                    assert!(address.is_some(), "the {n}th");
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_operators_address_makes_another_way_also_while_a_tree_is_installed() {
+    let config = tree(Balance::RoundRobin, &[Default::default()]);
+    let (state, done) = (server(&config, 0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                state.set_way(0);
+            }
+        });
+        let ways: std::collections::HashSet<_> = (0..30_000)
+            .map(|n: u32| {
+                state.set_address(Some(([127, 0, 0, 1], (n % 2) as u16).into()), 1);
+                format!("{:?}", state.way())
+            })
+            .collect();
+        done.store(true, SeqCst);
+        assert_eq!(ways.len(), 30_000);
+    });
 }

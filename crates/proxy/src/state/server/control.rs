@@ -305,18 +305,18 @@ impl ServerState {
 
     /// An address set at run time; None goes back to the file's.
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
-        {
+        let other = {
             let mut control = self.control();
-            if control.address != address {
-                // What leads to the other one is not used again.
-                let low = |way: u64| (way as u32).wrapping_add(1);
-                let next = |way| Some(way & !u64::from(u32::MAX) | u64::from(low(way)));
-                let _ = self.way.fetch_update(Relaxed, Relaxed, next);
-            }
-            control.address = address;
             control.unresolved = control.file_unresolved && address.is_none();
+            std::mem::replace(&mut control.address, address) != address
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // What leads to the other one is not used again. Only when the new
+            // one is what everyone reads: who knows the newest way knows it.
+            self.next_of_operator();
         }
-        self.settle(now_ms)
+        change
     }
 
     /// Counts a finished check. Says what changed, and whether this check is
