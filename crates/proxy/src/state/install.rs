@@ -3,7 +3,7 @@
 
 use super::renamed::FoundDown;
 use super::{ProxyState, ServerState};
-use crate::config::{Config, Proxy, ProxyOption, Server, Tune};
+use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, Tune};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         .collect();
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
-    let tune = old.map(|old| &old.global.tune);
+    let same_tune = old.is_some_and(|old| same_sockets(&old.global.tune, &config.global.tune));
     let found_down = old
         .map(|old| FoundDown::of(old, config))
         .unwrap_or_default();
@@ -74,6 +74,9 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         } else {
             proxy.state.begin(now_ms);
             begun.insert(proxy.name.clone(), Arc::clone(&proxy.state));
+        }
+        if let Some(known) = known.filter(|_| proxy.kind.is_frontend()) {
+            renumber_listeners(proxy, known);
         }
         if !proxy.kind.is_backend() {
             continue;
@@ -89,19 +92,10 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         for (index, server) in servers.iter_mut().enumerate() {
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
-                server.state = Arc::clone(&described.state);
-                let set = server.state.address_override().is_some();
-                if set && described.address != server.address {
+                let alike = known.settings == Some(settings) && same_tune;
+                if go_on(server, described, alike) {
                     moved.push(Arc::clone(&server.state));
                 }
-                let same = tune.is_some_and(|tune| same_sockets(tune, &config.global.tune))
-                    && known.settings == Some(settings)
-                    && same_way(described, server);
-                server.way = if same {
-                    described.way
-                } else {
-                    server.state.next_way()
-                };
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
             }
@@ -119,6 +113,19 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     }
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
+}
+
+/// Gives a server the state of the older tree's; `alike`: connections to servers
+/// of its backend are made as there. Says whether an operator's address has to
+/// give way to the file's.
+fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
+    server.state = Arc::clone(&described.state);
+    server.way = if alike && same_way(described, server) {
+        described.way
+    } else {
+        server.state.next_way()
+    };
+    described.address != server.address && server.state.address_override().is_some()
 }
 
 /// The servers of `old` that a tree has no more.
@@ -173,9 +180,26 @@ fn same_way(one: &Server, other: &Server) -> bool {
 /// What the tree before had under one name.
 struct Known<'c> {
     state: &'c Arc<ProxyState>,
+    /// Those of its frontend.
+    binds: &'c [Bind],
     /// Those of its backend.
     settings: Option<Settings>,
     servers: HashMap<&'c str, &'c Server>,
+}
+
+/// A listener is known again by its address; its id is its place in the file.
+fn renumber_listeners(proxy: &Proxy, known: &Known<'_>) {
+    let same = |(old, new): (&Bind, &Bind)| old.id == new.id && old.address == new.address;
+    if proxy.binds.len() == known.binds.len() && known.binds.iter().zip(&proxy.binds).all(same) {
+        return;
+    }
+    let before: HashMap<&BindAddress, u32> =
+        known.binds.iter().map(|b| (&b.address, b.id)).collect();
+    let ids = proxy
+        .binds
+        .iter()
+        .filter_map(|bind| Some((*before.get(&bind.address)?, bind.id)));
+    proxy.state.renumber_listeners(&ids.collect::<Vec<_>>());
 }
 
 fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
@@ -183,9 +207,13 @@ fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
     for proxy in &config.proxies {
         let one = known.entry(&*proxy.name).or_insert_with(|| Known {
             state: &proxy.state,
+            binds: &[],
             settings: None,
             servers: HashMap::new(),
         });
+        if proxy.kind.is_frontend() {
+            one.binds = &proxy.binds;
+        }
         if proxy.kind.is_backend() {
             one.settings = Some(Settings::of(proxy));
             one.servers = proxy

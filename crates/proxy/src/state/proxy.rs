@@ -138,6 +138,11 @@ impl ProxyState {
         self.listeners.get(id)
     }
 
+    /// Its listeners have other ids in another file: from the first to the second.
+    pub(super) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
+        self.listeners.renumber(ids);
+    }
+
     /// What all of its listeners count.
     pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
         self.listeners.all()

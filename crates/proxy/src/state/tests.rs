@@ -273,7 +273,9 @@ fn no_connection_to_an_older_address_passes_for_one_of_the_newest_way() {
         let (state, start) = (server(&config, 0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !start.load(SeqCst) {}
+                while !start.load(SeqCst) {
+                    std::hint::spin_loop();
+                }
                 state.set_address(Some(([127, 0, 0, 1], n).into()), 1);
             });
             let before = state.way();

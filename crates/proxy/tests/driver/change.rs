@@ -331,6 +331,32 @@ fn counters_and_states_go_on() {
 }
 
 #[test]
+fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |binds: [&str; 2]| {
+        let line = |bind| format!(" bind 127.0.0.1:{bind} maxconn 1\n");
+        let lines: String = binds.into_iter().map(line).collect();
+        format!(
+            "frontend f\n{lines} http-request return status 200 content-type text/plain string x\n"
+        )
+    };
+    let mut bed = Bed::new(&text(["{0}", "{1}"]));
+    let mut first = bed.client_of(0);
+    assert_eq!(first.ask(GET), "200 x");
+    bed.change(&text(["{1}", "{0}"]));
+    // The other one is not full by it.
+    assert_eq!(bed.client_of(1).ask(GET), "200 x");
+    // The same one is, until it goes.
+    let mut second = bed.client_of(0);
+    second.send(GET);
+    assert_eq!(second.end(100), "open");
+    drop(first);
+    assert_eq!(second.answer().body, b"x");
+}
+
+#[test]
 fn a_listen_becomes_two_sections_and_one_again_and_forgets_nothing() {
     if against_haproxy() {
         return;
