@@ -76,6 +76,7 @@ pub fn prepare(config: &Config, old: Option<&Config>) {
     let before: HashMap<_, &Proxy> = old
         .into_iter()
         .flat_map(|old| &old.proxies)
+        .filter(|proxy| proxy.kind.is_backend())
         .map(|proxy| (Arc::as_ptr(&proxy.state), proxy))
         .collect();
     for proxy in config.proxies.iter().filter(|p| !p.servers.is_empty()) {

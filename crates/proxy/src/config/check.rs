@@ -54,6 +54,15 @@ pub struct Check {
 }
 
 impl Check {
+    /// Whether it asks a server the same, and expects the same of the answer.
+    pub fn asks_as(&self, other: &Check) -> bool {
+        let same = (self.kind, &self.line, &self.send) == (other.kind, &other.line, &other.send)
+            && self.disable_on_404 == other.disable_on_404;
+        // Regular expressions have no equality but that of their text.
+        let expects = |check: &Check| format!("{:?}", check.expects);
+        same && expects(self) == expects(other)
+    }
+
     /// The method that is sent, "OPTIONS" where nothing says otherwise.
     pub fn method(&self) -> &str {
         self.request_part(|request| request.method.as_deref())

@@ -13,5 +13,6 @@ mod tests;
 
 pub use driver::{Checks, Notice, start};
 pub use http::{ANSWER_MAX, Answer, Expect, Matcher, Pattern, StatusRange, judge, request};
+pub(crate) use probe::{Target, target};
 pub use report::{Level, LogLine, lines, send_state};
 pub use schedule::{Phase, Schedule};

@@ -65,6 +65,9 @@ pub(super) struct Plan {
     due: BTreeSet<(u64, u32)>,
     warming: Vec<Arc<ServerState>>,
     seed: u32,
+    /// That of what the last change began: no run of before has it, also where a
+    /// uid was given out again.
+    epoch: u32,
 }
 
 impl Plan {
@@ -76,6 +79,7 @@ impl Plan {
             due: BTreeSet::new(),
             warming: Vec::new(),
             seed,
+            epoch: 0,
         };
         plan.change(config, 0);
         plan
@@ -84,6 +88,7 @@ impl Plan {
     /// Goes on with another tree.
     pub(super) fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
         self.config = Arc::clone(config);
+        self.epoch = self.epoch.wrapping_add(1);
         let mut before = std::mem::take(&mut self.entries);
         self.due.clear();
         self.warming.clear();
@@ -98,7 +103,7 @@ impl Plan {
                 }
                 let uid = server.state.uid;
                 let place = (proxy_index, ServerIndex(at as u32));
-                let (entry, moved) = go_on(before.remove(&uid), place, server);
+                let (entry, moved) = go_on(before.remove(&uid), place, server, self.epoch);
                 let latest = now_ms + schedule(config, server).longest_ms(server);
                 match entry.due_ms {
                     _ if moved => soon.push((uid, server.options.inter_ms, entry.due_ms)),
@@ -211,12 +216,13 @@ fn go_on(
     before: Option<Entry>,
     (proxy, server_index): (ProxyIndex, ServerIndex),
     server: &Server,
+    next: u32,
 ) -> (Entry, bool) {
     let target = target(server);
     let (epoch, due_ms, moved) = match before {
         Some(entry) if entry.target == target => (entry.epoch, entry.due_ms, false),
-        Some(entry) => (entry.epoch.wrapping_add(1), entry.due_ms, true),
-        None => (0, None, true),
+        Some(entry) => (next, entry.due_ms, true),
+        None => (next, None, true),
     };
     let entry = Entry {
         proxy,
@@ -370,6 +376,32 @@ mod tests {
         drop((place, second));
         assert!(plan.place(run).is_some());
         assert_eq!(Arc::strong_count(&first), 1, "the old tree is not held");
+    }
+
+    #[test]
+    fn a_check_of_a_server_that_is_no_more_says_nothing_of_one_with_its_uid() {
+        let with = |name| backend(&[("stays", "127.0.0.1:1"), (name, "127.0.0.1:80 check")]);
+        let without = backend(&[("stays", "127.0.0.1:1")]);
+        // Tests beside this one take uids, too.
+        for _ in 0..100 {
+            let first = tree(&with("a"), None);
+            let uid = first.proxies[0].servers[1].state.uid;
+            let mut plan = Plan::new(&first, 1);
+            let (run, place) = plan.begin(0).unwrap();
+            drop(place);
+            let second = tree(&without, Some(&first));
+            plan.change(&second, 10);
+            drop(first);
+            let third = tree(&with("b"), Some(&second));
+            plan.change(&third, 20);
+            if third.proxies[0].servers[1].state.uid == uid {
+                assert!(plan.place(run).is_none());
+                plan.again(run, 30);
+                assert_eq!(plan.next_ms(), Some(20));
+                return;
+            }
+        }
+        panic!("no uid was given out again");
     }
 
     #[test]

@@ -22,8 +22,8 @@ use tokio::time::{Instant, timeout_at};
 const READ_BYTES: usize = 4096;
 
 /// Where a check goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Target {
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Target {
     Inet(SocketAddr),
     Unix(std::path::PathBuf),
     Abstract(Vec<u8>),
@@ -31,7 +31,7 @@ pub(super) enum Target {
 
 /// Where the checks of a server go: `addr` and `port`, and what of both is not
 /// given from the server's own address. None: there is no such place.
-pub(super) fn target(server: &Server) -> Option<Target> {
+pub(crate) fn target(server: &Server) -> Option<Target> {
     let set = server.state.address_override();
     let own = set.as_ref().unwrap_or(&server.address);
     let host = server.options.check_host.as_ref().unwrap_or(own);

@@ -48,20 +48,18 @@ impl Running {
         state::set_shards(threads);
         let old = runtime.config();
         let not_changed = keep_fixed(&old.global, &mut config.global);
-        state::adopt(&mut config, Some(&old), state::now_ms());
+        let outdated = state::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look
         // through what they kept, none is left.
-        let gone = state::missing(&config, &old);
-        gone.iter().for_each(|server| server.close_way());
+        outdated.close_ways();
         let config = Arc::new(config);
         let listening = Open::following(listening, &runtime.listening());
         runtime.set_connections_max(options.connections_max);
         runtime.threads.store(threads, Ordering::Relaxed);
         runtime.publish(Arc::clone(&config), listening);
         // Streams of the older tree, which are few by now, are told of each.
-        gone.iter()
-            .for_each(|server| server.retire(state::now_ms()));
+        outdated.end(state::now_ms());
         Ok(Changed {
             version: config.version,
             not_changed,

@@ -139,8 +139,12 @@ impl Runtime {
             config,
             listening: Arc::new(listening),
         };
-        let before = std::mem::replace(&mut *lock(&self.newest), newest);
-        self.generation.store(version, Ordering::Release);
+        let before = {
+            let mut now = lock(&self.newest);
+            // Whoever finds the newest one there must not take it for an older.
+            self.generation.store(version, Ordering::Release);
+            std::mem::replace(&mut *now, newest)
+        };
         for follower in &self.followers {
             if let Some(waker) = &*lock(follower) {
                 waker.wake_by_ref();
@@ -240,6 +244,36 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
     match frontend.state.maxconn_set.load(Ordering::Relaxed) {
         0 => frontend.maxconn.unwrap_or(u32::MAX),
         set => set,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_newest_configuration_finds_it_to_be_that() {
+        let numbered = |version| {
+            Arc::new(Config {
+                version,
+                ..Config::default()
+            })
+        };
+        let runtime = Runtime::leak(numbered(1), 1, 10);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for version in 2..20_000 {
+                    runtime.publish(numbered(version), Open::default());
+                    runtime.forget_unused();
+                }
+            });
+            let mut last = 1;
+            while last < 19_999 {
+                let (config, _) = runtime.newest();
+                assert!(runtime.generation() >= config.version);
+                last = config.version;
+            }
+        });
     }
 }
 

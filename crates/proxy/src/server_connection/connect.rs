@@ -52,6 +52,27 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     }
 }
 
+/// Whether each client's own port decides where a server is for it.
+fn goes_by_client(server: &Server) -> bool {
+    matches!(server.address, ServerAddress::SamePort(..))
+        && server.state.address_override().is_none()
+}
+
+impl ServerConnection {
+    /// Whether it goes where a new one for this stream would.
+    pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
+        if !goes_by_client(server) {
+            return true;
+        }
+        let there = rustix::net::getpeername(self.socket.fd()).ok().flatten();
+        let there = there.and_then(|address| SocketAddr::try_from(address).ok());
+        match target(server, stream) {
+            Ok(Target::Inet(wanted)) => there == Some(wanted),
+            _ => false,
+        }
+    }
+}
+
 fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     Ok(rustix::net::socket_with(
@@ -147,7 +168,7 @@ pub async fn connect(
         input: None,
         streams: 0,
         way,
-        private: server.options.send_proxy.is_some(),
+        private: server.options.send_proxy.is_some() || goes_by_client(server),
     })
 }
 

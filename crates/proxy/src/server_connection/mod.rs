@@ -24,7 +24,8 @@ pub struct ServerConnection {
     pub streams: u32,
     /// The way that it went to the server.
     pub way: Way,
-    /// It must not carry another client's streams (a PROXY header was sent).
+    /// It must not carry another client's streams: a PROXY header was sent, or
+    /// it goes to that client's port.
     pub private: bool,
 }
 

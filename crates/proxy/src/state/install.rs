@@ -1,8 +1,9 @@
 //! Puts a tree into service: gives it the states of the tree before it, by
 //! name, and tells the states what the new file says.
 
-use super::ServerState;
-use crate::config::{Config, Proxy, ProxyOption, Server, Tune};
+use super::renamed::FoundDown;
+use super::{ProxyState, ServerState};
+use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, Tune};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +14,41 @@ use std::sync::atomic::Ordering::Relaxed;
 /// and queues go on. Servers that are no more are retired. To be called once
 /// for each tree, before its first stream, also without an older tree.
 pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
-    adopt(config, old, now_ms);
-    for gone in old.map(|old| missing(config, old)).unwrap_or_default() {
-        gone.retire(now_ms);
+    adopt(config, old, now_ms).end(now_ms);
+}
+
+/// What a tree makes of the older one's servers that waits until it serves:
+/// before, streams of the older one would be told of each.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Outdated {
+    /// They are no more.
+    gone: Vec<Arc<ServerState>>,
+    /// The file gives them another address than before, which counts for more
+    /// than the one that an operator set.
+    moved: Vec<Arc<ServerState>>,
+}
+
+impl Outdated {
+    /// From now on no connection to those that are gone is kept.
+    pub(crate) fn close_ways(&self) {
+        self.gone.iter().for_each(|server| server.close_way());
+    }
+
+    /// The newer tree serves.
+    pub(crate) fn end(self, now_ms: u64) {
+        for server in self.moved {
+            server.set_address(None, now_ms);
+        }
+        for server in self.gone {
+            server.retire(now_ms);
+        }
     }
 }
 
-/// The same, but for those that are no more: while the older tree still serves,
-/// its streams would be told of each.
-pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
+/// The same, but for what waits until the tree serves.
+pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> Outdated {
+    let mut moved = Vec::new();
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
@@ -33,15 +60,26 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
         .collect();
     let fullconn = default_fullconn(config);
     let before = old.map(by_name).unwrap_or_default();
-    let tune = old.map(|old| &old.global.tune);
+    let same_tune = old.is_some_and(|old| same_sockets(&old.global.tune, &config.global.tune));
+    let found_down = old
+        .map(|old| FoundDown::of(old, config))
+        .unwrap_or_default();
+    let mut begun: HashMap<Box<str>, Arc<ProxyState>> = HashMap::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
-        // A backend and a frontend may share a name.
-        let name: (&str, bool) = (&proxy.name, proxy.kind.is_frontend());
-        let known = before.get(&name);
+        let known = before.get(&*proxy.name);
         if let Some(known) = known {
-            proxy.state = Arc::clone(&known.proxy.state);
+            proxy.state = Arc::clone(known.state);
+        } else if let Some(state) = begun.get(&proxy.name) {
+            proxy.state = Arc::clone(state);
         } else {
             proxy.state.begin(now_ms);
+            begun.insert(proxy.name.clone(), Arc::clone(&proxy.state));
+        }
+        if let Some(known) = known.filter(|_| proxy.kind.is_frontend()) {
+            renumber_listeners(proxy, known);
+        }
+        if !proxy.kind.is_backend() {
+            continue;
         }
         proxy
             .state
@@ -50,20 +88,19 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
         let full = proxy.fullconn.unwrap_or(fullconn[at]);
         let limits_move = proxy.state.fullconn.swap(full, Relaxed) != full;
         let settings = Settings::of(proxy);
-        for (index, server) in proxy.servers.iter_mut().enumerate() {
+        let mut servers = std::mem::take(&mut proxy.servers);
+        for (index, server) in servers.iter_mut().enumerate() {
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
-                server.state = Arc::clone(&described.state);
-                let same = tune.is_some_and(|tune| same_sockets(tune, &config.global.tune))
-                    && Settings::of(known.proxy) == settings
-                    && same_way(described, server);
-                server.way = if same {
-                    described.way
-                } else {
-                    server.state.next_way()
-                };
+                let alike = known.settings == Some(settings) && same_tune;
+                if go_on(server, described, alike) {
+                    moved.push(Arc::clone(&server.state));
+                }
             } else if !Arc::ptr_eq(&server.state.backend, &proxy.state) {
                 server.state = Arc::new(ServerState::new(&server.name, Arc::clone(&proxy.state)));
+            }
+            if described.is_none() && found_down.has(proxy, server) {
+                server.state.begin_down(now_ms);
             }
             server.state.set_way(server.way);
             server.state.index_hint.store(index as u32, Relaxed);
@@ -72,11 +109,27 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
                 crate::queue::flow(&server.state);
             }
         }
+        proxy.servers = servers;
     }
+    let gone = old.map(|old| missing(config, old)).unwrap_or_default();
+    Outdated { gone, moved }
+}
+
+/// Gives a server the state of the older tree's; `alike`: connections to servers
+/// of its backend are made as there. Says whether an operator's address has to
+/// give way to the file's.
+fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
+    server.state = Arc::clone(&described.state);
+    server.way = if alike && same_way(described, server) {
+        described.way
+    } else {
+        server.state.next_way()
+    };
+    described.address != server.address && server.state.address_override().is_some()
 }
 
 /// The servers of `old` that a tree has no more.
-pub(crate) fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
+fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
     let servers = |config: &'_ Config| -> Vec<Arc<ServerState>> {
         let all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
         all.map(|server| Arc::clone(&server.state)).collect()
@@ -88,7 +141,7 @@ pub(crate) fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
 }
 
 /// What of a backend decides how connections to its servers are made.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Settings {
     source: Option<SocketAddr>,
     keep_alive: bool,
@@ -124,27 +177,53 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && one.options.interface == other.options.interface
 }
 
-/// One proxy of the tree before.
+/// What the tree before had under one name.
 struct Known<'c> {
-    proxy: &'c Proxy,
+    state: &'c Arc<ProxyState>,
+    /// Those of its frontend.
+    binds: &'c [Bind],
+    /// Those of its backend.
+    settings: Option<Settings>,
     servers: HashMap<&'c str, &'c Server>,
 }
 
-fn by_name(config: &Config) -> HashMap<(&str, bool), Known<'_>> {
-    let known = |proxy| {
-        let proxy: &Proxy = proxy;
-        let servers = proxy
-            .servers
-            .iter()
-            .map(|server| (&*server.name, server))
-            .collect();
-        Known { proxy, servers }
-    };
-    config
-        .proxies
+/// A listener is known again by its address; its id is its place in the file.
+fn renumber_listeners(proxy: &Proxy, known: &Known<'_>) {
+    let same = |(old, new): (&Bind, &Bind)| old.id == new.id && old.address == new.address;
+    if proxy.binds.len() == known.binds.len() && known.binds.iter().zip(&proxy.binds).all(same) {
+        return;
+    }
+    let before: HashMap<&BindAddress, u32> =
+        known.binds.iter().map(|b| (&b.address, b.id)).collect();
+    let ids = proxy
+        .binds
         .iter()
-        .map(|proxy| ((&*proxy.name, proxy.kind.is_frontend()), known(proxy)))
-        .collect()
+        .filter_map(|bind| Some((*before.get(&bind.address)?, bind.id)));
+    proxy.state.renumber_listeners(&ids.collect::<Vec<_>>());
+}
+
+fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
+    let mut known = HashMap::with_capacity(config.proxies.len());
+    for proxy in &config.proxies {
+        let one = known.entry(&*proxy.name).or_insert_with(|| Known {
+            state: &proxy.state,
+            binds: &[],
+            settings: None,
+            servers: HashMap::new(),
+        });
+        if proxy.kind.is_frontend() {
+            one.binds = &proxy.binds;
+        }
+        if proxy.kind.is_backend() {
+            one.settings = Some(Settings::of(proxy));
+            one.servers = proxy
+                .servers
+                .iter()
+                .map(|server| (&*server.name, server))
+                .collect();
+        }
+    }
+    known
 }
 
 /// `fullconn` where the file gives none: a tenth, rounded up, of what the frontends

@@ -2,6 +2,7 @@
 //! backend last had a session.
 
 use super::{Counters, Gauge};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -38,6 +39,15 @@ impl Listeners {
                 .map(|(_, state)| Arc::clone(state))
                 .unwrap_or_default()
         })
+    }
+
+    /// Other ids, of listeners that were known by their first ones; all others
+    /// are forgotten.
+    pub(super) fn renumber(&self, ids: &[(u32, u32)]) {
+        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known: HashMap<u32, Arc<ListenerState>> = list.drain(..).collect();
+        let stays = |(old, new): &(u32, u32)| Some((*new, Arc::clone(known.get(old)?)));
+        list.extend(ids.iter().filter_map(stays));
     }
 
     /// All of them with their ids.

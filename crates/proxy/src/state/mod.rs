@@ -14,6 +14,7 @@ mod install;
 mod listener;
 mod presence;
 mod proxy;
+mod renamed;
 pub mod revision;
 mod server;
 #[cfg(test)]
@@ -23,8 +24,8 @@ pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
 pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
+pub(crate) use install::adopt;
 pub use install::install;
-pub(crate) use install::{adopt, missing};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};

@@ -7,7 +7,9 @@ use crate::queue::Queue;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The state of one proxy, found again by its name.
+/// The state of one proxy, found again by its name. A frontend and a backend of
+/// one name have the same, of which each has its side: so a `listen` can become
+/// two sections, and two sections one, without anything being forgotten.
 #[derive(Debug, Default)]
 pub struct ProxyState {
     /// Its name.
@@ -134,6 +136,11 @@ impl ProxyState {
     /// What a listener of it counts (`option socket-stats`), by the listener's id.
     pub fn listener(&self, id: u32) -> Arc<ListenerState> {
         self.listeners.get(id)
+    }
+
+    /// Its listeners have other ids in another file: from the first to the second.
+    pub(super) fn renumber_listeners(&self, ids: &[(u32, u32)]) {
+        self.listeners.renumber(ids);
     }
 
     /// What all of its listeners count.

@@ -296,13 +296,27 @@ impl ServerState {
     /// The way to it: which of its file's, and how often an operator has set
     /// another address. A connection that went another way is not used again.
     pub fn way(&self) -> Way {
-        Way(self.way.load(Ordering::Relaxed))
+        Way(self.way.load(Ordering::Acquire))
     }
 
     /// The way of the newest file is this one.
     pub(in crate::state) fn set_way(&self, of_file: u32) {
-        let way = self.way().0 & u64::from(u32::MAX) | u64::from(of_file) << 32;
-        self.way.store(way, Ordering::Relaxed);
+        self.change_way(|way| way.of_file(of_file).0);
+    }
+
+    /// An operator has set another address.
+    fn next_of_operator(&self) {
+        let low = |way: u64| u64::from((way as u32).wrapping_add(1));
+        self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));
+    }
+
+    /// Both halves change at any time, by different threads.
+    fn change_way(&self, change: impl Fn(Way) -> u64) {
+        let next = |way| Some(change(Way(way)));
+        // The closure never refuses.
+        let _ = self
+            .way
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// The newest file has no way to it: connections to it are not kept.

@@ -1,9 +1,10 @@
 //! How servers change, and what a new tree takes over.
 
 use super::{AdminState, CheckResult, CheckStatus, HealthState, ServerState, install, now_ms};
-use crate::config::{Balance, Config, ServerOptions};
+use crate::config::{Balance, Config, ServerAddress, ServerOptions};
 use crate::queue::tests::{following, tree};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 fn checked() -> ServerOptions {
     ServerOptions {
@@ -207,4 +208,107 @@ fn another_address_or_source_is_another_way_to_a_server_and_nothing_else_is() {
     let before = state.way();
     state.set_address(Some(([127, 0, 0, 1], 1).into()), 10);
     assert_ne!(state.way(), before);
+}
+
+#[test]
+fn the_limit_is_the_files_also_where_only_minconn_gives_it() {
+    let limited = |maxconn, minconn| ServerOptions {
+        maxconn,
+        minconn,
+        ..Default::default()
+    };
+    let mut config = tree(Balance::RoundRobin, &[limited(0, 20)]);
+    assert_eq!(server(&config, 0).maxconn(), 20);
+    for (maxconn, minconn, limit) in [(0, 0, 0), (10, 5, 10), (10, 30, 30), (10, 5, 10)] {
+        let options = [("s0", limited(maxconn, minconn))];
+        config = following(&config, Balance::RoundRobin, &options);
+        assert_eq!(server(&config, 0).maxconn(), limit, "{maxconn} {minconn}");
+    }
+}
+
+#[test]
+fn a_server_without_checks_stays_down_where_an_operator_said_so() {
+    let old = tree(Balance::RoundRobin, &[Default::default()]);
+    server(&old, 0).set_health(HealthState::Down, 5);
+    let new = following(&old, Balance::RoundRobin, &[("s0", Default::default())]);
+    assert!(!server(&new, 0).up());
+    // Where the file takes the checks away, what they found goes with them.
+    let checks = following(&new, Balance::RoundRobin, &[("s0", checked())]);
+    assert!(!server(&checks, 0).up());
+    let none = following(&checks, Balance::RoundRobin, &[("s0", Default::default())]);
+    assert!(server(&none, 0).up());
+}
+
+#[test]
+fn an_operators_address_stays_until_the_file_gives_another() {
+    let at = |port: u16| ServerAddress::Inet(([127, 0, 0, 1], port).into());
+    let file = |address: ServerAddress, old: &Config| {
+        let next = tree(Balance::RoundRobin, &[checked()]);
+        let mut config = Config {
+            proxies: next.proxies.clone(),
+            ..Config::default()
+        };
+        config.proxies[0].servers[0].address = address;
+        install(&mut config, Some(old), 9);
+        config
+    };
+    let first = file(at(1), &Config::default());
+    let state = Arc::clone(server(&first, 0));
+    state.set_address(Some(([127, 0, 0, 1], 7).into()), 10);
+    let second = file(at(1), &first);
+    assert_eq!(state.address_override(), Some(at(7)));
+    let third = file(at(2), &second);
+    assert_eq!(state.address_override(), None);
+    assert!(state.usable());
+    state.set_address(Some(([127, 0, 0, 1], 7).into()), 11);
+    let _unresolved = file(ServerAddress::Unresolved, &third);
+    assert_eq!(state.address_override(), None);
+    assert!(state.in_maintenance() && !state.usable());
+}
+
+#[test]
+fn no_connection_to_an_older_address_passes_for_one_of_the_newest_way() {
+    for n in 1..300 {
+        let config = tree(Balance::RoundRobin, &[Default::default()]);
+        let (state, start) = (server(&config, 0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !start.load(SeqCst) {
+                    std::hint::spin_loop();
+                }
+                state.set_address(Some(([127, 0, 0, 1], n).into()), 1);
+            });
+            let before = state.way();
+            start.store(true, SeqCst);
+            // As whoever connects: the way first, then the address.
+            loop {
+                let (way, address) = (state.way(), state.address_override());
+                if way != before {
+                    assert!(address.is_some(), "the {n}th");
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn an_operators_address_makes_another_way_also_while_a_tree_is_installed() {
+    let config = tree(Balance::RoundRobin, &[Default::default()]);
+    let (state, done) = (server(&config, 0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                state.set_way(0);
+            }
+        });
+        let ways: std::collections::HashSet<_> = (0..30_000)
+            .map(|n: u32| {
+                state.set_address(Some(([127, 0, 0, 1], (n % 2) as u16).into()), 1);
+                format!("{:?}", state.way())
+            })
+            .collect();
+        done.store(true, SeqCst);
+        assert_eq!(ways.len(), 30_000);
+    });
 }

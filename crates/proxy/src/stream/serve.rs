@@ -117,12 +117,13 @@ impl Establish {
     };
 
     /// A connection to this server that was used before.
-    fn take(&mut self, server: &Server) -> Option<ServerConnection> {
+    fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
         if let Some(own) = self.own.take()
             && self.reuse != Reuse::None
             && Arc::ptr_eq(&own.state, &server.state)
             && own.way == own.way.of_file(server.way)
             && own.is_fit()
+            && own.leads_to(server, stream)
         {
             return Some(*own);
         }
@@ -247,7 +248,7 @@ async fn attempt(
     let (backend, server) = (stream.backend()?, stream.server()?);
     server.state.counters.here().count(Tally::Sessions);
     server.state.session_rate.count(worker().now_ms());
-    if let Some(connection) = how.take(server) {
+    if let Some(connection) = how.take(server, stream) {
         server.state.counters.here().count(Tally::Reuses);
         backend.state.backend.here().count(Tally::Reuses);
         return Some(Ok(connection));

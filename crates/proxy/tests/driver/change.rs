@@ -331,6 +331,63 @@ fn counters_and_states_go_on() {
 }
 
 #[test]
+fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |binds: [&str; 2]| {
+        let line = |bind| format!(" bind 127.0.0.1:{bind} maxconn 1\n");
+        let lines: String = binds.into_iter().map(line).collect();
+        format!(
+            "frontend f\n{lines} http-request return status 200 content-type text/plain string x\n"
+        )
+    };
+    let mut bed = Bed::new(&text(["{0}", "{1}"]));
+    let mut first = bed.client_of(0);
+    assert_eq!(first.ask(GET), "200 x");
+    bed.change(&text(["{1}", "{0}"]));
+    // The other one is not full by it.
+    assert_eq!(bed.client_of(1).ask(GET), "200 x");
+    // The same one is, until it goes.
+    let mut second = bed.client_of(0);
+    second.send(GET);
+    assert_eq!(second.end(100), "open");
+    drop(first);
+    assert_eq!(second.answer().body, b"x");
+}
+
+#[test]
+fn a_listen_becomes_two_sections_and_one_again_and_forgets_nothing() {
+    if against_haproxy() {
+        return;
+    }
+    let (up, down) = (named("up", 0), named("down", 0));
+    let servers = format!(
+        " server up 127.0.0.1:{}\n server down 127.0.0.1:{} check inter 1h\n",
+        up.port, down.port
+    );
+    let one = format!("listen x\n bind 127.0.0.1:{{0}}\n{servers}");
+    let two =
+        format!("backend x\n{servers}frontend x\n bind 127.0.0.1:{{0}}\n default_backend x\n");
+    let mut bed = Bed::new(&one);
+    let state = Arc::clone(&bed.config().proxies[0].servers[1].state);
+    state.set_health(proxy::state::HealthState::Down, now_ms());
+    let mut kept = bed.client();
+    for n in 0..6 {
+        for _ in 0..4 {
+            let answer = kept.ask(&get("/a"));
+            assert_eq!(answer, "200 up: /a", "after {n} changes");
+        }
+        bed.change([&two, &one][n % 2]);
+    }
+    assert_eq!(down.accepted(), 0);
+    bed.counts("x/FRONTEND", "req_tot scur", "req_tot=24 scur=1");
+    bed.counts("x/up", "stot", "stot=24");
+    bed.counts("x/BACKEND", "stot act", "stot=24");
+    bed.versions_become(&[(7, 1)]);
+}
+
+#[test]
 fn limits_and_rates_of_a_frontend_follow_at_once() {
     if against_haproxy() {
         return;

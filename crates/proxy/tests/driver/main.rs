@@ -14,6 +14,7 @@ mod modes;
 mod options;
 mod overload;
 mod peer;
+mod random;
 mod reuse;
 mod sessions;
 mod settings;

@@ -132,7 +132,12 @@ impl Peer {
 
     /// Reads an answer; `to_head` when it has no body.
     pub fn answer_of(&mut self, to_head: bool) -> Answer {
-        let head = self.head().expect("an answer");
+        self.answer_of_if_any(to_head).expect("an answer")
+    }
+
+    /// The same; None when the connection ends before it.
+    fn answer_of_if_any(&mut self, to_head: bool) -> Option<Answer> {
+        let head = self.head()?;
         let status = head
             .split(' ')
             .nth(1)
@@ -153,7 +158,12 @@ impl Peer {
         } else {
             self.rest().into_bytes()
         };
-        Answer { status, head, body }
+        Some(Answer { status, head, body })
+    }
+
+    /// Reads an answer; None when the connection ends before it.
+    pub fn answer_if_any(&mut self) -> Option<Answer> {
+        self.answer_of_if_any(false)
     }
 
     /// Reads an answer.

@@ -141,3 +141,28 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
         }
     }
 }
+
+#[test]
+fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::echo();
+    let text = |offset: i32| {
+        format!(
+            "listen l\n bind 127.0.0.1:{{0}}\n bind 127.0.0.1:{{1}}\n http-reuse always\n retries 0\n\
+             server s 127.0.0.1:{offset:+}\n"
+        )
+    };
+    let mut bed = Bed::new(&text(1));
+    let offset = i32::from(origin.port) - i32::from(bed.ports[0]);
+    bed.change(&text(offset));
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut first = bed.client();
+    assert_eq!(first.ask(get), "200 0: GET / ");
+    // Another port of ours is another port of the server's: nobody is there.
+    let other = bed.client_of(1).ask(get);
+    assert!(other.starts_with("503 "), "{other}");
+    // The client itself keeps it.
+    assert_eq!(first.ask(get), "200 0: GET / ");
+}

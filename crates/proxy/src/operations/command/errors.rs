@@ -32,6 +32,11 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
     let now = clf_date(SystemTime::now());
     let mut out = format!("Total events captured on [{now}] : {}\n", captured());
     for proxy in &config.proxies {
+        // A frontend and a backend of one name have the same state.
+        let (requests, responses) = (
+            requests && proxy.kind.is_frontend(),
+            responses && proxy.kind.is_backend(),
+        );
         let request = proxy.state.captures.request().filter(|_| requests);
         let response = proxy.state.captures.response().filter(|_| responses);
         let about = |of: &Option<(Box<str>, u32)>| {

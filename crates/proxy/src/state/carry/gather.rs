@@ -5,6 +5,7 @@ use super::tally::Sums;
 use crate::config::Config;
 use crate::runtime::Runtime;
 use crate::state::{ListenerState, ProxyState, ServerState};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,11 +16,11 @@ pub(super) struct Gathered {
     pub proxies: Vec<GatheredProxy>,
 }
 
-/// Those of a proxy.
+/// Those of a proxy, or of a frontend and a backend of one name: they share the
+/// state.
 #[derive(Debug)]
 pub(super) struct GatheredProxy {
     pub state: Arc<ProxyState>,
-    pub is_frontend: bool,
     pub frontend: Sums,
     pub backend: Sums,
     pub log_lines: u64,
@@ -30,21 +31,23 @@ pub(super) struct GatheredProxy {
 impl Gathered {
     /// Everything that a configuration has.
     pub fn of(config: &Config, runtime: Option<&Runtime>) -> Self {
-        let proxy = |proxy: &crate::config::Proxy| {
+        let mut proxies: Vec<GatheredProxy> = Vec::new();
+        let mut places: HashMap<*const ProxyState, usize> = HashMap::new();
+        for proxy in &config.proxies {
+            let at = *places.entry(Arc::as_ptr(&proxy.state)).or_insert_with(|| {
+                proxies.push(GatheredProxy::without_servers(&proxy.state));
+                proxies.len() - 1
+            });
             let servers = proxy.servers.iter().map(|server| {
                 let state = Arc::clone(&server.state);
                 let sums = state.counters.tallies();
                 (state, sums)
             });
-            GatheredProxy {
-                is_frontend: proxy.kind.is_frontend(),
-                servers: servers.collect(),
-                ..GatheredProxy::without_servers(&proxy.state)
-            }
-        };
+            proxies[at].servers.extend(servers);
+        }
         Gathered {
             process: runtime.map(|runtime| runtime.counters.tallies()),
-            proxies: config.proxies.iter().map(proxy).collect(),
+            proxies,
         }
     }
 
@@ -69,7 +72,6 @@ impl GatheredProxy {
         });
         GatheredProxy {
             state: Arc::clone(state),
-            is_frontend: false,
             frontend: state.frontend.tallies(),
             backend: state.backend.tallies(),
             log_lines: state.log_lines.load(Relaxed),
@@ -90,7 +92,6 @@ impl GatheredProxy {
             (Arc::clone(state), sums)
         };
         GatheredProxy {
-            is_frontend: self.is_frontend,
             frontend: difference(&now.frontend, &self.frontend),
             backend: difference(&now.backend, &self.backend),
             log_lines: now.log_lines.saturating_sub(self.log_lines),

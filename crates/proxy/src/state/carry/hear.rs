@@ -48,7 +48,6 @@ pub(super) struct ProcessTold {
 #[derive(Debug, Default)]
 pub(super) struct ProxyTold<'b> {
     pub name: &'b [u8],
-    pub is_frontend: bool,
     pub frontend: CountedTold,
     pub backend: CountedTold,
     pub frontend_highest: u32,
@@ -133,7 +132,6 @@ fn proxy(value: &[u8]) -> Heard<ProxyTold<'_>> {
     while let Some((tag, value)) = reader.field()? {
         match tag {
             t::NAME => told.name = value,
-            t::IS_FRONTEND => told.is_frontend = number(value)? != 0,
             t::FRONTEND => told.frontend = counted(value)?,
             t::BACKEND => told.backend = counted(value)?,
             t::FRONTEND_HIGHEST => told.frontend_highest = small(value)?,

@@ -35,7 +35,7 @@ pub(super) mod process {
 /// In a proxy.
 pub(super) mod proxy {
     pub const NAME: u8 = 1;
-    pub const IS_FRONTEND: u8 = 2;
+    // 2 once said that it is a frontend: both sides of a name are one record now.
     pub const FRONTEND: u8 = 3;
     pub const BACKEND: u8 = 4;
     pub const FRONTEND_HIGHEST: u8 = 5;

@@ -27,14 +27,17 @@ pub(super) fn take(told: Told<'_>, config: &Config, runtime: Option<&Runtime>) -
             ..Imported::default()
         },
     };
-    let proxies: HashMap<(&[u8], bool), &Proxy> = config
-        .proxies
-        .iter()
-        .map(|proxy| ((proxy.name.as_bytes(), proxy.kind.is_frontend()), proxy))
-        .collect();
+    // A frontend and a backend of one name share the state.
+    let mut proxies: HashMap<&[u8], Vec<&Proxy>> = HashMap::new();
+    for proxy in &config.proxies {
+        proxies
+            .entry(proxy.name.as_bytes())
+            .or_default()
+            .push(proxy);
+    }
     for one in told.proxies {
-        match proxies.get(&(one.name, one.is_frontend)) {
-            Some(proxy) => taker.proxy(one, proxy),
+        match proxies.get(one.name) {
+            Some(sides) => taker.proxy(one, sides),
             None => taker.imported.unknown += 1 + one.servers.len() + one.listeners.len(),
         }
     }
@@ -63,7 +66,8 @@ struct Taker {
 }
 
 impl Taker {
-    fn proxy(&mut self, told: ProxyTold<'_>, proxy: &Proxy) {
+    fn proxy(&mut self, told: ProxyTold<'_>, sides: &[&Proxy]) {
+        let Some(proxy) = sides.first() else { return };
         self.imported.proxies += 1;
         let state = &proxy.state;
         counted(&told.frontend, &state.frontend);
@@ -86,9 +90,9 @@ impl Taker {
             state.last_session.carry(ago, self.rate_ms);
         }
         for listener in told.listeners {
-            self.listener(&listener, proxy);
+            self.listener(&listener, sides);
         }
-        self.servers(told.servers, proxy);
+        self.servers(told.servers, sides);
         // Behind its servers: what became of those is not a change of now.
         if told.states {
             state.maxconn_set.store(told.maxconn_set, Relaxed);
@@ -100,21 +104,22 @@ impl Taker {
         }
     }
 
-    fn listener(&mut self, told: &ListenerTold, proxy: &Proxy) {
+    fn listener(&mut self, told: &ListenerTold, sides: &[&Proxy]) {
         // Only those of the file: else bytes could make any number of them.
-        if !proxy.binds.iter().any(|bind| bind.id == told.id) {
+        let has = |proxy: &&&Proxy| proxy.binds.iter().any(|bind| bind.id == told.id);
+        let Some(proxy) = sides.iter().find(has) else {
             self.imported.unknown += 1;
             return;
-        }
+        };
         let state = proxy.state.listener(told.id);
         counted(&told.counted, &state.counters);
         state.sessions.carry_highest(told.sessions_highest);
     }
 
-    fn servers(&mut self, told: Vec<ServerTold<'_>>, proxy: &Proxy) {
-        let servers: HashMap<&[u8], &Server> = proxy
-            .servers
+    fn servers(&mut self, told: Vec<ServerTold<'_>>, sides: &[&Proxy]) {
+        let servers: HashMap<&[u8], &Server> = sides
             .iter()
+            .flat_map(|proxy| &proxy.servers)
             .map(|server| (server.name.as_bytes(), server))
             .collect();
         for one in told {

@@ -58,7 +58,6 @@ impl Teller {
         use tag::proxy as t;
         let state = &proxy.state;
         w.bytes(t::NAME, state.name.as_bytes());
-        w.number(t::IS_FRONTEND, proxy.is_frontend.into());
         w.nested(t::FRONTEND, |w| {
             counted(w, &proxy.frontend, &state.frontend)
         });

@@ -2,7 +2,7 @@
 
 use super::wire::Writer;
 use super::*;
-use crate::config::{Balance, Bind, BindAddress, Config, ServerOptions};
+use crate::config::{Balance, Bind, BindAddress, Config, ProxyKind, ServerOptions};
 use crate::queue::tests::tree;
 use crate::state::{AdminState, CheckResult, CheckStatus, ServerState, Tally, install, now_ms};
 use proptest::prelude::*;
@@ -245,7 +245,6 @@ fn fields_of_a_newer_program_are_skipped() {
     writer.nested(tag::whole::PROXY, |w| {
         w.bytes(201, &[0xff; 40]);
         w.bytes(tag::proxy::NAME, b"back");
-        w.number(tag::proxy::IS_FRONTEND, 1);
         w.nested(tag::proxy::SERVER, |w| {
             w.number(202, 1 << 60);
             w.bytes(tag::server::NAME, b"s0");
@@ -337,5 +336,56 @@ proptest! {
         new.proxies[0].state.backend_report(now);
         new.proxies[0].state.session_rate.read(5);
         export(&new, None);
+    }
+}
+
+#[test]
+fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
+    let one = || process(2);
+    let two = || {
+        let mut config = process(2);
+        let listen = config.proxies.remove(0);
+        let front = crate::config::Proxy {
+            kind: ProxyKind::Frontend,
+            servers: Vec::new(),
+            ..listen.clone()
+        };
+        let back = crate::config::Proxy {
+            kind: ProxyKind::Backend,
+            binds: Vec::new(),
+            ..listen
+        };
+        config.proxies = vec![front, back];
+        install(&mut config, None, 1);
+        assert!(Arc::ptr_eq(
+            &config.proxies[0].state,
+            &config.proxies[1].state
+        ));
+        config
+    };
+    for (old, new) in [(one(), two()), (two(), one()), (two(), two())] {
+        let proxy = old.proxies.last().unwrap();
+        proxy.state.frontend.here().add(Tally::BytesIn, 1000);
+        proxy.state.backend.here().add(Tally::Retries, 3);
+        proxy.state.log_lines.fetch_add(5, Relaxed);
+        proxy.state.maxconn_set.store(77, Relaxed);
+        proxy
+            .state
+            .listener(1)
+            .counters
+            .here()
+            .count(Tally::Sessions);
+        let failed = CheckResult::new(CheckStatus::Layer4Error, 7);
+        proxy.servers[1].state.take_check(failed, now_ms());
+        let imported = import(&export(&old, None).bytes, &new, None).unwrap();
+        assert_eq!((imported.servers, imported.unknown), (2, 0));
+        let proxy = new.proxies.last().unwrap();
+        assert_eq!(proxy.state.frontend.read(Tally::BytesIn), 1000);
+        assert_eq!(proxy.state.backend.read(Tally::Retries), 3);
+        assert_eq!(proxy.state.log_lines.load(Relaxed), 5);
+        assert_eq!(proxy.state.maxconn_set.load(Relaxed), 77);
+        assert_eq!(proxy.state.listener(1).counters.read(Tally::Sessions), 1);
+        assert!(!proxy.servers[1].state.up());
+        assert_eq!(proxy.state.active_usable(), 1);
     }
 }

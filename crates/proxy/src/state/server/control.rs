@@ -27,6 +27,8 @@ pub(super) struct Control {
     /// The last file's word, to see when the next one says otherwise.
     pub file_disabled: bool,
     pub unresolved: bool,
+    /// The file's address is none.
+    pub file_unresolved: bool,
     pub health: HealthState,
     /// 0..rise is down, rise..rise+fall is up.
     pub streak: u32,
@@ -59,6 +61,7 @@ impl Default for Control {
             admin: AdminState::Ready,
             file_disabled: false,
             unresolved: false,
+            file_unresolved: false,
             health: HealthState::Up,
             streak: 2,
             rise: 2,
@@ -97,7 +100,8 @@ impl Control {
                 _ => self.rise + self.fall - 1,
             };
         }
-        if !options.check {
+        // What was found goes with the checks; what an operator said stays.
+        if self.checked && !options.check {
             self.health = HealthState::Up;
         }
         self.checked = options.check;
@@ -185,14 +189,14 @@ impl ServerState {
             if fresh || control.file_weight != options.weight {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
             }
-            control.unresolved =
-                server.address == ServerAddress::Unresolved && control.address.is_none();
+            control.file_unresolved = server.address == ServerAddress::Unresolved;
+            control.unresolved = control.file_unresolved && control.address.is_none();
             control.configure_checks(options, fresh);
             control.slowstart_ms = options.slowstart_ms;
-            if fresh || control.file_maxconn != options.maxconn {
-                control.file_maxconn = options.maxconn;
-                self.maxconn
-                    .store(options.maxconn.max(options.minconn), Relaxed);
+            let max = options.maxconn.max(options.minconn);
+            if fresh || control.file_maxconn != max {
+                control.file_maxconn = max;
+                self.maxconn.store(max, Relaxed);
                 news = true;
             }
             let min = if options.minconn == 0 {
@@ -225,6 +229,16 @@ impl ServerState {
             queue::flow(self);
         }
         adoption
+    }
+
+    /// A new server, before its file configures it, at a place that checks have
+    /// found down.
+    pub(in crate::state) fn begin_down(&self, now_ms: u64) {
+        let mut control = self.control();
+        control.health = HealthState::Down;
+        control.down_since_ms = Some(now_ms);
+        // It never was up: nothing changes by that.
+        self.flags.store(control.flags(self.backup()), Relaxed);
     }
 
     /// The newest file has it no more: its backend counts it no longer and
@@ -295,20 +309,18 @@ impl ServerState {
 
     /// An address set at run time; None goes back to the file's.
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
-        {
+        let other = {
             let mut control = self.control();
-            if control.address != address {
-                // What leads to the other one is not used again.
-                let low = |way: u64| (way as u32).wrapping_add(1);
-                let next = |way| Some(way & !u64::from(u32::MAX) | u64::from(low(way)));
-                let _ = self.way.fetch_update(Relaxed, Relaxed, next);
-            }
-            control.address = address;
-            if address.is_some() {
-                control.unresolved = false;
-            }
+            control.unresolved = control.file_unresolved && address.is_none();
+            std::mem::replace(&mut control.address, address) != address
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // What leads to the other one is not used again. Only when the new
+            // one is what everyone reads: who knows the newest way knows it.
+            self.next_of_operator();
         }
-        self.settle(now_ms)
+        change
     }
 
     /// Counts a finished check. Says what changed, and whether this check is

@@ -1,0 +1,457 @@
+//! Random configurations that follow each other under random clients. A seed
+//! gives the configurations and what each client does; `DRIVER_SEED=N` runs one
+//! again. Each answer must be one that a configuration gives which served
+//! between its request and its end, and none may fail.
+
+use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
+use proxy::runtime::ServeOptions;
+use proxy::state::{HealthState, now_ms};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long the clients of one seed ask.
+const RUN: Duration = Duration::from_millis(2500);
+const ORIGINS: usize = 4;
+
+/// A row of numbers that a seed gives.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len() as u64) as usize]
+    }
+
+    /// A few of the origins, at least one.
+    fn origins(&mut self) -> Vec<usize> {
+        let mut some: Vec<usize> = (0..ORIGINS).filter(|_| self.one_in(2)).collect();
+        if some.is_empty() {
+            some.push(self.below(ORIGINS as u64) as usize);
+        }
+        if self.one_in(2) {
+            some.reverse();
+        }
+        some
+    }
+}
+
+/// What a configuration answers with.
+#[derive(Clone, Default)]
+struct Model {
+    /// Of the frontend `main`, which is always there.
+    main: Vec<usize>,
+    /// Of the frontend `guest`, which comes and goes.
+    guest: Option<Vec<usize>>,
+    /// `guest` is not there for HTTP: who has come before stays where it is.
+    shuts_out: bool,
+}
+
+/// What is known to all clients.
+struct World {
+    origins: Vec<Origin>,
+    dead: Origin,
+    /// Of each version, put here before it serves.
+    models: Mutex<Vec<Model>>,
+    /// The version that serves, for sure.
+    serves: AtomicU64,
+    stop: AtomicBool,
+    requests: AtomicU64,
+}
+
+impl World {
+    fn range(&self, since: u64) -> Vec<Model> {
+        let models = self.models.lock().unwrap();
+        models[since as usize - 1..].to_vec()
+    }
+}
+
+/// Answers with its number, the target and the body; upgrades to an echo.
+fn origin(number: usize) -> Origin {
+    Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            if head.contains("Upgrade") {
+                peer.send(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: e\r\n\r\n",
+                );
+                while matches!(peer.more(), Ok(true)) {
+                    let bytes = std::mem::take(&mut peer.ahead);
+                    if !peer.try_send(bytes) {
+                        break;
+                    }
+                }
+                return;
+            }
+            if head.contains("100-continue") && !peer.try_send("HTTP/1.1 100 Continue\r\n\r\n") {
+                return;
+            }
+            let body = request_body(&mut peer, &head);
+            let target = head.split(' ').nth(1).unwrap_or_default();
+            if target.ends_with("slow") {
+                pause(20);
+            }
+            let text = format!("{number} {target} {}", String::from_utf8_lossy(&body));
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}",
+                text.len()
+            );
+            if !peer.try_send(answer) {
+                return;
+            }
+        }
+    })
+}
+
+/// The lines of servers that lead to these origins, and of the one that is down.
+fn servers(dice: &mut Dice, world: &World, origins: &[usize], dead: bool) -> String {
+    let mut taken = Vec::new();
+    let mut lines = Vec::new();
+    for at in origins {
+        let limit = match dice.below(5) {
+            0 => format!(" maxconn {}", 1 + dice.below(3)),
+            1 => format!(" weight {}", 1 + dice.below(20)),
+            2 => " pool-max-conn 2".to_owned(),
+            3 => " minconn 1 maxconn 3".to_owned(),
+            _ => String::new(),
+        };
+        // A name that another version may have for another place.
+        let mut name = if dice.one_in(4) { at + 1 } else { *at };
+        while taken.contains(&name) {
+            name += 1;
+        }
+        taken.push(name);
+        let port = world.origins[*at].port;
+        lines.push(format!(" server s{name} 127.0.0.1:{port}{limit}\n"));
+    }
+    if dead {
+        let at = dice.below(lines.len() as u64 + 1) as usize;
+        let options = dice.of(&[
+            "",
+            " weight 200",
+            " rise 3",
+            " fall 1 maxconn 4",
+            " inter 50m",
+        ]);
+        let name = dice.of(&["dead", "dead", "gone"]);
+        let port = world.dead.port;
+        lines.insert(
+            at,
+            format!(" server {name} 127.0.0.1:{port} check inter 1h{options}\n"),
+        );
+    }
+    lines.concat()
+}
+
+/// What a backend says besides.
+fn back(dice: &mut Dice) -> String {
+    let balance = dice.of(&["roundrobin", "leastconn", "static-rr", "random", "first"]);
+    let reuse = dice.of(&["safe", "always", "never", "aggressive"]);
+    let close = dice.of(&["", " option http-server-close\n"]);
+    format!(" balance {balance}\n http-reuse {reuse}\n timeout queue 5s\n{close}")
+}
+
+/// Version `n` in words, and what it answers.
+fn configuration(dice: &mut Dice, world: &World, n: u64) -> (String, Model) {
+    let mut sections = Vec::new();
+    let captures = " capture request header Host len 9\n".repeat(dice.below(3) as usize);
+    let limit = dice.of(&["", " maxconn 2\n", " maxconn 100\n"]);
+    let front = format!(
+        " timeout client {}s\n{captures} http-request set-var(sess.n) int({n})\n \
+         http-response set-header x-version %[var(sess.n)]\n",
+        5 + n % 3
+    );
+    let main = dice.origins();
+    let (lines, settings) = (servers(dice, world, &main, true), back(dice));
+    if dice.one_in(3) {
+        sections.push(format!(
+            "listen main\n bind 127.0.0.1:{{0}}\n{front}{settings}{lines}"
+        ));
+    } else {
+        let other = dice.of(&["", " bind 127.0.0.1:{3}\n"]);
+        let name = dice.of(&["main", "main", "back"]);
+        sections.push(format!(
+            "frontend main\n{other} bind 127.0.0.1:{{0}}\n{front} default_backend {name}\n"
+        ));
+        sections.push(format!("backend {name}\n{settings}{lines}"));
+    }
+    let guest = (!dice.one_in(4)).then(|| dice.origins());
+    let mut shuts_out = guest.is_none();
+    if let Some(origins) = &guest {
+        let (lines, settings) = (servers(dice, world, origins, false), back(dice));
+        let mode = dice.of(&["http", "http", "tcp"]);
+        shuts_out = mode == "tcp";
+        sections.push(format!(
+            "listen guest\n mode {mode}\n bind 127.0.0.1:{{1}}\n{limit}{front}{settings}{lines}"
+        ));
+    }
+    let tunnel = servers(dice, world, &[0], false);
+    sections.push(format!(
+        "listen tunnel\n mode tcp\n bind 127.0.0.1:{{2}}\n{tunnel}"
+    ));
+    if dice.one_in(2) {
+        sections.reverse();
+    }
+    let model = Model {
+        main,
+        guest,
+        shuts_out,
+    };
+    (sections.concat(), model)
+}
+
+/// One request and its answer. False: the connection is at its end.
+fn exchange(peer: &mut Peer, dice: &mut Dice, n: u64) -> Option<(String, crate::peer::Answer)> {
+    let slow = if dice.one_in(3) { "slow" } else { "" };
+    let path = format!("/{n}{slow}");
+    let body = "x".repeat(dice.below(5000) as usize);
+    let length = body.len();
+    match dice.below(5) {
+        0 => {
+            // The change may come within the head or the body.
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+            let whole = format!("{head}{body}");
+            let at = dice.below(whole.len() as u64) as usize;
+            if !peer.try_send(&whole[..at]) {
+                return None;
+            }
+            pause(dice.below(8));
+            if !peer.try_send(&whole[at..]) {
+                return None;
+            }
+            let answer = peer.answer_if_any()?;
+            return Some((format!("{path} {body}"), answer));
+        }
+        1 => {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+            );
+            if !peer.try_send(head) {
+                return None;
+            }
+            let first = peer.answer_if_any()?;
+            assert_eq!(first.status, 100, "{}", first.head);
+            pause(dice.below(8));
+            if !peer.try_send(&body) {
+                return None;
+            }
+            let answer = peer.answer_if_any()?;
+            return Some((format!("{path} {body}"), answer));
+        }
+        _ => {
+            if !peer.try_send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n")) {
+                return None;
+            }
+        }
+    }
+    Some((format!("{path} "), peer.answer_if_any()?))
+}
+
+/// A client of the frontend `main` (port 0) or `guest` (port 1).
+fn client(world: &World, port: u16, guest: bool, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut peer: Option<(Peer, bool)> = None;
+    let mut n = 0;
+    while !world.stop.load(Ordering::SeqCst) {
+        n += 1;
+        let since = world.serves.load(Ordering::SeqCst);
+        let (mut one, fresh) = match peer.take() {
+            Some(kept) => kept,
+            None => match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(socket) => (Peer::new(socket), true),
+                Err(error) => {
+                    let range = world.range(since);
+                    let gone = guest && range.iter().any(|model| model.guest.is_none());
+                    assert!(gone, "refused: {error}");
+                    pause(1);
+                    continue;
+                }
+            },
+        };
+        let answer = exchange(&mut one, &mut dice, n);
+        let range = world.range(since);
+        let gone = guest && range.iter().any(|model| model.guest.is_none());
+        let Some((rest, answer)) = answer else {
+            // Only a listener that is closed may lose what nobody had accepted.
+            assert!(gone && fresh, "no answer; fresh {fresh}, guest {guest}");
+            continue;
+        };
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let closes = answer.head.contains("connection: close");
+        let left_behind = guest && (closes || range.iter().any(|model| model.shuts_out));
+        assert!(!closes || guest, "{}", answer.head);
+        let version: Option<u64> = answer
+            .head
+            .split_once("x-version: ")
+            .and_then(|(_, rest)| rest.split("\r\n").next()?.parse().ok());
+        // Through `guest` in TCP mode.
+        let Some(version) = version else {
+            assert!(guest, "no version: {}", answer.head);
+            continue;
+        };
+        let last = since + range.len() as u64 - 1;
+        assert!(
+            left_behind || (since..=last).contains(&version),
+            "version {version} of {since} to {last}: {}",
+            answer.head
+        );
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let (number, found) = text.split_once(' ').expect("an origin's number");
+        assert_eq!(found, rest);
+        let number: usize = number.parse().unwrap();
+        if let Some(model) = version
+            .checked_sub(since)
+            .and_then(|at| range.get(at as usize))
+        {
+            let origins = if guest {
+                model.guest.as_ref()
+            } else {
+                Some(&model.main)
+            };
+            let allowed = origins.is_some_and(|origins| origins.contains(&number));
+            assert!(allowed, "origin {number} in version {version}");
+        }
+        world.requests.fetch_add(1, Ordering::Relaxed);
+        if !closes && !dice.one_in(4) {
+            peer = Some((one, false));
+        }
+    }
+}
+
+/// A tunnel that stays, and says something now and then.
+fn tunnel(world: &World, port: u16, upgrade: bool) {
+    let mut peer = Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    peer.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: e\r\n\r\n");
+    assert!(
+        peer.head().unwrap().starts_with("HTTP/1.1 101"),
+        "{upgrade}"
+    );
+    let mut n = 0;
+    while !world.stop.load(Ordering::SeqCst) {
+        n += 1;
+        peer.send(format!("{n}\n"));
+        assert_eq!(peer.until("\n"), format!("{n}\n"));
+        pause(20);
+        if n % 20 == 0 {
+            return;
+        }
+    }
+}
+
+fn run(seed: u64) {
+    println!("DRIVER_SEED={seed}");
+    let mut dice = Dice(seed);
+    let world = Arc::new(World {
+        origins: (0..ORIGINS).map(origin).collect(),
+        dead: Origin::new(|_, _| {}),
+        models: Mutex::default(),
+        serves: AtomicU64::new(1),
+        stop: AtomicBool::new(false),
+        requests: AtomicU64::new(0),
+    });
+    let options = |dice: &mut Dice| ServeOptions {
+        threads: 1 + dice.below(4) as usize,
+        connections_max: 20_000,
+    };
+    let (text, model) = configuration(&mut dice, &world, 1);
+    world.models.lock().unwrap().push(model);
+    // Nothing asks before the dead server is known to be that.
+    let mut bed = Bed::with(&text, &options(&mut dice));
+    for server in bed.config().proxies.iter().flat_map(|proxy| &proxy.servers) {
+        if server.options.check {
+            server.state.set_health(HealthState::Down, now_ms());
+        }
+    }
+    let mut clients = Vec::new();
+    let (main, guest, tcp) = (bed.ports[0], bed.ports[1], bed.ports[2]);
+    for at in 0..8 {
+        let world = Arc::clone(&world);
+        let own = dice.below(u64::MAX);
+        clients.push(std::thread::spawn(move || match at {
+            0..=4 => client(&world, main, false, own),
+            5 => client(&world, guest, true, own),
+            6 => {
+                while !world.stop.load(Ordering::SeqCst) {
+                    tunnel(&world, main, true);
+                }
+            }
+            _ => {
+                while !world.stop.load(Ordering::SeqCst) {
+                    tunnel(&world, tcp, false);
+                }
+            }
+        }));
+    }
+    let began = Instant::now();
+    let mut n = 1;
+    while began.elapsed() < RUN && clients.iter().all(|client| !client.is_finished()) {
+        n += 1;
+        let (text, model) = configuration(&mut dice, &world, n);
+        world.models.lock().unwrap().push(model);
+        let changed = bed.change_to(&text, &options(&mut dice));
+        assert_eq!(changed.version, n);
+        world.serves.store(n, Ordering::SeqCst);
+        pause([0, 0, 1, 5, 30][dice.below(5) as usize]);
+    }
+    world.stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        assert!(client.join().is_ok(), "DRIVER_SEED={seed}, version {n}");
+    }
+    let requests = world.requests.load(Ordering::Relaxed);
+    println!("{n} changes, {requests} requests");
+    assert_eq!(world.dead.accepted(), 0, "DRIVER_SEED={seed}");
+    bed.versions_become(&[(n, 0)]);
+    nothing_is_held(&bed, seed);
+}
+
+/// All places, slots and turns were given back.
+fn nothing_is_held(bed: &Bed, seed: u64) {
+    for proxy in &bed.config().proxies {
+        let now = || {
+            let state = &proxy.state;
+            let streams = state.backend_sessions.current() + state.queue.waiting.current();
+            state.frontend_sessions.current() + streams
+        };
+        // Places are given back just after the configuration.
+        let at = Instant::now();
+        while now() > 0 && at.elapsed() < PATIENCE {
+            pause(1);
+        }
+        assert_eq!(now(), 0, "{}, DRIVER_SEED={seed}", proxy.name);
+        for server in &proxy.servers {
+            let now = (
+                server.state.sessions.current(),
+                server.state.queue.waiting.current(),
+            );
+            assert_eq!(now, (0, 0), "{}, DRIVER_SEED={seed}", server.name);
+        }
+    }
+}
+
+#[test]
+fn random_changes_under_random_clients_fail_nothing() {
+    if against_haproxy() {
+        return;
+    }
+    if let Some(seed) = std::env::var("DRIVER_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+    {
+        return run(seed);
+    }
+    for seed in 1..=3 {
+        run(seed);
+    }
+}
