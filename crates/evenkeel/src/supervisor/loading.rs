@@ -71,11 +71,7 @@ impl std::error::Error for LoadError {}
 
 impl Loading {
     /// Starts a loader of this program and says what is asked.
-    pub fn begin(
-        program: &Path,
-        load: Load,
-        descriptors: &[Shared],
-    ) -> Result<Loading, LoadError> {
+    pub fn begin(program: &Path, load: Load, descriptors: &[Shared]) -> Result<Loading, LoadError> {
         let variables: &[(&str, &OsStr)] = match load.personality {
             Personality::Own => &[],
             Personality::Haproxy => &[("HAPROXY_MWORKER", OsStr::new("1"))],

@@ -44,7 +44,8 @@ impl Requests {
     /// What somebody who waits for the next change asked for.
     pub fn asked_by(&self, id: u64) -> Option<Look> {
         let next = self.next.iter().flatten();
-        next.filter(|asker| asker.id == id).find_map(|asker| asker.look)
+        next.filter(|asker| asker.id == id)
+            .find_map(|asker| asker.look)
     }
 
     /// The change that ran is over; those who are to be told.
