@@ -40,11 +40,7 @@ pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcom
         voice.fatal(error);
         Refusal::default()
     };
-    let before_us = process::Before {
-        socket: load.before.socket.clone().map(OsString::from_vec),
-        pids: load.before.pids.clone(),
-        ..Default::default()
-    };
+    let before_us = before_us(load);
     let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
     let (listening, sockets) =
         process::open(&config, &loaded, inherited, (&before_us, &fetched), voice)
@@ -128,6 +124,15 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
         return Err(Refusal::default());
     }
     Ok(config)
+}
+
+/// The process that this start takes over from. The supervisor says farewell.
+fn before_us(load: &Load) -> process::Before {
+    process::Before {
+        socket: load.before.socket.clone().map(OsString::from_vec),
+        pids: load.before.pids.clone(),
+        ..Default::default()
+    }
 }
 
 fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {

@@ -116,14 +116,10 @@ pub fn run(
         connections_max: limits.connections,
     };
     proxy::log::start(sink).map_err(StartError::Threads)?;
-    let (state, rest) = match fetched.state {
-        Some(state) => (Some(state.bytes), Some(state.rest)),
-        None => (None, None),
-    };
-    let state = state.as_deref();
+    let state = fetched.state.as_ref().map(|state| &*state.bytes);
     let (serving, side) = serve(config, (listening, sockets), &options, state, side::to_logs)?;
-    if let Some(rest) = rest {
-        before::add_rest(rest, serving.running.runtime).map_err(StartError::Threads)?;
+    if let Some(state) = fetched.state {
+        before::add_rest(state.rest, serving.running.runtime).map_err(StartError::Threads)?;
     }
     if let Some(ready) = ready {
         ready.tell()?;
@@ -131,6 +127,16 @@ pub fn run(
         voice.quiet = true;
     }
     voice.started();
+    tell_serves(&wanted, voice);
+    let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
+    side.sockets().tell_heirs();
+    drop(side);
+    proxy::log::drain(LAST_LINES);
+    result
+}
+
+/// Says that it serves.
+fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);
         voice.notice(format_args!(
@@ -139,11 +145,6 @@ pub fn run(
             counted(threads, "thread", "threads"),
         ));
     }
-    let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
-    side.sockets().tell_heirs();
-    drop(side);
-    proxy::log::drain(LAST_LINES);
-    result
 }
 
 /// Says that `maxconn` is lower than asked for.

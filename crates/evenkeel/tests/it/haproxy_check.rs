@@ -200,7 +200,7 @@ fn versions_are_told_in_the_lines_that_scripts_look_for() {
 fn what_is_not_built_is_refused_by_name() {
     let bench = Bench::new();
     bench.listening(18990, "");
-    for flag in ["-Ws", "-sf", "-st", "-x", "-S"] {
+    for flag in ["-Ws", "-S"] {
         let ours = bench.run([flag, "-f", "listening.cfg"]);
         assert_eq!(ours.code(), Some(1), "{flag}");
         assert!(

@@ -11,4 +11,5 @@ mod privileges;
 mod supervised;
 mod supervisor;
 mod supervisor_haproxy;
+mod takeover;
 mod upgrade;

@@ -60,13 +60,11 @@ where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let rights = rights.into();
-    let configured = context.runtime.config().global.stats_timeout_ms;
-    let silent = configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()));
     let mut session = Session {
         level: rights.level,
         prompt: false,
         ended: false,
-        timeout: silent,
+        timeout: silence(context),
         payload: None,
     };
     let mut input = Vec::new();
@@ -105,9 +103,7 @@ where
             // Who may have the sockets may know this, too; the others are told
             // that there is no such command.
             if words == [TELL_STATE] && rights.expose_listeners {
-                let peer = stream.as_fd().try_clone_to_owned()?;
-                let answer = tell_state(peer, context).await;
-                return write(&mut stream, &answer, session.timeout).await;
+                return tell_state(&mut stream, session.timeout, context).await;
             }
             // It is the last command's.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
@@ -141,15 +137,25 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     }
 }
 
+fn silence(context: &Context) -> Duration {
+    let configured = context.runtime.config().global.stats_timeout_ms;
+    configured.map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()))
+}
+
 /// What our heir goes on with; the rest comes when the process ends.
-async fn tell_state(peer: OwnedFd, context: &Context) -> Vec<u8> {
+async fn tell_state<S>(stream: &mut S, silent: Duration, context: &Context) -> Result<(), Ended>
+where
+    S: AsyncWrite + AsFd + Unpin,
+{
+    let peer = stream.as_fd().try_clone_to_owned()?;
     let context = context.clone();
     let work = move || {
         let (heirs, runtime) = (&context.shared.heirs, context.runtime);
         heirs.answer(peer, &runtime.config(), runtime)
     };
     // It fails only when the process ends.
-    tokio::task::spawn_blocking(work).await.unwrap_or_default()
+    let answer = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+    write(stream, &answer, silent).await
 }
 
 /// Runs a command; a report of many servers on a thread of its own.

@@ -73,7 +73,7 @@ fn silent_until(client: &Client) -> Option<Instant> {
 /// A connection's own moment in the window, the same however often it is asked for.
 fn share(accepted: Instant, window_ms: u32) -> Duration {
     let scattered = accepted.as_nanos().wrapping_mul(SCATTER) >> 32;
-    Duration::from_millis(scattered * u64::from(window_ms) >> 32)
+    Duration::from_millis((scattered * u64::from(window_ms)) >> 32)
 }
 
 #[cfg(test)]

@@ -269,7 +269,7 @@ fn idle_clients_stay_at_a_soft_stop_where_the_option_says_so() {
         client.ask(GET);
         let running = bed.ours().take().unwrap();
         running.soft_stop();
-        assert_eq!(client.end(200), how, "{option}");
+        assert_eq!(client.end(1300), how, "{option}");
         if how == "open" {
             assert!(client.ask(GET).starts_with("200 "));
             assert_eq!(client.end(500), "FIN");

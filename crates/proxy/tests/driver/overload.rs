@@ -44,7 +44,7 @@ fn a_server_never_has_more_sessions_than_its_maxconn() {
 }
 
 #[test]
-fn a_soft_stop_ends_idle_sessions_and_lets_the_others_finish() {
+fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
     if against_haproxy() {
         return;
     }
@@ -69,16 +69,26 @@ fn a_soft_stop_ends_idle_sessions_and_lets_the_others_finish() {
     let running = bed.ours().take().unwrap();
     let at = Instant::now();
     running.soft_stop();
-    for client in &mut idle {
+    // A request that is on its way, or comes soon, is answered.
+    for client in idle.drain(..3) {
+        let mut client = client;
+        client.send(GET);
+        let answer = client.answer();
+        assert_eq!(answer.status, 200);
+        assert!(answer.head.contains("connection: close"));
         assert_eq!(client.end(100), "FIN");
     }
-    assert!(at.elapsed().as_millis() < 100, "{:?}", at.elapsed());
+    for client in &mut idle {
+        assert_eq!(client.end(2000), "FIN");
+    }
+    let waited = at.elapsed().as_millis();
+    assert!((900..1500).contains(&waited), "{waited} ms");
     let answer = busy.answer();
     assert_eq!(
         (answer.status, answer.head.contains("connection: close")),
         (200, false)
     );
-    assert_eq!(busy.end(100), "FIN");
+    assert_eq!(busy.end(1300), "FIN");
     running.wait().unwrap();
     assert!(at.elapsed() < PATIENCE);
     // The last one to hold the listening socket has let it go.
@@ -180,4 +190,61 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
     for client in &mut clients {
         assert_eq!(client.answer().status, 200);
     }
+}
+
+#[test]
+fn a_window_for_closing_is_used_at_a_soft_stop() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::echo();
+    for (window, how) in [("400", "FIN"), ("infinite", "open")] {
+        let text = format!(
+            "global\n close-spread-time {window}\n{}",
+            origin.behind("", "")
+        );
+        let mut bed = Bed::new(&text);
+        let mut client = bed.client();
+        client.ask(GET);
+        let running = bed.ours().take().unwrap();
+        running.soft_stop();
+        assert_eq!(client.end(700), how, "{window}");
+        if how == "open" {
+            client.send(GET);
+            assert!(!client.answer().head.contains("connection: close"));
+            drop(client);
+        }
+        running.wait().unwrap();
+    }
+}
+
+/// Connections that wait in the kernel's queue, because the frontend is full,
+/// are known to their clients as connected.
+#[test]
+fn who_connected_before_a_soft_stop_is_served() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            pause(if head.contains("/slow") { 300 } else { 0 });
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let mut bed = Bed::new(&origin.behind("maxconn 1\nbacklog 100", ""));
+    let mut first = bed.client();
+    first.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    pause(50);
+    let mut waiting: Vec<_> = (0..5).map(|_| bed.client()).collect();
+    for client in &mut waiting {
+        client.send(GET);
+    }
+    pause(50);
+    let running = bed.ours().take().unwrap();
+    running.soft_stop();
+    for client in &mut waiting {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(first.answer().status, 200);
+    running.wait().unwrap();
 }

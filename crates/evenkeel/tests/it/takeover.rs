@@ -1,0 +1,265 @@
+//! `-x`, `-sf` and `-st`: one process takes over from another, of either program.
+
+use crate::harness::{Bench, Outcome, PATIENCE, finish, oracle_path, start};
+use lab::{eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+/// The same file for all, so that the counters have the same names.
+struct Place {
+    bench: Bench,
+    port: u16,
+    socket: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let bench = Bench::new();
+        let port = free_port().unwrap();
+        let socket = bench.scratch.path().join("s");
+        let text = format!(
+            "global\n    stats socket {} mode 600 level admin expose-fd listeners\ndefaults\n    mode http\n    \
+             timeout client 5s\n    timeout server 5s\n    timeout connect 1s\nfrontend web\n    \
+             bind 127.0.0.1:{port}\n    http-request return status 200 content-type text/plain string ok\n\
+             backend app\n    server one 127.0.0.1:9\n",
+            socket.display()
+        );
+        bench.file("a.cfg", &text);
+        Place {
+            bench,
+            port,
+            socket,
+        }
+    }
+
+    fn start(&self, program: &Path, more: &[&str]) -> Process {
+        let all = ["-db", "-f", "a.cfg"].iter().chain(more);
+        let child = start(program, self.bench.scratch.path(), all);
+        Process(Some(child))
+    }
+
+    /// A new process that takes over from another one.
+    fn follow(&self, program: &Path, before: &Process, farewell: &str, more: &[&str]) -> Process {
+        let (socket, pid) = (self.socket.to_str().unwrap(), before.pid().to_string());
+        let mut all = more.to_vec();
+        all.extend(["-x", socket, farewell, &pid]);
+        self.start(program, &all)
+    }
+
+    fn serves(&self) -> bool {
+        eventually(PATIENCE, || self.request().is_some())
+    }
+
+    fn request(&self) -> Option<()> {
+        let mut client = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).ok()?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    }
+
+    fn command(&self, command: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = UnixStream::connect(&self.socket) {
+            let _ = stream.write_all(format!("{command}\n").as_bytes());
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+
+    /// Requests of the frontend, and the state of the server.
+    fn told(&self) -> (String, String) {
+        let told = self.command("show stat");
+        let field = |row: &str, n: usize| {
+            let line = told.lines().find(|line| line.starts_with(row));
+            let field = line.and_then(|line| line.split(',').nth(n));
+            field.unwrap_or_default().to_owned()
+        };
+        (field("web,FRONTEND,", 48), field("app,one,", 17))
+    }
+}
+
+/// One that is killed when the test ends early.
+struct Process(Option<Child>);
+
+impl Process {
+    fn pid(&self) -> i32 {
+        self.0.as_ref().unwrap().id().try_into().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    fn end(mut self) -> Outcome {
+        finish(self.0.take().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // TERM, so that a supervisor takes its role with it.
+            let _ = kill(
+                Pid::from_raw(child.id().try_into().unwrap()),
+                Signal::SIGTERM,
+            );
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
+    for mode in [&[][..], &["-W"]] {
+        let place = Place::new();
+        let program = place.bench.haproxy.clone();
+        let first = place.start(&program, mode);
+        assert!(place.serves());
+        for _ in 0..4 {
+            place.request().unwrap();
+        }
+        place.command("set server app/one state maint");
+        assert_eq!(place.told(), ("5".into(), "MAINT".into()));
+        // A connection that stays, and asks again when the next one serves.
+        let mut client = TcpStream::connect(("127.0.0.1", place.port)).unwrap();
+        let mut ask = |times| {
+            for _ in 0..times {
+                client
+                    .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    .unwrap();
+                let mut answer = [0; 1024];
+                assert!(client.read(&mut answer).unwrap() > 0);
+            }
+        };
+        ask(1);
+        let second = place.follow(&program, &first, "-sf", mode);
+        assert!(eventually(PATIENCE, || {
+            let told = place.told();
+            told == ("6".into(), "MAINT".into())
+                && place.command("show info").contains(&{
+                    // Not the old one's: that has left the socket.
+                    "Stopping: 0".to_owned()
+                })
+        }));
+        ask(1);
+        let outcome = first.end();
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert!(
+            eventually(PATIENCE, || place.told().0 == "7"),
+            "{mode:?}: {:?}",
+            place.told()
+        );
+        second.signal(Signal::SIGUSR1);
+        assert_eq!(second.end().code(), Some(0));
+    }
+}
+
+#[test]
+fn st_ends_the_process_before_at_once() {
+    let place = Place::new();
+    let program = place.bench.haproxy.clone();
+    let first = place.start(&program, &[]);
+    assert!(place.serves());
+    let _held = TcpStream::connect(("127.0.0.1", place.port)).unwrap();
+    let second = place.follow(&program, &first, "-st", &[]);
+    assert_eq!(first.end().code(), None, "by the signal");
+    assert!(place.serves());
+    second.signal(Signal::SIGTERM);
+    second.end();
+}
+
+#[test]
+fn the_real_haproxy_hands_over_to_us_and_takes_back() {
+    if !lab::may_run("takeover", lab::installed("haproxy")) {
+        return;
+    }
+    for mode in [&[][..], &["-W"]] {
+        let place = Place::new();
+        let (ours, real) = (place.bench.haproxy.clone(), oracle_path());
+        let mut current = place.start(&real, mode);
+        assert!(place.serves());
+        for program in [&ours, &real, &ours] {
+            let next = place.follow(program, &current, "-sf", mode);
+            let outcome = std::mem::replace(&mut current, next).end();
+            assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+            place.request().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_hands_nothing_over_refuses_the_start() {
+    let place = Place::new();
+    for mode in [&[][..], &["-W"]] {
+        let process = place.start(
+            &place.bench.haproxy.clone(),
+            &[mode, &["-x", "/nowhere/s"]].concat(),
+        );
+        let outcome = process.end();
+        assert_eq!(outcome.code(), Some(1));
+        let words = "Failed to get the sockets from the old process!";
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_next_role_knows_what_the_one_that_was_killed_knew() {
+    let place = Place::new();
+    let process = place.start(&place.bench.haproxy.clone(), &["-W"]);
+    assert!(place.serves());
+    place.command("set server app/one state maint");
+    let children = || {
+        let path = format!("/proc/{0}/task/{0}/children", process.pid());
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let role: i32 = children().trim().parse().unwrap();
+    // It is told at most once a second.
+    std::thread::sleep(std::time::Duration::from_millis(1600));
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(eventually(PATIENCE, || {
+        children().trim() != role.to_string() && !children().trim().is_empty()
+    }));
+    assert!(place.serves());
+    assert_eq!(place.told().1, "MAINT");
+    process.signal(Signal::SIGTERM);
+    process.end();
+}
+
+/// The file of a `haproxy -W` that runs is replaced by ours, and it is asked to
+/// reload: then it becomes ours, with the same process id.
+#[test]
+fn a_running_haproxy_becomes_ours_by_a_reload() {
+    if !lab::may_run("takeover", lab::installed("haproxy")) {
+        return;
+    }
+    let place = Place::new();
+    let program = place.bench.scratch.path().join("bin/haproxy");
+    std::fs::create_dir(program.parent().unwrap()).unwrap();
+    std::fs::copy(oracle_path(), &program).unwrap();
+    let master = place.start(&program, &["-W"]);
+    assert!(place.serves());
+    std::fs::remove_file(&program).unwrap();
+    std::os::unix::fs::symlink(&place.bench.haproxy, &program).unwrap();
+    // A master that has just begun may pass the signal over.
+    assert!((0..10).any(|_| {
+        master.signal(Signal::SIGUSR2);
+        eventually(std::time::Duration::from_secs(2), || {
+            assert!(place.request().is_some());
+            place.command("show info").contains("Name: Evenkeel")
+        })
+    }));
+    for _ in 0..20 {
+        place.request().unwrap();
+    }
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.end().code(), Some(0));
+}
