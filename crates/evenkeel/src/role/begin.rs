@@ -1,5 +1,6 @@
 //! From the first version to a process that serves, and on until its end.
 
+use super::guard::Guard;
 use super::orders::Supervised;
 use super::unblock_what_is_not_read;
 use super::version::{Given, VersionError};
@@ -56,7 +57,12 @@ impl From<StartError> for RoleError {
 pub type Refused = Box<(RoleError, Option<Channel>)>;
 
 /// Serves until the end.
-pub fn serve(mut channel: Channel, mut given: Given, voice: &mut Voice) -> Result<(), Refused> {
+pub fn serve(
+    mut channel: Channel,
+    mut given: Given,
+    guard: Option<Guard>,
+    voice: &mut Voice,
+) -> Result<(), Refused> {
     let started = match start(&mut given, voice) {
         Ok(started) => started,
         Err(error) => return Err(Box::new((error, Some(channel)))),
@@ -72,7 +78,7 @@ pub fn serve(mut channel: Channel, mut given: Given, voice: &mut Voice) -> Resul
     voice.started();
     // A supervisor that has gone meanwhile changes nothing.
     let _ = channel.send(&Message::Ready { version, words }, &[]);
-    let mut orders = Supervised::new(channel, given, side);
+    let mut orders = Supervised::new(channel, given, guard, side);
     let result = process::obey(&signals, &serving, &mut orders, voice);
     orders.end(&serving);
     proxy::log::drain(LAST_LINES);

@@ -15,6 +15,7 @@ mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
+use guard::Guard;
 use nix::sys::signal::SigSet;
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
@@ -28,8 +29,8 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// The life of a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
-    let given = match first(&mut channel) {
-        Ok(given) => given,
+    let (given, guard) = match first(&mut channel) {
+        Ok(first) => first,
         Err(error) => {
             Voice::new(Form::Own, false).alert(format_args!("the proxy did not begin: {error}"));
             return ExitCode::FAILURE;
@@ -40,7 +41,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
         Personality::Haproxy => Form::Haproxy,
     };
     let mut voice = Voice::new(form, given.take.plan.quiet);
-    match begin::serve(channel, given, &mut voice) {
+    match begin::serve(channel, given, guard, &mut voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refused) => {
             let (error, channel) = *refused;
@@ -56,8 +57,15 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-fn first(channel: &mut Channel) -> Result<Given, ChannelError> {
-    let received = channel.wait(Some(FIRST_LIMIT))?;
+/// The first version, and before it the word that this role is to stay, so that
+/// it stays from its first moment on.
+fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> {
+    let mut guard = None;
+    let mut received = channel.wait(Some(FIRST_LIMIT))?;
+    if let Message::Guard { uid } = received.message {
+        guard = Some(Guard::new(uid, received.descriptors));
+        received = channel.wait(Some(FIRST_LIMIT))?;
+    }
     let Received {
         message: Message::Take(take),
         descriptors,
@@ -65,7 +73,8 @@ fn first(channel: &mut Channel) -> Result<Given, ChannelError> {
     else {
         return Err(ChannelError::Descriptors);
     };
-    Given::new(*take, descriptors).ok_or(ChannelError::Descriptors)
+    let given = Given::new(*take, descriptors).ok_or(ChannelError::Descriptors)?;
+    Ok((given, guard))
 }
 
 /// The supervisor blocks the signals that it reads; what is started by it must

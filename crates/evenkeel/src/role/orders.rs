@@ -39,13 +39,13 @@ pub struct Supervised {
 
 impl Supervised {
     /// One that serves its first version.
-    pub fn new(channel: Channel, given: Given, side: Arc<Side>) -> Self {
+    pub fn new(channel: Channel, given: Given, guard: Option<Guard>, side: Arc<Side>) -> Self {
         Supervised {
             channel: Some(channel),
             given: Some(given),
             side,
             change: None,
-            guard: None,
+            guard,
             alone: false,
             paused: false,
             telling: Telling::new(Instant::now()),

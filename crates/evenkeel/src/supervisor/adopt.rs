@@ -7,7 +7,7 @@
 //! role's: it is another user's, and what it says may be anything.
 
 use super::directory::{self, Instance, Kind};
-use super::proxy::Proxy;
+use super::proxy::{Guard, Proxy};
 use super::run::Supervisor;
 use super::version::Version;
 use super::{Command, first, former, tell};
@@ -277,13 +277,19 @@ impl Supervisor {
 
     /// Tells the role that it is the one to serve on, and where it would be found.
     pub(super) fn guard_proxy(&mut self) {
-        let uid = rustix::process::geteuid().as_raw();
-        let listener = self.guard.as_ref().map(|(_, listener)| listener.clone());
+        let guard = self.guarding();
         if let Some(proxy) = &mut self.proxy {
-            let descriptors: Vec<_> = listener.into_iter().collect();
-            let message = Message::Guard { uid };
             // Whoever cannot be told is about to be seen as ended.
-            let _ = proxy.process.channel.send(&message, &descriptors);
+            let _ = proxy.guard(guard);
+        }
+    }
+
+    /// What a role is told that is to stay.
+    pub(super) fn guarding(&self) -> Guard {
+        let listener = self.guard.as_ref();
+        Guard {
+            uid: rustix::process::geteuid().as_raw(),
+            listener: listener.map(|(_, listener)| listener.clone()),
         }
     }
 

@@ -121,7 +121,9 @@ impl Supervisor {
             return self.upgrade_loaded(version, told.shown);
         }
         let given = match &mut self.proxy {
-            Some(proxy) => proxy.give(&version, None).map_err(|error| error.to_string()),
+            Some(proxy) => proxy
+                .give(&version, None)
+                .map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
         match given {

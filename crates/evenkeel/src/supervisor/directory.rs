@@ -389,7 +389,11 @@ mod tests {
         let (entry, fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
         std::mem::forget(entry);
         drop(fd);
-        assert!(instances_in(&directory, Kind::Supervisor).unwrap().is_empty());
+        assert!(
+            instances_in(&directory, Kind::Supervisor)
+                .unwrap()
+                .is_empty()
+        );
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
         std::fs::remove_dir(&directory).unwrap();
     }

@@ -7,7 +7,7 @@ use crate::roles::Shared;
 use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::voice::Voice;
-use protocol::role::{Message, Personality};
+use protocol::role::Message;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use std::fmt;
@@ -28,6 +28,14 @@ pub struct Proxy {
     pub ready: bool,
     /// It was not started by this image of the supervisor.
     pub adopted: bool,
+}
+
+/// What a role is told that is to stay.
+pub struct Guard {
+    /// The user of the start, who may supervise it.
+    pub uid: u32,
+    /// Where another supervisor would come.
+    pub listener: Option<Shared>,
 }
 
 /// Why a role could not be started.
@@ -55,12 +63,14 @@ impl std::error::Error for ProxyError {}
 
 impl Proxy {
     /// Starts a role of a program with a version, and what the role before knew.
+    /// One that is to stay is told so before anything else.
     pub fn start(
         program: &Path,
         version: &Version,
         state: Option<&Shared>,
-        personality: Personality,
+        guard: Option<Guard>,
     ) -> Result<Proxy, ProxyError> {
+        let personality = version.take.personality;
         let process = spawn::start(program, spawn::PROXY_ENTRY, personality, &[])
             .map_err(ProxyError::Start)?;
         let mut proxy = Proxy {
@@ -69,7 +79,8 @@ impl Proxy {
             ready: false,
             adopted: false,
         };
-        match proxy.give(version, state) {
+        let told = guard.map_or(Ok(()), |guard| proxy.guard(guard));
+        match told.and_then(|()| proxy.give(version, state)) {
             Ok(()) => Ok(proxy),
             Err(error) => {
                 proxy.kill();
@@ -93,8 +104,8 @@ impl Proxy {
         let process = &self.process;
         // A channel that the other end has left is always ready: then only the
         // end of the process is waited for.
-        let channel = (!process.silent)
-            .then(|| PollFd::new(&process.channel, process.channel.interest()));
+        let channel =
+            (!process.silent).then(|| PollFd::new(&process.channel, process.channel.interest()));
         let end = PollFd::from_borrowed_fd(process.end(), PollFlags::IN);
         channel.into_iter().chain(std::iter::once(end))
     }
@@ -118,6 +129,16 @@ impl Proxy {
                 None
             }
         }
+    }
+
+    /// Tells it that it is the one to serve on when its supervisor goes.
+    pub fn guard(&mut self, guard: Guard) -> Result<(), ProxyError> {
+        let message = Message::Guard { uid: guard.uid };
+        let listener: Vec<Shared> = guard.listener.into_iter().collect();
+        let channel = &mut self.process.channel;
+        channel
+            .send(&message, &listener)
+            .map_err(ProxyError::Channel)
     }
 
     /// Hands a version over, with what the role before knew.

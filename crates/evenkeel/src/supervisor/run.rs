@@ -387,11 +387,10 @@ impl Supervisor {
         };
         let own = Path::new(OWN_PROGRAM);
         let state = self.carried.state.as_ref();
-        match Proxy::start(own, version, state, self.command.personality) {
+        match Proxy::start(own, version, state, Some(self.guarding())) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.pid());
                 self.proxy = Some(proxy);
-                self.guard_proxy();
             }
             Err(error) if self.served => {
                 self.voice.alert(error);

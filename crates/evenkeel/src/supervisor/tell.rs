@@ -128,7 +128,9 @@ pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     match (voice.form(), ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
         (Form::Own, Ending::Status(status)) if status.success() => {
-            voice.notice(format_args!("the proxy before (process {pid}) has finished"));
+            voice.notice(format_args!(
+                "the proxy before (process {pid}) has finished"
+            ));
         }
         (Form::Own, _) => voice.notice(format_args!(
             "the proxy before (process {pid}) {}",

@@ -110,7 +110,10 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
     let role = kill_supervisor(&first);
     let both = [0, 1].map(|_| Supervised::run(&scratch, "a.cfg"));
     let alive = || both.iter().filter(|one| lives(one.pid.as_raw())).count();
-    assert!(eventually(PATIENCE, || alive() == 1), "{}", alive());
+    if !eventually(PATIENCE, || alive() == 1) {
+        let said = both.map(|one| one.end(Signal::SIGTERM).stderr);
+        panic!("{said:#?}");
+    }
     assert_eq!(roles(scratch.path()), [role]);
     assert_eq!(get(port).as_deref(), Some("one"));
     for one in both {
@@ -119,7 +122,12 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
             true => one.end(Signal::SIGTERM),
             false => one.finish(),
         };
-        assert_eq!(outcome.code(), Some(i32::from(!adopts)), "{}", outcome.stderr);
+        assert_eq!(
+            outcome.code(),
+            Some(i32::from(!adopts)),
+            "{}",
+            outcome.stderr
+        );
         let said = match adopts {
             true => "takes over the proxy",
             false => "already",

@@ -136,7 +136,12 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
     assert_eq!(supervised.role(), role);
     let outcome = ends_well(supervised);
     let words = "the supervisor is evenkeel";
-    assert_eq!(outcome.stderr.matches(words).count(), 2, "{}", outcome.stderr);
+    assert_eq!(
+        outcome.stderr.matches(words).count(),
+        2,
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(Supervised::left_behind(bed.scratch.path()), 0);
 }
 

@@ -7,9 +7,7 @@
 
 use super::codec::{DecodeError, Reader, Writer};
 use super::message::{Look, Take};
-use super::{
-    CLIENTS_MAX, DESCRIPTORS_MAX, EXTRA_BYTES_MAX, EXTRAS_MAX, PATH_BYTES_MAX, ROLES_MAX,
-};
+use super::{CLIENTS_MAX, DESCRIPTORS_MAX, EXTRA_BYTES_MAX, EXTRAS_MAX, PATH_BYTES_MAX, ROLES_MAX};
 
 /// What it begins with.
 const HEAD: &[u8] = b"evenkeel hand-over\n";
@@ -133,7 +131,9 @@ impl HandOver {
         let from = &mut from;
         let version = from.u16()?;
         if version != HAND_OVER_VERSION {
-            return Err(DecodeError::Version(u8::try_from(version).unwrap_or(u8::MAX)));
+            return Err(DecodeError::Version(
+                u8::try_from(version).unwrap_or(u8::MAX),
+            ));
         }
         Ok(HandOver {
             take: Take::read(from)?,

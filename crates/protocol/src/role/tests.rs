@@ -78,7 +78,7 @@ fn every_message() -> Vec<Message> {
         },
     };
     let words = || "words".to_owned();
-    vec![
+    let mut all = vec![
         Message::Load(Box::default()),
         Message::Load(Box::new(load)),
         Message::Loaded(Box::new(plan())),
@@ -119,15 +119,22 @@ fn every_message() -> Vec<Message> {
             asked: true,
         },
         Message::AddState,
-        Message::Guard { uid: 65534 },
-        Message::Alone { version: 9 },
-        Message::Supervised,
         Message::Version(take),
         Message::Ended { words: words() },
         Message::Reload(look),
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
         Message::Stopping,
+    ];
+    all.extend(of_adoption());
+    all
+}
+
+fn of_adoption() -> [Message; 3] {
+    [
+        Message::Guard { uid: 65534 },
+        Message::Alone { version: 9 },
+        Message::Supervised,
     ]
 }
 

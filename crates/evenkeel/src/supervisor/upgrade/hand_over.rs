@@ -5,9 +5,9 @@ use super::super::control::Control;
 use super::super::former::Former;
 use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
+use crate::roles::Shared;
 use crate::roles::memory;
 use nix::unistd::execve;
-use crate::roles::Shared;
 use protocol::role::{HandOver, HandedExtra, HandedRole, HandedSocket};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
@@ -26,11 +26,16 @@ pub const STATE: &str = "state";
 impl Supervisor {
     /// Whether nothing is on its way that only this image could finish.
     pub(super) fn is_quiet(&self) -> bool {
-        let roles = self.proxy.iter().chain(self.formers.iter().map(|former| &former.proxy));
+        let roles = self
+            .proxy
+            .iter()
+            .chain(self.formers.iter().map(|former| &former.proxy));
         self.serves()
             && self.loading.is_none()
             && self.candidate.is_none()
-            && roles.into_iter().all(|proxy| proxy.process.channel.is_quiet())
+            && roles
+                .into_iter()
+                .all(|proxy| proxy.process.channel.is_quiet())
             && self.control.as_ref().is_none_or(Control::is_quiet)
     }
 
@@ -43,12 +48,11 @@ impl Supervisor {
     fn try_execute(&mut self, program: &Path) -> io::Result<std::convert::Infallible> {
         let value = self.hand_over();
         let file = memory::create("evenkeel hand-over", &value.encode())?;
-        let numbers: Vec<u32> = value
-            .all_descriptors()
-            .chain([number(&file)])
-            .collect();
+        let numbers: Vec<u32> = value.all_descriptors().chain([number(&file)]).collect();
         let words = |all: Vec<OsString>| -> Result<Vec<CString>, NulError> {
-            all.into_iter().map(|word| CString::new(word.into_vec())).collect()
+            all.into_iter()
+                .map(|word| CString::new(word.into_vec()))
+                .collect()
         };
         let path = CString::new(program.as_os_str().as_bytes())?;
         let arguments = words(std::env::args_os().collect())?;
@@ -75,7 +79,9 @@ impl Supervisor {
 
     fn hand_over(&self) -> HandOver {
         let kept = self.kept.as_ref();
-        let descriptors = kept.map(|kept| kept.all_descriptors(None)).unwrap_or_default();
+        let descriptors = kept
+            .map(|kept| kept.all_descriptors(None))
+            .unwrap_or_default();
         let socket = |fd: &dyn AsFd, path: &Path| HandedSocket {
             descriptor: number(fd),
             path: path.as_os_str().as_bytes().to_vec(),
@@ -89,7 +95,12 @@ impl Supervisor {
             quiet: self.voice.quiet,
             paused: self.paused,
             asked: self.requests.is_asked(),
-            roles: self.proxy.iter().map(|proxy| role(proxy, None)).chain(formers).collect(),
+            roles: self
+                .proxy
+                .iter()
+                .map(|proxy| role(proxy, None))
+                .chain(formers)
+                .collect(),
             control: self.control.as_ref().map(|control| {
                 let (fd, path) = control.socket();
                 socket(fd, path)

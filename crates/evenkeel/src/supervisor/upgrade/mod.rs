@@ -149,8 +149,7 @@ impl Supervisor {
         else {
             return;
         };
-        let personality = self.command.personality;
-        match Proxy::start(&newer.path, &next.version, state.as_ref(), personality) {
+        match Proxy::start(&newer.path, &next.version, state.as_ref(), None) {
             Ok(new) => {
                 tell::forked(&mut self.voice, new.pid());
                 let until = None;

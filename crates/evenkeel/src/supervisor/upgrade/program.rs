@@ -82,7 +82,11 @@ mod tests {
         let link = std::env::temp_dir().join(format!("evenkeel-program-{}", std::process::id()));
         std::os::unix::fs::symlink(&own, &link).unwrap();
         let found = find(link.as_os_str(), identity(Path::new(OWN_PROGRAM)));
-        assert_eq!(found.as_ref(), Some(&link), "the link, not what it leads to");
+        assert_eq!(
+            found.as_ref(),
+            Some(&link),
+            "the link, not what it leads to"
+        );
         let program = Program { path: found };
         assert_eq!(program.newer(None), None);
         std::fs::remove_file(&link).unwrap();

@@ -47,7 +47,10 @@ impl fmt::Display for SelfTestError {
             SelfTestError::Ended(status) => write!(f, "its self-test ended with {status}"),
             SelfTestError::Words => f.write_str("it is no program that can go on with this one"),
             SelfTestError::Messages(version) => {
-                write!(f, "it speaks messages of version {version}, this one {VERSION}")
+                write!(
+                    f,
+                    "it speaks messages of version {version}, this one {VERSION}"
+                )
             }
             SelfTestError::TooLong => {
                 write!(f, "its self-test took more than {} s", LIMIT.as_secs())
@@ -190,7 +193,10 @@ mod tests {
     fn what_cannot_run_or_runs_badly_is_refused() {
         let start = outcome("/etc/hostname");
         assert!(matches!(start, Err(SelfTestError::Start(_))));
-        assert!(matches!(outcome("/bin/false"), Err(SelfTestError::Ended(_))));
+        assert!(matches!(
+            outcome("/bin/false"),
+            Err(SelfTestError::Ended(_))
+        ));
         assert!(matches!(outcome("/bin/echo"), Err(SelfTestError::Words)));
     }
 }
