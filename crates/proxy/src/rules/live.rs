@@ -151,12 +151,12 @@ pub struct List {
     /// Who uses it, for people.
     pub used_by: String,
     base: Vec<Entry>,
-    changed: Option<Vec<Entry>>,
+    changed: Option<Arc<Vec<Entry>>>,
 }
 
 impl List {
     fn entries(&self) -> &[Entry] {
-        self.changed.as_deref().unwrap_or(&self.base)
+        self.changed.as_deref().map_or(&self.base, Vec::as_slice)
     }
 }
 
@@ -302,7 +302,7 @@ impl Lists {
         if entries.len() > ENTRIES_MAX {
             return Err(ListError::Full);
         }
-        let before = list.changed.replace(entries);
+        let before = list.changed.replace(Arc::new(entries));
         let result = inner.lay_over(at);
         if result.is_err()
             && let Some(list) = inner.lists.get_mut(at)
@@ -313,7 +313,8 @@ impl Lists {
     }
 
     /// Takes over what was changed in the lists of an older configuration, where
-    /// their files are the same.
+    /// their files are the same. To be done again when the older one may have
+    /// been changed since: what was not costs nothing then.
     pub fn adopt(&self, older: &Lists) {
         let older = older.inner();
         for old in older.lists.iter().filter(|list| list.file.is_some()) {
@@ -327,7 +328,11 @@ impl Lists {
             let Some(at) = inner.lists.iter().position(is) else {
                 continue;
             };
-            inner.lists[at].changed = Some(changed.clone());
+            let has = inner.lists[at].changed.as_ref();
+            if has.is_some_and(|has| Arc::ptr_eq(has, changed)) {
+                continue;
+            }
+            inner.lists[at].changed = Some(Arc::clone(changed));
             // What a new user of the list cannot use is not laid over for it.
             if inner.lay_over(at).is_err() {
                 inner.lists[at].changed = None;

@@ -132,6 +132,8 @@ pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
 }
 
 fn edit(context: &Context, words: &[&str], edit: Edit, missing: &str) -> String {
+    // A change that is being taken in sees it, or it is one of the newer tree.
+    let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2)) {
         Ok(found) => found,
         Err(text) => return text,
