@@ -40,6 +40,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) {
         let known = before.get(&name);
         if let Some(known) = known {
             proxy.state = Arc::clone(&known.proxy.state);
+            proxy.state.open_again();
         } else {
             proxy.state.begin(now_ms);
         }
