@@ -2,11 +2,12 @@
 //! the binary that runs, also when the file was replaced meanwhile.
 
 use super::channel::Channel;
+use nix::libc;
 use protocol::role::Personality;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -16,6 +17,17 @@ pub const INTERNAL: &str = "internal";
 pub const LOADER: &str = "loader";
 /// The proxy role's second word.
 pub const PROXY_ROLE: &str = "proxy-role";
+
+/// Variables by which a service manager says something to the process that it
+/// started.
+const FOR_THE_SUPERVISOR: [&str; 6] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// What to start.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +76,10 @@ pub fn start(
     if entry.word == PROXY_ROLE {
         // The loader may be asked to read a file from there.
         command.stdin(Stdio::null());
+        // Whom they name is spoken to by the supervisor.
+        for name in FOR_THE_SUPERVISOR {
+            command.env_remove(name);
+        }
     }
     // SAFETY: the child calls fcntl(2) only, which may be called between fork
     // and exec; the descriptor is open until the child exists.
@@ -173,11 +189,35 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     // The process was started by the path of this binary under /proc, of which
     // the system would show the last part.
     let _ = rustix::thread::set_name(name);
+    if word == PROXY_ROLE {
+        close_all_but(number);
+    }
     // SAFETY: the supervisor opened it for this process, and nothing else of
     // this process knows the number.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let channel = Channel::new(socket).map_err(EntryError::Channel)?;
     Ok(Entered { word, channel })
+}
+
+/// Closes what whoever started the supervisor left open for it: a directory
+/// among that would lead out of every other root. A loader may need it (`fd@3`).
+fn close_all_but(number: RawFd) {
+    /// Where the system cannot close a range, as before Linux 5.9.
+    const ONE_BY_ONE_MAX: RawFd = 65_536;
+    for (first, last) in [(3, number - 1), (number + 1, RawFd::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: the process has just begun and owns no descriptor but the
+        // streams and the one of the number.
+        unsafe {
+            if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+                for other in first..=last.min(ONE_BY_ONE_MAX) {
+                    libc::close(other);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
