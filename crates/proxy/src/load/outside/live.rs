@@ -30,7 +30,10 @@ struct Patient(File);
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         // Without a writer the end of a pipe is only seen once there was one.
-        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&SILENCE_MAX))? {
+        match poll(
+            &mut [PollFd::new(&self.0, PollFlags::IN)],
+            Some(&SILENCE_MAX),
+        )? {
             0 => Err(Errno::TIMEDOUT.into()),
             _ => self.0.read(into),
         }
