@@ -39,7 +39,6 @@ fn context(text: &str) -> Context {
             text: "unix@/run/a.sock".into(),
             rights: StatsLevel::Admin.into(),
         }]),
-        connections_max: 5000,
     }
 }
 

@@ -187,6 +187,11 @@ impl Runtime {
         }
     }
 
+    /// The limit of connections as the newest file and the system have it.
+    pub fn connections_max_of_file(&self) -> u32 {
+        self.connections_max_of_file.load(Ordering::Relaxed)
+    }
+
     /// Which configuration is the newest; a worker compares it for each request.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

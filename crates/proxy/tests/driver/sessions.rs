@@ -220,3 +220,25 @@ fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it(
     bed.change(&format!("{text} # again\n"));
     assert!(bed.ask(request).starts_with("HTTP/1.1 200 "));
 }
+
+#[test]
+fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
+    if against_haproxy() {
+        return;
+    }
+    let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n";
+    let mut bed = Bed::new(text);
+    let operator = Operator::new(&mut bed);
+    let more = ServeOptions {
+        threads: 1,
+        connections_max: 30_000,
+    };
+    bed.change_to(text, &more);
+    assert_eq!(operator.ask("set maxconn global 25000"), "\n");
+    assert_eq!(operator.ask("set maxconn global 0"), "\n");
+    assert!(operator.ask("show info").contains("\nMaxconn: 30000\n"));
+    assert_eq!(
+        operator.ask("set maxconn global 30001"),
+        "Value out of range.\n\n"
+    );
+}

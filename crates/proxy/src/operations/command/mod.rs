@@ -26,8 +26,6 @@ pub struct Context {
     pub runtime: &'static Runtime,
     /// What all connections share.
     pub(super) shared: Arc<Shared>,
-    /// Connections that the process was started for.
-    pub connections_max: u32,
 }
 
 /// A connection's own settings.
