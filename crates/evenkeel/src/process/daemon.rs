@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Which of the two processes this is.
@@ -81,13 +81,22 @@ impl Ready {
     }
 }
 
-/// Opens the file of the process id, with the rights of the start.
+/// Opens the file of the process id, with the rights of the start. What has
+/// its name is replaced and never followed or written into: its directory may
+/// be the user's as whom the proxy serves, and a link there could name anything
+/// that only root may write. A device (`/dev/null`) stays what it is.
 pub fn open_pid_file(path: &Path) -> Result<File, StartError> {
+    let there = std::fs::symlink_metadata(path).map(|found| found.file_type());
+    if there.is_ok_and(|kind| !kind.is_char_device()) {
+        // Who may write the file and not its directory writes into it.
+        let _ = std::fs::remove_file(path);
+    }
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o644)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK)
         .open(path)
         .map_err(|error| StartError::PidFile {
             path: path.into(),
@@ -101,4 +110,52 @@ pub fn write_pid(file: &mut File, path: &Path) -> Result<(), StartError> {
         path: path.into(),
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("evenkeel-pid-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_pid_file_is_replaced_and_what_it_names_stays() {
+        let directory = directory("link");
+        let (victim, path) = (directory.join("victim"), directory.join("pid"));
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let mut file = open_pid_file(&path).unwrap();
+        write_pid(&mut file, &path).unwrap();
+        let (kept, written) = (
+            std::fs::read_to_string(&victim).unwrap(),
+            std::fs::read_to_string(&path).unwrap(),
+        );
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(kept, "precious");
+        assert_eq!(written.trim(), std::process::id().to_string());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_pid_file_is_not_waited_for_and_a_longer_id_not_left_behind() {
+        let directory = directory("pipe");
+        let path = directory.join("pid");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for _ in 0..2 {
+            let mut file = open_pid_file(&path).unwrap();
+            write_pid(&mut file, &path).unwrap();
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap().trim(),
+                std::process::id().to_string()
+            );
+            std::fs::write(&path, "12345678901234567890\n").unwrap();
+        }
+        let refused = open_pid_file(&directory).is_err();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(refused, "a directory");
+        assert!(open_pid_file(Path::new("/dev/null")).is_ok());
+    }
 }

@@ -20,7 +20,9 @@ pub fn drop_rights(
         chroot(root).map_err(refused)?;
         chdir("/").map_err(refused)?;
     }
-    if let Some(gid) = gid.filter(|gid| *gid != 0) {
+    // Root's own group is nothing that one has to become.
+    let gid = gid.filter(|gid| *gid != 0);
+    if let Some(gid) = gid {
         let refused = |errno| StartError::Group { gid, errno };
         // Supplementary groups of the start (root's) must go; a process that
         // may not change them has only those of its own user.

@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Packets that wait for the other side at most.
 const OUTGOING_MAX: usize = 1_024;
+/// Messages of unknown kinds that are passed over before others have their turn.
+const UNKNOWN_MAX: usize = 64;
 /// How long to rest when the kernel holds too many descriptors on their way.
 const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
 
@@ -190,9 +192,11 @@ impl Channel {
     }
 
     /// Takes the next message, if a whole one is there. One of an unknown kind
-    /// is answered and passed over.
+    /// is answered and passed over; after many of them it is said that nothing
+    /// is there, so that nobody keeps its reader busy with them.
     pub fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
-        loop {
+        let mut passed_over = 0;
+        while passed_over < UNKNOWN_MAX {
             let (length, descriptors) = match self.receive_packet() {
                 Ok(packet) => packet,
                 Err(ChannelError::System(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -219,9 +223,13 @@ impl Channel {
                     }));
                 }
                 // Its descriptors are closed here.
-                Decoded::Unknown(kind) => self.send(&Message::Unknown { kind }, &[])?,
+                Decoded::Unknown(kind) => {
+                    passed_over += 1;
+                    self.send(&Message::Unknown { kind }, &[])?;
+                }
             }
         }
+        Ok(None)
     }
 
     /// Adds a packet to the message that is on its way.
@@ -400,6 +408,29 @@ mod tests {
         assert_eq!(theirs.receive().unwrap().unwrap().message, Message::Resume);
         let answer = ours.receive().unwrap().unwrap().message;
         assert_eq!(answer, Message::Unknown { kind: 999 });
+    }
+
+    #[test]
+    fn a_flood_of_unknown_messages_leaves_its_reader_time_for_others() {
+        let (ours, mut theirs) = pair();
+        let bytes = Header::decode(&Message::Pause.encode(0)).map(|_| {
+            let mut bytes = Message::Pause.encode(0);
+            bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
+            bytes
+        });
+        let strange = Packet {
+            bytes: bytes.unwrap(),
+            descriptors: Vec::new(),
+        };
+        let sent = (0..10 * UNKNOWN_MAX)
+            .take_while(|_| send_packet(&ours.socket, &strange).is_ok())
+            .count();
+        assert!(sent > UNKNOWN_MAX);
+        assert!(theirs.receive().unwrap().is_none());
+        assert!(
+            theirs.receive_packet().is_ok(),
+            "more of them waited and were left for the next turn"
+        );
     }
 
     #[test]

@@ -12,6 +12,9 @@ use std::os::fd::{AsFd, OwnedFd};
 /// a version.
 pub const BYTES_MAX: usize = 1 << 31;
 
+/// The longest text that is read: diagnostics, what a change brings.
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
+
 /// Why a memory file is not read.
 #[derive(Debug)]
 pub enum MemoryError {
@@ -63,12 +66,16 @@ pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
 /// The bytes of a sealed memory file. The position of the descriptor, which
 /// other processes share, is left alone.
 pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
+    read_at_most(fd, BYTES_MAX)
+}
+
+fn read_at_most(fd: impl AsFd, bytes_max: usize) -> Result<Vec<u8>, MemoryError> {
     if !fcntl_get_seals(&fd)?.contains(seals()) {
         return Err(MemoryError::NotSealed);
     }
     let size = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
     let length = usize::try_from(size).unwrap_or(usize::MAX);
-    if length > BYTES_MAX {
+    if length > bytes_max {
         return Err(MemoryError::TooLarge(size));
     }
     let mut bytes = vec![0; length];
@@ -87,7 +94,8 @@ pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
 
 /// The text of a sealed memory file; what is no UTF-8 is replaced.
 pub fn text(fd: impl AsFd) -> Result<String, MemoryError> {
-    Ok(String::from_utf8_lossy(&read(fd)?).into_owned())
+    let bytes = read_at_most(fd, TEXT_BYTES_MAX)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -101,6 +109,15 @@ mod tests {
             assert_eq!(read(&fd).unwrap(), b"bundle");
         }
         assert!(rustix::io::write(&fd, b"x").is_err());
+    }
+
+    #[test]
+    fn a_text_that_costs_its_writer_nothing_does_not_take_its_readers_memory() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let hole = memfd_create("hole", flags).unwrap();
+        rustix::fs::ftruncate(&hole, TEXT_BYTES_MAX as u64 + 1).unwrap();
+        fcntl_add_seals(&hole, seals()).unwrap();
+        assert!(matches!(text(&hole), Err(MemoryError::TooLarge(_))));
     }
 
     #[test]

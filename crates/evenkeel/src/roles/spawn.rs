@@ -3,6 +3,7 @@
 //! it. Processes that another supervisor started are taken over here, too.
 
 use super::channel::Channel;
+use nix::libc;
 use protocol::role::Personality;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use rustix::process::{
 };
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -28,9 +29,16 @@ pub const PROXY_ROLE: &str = "proxy-role";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
 
-/// Variables of the environment by which a service manager speaks to the
-/// supervisor alone.
-const OF_THE_SUPERVISOR: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+/// Variables by which a service manager says something to the process that it
+/// started.
+const FOR_THE_SUPERVISOR: [&str; 6] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// What to start.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +94,7 @@ pub fn start(
         .arg0(entry.shown)
         .args([INTERNAL, entry.word, &number.to_string(), name(personality)])
         .envs(variables.iter().copied());
-    for name in OF_THE_SUPERVISOR {
+    for name in FOR_THE_SUPERVISOR {
         command.env_remove(name);
     }
     if entry.word == PROXY_ROLE {
@@ -236,11 +244,35 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     // The process was started by the path of this binary under /proc, of which
     // the system would show the last part.
     let _ = rustix::thread::set_name(name);
+    if word == PROXY_ROLE {
+        close_all_but(number);
+    }
     // SAFETY: the supervisor opened it for this process, and nothing else of
     // this process knows the number.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let channel = Channel::new(socket).map_err(EntryError::Channel)?;
     Ok(Entered { word, channel })
+}
+
+/// Closes what whoever started the supervisor left open for it: a directory
+/// among that would lead out of every other root. A loader may need it (`fd@3`).
+fn close_all_but(number: RawFd) {
+    /// Where the system cannot close a range, as before Linux 5.9.
+    const ONE_BY_ONE_MAX: RawFd = 65_536;
+    for (first, last) in [(3, number - 1), (number + 1, RawFd::MAX)] {
+        if first > last {
+            continue;
+        }
+        // SAFETY: the process has just begun and owns no descriptor but the
+        // streams and the one of the number.
+        unsafe {
+            if libc::syscall(libc::SYS_close_range, first, last, 0) != 0 {
+                for other in first..=last.min(ONE_BY_ONE_MAX) {
+                    libc::close(other);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! The directory is its owner's alone. What a supervisor that was killed left
 //! behind is removed by the next one.
 
-use rustix::fs::{Mode, chmod};
+use rustix::fs::{CWD, Mode, RenameFlags, chmod, renameat_with};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -36,6 +36,8 @@ pub enum DirectoryError {
     Open(PathBuf, io::Error),
     /// It is somebody else's.
     Owner(PathBuf),
+    /// Others may write into it.
+    Others(PathBuf),
     /// The socket in it.
     Socket(PathBuf, Errno),
 }
@@ -48,6 +50,9 @@ impl fmt::Display for DirectoryError {
             }
             DirectoryError::Owner(path) => {
                 write!(f, "{} belongs to somebody else", path.display())
+            }
+            DirectoryError::Others(path) => {
+                write!(f, "others may write into {}", path.display())
             }
             DirectoryError::Socket(path, errno) => write!(f, "{}: {errno}", path.display()),
         }
@@ -124,6 +129,10 @@ fn prepare(directory: &Path) -> Result<(), DirectoryError> {
         .map_err(failed)?
         .permissions()
         .mode();
+    // One that others are meant to write into (`/tmp`) is not taken from them.
+    if mode & 0o1022 != 0 {
+        return Err(DirectoryError::Others(directory.into()));
+    }
     if mode & 0o777 != 0o700 {
         chmod(directory, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
     }
@@ -329,28 +338,49 @@ fn enter_in(
         .open(&listing)
         .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(|error| DirectoryError::Open(listing, error))?;
-    listen(&fd, BACKLOG).map_err(|errno| DirectoryError::Socket(entry.socket.clone(), errno))?;
     Ok((entry, fd))
 }
 
+/// It gets its name when it listens: one that does not is taken by others that
+/// start for what a dead supervisor left behind.
 fn open_socket(
     directory: &Path,
     kind: Kind,
     pid: u32,
 ) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
-    let mut last = Errno::ADDRINUSE;
+    let beside = directory.join(format!(".{pid}-{}.{}", network(), kind.extension()));
+    // Of a process of the same id that was killed in these few lines.
+    let _ = std::fs::remove_file(&beside);
+    let address = SocketAddrUnix::new(&beside).map_err(|errno| failed(&beside, errno))?;
+    let fd = unix(SocketType::SEQPACKET).map_err(|errno| failed(&beside, errno))?;
+    bind(&fd, &address).map_err(|errno| failed(&beside, errno))?;
+    let named = listen(&fd, BACKLOG)
+        .map_err(|errno| failed(&beside, errno))
+        .and_then(|()| name_socket(directory, &beside, kind, pid));
+    if named.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    Ok((named?, fd))
+}
+
+fn name_socket(
+    directory: &Path,
+    beside: &Path,
+    kind: Kind,
+    pid: u32,
+) -> Result<PathBuf, DirectoryError> {
+    let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
+    let mut last = Errno::EXIST;
     for n in 0..SAME_ID_MAX {
         let name = match n {
             0 => format!("{pid}.{}", kind.extension()),
             n => format!("{pid}-{n}.{}", kind.extension()),
         };
         let path = directory.join(name);
-        let fd = unix(SocketType::SEQPACKET).map_err(|errno| failed(&path, errno))?;
-        let address = SocketAddrUnix::new(&path).map_err(|errno| failed(&path, errno))?;
-        match bind(&fd, &address) {
-            Ok(()) => return Ok((path, fd)),
-            Err(Errno::ADDRINUSE) => last = Errno::ADDRINUSE,
+        match renameat_with(CWD, beside, CWD, &path, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(path),
+            Err(Errno::EXIST) => last = Errno::EXIST,
             Err(errno) => return Err(failed(&path, errno)),
         }
     }
@@ -405,6 +435,41 @@ mod tests {
         let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
         std::fs::remove_file(&directory).unwrap();
         assert!(matches!(error, DirectoryError::Owner(_)), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_others_write_into_is_left_as_it_is() {
+        let directory = directory("shared");
+        std::fs::create_dir(&directory).unwrap();
+        let shared = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(&directory, shared).unwrap();
+        let error = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap_err();
+        let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+        std::fs::remove_dir(&directory).unwrap();
+        assert!(matches!(error, DirectoryError::Others(_)), "{error}");
+        assert_eq!(mode & 0o7777, 0o1777);
+    }
+
+    #[test]
+    fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
+        let directory = directory("begins");
+        prepare(&directory).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let order = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(order) {
+                    instances_in(&directory, Kind::Supervisor).unwrap();
+                }
+            });
+            let removed = (0..300).find(|_| {
+                let (entry, _fd) = enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+                !entry.socket.exists() || !listing_of(&entry.socket).exists()
+            });
+            over.store(true, order);
+            assert_eq!(removed, None);
+        });
+        std::fs::remove_dir(&directory).unwrap();
     }
 
     #[test]

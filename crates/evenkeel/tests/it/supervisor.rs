@@ -377,3 +377,30 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
     assert_eq!(confined(next).0[..2], ids[..2]);
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
+
+#[test]
+fn a_role_gets_neither_descriptors_nor_groups_nor_the_service_managers_socket_from_the_start() {
+    lab::skip_unless_root!();
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let text = passes("user nobody\n group root", &[port], origin("one"));
+    scratch.write("a.cfg", text).unwrap();
+    let script = "exec 9</; export NOTIFY_SOCKET=@nobody-hears; \
+                  exec setpriv --groups 4,24 \"$0\" run -f a.cfg";
+    let arguments = ["-c", script, evenkeel().to_str().unwrap()];
+    let supervised = Supervised::start(std::path::Path::new("/bin/sh"), scratch.path(), arguments);
+    assert!(answers(port, "one"));
+    let role = supervised.role().unwrap();
+    let directories = std::fs::read_dir(format!("/proc/{role}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok())
+        .filter(std::fs::Metadata::is_dir)
+        .count();
+    assert_eq!(directories, 0, "a way out of any root");
+    let status = std::fs::read_to_string(format!("/proc/{role}/status")).unwrap();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    assert_eq!(groups.map(str::trim), Some(""), "{status}");
+    let environment = std::fs::read(format!("/proc/{role}/environ")).unwrap();
+    let names = String::from_utf8_lossy(&environment);
+    assert!(!names.contains("NOTIFY_SOCKET"), "{names}");
+}

@@ -29,6 +29,7 @@ const SCHEMES: &[&str] = &["basic", "bearer"];
 pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let mut shown = Vec::with_capacity(line.words.len());
     let mut secret = false;
+    let mut method = false;
     for (at, word) in line.words.iter().enumerate() {
         let text = super::words::shown(word);
         let known = |list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(&text));
@@ -36,6 +37,13 @@ pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
             let low = text.to_ascii_lowercase();
             SUSPECT.iter().any(|suspect| low.contains(suspect))
         };
+        // `{ req.hdr(x-token) -m str … }`: how it is compared is no secret.
+        let flag = secret && text.len() == 2 && text.starts_with('-');
+        if flag || method {
+            method = flag && text == "-m";
+            shown.push(quoted(text, word.contains(&0)));
+            continue;
+        }
         let scheme = known(SCHEMES);
         shown.push(if secret && at > 0 {
             COVER.to_owned()
@@ -80,6 +88,15 @@ fn credentials(mut text: String) -> String {
         let at = low.find(&format!("{scheme} "));
         if let Some(at) = at {
             text.truncate(at + scheme.len() + 1);
+            text.push_str(COVER);
+            return text;
+        }
+    }
+    for suspect in SUSPECT {
+        // Of a query; what stands behind it in the word is not needed.
+        let name = format!("{suspect}=");
+        if let Some(at) = low.find(&name).map(|at| at + name.len()) {
+            text.truncate(at);
             text.push_str(COVER);
             return text;
         }

@@ -128,6 +128,19 @@ listen stats
 }
 
 #[test]
+fn a_secret_behind_the_way_of_comparing_it_or_in_a_query_is_covered() {
+    let text = |secret: &str| {
+        format!(
+            "backend b\n    option httpchk GET /check?a=1&password={secret}\n    \
+             http-request deny unless {{ req.hdr(x-token) -m str -i {secret} }}\n    \
+             http-request deny if {{ req.hdr(x-secret) -i {secret} }}\n"
+        )
+    };
+    let told = compare(&text("hunter-one"), &text("hunter-two")).to_string();
+    assert!(!told.contains("hunter"), "{told}");
+}
+
+#[test]
 fn conditions_variables_and_places_count() {
     let old = "\
 defaults

@@ -112,6 +112,17 @@ impl<'b> Reader<'b> {
         String::from_utf8(self.bytes(field, max)?).map_err(|_| DecodeError::Value(field))
     }
 
+    /// A text that is printed as it is: what a terminal would obey is replaced,
+    /// since a process without rights may have written it.
+    pub fn words(&mut self, field: &'static str, max: usize) -> Result<String, DecodeError> {
+        let text = self.text(field, max)?;
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        Ok(match text.contains(obeyed) {
+            true => text.replace(obeyed, "?"),
+            false => text,
+        })
+    }
+
     pub fn list<T>(
         &mut self,
         field: &'static str,

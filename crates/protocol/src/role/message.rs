@@ -387,7 +387,7 @@ impl Message {
             },
             16 => Message::Version(Box::new(Take::read(from)?)),
             17 => Message::Ended {
-                words: from.text("words", WORDS_BYTES_MAX)?,
+                words: from.words("words", WORDS_BYTES_MAX)?,
             },
             18 => Message::Reload(Look::read(from)?),
             19 => Message::Reloaded { exit: from.u8()? },
@@ -406,7 +406,7 @@ impl Message {
 
 fn told(kind: u16, from: &mut Reader<'_>) -> Result<Message, DecodeError> {
     let version = from.u64()?;
-    let words = from.text("words", WORDS_BYTES_MAX)?;
+    let words = from.words("words", WORDS_BYTES_MAX)?;
     Ok(match kind {
         12 => Message::Ready { version, words },
         13 => Message::Taken { version, words },

@@ -200,6 +200,19 @@ fn what_is_no_packet_of_ours_is_refused() {
 }
 
 #[test]
+fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
+    let message = Message::Taken {
+        version: 1,
+        words: "two\nlines \x1b]0;title\x07\r\u{9b}2J".into(),
+    };
+    let Ok(Decoded::Message(Message::Taken { words, .. })) = Message::decode(&message.encode(0))
+    else {
+        panic!("it is one");
+    };
+    assert_eq!(words, "two\nlines ?]0;title???2J");
+}
+
+#[test]
 fn words_that_are_too_long_are_cut_between_two_characters() {
     let words = "ä".repeat(WORDS_BYTES_MAX);
     let packet = Message::Ended { words }.encode(0);

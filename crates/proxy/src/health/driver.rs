@@ -147,7 +147,7 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     let Some((proxy, server)) = place.get() else {
         return;
     };
-    if server.state.in_maintenance() {
+    if server.state.is_left_alone() {
         return;
     }
     let state = proxy.check.send_state.then(|| {
@@ -163,7 +163,7 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
         return;
     };
     // It can have gone into maintenance meanwhile: then nobody asks any more.
-    if !server.state.in_maintenance() {
+    if !server.state.is_left_alone() {
         take(shared, &newest.config, (proxy, server), result);
     }
 }

@@ -453,6 +453,14 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     bed.state(0)
         .set_admin(crate::state::AdminState::Ready, now_ms());
     bed.until("checked again", |_| count(&origin) > before);
+    bed.state(0).stop_checks(true);
+    std::thread::sleep(Duration::from_millis(100));
+    let before = count(&origin);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(count(&origin), before, "`disable health`");
+    assert!(bed.state(0).up(), "it stays what it was");
+    bed.state(0).stop_checks(false);
+    bed.until("checked again", |_| count(&origin) > before);
     if let Some(checks) = bed.checks.take() {
         checks.stop();
     }

@@ -32,6 +32,29 @@ pub struct Listening {
     pub state: Arc<ListenerState>,
 }
 
+impl Listening {
+    /// Whether it is a TCP socket.
+    pub(crate) fn is_inet(&self) -> bool {
+        let domain = sockopt::socket_domain(&self.fd);
+        domain.is_ok_and(|domain| matches!(domain, AddressFamily::INET | AddressFamily::INET6))
+    }
+}
+
+/// Lets those listen again that `shutdown frontend` silenced. One that cannot
+/// accepts nothing, as before.
+pub(crate) fn listen_again(config: &Config, listening: &[Listening]) {
+    for one in listening {
+        let silent = sockopt::socket_acceptconn(&one.fd) == Ok(false);
+        let proxy = config.proxies.get(one.proxy.0 as usize);
+        let Some(proxy) = proxy.filter(|_| silent && one.is_inet()) else {
+            continue;
+        };
+        if let Some(bind) = proxy.binds.get(one.bind as usize) {
+            let _ = rustix::net::listen(&one.fd, Options::of(config, proxy, bind).backlog);
+        }
+    }
+}
+
 /// Why a listener could not be opened.
 #[derive(Debug)]
 pub struct OpenError {

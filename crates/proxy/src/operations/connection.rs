@@ -128,6 +128,8 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     }
     let listeners = context.runtime.listeners();
     let mut sockets: Vec<Arc<OwnedFd>> = listeners.into_iter().map(|one| one.fd).collect();
+    // Not those of a frontend that was shut down.
+    sockets.retain(|fd| rustix::net::sockopt::socket_acceptconn(fd).unwrap_or(false));
     sockets.extend(context.shared.descriptors());
     let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
     match given.await {

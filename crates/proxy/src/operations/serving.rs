@@ -11,7 +11,6 @@ use crate::takeover::state::Heirs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -122,7 +121,6 @@ pub fn start(
         context: Context {
             runtime,
             shared: Shared::new(Vec::new()),
-            connections_max: runtime.connections_max.load(Ordering::Relaxed),
         },
         handle: handle.clone(),
         loops: Mutex::default(),

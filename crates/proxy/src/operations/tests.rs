@@ -39,7 +39,6 @@ fn context(text: &str) -> Context {
             text: "unix@/run/a.sock".into(),
             rights: StatsLevel::Admin.into(),
         }]),
-        connections_max: 5000,
     }
 }
 
@@ -638,9 +637,35 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
         concat!(env!("CARGO_PKG_VERSION"), "\n\n\n"),
     ),
     ("show acl L", "\n"),
+    // Versions; the answers are those of haproxy 2.6.
+    ("prepare map M", "New version created: 1\n\n"),
+    ("add map @1 M /c d", "\n"),
+    ("show map @1 M", "0x1 /c d\n\n"),
     (
-        "prepare map M",
-        "'prepare map' is known, but not built yet.\n\n",
+        "add map @2 M /c d",
+        "Version number in the future, please use 'prepare map' before.\n\n",
+    ),
+    ("prepare map M", "New version created: 2\n\n"),
+    ("add map @2 M /e f", "\n"),
+    ("commit map @1 M", "\n"),
+    ("show map M", "0x1 /c d\n\n"),
+    ("show map @0 M", "\n"),
+    ("show map @2 M", "0x1 /e f\n\n"),
+    ("commit map @2 M", "\n"),
+    ("commit map @2 M", "Version number out of range.\n\n"),
+    ("commit map @7 M", "Version number out of range.\n\n"),
+    ("commit map @x M", "Version number out of range.\n\n"),
+    ("commit map M", "Missing version number.\n\n"),
+    ("commit map @2", "Missing map identifier.\n\n"),
+    ("clear map @2 M", "\n"),
+    ("show map M", "\n"),
+    (
+        "prepare map",
+        "Unknown map identifier. Please use #<id> or <file>.\n\n",
+    ),
+    (
+        "get map @1 M",
+        "Unknown map identifier. Please use #<id> or <file>.\n\n",
     ),
 ];
 

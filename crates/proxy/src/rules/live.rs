@@ -12,12 +12,16 @@ use super::map::{Gives, parse};
 use super::matching::{Method, Patterns};
 use super::pattern;
 use super::value::{Value, whole_integer};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Most entries that a list may be changed to.
 pub const ENTRIES_MAX: usize = 4 << 20;
+
+/// Versions of a list that are prepared at one time.
+const PREPARED_MAX: usize = 16;
 
 /// One entry of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +91,12 @@ pub enum ListError {
     BadValue,
     /// It would be longer than [`ENTRIES_MAX`].
     Full,
+    /// More than [`PREPARED_MAX`] versions would be prepared at one time.
+    Prepared,
+    /// A version that was not prepared yet.
+    Future,
+    /// A version that cannot be had (any more).
+    Range,
 }
 
 fn compile(how: How, entries: &[&Entry]) -> Result<Compiled, ListError> {
@@ -151,12 +161,33 @@ pub struct List {
     /// Who uses it, for people.
     pub used_by: String,
     base: Vec<Entry>,
-    changed: Option<Vec<Entry>>,
+    changed: Option<Arc<Vec<Entry>>>,
+    versions: Versions,
+}
+
+/// Versions of a list that are prepared beside the one in use.
+#[derive(Clone, Default, Debug)]
+struct Versions {
+    /// The one in use.
+    current: u32,
+    /// The last that was prepared.
+    last: u32,
+    prepared: BTreeMap<u32, Arc<Vec<Entry>>>,
+}
+
+impl Versions {
+    /// One that is prepared.
+    fn prepared(&mut self, version: u32) -> Result<&mut Arc<Vec<Entry>>, ListError> {
+        if version > self.last {
+            return Err(ListError::Future);
+        }
+        self.prepared.get_mut(&version).ok_or(ListError::Range)
+    }
 }
 
 impl List {
     fn entries(&self) -> &[Entry] {
-        self.changed.as_deref().unwrap_or(&self.base)
+        self.changed.as_deref().map_or(&self.base, Vec::as_slice)
     }
 }
 
@@ -181,6 +212,8 @@ pub struct Summary {
     pub used_by: String,
     /// Its length.
     pub entries: usize,
+    /// The number of the version in use, and that of the last one prepared.
+    pub versions: (u32, u32),
 }
 
 /// What a value meets in a list, for one of those that use it.
@@ -222,6 +255,7 @@ impl Lists {
             used_by,
             base: entries.enumerate().map(entry).collect(),
             changed: None,
+            versions: Versions::default(),
         });
         inner.lists.len() - 1
     }
@@ -249,6 +283,7 @@ impl Lists {
                 file: list.file.as_deref().unwrap_or_default().to_owned(),
                 used_by: list.used_by.clone(),
                 entries: list.entries().len(),
+                versions: (list.versions.current, list.versions.last),
             })
             .collect()
     }
@@ -278,6 +313,83 @@ impl Lists {
             .map_or_else(Vec::new, |list| list.entries().to_vec())
     }
 
+    /// The entries of one of its versions; none of one that is no more.
+    pub fn entries_of(&self, at: usize, version: u32) -> Vec<Entry> {
+        let inner = self.inner();
+        let Some(list) = inner.lists.get(at) else {
+            return Vec::new();
+        };
+        match list.versions.prepared.get(&version) {
+            Some(entries) => entries.to_vec(),
+            None if version == list.versions.current => list.entries().to_vec(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Begins another version of a list, empty and not in use; its number.
+    pub fn prepare(&self, at: usize) -> Result<u32, ListError> {
+        let mut inner = self.inner();
+        let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
+        let versions = &mut list.versions;
+        if versions.prepared.len() >= PREPARED_MAX {
+            return Err(ListError::Prepared);
+        }
+        versions.last = versions.last.checked_add(1).ok_or(ListError::Range)?;
+        versions.prepared.insert(versions.last, Arc::default());
+        Ok(versions.last)
+    }
+
+    /// Changes one of its versions, which may be the one in use.
+    pub fn edit_version(&self, at: usize, version: u32, edit: Edit) -> Result<(), ListError> {
+        let mut inner = self.inner();
+        let Inner { lists, users } = &mut *inner;
+        let list = lists.get_mut(at).ok_or(ListError::NotFound)?;
+        if version == list.versions.current {
+            drop(inner);
+            return self.edit(at, edit);
+        }
+        // Not copied but for an older configuration that has it, too: it may
+        // grow to millions, one after the other.
+        let entries = Arc::make_mut(list.versions.prepared(version)?);
+        let had = entries.len();
+        apply(entries, edit)?;
+        let new: Vec<&Entry> = entries.iter().skip(had).collect();
+        // What is bad is told now, not when all of it is to be used.
+        let users = users.iter().filter(|user| user.lists.contains(&at));
+        let mut compiled = users.map(|user| compile(user.how, &new).map(drop));
+        let result = match entries.len() > ENTRIES_MAX {
+            true => Err(ListError::Full),
+            false => compiled.try_for_each(|one| one),
+        };
+        if result.is_err() {
+            entries.truncate(had);
+        }
+        result
+    }
+
+    /// Uses a version that was prepared, in one step. Those before it are gone.
+    pub fn commit(&self, at: usize, version: u32) -> Result<(), ListError> {
+        let mut inner = self.inner();
+        let list = inner.lists.get_mut(at).ok_or(ListError::NotFound)?;
+        let versions = &list.versions;
+        if version <= versions.current || version > versions.last {
+            return Err(ListError::Range);
+        }
+        let entries = versions.prepared.get(&version).cloned().unwrap_or_default();
+        let before = list.changed.replace(entries);
+        let result = inner.lay_over(at);
+        if let Some(list) = inner.lists.get_mut(at) {
+            match result {
+                Ok(()) => {
+                    list.versions.current = version;
+                    list.versions.prepared.retain(|other, _| *other > version);
+                }
+                Err(_) => list.changed = before,
+            }
+        }
+        result
+    }
+
     /// What a text meets in a list, for each test or map that uses it.
     pub fn meet(&self, at: usize, text: &str) -> Vec<Met> {
         let inner = self.inner();
@@ -302,7 +414,7 @@ impl Lists {
         if entries.len() > ENTRIES_MAX {
             return Err(ListError::Full);
         }
-        let before = list.changed.replace(entries);
+        let before = list.changed.replace(Arc::new(entries));
         let result = inner.lay_over(at);
         if result.is_err()
             && let Some(list) = inner.lists.get_mut(at)
@@ -313,13 +425,14 @@ impl Lists {
     }
 
     /// Takes over what was changed in the lists of an older configuration, where
-    /// their files are the same.
+    /// their files are the same. To be done again when the older one may have
+    /// been changed since: what was not costs nothing then.
     pub fn adopt(&self, older: &Lists) {
         let older = older.inner();
         for old in older.lists.iter().filter(|list| list.file.is_some()) {
-            let Some(changed) = &old.changed else {
+            if old.changed.is_none() && old.versions.last == 0 {
                 continue;
-            };
+            }
             let mut inner = self.inner();
             let is = |list: &List| {
                 (&list.file, list.is_map) == (&old.file, old.is_map) && list.base == old.base
@@ -327,7 +440,15 @@ impl Lists {
             let Some(at) = inner.lists.iter().position(is) else {
                 continue;
             };
-            inner.lists[at].changed = Some(changed.clone());
+            inner.lists[at].versions = old.versions.clone();
+            let Some(changed) = &old.changed else {
+                continue;
+            };
+            let has = inner.lists[at].changed.as_ref();
+            if has.is_some_and(|has| Arc::ptr_eq(has, changed)) {
+                continue;
+            }
+            inner.lists[at].changed = Some(Arc::clone(changed));
             // What a new user of the list cannot use is not laid over for it.
             if inner.lay_over(at).is_err() {
                 inner.lists[at].changed = None;

@@ -6,7 +6,7 @@
 use super::{Running, ServeOptions, lock};
 use crate::balance;
 use crate::config::{Config, Global};
-use crate::listener::{Listening, Open};
+use crate::listener::{self, Listening, Open};
 use crate::reactor;
 use crate::state;
 use std::io;
@@ -54,10 +54,16 @@ impl Running {
         // through what they kept, none is left.
         outdated.close_ways();
         let config = Arc::new(config);
+        listener::listen_again(&config, &listening);
         let listening = Open::following(listening, &runtime.listening());
         runtime.set_connections_max(options.connections_max);
         runtime.threads.store(threads, Ordering::Relaxed);
-        runtime.publish(Arc::clone(&config), listening);
+        {
+            let _held = runtime.hold_lists();
+            // What an operator changed since they were taken over above.
+            config.lists.adopt(&old.lists);
+            runtime.publish(Arc::clone(&config), listening);
+        }
         // Streams of the older tree, which are few by now, are told of each.
         outdated.end(state::now_ms());
         Ok(Changed {

@@ -10,7 +10,7 @@ pub use versions::VersionReport;
 
 use crate::balance;
 use crate::config::{Config, Proxy};
-use crate::listener::{Listening, Open};
+use crate::listener::{self, Listening, Open};
 use crate::reactor::{self, Instant};
 use crate::state::{self, Counters, Gauge, Rate};
 use crate::worker;
@@ -33,6 +33,8 @@ struct Newest {
 #[derive(Debug)]
 pub struct Runtime {
     newest: Mutex<Newest>,
+    /// Held by who edits lists, and while another configuration becomes the newest.
+    lists: Mutex<()>,
     generation: AtomicU64,
     versions: Versions,
     /// Whom to wake on each thread when there is a newer configuration.
@@ -83,6 +85,7 @@ impl Runtime {
                 config,
                 listening: Arc::default(),
             }),
+            lists: Mutex::default(),
             versions,
             followers: (0..reactor::THREADS_MAX)
                 .map(|_| Mutex::default())
@@ -123,6 +126,12 @@ impl Runtime {
     /// The same, by their sockets.
     pub(crate) fn listening(&self) -> Arc<Open> {
         Arc::clone(&lock(&self.newest).listening)
+    }
+
+    /// While this is held no other configuration becomes the newest: for who
+    /// edits the lists of the newest one, on a thread that may take its time.
+    pub(crate) fn hold_lists(&self) -> MutexGuard<'_, ()> {
+        lock(&self.lists)
     }
 
     /// The newest configuration and its listeners.
@@ -186,6 +195,11 @@ impl Runtime {
         {
             self.connections_max.store(of_file, Ordering::Relaxed);
         }
+    }
+
+    /// The limit of connections as the newest file and the system have it.
+    pub fn connections_max_of_file(&self) -> u32 {
+        self.connections_max_of_file.load(Ordering::Relaxed)
     }
 
     /// Which configuration is the newest; a worker compares it for each request.
@@ -309,6 +323,7 @@ pub fn serve(
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
     state::set_shards(threads);
     balance::prepare(&config, None);
+    listener::listen_again(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     lock(&runtime.newest).listening = Arc::new(Open::following(listening, &Open::default()));
     let running = Running {

@@ -69,6 +69,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         let known = before.get(&*proxy.name);
         if let Some(known) = known {
             proxy.state = Arc::clone(known.state);
+            proxy.state.open_again();
         } else if let Some(state) = begun.get(&proxy.name) {
             proxy.state = Arc::clone(state);
         } else {

@@ -38,7 +38,7 @@ pub struct ProxyState {
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners take no one.
     pub paused: AtomicBool,
-    /// `shutdown frontend`: they never will again.
+    /// `shutdown frontend`: until a later file has it.
     shut: AtomicBool,
     /// Streams in the backend from which on servers get their whole `maxconn`.
     pub fullconn: AtomicU32,
@@ -121,11 +121,19 @@ impl ProxyState {
         }
     }
 
-    /// `shutdown frontend`: it takes no one for as long as the process lives,
-    /// under later files too. False when that was said before.
+    /// `shutdown frontend`: it takes no one until a later file that has it.
+    /// False when that was said before.
     pub fn shut_down(&self) -> bool {
         self.paused.store(true, Relaxed);
         !self.shut.swap(true, Relaxed)
+    }
+
+    /// A later file has it: it takes connections, as after a restart, if it was
+    /// shut down.
+    pub(crate) fn open_again(&self) {
+        if self.shut.swap(false, Relaxed) {
+            self.paused.store(false, Relaxed);
+        }
     }
 
     /// Whether it was shut down.

@@ -117,6 +117,8 @@ pub struct ServerState {
     minconn: AtomicU32,
     maxqueue: AtomicU32,
     retired: AtomicBool,
+    /// `disable health`: see [`ServerState::stop_checks`].
+    checks_stopped: AtomicBool,
     /// See [`Way`].
     way: AtomicU64,
     /// `pool-purge-delay` of the newest file, milliseconds.
@@ -179,6 +181,7 @@ impl ServerState {
             minconn: AtomicU32::new(0),
             maxqueue: AtomicU32::new(0),
             retired: AtomicBool::new(false),
+            checks_stopped: AtomicBool::new(false),
             way: AtomicU64::new(0),
             purge_delay_ms: AtomicU32::new(0),
             throttle: AtomicU32::new(100),

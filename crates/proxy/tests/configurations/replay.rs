@@ -3,7 +3,9 @@
 
 use crate::corpus::{Random, Sample, load_text, of_directory, samples, setting};
 use crate::mutation::mutant;
+use proxy::listener;
 use proxy::load::{Loaded, Recording, replay};
+use proxy::log;
 use std::path::Path;
 
 /// Mutants of a run without `EVENKEEL_MUTANTS`.
@@ -18,6 +20,19 @@ fn tree(loaded: &Loaded) -> Vec<String> {
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
     lines.sort_unstable();
     lines
+}
+
+/// What descriptors are given to by their order alone.
+fn order(loaded: &Loaded) -> Option<String> {
+    let config = loaded.config.as_ref()?;
+    let binds: Vec<_> = listener::wanted(config)
+        .map(|(proxy, bind)| {
+            let proxy = config.proxy(proxy);
+            (&proxy.name, &proxy.binds[bind as usize].address)
+        })
+        .collect();
+    let sockets = &config.global.stats_sockets;
+    Some(format!("{binds:?} {sockets:?} {:?}", log::targets(config)))
 }
 
 fn told(loaded: &Loaded) -> String {
@@ -37,6 +52,9 @@ fn difference(loaded: &Loaded) -> Option<String> {
     }
     if tree(loaded) != tree(&again) {
         return Some("another tree".to_owned());
+    }
+    if order(loaded) != order(&again) {
+        return Some("another order of sockets".to_owned());
     }
     (again.recording != loaded.recording).then(|| "another recording".to_owned())
 }

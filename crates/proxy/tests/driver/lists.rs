@@ -32,3 +32,43 @@ fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
     assert!(ask("/x").contains("x-found: 203\r\n"));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn what_an_operator_adds_while_a_change_is_taken_in_is_not_lost() {
+    /// Entries that are added, and changes that are taken in meanwhile.
+    const ADDED: usize = 400;
+    if against_haproxy() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("evenkeel-added-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("m.map");
+    std::fs::write(&path, "one 201\n").unwrap();
+    let map = path.display();
+    // Many servers, so that a change takes a while.
+    let servers: String = (0..500)
+        .map(|n| format!(" server s{n} 127.0.0.1:9 disabled\n"))
+        .collect();
+    let text = format!(
+        "frontend www\n bind 127.0.0.1:{{0}}\n http-request return status 200 hdr x-found \
+         %[req.hdr(host),map({map},none)]\nbackend b\n{servers}"
+    );
+    let mut bed = Bed::new(&text);
+    let operator = Operator::new(&mut bed);
+    std::thread::scope(|scope| {
+        let add = scope.spawn(|| {
+            for n in 0..ADDED {
+                operator.ask(&format!("add map {map} k{n} v{n}"));
+            }
+        });
+        while !add.is_finished() {
+            bed.change(&text);
+        }
+    });
+    let shown = operator.ask(&format!("show map {map}"));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let lost: Vec<usize> = (0..ADDED)
+        .filter(|n| !shown.contains(&format!(" k{n} v{n}\n")))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}

@@ -186,3 +186,59 @@ fn the_last_messages_that_were_none_are_shown() {
     assert!(!errors(" app response").contains("invalid request"));
     assert_eq!(errors(" nope"), "No such proxy.\n\n");
 }
+
+#[test]
+fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it() {
+    if against_haproxy() {
+        return;
+    }
+    let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n\
+                frontend other\n bind 127.0.0.1:{1}\n http-request return status 201\n";
+    let mut bed = Bed::new(text);
+    let operator = Operator::new(&mut bed);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert!(bed.ask(request).starts_with("HTTP/1.1 200 "));
+    let connects = |bed: &Bed, port: usize| {
+        std::net::TcpStream::connect(("127.0.0.1", bed.ports[port])).map_err(|e| e.kind())
+    };
+    assert_eq!(operator.ask("shutdown frontend www"), "\n");
+    assert_eq!(
+        connects(&bed, 0).err(),
+        Some(std::io::ErrorKind::ConnectionRefused)
+    );
+    assert!(connects(&bed, 1).is_ok(), "the other one goes on");
+    for command in ["enable", "disable"] {
+        assert_eq!(
+            operator.ask(&format!("{command} frontend www")),
+            format!("Frontend was previously shut down, cannot {command}.\n\n")
+        );
+    }
+    assert_eq!(
+        operator.ask("shutdown frontend www"),
+        "Frontend was already shut down.\n\n"
+    );
+    bed.change(&format!("{text} # again\n"));
+    assert!(bed.ask(request).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
+    if against_haproxy() {
+        return;
+    }
+    let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n";
+    let mut bed = Bed::new(text);
+    let operator = Operator::new(&mut bed);
+    let more = ServeOptions {
+        threads: 1,
+        connections_max: 30_000,
+    };
+    bed.change_to(text, &more);
+    assert_eq!(operator.ask("set maxconn global 25000"), "\n");
+    assert_eq!(operator.ask("set maxconn global 0"), "\n");
+    assert!(operator.ask("show info").contains("\nMaxconn: 30000\n"));
+    assert_eq!(
+        operator.ask("set maxconn global 30001"),
+        "Value out of range.\n\n"
+    );
+}

@@ -4,26 +4,61 @@ use super::{Account, AccountKind, Unreadable};
 use language::source::Text;
 use language::suggest;
 use nix::unistd::{Group, User};
-use std::fs::File;
-use std::io::Read;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Most of a list of accounts that is looked through for a similar name, bytes.
 const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
 
+/// How long a pipe may be silent: a load must not wait for ever for somebody
+/// who writes into one.
+const SILENCE_MAX: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// A pipe or a device, which has bytes only when somebody gives some.
+struct Patient(File);
+
+impl Read for Patient {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // Without a writer the end of a pipe is only seen once there was one.
+        match poll(
+            &mut [PollFd::new(&self.0, PollFlags::IN)],
+            Some(&SILENCE_MAX),
+        )? {
+            0 => Err(Errno::TIMEDOUT.into()),
+            _ => self.0.read(into),
+        }
+    }
+}
+
 /// Reads a file that may have so many bytes.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
-    let file = File::open(path)?;
-    let size = file.metadata().map_or(0, |found| found.len());
-    if size > bytes_max {
+    let mut options = OpenOptions::new();
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = options
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    let found = file.metadata()?;
+    if found.len() > bytes_max {
         return Err(Unreadable::TooLarge(bytes_max));
     }
     // Of pipes and of files that grow the size says too little.
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    let mut bytes = Vec::with_capacity(found.len() as usize + 1);
+    let most = bytes_max.saturating_add(1);
+    match found.is_file() || found.is_dir() {
+        true => file.take(most).read_to_end(&mut bytes)?,
+        false => Patient(file).take(most).read_to_end(&mut bytes)?,
+    };
     if bytes.len() as u64 > bytes_max {
         return Err(Unreadable::TooLarge(bytes_max));
     }

@@ -123,3 +123,29 @@ fn nothing_of_loading_asks_the_system_elsewhere() {
     }
     assert!(looked_at > 100, "only {looked_at} files");
 }
+
+#[test]
+fn a_pipe_is_read_to_its_end_and_one_that_nobody_writes_into_is_not_waited_for() {
+    let path = std::env::temp_dir().join(format!("evenkeel-pipe-{}", std::process::id()));
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            use std::io::Write;
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            for part in ["one\n", "two\n"] {
+                pipe.write_all(part.as_bytes()).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    });
+    let text = super::live::read(&path, 100).unwrap();
+    writer.join().unwrap();
+    let silent = super::live::read(&path, 100);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(&text[..], b"one\ntwo\n");
+    let Err(error) = silent else {
+        panic!("there was nobody");
+    };
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+}

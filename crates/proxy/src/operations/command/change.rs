@@ -68,14 +68,15 @@ pub fn maxconn_frontend(context: &Context, _: &mut Session, words: &[&str]) -> S
     })
 }
 
-/// 0 goes back to what the process was started with, which no value may exceed.
+/// 0 goes back to what the newest file has, which no value may exceed.
 pub fn maxconn_global(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    let most = context.runtime.connections_max_of_file();
     let limit = match words.get(3).map(|word| word.parse::<u32>()) {
-        Some(Ok(0)) => context.connections_max,
+        Some(Ok(0)) => most,
         Some(Ok(limit)) => limit,
         Some(Err(_)) | None => return "Expects an integer value.\n".into(),
     };
-    if limit > context.connections_max {
+    if limit > most {
         return "Value out of range.\n".into();
     }
     context.runtime.connections_max.store(limit, Relaxed);

@@ -27,11 +27,6 @@ fn named(
     let Some(name) = name else {
         return Err(format!("Missing {kind} identifier.\n"));
     };
-    if name.starts_with('@') {
-        return Err(format!(
-            "Versions of a list ('{name}') are known, but not built yet.\n"
-        ));
-    }
     let config = context.runtime.config();
     match config.lists.named(name, maps(words)) {
         Some(at) => Ok((config, at)),
@@ -39,6 +34,21 @@ fn named(
             "Unknown {kind} identifier. Please use #<id> or <file>.\n"
         )),
     }
+}
+
+const RANGE: &str = "Version number out of range.\n";
+
+/// The version that stands before the name of a list, and the words without it.
+fn version<'w, 'a>(
+    words: &'w [&'a str],
+) -> Result<(Option<u32>, std::borrow::Cow<'w, [&'a str]>), String> {
+    let Some(text) = words.get(2).and_then(|word| word.strip_prefix('@')) else {
+        return Ok((None, words.into()));
+    };
+    let number = text.parse().map_err(|_| RANGE.to_owned())?;
+    let mut rest = words.to_vec();
+    rest.remove(2);
+    Ok((Some(number), rest.into()))
 }
 
 fn show_entry(out: &mut String, entry: &Entry) {
@@ -61,21 +71,57 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
         for list in context.runtime.config().lists.summaries(maps(words)) {
             let _ = writeln!(
                 out,
-                "{} ({}) {}. curr_ver=0 next_ver=0 entry_cnt={}",
-                list.id, list.file, list.used_by, list.entries
+                "{} ({}) {}. curr_ver={} next_ver={} entry_cnt={}",
+                list.id, list.file, list.used_by, list.versions.0, list.versions.1, list.entries
             );
         }
         return out;
     }
-    match named(context, words, words.get(2)) {
-        Ok((config, at)) => config
-            .lists
-            .entries(at)
+    let (version, words) = match version(words) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
+    match named(context, &words, words.get(2)) {
+        Ok((config, at)) => version
+            .map_or_else(
+                || config.lists.entries(at),
+                |version| config.lists.entries_of(at, version),
+            )
             .iter()
             .for_each(|entry| show_entry(&mut out, entry)),
         Err(text) => return text,
     }
     out
+}
+
+/// `prepare acl <acl>`, `prepare map <map>`.
+pub fn prepare(context: &Context, _: &Session, words: &[&str]) -> String {
+    let _held = context.runtime.hold_lists();
+    let (config, at) = match named(context, words, words.get(2).or(Some(&""))) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
+    match config.lists.prepare(at) {
+        Ok(number) => format!("New version created: {number}\n"),
+        Err(error) => refused(words, &error, ""),
+    }
+}
+
+/// `commit acl @<ver> <acl>`, `commit map @<ver> <map>`.
+pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
+    let _held = context.runtime.hold_lists();
+    let (number, words) = match version(words) {
+        Ok((Some(number), words)) => (number, words),
+        Ok((None, _)) => return "Missing version number.\n".into(),
+        Err(text) => return text,
+    };
+    match named(context, &words, words.get(2)) {
+        Ok((config, at)) => match config.lists.commit(at, number) {
+            Ok(()) => String::new(),
+            Err(error) => refused(&words, &error, ""),
+        },
+        Err(text) => text,
+    }
 }
 
 /// Whether HAProxy finds such a pattern in a tree or in a list.
@@ -131,19 +177,43 @@ pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
     out
 }
 
-fn edit(context: &Context, words: &[&str], edit: Edit, missing: &str) -> String {
+fn refused(words: &[&str], error: &ListError, missing: &str) -> String {
+    match error {
+        ListError::NotFound => missing.to_owned(),
+        ListError::BadPattern => "A pattern is not of the kind that is compared here.\n".into(),
+        ListError::BadValue => "A value is not of the kind that this map gives.\n".into(),
+        ListError::Full => "The list would be too long.\n".into(),
+        ListError::Prepared => {
+            "Too many versions are prepared; commit the last one, then those before it are gone.\n"
+                .into()
+        }
+        ListError::Future => format!(
+            "Version number in the future, please use 'prepare {}' before.\n",
+            words[1]
+        ),
+        ListError::Range => RANGE.into(),
+    }
+}
+
+fn edit(
+    context: &Context,
+    (version, words): (Option<u32>, &[&str]),
+    edit: Edit,
+    missing: &str,
+) -> String {
+    // A change that is being taken in sees it, or it is one of the newer tree.
+    let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2)) {
         Ok(found) => found,
         Err(text) => return text,
     };
-    match config.lists.edit(at, edit) {
+    let edited = match version {
+        Some(version) => config.lists.edit_version(at, version, edit),
+        None => config.lists.edit(at, edit),
+    };
+    match edited {
         Ok(()) => String::new(),
-        Err(ListError::NotFound) => missing.to_owned(),
-        Err(ListError::BadPattern) => {
-            "A pattern is not of the kind that is compared here.\n".into()
-        }
-        Err(ListError::BadValue) => "A value is not of the kind that this map gives.\n".into(),
-        Err(ListError::Full) => "The list would be too long.\n".into(),
+        Err(error) => refused(words, &error, missing),
     }
 }
 
@@ -153,6 +223,10 @@ const ADD_ACL: &str = "'add acl' expects two parameters: ACL identifier and patt
 
 /// `add map <map> <key> <value>`, or with a payload of such lines.
 pub fn add_map(context: &Context, session: &Session, words: &[&str]) -> String {
+    let (version, words) = match version(words) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
     let mut entries = Vec::new();
     match (words.get(3..), &session.payload) {
         (Some([key, value, ..]), None) => {
@@ -171,15 +245,19 @@ pub fn add_map(context: &Context, session: &Session, words: &[&str]) -> String {
         }
         _ => return ADD_MAP.into(),
     }
-    edit(context, words, Edit::Add(entries), "")
+    edit(context, (version, &words), Edit::Add(entries), "")
 }
 
 /// `add acl <acl> <pattern>`.
 pub fn add_acl(context: &Context, _: &Session, words: &[&str]) -> String {
+    let (version, words) = match version(words) {
+        Ok(found) => found,
+        Err(text) => return text,
+    };
     match words.get(3) {
         Some(pattern) => {
             let entry = (pattern.as_bytes().into(), None);
-            edit(context, words, Edit::Add(vec![entry]), "")
+            edit(context, (version, &words), Edit::Add(vec![entry]), "")
         }
         None => ADD_ACL.into(),
     }
@@ -201,13 +279,18 @@ pub fn set_map(context: &Context, _: &Session, words: &[&str]) -> String {
         return "'set map' expects three parameters: map identifier, key and value.\n".into();
     };
     let change = Edit::Set(which(key), value.as_bytes().into());
-    edit(context, words, change, "entry not found.\n")
+    edit(context, (None, words), change, "entry not found.\n")
 }
 
 /// `del acl <acl> [<key>|#<ref>]`, `del map …`.
 pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
     match words.get(3) {
-        Some(key) => edit(context, words, Edit::Delete(which(key)), "Key not found.\n"),
+        Some(key) => edit(
+            context,
+            (None, words),
+            Edit::Delete(which(key)),
+            "Key not found.\n",
+        ),
         None => format!(
             "This command expects two parameters: {} identifier and key.\n",
             kind(words)
@@ -215,7 +298,10 @@ pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
     }
 }
 
-/// `clear acl <acl>`, `clear map <map>`.
+/// `clear acl [@<ver>] <acl>`, `clear map [@<ver>] <map>`.
 pub fn clear(context: &Context, _: &Session, words: &[&str]) -> String {
-    edit(context, words, Edit::Clear, "")
+    match version(words) {
+        Ok((version, words)) => edit(context, (version, &words), Edit::Clear, ""),
+        Err(text) => text,
+    }
 }

@@ -37,6 +37,23 @@ pub fn enable(context: &Context, _: &mut Session, words: &[&str]) -> String {
     })
 }
 
+pub fn disable_health(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |_, _, server| {
+        server.state.stop_checks(true);
+        String::new()
+    })
+}
+
+pub fn enable_health(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |_, _, server| {
+        if !server.options.check {
+            return "Health check was not configured on this server, cannot enable.\n".into();
+        }
+        server.state.stop_checks(false);
+        String::new()
+    })
+}
+
 pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> String {
     with(context, words.get(2), |_, _, server| {
         let (weight, initial) = server.state.user_weight();

@@ -66,7 +66,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
                 check_status(report.last_check.status, &report),
                 check_result(&report),
                 if report.checked { report.streak } else { 0 },
-                check_state(&report),
+                check_state(server, &report),
                 server.options.check_port.unwrap_or(0),
             );
         }
@@ -128,12 +128,17 @@ fn check_result(report: &ServerReport) -> u32 {
 }
 
 /// Bits: 2 configured, 4 enabled, 8 paused.
-fn check_state(report: &ServerReport) -> u32 {
+fn check_state(server: &Server, report: &ServerReport) -> u32 {
     let out = matches!(
         report.admin,
         AdminReport::Maintenance | AdminReport::Unresolved
     );
-    (if report.checked { 2 | 4 } else { 0 }) | (if out { 8 } else { 0 })
+    let checked = match (report.checked, server.state.checks_stopped()) {
+        (false, _) => 0,
+        (true, true) => 2,
+        (true, false) => 2 | 4,
+    };
+    checked | (if out { 8 } else { 0 })
 }
 
 pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {

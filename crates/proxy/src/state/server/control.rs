@@ -376,6 +376,22 @@ impl ServerState {
         }
     }
 
+    /// `disable health` and `enable health`: its checks rest, and it stays what
+    /// they made of it. Goes on under later files.
+    pub fn stop_checks(&self, stopped: bool) {
+        self.checks_stopped.store(stopped, Relaxed);
+    }
+
+    /// Whether an operator stopped its checks.
+    pub fn checks_stopped(&self) -> bool {
+        self.checks_stopped.load(Relaxed)
+    }
+
+    /// Whether nobody is to ask how it is: in maintenance, or by an operator.
+    pub fn is_left_alone(&self) -> bool {
+        self.checks_stopped() || self.in_maintenance()
+    }
+
     /// Whether it is in maintenance, where nothing is checked.
     pub fn in_maintenance(&self) -> bool {
         self.control().in_maintenance()
