@@ -13,6 +13,7 @@ mod privileges;
 mod processors;
 mod side;
 mod signals;
+mod spare;
 mod start;
 
 pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid};

@@ -2,6 +2,7 @@
 //! may wait: health checks, later names and the sockets of operations. A busy
 //! thread of the data plane therefore never marks a server down.
 
+use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
@@ -12,7 +13,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often versions that nobody holds any more are freed.
+/// How often versions that nobody holds any more are freed; and how long after
+/// the last change what it left free is given back.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
@@ -43,14 +45,22 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
+                    // The start has read files, too.
+                    let mut leftovers = true;
                     loop {
                         match tokio::time::timeout(FORGET_EVERY, changed.changed()).await {
-                            Ok(Ok(())) => checks.change(&shared.config()),
+                            Ok(Ok(())) => {
+                                leftovers = true;
+                                checks.change(&shared.config());
+                            }
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
                             // ended: its memory is freed here.
                             Err(_) => {
-                                shared.forget_unused();
+                                leftovers |= shared.forget_unused() > 0;
+                                if std::mem::take(&mut leftovers) {
+                                    spare::give_back();
+                                }
                             }
                         }
                     }
