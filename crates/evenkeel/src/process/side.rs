@@ -57,9 +57,8 @@ impl Side {
                             // The last connection of an old version may have
                             // ended: its memory is freed here.
                             Err(_) => {
-                                leftovers |= shared.forget_unused() > 0;
-                                if std::mem::take(&mut leftovers) {
-                                    spare::give_back();
+                                if std::mem::take(&mut leftovers) || shared.has_unused() {
+                                    spare::tidy(shared);
                                 }
                             }
                         }
