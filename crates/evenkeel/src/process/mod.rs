@@ -14,6 +14,7 @@ mod privileges;
 mod processors;
 mod side;
 mod signals;
+mod spare;
 mod start;
 
 pub use before::{Before, Farewell, Fetched, add, add_rest};
@@ -24,6 +25,7 @@ pub use open::open;
 pub use processors::choose as choose_processors;
 pub use side::{Side, to_logs};
 pub use signals::{Order, Orders, obey, watch as watch_signals};
+pub use spare::step_back;
 pub use start::{
     Plan, Serving, apply_plan, find_limits, give_up, load_files, run, serve, wanted_limits,
 };

@@ -3,6 +3,7 @@
 //! configurations that nobody holds any more. A busy thread of the data plane
 //! therefore never marks a server down.
 
+use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How often it is looked which configurations nobody holds any more.
-const FORGET_TICK: Duration = Duration::from_secs(1);
+/// How often versions that nobody holds any more are freed; and how long after
+/// the last change what it left free is given back.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
 #[derive(Debug)]
@@ -45,13 +47,23 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
+                    // The start has read files, too.
+                    let mut leftovers = true;
                     loop {
-                        match timeout(FORGET_TICK, changed.changed()).await {
-                            Ok(Ok(())) => checks.change(&shared.config()),
+                        match timeout(FORGET_EVERY, changed.changed()).await {
+                            Ok(Ok(())) => {
+                                leftovers = true;
+                                checks.change(&shared.config());
+                            }
                             Ok(Err(_)) => break,
-                            Err(_) => {}
+                            // The last connection of an old version may have
+                            // ended: its memory is freed here.
+                            Err(_) => {
+                                if std::mem::take(&mut leftovers) || shared.has_unused() {
+                                    spare::tidy(shared);
+                                }
+                            }
                         }
-                        shared.forget_unused();
                     }
                     checks.stop();
                 });

@@ -2,7 +2,7 @@
 //! who is served waits for it.
 
 use super::version::{Built, Given, VersionError};
-use crate::process::{Serving, Side};
+use crate::process::{self, Serving, Side};
 use proxy::runtime::{Changed, Running};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,9 +10,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-
-/// Of the thread that builds a version beside those that serve.
-const NICENESS: i32 = 10;
 
 /// A version that was taken in.
 pub struct Taken {
@@ -42,10 +39,7 @@ impl Change {
         let thread = std::thread::Builder::new()
             .name("change".into())
             .spawn(move || {
-                // The priority of this thread alone; without it the change only
-                // takes processor time from those that serve.
-                let _ =
-                    rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+                process::step_back();
                 let result = take(&mut given, &running, &side);
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());

@@ -145,20 +145,37 @@ impl Seen {
     }
 }
 
+/// Whether a name is a known one of small letters and dashes, in either case. Of
+/// a fixed length and without a way out it is a few wide instructions.
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    /// Parts small letters from capitals; a dash has it.
+    const SMALL: u8 = 0x20;
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let mut differs = 0;
+    for at in 0..N {
+        // What else becomes a small letter so is its capital; what becomes a
+        // dash is CR, which no line holds.
+        differs |= (name[at] | SMALL) ^ known[at];
+    }
+    differs == 0
+}
+
 impl Noted {
     fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
         // Lengths first: nearly all names are none of these.
-        let (seen, full): (&mut Seen, &[u8]) = match name.len() {
-            2 => (&mut self.te, b"te"),
-            4 => (&mut self.host, b"host"),
-            6 => (&mut self.expect, b"expect"),
-            7 => (&mut self.upgrade, b"upgrade"),
-            10 => (&mut self.connection, b"connection"),
-            14 => (&mut self.content_length, b"content-length"),
-            17 => (&mut self.transfer_encoding, b"transfer-encoding"),
+        let (seen, is) = match name.len() {
+            2 => (&mut self.te, is(name, b"te")),
+            4 => (&mut self.host, is(name, b"host")),
+            6 => (&mut self.expect, is(name, b"expect")),
+            7 => (&mut self.upgrade, is(name, b"upgrade")),
+            10 => (&mut self.connection, is(name, b"connection")),
+            14 => (&mut self.content_length, is(name, b"content-length")),
+            17 => (&mut self.transfer_encoding, is(name, b"transfer-encoding")),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(full).then_some(seen)
+        is.then_some(seen)
     }
 
     /// Whether a fold in this header could be read in two ways by which a
@@ -303,6 +320,39 @@ fn trim_folded(fields: &mut Fields) {
             let trimmed = trimmed.to_vec();
             // Shorter than before and checked: it cannot be refused.
             let _ = fields.replace_value(index, &trimmed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_noted_name_is_known_in_either_case_and_no_other_byte_passes_for_it() {
+        const NAMES: [&[u8]; 7] = [
+            b"te",
+            b"host",
+            b"expect",
+            b"upgrade",
+            b"connection",
+            b"content-length",
+            b"transfer-encoding",
+        ];
+        for known in NAMES {
+            let capitals = known.to_ascii_uppercase();
+            for name in [known, &capitals] {
+                assert!(Noted::default().of(name).is_some());
+            }
+            // Every other byte in every place, but CR, which ends a line.
+            for at in 0..known.len() {
+                for byte in (0..=u8::MAX).filter(|byte| *byte != b'\r') {
+                    let mut name = known.to_vec();
+                    name[at] = byte;
+                    let noted = Noted::default().of(&name).is_some();
+                    assert_eq!(noted, name.eq_ignore_ascii_case(known), "{name:?}");
+                }
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn check(
     let host = message.get(b"host");
     if let Some(host) = host
         && !relaxed
+        && !is_plain(host)
         && !(host.iter().all(|b| host_byte(*b)) && has_one_port(host))
     {
         return Err(noted.host.fault(FaultKind::HostByte));
@@ -106,6 +107,27 @@ fn port_at(authority: &[u8]) -> Option<usize> {
         _ => Some(colon),
     }
 }
+
+/// A name or an IPv4 address, perhaps with a port, as nearly all are: letters,
+/// digits, dots and dashes, and one colon at most.
+fn is_plain(host: &[u8]) -> bool {
+    let mut colons = 0;
+    host.iter().all(|byte| {
+        colons += u32::from(*byte == b':');
+        PLAIN[*byte as usize]
+    }) && colons <= 1
+}
+
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        plain[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+        at += 1;
+    }
+    plain
+};
 
 /// `host:80:443` is read as either by somebody.
 fn has_one_port(host: &[u8]) -> bool {

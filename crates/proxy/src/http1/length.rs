@@ -21,6 +21,12 @@ pub(super) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Optio
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
+    // Nearly always one plain number, which stays as it is.
+    if noted.content_length.count == 1
+        && let Some(length) = fields.get(NAME).and_then(plain_number)
+    {
+        return Ok(Some(length));
+    }
     let mut length = None;
     for line in fields.get_all(NAME) {
         for value in split_values(line) {
@@ -84,6 +90,19 @@ fn keep_one(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
         // Never longer than what was there.
         let _ = fields.replace_value(first, plain);
     }
+}
+
+/// A number in its plain form: digits without a zero before them, few enough
+/// to fit.
+fn plain_number(value: &[u8]) -> Option<u64> {
+    const DIGITS_MAX: usize = 18;
+    if value.is_empty() || value.len() > DIGITS_MAX || (value[0] == b'0' && value.len() > 1) {
+        return None;
+    }
+    value.iter().try_fold(0, |sum: u64, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| sum * 10 + u64::from(digit))
+    })
 }
 
 /// A plain decimal number that fits.

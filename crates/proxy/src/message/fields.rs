@@ -198,7 +198,9 @@ impl Fields {
     }
 
     fn is(&self, field: Field, name: &[u8]) -> bool {
-        field.name_len as usize == name.len() && self.name_of(field).eq_ignore_ascii_case(name)
+        // Who asks nearly always writes it as it is kept.
+        field.name_len as usize == name.len()
+            && (self.name_of(field) == name || self.name_of(field).eq_ignore_ascii_case(name))
     }
 
     /// The first value of a name.

@@ -179,6 +179,11 @@ impl Runtime {
         self.versions.report()
     }
 
+    /// Whether there are configurations to forget.
+    pub fn has_unused(&self) -> bool {
+        self.versions.has_unused()
+    }
+
     /// Frees the configurations that nobody holds any more, on this thread,
     /// which is none that serves. Says how many they were.
     pub fn forget_unused(&self) -> usize {

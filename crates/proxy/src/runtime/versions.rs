@@ -54,6 +54,13 @@ impl Versions {
             .collect()
     }
 
+    /// Whether there is one that nobody else holds.
+    pub(super) fn has_unused(&self) -> bool {
+        let older = self.list();
+        let mut older = older.iter().rev().skip(1);
+        older.any(|living| Arc::strong_count(&living.config) == 1)
+    }
+
     /// Drops those that nobody else holds; says how many they were.
     pub(super) fn forget_unused(&self) -> usize {
         let mut unused = Vec::new();
@@ -94,7 +101,9 @@ mod tests {
         versions.add(Arc::clone(&held));
         versions.add(numbered(2));
         versions.add(numbered(3));
+        assert!(versions.has_unused());
         assert_eq!(versions.forget_unused(), 1);
+        assert!(!versions.has_unused());
         let numbers = |versions: &Versions| -> Vec<(u64, bool)> {
             let report = versions.report();
             report.iter().map(|one| (one.number, one.newest)).collect()

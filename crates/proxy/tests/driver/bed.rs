@@ -115,7 +115,7 @@ impl Bed {
     /// A proxy.
     pub fn with(text: &str, options: &ServeOptions) -> Bed {
         let one = alone();
-        ENDED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Bed::forget_ended();
         let ports = free_ports(4);
         let whole = put_ports(text, &ports);
         if against_haproxy() {
@@ -138,6 +138,11 @@ impl Bed {
             ports,
             _one: one,
         }
+    }
+
+    /// Forgets which streams have ended, and frees the list of them.
+    pub fn forget_ended() {
+        *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
     /// Puts another text into the running proxy, as a reload does.

@@ -10,6 +10,7 @@ mod faults;
 mod hostile;
 mod limits;
 mod lists;
+mod living;
 mod modes;
 mod options;
 mod overload;
