@@ -51,7 +51,7 @@ pub async fn run(
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
         let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
-        let delivered = unless_shut(&slot, exchange).await;
+        let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
         let delivered = match delivered {

@@ -17,6 +17,7 @@ use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 /// What follows a stream on its client's connection.
@@ -268,7 +269,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         own: client.own.take(),
     };
     let watched = serve::watched(stream, &client.socket);
-    let established = serve::unless_gone(watched, serve::establish(stream, how)).await;
+    let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
     match established {
         Some(Ok((server, slot))) => {
             let outgoing = exchange::Outgoing {

@@ -13,7 +13,7 @@ use crate::server_connection::{ConnectFailure, ServerConnection, connect};
 use crate::state::Tally;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -154,14 +154,18 @@ pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
 }
 
 /// Runs a future; None when the watched client closes before it is done.
-pub async fn unless_gone<F: Future>(watched: Option<&Socket>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| match (future.as_mut().poll(context), watched) {
+///
+/// The future is pinned by the caller: one that is given by value would be held,
+/// and copied, twice.
+pub fn unless_gone<F: Future>(
+    watched: Option<&Socket>,
+    mut future: Pin<&mut F>,
+) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |context| match (future.as_mut().poll(context), watched) {
         (Poll::Ready(output), _) => Poll::Ready(Some(output)),
         (Poll::Pending, Some(client)) => client.poll_peer_closed(context).map(|()| None),
         (Poll::Pending, None) => Poll::Pending,
     })
-    .await
 }
 
 /// The client went while a server was looked for. It is told nothing.
@@ -186,7 +190,7 @@ pub async fn establish(
         if let Some(page) = redirected(stream) {
             return Err(Unserved::Redirected(Box::new(page)));
         }
-        let attempt = unless_shut(&slot, attempt(stream, &mut how)).await;
+        let attempt = unless_shut(&slot, pin!(attempt(stream, &mut how))).await;
         let attempt = attempt.unwrap_or_else(|why| {
             stream.termination = shutdown::termination(why);
             None

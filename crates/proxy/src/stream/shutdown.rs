@@ -7,17 +7,21 @@ use super::Termination;
 use crate::queue::Slot;
 use crate::state::Shutdown;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// Runs a part of a stream unless the sessions of its server are shut down.
-pub async fn unless_shut<T>(slot: &Slot, part: impl Future<Output = T>) -> Result<T, Shutdown> {
-    let mut part = pin!(part);
-    poll_fn(|context| match slot.shutdown() {
+///
+/// The part is pinned by the caller: one that is given by value would be held,
+/// and copied, twice.
+pub fn unless_shut<F: Future>(
+    slot: &Slot,
+    mut part: Pin<&mut F>,
+) -> impl Future<Output = Result<F::Output, Shutdown>> {
+    poll_fn(move |context| match slot.shutdown() {
         Some(why) => Poll::Ready(Err(why)),
         None => part.as_mut().poll(context).map(Ok),
     })
-    .await
 }
 
 /// How a stream ends by it.

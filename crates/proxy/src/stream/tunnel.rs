@@ -16,6 +16,7 @@ use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -354,7 +355,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         return;
     }
     let watched = serve::watched(stream, &client.socket);
-    let established = serve::unless_gone(watched, serve::establish(stream, Establish::FRESH)).await;
+    let established = serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
         Some(Ok(established)) => established,
         Some(Err(_)) => return,
