@@ -90,29 +90,9 @@ pub fn run(
         voice.warning("'watch' has no effect in a process without a supervisor (-W)");
     }
     drop(loaded);
-    let in_background =
-        (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
-    let mut ready: Option<Ready> = None;
-    if in_background {
-        let path = config.global.pidfile.clone();
-        let mut file = path.as_deref().map(daemon::open_pid_file).transpose()?;
-        match daemon::fork_and_wait()? {
-            Fork::Parent => {
-                // The child serves, and this process has kept its rights.
-                plan.before.take_leave();
-                return Ok(());
-            }
-            Fork::Child(child) => ready = Some(child),
-        }
-        if let (Some(file), Some(path)) = (&mut file, &path) {
-            daemon::write_pid(file, path)?;
-        }
-    }
-    if !in_background {
-        // Who connects from now on waits for this process: the listeners are
-        // open. Afterwards it may not signal anybody.
-        plan.before.take_leave();
-    }
+    let Some(ready) = into_background(&config, plan)? else {
+        return Ok(());
+    };
     give_up_rights(&config, voice)?;
     let signals = signals::watch()?;
     let options = ServeOptions {
@@ -125,7 +105,7 @@ pub fn run(
     if let Some(state) = fetched.state {
         before::add_rest(state.rest, serving.running.runtime).map_err(StartError::Threads)?;
     }
-    if let Some(ready) = ready {
+    if let Background::Child(ready) = ready {
         ready.tell()?;
         // Its standard error is closed, so nothing that it says is read.
         voice.quiet = true;
@@ -137,6 +117,40 @@ pub fn run(
     drop(side);
     proxy::log::drain(LAST_LINES);
     result
+}
+
+/// Where the process that serves is.
+enum Background {
+    /// In the foreground.
+    No,
+    /// In the background, and somebody waits until it serves.
+    Child(Ready),
+}
+
+/// Goes into the background where that is asked for, and takes leave of those
+/// before. None in the process that was only there to start the other one.
+fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, StartError> {
+    let wanted = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
+    if !wanted {
+        // Who connects from now on waits for this process: the listeners are
+        // open. Afterwards it may not signal anybody.
+        plan.before.take_leave();
+        return Ok(Some(Background::No));
+    }
+    let path = config.global.pidfile.clone();
+    let mut file = path.as_deref().map(daemon::open_pid_file).transpose()?;
+    let ready = match daemon::fork_and_wait()? {
+        Fork::Parent => {
+            // The child serves, and this process has kept its rights.
+            plan.before.take_leave();
+            return Ok(None);
+        }
+        Fork::Child(ready) => ready,
+    };
+    if let (Some(file), Some(path)) = (&mut file, &path) {
+        daemon::write_pid(file, path)?;
+    }
+    Ok(Some(Background::Child(ready)))
 }
 
 /// Says that it serves.

@@ -43,7 +43,8 @@ impl Requests {
     /// What somebody at the control socket who waits for the next change asked for.
     pub fn asked_by(&self, id: u64) -> Option<Look> {
         let next = self.next.iter().flatten();
-        next.filter(|asker| asker.at == Door::Control && asker.id == id).find_map(|asker| asker.look)
+        next.filter(|asker| asker.at == Door::Control && asker.id == id)
+            .find_map(|asker| asker.look)
     }
 
     /// The change that ran is over; those who are to be told.
