@@ -69,6 +69,16 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+impl From<ChannelError> for LoadError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            // Also one that ends before it is asked.
+            ChannelError::Closed => LoadError::Ended,
+            error => LoadError::Channel(error),
+        }
+    }
+}
+
 impl Loading {
     /// Starts a loader of this program, with these variables besides, and says
     /// what is asked.
@@ -83,8 +93,7 @@ impl Loading {
         let message = Message::Load(Box::new(load));
         process
             .channel
-            .send(&message, descriptors)
-            .map_err(LoadError::Channel)?;
+            .send(&message, descriptors)?;
         Ok(Loading {
             process,
             until: Instant::now() + LIMIT,
@@ -99,8 +108,7 @@ impl Loading {
             Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
-            Err(ChannelError::Closed) => Err(LoadError::Ended),
-            Err(error) => Err(LoadError::Channel(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
