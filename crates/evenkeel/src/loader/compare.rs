@@ -21,11 +21,10 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     let mut fixed = Vec::new();
     let mut compare = |what: &str, has: Option<String>, wanted: Option<String>| {
         if has != wanted {
-            let none = || "none".to_owned();
+            let has = has.unwrap_or_else(|| "as it was at the start".to_owned());
+            let wanted = wanted.unwrap_or_else(|| "nothing of it".to_owned());
             fixed.push(format!(
-                "{what} stays {} until a restart (the file says {})",
-                has.unwrap_or_else(none),
-                wanted.unwrap_or_else(none),
+                "{what} stays {has} until a restart (the file says {wanted})"
             ));
         }
     };
@@ -148,8 +147,8 @@ mod tests {
         assert_eq!(
             fixed,
             [
-                "the user stays 4000000000 until a restart (the file says none)",
-                "the group stays none until a restart (the file says 4000000001)",
+                "the user stays 4000000000 until a restart (the file says nothing of it)",
+                "the group stays as it was at the start until a restart (the file says 4000000001)",
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));

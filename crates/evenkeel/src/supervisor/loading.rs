@@ -91,9 +91,7 @@ impl Loading {
         let mut process = spawn::start(program, spawn::LOADER_ENTRY, load.personality, variables)
             .map_err(LoadError::Start)?;
         let message = Message::Load(Box::new(load));
-        process
-            .channel
-            .send(&message, descriptors)?;
+        process.channel.send(&message, descriptors)?;
         Ok(Loading {
             process,
             until: Instant::now() + LIMIT,
