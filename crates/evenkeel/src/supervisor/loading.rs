@@ -72,7 +72,6 @@ impl std::error::Error for LoadError {}
 impl From<ChannelError> for LoadError {
     fn from(error: ChannelError) -> Self {
         match error {
-            // Also one that ends before it is asked.
             ChannelError::Closed => LoadError::Ended,
             error => LoadError::Channel(error),
         }
@@ -91,7 +90,11 @@ impl Loading {
         let mut process = spawn::start(program, spawn::LOADER_ENTRY, load.personality, variables)
             .map_err(LoadError::Start)?;
         let message = Message::Load(Box::new(load));
-        process.channel.send(&message, descriptors)?;
+        match process.channel.send(&message, descriptors) {
+            // One that has ended already is seen to as one that ends later.
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(Loading {
             process,
             until: Instant::now() + LIMIT,
