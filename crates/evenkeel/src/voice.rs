@@ -192,6 +192,14 @@ impl Voice {
         let text = match self.form {
             Form::Own => {
                 if let Some(collected) = &mut self.collected {
+                    if diagnostics.errors() == 0 && !zero_warning {
+                        // A change that goes in: what changed is what counts,
+                        // and most of the warnings were told at the start.
+                        let short = render::concise(sources, diagnostics, diag);
+                        push(&mut collected.plain, &short);
+                        push(&mut collected.shown, &short);
+                        return;
+                    }
                     let for_log = render::full(sources, diagnostics, &plain(diag));
                     let for_asker = render::full(sources, diagnostics, &collected.look);
                     push(&mut collected.plain, &for_log);

@@ -17,6 +17,7 @@ Examples:
   evenkeel demo                               see it work, nothing to prepare
   evenkeel check /etc/haproxy/haproxy.cfg     what is wrong with this file?
   evenkeel run -f /etc/haproxy/haproxy.cfg    serve with it, in the foreground
+  evenkeel reload                             take the changed file in, touching nothing else
   evenkeel explain E0101                      what does that code mean?
   evenkeel keyword 'timeout client'           what does that keyword do?
   evenkeel haproxy -c -f haproxy.cfg          HAProxy's flags, without a link";
@@ -58,7 +59,10 @@ fn run() -> Command {
              once, USR1 (0) when what it has is finished (bounded by `hard-stop-after`). HUP, like `evenkeel reload`, \
              changes to what the files say now; a bad file changes nothing. TTOU pauses accepting, TTIN goes on. \
              `daemon` in a file is passed over.\n\nThe process that is started supervises: the one that serves is \
-             its child, runs as the user and in the directory that the file names, and is started again when it dies.",
+             its child, runs as the user (nobody where root starts it and the file names none) and in the directory \
+             that the file names, and is started again when it dies. When the supervisor itself dies the proxy serves \
+             on, and the same command started again takes it over. Where another program stands in the place of this \
+             one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.",
         )
         .after_help(
             "Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
@@ -112,7 +116,10 @@ fn reload() -> Command {
         .long_about(
             "Asks a running `evenkeel run` or `haproxy -W` of the same user to change to what its files say now, \
              waits, and prints what changed. Nothing that exists is touched: listeners that stay are never closed, \
-             connections go on. Exits with 1, with what is wrong, when nothing was changed.",
+             connections go on. Exits with 1, with what is wrong, when nothing was changed. After an upgrade of the \
+             binary it changes to the new program, too, which is tried for some seconds first.\n\nThose that run are \
+             listed in /run/evenkeel (root), $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID; \
+             EVENKEEL_RUNTIME_DIRECTORY names another directory.",
         )
         .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711")
         .arg(
@@ -235,13 +242,16 @@ fn demo() -> Command {
     Command::new("demo")
         .about("Two sample servers, a proxy before them, load, and a view of it all")
         .long_about(
-            "Starts two sample web servers and a proxy before them from examples/demo.cfg, and shows live who \
-             serves. Keys stop and return the servers. Needs no rights and nothing installed; listens on the \
+            "Starts sample web servers and a proxy before them from examples/demo.cfg, and shows live who \
+             serves. Keys stop and return servers and change the configuration. Needs no rights and nothing installed; listens on the \
              loopback address only.",
         )
-        .after_help("Keys:\n  1, 2  stop or return a server\n  q     end")
+        .after_help(
+            "Keys:\n  1, 2  stop or return a server\n  c     change the configuration in place: a third server, or \
+             without it again\n  q     end",
+        )
         .arg(Arg::new("script").long("script").action(ArgAction::SetTrue).help(
-            "No view: stop and return both servers by itself, tell what a client saw, exit with 0 only when no request failed",
+            "No view: stop and return both servers and change the configuration by itself, tell what a client saw, exit with 0 only when no request failed",
         ))
 }
 

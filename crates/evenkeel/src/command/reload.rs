@@ -31,14 +31,26 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
     match (fitting.len(), all.is_empty()) {
         (1, _) => Ok(fitting.remove(0)),
         (0, true) => Err(format!(
-            "no `evenkeel run` or `haproxy -W` of this user is listed in {}",
-            directory::path().display()
+            "no `evenkeel run` or `haproxy -W` of this user is listed in {}{}",
+            directory::path().display(),
+            left_alone(&directory::roles().unwrap_or_default()),
         )),
         (0, false) => Err(format!("none of those that run is meant:{}", list(&all))),
         _ => Err(format!(
             "several are running; `--pid N` says which one is meant:{}",
             list(&fitting)
         )),
+    }
+}
+
+/// What to do about proxies that serve on after their supervisor.
+fn left_alone(roles: &[Instance]) -> String {
+    match roles.is_empty() {
+        true => String::new(),
+        false => format!(
+            "; the supervisors of these have gone, and the same command started again takes each over:{}",
+            list(roles)
+        ),
     }
 }
 

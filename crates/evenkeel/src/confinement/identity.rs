@@ -19,6 +19,18 @@ pub enum Origin {
     Start,
 }
 
+/// The name of a user, where the system knows one.
+pub fn user_name(id: u32) -> Option<String> {
+    let user = nix::unistd::User::from_uid(id.into()).ok()??;
+    Some(user.name)
+}
+
+/// The name of a group, where the system knows one.
+pub fn group_name(id: u32) -> Option<String> {
+    let group = nix::unistd::Group::from_gid(id.into()).ok()??;
+    Some(group.name)
+}
+
 /// Who started the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartedAs {

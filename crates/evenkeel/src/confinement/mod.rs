@@ -24,7 +24,7 @@ mod tests;
 pub use capabilities::{Kept, names};
 pub use error::ConfinementError;
 pub use held::{Files, Filtered, Held};
-pub use identity::{Identity, Origin, StartedAs, identity_for};
+pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_name};
 
 use proxy::config::Config;
 use rustix::thread::CapabilitySet;

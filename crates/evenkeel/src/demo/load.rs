@@ -2,6 +2,7 @@
 //! pace, and count what they saw. A request fails when it gets no whole answer,
 //! or one whose status is not 200; nothing is tried twice.
 
+use super::stage::{NAMES, SERVERS};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -24,17 +25,17 @@ const ANSWER_MAX: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Whole answers with status 200, by server.
-    pub served: [AtomicU64; 2],
+    pub served: [AtomicU64; SERVERS],
     /// Everything else.
     pub failed: AtomicU64,
 }
 
 impl Seen {
-    /// Answers of the first and second server, and failures.
+    /// Answers by server, and failures.
     pub fn read(&self) -> Counted {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counted {
-            served: [load(&self.served[0]), load(&self.served[1])],
+            served: self.served.each_ref().map(load),
             failed: load(&self.failed),
         }
     }
@@ -44,7 +45,7 @@ impl Seen {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {
     /// Whole answers with status 200, by server.
-    pub served: [u64; 2],
+    pub served: [u64; SERVERS],
     /// Everything else.
     pub failed: u64,
 }
@@ -53,17 +54,14 @@ impl Counted {
     /// What was counted since another moment.
     pub fn since(self, before: Counted) -> Counted {
         Counted {
-            served: [
-                self.served[0] - before.served[0],
-                self.served[1] - before.served[1],
-            ],
+            served: std::array::from_fn(|at| self.served[at] - before.served[at]),
             failed: self.failed - before.failed,
         }
     }
 
     /// All requests.
     pub fn requests(self) -> u64 {
-        self.served[0] + self.served[1] + self.failed
+        self.served.iter().sum::<u64>() + self.failed
     }
 }
 
@@ -167,9 +165,7 @@ fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufRea
             break;
         };
         match (name, value.trim()) {
-            ("x-served-by", name) => {
-                server = ["one", "two"].iter().position(|known| *known == name)
-            }
+            ("x-served-by", name) => server = NAMES.iter().position(|known| *known == name),
             ("content-length", value) => length = value.parse::<u64>().ok(),
             ("connection", "close") => keep = false,
             _ => {}
@@ -198,21 +194,21 @@ mod tests {
     #[test]
     fn what_was_counted_in_a_phase_is_the_difference() {
         let before = Counted {
-            served: [10, 20],
+            served: [10, 20, 0],
             failed: 0,
         };
         let phase = Counted {
-            served: [15, 29],
+            served: [15, 29, 1],
             failed: 1,
         }
         .since(before);
         assert_eq!(
             phase,
             Counted {
-                served: [5, 9],
+                served: [5, 9, 1],
                 failed: 1
             }
         );
-        assert_eq!(phase.requests(), 15);
+        assert_eq!(phase.requests(), 16);
     }
 }

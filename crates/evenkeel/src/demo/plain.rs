@@ -18,7 +18,7 @@ pub fn show(stage: &Stage) -> ExitCode {
 pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
     writeln!(out, "{CONFIGURATION}")?;
     for server in &stage.servers {
-        writeln!(out, "server {}    http://{}/", server.name, server.address)?;
+        writeln!(out, "server {:<7}http://{}/", server.name, server.address)?;
     }
     writeln!(out, "the proxy     http://{}/", stage.address)?;
     writeln!(out, "statistics    http://{}/stats\n", stage.address)
@@ -43,10 +43,11 @@ fn lines(stage: &Stage) -> io::Result<()> {
             .collect();
         writeln!(
             out,
-            "{:5} requests/s: one {:4}, two {:4}, failed {} (since the start {})   {}",
+            "{:5} requests/s: one {:4}, two {:4}, three {:4}, failed {} (since the start {})   {}",
             second.requests(),
             second.served[0],
             second.served[1],
+            second.served[2],
             second.failed,
             now.failed,
             states.join(", ")

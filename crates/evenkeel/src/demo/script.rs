@@ -1,6 +1,6 @@
-//! The demo by itself, once: each server stops and returns while clients ask
-//! all the time. It ends well only when no request failed and both servers
-//! did what they were to do.
+//! The demo by itself, once: each server stops and returns, and a change adds a
+//! third one and takes it away again, while clients ask all the time. It ends
+//! well only when no request failed and all servers did what they were to do.
 
 use super::load::Counted;
 use super::plain;
@@ -59,6 +59,13 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
         phases.push(phase);
         tell(&mut out, stage)?;
     }
+    let change = || stage.change().map_err(io::Error::other);
+    change()?;
+    wait_until_served(stage, 2)?;
+    phases.push(watch(stage, "a third one is added"));
+    change()?;
+    phases.push(watch(stage, "and removed again"));
+    tell(&mut out, stage)?;
     table(&mut out, &phases)?;
     Ok(phases)
 }
@@ -98,29 +105,21 @@ fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
 fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
     writeln!(
         out,
-        "\nwhat clients saw        requests      one      two   failed"
+        "\nwhat clients saw        requests      one      two    three   failed"
     )?;
     let mut whole = Counted::default();
     for Phase { name, seen } in phases {
-        writeln!(
-            out,
-            "{name:<22}{:>10}{:>9}{:>9}{:>9}",
-            seen.requests(),
-            seen.served[0],
-            seen.served[1],
-            seen.failed
-        )?;
-        whole.served[0] += seen.served[0];
-        whole.served[1] += seen.served[1];
+        writeln!(out, "{}", row(name, seen))?;
+        for (all, of) in whole.served.iter_mut().zip(seen.served) {
+            *all += of;
+        }
         whole.failed += seen.failed;
     }
-    writeln!(
-        out,
-        "{:<22}{:>10}{:>9}{:>9}{:>9}",
-        "together",
-        whole.requests(),
-        whole.served[0],
-        whole.served[1],
-        whole.failed
-    )
+    writeln!(out, "{}", row("together", &whole))
+}
+
+fn row(name: &str, seen: &Counted) -> String {
+    let [one, two, three] = seen.served;
+    let (all, failed) = (seen.requests(), seen.failed);
+    format!("{name:<22}{all:>10}{one:>9}{two:>9}{three:>9}{failed:>9}")
 }

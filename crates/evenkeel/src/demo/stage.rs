@@ -8,13 +8,15 @@ use crate::identity;
 use crate::process::{self, Serving, Side, StartError};
 use language::{Environment, render};
 use proxy::config::Config;
+use proxy::listener::{self, Inherited, Listening, OpenStep};
 use proxy::load::LoadOptions;
 use proxy::runtime::ServeOptions;
-use proxy::{health, listener, state};
+use proxy::{health, state};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,10 +28,20 @@ pub const CONFIGURATION: &str = include_str!("../../../../examples/demo.cfg");
 const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
 /// Ports of the sample servers.
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
+/// The sample servers; the last one serves after a change only.
+pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
+/// How many there are.
+pub const SERVERS: usize = 3;
+/// What the change adds at the end of the file, in `backend samples`.
+const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// Events that are kept.
 const EVENTS_MAX: usize = 200;
 /// Most connections of clients, browsers included.
 const CONNECTIONS_MAX: u32 = 500;
+const OPTIONS: ServeOptions = ServeOptions {
+    threads: 1,
+    connections_max: CONNECTIONS_MAX,
+};
 
 /// Why the demo cannot start.
 #[derive(Debug)]
@@ -39,7 +51,14 @@ pub enum StageError {
     /// The example is refused, as told.
     Configuration(String),
     /// A listener of the example could not be opened.
-    Listen(String),
+    Listen {
+        /// What was being done.
+        step: OpenStep,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        errno: rustix::io::Errno,
+    },
     /// The data plane did not start.
     Start(StartError),
 }
@@ -49,7 +68,14 @@ impl fmt::Display for StageError {
         match self {
             StageError::System(error) => f.write_str(&reason(error)),
             StageError::Configuration(text) => write!(f, "examples/demo.cfg is refused\n{text}"),
-            StageError::Listen(text) => f.write_str(text),
+            StageError::Listen {
+                step,
+                address,
+                errno,
+            } => {
+                let why = nix::errno::Errno::from_raw(errno.raw_os_error()).desc();
+                write!(f, "{step} {address}: {why}")
+            }
             StageError::Start(error) => error.fmt(f),
         }
     }
@@ -122,60 +148,87 @@ impl Events {
 pub struct Stage {
     // The load goes first: what it asks of must still be there.
     _load: Load,
-    _side: Side,
+    side: Side,
     /// What the clients saw.
     pub seen: Arc<Seen>,
     /// What happened.
     pub events: Events,
     /// The sample servers, in the order of the file.
-    pub servers: [Sample; 2],
+    pub servers: [Sample; SERVERS],
     /// Where the proxy listens.
     pub address: SocketAddr,
     serving: Serving,
+    listener: OwnedFd,
 }
 
 impl Stage {
     /// Starts everything.
     pub fn set() -> Result<Stage, StageError> {
         let events = Events::new();
-        let one = Sample::start("one", SERVER_PORTS)?;
-        let two = Sample::start("two", SERVER_PORTS)?;
+        let [one, two, three] = NAMES.map(|name| Sample::start(name, SERVER_PORTS));
+        let servers = [one?, two?, three?];
         let address = free_address()?;
-        let mut environment = Environment::from_process();
-        environment.set("DEMO_PORT", address.port().to_string());
-        environment.set("DEMO_SERVER_1", one.address.to_string());
-        environment.set("DEMO_SERVER_2", two.address.to_string());
-        let config = configuration(environment)?;
-        let (listening, errors) = listener::open(&config, &mut Default::default());
-        if let Some(error) = errors.first() {
-            let why = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
-            return Err(StageError::Listen(format!(
-                "{} {address}: {why}",
-                error.step
-            )));
-        }
-        let options = ServeOptions {
-            threads: 1,
-            connections_max: CONNECTIONS_MAX,
+        let config = configuration(CONFIGURATION.to_owned(), environment(address, &servers))?;
+        let listening = open(&config, Inherited::default(), address)?;
+        let Some(first) = listening.first() else {
+            return Err(StageError::System(io::ErrorKind::AddrNotAvailable.into()));
         };
+        let listener = first.fd.try_clone()?;
         let told = events.clone();
         let notice =
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) =
-            process::serve(config, (listening, Vec::new()), &options, None, notice)
+            process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)
                 .map_err(StageError::Start)?;
         let seen = Arc::new(Seen::default());
         let told = events.clone();
         let load = Load::start(address, &seen, move |text| told.add(text))?;
         Ok(Stage {
             _load: load,
-            _side: side,
+            side,
             seen,
             events,
-            servers: [one, two],
+            servers,
             address,
             serving,
+            listener,
         })
+    }
+
+    /// Adds the third server, or takes it away, in the process that serves.
+    pub fn change(&self) -> Result<(), StageError> {
+        let added = self.is_changed();
+        let text = match added {
+            true => CONFIGURATION.to_owned(),
+            false => CONFIGURATION.to_owned() + ADDED,
+        };
+        let config = configuration(text, environment(self.address, &self.servers))?;
+        let mut inherited = Inherited::default();
+        // One that is not recognized is opened anew, which says what is wrong.
+        let _ = inherited.add(self.listener.try_clone()?);
+        let listening = open(&config, inherited, self.address)?;
+        let running = &self.serving.running;
+        running.change(config, listening, &OPTIONS)?;
+        self.side.change();
+        let what = if added { "without" } else { "with" };
+        self.events.add(format!(
+            "you change the configuration: {what} server three; no connection is touched"
+        ));
+        Ok(())
+    }
+
+    /// The text of the configuration that serves.
+    pub fn text(&self) -> String {
+        match self.is_changed() {
+            true => CONFIGURATION.to_owned() + ADDED,
+            false => CONFIGURATION.to_owned(),
+        }
+    }
+
+    fn is_changed(&self) -> bool {
+        let config = self.serving.config();
+        let mut servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+        servers.any(|server| *server.name == *NAMES[2])
     }
 
     /// Stops a server that runs, returns one that does not.
@@ -227,11 +280,36 @@ fn free_address() -> io::Result<SocketAddr> {
     Err(last)
 }
 
-fn configuration(environment: Environment) -> Result<Config, StageError> {
-    let files = vec![(
-        "examples/demo.cfg".to_owned(),
-        CONFIGURATION.as_bytes().to_vec(),
-    )];
+fn environment(proxy: SocketAddr, servers: &[Sample; SERVERS]) -> Environment {
+    let mut environment = Environment::from_process();
+    environment.set("DEMO_PORT", proxy.port().to_string());
+    for (at, server) in servers.iter().enumerate() {
+        environment.set(
+            format!("DEMO_SERVER_{}", at + 1),
+            server.address.to_string(),
+        );
+    }
+    environment
+}
+
+fn open(
+    config: &Config,
+    mut inherited: Inherited,
+    address: SocketAddr,
+) -> Result<Vec<Listening>, StageError> {
+    let (listening, errors) = listener::open(config, &mut inherited);
+    match errors.first() {
+        None => Ok(listening),
+        Some(error) => Err(StageError::Listen {
+            step: error.step,
+            address,
+            errno: error.errno,
+        }),
+    }
+}
+
+fn configuration(text: String, environment: Environment) -> Result<Config, StageError> {
+    let files = vec![("examples/demo.cfg".to_owned(), text.into_bytes())];
     let options = LoadOptions {
         resolve_names: true,
         ..Default::default()
@@ -248,10 +326,11 @@ mod tests {
 
     #[test]
     fn the_example_loads_with_and_without_its_environment() {
-        assert!(configuration(Environment::empty()).is_ok());
+        assert!(configuration(CONFIGURATION.to_owned(), Environment::empty()).is_ok());
         let mut environment = Environment::empty();
         environment.set("DEMO_PORT", "18099");
-        let config = configuration(environment).unwrap();
+        environment.set("DEMO_SERVER_3", "127.0.0.1:18098");
+        let config = configuration(CONFIGURATION.to_owned() + ADDED, environment).unwrap();
         assert!(config.listens());
     }
 

@@ -1,8 +1,8 @@
 //! The demo in a terminal: the configuration, the addresses, who serves, and
-//! what happened; keys stop and return the servers.
+//! what happened; keys stop and return servers and change the configuration.
 
 use super::load::Counted;
-use super::stage::{CONFIGURATION, Stage};
+use super::stage::Stage;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -57,7 +57,8 @@ fn key(stage: &Stage, event: &Event) -> io::Result<bool> {
         KeyCode::Char('1') => stage.toggle(0)?,
         KeyCode::Char('2') => stage.toggle(1)?,
         KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
-        KeyCode::Char('c') => return Ok(key.modifiers.contains(KeyModifiers::CONTROL)),
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(true),
+        KeyCode::Char('c') => stage.change().map_err(io::Error::other)?,
         _ => {}
     }
     Ok(false)
@@ -96,7 +97,7 @@ impl Rates {
 fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let rows = Layout::vertical([
         Constraint::Length(6),
-        Constraint::Length(8),
+        Constraint::Length(10),
         Constraint::Min(5),
         Constraint::Length(1),
     ]);
@@ -106,14 +107,16 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let [left, right] =
         Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(bottom);
     events(frame, left, stage);
-    let text = Paragraph::new(excerpt()).block(Block::bordered().title(" examples/demo.cfg "));
+    let text = stage.text();
+    let text = Paragraph::new(excerpt(&text)).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(text, right);
-    let keys = " 1 stop or return server one   2 server two   q end ";
+    let keys =
+        " 1 stop or return server one   2 server two   c change in place: a third server   q end ";
     frame.render_widget(Paragraph::new(keys.reversed()), foot);
 }
 
 fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
-    let [one, two] = &stage.servers;
+    let [one, two, _] = &stage.servers;
     let lines = vec![
         Line::from(vec![
             "open in a browser  ".into(),
@@ -144,16 +147,23 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
         Constraint::Length(2),
         Constraint::Length(2),
         Constraint::Length(2),
+        Constraint::Length(2),
     ]);
-    let [first, second, last] = rows.areas(inside);
+    let [first, second, third, last] = rows.areas(inside);
     let all = rates.second.requests().max(1);
-    for (at, ((name, state), row)) in stage.states().into_iter().zip([first, second]).enumerate() {
+    for (at, ((name, state), row)) in stage
+        .states()
+        .into_iter()
+        .zip([first, second, third])
+        .enumerate()
+    {
         let served = rates.second.served.get(at).copied().unwrap_or(0);
         let up = state.starts_with("UP");
         let color = match (up, at) {
             (false, _) => Color::Red,
             (true, 0) => Color::Blue,
-            (true, _) => Color::Yellow,
+            (true, 1) => Color::Yellow,
+            (true, _) => Color::Magenta,
         };
         let [label, bar] =
             Layout::horizontal([Constraint::Length(22), Constraint::Min(10)]).areas(row);
@@ -226,16 +236,16 @@ fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
 }
 
 /// The configuration without its opening comment.
-fn excerpt() -> &'static str {
-    CONFIGURATION
-        .find("\nfrontend")
-        .and_then(|at| CONFIGURATION.get(at + 1..))
-        .unwrap_or(CONFIGURATION)
+fn excerpt(text: &str) -> &str {
+    text.find("\nfrontend")
+        .and_then(|at| text.get(at + 1..))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::stage::CONFIGURATION;
 
     #[test]
     fn an_event_is_broken_at_words_and_told_without_its_details() {
@@ -253,20 +263,20 @@ mod tests {
 
     #[test]
     fn the_excerpt_begins_where_the_file_becomes_interesting() {
-        assert!(excerpt().starts_with("frontend web"));
+        assert!(excerpt(CONFIGURATION).starts_with("frontend web"));
     }
 
     #[test]
     fn rates_are_those_of_the_last_whole_window() {
         let mut rates = Rates::new(Counted::default());
         rates.measure(Counted {
-            served: [5, 5],
+            served: [5, 5, 0],
             failed: 0,
         });
         assert_eq!(rates.second.requests(), 0);
         rates.began = Instant::now().checked_sub(WINDOW).unwrap();
         rates.measure(Counted {
-            served: [50, 60],
+            served: [50, 60, 0],
             failed: 1,
         });
         assert_eq!((rates.second.requests(), rates.whole.failed), (111, 1));

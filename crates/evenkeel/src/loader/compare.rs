@@ -1,6 +1,6 @@
 //! What a change brings and what it cannot, in words.
 
-use crate::confinement;
+use crate::confinement::{self, group_name, user_name};
 use crate::files::NamedFile;
 use crate::roles::memory;
 use language::difference::{Texts, Vocabulary, between};
@@ -21,21 +21,33 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     let mut fixed = Vec::new();
     let mut compare = |what: &str, has: Option<String>, wanted: Option<String>| {
         if has != wanted {
-            let none = || "none".to_owned();
+            let has = has.unwrap_or_else(|| "as it was at the start".to_owned());
+            let wanted = wanted.unwrap_or_else(|| "nothing of it".to_owned());
             fixed.push(format!(
-                "{what} stays {} until a restart (the file says {})",
-                has.unwrap_or_else(none),
-                wanted.unwrap_or_else(none),
+                "{what} stays {has} until a restart (the file says {wanted})"
             ));
         }
     };
-    let number = |number: Option<u32>| number.map(|number| number.to_string());
+    let account = |id: Option<u32>, name: fn(u32) -> Option<String>| {
+        id.map(|id| match name(id) {
+            Some(name) => format!("{name} ({id})"),
+            None => id.to_string(),
+        })
+    };
     let path = |path: &Option<Vec<u8>>| {
         path.as_ref()
             .map(|path| String::from_utf8_lossy(path).into_owned())
     };
-    compare("the user", number(has.uid), number(wanted.uid));
-    compare("the group", number(has.gid), number(wanted.gid));
+    compare(
+        "the user",
+        account(has.uid, user_name),
+        account(wanted.uid, user_name),
+    );
+    compare(
+        "the group",
+        account(has.gid, group_name),
+        account(wanted.gid, group_name),
+    );
     compare("'chroot'", path(&has.chroot), path(&wanted.chroot));
     let missing = wanted.capabilities & !has.capabilities;
     if missing != 0 {
@@ -116,7 +128,8 @@ mod tests {
     #[test]
     fn rights_stay_what_they_are_and_what_the_file_asks_for_is_named() {
         let has = Rights {
-            uid: Some(65534),
+            // Nobody has it.
+            uid: Some(4_000_000_000),
             chroot: Some(b"/var/empty".to_vec()),
             ..Rights::default()
         };
@@ -126,7 +139,7 @@ mod tests {
         };
         let wanted = Rights {
             uid: None,
-            gid: Some(7),
+            gid: Some(4_000_000_001),
             ..has.clone()
         };
         let (kept, fixed) = rights(wanted, Some(&previous));
@@ -134,8 +147,8 @@ mod tests {
         assert_eq!(
             fixed,
             [
-                "the user stays 65534 until a restart (the file says none)",
-                "the group stays none until a restart (the file says 7)",
+                "the user stays 4000000000 until a restart (the file says nothing of it)",
+                "the group stays as it was at the start until a restart (the file says 4000000001)",
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));

@@ -55,10 +55,6 @@ fn build(
     process::choose_processors(&config.global, voice);
     let inherited = inherit(load.previous.as_ref(), descriptors.into_iter().skip(1));
     let had = inherited.len();
-    let told = |voice: &mut Voice, error: StartError| {
-        voice.fatal(error);
-        Refusal::default()
-    };
     let before_us = before_us(load);
     let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
     let (listening, sockets) =
@@ -141,10 +137,22 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
     }
     // HAProxy's worker has a socket to its master, which is enough for it.
     if voice.form() == Form::Own && !config.listens() {
-        voice.fatal(StartError::NothingListens);
-        return Err(Refusal::default());
+        return Err(told(voice, StartError::NothingListens));
     }
     Ok(config)
+}
+
+/// Tells why there is no version.
+fn told(voice: &mut Voice, error: StartError) -> Refusal {
+    match (voice.form(), error) {
+        // Each that cannot be had was told; HAProxy sums them up.
+        (Form::Own, StartError::Listeners) => {}
+        (Form::Own, StartError::NothingListens) => {
+            voice.alert("nothing would listen: no `bind` is in use");
+        }
+        (_, error) => voice.fatal(error),
+    }
+    Refusal::default()
 }
 
 /// The process that this start takes over from. The supervisor says farewell.

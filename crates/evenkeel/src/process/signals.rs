@@ -7,7 +7,7 @@ use super::StartError;
 use super::side::Side;
 use super::start::Serving;
 use crate::roles::channel::timespec;
-use crate::voice::Voice;
+use crate::voice::{Form, Voice};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::config::{Config, Proxy};
@@ -133,16 +133,16 @@ pub fn obey(
                 Signal::SIGUSR1 => stop.softly(serving, orders),
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
-                Signal::SIGTTOU => pause(serving, voice, true),
-                Signal::SIGTTIN => pause(serving, voice, false),
+                Signal::SIGTTOU => pause(serving, voice, (true, " by a signal")),
+                Signal::SIGTTIN => pause(serving, voice, (false, " by a signal")),
                 _ => {}
             }
         }
         while let Some(order) = orders.next(serving, voice) {
             match order {
                 Order::StopSoftly => stop.softly(serving, orders),
-                Order::Pause => pause(serving, voice, true),
-                Order::Resume => pause(serving, voice, false),
+                Order::Pause => pause(serving, voice, (true, "")),
+                Order::Resume => pause(serving, voice, (false, "")),
             }
         }
     }
@@ -234,8 +234,8 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 }
 
 /// Stops accepting without closing (another process is to bind the addresses),
-/// or goes on.
-fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
+/// or goes on; and tells why.
+fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
     let config = serving.config();
     for proxy in config
         .proxies
@@ -246,7 +246,7 @@ fn pause(serving: &Serving, voice: &mut Voice, paused: bool) {
     }
     serving.running.leave_listeners(paused);
     let word = if paused { "paused" } else { "resumed" };
-    voice.warning(format_args!("Listeners {word} by a signal."));
+    voice.warning(format_args!("Listeners {word}{why}."));
 }
 
 /// HUP: the state of each server and proxy, to the logs and to whoever looks.
@@ -309,6 +309,9 @@ fn told_stopped(serving: &Serving, voice: &mut Voice) {
             proxy.state.backend.read(Tally::Sessions),
         );
         log::notice(&config, proxy, Level::Warning, &line);
-        voice.warning(line);
+        // Ours is told by its supervisor that it ends.
+        if voice.form() == Form::Haproxy {
+            voice.warning(line);
+        }
     }
 }

@@ -175,13 +175,13 @@ impl Supervised {
                     false => "TERM or USR1 end it",
                 };
                 voice.warning(format_args!(
-                    "the supervisor has gone; the proxy serves on; {how}."
+                    "the supervisor has gone; the proxy serves on; {how}"
                 ));
                 // Nobody is left who would tell it to go on.
                 self.paused.then(|| self.pause(false))
             }
             None => {
-                voice.warning("the supervisor has gone before this proxy was to stay; it ends.");
+                voice.warning("the supervisor has gone before this proxy was to stay; it ends");
                 Some(Order::StopSoftly)
             }
         }
@@ -197,7 +197,7 @@ impl Supervised {
             return false;
         }
         self.alone = false;
-        voice.notice("another supervisor has taken over.");
+        voice.notice("another supervisor has taken over");
         true
     }
 

@@ -34,11 +34,15 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often is looked again when a role went away meanwhile.
 const TRIES: u32 = 3;
+/// What a role may tell by itself before it answers.
+const UNASKED_MAX: usize = 8;
 
 /// A role that was found.
 pub struct Orphan {
     process: Started,
     version: Version,
+    /// What it told by itself of its counters and states.
+    states: Vec<OwnedFd>,
     /// Where it was found.
     socket: PathBuf,
     /// The supervisor that it had.
@@ -166,22 +170,42 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     let mut process = process(sender, fd)?;
     // Its answer also says that the process which is held is the one that
     // speaks: it lives, so its number is no other's.
-    let channel = &mut process.channel;
-    let asked = channel.send(&Message::GiveVersion, &[]);
-    let answer = asked.and_then(|()| channel.wait(Some(ANSWER_LIMIT)));
-    let Received {
-        message: Message::Version(take),
-        descriptors,
-    } = answer.map_err(AdoptError::Channel)?
-    else {
-        return Err(AdoptError::Words);
-    };
+    let (version, states) = version_of(&mut process.channel)?;
     Ok(Some(Orphan {
-        version: Version::new(*take, descriptors).ok_or(AdoptError::Words)?,
+        version,
+        states,
         process,
         socket: role.socket.clone(),
         before: role.pid,
     }))
+}
+
+/// What a role serves with, and the states that it tells before it answers: it
+/// has had nobody to tell them for as long as it was alone.
+fn version_of(channel: &mut Channel) -> Result<(Version, Vec<OwnedFd>), AdoptError> {
+    channel
+        .send(&Message::GiveVersion, &[])
+        .map_err(AdoptError::Channel)?;
+    let mut states = Vec::new();
+    for _ in 0..=UNASKED_MAX {
+        let Received {
+            message,
+            descriptors,
+        } = channel
+            .wait(Some(ANSWER_LIMIT))
+            .map_err(AdoptError::Channel)?;
+        match message {
+            Message::Version(take) => {
+                let version = Version::new(*take, descriptors).ok_or(AdoptError::Words)?;
+                return Ok((version, states));
+            }
+            // The newest counts.
+            Message::State { rest: false, .. } => states = descriptors,
+            Message::State { .. } => {}
+            _ => break,
+        }
+    }
+    Err(AdoptError::Words)
 }
 
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
@@ -263,6 +287,7 @@ impl Supervisor {
         }
         tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
         self.kept = Some(orphan.version);
+        self.keep_state(false, orphan.states);
         self.proxy = Some(Proxy::adopted(orphan.process));
         self.served = true;
         self.open_control();

@@ -3,6 +3,7 @@
 //! later from the role by itself, so that a role which dies has left them behind.
 
 use super::run::Supervisor;
+use super::tell;
 use crate::process::Before;
 use crate::roles::Shared;
 use protocol::role::{self, Message};
@@ -113,6 +114,7 @@ impl Supervisor {
         }
         if let Some(before) = self.carried.before.take() {
             before.take_leave();
+            tell::took_over(&mut self.voice, &before);
             let pids = before.pids.iter();
             let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
             self.carried.children.extend(pids);

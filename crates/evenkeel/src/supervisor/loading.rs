@@ -69,6 +69,15 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+impl From<ChannelError> for LoadError {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Closed => LoadError::Ended,
+            error => LoadError::Channel(error),
+        }
+    }
+}
+
 impl Loading {
     /// Starts a loader of this program, with these variables besides, and says
     /// what is asked.
@@ -81,10 +90,11 @@ impl Loading {
         let mut process = spawn::start(program, spawn::LOADER_ENTRY, load.personality, variables)
             .map_err(LoadError::Start)?;
         let message = Message::Load(Box::new(load));
-        process
-            .channel
-            .send(&message, descriptors)
-            .map_err(LoadError::Channel)?;
+        match process.channel.send(&message, descriptors) {
+            // One that has ended already is seen to as one that ends later.
+            Ok(()) | Err(ChannelError::Closed) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(Loading {
             process,
             until: Instant::now() + LIMIT,
@@ -99,8 +109,7 @@ impl Loading {
             Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
-            Err(ChannelError::Closed) => Err(LoadError::Ended),
-            Err(error) => Err(LoadError::Channel(error)),
+            Err(error) => Err(error.into()),
         }
     }
 

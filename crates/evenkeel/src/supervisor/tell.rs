@@ -3,6 +3,7 @@
 
 use super::adopt::AdoptError;
 use super::version::Version;
+use crate::process::{Before, Farewell};
 use crate::roles::spawn::Ending;
 use crate::voice::{Form, Gravity, Voice, counted};
 use std::os::unix::process::ExitStatusExt;
@@ -171,6 +172,31 @@ pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
     voice.warning(format_args!(
         "a proxy serves with these files and has no supervisor, but {error}; another one is started beside it"
     ));
+}
+
+/// The listeners of another program were taken, or it was told to go.
+pub fn took_over(voice: &mut Voice, before: &Before) {
+    if voice.form() != Form::Own {
+        return;
+    }
+    let mut words = Vec::new();
+    if let Some(socket) = &before.socket {
+        words.push(format!(
+            "took the listeners over that {} offers",
+            socket.display()
+        ));
+    }
+    if !before.pids.is_empty() {
+        let pids: Vec<String> = before.pids.iter().map(u32::to_string).collect();
+        let asked = match before.farewell {
+            Farewell::Finish => "finish what it has",
+            Farewell::End => "end",
+        };
+        words.push(format!("told process {} to {asked}", pids.join(", ")));
+    }
+    if !words.is_empty() {
+        voice.notice(words.join("; "));
+    }
 }
 
 /// This process executed another program.

@@ -6,7 +6,10 @@ use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes}
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 fn free() -> u16 {
     free_port().unwrap()
@@ -96,6 +99,34 @@ fn an_adopted_role_that_dies_is_followed_by_another_one_and_adopted_again() {
     let outcome = third.end(Signal::SIGUSR1);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(eventually(PATIENCE, || roles(scratch.path()).is_empty()));
+}
+
+#[test]
+fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    let socket = scratch.path().join("admin");
+    let global = format!("    stats socket {} level admin", socket.display());
+    scratch
+        .write("a.cfg", passes(&global, &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    // It tells changed states at most once a second: it wants to tell this one.
+    let mut operator = UnixStream::connect(&socket).unwrap();
+    operator
+        .write_all(b"set server app/one weight 7\n")
+        .unwrap();
+    let mut answer = String::new();
+    operator.read_to_string(&mut answer).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
+    assert_eq!(roles(scratch.path()), [role], "no second one beside it");
+    let outcome = second.end(Signal::SIGTERM);
+    let words = format!("takes over the proxy (process {role})");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 
 #[test]

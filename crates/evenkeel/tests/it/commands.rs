@@ -117,7 +117,7 @@ fn completions_and_the_man_page_come_from_the_same_definitions() {
 fn help_is_as_it_was() {
     let bench = Bench::new();
     for command in [
-        "", "run ", "check ", "fmt ", "explain ", "keyword ", "demo ",
+        "", "run ", "reload ", "check ", "fmt ", "explain ", "keyword ", "demo ",
     ] {
         let outcome = ours(&bench, &format!("{command}--help"));
         assert_eq!(outcome.code(), Some(0), "{command}");

@@ -365,7 +365,7 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("the user stays 65534"),
+        outcome.stderr.contains("the user stays nobody (65534)"),
         "{}",
         outcome.stderr
     );

@@ -94,6 +94,9 @@ pub(crate) struct AcceptLoop {
     /// The same while it waits for room.
     full: Cell<Option<Waker>>,
     ended: Cell<bool>,
+    /// New connections are another process's: what the kernel woke this loop for
+    /// was taken.
+    left: Cell<bool>,
 }
 
 impl AcceptLoop {
@@ -106,6 +109,7 @@ impl AcceptLoop {
             task: Cell::default(),
             full: Cell::default(),
             ended: Cell::new(false),
+            left: Cell::new(false),
         });
         let own = Running(Rc::clone(&started));
         reactor::spawn(async move {
@@ -201,8 +205,11 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
         }
     }
     // Perhaps nobody else will take these: whoever connected before the last
-    // holder of the socket closed it would see a reset.
-    if let Some(target) = last {
+    // holder of the socket closed it would see a reset. Where another process
+    // serves, it takes them, and not the one that is older.
+    if let Some(target) = last
+        && !(own.left.get() && worker().runtime.stopping())
+    {
         take_what_is_left(&listener, &target);
     }
 }
@@ -248,10 +255,12 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -
 /// Leaves new connections to another process, until it is to accept again.
 async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
     take_what_is_left(listener, target);
+    own.left.set(true);
     let runtime = worker().runtime;
     while runtime.elsewhere() && !runtime.stopping() && own.is_for(target) {
         let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
     }
+    own.left.set(runtime.elsewhere());
 }
 
 /// Leaves new connections to the kernel's queue for a moment.

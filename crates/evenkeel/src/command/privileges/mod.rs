@@ -6,7 +6,8 @@
 mod render;
 
 use crate::confinement::{
-    self, Confinement, Files, Filtered, Identity, Origin, StartedAs, identity_for,
+    self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
+    user_name,
 };
 use crate::voice::Form;
 use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
@@ -142,16 +143,6 @@ fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> 
             Origin::Start => "as started",
         },
     }
-}
-
-fn user_name(id: u32) -> Option<String> {
-    let user = nix::unistd::User::from_uid(id.into()).ok()??;
-    Some(user.name)
-}
-
-fn group_name(id: u32) -> Option<String> {
-    let group = nix::unistd::Group::from_gid(id.into()).ok()??;
-    Some(group.name)
 }
 
 /// With the rights of the start, which it hands to the loader.

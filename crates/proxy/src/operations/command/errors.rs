@@ -1,4 +1,4 @@
-//! `show errors`: the last messages that were none, byte by byte.
+//! `show errors`: the last messages that could not be read, byte by byte.
 
 use super::{Context, Session, find_proxy};
 use crate::log::clf_date;
