@@ -114,7 +114,7 @@ pub fn run(
         plan.before.take_leave();
     }
     give_up_rights(&config, voice)?;
-    let signals = signals::watch()?;
+    let signals = signals::watch(&[])?;
     let options = ServeOptions {
         threads: wanted.threads,
         connections_max: limits.connections,
