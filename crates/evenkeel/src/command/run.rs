@@ -1,8 +1,8 @@
 //! `evenkeel run`: serves in the foreground, as a supervisor.
 
 use super::refuse;
-use crate::supervisor::master::{self, MasterAddress};
 use crate::process::{Before, Farewell};
+use crate::supervisor::master::{self, MasterAddress};
 use crate::supervisor::{self, directory};
 use clap::ArgMatches;
 use protocol::role::Personality;

@@ -124,10 +124,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 ];
 
 /// Flags that a later version has.
-const NOT_BUILT: &[(&str, &str)] = &[
-    ("-dC", "dump of the configuration"),
-    ("-dt", "traces"),
-];
+const NOT_BUILT: &[(&str, &str)] = &[("-dC", "dump of the configuration"), ("-dt", "traces")];
 
 /// Understands a command line, without the name of the program.
 pub fn parse(

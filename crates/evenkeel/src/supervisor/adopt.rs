@@ -10,10 +10,10 @@
 //! role's sockets as far as the files still want them.
 
 use super::directory::{self, Instance, Kind};
+use super::keep::{self, KeepError, Unmatched};
 use super::proxy::{Guard, Proxy};
 use super::run::Supervisor;
 use super::version::Version;
-use super::keep::{self, KeepError, Unmatched};
 use super::{Command, first, former, tell};
 use crate::process::Before;
 use crate::roles::Shared;

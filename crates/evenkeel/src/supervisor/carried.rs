@@ -78,7 +78,8 @@ impl Carried {
         let children = std::fs::read_to_string(path).unwrap_or_default();
         let pids = children.split_whitespace();
         let pids = pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-        self.children.extend(pids.filter(|pid| !known.contains(pid)));
+        self.children
+            .extend(pids.filter(|pid| !known.contains(pid)));
     }
 
     /// Lets children that have ended go.

@@ -256,9 +256,7 @@ mod tests {
         let mut bed = Bed::new("again");
         let mut client = bed.client();
         for _ in 0..8 * MESSAGES_MAX {
-            client
-                .send(&Message::Reload(Look::default()), &[])
-                .unwrap();
+            client.send(&Message::Reload(Look::default()), &[]).unwrap();
         }
         let mut other = bed.client();
         other.send(&Message::Reload(Look::default()), &[]).unwrap();
@@ -280,9 +278,7 @@ mod tests {
     fn who_has_gone_is_not_known_any_more() {
         let mut bed = Bed::new("gone");
         let mut client = bed.client();
-        client
-            .send(&Message::Reload(Look::default()), &[])
-            .unwrap();
+        client.send(&Message::Reload(Look::default()), &[]).unwrap();
         let asker = bed.heard(1).remove(0);
         assert!(bed.control.knows(asker.id));
         drop(client);

@@ -134,13 +134,7 @@ mod tests {
 
     #[test]
     fn a_change_is_wanted_for_as_long_as_somebody_waits_or_a_signal_asked() {
-        let asker = |id, at| {
-            Some(Asker {
-                id,
-                at,
-                look: None,
-            })
-        };
+        let asker = |id, at| Some(Asker { id, at, look: None });
         for (asked, wanted) in [
             (vec![asker(1, Door::Control)], false),
             (vec![asker(1, Door::Control), asker(2, Door::Control)], true),

@@ -1,6 +1,7 @@
 //! The one loop of the supervisor: waits for signals, the loader, the role,
 //! commands and the time, and does what each of them asks for.
 
+use super::adopt::Unsettled;
 use super::backoff::Backoff;
 use super::carried::Carried;
 use super::change::{Candidate, TAKE_LIMIT};
@@ -19,7 +20,6 @@ use super::stop::{Stop, exit_of};
 use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
-use super::adopt::Unsettled;
 use super::{Command, adopt, first, tell};
 use crate::process::{self, Ready, StartError};
 use crate::roles::Shared;

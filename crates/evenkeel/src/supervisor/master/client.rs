@@ -168,10 +168,17 @@ impl Client {
     }
 
     /// Goes on with one of an image before.
-    pub fn resume(mut self, prompt: bool, waits: bool, worker: Option<i32>, input: &[u8]) -> Client {
+    pub fn resume(
+        mut self,
+        prompt: bool,
+        waits: bool,
+        worker: Option<i32>,
+        input: &[u8],
+    ) -> Client {
         self.prompt = prompt;
         self.target = worker.map_or(Target::Master, Target::Worker);
-        self.input.extend_from_slice(&input[..input.len().min(LINE_MAX)]);
+        self.input
+            .extend_from_slice(&input[..input.len().min(LINE_MAX)]);
         if waits {
             self.state = State::Waiting;
         }
