@@ -76,6 +76,8 @@ impl Supervisor {
         let mut rests = Vec::new();
         let mut ended = Vec::new();
         self.formers.retain_mut(|former| {
+            // Asked first: what it said before it ended is all there then.
+            let ending = former.proxy.process.ended();
             for _ in 0..MESSAGES_MAX {
                 let Some(received) = former.proxy.hear(&mut self.voice) else {
                     break;
@@ -92,7 +94,6 @@ impl Supervisor {
                 former.until = None;
                 former.proxy.process.signal(rustix::process::Signal::KILL);
             }
-            let ending = former.proxy.process.ended();
             ended.extend(ending.map(|ending| (former.proxy.pid(), ending)));
             ending.is_none()
         });

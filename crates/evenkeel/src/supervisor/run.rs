@@ -37,6 +37,9 @@ use std::time::{Duration, Instant};
 
 /// What a start that failed exits with.
 const FAILED: u8 = 1;
+/// Roles that are started again when they were killed before the first of them
+/// said that it serves: it may have served already, and nothing is wrong with it.
+const KILLS_AT_START_MAX: u32 = 3;
 /// Messages of a role that are read before the others have their turn.
 pub(super) const MESSAGES_MAX: usize = 64;
 
@@ -66,6 +69,7 @@ pub struct Supervisor {
     pub(super) watcher: Watcher,
     backoff: Backoff,
     restart_at: Option<Instant>,
+    killed_at_start: u32,
     /// It served at least once.
     pub(super) served: bool,
     pub(super) paused: bool,
@@ -113,6 +117,7 @@ impl Supervisor {
             watcher: Watcher::default(),
             backoff: Backoff::default(),
             restart_at: None,
+            killed_at_start: 0,
             served: false,
             paused: false,
             stop: None,
@@ -419,6 +424,8 @@ impl Supervisor {
     }
 
     fn look_at_proxy(&mut self) {
+        // Asked first: what it said before it ended is all there then.
+        let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
         for _ in 0..MESSAGES_MAX {
             let proxy = self.proxy.as_mut();
             let Some(received) = proxy.and_then(|proxy| proxy.hear(&mut self.voice)) else {
@@ -426,7 +433,6 @@ impl Supervisor {
             };
             self.hear_proxy(received);
         }
-        let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
         if let (Some(ending), Some(proxy)) = (ended, self.proxy.take_if(|_| ended.is_some())) {
             self.proxy_ended(&proxy, ending);
         }
@@ -540,6 +546,11 @@ impl Supervisor {
             (Ending::Unknown, Some(signal)) => return self.end(exit_of(Some(signal))),
             (Ending::Unknown, None) => return self.proxy_died(proxy.born),
         };
+        let killed = status.signal() == Some(Signal::SIGKILL as i32);
+        if !self.served && killed && self.killed_at_start < KILLS_AT_START_MAX {
+            self.killed_at_start += 1;
+            return self.restart_later(proxy.born);
+        }
         if !self.served {
             self.exit = Some(
                 status

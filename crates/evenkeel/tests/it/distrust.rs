@@ -93,7 +93,8 @@ fn what_a_supervisor_leaves_is_its_owners_alone_and_goes_with_it() {
 
 #[test]
 fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sockets() {
-    let spoil: [(&str, &dyn Fn(&Path)); 3] = [
+    type Spoil<'s> = (&'s str, &'s dyn Fn(&Path));
+    let spoil: [Spoil<'_>; 3] = [
         ("No such file", &|path| std::fs::remove_file(path).unwrap()),
         ("others could have", &|path| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();

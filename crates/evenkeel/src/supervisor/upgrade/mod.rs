@@ -45,6 +45,7 @@ pub struct Upgrade {
     stage: Stage,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 enum Stage {
     /// The program says what it is.
     Testing(SelfTest),
