@@ -14,6 +14,7 @@
 
 mod codec;
 mod hand_over;
+mod kept;
 mod message;
 mod plan;
 mod watch;
@@ -22,6 +23,7 @@ pub use codec::DecodeError;
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,
 };
+pub use kept::{KEPT_BYTES_MAX, Kept, KeptSocket};
 pub use message::{
     Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
 };

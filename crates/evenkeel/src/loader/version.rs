@@ -24,10 +24,13 @@ use std::path::{Path, PathBuf};
 const DESCRIPTORS_A_LISTENER: usize = 3;
 
 /// Makes a version, or says why there is none. For a change the descriptors
-/// are the bundle of the version that serves and its sockets.
-pub fn make(load: &Load, descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
+/// are the bundle of the version that serves and its sockets; otherwise they are
+/// sockets of a role of which nothing else is known.
+pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
     let mut wishes = wishes::understand(load, voice)?;
-    let before = compare::recording(descriptors.first());
+    let has_bundle = load.previous.is_some() && !descriptors.is_empty();
+    let bundle = has_bundle.then(|| descriptors.remove(0));
+    let before = compare::recording(bundle.as_ref());
     let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
     let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
     seen.map_err(|_| refused(voice))?;
@@ -53,7 +56,7 @@ fn build(
     let mut config = judge(loaded, wishes, voice)?;
     process::apply_plan(&mut config, &wishes.plan);
     process::choose_processors(&config.global, voice);
-    let inherited = inherit(load.previous.as_ref(), descriptors.into_iter().skip(1));
+    let inherited = inherit(load.previous.as_ref(), descriptors);
     let had = inherited.len();
     let before_us = before_us(load);
     let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
@@ -168,15 +171,16 @@ fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
     (wishes.plan.daemon || config.global.daemon) && !wishes.plan.foreground && !config.global.debug
 }
 
-/// The sockets of the version that serves, to be used again.
-fn inherit(previous: Option<&Plan>, descriptors: impl Iterator<Item = OwnedFd>) -> Inherited {
+/// The sockets of the version that serves, to be used again. Without its plan
+/// all that can be recognized are.
+fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
     let mut inherited = Inherited::default();
-    let Some(plan) = previous else {
-        return inherited;
-    };
-    let sockets = plan.listeners as usize + plan.operations as usize;
-    for (place, fd) in descriptors.take(sockets).enumerate() {
-        let number = plan.numbered.iter().find(|(at, _)| *at as usize == place);
+    let sockets = previous.map_or(descriptors.len(), |plan| {
+        plan.listeners as usize + plan.operations as usize
+    });
+    let numbered = previous.map_or(&[][..], |plan| &plan.numbered);
+    for (place, fd) in descriptors.into_iter().take(sockets).enumerate() {
+        let number = numbered.iter().find(|(at, _)| *at as usize == place);
         let number = number.and_then(|(_, number)| i32::try_from(*number).ok());
         // One that is of no use any more is closed, and opened anew.
         let _ = match number {

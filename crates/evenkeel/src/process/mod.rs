@@ -24,7 +24,7 @@ pub use limits::{Limits, WantedLimits};
 pub use open::open;
 pub use processors::choose as choose_processors;
 pub use side::{Side, to_logs};
-pub use signals::{Order, Orders, obey, watch as watch_signals};
+pub use signals::{ENDING, Order, Orders, end_by, obey, watch as watch_signals};
 pub use spare::step_back;
 pub use start::{
     Plan, Serving, apply_plan, find_limits, give_up, load_files, run, serve, wanted_limits,

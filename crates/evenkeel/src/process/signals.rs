@@ -1,14 +1,14 @@
 //! Signals of a process that serves. INT and TERM keep what they were started
-//! with (they end the process, which is then seen as ended by the signal); the
-//! others are blocked and read here, on the main thread, so that no code runs
-//! inside of a handler.
+//! with (they end the process, which is then seen as ended by the signal) unless
+//! somebody is told first; the others are blocked and read here, on the main
+//! thread, so that no code runs inside of a handler.
 
 use super::StartError;
 use super::side::Side;
 use super::start::Serving;
 use crate::roles::channel::timespec;
 use crate::voice::{Form, Voice};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::config::{Config, Proxy};
 use proxy::log::{self, Level};
@@ -31,11 +31,14 @@ const WATCHED: [Signal; 6] = [
     Signal::SIGTTIN,
 ];
 
-/// Blocks the watched signals for this thread and those that it starts from
-/// now on, and gives the descriptor that they are read from.
-pub fn watch() -> Result<SignalFd, StartError> {
+/// Signals that end a process at once.
+pub const ENDING: [Signal; 2] = [Signal::SIGINT, Signal::SIGTERM];
+
+/// Blocks the watched signals and these for this thread and those that it
+/// starts from now on, and gives the descriptor that they are read from.
+pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     let refused = |errno: nix::errno::Errno| StartError::Threads(errno.into());
-    let set: SigSet = WATCHED.into_iter().collect();
+    let set: SigSet = WATCHED.iter().chain(also).copied().collect();
     set.thread_block().map_err(refused)?;
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
 }
@@ -88,6 +91,8 @@ pub trait Orders {
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
     /// A soft stop begins, whoever asked for it.
     fn stopping(&mut self) {}
+    /// A signal that ends the process came, which is obeyed behind this.
+    fn ending(&mut self, _: Signal) {}
 }
 
 /// Nobody: a process on its own.
@@ -131,6 +136,10 @@ pub fn obey(
         while let Some(signal) = signalled.then(|| next(signals)).flatten() {
             match signal {
                 Signal::SIGUSR1 => stop.softly(serving, orders),
+                Signal::SIGINT | Signal::SIGTERM => {
+                    orders.ending(signal);
+                    end_by(signal);
+                }
                 Signal::SIGHUP => show_servers(serving, voice),
                 Signal::SIGQUIT => voice.notice("SIGQUIT: there are no memory pools to flush."),
                 Signal::SIGTTOU => pause(serving, voice, (true, " by a signal")),
@@ -226,6 +235,14 @@ fn wait(
         !watched[0].revents().is_empty(),
         !watched[1].revents().is_empty(),
     ))
+}
+
+/// Ends the process by a signal that it may have blocked.
+pub fn end_by(signal: Signal) {
+    let set: SigSet = [signal].into_iter().collect();
+    // Refused for an argument that is none; it is not handled, so this is the end.
+    let _ = raise(signal);
+    let _ = set.thread_unblock();
 }
 
 fn next(signals: &SignalFd) -> Option<Signal> {

@@ -94,7 +94,7 @@ pub fn run(
         return Ok(());
     };
     give_up_rights(&config, voice)?;
-    let signals = signals::watch()?;
+    let signals = signals::watch(&[])?;
     let options = ServeOptions {
         threads: wanted.threads,
         connections_max: limits.connections,

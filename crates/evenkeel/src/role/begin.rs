@@ -2,7 +2,6 @@
 
 use super::guard::Guard;
 use super::orders::Supervised;
-use super::unblock_what_is_not_read;
 use super::version::{Given, VersionError};
 use crate::confinement::Identity;
 use crate::process::{self, StartError};
@@ -98,7 +97,7 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     silent.quiet = true;
     process::choose_processors(&config.global, &mut silent);
     let built = given.build(config)?;
-    let state = given.state.take().and_then(|fd| memory::read(fd).ok());
+    let state = given.state.take().and_then(|fd| memory::state(fd).ok());
     let rights = &given.take.plan.rights;
     let root = rights
         .chroot
@@ -106,8 +105,7 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         .map(|path| Path::new(OsStr::from_bytes(path)));
     let identity = Identity::given(rights.uid, rights.gid);
     process::give_up(&built.config, &identity, root, voice)?;
-    let signals = process::watch_signals()?;
-    unblock_what_is_not_read();
+    let signals = process::watch_signals(&process::ENDING)?;
     proxy::log::start(built.sink.within(root)).map_err(StartError::Threads)?;
     let (serving, side) = process::serve(
         built.config,

@@ -16,7 +16,6 @@ mod version;
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
 use guard::Guard;
-use nix::sys::signal::SigSet;
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,15 +74,4 @@ fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> 
     };
     let given = Given::new(*take, descriptors).ok_or(ChannelError::Descriptors)?;
     Ok((given, guard))
-}
-
-/// The supervisor blocks the signals that it reads; what is started by it must
-/// end by them.
-fn unblock_what_is_not_read() {
-    use nix::sys::signal::Signal;
-    let set: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]
-        .into_iter()
-        .collect();
-    // Refused for an argument that is none.
-    let _ = set.thread_unblock();
 }

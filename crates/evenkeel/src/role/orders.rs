@@ -6,9 +6,9 @@ use super::telling::Telling;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::memory;
+use crate::roles::memory::{self, MemoryError};
 use crate::voice::Voice;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::Signal;
 use protocol::role::{Level, Message};
 use proxy::config::StatsLevel;
 use rustix::event::{PollFd, PollFlags};
@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 /// How long the supervisor may take to hear the rest.
 const REST_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long the supervisor may take to hear that a signal is obeyed.
+const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
 /// A role under its supervisor.
 pub struct Supervised {
@@ -94,8 +97,10 @@ impl Supervised {
             return;
         };
         let runtime = serving.running.runtime;
-        match memory::read(&fd) {
+        match memory::state(&fd) {
             Ok(bytes) => process::add(&bytes, runtime),
+            // What is larger than any state belongs to nobody.
+            Err(MemoryError::TooLarge(_)) => {}
             // A connection: it comes later. Without a thread it is lost, which
             // only the counters of the other process show.
             Err(_) => drop(process::add_rest(fd, runtime)),
@@ -270,11 +275,19 @@ fn stop_now(signal: u32) {
         .ok()
         .and_then(|number| Signal::try_from(number).ok())
         .filter(|signal| matches!(signal, Signal::SIGINT | Signal::SIGTERM));
-    // Neither is blocked or handled, so this is the end.
-    let _ = raise(signal.unwrap_or(Signal::SIGTERM));
+    process::end_by(signal.unwrap_or(Signal::SIGTERM));
 }
 
 impl Orders for Supervised {
+    fn ending(&mut self, signal: Signal) {
+        let signal = signal as u32;
+        self.answer(&Message::Obeys { signal }, &[]);
+        if let Some(channel) = &mut self.channel {
+            // A supervisor that does not listen is its parent, or kills it.
+            let _ = channel.finish(OBEYS_LIMIT);
+        }
+    }
+
     fn stopping(&mut self) {
         // Nobody is to take over what ends.
         self.guard = None;
@@ -287,7 +300,9 @@ impl Orders for Supervised {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.channel.is_some().then(|| self.telling.due())
+        let channel = self.channel.as_ref()?;
+        let rests = channel.rests_until();
+        rests.into_iter().chain([self.telling.due()]).min()
     }
 
     fn watched(&self) -> Vec<PollFd<'_>> {

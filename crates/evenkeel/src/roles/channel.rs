@@ -26,8 +26,10 @@ use std::time::{Duration, Instant};
 const OUTGOING_MAX: usize = 1_024;
 /// Messages of unknown kinds that are passed over before others have their turn.
 const UNKNOWN_MAX: usize = 64;
-/// How long to rest when the kernel holds too many descriptors on their way.
-const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(2);
+/// How long to rest when the kernel holds too many descriptors on their way, at
+/// first and at most.
+const REST_MIN: Duration = Duration::from_millis(2);
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Why a channel cannot be used any more.
 #[derive(Debug)]
@@ -98,6 +100,8 @@ pub struct Channel {
     outgoing: VecDeque<Packet>,
     incoming: Option<Partial>,
     buffer: Vec<u8>,
+    /// Nothing is sent until then, and for how long that was.
+    rests: Option<(Instant, Duration)>,
 }
 
 impl AsFd for Channel {
@@ -127,6 +131,7 @@ impl Channel {
             outgoing: VecDeque::new(),
             incoming: None,
             buffer: Vec::new(),
+            rests: None,
         })
     }
 
@@ -155,22 +160,43 @@ impl Channel {
         self.flush()
     }
 
-    /// Sends what waits, as far as the other side takes it.
+    /// Sends what waits, as far as the other side takes it. It never waits: where
+    /// the kernel takes no descriptors it is to be tried again later
+    /// ([`Channel::rests_until`]).
     pub fn flush(&mut self) -> Result<(), ChannelError> {
+        let now = Instant::now();
+        if self.rests_until().is_some_and(|until| until > now) {
+            return Ok(());
+        }
         while let Some(packet) = self.outgoing.front() {
             match send_packet(&self.socket, packet) {
                 Ok(()) => {
                     self.outgoing.pop_front();
+                    self.rests = None;
                 }
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => {
+                    self.rests = None;
+                    return Ok(());
+                }
                 Err(Errno::INTR) => {}
                 // Descriptors on their way count against the sender until they
-                // are received.
-                Err(Errno::TOOMANYREFS) => std::thread::sleep(IN_FLIGHT_PAUSE),
+                // are received, which a process that was stopped never does. The
+                // socket is ready all the time, so the clock is waited for.
+                Err(Errno::TOOMANYREFS) => {
+                    let rest = self.rests.map_or(REST_MIN, |(_, rest)| rest * 2);
+                    let rest = rest.min(REST_MAX);
+                    self.rests = Some((now + rest, rest));
+                    return Ok(());
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
+    }
+
+    /// When it is to be tried again to send, where the kernel takes nothing now.
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.rests.map(|(until, _)| until)
     }
 
     /// Whether something waits for the other side.
@@ -185,7 +211,7 @@ impl Channel {
 
     /// What is to be watched for this channel.
     pub fn interest(&self) -> PollFlags {
-        match self.waits() {
+        match self.waits() && self.rests.is_none() {
             true => PollFlags::IN | PollFlags::OUT,
             false => PollFlags::IN,
         }
@@ -292,7 +318,7 @@ impl Channel {
         let until = Instant::now() + limit;
         self.flush()?;
         while self.waits() {
-            wait_ready(self, PollFlags::OUT, until)?;
+            self.wait_readiness(PollFlags::OUT, Some(until))?;
             self.flush()?;
         }
         Ok(())
@@ -306,33 +332,28 @@ impl Channel {
                 return Ok(received);
             }
             self.flush()?;
-            match until {
-                Some(until) => wait_ready(self, self.interest(), until)?,
-                None => wait_readiness(self, self.interest(), None).map(drop)?,
-            }
+            self.wait_readiness(self.interest(), until)?;
         }
     }
-}
 
-fn wait_ready(channel: &Channel, flags: PollFlags, until: Instant) -> Result<(), ChannelError> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() || !wait_readiness(channel, flags, Some(left))? {
-        return Err(ChannelError::Timeout);
-    }
-    Ok(())
-}
-
-fn wait_readiness(
-    channel: &Channel,
-    flags: PollFlags,
-    left: Option<Duration>,
-) -> Result<bool, ChannelError> {
-    let timeout = left.map(timespec);
-    let mut watched = [PollFd::new(channel, flags)];
-    match poll(&mut watched, timeout.as_ref()) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno.into()),
+    /// Waits until the socket is ready or it is time to send again.
+    fn wait_readiness(&self, flags: PollFlags, until: Option<Instant>) -> Result<(), ChannelError> {
+        let now = Instant::now();
+        if until.is_some_and(|until| until <= now) {
+            return Err(ChannelError::Timeout);
+        }
+        let rests = self.rests_until();
+        let flags = match rests {
+            Some(_) => flags - PollFlags::OUT,
+            None => flags,
+        };
+        let next = until.into_iter().chain(rests).min();
+        let left = next.map(|at| timespec(at.saturating_duration_since(now)));
+        let mut watched = [PollFd::new(self, flags)];
+        match poll(&mut watched, left.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
 
@@ -470,6 +491,47 @@ mod tests {
         };
         send_packet(&ours.socket, &more).unwrap();
         assert!(matches!(theirs.receive(), Err(ChannelError::Descriptors)));
+    }
+
+    #[test]
+    fn descriptors_that_the_kernel_does_not_take_wait_for_the_clock_and_not_the_sender() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+        const FEW: u64 = 1_024;
+        // The limit does not hold for whoever may go beyond it.
+        let before = capabilities(None).unwrap();
+        let less = before.effective - CapabilitySet::SYS_RESOURCE - CapabilitySet::SYS_ADMIN;
+        let without = CapabilitySets {
+            effective: less,
+            ..before
+        };
+        set_capabilities(None, without).unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        let few = Rlimit {
+            current: Some(FEW),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let (mut ours, mut theirs) = pair();
+        let sent = vec![files(1).remove(0); 3 * FEW as usize];
+        let began = Instant::now();
+        ours.send(&Message::Resume, &sent).unwrap();
+        let waited = ours.rests_until().is_some();
+        let watched = ours.interest().contains(PollFlags::OUT);
+        let finished = ours.finish(Duration::from_millis(50));
+        let took = began.elapsed();
+        let until = Instant::now() + Duration::from_secs(20);
+        while ours.waits() && Instant::now() < until {
+            // What arrives is closed at once.
+            while theirs.receive_packet().is_ok() {}
+            ours.flush().unwrap();
+        }
+        setrlimit(Resource::Nofile, limit).unwrap();
+        set_capabilities(None, before).unwrap();
+        assert!(waited && !watched, "{waited} {watched}");
+        assert!(matches!(finished, Err(ChannelError::Timeout)));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(!ours.waits() && ours.rests_until().is_none(), "all arrived");
     }
 
     #[test]

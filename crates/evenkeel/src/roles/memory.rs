@@ -5,6 +5,7 @@
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use rustix::io::Errno;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,6 +15,10 @@ pub const BYTES_MAX: usize = 1 << 31;
 
 /// The longest text that is read: diagnostics, what a change brings.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
+
+/// The largest state that is read or passed on: counters and states of servers,
+/// some hundred bytes of each.
+pub const STATE_BYTES_MAX: usize = 256 << 20;
 
 /// Why a memory file is not read.
 #[derive(Debug)]
@@ -63,6 +68,28 @@ pub fn create(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// A sealed memory file with what a reader has.
+pub fn copy(name: &str, from: &mut impl io::Read) -> io::Result<OwnedFd> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut file = File::from(fd);
+    io::copy(from, &mut file)?;
+    fcntl_add_seals(&file, seals() | SealFlags::SEAL)?;
+    Ok(file.into())
+}
+
+/// Whether a descriptor that another process gave is a sealed memory file of so
+/// many bytes at most: one that can be passed on.
+pub fn check(fd: impl AsFd, bytes_max: usize) -> Result<usize, MemoryError> {
+    if !fcntl_get_seals(&fd)?.contains(seals()) {
+        return Err(MemoryError::NotSealed);
+    }
+    let size = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
+    match usize::try_from(size) {
+        Ok(length) if length <= bytes_max => Ok(length),
+        _ => Err(MemoryError::TooLarge(size)),
+    }
+}
+
 /// The bytes of a sealed memory file. The position of the descriptor, which
 /// other processes share, is left alone.
 pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
@@ -70,14 +97,7 @@ pub fn read(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
 }
 
 fn read_at_most(fd: impl AsFd, bytes_max: usize) -> Result<Vec<u8>, MemoryError> {
-    if !fcntl_get_seals(&fd)?.contains(seals()) {
-        return Err(MemoryError::NotSealed);
-    }
-    let size = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
-    let length = usize::try_from(size).unwrap_or(usize::MAX);
-    if length > bytes_max {
-        return Err(MemoryError::TooLarge(size));
-    }
+    let length = check(&fd, bytes_max)?;
     let mut bytes = vec![0; length];
     let mut at = 0;
     while at < length {
@@ -90,6 +110,11 @@ fn read_at_most(fd: impl AsFd, bytes_max: usize) -> Result<Vec<u8>, MemoryError>
     }
     bytes.truncate(at);
     Ok(bytes)
+}
+
+/// The state that another process told.
+pub fn state(fd: impl AsFd) -> Result<Vec<u8>, MemoryError> {
+    read_at_most(fd, STATE_BYTES_MAX)
 }
 
 /// The text of a sealed memory file; what is no UTF-8 is replaced.

@@ -4,19 +4,25 @@
 //!
 //! A role of another supervisor that lives is never touched: the role itself
 //! says whether it has one. Which process answers is the kernel's word, not the
-//! role's: it is another user's, and what it says may be anything.
+//! role's: it is another user's, and what it says may be anything. So the
+//! version comes from the file that the supervisor before left ([`keep`]), and
+//! where that does not fit from the configuration, by a loader which uses the
+//! role's sockets as far as the files still want them.
 
 use super::directory::{self, Instance, Kind};
+use super::keep::{self, KeepError, Unmatched};
 use super::proxy::{Guard, Proxy};
 use super::run::Supervisor;
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;
+use crate::roles::Shared;
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
 use crate::roles::spawn::Started;
 use crate::voice::Form;
-use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX};
+use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg, sockopt,
@@ -26,7 +32,8 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a role may take to answer.
@@ -37,16 +44,39 @@ const TRIES: u32 = 3;
 /// What a role may tell by itself before it answers.
 const UNASKED_MAX: usize = 8;
 
+/// The highest number of a version that is taken from a role.
+const NUMBER_MAX: u64 = u32::MAX as u64;
+
 /// A role that was found.
 pub struct Orphan {
     process: Started,
-    version: Version,
+    /// What it serves.
+    version: Known,
+    /// The number that it gave that.
+    number: u64,
     /// What it told by itself of its counters and states.
     states: Vec<OwnedFd>,
     /// Where it was found.
     socket: PathBuf,
     /// The supervisor that it had.
     before: u32,
+}
+
+/// What is known of the version of a role that was found.
+enum Known {
+    /// All of it.
+    Version(Box<Version>),
+    /// Only the sockets that the role gave.
+    Sockets(Vec<Shared>, KeepError),
+}
+
+/// A role that is served by no version that is known, until there is one.
+#[derive(Default)]
+pub struct Unsettled {
+    /// Its sockets.
+    pub sockets: Vec<Shared>,
+    /// The entry of the supervisor that it had; None once this one can be found.
+    entry: Option<PathBuf>,
 }
 
 /// Why a role that serves with these files is not taken.
@@ -170,19 +200,23 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     let mut process = process(sender, fd)?;
     // Its answer also says that the process which is held is the one that
     // speaks: it lives, so its number is no other's.
-    let (version, states) = version_of(&mut process.channel)?;
+    let (number, descriptors, states) = version_of(&mut process.channel)?;
     Ok(Some(Orphan {
-        version,
+        version: known(&role.socket, number, descriptors),
         states,
         process,
+        number,
         socket: role.socket.clone(),
         before: role.pid,
     }))
 }
 
-/// What a role serves with, and the states that it tells before it answers: it
-/// has had nobody to tell them for as long as it was alone.
-fn version_of(channel: &mut Channel) -> Result<(Version, Vec<OwnedFd>), AdoptError> {
+/// The number and the descriptors of what a role serves with, and the states
+/// that it tells before it answers: it has had nobody to tell them for as long
+/// as it was alone. Of all that it says of itself only the number counts.
+fn version_of(
+    channel: &mut Channel,
+) -> Result<(u64, Vec<OwnedFd>, Vec<OwnedFd>), AdoptError> {
     channel
         .send(&Message::GiveVersion, &[])
         .map_err(AdoptError::Channel)?;
@@ -195,10 +229,7 @@ fn version_of(channel: &mut Channel) -> Result<(Version, Vec<OwnedFd>), AdoptErr
             .wait(Some(ANSWER_LIMIT))
             .map_err(AdoptError::Channel)?;
         match message {
-            Message::Version(take) => {
-                let version = Version::new(*take, descriptors).ok_or(AdoptError::Words)?;
-                return Ok((version, states));
-            }
+            Message::Version(take) => return Ok((take.version, descriptors, states)),
             // The newest counts.
             Message::State { rest: false, .. } => states = descriptors,
             Message::State { .. } => {}
@@ -206,6 +237,28 @@ fn version_of(channel: &mut Channel) -> Result<(Version, Vec<OwnedFd>), AdoptErr
         }
     }
     Err(AdoptError::Words)
+}
+
+/// What is known of a version of which the role says the number and gives its
+/// bundle and the sockets. Its bundle is not looked at.
+fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> Known {
+    let sockets = descriptors.into_iter().skip(1).collect();
+    let fits = match keep::read(socket) {
+        Ok(left) => left.with(number, sockets),
+        Err(error) => Err(Unmatched { error, sockets }),
+    };
+    match fits {
+        Ok(version) => Known::Version(Box::new(version)),
+        Err(Unmatched { error, sockets }) => {
+            let sockets = sockets.into_iter().filter(is_socket).map(Arc::new);
+            Known::Sockets(sockets.collect(), error)
+        }
+    }
+}
+
+fn is_socket(fd: &OwnedFd) -> bool {
+    let data = fstat(fd);
+    data.is_ok_and(|data| FileType::from_raw_mode(data.st_mode) == FileType::Socket)
 }
 
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
@@ -269,35 +322,62 @@ impl Supervisor {
 
     fn take_in(&mut self, orphan: Orphan) {
         let pid = orphan.process.pid();
-        self.versions = orphan.version.take.version;
-        self.carried.expect_others_than(pid);
-        self.voice.quiet |= orphan.version.plan().quiet;
-        let pid_file = first::PidFile::open(&orphan.version);
-        if orphan.version.plan().daemon {
-            match first::into_background() {
-                Ok(ready) => self.ready = Some(ready),
-                Err(error) => return self.fail(error),
-            }
-            self.voice.pid = std::process::id();
-        }
-        // The role serves, whatever becomes of the file.
-        let written = pid_file.and_then(|file| file.map_or(Ok(()), first::PidFile::write));
-        if let Err(error) = written {
-            self.voice.warning(error);
-        }
+        self.versions = orphan.number.min(NUMBER_MAX);
+        self.carried.expect_others_than(&[pid]);
         tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
-        self.kept = Some(orphan.version);
         self.keep_state(false, orphan.states);
         self.proxy = Some(Proxy::adopted(orphan.process));
         self.served = true;
+        let entry = Some(orphan.socket);
+        match orphan.version {
+            Known::Version(version) => {
+                let sockets = Vec::new();
+                self.unsettled = Some(Unsettled { sockets, entry });
+                self.settle_in(Some(version.plan()));
+                self.kept = Some(*version);
+                self.unsettled = None;
+                self.keep_version();
+            }
+            Known::Sockets(sockets, error) => {
+                tell::not_known(&mut self.voice, &error);
+                self.unsettled = Some(Unsettled { sockets, entry });
+            }
+        }
+        // The files may say something else than they did.
+        self.requests.ask(None);
+    }
+
+    /// This process becomes the one that is found and told: where its plan says
+    /// so in the background, and with the file of its process id. Once there is
+    /// a plan, or none can be had.
+    pub(super) fn settle_in(&mut self, plan: Option<&Plan>) {
+        let entry = self.unsettled.as_mut().and_then(|one| one.entry.take());
+        let Some(entry) = entry else {
+            return;
+        };
+        if let Some(plan) = plan {
+            self.voice.quiet |= plan.quiet;
+            let file = first::PidFile::open(plan);
+            if plan.daemon {
+                match first::into_background() {
+                    Ok(ready) => self.ready = Some(ready),
+                    // The role serves; it is only supervised from elsewhere.
+                    Err(error) => self.voice.warning(error),
+                }
+                self.voice.pid = std::process::id();
+            }
+            // The role serves, whatever becomes of the file.
+            let written = file.and_then(|file| file.map_or(Ok(()), first::PidFile::write));
+            if let Err(error) = written {
+                self.voice.warning(error);
+            }
+        }
         self.open_control();
         self.guard_proxy();
         // The role listens elsewhere from now on.
-        directory::remove(&orphan.socket);
+        directory::remove(&entry);
         self.take_over();
         self.tell_ready();
-        // The files may say something else than they did.
-        self.requests.ask(None);
     }
 
     /// Tells the role that it is the one to serve on, and where it would be found.
@@ -322,7 +402,7 @@ impl Supervisor {
     pub(super) fn open_guard(&mut self) -> Result<(), directory::DirectoryError> {
         let program = program(self.voice.form());
         let (entry, listener) = directory::enter(Kind::Role, program, &self.command.paths)?;
-        self.guard = Some((entry, std::sync::Arc::new(listener)));
+        self.guard = Some((entry, Arc::new(listener)));
         Ok(())
     }
 }

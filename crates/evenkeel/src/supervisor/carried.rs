@@ -6,6 +6,7 @@ use super::run::Supervisor;
 use super::tell;
 use crate::process::Before;
 use crate::roles::Shared;
+use crate::roles::memory::{self, STATE_BYTES_MAX};
 use protocol::role::{self, Message};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -31,15 +32,6 @@ impl Carried {
     pub fn from(before: Before) -> Carried {
         Carried {
             before: Some(before),
-            ..Carried::default()
-        }
-    }
-
-    /// Of an image that goes on where another one stopped, which has taken over
-    /// already.
-    pub fn resumed(state: Option<Shared>) -> Carried {
-        Carried {
-            state,
             ..Carried::default()
         }
     }
@@ -73,20 +65,22 @@ impl Carried {
     /// Takes what the loader brought besides the version; whether that can be.
     pub fn take(&mut self, descriptors: Vec<OwnedFd>) -> bool {
         let mut descriptors = descriptors.into_iter().map(Arc::new);
-        self.state = descriptors.next();
+        // A supervisor that begins anew may have one already.
+        self.state = descriptors.next().or(self.state.take());
         self.rest = descriptors.next();
         descriptors.next().is_none()
     }
 
     /// Children that only an image of this process before knew are let go when
     /// they end.
-    pub fn expect_others_than(&mut self, known: Pid) {
+    pub fn expect_others_than(&mut self, known: &[Pid]) {
         let own = std::process::id();
         let path = format!("/proc/self/task/{own}/children");
         let children = std::fs::read_to_string(path).unwrap_or_default();
         let pids = children.split_whitespace();
         let pids = pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
-        self.children.extend(pids.filter(|pid| *pid != known));
+        self.children
+            .extend(pids.filter(|pid| !known.contains(pid)));
     }
 
     /// Lets children that have ended go.
@@ -96,11 +90,18 @@ impl Carried {
     }
 }
 
+/// Whether what a role told as a state may be passed on.
+pub fn is_state(fd: &OwnedFd) -> bool {
+    memory::check(fd, STATE_BYTES_MAX).is_ok()
+}
+
 impl Supervisor {
     /// A role told what it knows.
     pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
-        // The rest belongs to whoever asked for the state before.
-        if let Some(state) = descriptors.into_iter().next().filter(|_| !rest) {
+        // The rest belongs to whoever asked for the state before. What another
+        // process of ours gets of it is memory that cannot change, and bounded.
+        let state = descriptors.into_iter().next().filter(|_| !rest);
+        if let Some(state) = state.filter(is_state) {
             self.carried.state = Some(Arc::new(state));
         }
     }

@@ -8,13 +8,13 @@ use super::tell;
 use super::version::Version;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
-use protocol::role::{Load, Look, Take};
+use protocol::role::{Before, Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a role may take to take a version in.
-const TAKE_LIMIT: Duration = Duration::from_secs(300);
+pub const TAKE_LIMIT: Duration = Duration::from_secs(300);
 /// Columns where nobody looks.
 const WIDTH: u32 = 100;
 
@@ -41,16 +41,19 @@ impl Supervisor {
             arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
             pid: std::process::id(),
             files_soft: self.files_soft,
-            look: self.kept.is_some().then(|| look.unwrap_or(plain)),
+            look: self.served.then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
             watched: self.watcher.running,
-            before: self.carried.asked(),
+            before: match self.served {
+                true => Before::default(),
+                false => self.carried.asked(),
+            },
         }
     }
 
     /// Whether a change may begin now.
     pub(super) fn may_change(&self) -> bool {
-        let free = self.kept.is_some()
+        let free = (self.kept.is_some() || self.unsettled.is_some())
             && self.loading.is_none()
             && self.candidate.is_none()
             && self.upgrade.is_none();
@@ -79,9 +82,13 @@ impl Supervisor {
 
     /// Starts a loader of a program for the change that runs.
     pub(super) fn begin_load(&mut self, program: &Path) {
-        let descriptors = self.kept.as_ref().map(|kept| kept.all_descriptors(None));
+        let descriptors = match (&self.kept, &self.unsettled) {
+            (Some(kept), _) => kept.all_descriptors(None),
+            (None, Some(unsettled)) => unsettled.sockets.clone(),
+            (None, None) => Vec::new(),
+        };
         let load = self.load(self.requests.running());
-        match self.begin_loading(program, load, &descriptors.unwrap_or_default()) {
+        match self.begin_loading(program, load, &descriptors) {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.refuse_change(&error.to_string(), ""),
         }
@@ -91,11 +98,15 @@ impl Supervisor {
     pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
         let told = match told {
             Ok(told) => told,
-            Err(error) => return self.refuse_change(&error.to_string(), ""),
+            Err(error) => {
+                self.settle_in(None);
+                return self.refuse_change(&error.to_string(), "");
+            }
         };
         let plan = match told.outcome {
             Ok(plan) => plan,
             Err(why) => {
+                self.settle_in(None);
                 let unchanged = why.unchanged;
                 let news = self.not_loaded(why);
                 if unchanged || !news {
@@ -107,6 +118,7 @@ impl Supervisor {
             }
         };
         self.write(&told.plain, false);
+        self.settle_in(Some(&plan));
         let take = Take {
             version: self.next_version(),
             personality: self.command.personality,
@@ -158,6 +170,8 @@ impl Supervisor {
         }
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);
+        self.unsettled = None;
+        self.keep_version();
         self.tell_change(&lines, &candidate.shown);
     }
 
@@ -192,6 +206,21 @@ impl Supervisor {
         self.changes.refused();
         self.notify.refused(&self.status());
         self.answer_all(Ending::Refused, shown, &lines);
+    }
+
+    /// Nobody waits any more for the change that runs: it goes no further, if
+    /// the role does not have it already.
+    pub(super) fn give_up_loading(&mut self) {
+        if self.candidate.is_some() || !self.upgrade_is_young() {
+            return;
+        }
+        self.abandon_loading();
+        self.abandon_upgrade();
+        self.settle_in(None);
+        self.requests.finish();
+        self.voice
+            .warning("who asked for a change has gone; it is given up and nothing was changed");
+        self.notify.ready(&self.status());
     }
 
     /// Nobody will be answered by a change any more.

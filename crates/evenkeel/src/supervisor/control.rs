@@ -14,6 +14,10 @@ use std::sync::Arc;
 
 /// Commands that are heard at one time.
 const CLIENTS_MAX: usize = 64;
+/// Commands that are let in before others have their turn.
+const ACCEPTS_MAX: usize = 16;
+/// Messages of one command that are read before others have their turn.
+const MESSAGES_MAX: usize = 16;
 
 /// Where a supervisor can be asked for something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +42,8 @@ pub struct Asker {
 struct Client {
     id: u64,
     channel: Channel,
+    /// It has asked for a change, and asks for no other one before it is told.
+    asked: bool,
     /// It was told all, and goes when it has heard it.
     told: bool,
 }
@@ -86,7 +92,7 @@ impl Control {
     /// Somebody who was connected to the image before; what was asked for.
     pub fn welcome(&mut self, fd: OwnedFd, asked: Option<Look>) -> Option<Asker> {
         let channel = Channel::new(fd).ok()?;
-        let id = self.add(channel);
+        let id = self.add(channel, asked.is_some());
         asked.map(|look| Asker {
             id,
             at: Door::Control,
@@ -94,12 +100,13 @@ impl Control {
         })
     }
 
-    fn add(&mut self, channel: Channel) -> u64 {
+    fn add(&mut self, channel: Channel, asked: bool) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.clients.push(Client {
             id,
             channel,
+            asked,
             told: false,
         });
         id
@@ -118,49 +125,38 @@ impl Control {
             .chain(clients.map(|one| PollFd::new(&one.channel, one.channel.interest())))
     }
 
+    /// The channels to those who are connected.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.clients.iter().map(|client| &client.channel)
+    }
+
+    /// Whether a client is connected still.
+    pub fn knows(&self, id: u64) -> bool {
+        self.clients.iter().any(|client| client.id == id)
+    }
+
     /// Hears everyone; who asks for a change.
     pub fn hear(&mut self) -> Vec<Asker> {
         self.accept();
         let mut askers = Vec::new();
-        self.clients.retain_mut(|client| {
-            if client.channel.flush().is_err() {
-                return false;
-            }
-            loop {
-                match client.channel.receive() {
-                    Ok(None) => return !client.told || client.channel.waits(),
-                    Ok(Some(received)) => match received.message {
-                        Message::Reload(look) => askers.push(Asker {
-                            id: client.id,
-                            at: Door::Control,
-                            look: Some(look),
-                        }),
-                        Message::Unknown { .. } => {}
-                        other => {
-                            let kind = other.kind();
-                            if client
-                                .channel
-                                .send(&Message::Unknown { kind }, &[])
-                                .is_err()
-                            {
-                                return false;
-                            }
-                        }
-                    },
-                    Err(_) => return false,
-                }
-            }
-        });
+        self.clients
+            .retain_mut(|client| match client.hear(&mut askers) {
+                Ok(()) => !client.told || client.channel.waits(),
+                Err(_) => false,
+            });
         askers
     }
 
     fn accept(&mut self) {
-        while let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+        for _ in 0..ACCEPTS_MAX {
+            let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) else {
+                return;
+            };
             if self.clients.len() >= CLIENTS_MAX || !may_speak(&fd) {
                 continue;
             }
             if let Ok(channel) = Channel::new(fd) {
-                self.add(channel);
+                self.add(channel, false);
             }
         }
     }
@@ -170,6 +166,7 @@ impl Control {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;
         };
+        client.asked = false;
         client.told = true;
         let told: Result<(), ChannelError> = memory::create("evenkeel reload", text.as_bytes())
             .map_err(ChannelError::System)
@@ -183,8 +180,109 @@ impl Control {
     }
 }
 
+impl Client {
+    /// Hears what it says, and passes over what it says again: of one client there
+    /// is one asker at most.
+    fn hear(&mut self, askers: &mut Vec<Asker>) -> Result<(), ChannelError> {
+        self.channel.flush()?;
+        for _ in 0..MESSAGES_MAX {
+            let Some(received) = self.channel.receive()? else {
+                break;
+            };
+            match received.message {
+                Message::Reload(_) if self.asked => {}
+                Message::Reload(look) => {
+                    self.asked = true;
+                    askers.push(Asker {
+                        id: self.id,
+                        at: Door::Control,
+                        look: Some(look),
+                    });
+                }
+                Message::Unknown { .. } => {}
+                other => {
+                    let kind = other.kind();
+                    self.channel.send(&Message::Unknown { kind }, &[])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The same user, and root.
 fn may_speak(fd: &OwnedFd) -> bool {
     let own = rustix::process::geteuid();
     sockopt::socket_peercred(fd).is_ok_and(|peer| peer.uid == own || peer.uid.is_root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bed {
+        control: Control,
+        directory: PathBuf,
+    }
+
+    impl Bed {
+        fn new(name: &str) -> Bed {
+            let name = format!("evenkeel-control-{name}-{}", std::process::id());
+            let directory = std::env::temp_dir().join(name);
+            let (entry, listener) =
+                directory::enter_in(&directory, Kind::Supervisor, "evenkeel", &[]).unwrap();
+            let control = Control::kept(entry, listener);
+            Bed { control, directory }
+        }
+
+        fn client(&self) -> Channel {
+            let fd = directory::connected(self.control.socket().1).unwrap();
+            Channel::new(fd).unwrap()
+        }
+
+        fn heard(&mut self, turns: usize) -> Vec<Asker> {
+            (0..turns).flat_map(|_| self.control.hear()).collect()
+        }
+    }
+
+    impl Drop for Bed {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    #[test]
+    fn who_asks_again_and_again_is_one_asker_until_it_is_told() {
+        let mut bed = Bed::new("again");
+        let mut client = bed.client();
+        for _ in 0..8 * MESSAGES_MAX {
+            client.send(&Message::Reload(Look::default()), &[]).unwrap();
+        }
+        let mut other = bed.client();
+        other.send(&Message::Reload(Look::default()), &[]).unwrap();
+        let first = bed.heard(1);
+        assert_eq!(first.len(), 2, "the other one is heard in the same turn");
+        let mut heard = 0;
+        while client.waits() && heard < 1_000 {
+            heard += 1;
+            assert!(bed.heard(1).is_empty());
+            client.flush().unwrap();
+        }
+        assert!(bed.heard(20).is_empty());
+        bed.control.tell(first[0].id, 0, "it went well");
+        let told = client.wait(None).unwrap();
+        assert_eq!(told.message, Message::Reloaded { exit: 0 });
+    }
+
+    #[test]
+    fn who_has_gone_is_not_known_any_more() {
+        let mut bed = Bed::new("gone");
+        let mut client = bed.client();
+        client.send(&Message::Reload(Look::default()), &[]).unwrap();
+        let asker = bed.heard(1).remove(0);
+        assert!(bed.control.knows(asker.id));
+        drop(client);
+        bed.heard(1);
+        assert!(!bed.control.knows(asker.id));
+    }
 }

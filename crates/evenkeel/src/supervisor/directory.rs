@@ -1,7 +1,8 @@
 //! The runtime directory: one socket for each supervisor, and beside it a few
 //! readable lines that say which files it serves with. `evenkeel reload` finds
 //! a supervisor here. A second socket is the proxy role's: there it takes a new
-//! supervisor when the first has gone without a word.
+//! supervisor when the first has gone without a word; beside it lies what that
+//! one has to know (`keep`).
 //!
 //! The directory is its owner's alone. What a supervisor that was killed left
 //! behind is removed by the next one.
@@ -235,6 +236,14 @@ fn listing_of(socket: &Path) -> PathBuf {
     }
 }
 
+/// The file of the version that a role serves, and the one from which that is
+/// made.
+pub fn kept_of(socket: &Path) -> (PathBuf, PathBuf) {
+    let stem = socket.file_stem().unwrap_or_default().to_string_lossy();
+    let beside = socket.with_file_name(format!(".{stem}.kept"));
+    (socket.with_extension("kept"), beside)
+}
+
 fn read(socket: &Path) -> Option<Instance> {
     use std::io::Read;
     let file = std::fs::File::open(listing_of(socket)).ok()?;
@@ -265,6 +274,11 @@ fn read(socket: &Path) -> Option<Instance> {
 /// Removes an entry.
 pub fn remove(socket: &Path) {
     // Another supervisor that starts now may have done it.
+    if Kind::of(socket) == Some(Kind::Role) {
+        let (kept, beside) = kept_of(socket);
+        let _ = std::fs::remove_file(kept);
+        let _ = std::fs::remove_file(beside);
+    }
     let _ = std::fs::remove_file(listing_of(socket));
     let _ = std::fs::remove_file(socket);
 }
@@ -312,7 +326,8 @@ pub fn enter(
     enter_in(&path(), kind, program, paths)
 }
 
-fn enter_in(
+/// The same in a directory of which the place is known.
+pub fn enter_in(
     directory: &Path,
     kind: Kind,
     program: &str,

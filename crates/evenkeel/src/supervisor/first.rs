@@ -2,8 +2,8 @@
 //! of the process id.
 
 use super::signals::Signals;
-use super::version::Version;
 use crate::process::{Fork, Ready, StartError, fork_and_wait, open_pid_file, write_pid};
+use protocol::role::Plan;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +18,8 @@ pub struct PidFile {
 
 impl PidFile {
     /// Opens the one of a plan.
-    pub fn open(version: &Version) -> Result<Option<PidFile>, StartError> {
-        let Some(path) = &version.plan().pid_file else {
+    pub fn open(plan: &Plan) -> Result<Option<PidFile>, StartError> {
+        let Some(path) = &plan.pid_file else {
             return Ok(None);
         };
         let path = Path::new(OsStr::from_bytes(path)).to_owned();

@@ -2,8 +2,9 @@
 //! binary, or of another program. Nothing waits for them but a soft stop; what
 //! they counted at last goes to the role that serves.
 
+use super::carried::is_state;
 use super::proxy::Proxy;
-use super::run::Supervisor;
+use super::run::{MESSAGES_MAX, Supervisor};
 use super::stop::Stop;
 use super::tell;
 use crate::roles::spawn::Started;
@@ -21,6 +22,19 @@ pub struct Former {
     pub proxy: Proxy,
     /// When it is ended by force.
     pub until: Option<Instant>,
+    /// It told what it counted at last.
+    pub told: bool,
+}
+
+impl Former {
+    /// One that finishes until then.
+    pub fn new(proxy: Proxy, until: Option<Instant>) -> Former {
+        Former {
+            proxy,
+            until,
+            told: false,
+        }
+    }
 }
 
 /// One that does not understand what it is told, and waits to be ended.
@@ -46,7 +60,7 @@ impl Supervisor {
             oldest.proxy.kill();
         }
         let until = stop.and_then(|stop| stop.until);
-        self.formers.push(Former { proxy, until });
+        self.formers.push(Former::new(proxy, until));
     }
 
     /// A role of another program finishes, now that there is one of ours.
@@ -62,16 +76,24 @@ impl Supervisor {
         let mut rests = Vec::new();
         let mut ended = Vec::new();
         self.formers.retain_mut(|former| {
-            while let Some(received) = former.proxy.hear(&mut self.voice) {
-                if let Message::State { rest: true, .. } = received.message {
-                    rests.extend(received.descriptors.into_iter().next());
+            // Asked first: what it said before it ended is all there then.
+            let ending = former.proxy.process.ended();
+            for _ in 0..MESSAGES_MAX {
+                let Some(received) = former.proxy.hear(&mut self.voice) else {
+                    break;
+                };
+                // It is told once; more of it would be counted twice.
+                if let Message::State { rest: true, .. } = received.message
+                    && !std::mem::replace(&mut former.told, true)
+                {
+                    let rest = received.descriptors.into_iter().next();
+                    rests.extend(rest.filter(is_state));
                 }
             }
             if former.until.is_some_and(|until| until <= now) {
                 former.until = None;
                 former.proxy.process.signal(rustix::process::Signal::KILL);
             }
-            let ending = former.proxy.process.ended();
             ended.extend(ending.map(|ending| (former.proxy.pid(), ending)));
             ending.is_none()
         });

@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 
 /// How long a loader may work. Names that nobody answers take seconds each.
 const LIMIT: Duration = Duration::from_secs(300);
+/// Names another limit, seconds.
+const LIMIT_VARIABLE: &str = "EVENKEEL_LOADER_SECONDS";
+/// The longest one.
+const LIMIT_SECONDS_MAX: u64 = 86_400;
 
 /// A loader at work.
 pub struct Loading {
@@ -21,6 +25,14 @@ pub struct Loading {
     pub process: Started,
     /// When it is given up.
     pub until: Instant,
+    limit: Duration,
+}
+
+fn limit() -> Duration {
+    let named = std::env::var(LIMIT_VARIABLE).ok();
+    let seconds = named.and_then(|text| text.parse().ok());
+    let seconds = seconds.filter(|seconds| (1..=LIMIT_SECONDS_MAX).contains(seconds));
+    seconds.map_or(LIMIT, Duration::from_secs)
 }
 
 /// What a loader said.
@@ -46,8 +58,8 @@ pub enum LoadError {
     Message,
     /// What there is to print cannot be read.
     Notes(memory::MemoryError),
-    /// It took too long.
-    TooLong,
+    /// It took longer than this.
+    TooLong(Duration),
     /// It ended without a word.
     Ended,
 }
@@ -59,9 +71,11 @@ impl fmt::Display for LoadError {
             LoadError::Channel(error) => write!(f, "the loader: {error}"),
             LoadError::Message => f.write_str("the loader said something else than asked"),
             LoadError::Notes(error) => write!(f, "the loader's messages: {error}"),
-            LoadError::TooLong => {
-                write!(f, "the loader took more than {} s", LIMIT.as_secs())
-            }
+            LoadError::TooLong(limit) => write!(
+                f,
+                "the loader was ended since it took more than {} s (a file that nobody writes, names that nobody answers?); {LIMIT_VARIABLE} sets another limit",
+                limit.as_secs()
+            ),
             LoadError::Ended => f.write_str("the loader ended without a word"),
         }
     }
@@ -95,9 +109,11 @@ impl Loading {
             Ok(()) | Err(ChannelError::Closed) => {}
             Err(error) => return Err(error.into()),
         }
+        let limit = limit();
         Ok(Loading {
             process,
-            until: Instant::now() + LIMIT,
+            until: Instant::now() + limit,
+            limit,
         })
     }
 
@@ -106,7 +122,7 @@ impl Loading {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
         match received {
-            Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong),
+            Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong(self.limit)),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
             Err(error) => Err(error.into()),

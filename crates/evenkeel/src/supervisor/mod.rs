@@ -16,6 +16,7 @@ mod change;
 mod control;
 mod first;
 mod former;
+mod keep;
 mod limits;
 mod loading;
 mod notify;

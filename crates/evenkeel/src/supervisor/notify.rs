@@ -87,6 +87,13 @@ impl Notify {
         self.next = self.every.map(|every| now + every);
     }
 
+    /// It was told by the image of this process before, and need not be again. The
+    /// next sign of life is due at once: nobody knows when the last one was.
+    pub fn resume(&mut self) {
+        self.ready = true;
+        self.next = self.every.map(|_| Instant::now());
+    }
+
     /// Whether it was told that we serve.
     pub fn is_ready(&self) -> bool {
         self.ready

@@ -28,6 +28,8 @@ pub struct Proxy {
     pub ready: bool,
     /// It was not started by this image of the supervisor.
     pub adopted: bool,
+    /// It said that it ends by this signal.
+    pub obeys: Option<nix::sys::signal::Signal>,
 }
 
 /// What a role is told that is to stay.
@@ -78,6 +80,7 @@ impl Proxy {
             born: Instant::now(),
             ready: false,
             adopted: false,
+            obeys: None,
         };
         let told = guard.map_or(Ok(()), |guard| proxy.guard(guard));
         match told.and_then(|()| proxy.give(version, state)) {
@@ -96,6 +99,7 @@ impl Proxy {
             born: Instant::now(),
             ready: true,
             adopted: true,
+            obeys: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The one loop of the supervisor: waits for signals, the loader, the role,
 //! commands and the time, and does what each of them asks for.
 
+use super::adopt::Unsettled;
 use super::backoff::Backoff;
 use super::carried::Carried;
-use super::change::Candidate;
-use super::control::Control;
+use super::change::{Candidate, TAKE_LIMIT};
+use super::control::{Asker, Control, Door};
 use super::directory::Entry;
 use super::former::Former;
 use super::limits;
@@ -20,9 +21,9 @@ use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
 use super::{Command, adopt, first, tell};
-use crate::process::{Ready, StartError};
+use crate::process::{self, Ready, StartError};
 use crate::roles::Shared;
-use crate::roles::channel::{Received, timespec};
+use crate::roles::channel::{Channel, Received, timespec};
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
 use nix::sys::signal::Signal;
@@ -36,8 +37,11 @@ use std::time::{Duration, Instant};
 
 /// What a start that failed exits with.
 const FAILED: u8 = 1;
+/// Roles that are started again when they were killed before the first of them
+/// said that it serves: it may have served already, and nothing is wrong with it.
+const KILLS_AT_START_MAX: u32 = 3;
 /// Messages of a role that are read before the others have their turn.
-const MESSAGES_MAX: usize = 64;
+pub(super) const MESSAGES_MAX: usize = 64;
 
 /// A supervisor.
 pub struct Supervisor {
@@ -56,6 +60,8 @@ pub struct Supervisor {
     pub(super) proxy: Option<Proxy>,
     /// The last good version.
     pub(super) kept: Option<Version>,
+    /// A role was taken whose version is not known.
+    pub(super) unsettled: Option<Unsettled>,
     pub(super) candidate: Option<Candidate>,
     pub(super) carried: Carried,
     pub(super) versions: u64,
@@ -63,6 +69,7 @@ pub struct Supervisor {
     pub(super) watcher: Watcher,
     backoff: Backoff,
     restart_at: Option<Instant>,
+    killed_at_start: u32,
     /// It served at least once.
     pub(super) served: bool,
     pub(super) paused: bool,
@@ -103,12 +110,14 @@ impl Supervisor {
             loading: None,
             proxy: None,
             kept: None,
+            unsettled: None,
             candidate: None,
             versions: 0,
             requests: Requests::default(),
             watcher: Watcher::default(),
             backoff: Backoff::default(),
             restart_at: None,
+            killed_at_start: 0,
             served: false,
             paused: false,
             stop: None,
@@ -232,8 +241,21 @@ impl Supervisor {
         ]
         .into_iter()
         .chain(self.formers.iter().map(|former| former.until))
+        .chain(self.channels().map(Channel::rests_until))
         .flatten()
         .min()
+    }
+
+    /// The channels to processes of ours.
+    fn channels(&self) -> impl Iterator<Item = &Channel> {
+        let formers = self.formers.iter().map(|former| &former.proxy);
+        let proxies = self.proxy.iter().chain(formers);
+        let proxies = proxies.chain(self.upgrade.iter().filter_map(Upgrade::trial));
+        let loading = self.loading.iter().map(|loading| &loading.process);
+        let processes = proxies.map(|proxy| &proxy.process).chain(loading);
+        let audible = processes.filter(|process| !process.silent);
+        let control = self.control.iter().flat_map(Control::channels);
+        audible.map(|process| &process.channel).chain(control)
     }
 
     fn obey_signals(&mut self) {
@@ -278,15 +300,13 @@ impl Supervisor {
             false => "stopping",
         });
         self.restart_at = None;
-        if let Some(loading) = self.loading.take() {
-            loading.process.signal(rustix::process::Signal::KILL);
-            loading.end();
-        }
+        self.abandon_loading();
         self.stop_upgrade(&stop);
         self.stop_formers(&stop);
         self.give_up_changes();
         // The listeners are to be closed when the role closes them.
         self.kept = None;
+        self.unsettled = None;
         self.candidate = None;
         match &mut self.proxy {
             // It ends with those that finish, if there are any.
@@ -365,7 +385,7 @@ impl Supervisor {
     }
 
     fn begin_first(&mut self, version: Version) -> Result<(), StartError> {
-        self.pid_file = first::PidFile::open(&version)?;
+        self.pid_file = first::PidFile::open(version.plan())?;
         self.open_masters()?;
         if version.plan().daemon {
             self.ready = Some(first::into_background()?);
@@ -376,7 +396,10 @@ impl Supervisor {
         }
         self.kept = Some(version);
         // Who sees that it listens can also ask for a change.
-        self.open_control();
+        if self.control.is_none() {
+            self.open_control();
+        }
+        self.keep_version();
         self.start_proxy();
         Ok(())
     }
@@ -401,6 +424,8 @@ impl Supervisor {
     }
 
     fn look_at_proxy(&mut self) {
+        // Asked first: what it said before it ended is all there then.
+        let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
         for _ in 0..MESSAGES_MAX {
             let proxy = self.proxy.as_mut();
             let Some(received) = proxy.and_then(|proxy| proxy.hear(&mut self.voice)) else {
@@ -408,7 +433,6 @@ impl Supervisor {
             };
             self.hear_proxy(received);
         }
-        let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
         if let (Some(ending), Some(proxy)) = (ended, self.proxy.take_if(|_| ended.is_some())) {
             self.proxy_ended(&proxy, ending);
         }
@@ -417,17 +441,26 @@ impl Supervisor {
     fn hear_proxy(&mut self, received: Received) {
         match received.message {
             Message::Ready { words, .. } => {
-                if let Some(proxy) = &mut self.proxy {
+                // It is said once.
+                let began = self.proxy.as_mut().filter(|proxy| !proxy.ready);
+                if let Some(proxy) = began {
                     proxy.ready = true;
+                    self.tell_words(&words);
+                    self.proxy_ready();
                 }
-                self.tell_words(&words);
-                self.proxy_ready();
             }
             Message::Taken { version, words } => self.change_taken(version, &words),
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
+            Message::Obeys { signal } => {
+                let signal = i32::try_from(signal).ok();
+                let signal = signal.and_then(|number| Signal::try_from(number).ok());
+                if let Some(proxy) = &mut self.proxy {
+                    proxy.obeys = signal.filter(|signal| process::ENDING.contains(signal));
+                }
+            }
             Message::State { rest, asked } => {
                 self.keep_state(rest, received.descriptors);
                 if asked {
@@ -507,9 +540,17 @@ impl Supervisor {
         if self.stop.is_some() {
             return;
         }
-        let Ending::Status(status) = ending else {
-            return self.proxy_died(proxy.born);
+        let status = match (ending, proxy.obeys) {
+            (Ending::Status(status), _) => status,
+            // Nobody tells how a process ended that is no child, but itself.
+            (Ending::Unknown, Some(signal)) => return self.end(exit_of(Some(signal))),
+            (Ending::Unknown, None) => return self.proxy_died(proxy.born),
         };
+        let killed = status.signal() == Some(Signal::SIGKILL as i32);
+        if !self.served && killed && self.killed_at_start < KILLS_AT_START_MAX {
+            self.killed_at_start += 1;
+            return self.restart_later(proxy.born);
+        }
         if !self.served {
             self.exit = Some(
                 status
@@ -533,8 +574,35 @@ impl Supervisor {
         if self.old_died() {
             return;
         }
+        if self.kept.is_none() {
+            return self.begin_anew();
+        }
         self.change_failed(None, "the proxy died when it was to take the change in");
         self.restart_later(born);
+    }
+
+    /// A role that was taken has gone, and nothing is known to start another one
+    /// with: the files decide, as at a start. Its sockets are still open.
+    fn begin_anew(&mut self) {
+        self.change_failed(None, "the proxy died when it was to take the change in");
+        self.abandon_loading();
+        self.give_up_changes();
+        self.served = false;
+        self.settle_in(None);
+        let sockets = self.unsettled.take().map(|one| one.sockets);
+        let load = self.load(&[]);
+        match self.begin_loading(Path::new(OWN_PROGRAM), load, &sockets.unwrap_or_default()) {
+            Ok(loading) => self.loading = Some(loading),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Ends the loader that works, if there is one.
+    pub(super) fn abandon_loading(&mut self) {
+        if let Some(loading) = self.loading.take() {
+            loading.process.signal(rustix::process::Signal::KILL);
+            loading.end();
+        }
     }
 
     fn restart_later(&mut self, born: Instant) {
@@ -555,6 +623,10 @@ impl Supervisor {
         for asker in control.hear() {
             self.requests.ask(Some(asker));
         }
+        let waits = |asker: &Asker| asker.at != Door::Control || control.knows(asker.id);
+        if self.requests.forget(waits) {
+            self.give_up_loading();
+        }
     }
 
     fn look_at_clock(&mut self) {
@@ -566,7 +638,11 @@ impl Supervisor {
             self.start_proxy();
         }
         if due(self.candidate.as_ref().map(|candidate| candidate.until)) {
-            self.change_failed(None, "the proxy did not take the change in in time");
+            let words = format!(
+                "the proxy did not take the change in within {} s",
+                TAKE_LIMIT.as_secs()
+            );
+            self.change_failed(None, &words);
         }
         let late = self.proxy.as_ref().and_then(Proxy::deadline);
         let stop = self.stop.and_then(|stop| stop.until);

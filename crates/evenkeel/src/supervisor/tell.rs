@@ -2,6 +2,7 @@
 //! otherwise. Scripts look for some of HAProxy's.
 
 use super::adopt::AdoptError;
+use super::keep::KeepError;
 use super::version::Version;
 use crate::process::{Before, Farewell};
 use crate::roles::spawn::Ending;
@@ -164,6 +165,13 @@ pub fn trial_ended(ending: Ending) -> String {
 pub fn adopted(voice: &mut Voice, pid: i32, before: u32) {
     voice.notice(format_args!(
         "takes over the proxy (process {pid}) of process {before}, which has gone"
+    ));
+}
+
+/// A role was taken, and what it serves is not known.
+pub fn not_known(voice: &mut Voice, error: &KeepError) {
+    voice.warning(format_args!(
+        "what the supervisor before left of its version is not used ({error}); the files are read again"
     ));
 }
 

@@ -21,12 +21,27 @@ impl Version {
         if descriptors.len() != take.plan.descriptors() + 1 {
             return None;
         }
-        let bundle = Arc::new(descriptors.remove(0));
-        Some(Version {
+        let bundle = descriptors.remove(0);
+        Some(Version::of(take, bundle, descriptors))
+    }
+
+    /// Of a bundle and sockets that are known to be the plan's.
+    pub fn of(take: Take, bundle: OwnedFd, descriptors: Vec<OwnedFd>) -> Version {
+        Version {
             take,
-            bundle,
+            bundle: Arc::new(bundle),
             descriptors: descriptors.into_iter().map(Arc::new).collect(),
-        })
+        }
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Shared {
+        &self.bundle
+    }
+
+    /// The sockets.
+    pub fn sockets(&self) -> &[Shared] {
+        &self.descriptors
     }
 
     /// What the loader said of it.

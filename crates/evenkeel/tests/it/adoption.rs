@@ -2,7 +2,7 @@
 //! role, no connection lost, and everything works as before.
 
 use crate::harness::{PATIENCE, evenkeel, run};
-use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
+use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, roles_of};
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -17,19 +17,11 @@ fn free() -> u16 {
 
 /// The roles that serve with the files of a directory, whoever's they are.
 fn roles(directory: &Path) -> Vec<i32> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let ours = |pid: &i32| {
-        let read = |name| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        let runtime = format!("EVENKEEL_RUNTIME_DIRECTORY={}", directory.display());
-        let holds = |bytes: &[u8]| {
-            bytes
-                .windows(runtime.len())
-                .any(|part| part == runtime.as_bytes())
-        };
-        read("cmdline").starts_with(b"evenkeel: proxy") && holds(&read("environ")) && lives(*pid)
+    let is_role = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"evenkeel: proxy")
     };
-    pids.filter(ours).collect()
+    roles_of(directory).into_iter().filter(is_role).collect()
 }
 
 /// Kills the supervisor and sees that it is gone.

@@ -3,12 +3,14 @@
 
 mod adoption;
 mod commands;
+mod distrust;
 mod examples;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;
 mod master;
 mod packaging;
+mod patience;
 mod privileges;
 mod supervised;
 mod supervisor;

@@ -24,12 +24,17 @@ fn connect(path: &Path) -> UnixStream {
 
 /// Sends all of this, says that nothing follows, and reads the answer.
 fn ask(path: &Path, text: &str) -> String {
-    let mut stream = connect(path);
-    stream.write_all(text.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    try_ask(path, text).unwrap()
+}
+
+fn try_ask(path: &Path, text: &str) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(text.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Reads until the answer ends so.
@@ -73,9 +78,10 @@ impl Master {
         assert!(answers(port, "one"));
         let up = || UnixStream::connect(&sockets[2]).is_ok();
         assert!(eventually(PATIENCE, up));
-        // The real master executes itself again and only then serves its socket.
+        // The real master executes itself again and only then serves its socket;
+        // whoever comes meanwhile is refused or cut off.
         assert!(eventually(PATIENCE, || {
-            ask(&sockets[0], "@1 show version\n").ends_with("\n\n")
+            try_ask(&sockets[0], "@1 show version\n").is_ok_and(|said| said.ends_with("\n\n"))
         }));
         Master {
             supervised,

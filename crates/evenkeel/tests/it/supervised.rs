@@ -99,14 +99,36 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.children();
-        if let Some(child) = &mut self.child {
+        let failed = std::thread::panicking();
+        if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+            // What it said is why the test failed, mostly. A process that it
+            // left behind may hold the stream open.
+            if failed {
+                let said = child.stderr.take().map(said_so_far).unwrap_or_default();
+                eprintln!("the supervisor {} said:\n{said}", self.pid);
+            }
         }
         for pid in self.seen.borrow().iter().filter(|pid| is_ours(**pid)) {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
+        // Nothing of a test that failed stays, whoever started it.
+        if failed {
+            for pid in roles_of(&self.directory) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
     }
+}
+
+/// What can be read of a stream without waiting.
+fn said_so_far(stream: std::process::ChildStderr) -> String {
+    let _ = rustix::io::ioctl_fionbio(&stream, true);
+    let (mut stream, mut said) = (stream, Vec::new());
+    // Fails where the stream is still open, with what there was before.
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// A number may belong to another process by now.
@@ -115,12 +137,34 @@ fn is_ours(pid: i32) -> bool {
     line.starts_with(b"evenkeel: ")
 }
 
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The loaders and roles that were started from a directory and live, whosever
+/// children they are.
+pub fn roles_of(directory: &Path) -> Vec<i32> {
+    let runtime = format!("EVENKEEL_RUNTIME_DIRECTORY={}", directory.display());
+    let ours = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut parts = environment.windows(runtime.len());
+        is_ours(*pid) && lives(*pid) && parts.any(|part| part == runtime.as_bytes())
+    };
+    processes().filter(ours).collect()
+}
+
+/// The processes that a process started and that live. The kernel's own list of them
+/// (`task/PID/children`) leaves some out while others end.
 pub fn children_of(pid: Pid) -> Vec<i32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
+    let parent = pid.to_string();
+    let child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name stands in brackets and may hold anything; the state follows.
+        let rest = stat.rsplit(") ").next().unwrap_or_default();
+        !rest.starts_with('Z') && rest.split(' ').nth(1) == Some(&parent)
+    };
+    processes().filter(child).collect()
 }
 
 /// Whether a process runs; what nobody waits for stays as a zombie.

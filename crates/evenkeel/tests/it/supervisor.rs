@@ -187,7 +187,7 @@ fn the_same_files_are_not_served_twice() {
     assert!(answers(port, "one"));
     assert!(eventually(PATIENCE, || Supervised::left_behind(
         scratch.path()
-    ) == 4));
+    ) == 5));
     let second = run(evenkeel(), scratch.path(), ["run", "-f", "./a.cfg"]);
     assert_eq!(second.code(), Some(1));
     let words = format!("evenkeel reload --pid {}", supervised.pid);

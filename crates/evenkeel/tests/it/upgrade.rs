@@ -7,6 +7,7 @@ use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 
 fn free() -> u16 {
@@ -349,4 +350,97 @@ fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
     for words in ["cannot be read", "takes over the proxy"] {
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
+}
+
+/// What a session at the master's socket is answered until it says this.
+fn ask(stream: &mut UnixStream, command: &str, end: &str) -> String {
+    use std::io::{Read, Write};
+    stream.write_all(command.as_bytes()).unwrap();
+    let (mut answer, mut byte) = (String::new(), [0]);
+    while !answer.ends_with(end) {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "{answer}");
+        answer.push(byte[0].into());
+    }
+    answer
+}
+
+#[test]
+fn the_masters_socket_its_sessions_and_its_figures_survive_the_new_program() {
+    let bed = Bed::new();
+    let path = |name: &str| bed.scratch.path().join(name);
+    std::fs::rename(bed.program(), path("haproxy")).unwrap();
+    let notify = UnixDatagram::bind(path("notify")).unwrap();
+    notify.set_nonblocking(true).unwrap();
+    let (master, told) = (path("master"), path("notify"));
+    let arguments = ["-Ws", "-S", master.to_str().unwrap(), "-f", "a.cfg"];
+    let variables = [
+        ("NOTIFY_SOCKET", told.to_str().unwrap()),
+        ("WATCHDOG_USEC", "2000000"),
+    ];
+    let (program, directory) = (path("haproxy"), bed.scratch.path());
+    let supervised = Supervised::start_with(&program, directory, arguments, &variables);
+    assert!(answers(bed.port, "one"));
+    let slow = slow_origin();
+    bed.scratch
+        .write("a.cfg", passes("", &[bed.port], slow.port))
+        .unwrap();
+    assert_eq!(supervised.reload().code(), Some(0));
+    let old = supervised.role().unwrap();
+    let port = bed.port;
+    let waits = std::thread::spawn(move || get(port));
+    slow.asked.recv_timeout(PATIENCE).unwrap();
+    let mut session = UnixStream::connect(&master).unwrap();
+    session.set_read_timeout(Some(PATIENCE)).unwrap();
+    ask(&mut session, "prompt\n", "master> ");
+    let inode = || inode_of_listener(&master);
+    let before = inode();
+    bed.scratch.write("a.cfg", "nonsense\n").unwrap();
+    assert_eq!(supervised.reload().code(), Some(1));
+    bed.serve("two");
+    copy(evenkeel(), &path("new"));
+    std::fs::rename(path("new"), &program).unwrap();
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let pid = supervised.pid.as_raw();
+    assert!(eventually(PATIENCE, || is_current(pid)), "it follows");
+    let table = ask(&mut session, "show proc\n", "# programs\n\nmaster> ");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let row = |first: &str| rows.iter().find(|row| row.first() == Some(&first));
+    let own = row(&supervised.pid.to_string()).expect(&table);
+    assert_eq!(own[1..5], ["master", "3", "[failed:", "0]"], "{table}");
+    assert!(table.contains("# old workers\n"), "{table}");
+    let former = row(&old.to_string()).expect(&table);
+    assert_ne!(former[3], "0d00h00m00s", "{table}");
+    assert_ne!(own[5], "0d00h00m00s", "{table}");
+    assert_eq!(inode(), before, "the socket is the same");
+    slow.answer.send(()).unwrap();
+    assert_eq!(waits.join().unwrap().as_deref(), Some("slow"));
+    // A sign of life comes from the new program, and no second word that it serves.
+    let mut said = String::new();
+    let mut alive = || {
+        let mut bytes = [0; 4096];
+        while let Ok(length) = notify.recv(&mut bytes) {
+            said += &String::from_utf8_lossy(&bytes[..length]);
+            said += "\n";
+        }
+        said.matches("WATCHDOG=1").count() >= 6
+    };
+    assert!(eventually(PATIENCE, &mut alive));
+    // At the start, and after each of three changes.
+    assert_eq!(said.matches("READY=1").count(), 4, "{said}");
+    ends_well(supervised);
+}
+
+/// Which socket listens at a path, as the kernel counts them.
+fn inode_of_listener(path: &Path) -> String {
+    let text = std::fs::read_to_string("/proc/net/unix").unwrap();
+    // It got its name after it was bound to one beside it; and those that came
+    // there have the same.
+    const LISTENS: &str = " 00010000 ";
+    let listens = |line: &&str| line.contains(path.to_str().unwrap()) && line.contains(LISTENS);
+    let line = text.lines().find(listens).unwrap();
+    line.split_whitespace().nth(6).unwrap().to_owned()
 }

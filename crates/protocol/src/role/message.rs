@@ -245,6 +245,13 @@ pub enum Message {
     },
     /// Role to supervisor: a signal told it to accept no more.
     Stopping,
+    /// Role to supervisor, the last that it says: a signal told it to end at
+    /// once, and it obeys now. A supervisor that is not its parent learns it in
+    /// no other way.
+    Obeys {
+        /// The signal's number.
+        signal: u32,
+    },
     /// To whoever sent a message of a kind that is not known.
     Unknown {
         /// The kind.
@@ -306,6 +313,7 @@ impl Message {
             Message::Unknown { .. } => 20,
             Message::Stopping => 21,
             Message::AddState => 22,
+            Message::Obeys { .. } => 23,
             Message::Guard { .. } => 30,
             Message::Alone { .. } => 31,
             Message::Supervised => 32,
@@ -331,7 +339,7 @@ impl Message {
             Message::NotLoaded(why) => why.write(to),
             Message::Reloaded { exit } => to.u8(*exit),
             Message::Take(take) | Message::Version(take) => take.write(to),
-            Message::StopNow { signal } => to.u32(*signal),
+            Message::StopNow { signal } | Message::Obeys { signal } => to.u32(*signal),
             Message::Ready { version, words }
             | Message::Taken { version, words }
             | Message::Refused { version, words } => {
@@ -394,6 +402,9 @@ impl Message {
             20 => Message::Unknown { kind: from.u16()? },
             21 => Message::Stopping,
             22 => Message::AddState,
+            23 => Message::Obeys {
+                signal: from.u32()?,
+            },
             30 => Message::Guard { uid: from.u32()? },
             31 => Message::Alone {
                 version: from.u64()?,

@@ -125,6 +125,7 @@ fn every_message() -> Vec<Message> {
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
         Message::Stopping,
+        Message::Obeys { signal: 2 },
     ];
     all.extend(of_adoption());
     all

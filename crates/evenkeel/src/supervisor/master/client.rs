@@ -83,6 +83,22 @@ pub struct Client {
     busy: bool,
 }
 
+/// A session in which nothing is half done.
+pub struct Kept<'c> {
+    /// Its connection.
+    pub socket: &'c OwnedFd,
+    /// What may be done there.
+    pub level: Level,
+    /// Who is asked is shown.
+    pub prompt: bool,
+    /// It waits for a change.
+    pub waits: bool,
+    /// The worker that is asked; None for the master.
+    pub worker: Option<i32>,
+    /// What it sent and is not a line yet.
+    pub input: &'c [u8],
+}
+
 enum State {
     Reading,
     /// A change runs, whose end it is told.
@@ -128,6 +144,47 @@ impl Client {
             state: State::Reading,
             busy: false,
         }
+    }
+
+    /// Whether nothing of it is half done.
+    pub fn is_quiet(&self) -> bool {
+        let rests = matches!(self.state, State::Reading | State::Waiting);
+        rests && !self.busy && self.output.is_empty() && self.commands.is_empty()
+    }
+
+    /// What the next image of this program needs to go on with it.
+    pub fn kept(&self) -> Option<Kept<'_>> {
+        self.is_quiet().then_some(Kept {
+            socket: &self.socket,
+            level: self.level,
+            prompt: self.prompt,
+            waits: matches!(self.state, State::Waiting),
+            worker: match self.target {
+                Target::Master => None,
+                Target::Worker(pid) => Some(pid),
+            },
+            input: &self.input,
+        })
+    }
+
+    /// Goes on with one of an image before.
+    pub fn resume(
+        mut self,
+        prompt: bool,
+        waits: bool,
+        worker: Option<i32>,
+        input: &[u8],
+    ) -> Client {
+        self.prompt = prompt;
+        self.target = worker.map_or(Target::Master, Target::Worker);
+        self.input
+            .extend_from_slice(&input[..input.len().min(LINE_MAX)]);
+        if waits {
+            self.state = State::Waiting;
+        }
+        // There may be a line already.
+        self.busy = !waits;
+        self
     }
 
     /// What is to be watched. What would do nothing is not: a descriptor whose

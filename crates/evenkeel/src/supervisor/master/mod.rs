@@ -14,6 +14,7 @@
 mod address;
 mod client;
 mod command;
+mod hand_over;
 mod processes;
 
 pub use address::{MasterAddress, MasterAddressError, parse};

@@ -1,14 +1,14 @@
 //! The supervisor becomes the new program: the same process, its descriptors and
 //! its children, and a memory file that says what they are.
 
-use super::super::control::Control;
+use super::super::control::{Asker, Control, Door};
 use super::super::former::Former;
+use super::super::master::Master;
 use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
-use crate::roles::Shared;
 use crate::roles::memory;
 use nix::unistd::execve;
-use protocol::role::{HandOver, HandedExtra, HandedRole, HandedSocket};
+use protocol::role::{HandOver, HandedRole, HandedSocket, Look};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
 use std::io;
@@ -20,12 +20,13 @@ use std::time::{Duration, Instant};
 /// Names the memory file's descriptor.
 pub const VARIABLE: &str = "EVENKEEL_HAND_OVER";
 
-/// The name of what the role told of itself.
-pub const STATE: &str = "state";
-
 impl Supervisor {
     /// Whether nothing is on its way that only this image could finish.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self, late: bool) -> bool {
+        // Who talks to the master all the time does not hold an upgrade up.
+        if !late && !self.master.as_ref().is_none_or(Master::is_quiet) {
+            return false;
+        }
         let roles = self
             .proxy
             .iter()
@@ -106,24 +107,23 @@ impl Supervisor {
                 socket(fd, path)
             }),
             clients: self.control.as_ref().map_or_else(Vec::new, |control| {
-                control.hand_over(|id| self.requests.asked_by(id))
+                control.hand_over(|id| asked_by(self.requests.waiting(), id))
             }),
             guard: self
                 .guard
                 .as_ref()
                 .map(|(entry, fd)| socket(&**fd, entry.socket())),
-            extras: self.carried.state.iter().map(state).collect(),
+            extras: self.extras(),
         }
     }
 }
 
-/// What the role told of itself.
-fn state(fd: &Shared) -> HandedExtra {
-    HandedExtra {
-        name: STATE.to_owned(),
-        descriptor: Some(number(&**fd)),
-        bytes: Vec::new(),
-    }
+/// What somebody at the control socket asked for.
+fn asked_by(waiting: &[Asker], id: u64) -> Option<Look> {
+    let mut waiting = waiting.iter();
+    waiting
+        .find(|asker| asker.at == Door::Control && asker.id == id)
+        .and_then(|asker| asker.look)
 }
 
 /// As the next image knows it.

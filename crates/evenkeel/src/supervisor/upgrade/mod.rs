@@ -5,6 +5,7 @@
 //!
 //! Whatever goes wrong on the way, the old role goes on and nothing was changed.
 
+mod extras;
 mod hand_over;
 mod program;
 mod resume;
@@ -16,7 +17,7 @@ pub use resume::{Resumed, is_next_image};
 pub use self_test::words as self_test_words;
 
 use super::proxy::Proxy;
-use super::run::Supervisor;
+use super::run::{MESSAGES_MAX, Supervisor};
 use super::stop::Stop;
 use super::tell;
 use super::version::Version;
@@ -44,6 +45,7 @@ pub struct Upgrade {
     stage: Stage,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 enum Stage {
     /// The program says what it is.
     Testing(SelfTest),
@@ -78,6 +80,14 @@ impl Upgrade {
             Stage::Testing(test) => test.watched().into_iter().collect(),
             Stage::Trying(trial) => trial.new.watched().collect(),
             Stage::Loading | Stage::Asking(..) | Stage::Executing(_) => Vec::new(),
+        }
+    }
+
+    /// The role that is tried.
+    pub fn trial(&self) -> Option<&Proxy> {
+        match &self.stage {
+            Stage::Trying(trial) => Some(&trial.new),
+            _ => None,
         }
     }
 
@@ -201,8 +211,11 @@ impl Supervisor {
             return;
         };
         let mut begins = false;
-        while let Some(received) = trial.new.hear(&mut self.voice) {
-            if let Message::Ready { .. } = received.message {
+        for _ in 0..MESSAGES_MAX {
+            let Some(received) = trial.new.hear(&mut self.voice) else {
+                break;
+            };
+            if matches!(received.message, Message::Ready { .. }) && !trial.new.ready {
                 trial.new.ready = true;
                 trial.until = Some(now + PROBATION);
                 begins = true;
@@ -252,6 +265,8 @@ impl Supervisor {
         lines.insert(0, (Gravity::Notice, words));
         // The descriptors of the version before are closed here.
         self.kept = Some(next.version);
+        self.unsettled = None;
+        self.keep_version();
         if newer.whole && self.stop.is_none() {
             let stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
             self.upgrade = Some(Upgrade { newer, stage });
@@ -260,7 +275,7 @@ impl Supervisor {
     }
 
     fn execute_when_quiet(&mut self, late: bool) {
-        let quiet = self.is_quiet();
+        let quiet = self.is_quiet(late);
         if !quiet && !late {
             return;
         }
@@ -274,6 +289,12 @@ impl Supervisor {
         self.voice.warning(format_args!(
             "the supervisor goes on as the old program ({error}); the next change tries again"
         ));
+    }
+
+    /// Whether it can be given up without anybody noticing: no role knows of it.
+    pub(super) fn upgrade_is_young(&self) -> bool {
+        let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
     }
 
     /// Ends what is on its way, with what it changed undone.

@@ -10,7 +10,7 @@ use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
 use super::super::tell;
 use super::super::version::Version;
-use super::hand_over::{STATE, VARIABLE};
+use super::hand_over::VARIABLE;
 use crate::roles::channel::Channel;
 use crate::roles::memory::{self, MemoryError};
 use crate::roles::spawn::Started;
@@ -99,7 +99,7 @@ impl Resumed {
         Ok(Resumed { value, descriptors })
     }
 
-    fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
+    pub(super) fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
         self.descriptors
             .remove(&number)
             .ok_or(ResumeError::Incomplete)
@@ -175,15 +175,14 @@ impl Supervisor {
         // find the role.
         let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
         let control = value.control.and_then(|socket| left.socket(&socket).ok());
-        let mut extras = value.extras.iter();
-        let state = extras.find(|extra| extra.name == STATE);
-        let state = state.and_then(|extra| left.take(extra.descriptor?).ok());
         // Nothing can go wrong from here on.
-        self.carried = Carried::resumed(state.map(Arc::new));
+        // Who was there before this process began was seen to by the image before.
+        self.carried = Carried::default();
+        self.resume_extras(&value.extras, &mut left);
         self.kept = Some(version);
         self.proxy = Some(proxy);
         self.formers
-            .extend(roles.map(|(proxy, until)| Former { proxy, until }));
+            .extend(roles.map(|(proxy, until)| Former::new(proxy, until)));
         self.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
         self.versions = value.versions;
         self.files_soft = value.files_soft;
@@ -205,6 +204,11 @@ impl Supervisor {
         if value.asked {
             self.requests.ask(None);
         }
+        let roles = self.proxy.iter();
+        let roles = roles.chain(self.formers.iter().map(|former| &former.proxy));
+        let known: Vec<Pid> = roles.map(|proxy| proxy.process.pid()).collect();
+        self.carried.expect_others_than(&known);
+        self.keep_version();
         tell::resumed(&mut self.voice);
         Ok(())
     }

@@ -1,0 +1,114 @@
+//! Changes that take too long, and those that nobody waits for any more.
+
+use crate::harness::{PATIENCE, evenkeel, start};
+use crate::supervised::{Client, Supervised, answers, get, origin, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
+use std::time::Duration;
+
+/// A supervisor, of whose file a loader reads no end until it is replaced.
+struct Bed {
+    scratch: Scratch,
+    port: u16,
+    supervised: Supervised,
+}
+
+impl Bed {
+    fn new(variables: &[(&str, &str)]) -> Bed {
+        let scratch = Scratch::new().unwrap();
+        let port = free_port().unwrap();
+        let text = passes("", &[port], origin("one"));
+        scratch.write("a.cfg", text).unwrap();
+        let arguments = ["run", "-f", "a.cfg"];
+        let supervised = Supervised::start_with(evenkeel(), scratch.path(), arguments, variables);
+        assert!(answers(port, "one"));
+        let file = scratch.path().join("a.cfg");
+        std::fs::remove_file(&file).unwrap();
+        mkfifo(&file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        Bed {
+            scratch,
+            port,
+            supervised,
+        }
+    }
+
+    /// The file is one again.
+    fn serve(&self, name: &'static str) {
+        let text = passes("", &[self.port], origin(name));
+        std::fs::remove_file(self.scratch.path().join("a.cfg")).unwrap();
+        self.scratch.write("a.cfg", text).unwrap();
+    }
+
+    fn loads(&self) -> bool {
+        self.supervised.children().len() == 2
+    }
+
+    fn asks(&self) -> std::process::Child {
+        let pid = self.supervised.pid.to_string();
+        start(evenkeel(), self.scratch.path(), ["reload", "--pid", &pid])
+    }
+}
+
+#[test]
+fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on() {
+    let bed = Bed::new(&[("EVENKEEL_LOADER_SECONDS", "1")]);
+    let mut client = Client::new(bed.port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    let asks = bed.asks();
+    assert!(eventually(PATIENCE, || bed.loads()));
+    assert_eq!(get(bed.port).as_deref(), Some("one"), "meanwhile");
+    let outcome = crate::harness::finish(asks);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    for words in [
+        "more than 1 s",
+        "EVENKEEL_LOADER_SECONDS",
+        "nothing was changed",
+    ] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+    assert_eq!(client.get().as_deref(), Some("one"), "the same connection");
+    assert_eq!(bed.supervised.children().len(), 1);
+    bed.serve("two");
+    assert_eq!(bed.supervised.reload().code(), Some(0));
+    assert_eq!(client.get().as_deref(), Some("two"));
+    assert_eq!(bed.supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_change_is_given_up_when_all_who_asked_have_gone() {
+    let bed = Bed::new(&[]);
+    let mut askers = [bed.asks(), bed.asks()];
+    assert!(eventually(PATIENCE, || bed.loads()));
+    // One of them may have come when the change ran already.
+    std::thread::sleep(Duration::from_millis(300));
+    for asker in &mut askers {
+        kill(Pid::from_raw(asker.id() as i32), Signal::SIGINT).unwrap();
+        asker.wait().unwrap();
+    }
+    assert!(eventually(PATIENCE, || !bed.loads()), "within moments");
+    assert_eq!(get(bed.port).as_deref(), Some("one"));
+    bed.serve("two");
+    let outcome = bed.supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert_eq!(get(bed.port).as_deref(), Some("two"));
+    let outcome = bed.supervised.end(Signal::SIGTERM);
+    let words = "it is given up and nothing was changed";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_change_that_a_signal_asked_for_is_not_given_up() {
+    let bed = Bed::new(&[]);
+    bed.supervised.signal(Signal::SIGHUP);
+    assert!(eventually(PATIENCE, || bed.loads()));
+    let mut asks = bed.asks();
+    std::thread::sleep(Duration::from_millis(300));
+    kill(Pid::from_raw(asks.id() as i32), Signal::SIGINT).unwrap();
+    asks.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(bed.loads());
+    // A stop does not wait for it.
+    assert_eq!(bed.supervised.end(Signal::SIGTERM).code(), Some(0));
+}
