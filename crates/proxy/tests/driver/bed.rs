@@ -82,9 +82,9 @@ pub struct Bed {
 const HEAD: &str = "
 defaults
     mode http
-    timeout client 3s
-    timeout server 3s
-    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+    timeout connect 5s
 ";
 
 fn free_ports(n: usize) -> Vec<u16> {

@@ -170,11 +170,11 @@ fn logasap_logs_when_the_answer_begins() {
         while matches!(peer.more(), Ok(true)) {}
     });
     let front = format!(
-        "option logasap\n log 127.0.0.1:{} local0\n log-format \"@ %ts %ST B=%B Tt=%Tt\"",
+        "timeout client 1s\n option logasap\n log 127.0.0.1:{} local0\n log-format \"@ %ts %ST B=%B Tt=%Tt\"",
         log.local_addr().unwrap().port()
     );
     proxy::log::start(proxy::log::Sink::open([])).unwrap();
-    let bed = Bed::new(&origin.behind(&front, ""));
+    let bed = Bed::new(&origin.behind(&front, "timeout server 1s"));
     let mut client = bed.client();
     client.send(GET);
     client.until("abc");
