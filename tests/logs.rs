@@ -8,7 +8,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(2);
+/// When a client goes to which nobody says anything, and when a line is not waited
+/// for any more that may not come: after all timeouts of [`CONFIG`].
+const CLIENT_PATIENCE: Duration = Duration::from_secs(4);
 
 /// haproxy counts an answer's head in its inner form, without the headers that it
 /// adds on the wire; we count what is sent.
@@ -35,9 +37,9 @@ const CONFIG: &str = "
         log global
         option dontlognull
         retries 1
-        timeout client 400ms
-        timeout server 400ms
-        timeout connect 400ms
+        timeout client 1s
+        timeout server 1s
+        timeout connect 1s
     frontend web
         mode http
         bind @HTTP@
@@ -123,7 +125,7 @@ impl Bench {
     /// The next line that is logged.
     fn next(&mut self) -> String {
         let (mut count, seen) = (0, self.seen);
-        let line = self.log.wait_for(SOON, |_| {
+        let line = self.log.wait_for(CLIENT_PATIENCE, |_| {
             count += 1;
             count > seen
         });
@@ -134,7 +136,7 @@ impl Bench {
     /// What is logged for a client that sends this, reads so much and goes.
     fn client(&mut self, to: SocketAddr, bytes: &[u8], until: Until) -> String {
         let mut stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(CLIENT_PATIENCE)).unwrap();
         stream.write_all(bytes).unwrap();
         match until {
             Until::Answer => {

@@ -8,9 +8,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Ids that no account of a test machine depends on.
 const UID: u32 = 65_534;
@@ -176,6 +178,7 @@ fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
         let refused = || std::net::TcpStream::connect(address).is_err();
         assert!(eventually(SOON, refused), "{program:?} listens on");
         assert!(daemon.runs(), "{program:?} left its client");
+        slow.1.store(true, Ordering::SeqCst);
         client.read_to_end(&mut said).unwrap();
         assert!(
             said.ends_with(b"last"),
@@ -186,8 +189,8 @@ fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
     }
 }
 
-/// Answers at once, except a request for `/slow`, which takes a second.
-struct SlowServer(SocketAddr);
+/// Answers at once, except a request for `/slow`, which takes until the test says so.
+struct SlowServer(SocketAddr, Arc<AtomicBool>);
 
 impl SlowServer {
     const PIECES: usize = 10;
@@ -195,15 +198,18 @@ impl SlowServer {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                std::thread::spawn(move || Self::serve(&mut stream));
+                let told = Arc::clone(&told);
+                std::thread::spawn(move || Self::serve(&mut stream, &told));
             }
         });
-        SlowServer(address)
+        SlowServer(address, done)
     }
 
-    fn serve(stream: &mut std::net::TcpStream) -> std::io::Result<()> {
+    fn serve(stream: &mut std::net::TcpStream, done: &AtomicBool) -> std::io::Result<()> {
         let mut head = [0; 1024];
         let read = stream.read(&mut head)?;
         let pieces = if head[..read].starts_with(b"GET /slow") {
@@ -218,7 +224,10 @@ impl SlowServer {
         )?;
         for _ in 0..pieces {
             stream.write_all(b"more")?;
-            std::thread::sleep(Duration::from_millis(100));
+        }
+        if pieces > 0 {
+            // Nobody is told to wait for ever.
+            let _ = eventually(SOON, || done.load(Ordering::SeqCst));
         }
         stream.write_all(b"last")
     }

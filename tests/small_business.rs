@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(30);
+/// How long the farm is looked at while one of it is known to be down.
+const WATCHED: Duration = Duration::from_secs(3);
 
 /// Three checks, two seconds apart, and one that is under way.
 const CHECKED: Duration = Duration::from_secs(12);
@@ -271,7 +273,7 @@ fn a_web_server_dies_and_comes_back(business: &mut Business) {
     business.web[0].stop();
     std::thread::sleep(CHECKED);
     let noticed = Instant::now();
-    std::thread::sleep(SOON);
+    std::thread::sleep(WATCHED);
     business.web[0].resume().unwrap();
     let before = business.web[0].served();
     // Checks are requests, too: more than they make means that it is in the farm.

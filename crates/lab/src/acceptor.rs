@@ -3,6 +3,7 @@
 
 use crate::error::LabError;
 use crate::host::Place;
+use crate::port::free_port;
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,12 +40,17 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Port 0 becomes a free one, and stays it over a stop.
+    /// Port 0 becomes a free one, and stays it over a stop: on this machine one
+    /// that nobody takes meanwhile.
     pub(crate) fn start(
         place: Place,
         address: SocketAddr,
         handler: impl Fn(TcpStream) + Send + Sync + 'static,
     ) -> Result<Self, LabError> {
+        let mut address = address;
+        if address.port() == 0 && matches!(place, Place::Here) {
+            address.set_port(free_port()?);
+        }
         let mut acceptor = Acceptor {
             place,
             address,

@@ -10,7 +10,7 @@ use super::configuration::{File, PORT_VARIABLES};
 use super::error::Error;
 use super::load::{Generator, Job};
 use super::origin::Origin;
-use super::process::{self, Cores, PortNames, Ports, Proxy, Side};
+use super::process::{self, Cores, PortNames, Proxy, Side};
 use super::statistics;
 
 /// What `--quick` divides the numbers of requests by.
@@ -204,7 +204,6 @@ pub struct Bench {
     pub cores: Cores,
     pub origin: Origin,
     pub body: std::sync::Arc<[u8]>,
-    pub ports: Ports,
     /// For the generated files; removed at the end.
     pub folder: PathBuf,
     pub quick: bool,
@@ -265,8 +264,8 @@ struct Served<'s> {
 
 impl<'s> Served<'s> {
     fn start(bench: &mut Bench, side: &'s Side, configuration: &Path) -> Result<Self, Error> {
-        let port = bench.ports.take()?;
-        let statistics_port = bench.ports.take()?;
+        let port = process::free_port()?;
+        let statistics_port = process::free_port()?;
         let [ours, statistics, origin] = PORT_VARIABLES;
         let names: PortNames = [
             (ours, port),

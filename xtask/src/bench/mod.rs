@@ -27,7 +27,7 @@ use case::{Bench, Case};
 use error::Error;
 use options::{Asked, Options};
 use origin::Origin;
-use process::{Cores, Ports, Side};
+use process::{Cores, Side};
 use table::{Row, Table, Verdict, in_unit};
 
 /// Runs the benchmark that the arguments ask for.
@@ -85,7 +85,6 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
         cores,
         origin: Origin::start(&body, Some(cores.load))?,
         body,
-        ports: Ports::new(),
         folder: scratch.0.clone(),
         quick: options.quick,
     };

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,8 +31,6 @@ const STDERR_BYTES_MAX: usize = 1000;
 const QUIET_STEPS_MAX: usize = 50;
 /// Processes of one proxy that are looked at.
 const DESCENDANTS_MAX: usize = 64;
-/// The ports that proxies get: below those that the kernel gives to clients.
-const PORTS: std::ops::Range<u16> = 18_000..32_000;
 
 /// The two cores of a benchmark.
 #[derive(Debug, Clone, Copy)]
@@ -86,37 +84,9 @@ pub fn raise_descriptor_limit(needed: u64) -> Result<(), Error> {
         .map_err(Error::system("raising the limit of file descriptors"))
 }
 
-/// Hands out ports that are free now.
-#[derive(Debug)]
-pub struct Ports {
-    next: u16,
-}
-
-impl Ports {
-    /// Begins somewhere else in each process, so two benchmarks rarely meet.
-    pub fn new() -> Self {
-        let width = u32::from(PORTS.end - PORTS.start);
-        let offset = (std::process::id().wrapping_mul(37)) % width;
-        Self {
-            next: PORTS.start + u16::try_from(offset).unwrap_or(0),
-        }
-    }
-
-    /// The next free port of 127.0.0.1.
-    pub fn take(&mut self) -> Result<u16, Error> {
-        for _ in PORTS {
-            let port = self.next;
-            self.next = if port + 1 < PORTS.end {
-                port + 1
-            } else {
-                PORTS.start
-            };
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                return Ok(port);
-            }
-        }
-        Err(Error::NoPort)
-    }
+/// A port for a proxy, which no client and no other benchmark gets.
+pub fn free_port() -> Result<u16, Error> {
+    lab::free_port().map_err(|_| Error::NoPort)
 }
 
 /// One of the two programs that are compared.
@@ -552,9 +522,8 @@ mod tests {
         let cores = Cores::of_this_process().expect("two cores");
         let folder = folder("ends");
         let side = Side::prepare("x".to_owned(), Path::new("/bin/cat"), &folder).expect("a side");
-        let mut ports = Ports::new();
         let names = ["A", "B", "C"].map(|name| (name, 1));
-        let port = ports.take().expect("a port");
+        let port = free_port().expect("a port");
         let error = Proxy::start(&side, Path::new("/nonexistent"), &names, port, cores);
         match error.expect_err("cat is no proxy") {
             Error::NotServing { stderr, .. } => assert!(!stderr.is_empty()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lab::{Echo, Place, Scratch};
 
 use crate::bench::origin::{self, BODY_SIZES_BYTES, Origin};
-use crate::bench::process::{Ports, Side, raise_descriptor_limit};
+use crate::bench::process::{Side, raise_descriptor_limit};
 
 use super::client::Errand;
 use super::crowd::{Crowd, Member};
@@ -44,7 +44,6 @@ pub struct Judge<'o> {
     pub down: SpecialServer,
     /// Bodies of answers by size.
     pub body: Arc<[u8]>,
-    ports: Ports,
     origin: Origin,
     websocket: SpecialServer,
     echo: Echo,
@@ -70,7 +69,6 @@ impl<'o> Judge<'o> {
             origin: Origin::start(&body, None)?,
             echo: Echo::start(Place::Here, here)?,
             body,
-            ports: Ports::new(),
             logs: [log()?, log()?],
             taken: TcpListener::bind(here).map_err(Error::system(failed))?,
         })
@@ -101,7 +99,7 @@ impl<'o> Judge<'o> {
             ],
             taken: port(self.taken.local_addr())?,
         };
-        at.own(&mut self.ports, rustix::process::geteuid().is_root())?;
+        at.own(rustix::process::geteuid().is_root())?;
         let site = Site {
             folder: self.scratch.path().join(name),
             at,

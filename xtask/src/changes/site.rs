@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bench::configuration::many_backends;
 use crate::bench::error::Error as BenchError;
-use crate::bench::process::Ports;
+use crate::bench::process::free_port;
 
 use super::error::Error;
 use super::origins::CHECK_PATH;
@@ -51,7 +51,7 @@ pub struct Where {
 
 impl Where {
     /// Gives the proxy its own ports; the others are those of running servers.
-    pub fn own(&mut self, ports: &mut Ports, privileged: bool) -> Result<(), BenchError> {
+    pub fn own(&mut self, privileged: bool) -> Result<(), BenchError> {
         for port in [
             &mut self.web,
             &mut self.other,
@@ -60,7 +60,7 @@ impl Where {
             &mut self.tunnel,
             &mut self.statistics,
         ] {
-            *port = ports.take()?;
+            *port = free_port()?;
         }
         let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
         let low = PRIVILEGED_PORTS.clone().find(free);

@@ -332,10 +332,7 @@ fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
 #[test]
 fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
     let origin = origin(OK);
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = ([127, 0, 0, 1], lab::free_port().unwrap()).into();
     let backup = ServerOptions {
         backup: true,
         ..quick()
@@ -473,9 +470,7 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
 #[test]
 fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
     let (stays, goes, comes) = (origin(OK), origin(OK), origin(OK));
-    let down = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nowhere = down.local_addr().unwrap();
-    drop(down);
+    let nowhere = ([127, 0, 0, 1], lab::free_port().unwrap()).into();
     let mut seldom = quick();
     (seldom.inter_ms, seldom.rise) = (60_000, 1);
     let servers = [

@@ -1,6 +1,6 @@
 //! Answers of every kind: without bodies, interim, upgrades, early, untrue.
 
-use crate::bed::{Bed, Origin, pause, request_body};
+use crate::bed::{Bed, Origin, pause, request_body, settle};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -105,7 +105,7 @@ fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
     let bed = Bed::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
-    pause(30);
+    settle();
     assert_eq!(client.ask("body"), "200 0: POST / body");
 }
 

@@ -3,7 +3,8 @@
 //! `DRIVER_PEER=haproxy` in the environment the same scenarios run against
 //! haproxy, so that a claim about its behaviour can be looked at.
 
-pub use crate::peer::{Origin, Peer, request_body};
+pub use crate::clock::settle;
+pub use crate::peer::{Gate, Origin, Peer, request_body};
 use proxy::config::{BindAddress, Config};
 use proxy::listener::Listening;
 use proxy::load::{LoadOptions, load};
@@ -27,7 +28,7 @@ static ENDED: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a log line says of a stream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -81,18 +82,13 @@ pub struct Bed {
 const HEAD: &str = "
 defaults
     mode http
-    timeout client 3s
-    timeout server 3s
-    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+    timeout connect 5s
 ";
 
 fn free_ports(n: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..n)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    held.iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
+    (0..n).map(|_| lab::free_port().unwrap()).collect()
 }
 
 /// Keeps other beds from being made for as long as it is held.
@@ -292,7 +288,7 @@ impl Bed {
 
     /// Checks that no stream ended beside those that were asked for.
     pub fn no_more_ended(&self) {
-        pause(20);
+        settle();
         match &self.system {
             System::Haproxy { log, .. } => {
                 log.set_nonblocking(true).unwrap();
@@ -333,7 +329,7 @@ impl Bed {
     pub fn counts(&self, place: &str, names: &str, wanted: &str) {
         let at = Instant::now();
         let mut seen = String::new();
-        while at.elapsed() < Duration::from_millis(1500) {
+        while at.elapsed() < PATIENCE {
             seen = self.counted(place, names);
             if seen == wanted {
                 return;
@@ -595,6 +591,15 @@ fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {
         out.insert((*name).to_owned(), counters.read(*tally).to_string());
     }
     out
+}
+
+/// Waits until something is true.
+pub fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let at = Instant::now();
+    while !is() {
+        assert!(at.elapsed() < PATIENCE, "not soon: {what}");
+        pause(5);
+    }
 }
 
 /// Waits.

@@ -52,7 +52,7 @@ fn pipelined_requests_are_answered_in_order_also_behind_a_body() {
         let body = String::from_utf8(client.answer().body).unwrap();
         assert!(body.ends_with(wanted), "{body}");
     }
-    assert_eq!(client.end(500), "FIN");
+    assert_eq!(client.ends(), "FIN");
 }
 
 #[test]

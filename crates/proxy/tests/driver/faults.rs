@@ -1,7 +1,7 @@
 //! What goes wrong: what the client is told, how the stream ends in the log,
 //! what is counted where.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause};
+use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
@@ -213,7 +213,7 @@ fn a_client_that_goes_before_its_request_is_whole() {
     let mut client = bed.client();
     client.send("GET / HT");
     client.half_close();
-    let said = client.end(500);
+    let said = client.ends();
     assert!(
         said.starts_with("HTTP/1.1 400 ") && said.ends_with(" FIN"),
         "{said}"
@@ -223,9 +223,9 @@ fn a_client_that_goes_before_its_request_is_whole() {
     // A part of a body.
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
-    pause(30);
+    settle();
     client.half_close();
-    let said = client.end(500);
+    let said = client.ends();
     assert_eq!((&*said, &*bed.end()), ("FIN", "0 CD"));
     bed.counts("front", FRONT, "ereq=2 hrsp_4xx=2 req_tot=3");
     bed.counts("back/s", BACK, "stot=1 cli_abrt=1 lbtot=1");
@@ -243,9 +243,9 @@ fn an_upload_that_is_malformed_gets_400() {
     let bed = Bed::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
-    pause(30);
+    settle();
     client.send("nonsense\r\n");
-    let said = client.end(500);
+    let said = client.ends();
     assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
     assert_eq!(bed.end(), "400 PH");
     bed.counts("front", FRONT, "ereq=1 hrsp_4xx=1 req_tot=1");
@@ -264,7 +264,7 @@ fn an_upload_that_breaks_off_does_not_put_a_page_into_an_answer() {
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     client.until("begun");
     client.send("nonsense\r\n");
-    let said = client.end(500);
+    let said = client.ends();
     assert_eq!((&*said, &*bed.end()), ("FIN", "200 PD"));
 }
 
@@ -284,9 +284,11 @@ fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonc
             "stot=2 cli_abrt=2 lbtot=2",
         ),
     ] {
-        let origin = Origin::new(|mut peer, _| {
+        let gate = Gate::default();
+        let waits = gate.clone();
+        let origin = Origin::new(move |mut peer, _| {
             peer.head();
-            pause(200);
+            waits.pass();
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         });
         let bed = Bed::new(&format!(
@@ -295,14 +297,20 @@ fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonc
         ));
         let mut client = bed.client();
         client.send(GET);
+        settle();
         client.half_close();
-        let said = client.end(1000);
+        settle();
+        gate.open();
+        let said = client.ends();
         assert!(said.ends_with(" FIN"), "{said}");
         assert_eq!(bed.end(), half);
+        gate.close();
         let mut client = bed.client();
         client.send(GET);
-        pause(20);
+        settle();
         client.reset();
+        settle();
+        gate.open();
         // haproxy says "0 CD" with abortonclose here.
         if !against_haproxy() {
             assert_eq!(bed.end(), reset);

@@ -26,6 +26,7 @@ fn connections_beyond_maxconn_wait_and_are_served() {
             for client in &mut waiting {
                 client.send(CLOSE);
             }
+            // It looks for a place again and again, so it never comes to rest.
             pause(100);
             // Threads that look at the same moment may pass the limit by one.
             let now = bed.counted("front", "scur");

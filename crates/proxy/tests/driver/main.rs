@@ -5,6 +5,7 @@ mod addresses;
 mod answers;
 mod bed;
 mod change;
+mod clock;
 mod exchange;
 mod faults;
 mod hostile;

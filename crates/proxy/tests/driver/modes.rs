@@ -1,6 +1,6 @@
 //! Modes of connections: what each side is told, and that both agree.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause};
+use crate::bed::{Bed, Origin, against_haproxy, pause, settle, soon};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -26,7 +26,10 @@ fn told(front: &str, back: &str, request: &str) -> String {
     format!(
         "server: {server}, client: {}, {}",
         connection(&answer.head),
-        client.end(50)
+        {
+            settle();
+            client.end(1)
+        }
     )
 }
 
@@ -130,7 +133,7 @@ fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer() {
         client.send(
             "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
         );
-        pause(20);
+        settle();
         client.send("GET /c HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(client.answer().body.len(), 300_000);
     }
@@ -152,15 +155,15 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
         .unwrap()
         .servers[0]
         .state;
-    pause(30);
+    settle();
     assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 1);
     server.set_admin(
         proxy::state::AdminState::Maintenance,
         proxy::state::now_ms(),
     );
     assert_eq!(bed.client().ask(GET).get(..3), Some("503"));
-    pause(1100);
-    assert_eq!(server.idle.load(std::sync::atomic::Ordering::Relaxed), 0);
+    let idle = || server.idle.load(std::sync::atomic::Ordering::Relaxed);
+    soon("closed", || idle() == 0);
 }
 
 #[test]
@@ -173,14 +176,14 @@ fn a_stream_that_ended_keeps_nothing_alive() {
     for _ in 0..20 {
         assert!(bed.client().ask(GET).starts_with("200 "));
     }
-    pause(30);
+    settle();
     // This thread, the runtime, the worker, its stand-in session, the accept loop;
     // and the streams that are kept hold their configuration's, no session's.
     let held = bed.config_holders();
     for _ in 0..20 {
         assert!(bed.client().ask(GET).starts_with("200 "));
     }
-    pause(30);
+    settle();
     assert_eq!(bed.config_holders(), held);
     bed.ours();
 }

@@ -1,6 +1,7 @@
 //! Options of proxies and servers whose effect is seen from outside.
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, request_body};
+use crate::clock::undisturbed;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,7 @@ fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
     client.send(format!("GET http://h/a {header}"));
     let answer = client.answer();
     assert!(answer.head.contains("connection: close"), "{}", answer.head);
-    assert_eq!(client.end(500), "FIN");
+    assert_eq!(client.ends(), "FIN");
 }
 
 #[test]
@@ -169,11 +170,11 @@ fn logasap_logs_when_the_answer_begins() {
         while matches!(peer.more(), Ok(true)) {}
     });
     let front = format!(
-        "option logasap\n log 127.0.0.1:{} local0\n log-format \"@ %ts %ST B=%B Tt=%Tt\"",
+        "timeout client 1s\n option logasap\n log 127.0.0.1:{} local0\n log-format \"@ %ts %ST B=%B Tt=%Tt\"",
         log.local_addr().unwrap().port()
     );
     proxy::log::start(proxy::log::Sink::open([])).unwrap();
-    let bed = Bed::new(&origin.behind(&front, ""));
+    let bed = Bed::new(&origin.behind(&front, "timeout server 1s"));
     let mut client = bed.client();
     client.send(GET);
     client.until("abc");
@@ -193,25 +194,29 @@ fn logasap_logs_when_the_answer_begins() {
 
 #[test]
 fn independent_streams_times_both_directions_of_a_side() {
-    let origin = Origin::new(|mut peer, _| {
-        // Sends all the time, as a ticker does, and is never answered.
-        while peer.try_send("tick") {
-            pause(50);
+    undisturbed(|| {
+        let origin = Origin::new(|mut peer, _| {
+            // Sends all the time, as a ticker does, and is never answered.
+            while peer.try_send("tick") {
+                pause(50);
+            }
+        });
+        for (option, ends) in [("option independent-streams", true), ("", false)] {
+            let bed = Bed::new(&format!(
+                "listen t\n mode tcp\n {option}\n timeout client 300ms\n timeout server 300ms\n bind 127.0.0.1:{{0}}\n \
+             server s 127.0.0.1:{}\n",
+                origin.port
+            ));
+            let mut client = bed.client();
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(900) && matches!(client.more(), Ok(true))
+            {
+            }
+            drop(client);
+            let ended = bed.ended(1).remove(0);
+            assert_eq!(ended.state == "cD", ends, "{option}: {ended:?}");
         }
     });
-    for (option, ends) in [("option independent-streams", true), ("", false)] {
-        let bed = Bed::new(&format!(
-            "listen t\n mode tcp\n {option}\n timeout client 300ms\n timeout server 300ms\n bind 127.0.0.1:{{0}}\n \
-             server s 127.0.0.1:{}\n",
-            origin.port
-        ));
-        let mut client = bed.client();
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(900) && matches!(client.more(), Ok(true)) {}
-        drop(client);
-        let ended = bed.ended(1).remove(0);
-        assert_eq!(ended.state == "cD", ends, "{option}: {ended:?}");
-    }
 }
 
 #[test]
@@ -269,10 +274,15 @@ fn idle_clients_stay_at_a_soft_stop_where_the_option_says_so() {
         client.ask(GET);
         let running = bed.ours().take().unwrap();
         running.soft_stop();
-        assert_eq!(client.end(1300), how, "{option}");
+        let end = if how == "open" {
+            client.end(1300)
+        } else {
+            client.ends()
+        };
+        assert_eq!(end, how, "{option}");
         if how == "open" {
             assert!(client.ask(GET).starts_with("200 "));
-            assert_eq!(client.end(500), "FIN");
+            assert_eq!(client.ends(), "FIN");
         }
         running.wait().unwrap();
     }

@@ -4,8 +4,8 @@
 use crate::bed::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// One end of a connection, a client's or an origin's.
@@ -210,6 +210,11 @@ impl Peer {
         }
     }
 
+    /// The same for one that ends, however long it takes.
+    pub fn ends(&mut self) -> String {
+        self.end(PATIENCE.as_millis() as u64)
+    }
+
     /// Ends our direction.
     pub fn half_close(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
@@ -219,6 +224,30 @@ impl Peer {
     pub fn reset(self) {
         let zero = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         zero.unwrap();
+    }
+}
+
+/// Holds origins until a test lets them go on.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Lets everyone pass.
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_all();
+    }
+
+    /// Lets nobody pass any more.
+    pub fn close(&self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Waits until it is open.
+    pub fn pass(&self) {
+        let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = self.0.1.wait_timeout_while(open, PATIENCE, |open| !*open);
+        drop(wait);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections to servers: kept, shared, given up.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause};
+use crate::bed::{Bed, Origin, against_haproxy, settle};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -24,7 +24,7 @@ fn pattern(origin: &Origin, back: &str) -> String {
         out.push(number(client.ask(GET)));
         out.push(' ');
         drop(client);
-        pause(20);
+        settle();
     }
     let mut clients: Vec<_> = (0..3).map(|_| bed.client()).collect();
     for _ in 0..2 {
@@ -126,7 +126,8 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
             }
             bed.end();
             client.send(request);
-            let said = client.end(100);
+            settle();
+            let said = client.end(1);
             let wanted = match (repeated, first) {
                 (true, _) => ("HTTP/1.1 200", "200 --"),
                 (false, true) => ("HTTP/1.1 502", "502 SH"),
@@ -142,12 +143,20 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
     }
 }
 
+/// A socket at this port that refuses connections, where the port is free.
+fn hold(port: u16) -> Option<std::os::fd::OwnedFd> {
+    use rustix::net::{AddressFamily, SocketType, bind, socket};
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    bind(&held, &at).ok()?;
+    Some(held)
+}
+
 #[test]
 fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
     let text = |offset: i32| {
         format!(
             "listen l\n bind 127.0.0.1:{{0}}\n bind 127.0.0.1:{{1}}\n http-reuse always\n retries 0\n\
@@ -155,6 +164,14 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
         )
     };
     let mut bed = Bed::new(&text(1));
+    // Where nobody is shall be nobody: it is held, and not listened at.
+    let (origin, _held) = loop {
+        let origin = Origin::echo();
+        let other = i32::from(origin.port) + i32::from(bed.ports[1]) - i32::from(bed.ports[0]);
+        if let Some(held) = u16::try_from(other).ok().and_then(hold) {
+            break (origin, held);
+        }
+    };
     let offset = i32::from(origin.port) - i32::from(bed.ports[0]);
     bed.change(&text(offset));
     let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

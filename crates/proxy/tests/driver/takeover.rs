@@ -10,7 +10,7 @@ use proxy::takeover::{self, Source, TakeoverError};
 use proxy::{config::Config, state};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = bed::PATIENCE;
 /// Listeners of [`CONFIG`], statistics sockets included.
 const SOCKETS: usize = 8;
 
@@ -51,12 +51,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let held: Vec<TcpListener> = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let port = |one: &TcpListener| one.local_addr().unwrap().port();
         Scene {
-            ports: held.iter().map(port).collect(),
+            ports: (0..4).map(|_| lab::free_port().unwrap()).collect(),
             scratch: Scratch::new().unwrap(),
         }
     }
@@ -225,8 +221,17 @@ fn open_with(
     (listening, sockets)
 }
 
-fn haproxy(scene: &Scene) -> Peer {
-    Peer::haproxy(Place::Here, &scene.text("haproxy"), scene.address(0)).unwrap()
+/// It listens at one socket after the other, those of the file system last.
+fn haproxy(scene: &Scene, text: &str) -> Peer {
+    let peer = Peer::haproxy(Place::Here, text, scene.address(0)).unwrap();
+    let listens = |name: &str| UnixStream::connect(scene.directory().join(name)).is_ok();
+    let all = || {
+        ["admin.sock", "shut.sock", "web.sock"]
+            .iter()
+            .all(|name| listens(name))
+    };
+    assert!(eventually(SOON, all), "{}", peer.output());
+    peer
 }
 
 #[test]
@@ -235,7 +240,7 @@ fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
     let scene = Scene::new();
-    let peer = haproxy(&scene);
+    let peer = haproxy(&scene, &scene.text("haproxy"));
     assert_eq!(scene.answers(), BTreeSet::from(["haproxy".to_owned()]));
     let theirs = sockets_of(peer.process());
     let taken = takeover::fetch(&scene.admin(), SOON).unwrap();
@@ -263,7 +268,7 @@ fn no_connection_fails_while_listeners_go_from_haproxy_to_us() {
     lab::skip_unless_installed!("haproxy");
     let _one = bed::alone();
     let scene = Arc::new(Scene::new());
-    let peer = haproxy(&scene);
+    let peer = haproxy(&scene, &scene.text("haproxy"));
     let ended = Arc::new(AtomicBool::new(false));
     let clients = [(); 2].map(|()| {
         let (scene, ended) = (Arc::clone(&scene), Arc::clone(&ended));
@@ -307,7 +312,7 @@ fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
     let text = scene.text("haproxy");
     let lines = text.lines().filter(|line| !line.contains("abns@"));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
-    let peer = Peer::haproxy(Place::Here, &text, scene.address(0)).unwrap();
+    let peer = haproxy(&scene, &text);
     let mut admin = UnixStream::connect(scene.directory().join("admin.sock")).unwrap();
     admin.write_all(b"disable frontend one\n").unwrap();
     let mut answer = String::new();
@@ -334,8 +339,9 @@ fn a_listener_that_haproxy_has_disabled_is_taken_and_listens_again() {
 fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("haproxy");
+    let _one = bed::alone();
     let scene = Scene::new();
-    let peer = haproxy(&scene);
+    let peer = haproxy(&scene, &scene.text("haproxy"));
     let shut = Source::Path(scene.directory().join("shut.sock"));
     let result = takeover::fetch(&shut, SOON);
     assert!(matches!(result, Err(TakeoverError::Refused)), "{result:?}");

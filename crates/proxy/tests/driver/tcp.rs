@@ -1,6 +1,6 @@
 //! TCP mode: bytes both ways, ends and resets.
 
-use crate::bed::{Bed, Origin, pause};
+use crate::bed::{Bed, Origin, settle};
 
 fn listen(origin: &Origin) -> String {
     format!(
@@ -20,7 +20,7 @@ fn either_side_may_end_first() {
     let mut client = bed.client();
     client.send("one");
     client.half_close();
-    assert_eq!(client.end(1000), "got one FIN");
+    assert_eq!(client.ends(), "got one FIN");
     assert_eq!(bed.end(), "0 --");
     bed.counts("back/s", BACK, "stot=1 lbtot=1 bin=3 bout=7");
     let origin = Origin::new(|mut peer, _| {
@@ -31,7 +31,7 @@ fn either_side_may_end_first() {
     drop(bed);
     let bed = Bed::new(&listen(&origin));
     let mut client = bed.client();
-    assert_eq!(client.end(1000), "hello FIN");
+    assert_eq!(client.ends(), "hello FIN");
     client.send("two");
     drop(client);
     assert_eq!(bed.end(), "0 --");
@@ -47,14 +47,14 @@ fn a_reset_of_one_side_ends_the_other() {
         if word == b"r" {
             peer.reset();
         } else if word == b"w" {
-            tell.lock().unwrap().send(peer.end(1000)).unwrap();
+            tell.lock().unwrap().send(peer.ends()).unwrap();
         }
     });
     let bed = Bed::new(&listen(&origin));
     let mut client = bed.client();
     client.exactly(5);
     client.send("r");
-    assert_eq!((&*client.end(1000), &*bed.end()), ("FIN", "0 SD"));
+    assert_eq!((&*client.ends(), &*bed.end()), ("FIN", "0 SD"));
     bed.counts(
         "back/s",
         BACK,
@@ -63,7 +63,7 @@ fn a_reset_of_one_side_ends_the_other() {
     let mut client = bed.client();
     client.exactly(5);
     client.send("w");
-    pause(20);
+    settle();
     client.reset();
     assert_eq!((&*told.recv().unwrap(), &*bed.end()), ("RST", "0 CD"));
     bed.counts(
@@ -79,11 +79,11 @@ fn without_a_server_there_is_nothing() {
     let bed = Bed::new(
         "listen back\n mode tcp\n retries 1\n timeout connect 30ms\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1\n",
     );
-    assert_eq!((&*bed.client().end(1000), &*bed.end()), ("FIN", "0 SC"));
+    assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("back/s", BACK, "stot=2 econ=1 wretr=1 lbtot=1");
     drop(bed);
     let bed = Bed::new("frontend front\n mode tcp\n bind 127.0.0.1:{0}\n");
-    assert_eq!((&*bed.client().end(1000), &*bed.end()), ("FIN", "0 SC"));
+    assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("front", "ereq stot dreq", "stot=1");
     drop(bed);
     let bed = Bed::new("frontend front\n mode http\n bind 127.0.0.1:{0}\n");

@@ -1,0 +1,177 @@
+//! Ports that nobody else takes between being chosen and being listened at.
+//!
+//! A port that the kernel chose (port 0), was looked up and let go again can be
+//! taken by another test, or by any client on its way somewhere, which may even
+//! connect to itself by it. So ports come from outside the range that the kernel
+//! hands out, in blocks: a process has those of a block to itself for as long as
+//! it lives. What says so is an abstract Unix socket, of which there is one in a
+//! network namespace, as of a port, and which the kernel forgets with the process.
+
+use crate::error::LabError;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::{Mutex, PoisonError};
+
+/// Lower ones belong to services that have a name.
+const LOWEST: u16 = 10_240;
+const BLOCK_PORTS: u16 = 32;
+/// With fewer between [`LOWEST`] and the kernel's range, ports are taken also from
+/// within: the blocks then keep at least tests apart.
+const ENOUGH_PORTS: u16 = 4_096;
+/// What the kernel's range is where it does not say.
+const USUAL_RANGE: (u16, u16) = (32_768, 60_999);
+const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// A TCP and UDP port that is free now at every address, and that nobody gets who
+/// asks here while this process lives. Each call gives another one.
+pub fn free_port() -> Result<u16, LabError> {
+    static OWN: Mutex<Option<Ports>> = Mutex::new(None);
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let ports = own.get_or_insert_with(Ports::new);
+    ports.take().map_err(LabError::io("bind", "a free port"))
+}
+
+/// What a process has of all ports.
+struct Ports {
+    lowest: u16,
+    blocks: u16,
+    /// The next block to try, and how many were tried.
+    block: u16,
+    tried: u16,
+    /// What is left of the newest block.
+    left: std::ops::Range<u16>,
+    /// Held until the process ends.
+    claims: Vec<UnixListener>,
+}
+
+impl Ports {
+    fn new() -> Ports {
+        let (lowest, highest) = outside_of(kernels_range());
+        let blocks = (highest - lowest) / BLOCK_PORTS;
+        // Processes that follow each other begin in different places, so that
+        // one does not meet what the kernel still knows of the other's.
+        let begin = std::process::id().wrapping_mul(7) % u32::from(blocks);
+        Ports {
+            lowest,
+            blocks,
+            block: u16::try_from(begin).unwrap_or(0),
+            tried: 0,
+            left: 0..0,
+            claims: Vec::new(),
+        }
+    }
+
+    fn take(&mut self) -> io::Result<u16> {
+        loop {
+            for port in self.left.by_ref() {
+                if is_free(port) {
+                    return Ok(port);
+                }
+            }
+            self.claim()?;
+        }
+    }
+
+    /// Takes another block, which no process has.
+    fn claim(&mut self) -> io::Result<()> {
+        while self.tried < self.blocks {
+            let block = self.block;
+            self.block = (block + 1) % self.blocks;
+            self.tried += 1;
+            let name = format!("evenkeel-lab-ports-{}-{block}", self.lowest);
+            match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
+                Ok(claim) => {
+                    let first = self.lowest + block * BLOCK_PORTS;
+                    self.left = first..first + BLOCK_PORTS;
+                    self.claims.push(claim);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+/// Somebody who does not ask here may have it.
+fn is_free(port: u16) -> bool {
+    // Where there is no version 6, nobody can have it there.
+    let six = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && !TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_err_and(|e| six(&e))
+        && !UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_err_and(|e| six(&e))
+}
+
+/// First and last port that the kernel gives to clients.
+fn kernels_range() -> (u16, u16) {
+    let text = std::fs::read_to_string(RANGE_FILE).unwrap_or_default();
+    let mut words = text.split_whitespace().map(str::parse);
+    match (words.next(), words.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => (first, last),
+        _ => USUAL_RANGE,
+    }
+}
+
+/// Where ports are taken from: the first, and the one behind the last.
+fn outside_of((first, last): (u16, u16)) -> (u16, u16) {
+    if first.saturating_sub(LOWEST) >= ENOUGH_PORTS {
+        (LOWEST, first)
+    } else if u16::MAX - last >= ENOUGH_PORTS {
+        (last.max(LOWEST) + 1, u16::MAX)
+    } else {
+        (LOWEST, u16::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_port_is_handed_out_once_and_to_no_client() {
+        let (first, last) = kernels_range();
+        let ports: Vec<u16> = (0..100).map(|_| free_port().unwrap()).collect();
+        let different: HashSet<&u16> = ports.iter().collect();
+        assert_eq!(different.len(), ports.len());
+        if outside_of((first, last)) != (LOWEST, u16::MAX) {
+            assert!(ports.iter().all(|port| !(first..=last).contains(port)));
+        }
+    }
+
+    #[test]
+    fn what_one_has_no_other_one_gets() {
+        let mut one = Ports::new();
+        let mut other = Ports::new();
+        let ports =
+            |from: &mut Ports| -> HashSet<u16> { (0..80).map(|_| from.take().unwrap()).collect() };
+        assert!(ports(&mut one).is_disjoint(&ports(&mut other)));
+    }
+
+    #[test]
+    fn a_port_that_somebody_listens_at_is_passed_over() {
+        let mut ports = Ports::new();
+        let first = ports.take().unwrap();
+        // It fails where somebody listens there already, which does as well.
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 1));
+        assert!(!is_free(first + 1));
+        assert_ne!(ports.take().unwrap(), first + 1);
+    }
+
+    #[test]
+    fn ports_lie_outside_of_the_kernels_range_where_there_is_room() {
+        for (range, wanted) in [
+            ((32_768, 60_999), (LOWEST, 32_768)),
+            ((1_024, 50_000), (50_001, u16::MAX)),
+            ((1_024, 65_000), (LOWEST, u16::MAX)),
+            ((12_000, 65_535), (LOWEST, u16::MAX)),
+            ((1, 2_000), (LOWEST + 1, u16::MAX)),
+        ] {
+            assert_eq!(outside_of(range), wanted, "{range:?}");
+        }
+    }
+}
