@@ -12,15 +12,15 @@
 use super::directory::{self, Instance, Kind};
 use super::keep::{self, KeepError, Unmatched};
 use super::proxy::{Guard, Proxy};
-use super::run::Supervisor;
+use super::run::{MESSAGES_MAX, Supervisor};
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;
 use crate::roles::Shared;
-use crate::roles::channel::{Channel, ChannelError, Received, timespec};
+use crate::roles::channel::{Channel, ChannelError, timespec};
 use crate::roles::spawn::Started;
 use crate::voice::Form;
-use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan};
+use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -34,7 +34,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a role may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -198,13 +198,11 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     // speaks: it lives, so its number is no other's.
     let channel = &mut process.channel;
     let asked = channel.send(&Message::GiveVersion, &[]);
-    let answer = asked.and_then(|()| channel.wait(Some(ANSWER_LIMIT)));
-    let Received {
-        message: Message::Version(take),
-        descriptors,
-    } = answer.map_err(AdoptError::Channel)?
-    else {
-        return Err(AdoptError::Words);
+    asked.map_err(AdoptError::Channel)?;
+    let (take, descriptors) = match answer(channel) {
+        // It has gone meanwhile.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
     };
     // Of all that it says of itself only the number counts.
     let number = take.version;
@@ -215,6 +213,25 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
         socket: role.socket.clone(),
         before: role.pid,
     }))
+}
+
+/// The version that a role was asked for. What it tells by itself meanwhile (its
+/// state, an answer to the supervisor before) is passed over: it tells it again.
+fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError> {
+    let until = Instant::now() + ANSWER_LIMIT;
+    for _ in 0..MESSAGES_MAX {
+        let left = until.saturating_duration_since(Instant::now());
+        let received = channel.wait(Some(left)).map_err(AdoptError::Channel)?;
+        match received.message {
+            Message::Version(take) => return Ok((take, received.descriptors)),
+            // It ends, and there is nothing to be adopted.
+            Message::Stopping | Message::Obeys { .. } | Message::Ended { .. } => {
+                return Err(AdoptError::Channel(ChannelError::Closed));
+            }
+            _ => {}
+        }
+    }
+    Err(AdoptError::Words)
 }
 
 /// What is known of a version of which the role says the number and gives its

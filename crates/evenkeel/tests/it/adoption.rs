@@ -7,6 +7,7 @@ use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
+use std::time::Duration;
 
 fn free() -> u16 {
     free_port().unwrap()
@@ -126,6 +127,25 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
         };
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    // Longer than it goes without telling its counters.
+    std::thread::sleep(Duration::from_secs(11));
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
+    assert_eq!(roles(scratch.path()), [role]);
+    let outcome = second.end(Signal::SIGTERM);
+    assert!(outcome.stderr.contains("takes over"), "{}", outcome.stderr);
 }
 
 #[test]

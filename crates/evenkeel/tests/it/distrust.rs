@@ -263,6 +263,18 @@ fn plays_a_role_that_somebody_has_taken_over() {
                 let bundle: OwnedFd = std::fs::File::open("/").unwrap().into();
                 let listener: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
                 let take = Box::new(wished(&scratch));
+                // What is no state, and was not asked for.
+                let state = Message::State {
+                    rest: false,
+                    asked: true,
+                };
+                for _ in 0..3 {
+                    send(
+                        &supervisor,
+                        &state,
+                        &[std::fs::File::open("/").unwrap().into()],
+                    );
+                }
                 send(&supervisor, &Message::Version(take), &[bundle, listener]);
                 std::fs::write(scratch.join("asked"), "").unwrap();
             }
