@@ -12,15 +12,15 @@
 use super::directory::{self, Instance, Kind};
 use super::keep::{self, KeepError, Unmatched};
 use super::proxy::{Guard, Proxy};
-use super::run::Supervisor;
+use super::run::{MESSAGES_MAX, Supervisor};
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;
 use crate::roles::Shared;
-use crate::roles::channel::{Channel, ChannelError, Received, timespec};
+use crate::roles::channel::{Channel, ChannelError, timespec};
 use crate::roles::spawn::Started;
 use crate::voice::Form;
-use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan};
+use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -34,15 +34,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a role may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often is looked again when a role went away meanwhile.
 const TRIES: u32 = 3;
-/// What a role may tell by itself before it answers.
-const UNASKED_MAX: usize = 8;
 
 /// The highest number of a version that is taken from a role.
 const NUMBER_MAX: u64 = u32::MAX as u64;
@@ -54,8 +52,6 @@ pub struct Orphan {
     version: Known,
     /// The number that it gave that.
     number: u64,
-    /// What it told by itself of its counters and states.
-    states: Vec<OwnedFd>,
     /// Where it was found.
     socket: PathBuf,
     /// The supervisor that it had.
@@ -200,10 +196,18 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     let mut process = process(sender, fd)?;
     // Its answer also says that the process which is held is the one that
     // speaks: it lives, so its number is no other's.
-    let (number, descriptors, states) = version_of(&mut process.channel)?;
+    let channel = &mut process.channel;
+    let asked = channel.send(&Message::GiveVersion, &[]);
+    asked.map_err(AdoptError::Channel)?;
+    let (take, descriptors) = match answer(channel) {
+        // It has gone meanwhile.
+        Err(AdoptError::Channel(ChannelError::Closed)) => return Ok(None),
+        other => other?,
+    };
+    // Of all that it says of itself only the number counts.
+    let number = take.version;
     Ok(Some(Orphan {
         version: known(&role.socket, number, descriptors),
-        states,
         process,
         number,
         socket: role.socket.clone(),
@@ -211,29 +215,20 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
     }))
 }
 
-/// The number and the descriptors of what a role serves with, and the states
-/// that it tells before it answers: it has had nobody to tell them for as long
-/// as it was alone. Of all that it says of itself only the number counts.
-fn version_of(
-    channel: &mut Channel,
-) -> Result<(u64, Vec<OwnedFd>, Vec<OwnedFd>), AdoptError> {
-    channel
-        .send(&Message::GiveVersion, &[])
-        .map_err(AdoptError::Channel)?;
-    let mut states = Vec::new();
-    for _ in 0..=UNASKED_MAX {
-        let Received {
-            message,
-            descriptors,
-        } = channel
-            .wait(Some(ANSWER_LIMIT))
-            .map_err(AdoptError::Channel)?;
-        match message {
-            Message::Version(take) => return Ok((take.version, descriptors, states)),
-            // The newest counts.
-            Message::State { rest: false, .. } => states = descriptors,
-            Message::State { .. } => {}
-            _ => break,
+/// The version that a role was asked for. What it tells by itself meanwhile (its
+/// state, an answer to the supervisor before) is passed over: it tells it again.
+fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError> {
+    let until = Instant::now() + ANSWER_LIMIT;
+    for _ in 0..MESSAGES_MAX {
+        let left = until.saturating_duration_since(Instant::now());
+        let received = channel.wait(Some(left)).map_err(AdoptError::Channel)?;
+        match received.message {
+            Message::Version(take) => return Ok((take, received.descriptors)),
+            // It ends, and there is nothing to be adopted.
+            Message::Stopping | Message::Obeys { .. } | Message::Ended { .. } => {
+                return Err(AdoptError::Channel(ChannelError::Closed));
+            }
+            _ => {}
         }
     }
     Err(AdoptError::Words)
@@ -325,7 +320,6 @@ impl Supervisor {
         self.versions = orphan.number.min(NUMBER_MAX);
         self.carried.expect_others_than(&[pid]);
         tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
-        self.keep_state(false, orphan.states);
         self.proxy = Some(Proxy::adopted(orphan.process));
         self.served = true;
         let entry = Some(orphan.socket);

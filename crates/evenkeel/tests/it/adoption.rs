@@ -160,6 +160,25 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
 }
 
 #[test]
+fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same() {
+    let scratch = Scratch::new().unwrap();
+    let port = free();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let first = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let role = kill_supervisor(&first);
+    // Longer than it goes without telling its counters.
+    std::thread::sleep(Duration::from_secs(11));
+    let second = Supervised::run(&scratch, "a.cfg");
+    assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
+    assert_eq!(roles(scratch.path()), [role]);
+    let outcome = second.end(Signal::SIGTERM);
+    assert!(outcome.stderr.contains("takes over"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
     let scratch = Scratch::new().unwrap();
     let port = free();
