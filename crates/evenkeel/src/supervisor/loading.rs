@@ -69,6 +69,16 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+impl LoadError {
+    /// One that dies at once may be gone before it is told what to do, or after.
+    fn of_channel(error: ChannelError) -> LoadError {
+        match error {
+            ChannelError::Closed => LoadError::Ended,
+            error => LoadError::Channel(error),
+        }
+    }
+}
+
 impl Loading {
     /// Starts a loader of this program, with these variables besides, and says
     /// what is asked.
@@ -84,7 +94,7 @@ impl Loading {
         process
             .channel
             .send(&message, descriptors)
-            .map_err(LoadError::Channel)?;
+            .map_err(LoadError::of_channel)?;
         Ok(Loading {
             process,
             until: Instant::now() + LIMIT,
@@ -99,8 +109,7 @@ impl Loading {
             Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
-            Err(ChannelError::Closed) => Err(LoadError::Ended),
-            Err(error) => Err(LoadError::Channel(error)),
+            Err(error) => Err(LoadError::of_channel(error)),
         }
     }
 
