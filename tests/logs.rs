@@ -8,9 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// When a client goes to which nobody says anything, and when a line is not waited
-/// for any more that may not come: after all timeouts of [`CONFIG`].
-const CLIENT_PATIENCE: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(2);
 
 /// haproxy counts an answer's head in its inner form, without the headers that it
 /// adds on the wire; we count what is sent.
@@ -37,9 +35,9 @@ const CONFIG: &str = "
         log global
         option dontlognull
         retries 1
-        timeout client 1s
-        timeout server 1s
-        timeout connect 1s
+        timeout client 400ms
+        timeout server 400ms
+        timeout connect 400ms
     frontend web
         mode http
         bind @HTTP@
@@ -125,7 +123,7 @@ impl Bench {
     /// The next line that is logged.
     fn next(&mut self) -> String {
         let (mut count, seen) = (0, self.seen);
-        let line = self.log.wait_for(CLIENT_PATIENCE, |_| {
+        let line = self.log.wait_for(SOON, |_| {
             count += 1;
             count > seen
         });
@@ -136,7 +134,7 @@ impl Bench {
     /// What is logged for a client that sends this, reads so much and goes.
     fn client(&mut self, to: SocketAddr, bytes: &[u8], until: Until) -> String {
         let mut stream = TcpStream::connect(to).unwrap();
-        stream.set_read_timeout(Some(CLIENT_PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
         stream.write_all(bytes).unwrap();
         match until {
             Until::Answer => {

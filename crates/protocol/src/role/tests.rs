@@ -51,6 +51,22 @@ fn plan() -> Plan {
     }
 }
 
+fn load(look: Look) -> Load {
+    Load {
+        personality: Personality::Haproxy,
+        arguments: vec![b"-f".to_vec(), b"\xff.cfg".to_vec()],
+        pid: 42,
+        files_soft: 1024,
+        look: Some(look),
+        previous: Some(plan()),
+        watched: true,
+        before: Before {
+            socket: Some(b"/run/h.sock".to_vec()),
+            pids: vec![7, 8],
+        },
+    }
+}
+
 fn every_message() -> Vec<Message> {
     let take = Box::new(Take {
         version: 7,
@@ -64,23 +80,10 @@ fn every_message() -> Vec<Message> {
         unicode: false,
         width: 80,
     };
-    let load = Load {
-        personality: Personality::Haproxy,
-        arguments: vec![b"-f".to_vec(), b"\xff.cfg".to_vec()],
-        pid: 42,
-        files_soft: 1024,
-        look: Some(look),
-        previous: Some(plan()),
-        watched: true,
-        before: Before {
-            socket: Some(b"/run/h.sock".to_vec()),
-            pids: vec![7, 8],
-        },
-    };
     let words = || "words".to_owned();
     let mut all = vec![
         Message::Load(Box::default()),
-        Message::Load(Box::new(load)),
+        Message::Load(Box::new(load(look))),
         Message::Loaded(Box::new(plan())),
         Message::NotLoaded(Box::new(NotLoaded {
             exit: 2,

@@ -161,11 +161,13 @@ pub fn unless_gone<F: Future>(
     watched: Option<&Socket>,
     mut future: Pin<&mut F>,
 ) -> impl Future<Output = Option<F::Output>> {
-    poll_fn(move |context| match (future.as_mut().poll(context), watched) {
-        (Poll::Ready(output), _) => Poll::Ready(Some(output)),
-        (Poll::Pending, Some(client)) => client.poll_peer_closed(context).map(|()| None),
-        (Poll::Pending, None) => Poll::Pending,
-    })
+    poll_fn(
+        move |context| match (future.as_mut().poll(context), watched) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, Some(client)) => client.poll_peer_closed(context).map(|()| None),
+            (Poll::Pending, None) => Poll::Pending,
+        },
+    )
 }
 
 /// The client went while a server was looked for. It is told nothing.

@@ -355,7 +355,8 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         return;
     }
     let watched = serve::watched(stream, &client.socket);
-    let established = serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
+    let established =
+        serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
         Some(Ok(established)) => established,
         Some(Err(_)) => return,
