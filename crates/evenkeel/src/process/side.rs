@@ -15,8 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How often versions that nobody holds any more are freed; and how long after
-/// the last change what it left free is given back.
+/// How often it is looked for versions that nobody holds any more.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// The side thread. Dropping it ends it.
@@ -47,22 +46,14 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
-                    // The start has read files, too.
-                    let mut leftovers = true;
                     loop {
                         match timeout(FORGET_EVERY, changed.changed()).await {
-                            Ok(Ok(())) => {
-                                leftovers = true;
-                                checks.change(&shared.config());
-                            }
+                            Ok(Ok(())) => checks.change(&shared.config()),
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
                             // ended: its memory is freed here.
-                            Err(_) => {
-                                if std::mem::take(&mut leftovers) || shared.has_unused() {
-                                    spare::tidy(shared);
-                                }
-                            }
+                            Err(_) if shared.has_unused() => spare::forget(shared),
+                            Err(_) => {}
                         }
                     }
                     checks.stop();

@@ -1,5 +1,6 @@
-//! Taking a further version in: on a thread of low priority, so that nobody
-//! who is served waits for it.
+//! Taking a further version in, beside the threads that serve. What takes long,
+//! building the configuration, is done at a low priority; putting it into service
+//! is not, since that holds locks for which those who serve may wait.
 
 use super::version::{Built, Given, VersionError};
 use crate::process::{self, Serving, Side};
@@ -39,7 +40,6 @@ impl Change {
         let thread = std::thread::Builder::new()
             .name("change".into())
             .spawn(move || {
-                process::step_back();
                 let result = take(&mut given, &running, &side);
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
@@ -77,16 +77,30 @@ impl Change {
     }
 }
 
+/// Builds a version on a thread of low priority.
+fn build(given: &mut Given) -> Result<Built, VersionError> {
+    let work = || {
+        process::step_back();
+        let config = given.replay()?;
+        given.build(config)
+    };
+    let built = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("build".into());
+        Ok(thread.spawn_scoped(scope, work)?.join())
+    });
+    built.map_err(VersionError::DataPlane)?.unwrap_or_else(|_| {
+        let panicked = io::Error::other("the thread that builds panicked");
+        Err(VersionError::DataPlane(panicked))
+    })
+}
+
 fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
     let Built {
         config,
         listening,
         sockets,
         sink,
-    } = {
-        let config = given.replay()?;
-        given.build(config)?
-    };
+    } = build(given)?;
     let changed = running
         .change(config, listening, &given.options())
         .map_err(VersionError::DataPlane)?;
