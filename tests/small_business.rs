@@ -136,6 +136,11 @@ fn serves(program: Program) {
     let mut business = Business::build();
     let pid = business.open(program);
     assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+    if matches!(program, Program::Haproxy) {
+        // It was seen to refuse for a moment after its command had returned.
+        let connects = || business.public.tcp_connect(at(WEB), SOON).is_ok();
+        assert!(eventually(SOON, connects));
+    }
     farm_is_even(&business);
     tls_is_passed_through(&business);
     tunnel_is_for_the_customer(&business);
