@@ -13,7 +13,7 @@ mod watched;
 mod wishes;
 
 use crate::confinement::{self, Confinement};
-use crate::process::StartError;
+use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
 use outcome::Send;
@@ -25,8 +25,6 @@ use std::time::Duration;
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How long the supervisor may take to fetch the outcome.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// Of a loader that works beside a proxy that serves.
-const CHANGE_NICENESS: i32 = 10;
 
 /// The life of a loader.
 pub fn main(mut channel: Channel) -> ExitCode {
@@ -47,8 +45,8 @@ fn work(channel: &mut Channel) -> Result<(), ChannelError> {
         return Err(ChannelError::Descriptors);
     };
     if load.previous.is_some() {
-        // Refused for a process that may not even do that; it only takes longer.
-        let _ = rustix::process::setpriority_process(None, CHANGE_NICENESS);
+        // It has one thread yet; those that it starts are like it.
+        process::step_back();
     }
     let mut voice = voice(&load);
     let outcome = match confinement::apply(&Confinement::loader()) {

@@ -85,3 +85,26 @@ pub struct Bind {
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
 }
+
+impl Bind {
+    /// A listener at an address, without any option.
+    pub fn new(span: Span, address: BindAddress) -> Bind {
+        Bind {
+            span,
+            id: 0,
+            name: "".into(),
+            address,
+            accept_proxy: false,
+            backlog: None,
+            maxconn: None,
+            defer_accept: false,
+            interface: None,
+            mss: None,
+            tcp_user_timeout_ms: None,
+            tcp_fast_open: false,
+            transparent: false,
+            v6only: None,
+            owner: BindOwner::default(),
+        }
+    }
+}

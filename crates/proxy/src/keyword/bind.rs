@@ -4,7 +4,7 @@
 
 use super::places::FRONT_ONLY;
 use super::{Args, Built, LineRow, registry};
-use crate::config::{Bind, BindAddress, BindOwner};
+use crate::config::{Bind, BindAddress};
 use crate::load::{Loader, codes};
 use language::keyword::Found;
 use language::value::{self, Accepts, Address, Family, Host, Port, Transport, ValueError};
@@ -16,23 +16,7 @@ const LISTENERS_MAX: usize = 65_536;
 
 /// A listener before any option.
 pub(super) fn template(span: Span) -> Bind {
-    Bind {
-        span,
-        id: 0,
-        name: "".into(),
-        address: BindAddress::Fd(-1),
-        accept_proxy: false,
-        backlog: None,
-        maxconn: None,
-        defer_accept: false,
-        interface: None,
-        mss: None,
-        tcp_user_timeout_ms: None,
-        tcp_fast_open: false,
-        transparent: false,
-        v6only: None,
-        owner: BindOwner::default(),
-    }
+    Bind::new(span, BindAddress::Fd(-1))
 }
 
 fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -93,21 +93,9 @@ pub fn open_one(
 ) -> Result<OwnedFd, OpenFailure> {
     let text = describe(&address).1;
     let bind = Bind {
-        span: Span::default(),
-        id: 0,
-        name: "".into(),
-        address,
-        accept_proxy: false,
         backlog,
-        maxconn: None,
-        defer_accept: false,
-        interface: None,
-        mss: None,
-        tcp_user_timeout_ms: None,
-        tcp_fast_open: false,
-        transparent: false,
-        v6only: None,
         owner,
+        ..Bind::new(Span::default(), address)
     };
     let failed = |(step, errno)| OpenFailure {
         span: Span::default(),

@@ -2,7 +2,7 @@
 
 use super::finish::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
-use crate::config::{Bind, BindAddress, BindOwner, Config, Mode, Proxy, ProxyIndex, ProxyKind};
+use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use crate::load::{LoadOptions, Loader};
 use crate::reactor::Instant;
@@ -25,21 +25,9 @@ pub fn loader() -> Loader {
 
 fn bind(address: SocketAddr) -> Bind {
     Bind {
-        span: Default::default(),
         id: 1,
         name: "public".into(),
-        address: BindAddress::Inet(address),
-        accept_proxy: false,
-        backlog: None,
-        maxconn: None,
-        defer_accept: false,
-        interface: None,
-        mss: None,
-        tcp_user_timeout_ms: None,
-        tcp_fast_open: false,
-        transparent: false,
-        v6only: None,
-        owner: BindOwner::default(),
+        ..Bind::new(Default::default(), BindAddress::Inet(address))
     }
 }
 

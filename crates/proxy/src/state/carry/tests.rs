@@ -30,21 +30,8 @@ fn process(servers: usize) -> Config {
 
 fn bind(id: u32) -> Bind {
     Bind {
-        span: Default::default(),
         id,
-        name: "".into(),
-        address: BindAddress::Abstract(b"none".to_vec()),
-        accept_proxy: false,
-        backlog: None,
-        maxconn: None,
-        defer_accept: false,
-        interface: None,
-        mss: None,
-        tcp_user_timeout_ms: None,
-        tcp_fast_open: false,
-        transparent: false,
-        v6only: None,
-        owner: Default::default(),
+        ..Bind::new(Default::default(), BindAddress::Abstract(b"none".to_vec()))
     }
 }
 
