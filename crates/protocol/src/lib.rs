@@ -3,5 +3,6 @@
 //! no clock, draws no random number of its own; `clippy.toml` beside this
 //! crate's manifest refuses what would.
 
+pub mod http2;
 pub mod proxy_protocol;
 pub mod role;

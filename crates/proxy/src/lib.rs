@@ -10,11 +10,13 @@ pub mod balance;
 pub mod config;
 pub mod health;
 pub mod http1;
+pub mod http2;
 pub mod keyword;
 pub mod listener;
 pub mod load;
 pub mod log;
 pub mod message;
+pub mod mux;
 pub mod operations;
 pub mod queue;
 pub mod reactor;
@@ -25,6 +27,8 @@ pub mod state;
 pub mod stats;
 pub mod stream;
 pub mod takeover;
+pub mod tls;
+pub mod transport;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.
