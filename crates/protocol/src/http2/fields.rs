@@ -109,7 +109,10 @@ impl FieldList {
         let start = span.start as usize;
         let name_end = start + span.name_len as usize;
         let value_end = name_end + span.value_len as usize;
-        (&self.bytes[start..name_end], &self.bytes[name_end..value_end])
+        (
+            &self.bytes[start..name_end],
+            &self.bytes[name_end..value_end],
+        )
     }
 
     /// Whether there is room for a field of these lengths; once there was none

@@ -82,6 +82,11 @@ impl Decoder {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn table_size(&self) -> usize {
+        self.table.size()
+    }
+
     fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), HpackError> {
         let entry = match index.checked_sub(statics::ENTRIES + 1) {
             None => statics::get(index),

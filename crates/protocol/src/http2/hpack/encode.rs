@@ -36,6 +36,8 @@ pub struct Encoder {
     places: Vec<Place>,
     /// A size to be told: the smallest since the last block, and the newest.
     pending: Option<(usize, usize)>,
+    /// An entry takes at most this part of the table.
+    entry_share: usize,
 }
 
 impl Default for Encoder {
@@ -51,6 +53,7 @@ impl Encoder {
             table: Table::new(TABLE_BYTES_DEFAULT.min(ENCODER_TABLE_BYTES_MAX)),
             places: Vec::new(),
             pending: None,
+            entry_share: ENTRY_SHARE,
         }
     }
 
@@ -89,7 +92,7 @@ impl Encoder {
             return integer::write(index, 7, INDEXED, out);
         }
         let size = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
-        if indexing == Indexing::Yes && size <= self.table.size_max() / ENTRY_SHARE {
+        if indexing == Indexing::Yes && size <= self.table.size_max() / self.entry_share {
             let hashes = Hashes {
                 name: name_hash,
                 field: hash::onto(name_hash, value),
@@ -99,7 +102,7 @@ impl Encoder {
             }
             let index = in_statics.or_else(|| self.find_name(name_hash, name));
             literal(index, 6, 0x40, name, value, out);
-            return self.insert(name, value, hashes);
+            return self.insert(name, value, hashes, in_statics.is_none());
         }
         let index = in_statics.or_else(|| self.find_name(name_hash, name));
         let flags = match indexing {
@@ -137,14 +140,16 @@ impl Encoder {
             .map(index_of)
     }
 
-    fn insert(&mut self, name: &[u8], value: &[u8], hashes: Hashes) {
+    fn insert(&mut self, name: &[u8], value: &[u8], hashes: Hashes, is_new_name: bool) {
         if self.places.is_empty() {
             self.places = vec![[0; SLOTS]; PLACES];
         }
         let entry = self.table.inserted();
         self.table.insert(name, value, hashes);
         self.remember(hashes.field, entry);
-        self.remember(hashes.name, entry);
+        if is_new_name {
+            self.remember(hashes.name, entry);
+        }
     }
 
     /// The newest stand first.
@@ -153,6 +158,12 @@ impl Encoder {
             place.copy_within(..SLOTS - 1, 1);
             place[0] = entry;
         }
+    }
+
+    /// The RFC's examples fill a table with a few large entries.
+    #[cfg(test)]
+    pub(super) fn share_table(&mut self, entry_share: usize) {
+        self.entry_share = entry_share;
     }
 
     #[cfg(test)]

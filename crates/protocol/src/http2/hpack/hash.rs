@@ -28,7 +28,10 @@ pub(super) const fn onto(before: u32, bytes: &[u8]) -> u32 {
         sum = fold(sum, (first as u64) << 32 | last as u64);
     } else if let [first, .., last] = *rest {
         let middle = rest[rest.len() / 2];
-        sum = fold(sum, (first as u64) << 16 | (middle as u64) << 8 | last as u64);
+        sum = fold(
+            sum,
+            (first as u64) << 16 | (middle as u64) << 8 | last as u64,
+        );
     } else if let [only] = *rest {
         sum = fold(sum, only as u64);
     }

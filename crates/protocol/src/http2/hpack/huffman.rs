@@ -273,7 +273,10 @@ mod tests {
             assert_eq!(decoded(&[zero]), Err(HpackError::HuffmanPadding));
         }
         assert_eq!(decoded(&[0xff]), Err(HpackError::HuffmanPadding));
-        assert_eq!(decoded(&[0b0001_1111, 0xff]), Err(HpackError::HuffmanPadding));
+        assert_eq!(
+            decoded(&[0b0001_1111, 0xff]),
+            Err(HpackError::HuffmanPadding)
+        );
         assert_eq!(decoded(&[0xff; 3]), Err(HpackError::HuffmanPadding));
     }
 

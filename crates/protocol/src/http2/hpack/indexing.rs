@@ -29,19 +29,42 @@ impl Indexing {
     pub fn of(name: &[u8], value: &[u8]) -> Indexing {
         use Indexing::{Never, No, Yes};
         let known = match name {
-            b"authorization" | b"proxy-authorization" | b"set-cookie" | b"x-api-key"
-            | b"x-auth-token" | b"x-csrf-token" => Never,
+            b"authorization"
+            | b"proxy-authorization"
+            | b"set-cookie"
+            | b"x-api-key"
+            | b"x-auth-token"
+            | b"x-csrf-token" => Never,
             b"cookie" if value.len() < COOKIE_BYTES_MIN => Never,
             // A connection to a server carries many clients: their cookies would
             // only push each other out, and one could try to guess another's.
             b"cookie" => No,
             b":path" if value.len() > PATH_BYTES_MAX || value.contains(&b'?') => No,
-            b"content-length" | b"etag" | b"age" | b"location" | b"content-range" | b"range"
-            | b"last-modified" | b"expires" | b"if-none-match" | b"if-modified-since"
-            | b"if-match" | b"if-range" | b"content-disposition" | b"referer"
-            | b"x-forwarded-for" | b"x-real-ip" | b"forwarded" | b"x-request-id"
-            | b"x-correlation-id" | b"x-trace-id" | b"traceparent" | b"x-unique-id"
-            | b"sec-websocket-key" | b"sec-websocket-accept" | b"grpc-timeout"
+            b"content-length"
+            | b"etag"
+            | b"age"
+            | b"location"
+            | b"content-range"
+            | b"range"
+            | b"last-modified"
+            | b"expires"
+            | b"if-none-match"
+            | b"if-modified-since"
+            | b"if-match"
+            | b"if-range"
+            | b"content-disposition"
+            | b"referer"
+            | b"x-forwarded-for"
+            | b"x-real-ip"
+            | b"forwarded"
+            | b"x-request-id"
+            | b"x-correlation-id"
+            | b"x-trace-id"
+            | b"traceparent"
+            | b"x-unique-id"
+            | b"sec-websocket-key"
+            | b"sec-websocket-accept"
+            | b"grpc-timeout"
             | b"grpc-message" => No,
             _ => Yes,
         };

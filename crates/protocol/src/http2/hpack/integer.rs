@@ -112,7 +112,10 @@ mod tests {
             (&[0x1f], HpackError::Truncated),
             (&[0x1f, 0x80], HpackError::Truncated),
             (&[0x1f, 0xff, 0xff, 0xff, 0xff, 0x0f], HpackError::Integer),
-            (&[0x1f, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00], HpackError::Integer),
+            (
+                &[0x1f, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00],
+                HpackError::Integer,
+            ),
         ];
         for (wire, error) in table {
             assert_eq!(Reader::new(wire).integer(5), Err(error), "{wire:?}");
