@@ -74,7 +74,7 @@ pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result
 /// which nobody counts as part of a value.
 pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
     let name = field.name;
-    if !name.iter().all(|b| NAME_BYTES[*b as usize] == *b) || name.is_empty() {
+    if !name.iter().all(|b| is_lower(*b)) || name.is_empty() {
         return Err(field.fault(name_fault(name)));
     }
     if memchr::memchr3(0, b'\r', b'\n', field.value).is_some() {
@@ -86,6 +86,13 @@ pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
         return Err(field.fault(FaultKind::ConnectionSpecific));
     }
     Ok(value)
+}
+
+/// Bytes of a name which are no capital letters.
+fn is_lower(byte: u8) -> bool {
+    let kept = NAME_BYTES[byte as usize];
+    // 0 stands for no such byte, and is none itself.
+    kept == byte && kept != 0
 }
 
 #[cold]

@@ -102,7 +102,10 @@ fn assert_no_smuggling(message: &mut Message, parsed: &Parsed) {
 
 /// What is sent for a message, our own reader takes.
 fn assert_sendable(message: &Message, parsed: &Parsed) {
-    let fields = outgoing::request(message, b"https").unwrap();
+    let Ok(fields) = outgoing::request(message, b"https") else {
+        assert!(message.target() == b"*" && message.method() != b"OPTIONS");
+        return;
+    };
     let mut list = FieldList::new(1 << 20, 1000);
     for (name, value) in fields.iter() {
         list.push(name, value);
@@ -115,10 +118,9 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
         websocket::is_request(&again),
         websocket::is_request(message)
     );
-    assert_eq!(
-        again.get(b"host").is_some(),
-        message.get(b"host").is_some_and(|h| !h.is_empty()) || message.target_authority().is_some()
-    );
+    let has_host = message.get(b"host").is_some_and(|host| !host.is_empty());
+    let has_authority = message.get(b"host").is_none() && message.target_authority().is_some();
+    assert_eq!(again.get(b"host").is_some(), has_host || has_authority);
 }
 
 proptest! {
