@@ -13,18 +13,12 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// A walk over a list which knows where it is, for faults.
-pub(super) struct Walk<I> {
-    fields: I,
-    /// Names and values before the next field.
-    at: usize,
-}
-
 /// A field, and where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
+    /// Names and values before it, in bytes.
     pub(super) at: usize,
 }
 
@@ -38,28 +32,17 @@ impl Found<'_> {
     }
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> Iterator for Walk<I> {
-    type Item = Found<'a>;
-
-    fn next(&mut self) -> Option<Found<'a>> {
-        let (name, value) = self.fields.next()?;
-        let at = self.at;
-        self.at += name.len() + value.len();
-        Some(Found { name, value, at })
+/// The fields of a list that is whole.
+pub(super) fn walk(list: &FieldList) -> Result<impl Iterator<Item = Found<'_>>, Fault> {
+    if list.is_overflowed() {
+        return Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes()));
     }
-}
-
-/// Walks over the fields of a list that is whole.
-pub(super) fn walk<'a>(
-    list: &'a FieldList,
-) -> Result<Walk<impl Iterator<Item = (&'a [u8], &'a [u8])>>, Fault> {
-    match list.is_overflowed() {
-        true => Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes())),
-        false => Ok(Walk {
-            fields: list.iter(),
-            at: 0,
-        }),
-    }
+    let mut next = 0;
+    Ok(list.iter().map(move |(name, value)| {
+        let at = next;
+        next += name.len() + value.len();
+        Found { name, value, at }
+    }))
 }
 
 /// A pseudo-header that is here for the first time.

@@ -124,7 +124,7 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn an_accepted_request_is_the_same_to_http1(
