@@ -222,4 +222,35 @@ proptest! {
             assert_sendable(&message, &parsed);
         }
     }
+
+    #[test]
+    fn what_a_server_of_http1_answers_can_be_sent_over_http2(
+        status in "(200|204|304|404|100|103|101|299)",
+        fields in proptest::collection::vec((name(), value()), 0..5),
+        (head, connect) in any::<(bool, bool)>(),
+    ) {
+        let mut wire = format!("HTTP/1.1 {status} Some reason\r\n").into_bytes();
+        for (name, value) in fields {
+            wire.extend_from_slice(&name);
+            wire.extend_from_slice(b": ");
+            wire.extend_from_slice(&value);
+            wire.extend_from_slice(b"\r\n");
+        }
+        wire.extend_from_slice(b"\r\n");
+        let facts = RequestFacts { head, connect, ..RequestFacts::default() };
+        let limits = Limits::default();
+        let mut message = Message::new();
+        let result = parse_response(&wire, &facts, &limits, &mut message);
+        let Ok(Outcome::Done(parsed)) = result else { return Ok(()) };
+        let end = parsed.body == BodyLength::None && !parsed.interim;
+        let sent = outgoing::response(&message, false).unwrap();
+        let mut list = FieldList::new(1 << 20, 1000);
+        for (name, value) in sent.iter() {
+            list.push(name, value);
+        }
+        let mut again = Message::new();
+        let result = response(&list, end, &facts, &limits, &mut again);
+        prop_assert!(result.is_ok(), "{:?}: {:?}", result, wire.escape_ascii().to_string());
+        prop_assert_eq!(again.status(), message.status());
+    }
 }
