@@ -36,7 +36,8 @@ impl Body {
             BodyLength::None | BodyLength::Tunnel | BodyLength::Length(0) => Body::Done,
             BodyLength::Length(bytes) => Body::Length(bytes),
             BodyLength::Chunked => Body::Chunked(Box::default()),
-            BodyLength::UntilClose => Body::UntilClose,
+            // A stream of HTTP/2 that ends is a sender that closes.
+            BodyLength::UntilClose | BodyLength::Stream => Body::UntilClose,
         }
     }
 
