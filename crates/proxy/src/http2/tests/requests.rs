@@ -78,6 +78,7 @@ fn each_pseudo_header_has_its_rules() {
         (":path", Some("/\u{7f}"), "TargetByte"),
         (":path", Some("/\u{e9}"), "TargetByte"),
         (":authority", Some(""), "AuthorityEmpty"),
+        (":authority", Some(":443"), "AuthorityEmpty"),
         (":authority", Some("u:p@Ex.com"), "HostByte"),
         (":authority", Some("a b"), "HostByte"),
         (":authority", Some("a/b"), "HostByte"),
@@ -259,7 +260,6 @@ fn connect_has_an_authority_and_nothing_else() {
     for odd in [
         "ex.com",
         "ex.com:",
-        ":443",
         "ex.com:x",
         "u@ex.com:443",
         "/ex:443",
@@ -268,6 +268,7 @@ fn connect_has_an_authority_and_nothing_else() {
         assert_eq!(connect(odd), "TargetForm", "{odd}");
     }
     assert_eq!(connect(""), "AuthorityEmpty");
+    assert_eq!(connect(":443"), "AuthorityEmpty");
     assert_eq!(outcome(&[(":method", "CONNECT")], false), "PseudoMissing");
     for more in [(":path", "/"), (":scheme", "http")] {
         let fields = [(":method", "CONNECT"), (":authority", "ex.com:443"), more];
