@@ -59,6 +59,15 @@ pub enum LabError {
     Name(String),
     /// A second host of a name.
     NameTaken(String),
+    /// A certificate could not be made.
+    Certificate {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: rcgen::Error,
+    },
+    /// A field of a subject that is not known, or stands more than twice.
+    SubjectField(String),
 }
 
 impl LabError {
@@ -105,6 +114,13 @@ impl fmt::Display for LabError {
                 crate::topology::MAX_NAME_BYTES
             ),
             LabError::NameTaken(name) => write!(f, "there is a host {name} already"),
+            LabError::Certificate { doing, source } => {
+                write!(f, "cannot {doing} a certificate: {source}")
+            }
+            LabError::SubjectField(field) => write!(
+                f,
+                "{field:?} is no field of a subject that is known here, or stands more than twice"
+            ),
         }
     }
 }
@@ -113,6 +129,7 @@ impl std::error::Error for LabError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             LabError::Io { source, .. } => Some(source),
+            LabError::Certificate { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -33,6 +33,7 @@ mod http;
 mod link;
 mod origin;
 mod peer;
+pub mod pki;
 mod port;
 mod probe;
 mod process;
