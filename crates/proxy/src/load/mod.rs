@@ -21,7 +21,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-pub use recording::{Recording, RecordingError};
+pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
 pub use section::{Section, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel, Watch};
