@@ -24,8 +24,8 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TlsDefaults,
-    TlsSide, TlsVersion, TlsVersions, Verify,
+    ClientAuth, ExtraFiles, HttpProto, Listed, Named, Parameters, ServerSettings, ServerTls,
+    SpokenVersions, TlsDefaults, TlsSide, TlsVersion, TlsVersions, Verify, WebSocketProto,
 };
 
 use crate::state::Presence;

@@ -2,8 +2,10 @@
 //! to. They are checked and kept; they take effect where a `bind` or `server`
 //! line says `ssl`.
 
+mod server;
 mod settings;
 
+pub use server::{HttpProto, Named, ServerTls, WebSocketProto};
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};

@@ -6,8 +6,10 @@ pub mod authorities;
 pub mod build;
 pub mod certificate;
 pub mod chain;
+pub mod connector;
 pub mod der;
 pub mod groups;
+mod hostname;
 pub mod ignore;
 mod names;
 pub mod revocation;
@@ -16,4 +18,5 @@ pub mod suites;
 pub mod verify;
 pub mod versions;
 
+pub use connector::Connector;
 pub use versions::NoVersion;
