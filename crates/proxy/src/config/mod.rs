@@ -24,7 +24,7 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TlsDefaults,
+    BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TicketKeys, TlsDefaults, TlsLine,
     TlsSide, TlsVersion, TlsVersions, Verify,
 };
 
@@ -56,6 +56,8 @@ pub struct Config {
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
     /// numbers it. 0 never served.
     pub version: u64,
+    /// Certificates, authorities and what they revoked, which operators change.
+    pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.

@@ -2,7 +2,10 @@
 //! to. They are checked and kept; they take effect where a `bind` or `server`
 //! line says `ssl`.
 
+mod bind;
 mod settings;
+
+pub use bind::{BindProtocol, BindTls, CertificateSource, TicketKeys, TlsLine};
 
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 
