@@ -68,6 +68,17 @@ pub enum LabError {
     },
     /// A field of a subject that is not known, or stands more than twice.
     SubjectField(String),
+    /// The settings of a TLS client or server do not go together.
+    Tls {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// Not one authority to verify with.
+    NoAuthority,
+    /// What is no name of a server.
+    ServerName(String),
 }
 
 impl LabError {
@@ -117,6 +128,9 @@ impl fmt::Display for LabError {
             LabError::Certificate { doing, source } => {
                 write!(f, "cannot {doing} a certificate: {source}")
             }
+            LabError::Tls { doing, source } => write!(f, "cannot {doing}: {source}"),
+            LabError::NoAuthority => write!(f, "there is no authority to verify with"),
+            LabError::ServerName(name) => write!(f, "{name:?} is no name of a server"),
             LabError::SubjectField(field) => write!(
                 f,
                 "{field:?} is no field of a subject that is known here, or stands more than twice"
@@ -130,6 +144,7 @@ impl std::error::Error for LabError {
         match self {
             LabError::Io { source, .. } => Some(source),
             LabError::Certificate { source, .. } => Some(source),
+            LabError::Tls { source, .. } => Some(source),
             _ => None,
         }
     }

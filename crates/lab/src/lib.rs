@@ -39,6 +39,7 @@ mod probe;
 mod process;
 mod scratch;
 mod syslog;
+pub mod tls;
 mod topology;
 mod wait;
 

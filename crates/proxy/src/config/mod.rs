@@ -24,8 +24,13 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
+<<<<<<< HEAD
     BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TicketKeys, TlsDefaults, TlsLine,
     TlsSide, TlsVersion, TlsVersions, Verify,
+=======
+    ClientAuth, ExtraFiles, HttpProto, Listed, Named, Parameters, ServerSettings, ServerTls,
+    SpokenVersions, TlsDefaults, TlsSide, TlsVersion, TlsVersions, Verify, WebSocketProto,
+>>>>>>> params
 };
 
 use crate::state::Presence;

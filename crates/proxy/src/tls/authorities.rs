@@ -63,6 +63,7 @@ pub struct Authority {
 pub struct Authorities {
     list: Vec<Authority>,
     anchors: Vec<TrustAnchor<'static>>,
+    between: Vec<CertificateDer<'static>>,
     names: Vec<DistinguishedName>,
     by_subject: HashMap<Box<[u8]>, Vec<usize>>,
 }
@@ -113,6 +114,7 @@ impl Authorities {
         let mut made = Authorities {
             list: Vec::with_capacity(certificates.len()),
             anchors: Vec::with_capacity(certificates.len()),
+            between: Vec::new(),
             names: Vec::new(),
             by_subject: HashMap::new(),
         };
@@ -133,8 +135,12 @@ impl Authorities {
     }
 
     fn add(&mut self, der: CertificateDer<'static>, certificate: Certificate) {
-        // What webpki cannot take as an anchor is judged by OpenSSL's rules alone.
-        if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
+        // HAProxy does not ask OpenSSL for partial chains: one that another has
+        // signed only helps to reach a root. What webpki cannot take as an anchor
+        // is judged by OpenSSL's rules alone.
+        if !certificate.looks_self_signed() {
+            self.between.push(der.clone());
+        } else if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
             self.anchors.push(anchor.to_owned());
         }
         let subject = certificate.subject.clone();
@@ -151,6 +157,7 @@ impl Authorities {
         let mut both = Authorities {
             list: Vec::new(),
             anchors: Vec::new(),
+            between: Vec::new(),
             names: Vec::new(),
             by_subject: HashMap::new(),
         };
@@ -187,7 +194,12 @@ impl Authorities {
             .any(|authority| &*authority.der == der)
     }
 
-    /// As webpki wants them.
+    /// Those that others have signed: no anchors, but on the way to one.
+    pub fn between(&self) -> &[CertificateDer<'static>] {
+        &self.between
+    }
+
+    /// The roots, as webpki wants them.
     pub fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }

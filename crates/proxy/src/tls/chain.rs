@@ -41,6 +41,7 @@ pub mod code {
     pub const INVALID_PURPOSE: u8 = 26;
     pub const UNHANDLED_CRITICAL_EXTENSION: u8 = 34;
     pub const KEYUSAGE_NO_CRL_SIGN: u8 = 35;
+    pub const UNHANDLED_CRITICAL_CRL_EXTENSION: u8 = 36;
     pub const PERMITTED_VIOLATION: u8 = 47;
     pub const HOSTNAME_MISMATCH: u8 = 62;
     pub const CA_MD_TOO_WEAK: u8 = 68;
@@ -171,13 +172,12 @@ impl Chain<'_> {
     fn judge_top(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
         let depth = self.certificates.len() - 1;
         let top = self.top();
+        let is_root = top.looks_self_signed();
         let is_own = question.authorities.is_some_and(|all| {
             all.by_subject(&top.subject)
                 .any(|found| found.certificate == *top)
         });
-        // One that is believed ends the chain although another has signed it:
-        // HAProxy asks OpenSSL for partial chains.
-        if self.believed > 0 || is_own {
+        if is_root && (self.believed > 0 || is_own) {
             self.believed = self.believed.max(1);
             return Ok(());
         }
@@ -185,6 +185,8 @@ impl Chain<'_> {
             (0, true) => self.fail(0, code::DEPTH_ZERO_SELF_SIGNED_CERT),
             (_, true) => self.fail(depth, code::SELF_SIGNED_CERT_IN_CHAIN),
             (DEPTH_MAX.., _) => self.fail(depth, code::CERT_CHAIN_TOO_LONG),
+            // HAProxy does not ask OpenSSL for partial chains.
+            _ if self.believed > 0 => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT),
             _ => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
         }
     }
@@ -263,6 +265,9 @@ impl Chain<'_> {
             {
                 codes.push(code::CRL_HAS_EXPIRED);
             }
+            if list.critical_unknown {
+                codes.push(code::UNHANDLED_CRITICAL_CRL_EXTENSION);
+            }
             if signed.is_none() {
                 codes.push(code::CRL_SIGNATURE_FAILURE);
             }
@@ -278,9 +283,13 @@ impl Chain<'_> {
 
     /// From the highest down.
     fn signatures_and_times(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
-        let top = self.certificates.len() - 1;
-        if top == 0 && self.believed == 0 && !self.certificates[0].looks_self_signed() {
-            self.fail(0, code::UNABLE_TO_VERIFY_LEAF_SIGNATURE)?;
+        let mut top = self.certificates.len() - 1;
+        if !self.top().looks_self_signed() {
+            match top {
+                0 => self.fail(0, code::UNABLE_TO_VERIFY_LEAF_SIGNATURE)?,
+                // Who has signed it is not there: nothing of it can be said.
+                _ => top -= 1,
+            }
         }
         for depth in (0..=top).rev() {
             if let Some(issuer) = self.certificates.get(depth + 1) {

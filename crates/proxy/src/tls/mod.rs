@@ -8,10 +8,12 @@ pub mod build;
 pub mod certificate;
 pub mod certified;
 pub mod chain;
+pub mod connector;
 pub mod crt_list;
 pub mod der;
 pub mod describe;
 pub mod groups;
+mod hostname;
 pub mod ignore;
 mod names;
 pub mod ocsp;
@@ -24,4 +26,5 @@ pub mod suites;
 pub mod verify;
 pub mod versions;
 
+pub use connector::Connector;
 pub use versions::NoVersion;

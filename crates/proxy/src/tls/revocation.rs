@@ -1,7 +1,7 @@
 //! What authorities have taken back: the lists of a `crl-file`.
 
 use super::certificate::Signed;
-use super::der::{GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME};
+use super::der::{BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use std::collections::HashSet;
@@ -37,7 +37,25 @@ pub struct Revoked {
     pub this_update_s: i64,
     /// To be replaced until, if that is said.
     pub next_update_s: Option<i64>,
+    /// A critical extension, of the list or of an entry: it is not for all of
+    /// its issuer's certificates, or not for those alone.
+    pub critical_unknown: bool,
     serials: HashSet<Box<[u8]>>,
+}
+
+/// Whether one of these extensions is critical; None where they cannot be read.
+fn has_critical(extensions: Option<Element<'_>>) -> Option<bool> {
+    let Some(extensions) = extensions else {
+        return Some(false);
+    };
+    let mut list = extensions.inside();
+    let mut found = false;
+    while !list.is_empty() {
+        let mut extension = list.take(SEQUENCE)?.inside();
+        extension.take(OID)?;
+        found |= extension.take(BOOLEAN).is_some_and(|e| e.content != [0]);
+    }
+    Some(found)
 }
 
 impl Revoked {
@@ -53,18 +71,25 @@ impl Revoked {
             None => None,
         };
         let mut serials = HashSet::new();
+        let mut critical_unknown = false;
         if let Some(list) = tbs.take(SEQUENCE) {
             let mut list = list.inside();
             while !list.is_empty() {
-                let serial = list.take(SEQUENCE)?.inside().take(INTEGER)?;
-                serials.insert(serial.content.into());
+                let mut entry = list.take(SEQUENCE)?.inside();
+                serials.insert(entry.take(INTEGER)?.content.into());
+                entry.next()?.time_s()?;
+                critical_unknown |= has_critical(entry.take(SEQUENCE))?;
             }
+        }
+        if let Some(extensions) = tbs.take(0xa0) {
+            critical_unknown |= has_critical(extensions.inside().take(SEQUENCE))?;
         }
         Some(Revoked {
             signed,
             issuer,
             this_update_s,
             next_update_s,
+            critical_unknown,
             serials,
         })
     }

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub authority: Option<Failure>,
     /// The first error of the shown certificate itself (`ssl_c_err`).
     pub own: Option<Failure>,
+    /// The last error, let pass or not.
+    pub last: Option<Failure>,
     /// The error for which the connection was refused (`ssl_fc_err`, logs).
     pub refused: Option<Failure>,
 }
@@ -43,8 +45,7 @@ pub struct Outcome {
 impl Outcome {
     /// As OpenSSL keeps it for `ssl_c_verify`: the last error that stood, 0 for none.
     pub fn verify_code(&self) -> u8 {
-        let last = self.refused.or(self.own).or(self.authority);
-        last.map_or(0, |failure| failure.code)
+        self.last.map_or(0, |failure| failure.code)
     }
 }
 
@@ -53,6 +54,7 @@ thread_local! {
         verified: false,
         authority: None,
         own: None,
+        last: None,
         refused: None,
     }) };
 }
@@ -106,6 +108,14 @@ impl Belief {
                     .with_expiration_policy(webpki::ExpirationPolicy::Enforce)
                     .build(),
             ),
+        };
+        let all: Vec<CertificateDer<'_>>;
+        let others = match authorities.between() {
+            [] => others,
+            between => {
+                all = others.iter().chain(between).cloned().collect();
+                &all
+            }
         };
         EndEntityCert::try_from(leaf)?
             .verify_for_usage(
@@ -188,6 +198,7 @@ impl Belief {
             _ => (&mut outcome.authority, self.ca_ignore),
         };
         first.get_or_insert(failure);
+        outcome.last = Some(failure);
         let passes = ignored.has(failure.code);
         if !passes {
             outcome.refused = Some(failure);
@@ -200,6 +211,7 @@ impl Belief {
 pub(super) fn note_refused(failure: Failure) {
     let mut outcome = CURRENT.get();
     outcome.own.get_or_insert(failure);
+    outcome.last = Some(failure);
     outcome.refused = Some(failure);
     CURRENT.set(outcome);
 }
@@ -378,3 +390,6 @@ pub(super) fn client_verifier(
         schemes: schemes(signed_with),
     })))
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,21 +139,15 @@ impl Store {
     }
 
     /// Takes the authorities of a file in.
-    pub fn add_authorities(&self, name: &str, authorities: Authorities) -> Arc<Authorities> {
-        let authorities = Arc::new(authorities);
+    pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
         let mut inner = self.inner();
-        let kept = Some(Arc::clone(&authorities));
-        inner.stock.authorities.insert(name.into(), kept);
-        authorities
+        inner.stock.authorities.insert(name.into(), Some(authorities));
     }
 
     /// Takes in what a file says was revoked.
-    pub fn add_revocations(&self, name: &str, revocations: Revocations) -> Arc<Revocations> {
-        let revocations = Arc::new(revocations);
+    pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
         let mut inner = self.inner();
-        let kept = Some(Arc::clone(&revocations));
-        inner.stock.revocations.insert(name.into(), kept);
-        revocations
+        inner.stock.revocations.insert(name.into(), Some(revocations));
     }
 
     /// Takes a list of certificates in.
