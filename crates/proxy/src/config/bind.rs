@@ -1,6 +1,6 @@
 //! One `bind` address of a frontend, with its options.
 
-use super::tls::{BindProtocol, BindTls};
+use super::tls::{BindTls, HttpProto};
 use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
@@ -88,7 +88,7 @@ pub struct Bind {
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
     /// `proto`; None where what was negotiated, or the mode, says it.
-    pub proto: Option<BindProtocol>,
+    pub proto: Option<HttpProto>,
     /// What is said of TLS, shared by the listeners of a line.
     pub tls_words: Option<Arc<BindTls>>,
     /// With `ssl`: who is shown which certificate. The end of loading makes it
