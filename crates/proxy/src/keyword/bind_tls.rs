@@ -197,7 +197,10 @@ fn crt(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
         source = match source {
             CertificateSource::Certificates(names) => CertificateSource::Default(names),
             _ => {
-                let told = format!("'{}' is a directory, and one certificate is wanted", word.text());
+                let told = format!(
+                    "'{}' is a directory, and one certificate is wanted",
+                    word.text()
+                );
                 return Err(args.wrong(&codes::BAD_CERTIFICATE, word, told));
             }
         };
@@ -215,8 +218,7 @@ fn list(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 
 /// The signing of certificates for whatever name a client asks: not built.
 fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
-    let word = &args.line().words[0];
-    let span = args.left().first().map_or(word.span, |_| word.span);
+    let span = args.keyword_span();
     Err(Box::new(
         Diagnostic::error(
             &codes::NOT_BUILT,

@@ -126,7 +126,8 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     if loader.config.certificates.has_certificate(&stored) {
         let told = format!("'{stored}' is loaded already");
         return Err(Box::new(
-            Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told).help("give one of the two an `alias`"),
+            Diagnostic::error(&codes::DUPLICATE_NAME, crt.span, told)
+                .help("give one of the two an `alias`"),
         ));
     }
     let base = loader.crt_store.crt_base.as_ref();

@@ -104,7 +104,11 @@ pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
         lines: Table::new("keyword", LINES, known::KNOWN),
-        binds: Table::new("bind option", &[bind_option::OPTIONS, bind_tls::OPTIONS], known::KNOWN),
+        binds: Table::new(
+            "bind option",
+            &[bind_option::OPTIONS, bind_tls::OPTIONS],
+            known::KNOWN,
+        ),
         servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }

@@ -109,10 +109,9 @@ impl Loader {
             return Ok(CertificateSource::Certificates(vec![name]));
         }
         let told = bad(word.span, format!("no `crt-store` has loaded '{name}'"));
-        Err(Box::new(
-            told.label("not loaded before this line")
-                .help("it is `@NAME/ALIAS`, of a `load` line of the section `crt-store NAME`"),
-        ))
+        Err(Box::new(told.label("not loaded before this line").help(
+            "it is `@NAME/ALIAS`, of a `load` line of the section `crt-store NAME`",
+        )))
     }
 
     /// The file of a name, or those of a bundle.
@@ -152,7 +151,12 @@ impl Loader {
                 Err(error) => return Err(unreadable(span, &name, error)),
             }
         }
-        if bundles && self.outside.read_secret(&with_ending(path, ".dsa"), FILE_BYTES_MAX).is_ok() {
+        if bundles
+            && self
+                .outside
+                .read_secret(&with_ending(path, ".dsa"), FILE_BYTES_MAX)
+                .is_ok()
+        {
             let told = format!("'{name}.dsa': certificates with DSA keys are not spoken any more");
             self.tell(bad(span, told).help("remove the file; no client asks for it"));
         }
@@ -193,7 +197,9 @@ impl Loader {
         if let Some((file, _)) = self.file_beside(path, beside.sctl.as_ref(), ".sctl", span)? {
             let told = format!("'{}' is not sent to clients", file.display());
             let told = Diagnostic::warning(&codes::NOT_SENT, span, told);
-            self.tell(told.note("what authorities write into certificates themselves is enough for browsers"));
+            self.tell(told.note(
+                "what authorities write into certificates themselves is enough for browsers",
+            ));
         }
         let (certified, not_stapled) = parts.certify().map_err(|error| {
             let file = match (&error, &ocsp_file) {
@@ -232,7 +238,10 @@ impl Loader {
         };
         let looks = beside.key.is_some() || tls.extra_files.key;
         let none = |label: String| {
-            let told = bad(span, format!("No Private Key found in '{}'.", file.display()));
+            let told = bad(
+                span,
+                format!("No Private Key found in '{}'.", file.display()),
+            );
             Box::new(told.label(label).help(format!(
                 "append the key to '{name}', or put it into the file of this name"
             )))
@@ -350,7 +359,10 @@ impl Loader {
             _ => return,
         };
         let told = Diagnostic::warning(&codes::CERTIFICATE_TIME, span, told);
-        self.tell(told.label("clients will refuse it").help("renew it, or look at this host's clock"));
+        self.tell(
+            told.label("clients will refuse it")
+                .help("renew it, or look at this host's clock"),
+        );
     }
 
     /// All files of a directory, in the order of their names, as a list.

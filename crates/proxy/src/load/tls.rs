@@ -40,15 +40,27 @@ impl Loader {
     fn finish_bind(&mut self, proxy: &str, bind: &Bind, words: &Arc<BindTls>) -> Made {
         if !words.ssl {
             if !words.sources.is_empty() {
-                let told = format!("Proxy '{proxy}': certificates and no 'ssl' for bind '{}'", display(&bind.address));
+                let told = format!(
+                    "Proxy '{proxy}': certificates and no 'ssl' for bind '{}'",
+                    display(&bind.address)
+                );
                 let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
-                self.tell(told.label("clear text is spoken here").help("add `ssl`, or remove the certificates"));
+                self.tell(
+                    told.label("clear text is spoken here")
+                        .help("add `ssl`, or remove the certificates"),
+                );
             }
             return None;
         }
         let defaults = self.config.global.tls.bind.clone();
         let what = format!("Proxy '{proxy}', bind '{}'", display(&bind.address));
-        tls_words::tell_versions(self, bind.span, &what, &words.line.side.versions, &defaults.versions);
+        tls_words::tell_versions(
+            self,
+            bind.span,
+            &what,
+            &words.line.side.versions,
+            &defaults.versions,
+        );
         let words = Arc::clone(words);
         let store = Arc::clone(&self.config.certificates);
         let made = store.with(|stock| Acceptor::new(words, defaults, own_resumption, stock));
