@@ -2,9 +2,11 @@
 //! to. They are checked and kept; they take effect where a `bind` or `server`
 //! line says `ssl`.
 
+mod bind;
 mod server;
 mod settings;
 
+pub use bind::{BindTls, CertificateSource, TicketKeys, TlsLine};
 pub use server::{HttpProto, Named, ServerTls, WebSocketProto};
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 
