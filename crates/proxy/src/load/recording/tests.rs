@@ -186,7 +186,8 @@ proptest! {
             bytes[at] = byte;
         }
         if cuts {
-            bytes.truncate(cut.index(bytes.len()));
+            let length = cut.index(bytes.len());
+            bytes.truncate(length);
         }
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording.clone()));
