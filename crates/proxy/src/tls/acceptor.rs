@@ -417,4 +417,4 @@ impl Dependent for Acceptor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
