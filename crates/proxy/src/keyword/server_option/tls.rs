@@ -238,7 +238,7 @@ pub static OPTIONS: &[ServerRow] = &[
         "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
         version,
-        "Refused with `ssl`: SSLv3 is not spoken.",
+        "Refused together with `ssl`: SSLv3 is not spoken.",
     ),
     row(
         "force-tlsv10",
@@ -315,7 +315,9 @@ fn verify_host(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
 
 fn ca_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<file>")?;
-    options.tls.authorities = Some(tls_files::authorities(loader, args, word)?);
+    let found = tls_files::authorities(loader, args, word);
+    options.tls.refused |= found.is_err();
+    options.tls.authorities = Some(found?);
     Ok(())
 }
 
@@ -375,12 +377,14 @@ fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
 /// Makes the connectors of all servers, when all of the file is read: `global`
 /// may stand anywhere.
 pub(crate) fn finish(loader: &mut Loader) {
-    let defaults = loader.config.global.tls.clone();
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.options.unverified_servers;
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
             let server = &mut loader.config.proxies[proxy].servers[index];
-            if !server.options.tls.ssl && !server.options.tls.check_ssl {
+            let tls = &server.options.tls;
+            if (!tls.ssl && !tls.check_ssl) || tls.refused {
                 continue;
             }
             let what = format!("server '{name}/{}'", server.name);
@@ -439,3 +443,6 @@ fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
             .label("TLS cannot be spoken with it"),
     }
 }
+
+#[cfg(test)]
+mod tests;

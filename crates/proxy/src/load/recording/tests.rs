@@ -21,6 +21,7 @@ fn full() -> Recording {
         resolve_names: true,
         ignore_unresolved: false,
         diag: true,
+        unverified_servers: true,
     };
     let text = |text: &str| Text::new(text.into());
     let files = vec![("a.cfg".into(), text("global\n")), ("b".into(), text(""))];
