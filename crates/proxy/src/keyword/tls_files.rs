@@ -104,7 +104,7 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
     let is_meant = |name: &&std::ffi::OsString| {
         let bytes = name.as_bytes();
         let ends = |end: &&str| bytes.ends_with(end.as_bytes());
-        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(|end| ends(&end))
+        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(ends)
     };
     let files = entries.iter().filter(is_meant);
     files

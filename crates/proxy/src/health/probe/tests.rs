@@ -1,3 +1,5 @@
+//! Checks over TLS, of servers in threads of the test.
+
 use super::*;
 use crate::keyword::testing::backend;
 use crate::tls::build::provider;

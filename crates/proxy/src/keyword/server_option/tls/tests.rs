@@ -1,3 +1,5 @@
+//! Words of `server` lines about TLS, with real files in a directory of the test.
+
 use crate::config::{HttpProto, ServerOptions, WebSocketProto};
 use crate::keyword::testing::{backend, codes_of, load_text};
 use lab::pki::{Authority, Leaf};
