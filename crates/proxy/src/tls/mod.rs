@@ -2,4 +2,13 @@
 //! believed, and the records of one connection. Built on rustls; no
 //! cryptography of our own.
 
+mod bytes;
+pub mod handshake;
 pub mod hello;
+mod info;
+mod record;
+mod session;
+mod turn;
+
+pub use info::Info;
+pub use session::Session;
