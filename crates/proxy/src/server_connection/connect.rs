@@ -5,10 +5,11 @@ use crate::config::{Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::reactor::{self, Socket, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Stream, write_all};
+use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
-use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport};
+use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport as Layer4};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -64,7 +65,7 @@ impl ServerConnection {
         if !goes_by_client(server) {
             return true;
         }
-        let there = rustix::net::getpeername(self.socket.fd()).ok().flatten();
+        let there = rustix::net::getpeername(self.transport.fd()).ok().flatten();
         let there = there.and_then(|address| SocketAddr::try_from(address).ok());
         match target(server, stream) {
             Ok(Target::Inet(wanted)) => there == Some(wanted),
@@ -143,19 +144,20 @@ pub async fn connect(
     let target = target(server, stream)?;
     let socket = begin(backend, server, &target, &stream.config.global.tune)
         .map_err(ConnectFailure::Refused)?;
+    let transport = Transport::from(socket);
     worker()
         .pools
-        .make_room(&socket, stream.config.global.tune.pool_high_fd_ratio);
+        .make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
     let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
     let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
-    match with_deadline(deadline, socket.connected()).await {
+    match with_deadline(deadline, transport.connected()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
     }
     if let Some(version) = server.options.send_proxy {
         let header = proxy_header(stream, version);
-        let sent = with_deadline(deadline, write_all(&socket, &header, None)).await;
+        let sent = with_deadline(deadline, write_all(&transport, &header, None)).await;
         match sent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
@@ -163,7 +165,7 @@ pub async fn connect(
         }
     }
     Ok(ServerConnection {
-        socket,
+        transport,
         state: server.state.clone(),
         input: None,
         streams: 0,
@@ -176,7 +178,7 @@ fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {
     use crate::stream::Endpoint::Inet;
     let endpoints = match (stream.source(), stream.destination()) {
         (Inet(source), Inet(destination)) => {
-            Endpoints::between(Transport::Stream, source, destination)
+            Endpoints::between(Layer4::Stream, source, destination)
         }
         _ => Endpoints::Unknown,
     };

@@ -8,14 +8,15 @@ mod pool;
 pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};
 
-use crate::reactor::{Buffer, Socket};
+use crate::reactor::Buffer;
 use crate::state::{ServerState, Way};
+use crate::transport::Transport;
 use std::sync::Arc;
 
 /// An open connection to a server.
 pub struct ServerConnection {
-    /// Its socket.
-    pub socket: Socket,
+    /// What carries its bytes.
+    pub transport: Transport,
     /// The server's state, which counts its idle connections.
     pub state: Arc<ServerState>,
     /// Bytes that came and were not used; taken only when there are some.
@@ -35,7 +36,7 @@ impl ServerConnection {
     pub fn is_fit(&self) -> bool {
         self.way == self.state.way()
             && self.input.as_ref().is_none_or(Buffer::is_empty)
-            && !self.socket.is_peer_closed()
-            && !self.socket.is_readable()
+            && !self.transport.is_peer_closed()
+            && !self.transport.is_readable()
     }
 }

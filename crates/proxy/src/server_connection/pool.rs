@@ -3,8 +3,9 @@
 
 use super::ServerConnection;
 use crate::config::{Server, ServerOptions};
-use crate::reactor::{self, Instant, Socket};
+use crate::reactor::{self, Instant};
 use crate::state::{ServerState, Way};
+use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
@@ -19,7 +20,7 @@ const CLOSED_AT_ONCE: usize = 16;
 const POOLS_AT_ONCE: usize = 256;
 
 struct Idle {
-    socket: Socket,
+    transport: Transport,
     streams: u32,
     since: Instant,
     way: Way,
@@ -64,9 +65,10 @@ impl Pools {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
             // Bytes without a request, or the end: neither can be used.
-            if idle.way == way && !idle.socket.is_peer_closed() && !idle.socket.is_readable() {
+            if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
+            {
                 return Some(ServerConnection {
-                    socket: idle.socket,
+                    transport: idle.transport,
                     state: server.clone(),
                     input: None,
                     streams: idle.streams,
@@ -90,7 +92,7 @@ impl Pools {
     /// Keeps a connection for the next stream, if the server's options allow.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection {
-            socket,
+            transport,
             state,
             input,
             streams,
@@ -98,7 +100,7 @@ impl Pools {
             private,
         } = connection;
         let leftover = input.is_some_and(|i| !i.is_empty());
-        let spoiled = leftover || socket.is_peer_closed() || socket.is_readable();
+        let spoiled = leftover || transport.is_peer_closed() || transport.is_readable();
         if private || spoiled || worker().keeps_nothing() || way != state.way() {
             return;
         }
@@ -107,8 +109,8 @@ impl Pools {
             .pool_max
             .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
         let low = worker().pool_low_fd_ratio();
-        if spent || full || files_above(&socket, low) {
-            return reset(&socket);
+        if spent || full || files_above(&transport, low) {
+            return reset(&transport);
         }
         let mut pools = self.by_server.borrow_mut();
         let place = state.uid as usize;
@@ -125,11 +127,11 @@ impl Pools {
         // More than were in use at once lately will not be needed at once:
         // clients that come for one request each would fill the process.
         if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize {
-            return reset(&socket);
+            return reset(&transport);
         }
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
         pool.idle.push(Idle {
-            socket,
+            transport,
             streams,
             since: reactor::now(),
             way,
@@ -138,7 +140,7 @@ impl Pools {
 
     /// Closes the connection of this thread that has been idle for longest, if
     /// a new one finds more files in use than `tune.pool-high-fd-ratio` allows.
-    pub fn make_room(&self, new: &Socket, high: Option<u32>) {
+    pub fn make_room(&self, new: &Transport, high: Option<u32>) {
         if high.is_none() || !files_above(new, high) {
             return;
         }
@@ -213,14 +215,14 @@ impl Pool {
         self.idle.retain(|idle| {
             let keeps = serves
                 && idle.way == way
-                && !idle.socket.is_peer_closed()
-                && !idle.socket.is_readable()
+                && !idle.transport.is_peer_closed()
+                && !idle.transport.is_readable()
                 && now.saturating_duration_since(idle.since) < delay;
             if keeps || *left == 0 {
                 return true;
             }
             *left -= 1;
-            reset(&idle.socket);
+            reset(&idle.transport);
             false
         });
         self.dropped(before - self.idle.len());
@@ -229,14 +231,14 @@ impl Pool {
 
 /// Closes a connection that has nothing more to carry by a reset: an orderly
 /// close would keep the port of each for a minute, and ports run out.
-fn reset(socket: &Socket) {
-    let _ = socket.set_linger_zero();
+fn reset(transport: &Transport) {
+    let _ = transport.set_linger_zero();
 }
 
 /// Whether more files are in use than so many percent of those that the process
 /// may have. The system gives out the lowest free number, so that of a new
 /// socket tells how many there are, or lately were.
-fn files_above(socket: &Socket, percent: Option<u32>) -> bool {
+fn files_above(socket: &Transport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
     number.saturating_mul(100) > u64::from(percent).saturating_mul(worker().runtime.files_max)

@@ -11,9 +11,10 @@ use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
 use crate::log;
 use crate::message::Version;
-use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
+use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
+use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -27,11 +28,11 @@ const INTERIM_MAX: u32 = 32;
 /// Where an answer comes from and where it goes.
 pub struct Incoming<'c> {
     /// The client.
-    pub client: &'c Socket,
+    pub client: &'c Transport,
     /// Its going is to be noticed while the answer is waited for.
     pub watched: bool,
     /// The server.
-    pub server: &'c Socket,
+    pub server: &'c Transport,
     /// What came from the server and was not used.
     pub input: &'c mut Option<Buffer>,
     /// The request that is answered.
@@ -273,8 +274,8 @@ fn blocked(stream: &mut Stream) -> Reply {
 
 async fn read_head(
     stream: &mut Stream,
-    watched: Option<&Socket>,
-    server: &Socket,
+    watched: Option<&Transport>,
+    server: &Transport,
     sent_at: &Cell<Instant>,
     input: &mut Option<Buffer>,
     facts: &RequestFacts,
@@ -307,7 +308,7 @@ async fn read_head(
         // The answer is never there yet when the request has just been sent.
         wait_readable(server, watched, sent_at, server_ms).await?;
         let buffer = input.get_or_insert_with(Buffer::take);
-        match buffer.read_from(server) {
+        match server.read_into(buffer) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
             Ok(0) => return Err(Failure::Closed),
             Ok(_) => reactor::stand_back().await,
@@ -331,8 +332,8 @@ async fn read_head(
 /// Waits for the server, which may be silent for so long after it was last sent
 /// something, and where that matters for the client to go.
 async fn wait_readable(
-    server: &Socket,
-    watched: Option<&Socket>,
+    server: &Transport,
+    watched: Option<&Transport>,
     sent_at: &Cell<Instant>,
     server_ms: Option<u32>,
 ) -> Result<(), Failure> {
@@ -358,7 +359,7 @@ async fn wait_readable(
 }
 
 /// Sends the head of the answer as it stands.
-async fn send_head(stream: &mut Stream, client: &Socket) -> Result<(), Failure> {
+async fn send_head(stream: &mut Stream, client: &Transport) -> Result<(), Failure> {
     let mut head = worker().scratch();
     stream.response.write_http1(&mut head);
     stream.bytes_out += head.len() as u64;
@@ -371,8 +372,8 @@ async fn send_head(stream: &mut Stream, client: &Socket) -> Result<(), Failure> 
 /// Sends head and body.
 async fn send(
     stream: &mut Stream,
-    client: &Socket,
-    server: &Socket,
+    client: &Transport,
+    server: &Transport,
     input: &mut Option<Buffer>,
     mut body: Body,
     chunked: bool,

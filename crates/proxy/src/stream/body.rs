@@ -6,8 +6,9 @@ use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
-use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
+use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::state::Tally;
+use crate::transport::Transport;
 use std::cell::Cell;
 use std::io;
 
@@ -200,13 +201,13 @@ impl From<WriteFailure> for BodyFailure {
 /// One body on its way.
 pub struct Copy<'c> {
     /// The sender.
-    pub from: &'c Socket,
+    pub from: &'c Transport,
     /// What came from it and was not used.
     pub input: &'c mut Option<Buffer>,
     /// What is still to come.
     pub body: &'c mut Body,
     /// The receiver.
-    pub to: &'c Socket,
+    pub to: &'c Transport,
     /// The receiver gets chunks.
     pub chunked: bool,
     /// How long the sender may be silent, milliseconds.
@@ -298,7 +299,7 @@ impl Copy<'_> {
                 .await
                 .map_err(|_| BodyFailure::ReadTimeout)?;
             let input = self.input.get_or_insert_with(Buffer::take);
-            match input.read_from(self.from) {
+            match self.from.read_into(input) {
                 Ok(0) if matches!(self.body, Body::UntilClose) => return Ok(false),
                 Ok(0) => return Err(BodyFailure::Truncated),
                 Ok(_) => {

@@ -122,13 +122,15 @@ async fn once(
     stream.request.write_http1(&mut head);
     let client_ms = stream.frontend().timeouts.client_ms;
     let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
-    let watched = serve::watched(stream, &client.socket).is_some();
-    let Client { socket, input, .. } = client;
+    let watched = serve::watched(stream, &client.transport).is_some();
+    let Client {
+        transport, input, ..
+    } = client;
     let sent_at = Cell::new(reactor::now());
     let incoming = answer::Incoming {
-        client: socket,
+        client: transport,
         watched,
-        server: &server.socket,
+        server: &server.transport,
         input: &mut server.input,
         request: outgoing.request,
         keep: outgoing.keep,
@@ -136,18 +138,18 @@ async fn once(
     };
     if outgoing.body.is_done() {
         // A failure shows when the answer is read: it may be there already.
-        let _ = write_all(&server.socket, &head, server_ms).await;
+        let _ = write_all(&server.transport, &head, server_ms).await;
         drop(head);
         sent_at.set(reactor::now());
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
     let mut copy = Copy {
-        from: socket,
+        from: transport,
         input,
         chunked: outgoing.body.is_chunked(),
         body: &mut outgoing.body,
-        to: &server.socket,
+        to: &server.transport,
         read_ms: client_ms,
         write_ms: server_ms,
         bytes,
@@ -302,7 +304,7 @@ async fn done(
 ) -> Next {
     if delivered.tunnel {
         let (up, down) = (client.input.take(), server.input.take());
-        tunnel::carry(stream, &client.socket, up, &server.socket, down, slot).await;
+        tunnel::carry(stream, &client.transport, up, &server.transport, down, slot).await;
         return Next::Close;
     }
     let whole = outgoing.body.is_done();
@@ -321,9 +323,9 @@ async fn done(
         } else if whole {
             // Nothing more passes. An orderly close would keep the port of each
             // connection for a minute.
-            let _ = server.socket.set_linger_zero();
+            let _ = server.transport.set_linger_zero();
         } else if backend.has(ProxyOption::NoLinger) {
-            reset_when_delivered(&server.socket);
+            reset_when_delivered(&server.transport);
         }
     }
     if delivered.client_keeps && whole {
@@ -380,7 +382,7 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
     let framed = stream.response.get(b"content-length").is_some()
         || stream.response.get(b"transfer-encoding").is_some();
     if stream.times.response.is_some() && !framed {
-        let _ = client.socket.set_linger_zero();
+        let _ = client.transport.set_linger_zero();
     }
     Next::Close
 }

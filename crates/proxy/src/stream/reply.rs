@@ -115,9 +115,9 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     stream.bytes_out += (bytes.len() + body.len()) as u64;
     let limit = stream.frontend().timeouts.client_ms;
     let sent = if body.is_empty() {
-        write_all(&client.socket, &bytes, limit).await
+        write_all(&client.transport, &bytes, limit).await
     } else {
-        write_pieces(&client.socket, [&bytes, body], false, limit).await
+        write_pieces(&client.transport, [&bytes, body], false, limit).await
     };
     if sent.is_err() && stream.termination == Termination::Normal {
         stream.termination = Termination::ClientAbort;

@@ -104,7 +104,7 @@ pub async fn serve(client: &mut Client) -> Next {
 
 /// How a connection ends whose request and answer are complete.
 pub(super) fn close(client: &Client) -> Next {
-    if client.input.is_some() || client.socket.is_readable() {
+    if client.input.is_some() || client.transport.is_readable() {
         Next::Linger
     } else {
         Next::Close
@@ -144,7 +144,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                 Err(fault) => return Err(HeadFailure::Fault(fault)),
             }
         }
-        match input.read_from(&client.socket) {
+        match client.transport.read_into(input) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
             Ok(_) => reactor::stand_back().await,
@@ -156,7 +156,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                 // Without `timeout http-request` a slow client has the time of
                 // a silent one, again for each piece.
                 let deadline = deadline.or_else(|| after(client_ms));
-                let readable = client.socket.readable();
+                let readable = client.transport.readable();
                 with_deadline(deadline, readable)
                     .await
                     .map_err(|_| HeadFailure::Timeout)?;
@@ -216,18 +216,18 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
 /// Lets the client read an answer that was sent before all of its request was
 /// read: our side is closed, and what still comes is thrown away for a moment.
 async fn linger(client: &mut Client) {
-    let _ = client.socket.shutdown_write();
+    let _ = client.transport.shutdown_write();
     let deadline = after(Some(LINGER_MS));
     let mut bytes = 0;
     while bytes < LINGER_BYTES {
         let input = client.input.get_or_insert_with(Buffer::take);
         input.clear();
-        match input.read_from(&client.socket) {
+        match client.transport.read_into(input) {
             Ok(0) => break,
             Ok(n) => bytes += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 client.input = None;
-                if with_deadline(deadline, client.socket.readable())
+                if with_deadline(deadline, client.transport.readable())
                     .await
                     .is_err()
                 {
@@ -268,7 +268,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         reuse: reuse(stream, client.streams == 0),
         own: client.own.take(),
     };
-    let watched = serve::watched(stream, &client.socket);
+    let watched = serve::watched(stream, &client.transport);
     let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
     match established {
         Some(Ok((server, slot))) => {
@@ -392,7 +392,7 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
             }
             Verdict::Reject => Ruled::Close,
             Verdict::SilentDrop => {
-                serve::drop_silently(&client.socket);
+                serve::drop_silently(&client.transport);
                 Ruled::Close
             }
             Verdict::NeedBody { bytes, time_ms } => {
@@ -452,7 +452,7 @@ async fn tarpit(client: &mut Client, stream: &mut Stream) {
 const TARPIT_MS: u32 = 10_000;
 
 async fn closed(client: &mut Client) {
-    while !client.socket.is_peer_closed() {
+    while !client.transport.is_peer_closed() {
         reactor::sleep(std::time::Duration::from_millis(250)).await;
     }
 }
@@ -470,7 +470,7 @@ async fn wait_for_body(
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
         // The client sends the body only now. The server is not asked again.
-        if write_all(&client.socket, CONTINUE, timeouts.client_ms)
+        if write_all(&client.transport, CONTINUE, timeouts.client_ms)
             .await
             .is_err()
         {
@@ -489,11 +489,11 @@ async fn wait_for_body(
             stream.payload_complete = true;
             return true;
         }
-        match input.read_from(&client.socket) {
+        match client.transport.read_into(input) {
             Ok(0) => stream.payload_complete = true,
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if with_deadline(deadline, client.socket.readable())
+                if with_deadline(deadline, client.transport.readable())
                     .await
                     .is_err()
                 {

@@ -8,9 +8,10 @@ use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
-use crate::reactor::{self, Socket, with_deadline};
+use crate::reactor::{self, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, connect};
 use crate::state::Tally;
+use crate::transport::Transport;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -146,7 +147,7 @@ pub enum Unserved {
 }
 
 /// The client's socket, where `option abortonclose` wants to know that it closed.
-pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
+pub fn watched<'c>(stream: &Stream, client: &'c Transport) -> Option<&'c Transport> {
     stream
         .backend()?
         .has(ProxyOption::AbortOnClose)
@@ -158,7 +159,7 @@ pub fn watched<'c>(stream: &Stream, client: &'c Socket) -> Option<&'c Socket> {
 /// The future is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.
 pub fn unless_gone<F: Future>(
-    watched: Option<&Socket>,
+    watched: Option<&Transport>,
     mut future: Pin<&mut F>,
 ) -> impl Future<Output = Option<F::Output>> {
     poll_fn(
@@ -201,7 +202,7 @@ pub async fn establish(
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
                 if stream.config.global.server_side_shown {
-                    stream.server_side = rustix::net::getsockname(connection.socket.fd())
+                    stream.server_side = rustix::net::getsockname(connection.transport.fd())
                         .ok()
                         .and_then(|address| std::net::SocketAddr::try_from(address).ok());
                 }
@@ -442,7 +443,7 @@ pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
 
 /// Puts a connection into the state in which its close sends nothing; false
 /// where the process may not.
-fn repair(client: &Socket) -> bool {
+fn repair(client: &Transport) -> bool {
     use nix::libc;
     use std::os::fd::AsRawFd;
     let on: libc::c_int = 1;
@@ -462,8 +463,9 @@ fn repair(client: &Socket) -> bool {
 /// Closes without telling the client: nothing is sent, not even a reset, so
 /// that it holds its side until it gives up. TCP_REPAIR does that where the
 /// process may use it; else the TTL of the reset is cut to one hop.
-pub fn drop_silently(client: &Socket) {
+pub fn drop_silently(client: &Transport) {
     use rustix::net::sockopt;
+    client.silence();
     if repair(client) {
         return;
     }

@@ -10,6 +10,7 @@ use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::{ListenerState, Tally};
+use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
@@ -24,8 +25,8 @@ use std::time::Duration;
 
 /// A client's connection.
 pub struct Client {
-    /// Its socket.
-    pub socket: Socket,
+    /// What carries its bytes.
+    pub transport: Transport,
     /// What its streams see of it.
     pub session: Rc<Session>,
     /// Bytes that came and were not used; taken only when there are some.
@@ -102,6 +103,7 @@ pub fn begin(
     let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
     };
+    let transport = Transport::from(socket);
     worker().session_began();
     let counted = Counted(Some(seat));
     let session = Rc::new(Session::new(
@@ -116,14 +118,14 @@ pub fn begin(
             Gate::Open => {}
             gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
-                refuse(&socket, gate);
+                refuse(&transport, gate);
                 return;
             }
         }
     }
     let idle_since = session.accepted;
     let client = Client {
-        socket,
+        transport,
         session,
         input: None,
         streams: 0,
@@ -172,7 +174,7 @@ async fn run(client: &mut Client) {
     if client.session.bind().accept_proxy && pool_box(proxy_header(client)).await.is_err() {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
-        let _ = client.socket.set_linger_zero();
+        let _ = client.transport.set_linger_zero();
         return;
     }
     let frontend = client.session.frontend();
@@ -180,7 +182,7 @@ async fn run(client: &mut Client) {
         let gate = rules::tcp_session(&client.session);
         if gate != Gate::Open {
             frontend.state.frontend.here().count(Tally::DeniedSessions);
-            refuse(&client.socket, gate);
+            refuse(&client.transport, gate);
             return;
         }
     }
@@ -196,20 +198,20 @@ async fn run(client: &mut Client) {
         Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
-        reset_when_delivered(&client.socket);
+        reset_when_delivered(&client.transport);
     }
 }
 
 /// `option nolinger`: a reset instead of an orderly close, but only when the
 /// peer's kernel has all that was written: a reset earlier would truncate it.
-pub(super) fn reset_when_delivered(socket: &Socket) {
+pub(super) fn reset_when_delivered(socket: &Transport) {
     if unsent(socket) == 0 {
         let _ = socket.set_linger_zero();
     }
 }
 
 /// Bytes that the peer has not acknowledged.
-fn unsent(socket: &Socket) -> i32 {
+fn unsent(socket: &Transport) -> i32 {
     use nix::libc;
     use std::os::fd::AsRawFd;
     let mut bytes: libc::c_int = 0;
@@ -219,7 +221,7 @@ fn unsent(socket: &Socket) -> i32 {
 }
 
 /// A rule refused the connection: it is reset, or forgotten.
-fn refuse(socket: &Socket, gate: Gate) {
+fn refuse(socket: &Transport, gate: Gate) {
     if gate == Gate::SilentDrop {
         super::serve::drop_silently(socket);
     } else {
@@ -270,7 +272,7 @@ enum Coming {
 /// Waits for the first byte of a request.
 async fn next_request(client: &Client, leaving: bool) -> Coming {
     poll_fn(|context| {
-        if client.socket.poll_readable(context).is_ready() {
+        if client.transport.poll_readable(context).is_ready() {
             return Poll::Ready(Coming::Request);
         }
         if leaving::knows(client) != leaving {
@@ -339,10 +341,10 @@ async fn proxy_header(client: &mut Client) -> io::Result<()> {
             Ok(Progress::Incomplete { .. }) => {}
             Err(_) => return Err(invalid()),
         }
-        with_deadline(deadline, client.socket.readable())
+        with_deadline(deadline, client.transport.readable())
             .await
             .map_err(|_| invalid())?;
-        match input.read_from(&client.socket) {
+        match client.transport.read_into(&mut input) {
             Ok(0) => return Err(invalid()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

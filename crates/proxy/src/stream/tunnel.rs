@@ -10,10 +10,11 @@ use super::{Phase, Stream, Termination, new_stream, shutdown};
 use crate::config::{Proxy, ProxyOption};
 use crate::log;
 use crate::queue::Slot;
-use crate::reactor::{self, Buffer, Instant, Socket, with_deadline};
+use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
+use crate::transport::Transport;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -70,8 +71,8 @@ struct Moved {
 /// Moves what can be moved now.
 fn poll_half(
     half: &mut Half,
-    from: &Socket,
-    to: &Socket,
+    from: &Transport,
+    to: &Transport,
     context: &mut Context<'_>,
 ) -> Result<Moved, Side> {
     let mut moved = Moved::default();
@@ -106,7 +107,7 @@ fn poll_half(
             return Ok(moved);
         }
         let buffer = half.buffer.get_or_insert_with(Buffer::take);
-        match buffer.read_from(from) {
+        match from.read_into(buffer) {
             Ok(0) => {
                 half.ended = true;
                 moved.read = true;
@@ -207,8 +208,8 @@ impl Tunnel {
     /// side fails.
     fn poll(
         &mut self,
-        client: &Socket,
-        server: &Socket,
+        client: &Transport,
+        server: &Transport,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Termination>> {
         let blame = |client_failed| {
@@ -266,9 +267,9 @@ impl Tunnel {
 /// stream.
 pub async fn carry(
     stream: &mut Stream,
-    client: &Socket,
+    client: &Transport,
     client_input: Option<Buffer>,
-    server: &Socket,
+    server: &Transport,
     server_input: Option<Buffer>,
     slot: &Slot,
 ) {
@@ -354,7 +355,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
-    let watched = serve::watched(stream, &client.socket);
+    let watched = serve::watched(stream, &client.transport);
     let established =
         serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
@@ -366,19 +367,27 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         }
     };
     let ServerConnection {
-        socket,
+        transport,
         input: server_input,
         ..
     } = server;
     log::stream_answered(stream);
-    carry(stream, &client.socket, input, &socket, server_input, &slot).await;
+    carry(
+        stream,
+        &client.transport,
+        input,
+        &transport,
+        server_input,
+        &slot,
+    )
+    .await;
     if stream
         .backend()
         .is_some_and(|b| b.has(ProxyOption::NoLinger))
     {
-        super::session::reset_when_delivered(&socket);
+        super::session::reset_when_delivered(&transport);
     }
-    drop(socket);
+    drop(transport);
     drop(slot);
 }
 
@@ -415,9 +424,9 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
             None => {}
         }
         let buffer = input.get_or_insert_with(Buffer::take);
-        match with_deadline(deadline, client.socket.readable()).await {
+        match with_deadline(deadline, client.transport.readable()).await {
             Err(_) => stream.payload_complete = true,
-            Ok(()) => match buffer.read_from(&client.socket) {
+            Ok(()) => match client.transport.read_into(buffer) {
                 Ok(0) => stream.payload_complete = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -440,6 +449,6 @@ fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
     let frontend = stream.frontend();
     frontend.state.frontend.here().count(Tally::DeniedRequests);
     if gate == Gate::SilentDrop {
-        serve::drop_silently(&client.socket);
+        serve::drop_silently(&client.transport);
     }
 }

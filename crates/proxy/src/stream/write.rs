@@ -1,7 +1,8 @@
 //! Writing to a socket of the data plane: at once where there is room, else
 //! when there is.
 
-use crate::reactor::{Elapsed, Instant, Socket, with_deadline};
+use crate::reactor::{Elapsed, Instant, with_deadline};
+use crate::transport::Transport;
 use std::io::{self, IoSlice};
 
 /// Why bytes were not written.
@@ -31,7 +32,7 @@ impl From<WriteFailure> for io::Error {
 /// Writes all of `data`. `limit` gives, each time that the peer takes no more,
 /// the milliseconds for which it may do so.
 pub async fn write_all(
-    socket: &Socket,
+    socket: &Transport,
     data: &[u8],
     limit: Option<u32>,
 ) -> Result<(), WriteFailure> {
@@ -40,7 +41,7 @@ pub async fn write_all(
 
 /// The same; `more` says that other bytes follow at once.
 async fn write_before(
-    socket: &Socket,
+    socket: &Transport,
     mut data: &[u8],
     more: bool,
     limit: Option<u32>,
@@ -60,7 +61,7 @@ async fn write_before(
 /// Writes all of some pieces, in one system call where there is room. `more`
 /// says that other bytes follow at once, so that the last segment can be filled.
 pub async fn write_pieces<const N: usize>(
-    socket: &Socket,
+    socket: &Transport,
     pieces: [&[u8]; N],
     more: bool,
     limit: Option<u32>,
