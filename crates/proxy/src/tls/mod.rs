@@ -2,13 +2,27 @@
 //! believed, and the records of one connection. Built on rustls; no
 //! cryptography of our own.
 
+pub mod authorities;
+pub mod build;
 mod bytes;
+pub mod certificate;
+pub mod chain;
+pub mod der;
+pub mod groups;
 pub mod handshake;
 pub mod hello;
+pub mod ignore;
 mod info;
+mod names;
 mod record;
+pub mod revocation;
+pub mod schemes;
 mod session;
+pub mod suites;
 mod turn;
+pub mod verify;
+pub mod versions;
 
 pub use info::Info;
 pub use session::Session;
+pub use versions::NoVersion;
