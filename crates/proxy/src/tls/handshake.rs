@@ -13,9 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{
-    ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig,
-};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::io;
 use std::sync::Arc;
 
@@ -139,17 +137,14 @@ impl Party {
     fn info(&self, sni: Option<Box<str>>) -> Result<Info, rustls::Error> {
         let common = self.common();
         let unfinished = || rustls::Error::HandshakeNotComplete;
+        let version = common.protocol_version().ok_or_else(unfinished)?;
+        let suite = common.negotiated_cipher_suite().ok_or_else(unfinished)?;
         Ok(Info {
-            version: common.protocol_version().ok_or_else(unfinished)?,
-            suite: common
-                .negotiated_cipher_suite()
-                .ok_or_else(unfinished)?
-                .suite(),
             sni,
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-            early_data: false,
             peer_certificates: common.peer_certificates().map(Arc::from),
+            ..Info::new(version, suite.suite())
         })
     }
 
@@ -323,7 +318,11 @@ fn foreign(socket: &Socket, moving: &mut Moving) {
     const PROTOCOL_VERSION: u8 = 70;
     const UNEXPECTED_MESSAGE: u8 = 10;
     match moving.incoming.filled() {
-        [kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER, 3, ..] => {
+        [
+            kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER,
+            3,
+            ..,
+        ] => {
             moving.alert(socket, UNEXPECTED_MESSAGE);
         }
         [kind::HANDSHAKE, _, ..] => moving.alert(socket, PROTOCOL_VERSION),
@@ -370,8 +369,6 @@ async fn drive(
     }
     moving.flush(socket).await.map_err(broken)?;
     let info = party.info(sni).map_err(Failure::Tls)?;
-    let session = party
-        .establish(moving, CONTENT_MAX)
-        .map_err(Failure::Tls)?;
+    let session = party.establish(moving, CONTENT_MAX).map_err(Failure::Tls)?;
     Ok((session, info))
 }
