@@ -71,9 +71,9 @@ macro_rules! certificate_rows {
                 "From when on ", " is valid, as `YYMMDDhhmmssZ`.";
             "notafter", "", part::<$owner>(Type::Str, not_after::<$owner>), "-m beg 26",
                 "Until when ", " is valid, as `YYMMDDhhmmssZ`. Dates behind 2099 have no such form, and no value.";
-            "serial", "", part::<$owner>(Type::Bin, serial::<$owner>), "0A1B2C3D",
+            "serial", "", part::<$owner>(Type::Bin, serial::<$owner>), "-m bin 0A1B2C3D",
                 "The serial number of ", ", as bytes: in ACLs as hexadecimal digits, in texts with `,hex`.";
-            "sha1", "", part::<$owner>(Type::Bin, sha1::<$owner>), "82D55CAEBACD9887F7A8B59633317CF60A111867",
+            "sha1", "", part::<$owner>(Type::Bin, sha1::<$owner>), "-m bin 82D55CAEBACD9887F7A8B59633317CF60A111867",
                 "The SHA-1 fingerprint of ", ", as bytes: in ACLs as hexadecimal digits, in texts with `,hex`.";
             "der", "", part::<$owner>(Type::Bin, der::<$owner>), "-m found",
                 "All of ", " as it went over the wire, in DER. To pass it on encode it with `,base64`.";

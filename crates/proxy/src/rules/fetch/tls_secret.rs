@@ -71,11 +71,8 @@ fn warn_without_log(
     if !loader.config.global.tls.key_log {
         let message = "keys of TLS are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
-        loader
-            .diagnostics
-            .push(warning.help(
-                "say `tune.ssl.keylog on` in the global section, for as long as you need it",
-            ));
+        let warning = warning.help("`tune.ssl.keylog on` in the global section keeps them");
+        loader.diagnostics.push(&loader.sources, warning);
     }
     Ok(())
 }
