@@ -58,6 +58,7 @@ pub fn stream(http: bool) -> Stream {
         accepted: now,
         ready: now,
         rewritten: Default::default(),
+        tls: None,
         variables: Default::default(),
     };
     let times = Times::begin(now, wall);

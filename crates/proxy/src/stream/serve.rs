@@ -465,6 +465,7 @@ fn repair(client: &Transport) -> bool {
 /// process may use it; else the TTL of the reset is cut to one hop.
 pub fn drop_silently(client: &Transport) {
     use rustix::net::sockopt;
+    client.silence();
     if repair(client) {
         return;
     }

@@ -5,6 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::tls;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -86,6 +87,8 @@ pub struct Session {
     /// set them, for all of its streams.
     /// Boxed: hardly any session has them.
     pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
+    /// What TLS of the connection came to; None without TLS.
+    pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
 }
@@ -110,6 +113,7 @@ impl Session {
             accepted: reactor::now(),
             ready: reactor::now(),
             rewritten: OnceCell::new(),
+            tls: None,
             variables: Default::default(),
         }
     }
@@ -168,6 +172,7 @@ impl Session {
             accepted: old.accepted,
             ready: old.ready,
             rewritten: old.rewritten.clone(),
+            tls: old.tls.clone(),
             variables: old.variables.take().into(),
         });
     }
@@ -386,6 +391,8 @@ pub struct Stream {
     pub statistics: bool,
     /// Our own address on the connection to the server, where a format shows it.
     pub server_side: Option<SocketAddr>,
+    /// What TLS of the server's connection came to; None without TLS or server.
+    pub server_tls: Option<Rc<tls::Info>>,
     /// The request line as it was received, once a rule has changed it.
     pub received: Option<Box<ReceivedLine>>,
     /// Its unique id, once made.
