@@ -11,6 +11,6 @@ mod server;
 mod shared;
 mod stream;
 
-pub use serve::serve;
+pub use serve::{Request, serve};
 pub use server::ServerMux;
 pub use stream::{Gone, HeadFailure, MuxStream};

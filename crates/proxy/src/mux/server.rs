@@ -5,7 +5,7 @@ use super::stream::MuxStream;
 use crate::config::Tune;
 use crate::reactor::Instant;
 use crate::transport::Transport;
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 /// An HTTP/2 connection to a server. Its clones are the same connection; when
@@ -57,8 +57,8 @@ impl ServerMux {
         todo!()
     }
 
-    /// The descriptor, for addresses only.
-    pub fn raw_fd(&self) -> RawFd {
+    /// Looks at the descriptor, for addresses; None when it is closed.
+    pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         todo!()
     }
 
