@@ -146,11 +146,17 @@ impl<'t> Driver<'t> {
             let view = self.view();
             self.released &= view.open == 0;
             let (at, then) = side.plan(&view);
-            let release = (view.open == 0 && !self.released).then(|| view.idle_since + RELEASE_AFTER);
+            let release =
+                (view.open == 0 && !self.released).then(|| view.idle_since + RELEASE_AFTER);
             if at.is_some_and(|at| has_come(at, context)) {
                 match then {
                     Then::Ask => {}
-                    Then::Announce => self.shared.inner.borrow_mut().connection.announce_shutdown(),
+                    Then::Announce => self
+                        .shared
+                        .inner
+                        .borrow_mut()
+                        .connection
+                        .announce_shutdown(),
                     Then::GoAway(code) => {
                         let mut inner = self.shared.inner.borrow_mut();
                         inner.closing = true;
@@ -210,11 +216,11 @@ impl<'t> Driver<'t> {
         let input = self.input.as_mut()?;
         let now_ms = reactor::now().as_nanos() / 1_000_000;
         loop {
-            let (taken, step) =
-                self.shared
-                    .inner
-                    .borrow_mut()
-                    .step(input.filled(), now_ms, side);
+            let (taken, step) = self
+                .shared
+                .inner
+                .borrow_mut()
+                .step(input.filled(), now_ms, side);
             input.consume(taken);
             match step {
                 Step::More => {}

@@ -126,7 +126,12 @@ impl MuxStream {
 
     /// The trailers of the body, once, after its end.
     pub fn take_trailers(&self) -> Option<Box<Fields>> {
-        self.shared.inner.borrow_mut().slot(self.slot).trailers.take()
+        self.shared
+            .inner
+            .borrow_mut()
+            .slot(self.slot)
+            .trailers
+            .take()
     }
 
     /// Ready when a write may find room or a failure.

@@ -25,9 +25,9 @@ mod state;
 mod tunnel;
 mod write;
 
-pub use finish::{bad_request, new_stream};
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
+pub use finish::{bad_request, new_stream};
 pub use reply::{Reply, error as error_page};
 pub use session::begin;
 pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
