@@ -6,11 +6,16 @@
 //! [`ServerMux`] a server's. Each stream is used by a task of its own, through
 //! its [`MuxStream`]. They meet in [`shared`], on one thread.
 
+mod driver;
+mod mapping;
+mod received;
 mod serve;
 mod server;
+mod settings;
 mod shared;
+mod slot;
 mod stream;
 
-pub use serve::serve;
+pub use serve::{Request, serve};
 pub use server::ServerMux;
 pub use stream::{Gone, HeadFailure, MuxStream};

@@ -2,12 +2,29 @@
 //! sent. It never waits, allocates nothing for a request once it is warm, and
 //! answers every frame of a peer with a bounded amount of work and output.
 
+mod blocks;
+mod control;
+mod data;
 mod limits;
+mod output;
+mod receive;
+mod send;
+#[cfg(test)]
+mod tests;
 
-use super::{
-    ConnectionError, ErrorCode, FieldList, OpenError, Role, SendError, Settings, StreamId,
-};
+use super::frame::{HEAD_BYTES, PREFACE};
+use super::settings::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
+use super::stream::{Closed, Streams};
+use super::{ConnectionError, ErrorCode, FieldList, Role, Settings, StreamId, Why, hpack};
+use blocks::Block;
+use limits::Meters;
 pub use limits::{Limits, Rate};
+use output::Output;
+use receive::{Reading, Step};
+
+/// The HPACK table that a connection begins with, and the largest that we keep
+/// for sending, whatever the peer would take.
+const TABLE_BYTES_DEFAULT: u32 = 4096;
 
 /// What a connection is made with.
 #[derive(Clone, Debug)]
@@ -51,6 +68,14 @@ impl Options {
             connect_protocol: role == Role::Server,
             limits: Limits::default(),
         }
+    }
+
+    /// With every number within what the protocol allows.
+    fn within_bounds(mut self) -> Options {
+        self.initial_window = self.initial_window.min(WINDOW_MAX);
+        self.connection_window = self.connection_window.clamp(WINDOW_DEFAULT, WINDOW_MAX);
+        self.frame_bytes_max = self.frame_bytes_max.clamp(FRAME_BYTES_MIN, FRAME_BYTES_MAX);
+        self
     }
 }
 
@@ -139,9 +164,43 @@ pub struct Statistics {
 pub struct Connection {
     options: Options,
     peer: Settings,
-    output: Vec<u8>,
-    output_start: usize,
+    /// The settings of a frame that is under way.
+    peer_next: Settings,
+    output: Output,
+    meters: Meters,
     statistics: Statistics,
+    streams: Streams,
+    closed: Closed,
+    encoder: hpack::Encoder,
+    decoder: hpack::Decoder,
+    fields: FieldList,
+
+    reading: Reading,
+    /// A frame's head, or short payload, of which not all has come.
+    small: [u8; HEAD_BYTES],
+    small_bytes: u8,
+    /// The header block that is being gathered.
+    block: Block,
+
+    send_window: i32,
+    receive_window: i32,
+    unreturned: u32,
+
+    highest_peer: u32,
+    next_own: u32,
+    /// The last stream that our GOAWAY named: newer ones are ignored.
+    accepted_last: Option<u32>,
+    announced: bool,
+    /// The last stream that the peer's GOAWAY named.
+    peer_last: Option<u32>,
+    /// Where to go on looking for streams above it.
+    sweep_from: Option<usize>,
+    settled: bool,
+    acknowledged: bool,
+    ping_awaited: bool,
+    failed: bool,
+    /// The connection has to fail for what came to light between two frames.
+    doomed: Option<Why>,
 }
 
 impl Connection {
@@ -153,112 +212,150 @@ impl Connection {
 
     /// As `new`, for a server where so many bytes of the preface were seen,
     /// and found right, elsewhere.
-    pub fn after_preface(options: Options, _preface_bytes: usize) -> Connection {
-        Connection {
-            options,
+    pub fn after_preface(options: Options, preface_bytes: usize) -> Connection {
+        let options = options.within_bounds();
+        let seen = preface_bytes.min(PREFACE.len());
+        let reading = match options.role {
+            Role::Server if seen < PREFACE.len() => Reading::Preface { seen },
+            _ => Reading::Head,
+        };
+        // Until the peer knows our settings, it may use what the RFC begins with.
+        let table_bytes = options.header_table_bytes.max(TABLE_BYTES_DEFAULT);
+        let mut connection = Connection {
             peer: Settings::default(),
-            output: Vec::new(),
-            output_start: 0,
+            peer_next: Settings::default(),
+            output: Output::default(),
+            meters: Meters::default(),
             statistics: Statistics::default(),
-        }
+            streams: Streams::default(),
+            closed: Closed::new(),
+            encoder: hpack::Encoder::new(),
+            decoder: hpack::Decoder::new(table_bytes as usize),
+            fields: FieldList::new(
+                options.header_list_bytes_max as usize,
+                options.header_fields_max,
+            ),
+            reading,
+            small: [0; HEAD_BYTES],
+            small_bytes: 0,
+            block: Block::default(),
+            send_window: WINDOW_DEFAULT as i32,
+            receive_window: options.connection_window as i32,
+            unreturned: 0,
+            highest_peer: 0,
+            next_own: 1,
+            accepted_last: None,
+            announced: false,
+            peer_last: None,
+            sweep_from: None,
+            settled: false,
+            acknowledged: false,
+            ping_awaited: false,
+            failed: false,
+            doomed: None,
+            options,
+        };
+        connection.begin();
+        connection
     }
 
     /// Takes bytes; says how many it consumed and what happened. The bytes
     /// that were not consumed are to be offered again, until `NeedMore`, which
     /// has always consumed everything. `now_ms` may begin anywhere and never
     /// goes back.
-    pub fn receive<'a>(&'a mut self, input: &'a [u8], _now_ms: u64) -> (usize, Event<'a>) {
-        (input.len(), Event::NeedMore)
+    pub fn receive<'a>(&'a mut self, input: &'a [u8], now_ms: u64) -> (usize, Event<'a>) {
+        self.meters.set_now(now_ms);
+        let mut at = 0;
+        let event = match self.advance(input, &mut at) {
+            Ok(Step::NeedMore | Step::Again) => Event::NeedMore,
+            Ok(Step::Progress) => Event::Progress,
+            Ok(Step::Headers {
+                stream,
+                end_stream,
+                trailers,
+            }) => {
+                let stream = StreamId(stream);
+                Event::Headers {
+                    stream,
+                    fields: &self.fields,
+                    end_stream,
+                    trailers,
+                }
+            }
+            Ok(Step::Data {
+                stream,
+                from,
+                to,
+                end_stream,
+            }) => Event::Data {
+                stream: StreamId(stream),
+                data: &input[from..to],
+                end_stream,
+            },
+            Ok(Step::Reset { stream, code, ours }) => Event::Reset {
+                stream: StreamId(stream),
+                code,
+                ours,
+            },
+            Ok(Step::Window { stream }) => Event::Window {
+                stream: stream.map(StreamId),
+            },
+            Ok(Step::SettingsChanged) => Event::SettingsChanged,
+            Ok(Step::GoAway { last, code }) => Event::GoAway {
+                last: StreamId(last),
+                code,
+            },
+            Ok(Step::Pong) => Event::Pong,
+            Err(why) => {
+                at = input.len();
+                self.fail(why);
+                Event::Failed(why.into())
+            }
+        };
+        (at, event)
     }
-
-    /// The stream's owner is done with so many bytes of DATA: windows are
-    /// given back, in batches. Also right, and due, when the stream has gone.
-    pub fn consumed(&mut self, _stream: StreamId, _bytes: u32) {}
 
     /// The body that comes on this stream must have exactly so many bytes;
     /// otherwise the stream is reset with PROTOCOL_ERROR. False when what came
-    /// already (or END_STREAM) contradicts: the owner resets it.
+    /// already (or END_STREAM) contradicts: the owner resets it. A stream that
+    /// is gone contradicts nothing.
     #[must_use]
-    pub fn expect_length(&mut self, _stream: StreamId, _bytes: u64) -> bool {
-        true
+    pub fn expect_length(&mut self, stream: StreamId, bytes: u64) -> bool {
+        let Some(stream) = self.streams.get_mut(stream.0) else {
+            return true;
+        };
+        stream.expected = bytes;
+        stream.fits(0, stream.peer_ended)
     }
-
-    /// Opens a stream, for a client. Its headers must be sent, or it reset,
-    /// before another one is opened: numbers only go up on the wire.
-    pub fn open(&mut self) -> Result<StreamId, OpenError> {
-        Err(OpenError::GoingAway)
-    }
-
-    /// Whether `open` would succeed.
-    pub fn can_open(&self) -> bool {
-        false
-    }
-
-    /// Sends a list of fields: a head, an interim one, or trailers. Pseudo
-    /// fields come first, names are in lower case: the owner has seen to it.
-    pub fn send_headers<'f>(
-        &mut self,
-        _stream: StreamId,
-        _fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
-        _end_stream: bool,
-    ) -> Result<(), SendError> {
-        Err(SendError::Gone)
-    }
-
-    /// How many bytes of DATA `send_data` would take now: the least of the
-    /// stream's window, the connection's, and the room in the output.
-    pub fn send_capacity(&self, _stream: StreamId) -> usize {
-        0
-    }
-
-    /// Sends DATA, as much as `send_capacity` says; END_STREAM goes out only
-    /// when all of `data` was taken (which may be empty).
-    pub fn send_data(
-        &mut self,
-        _stream: StreamId,
-        _data: &[u8],
-        _end_stream: bool,
-    ) -> Result<usize, SendError> {
-        Err(SendError::Gone)
-    }
-
-    /// Ends a stream at once by RST_STREAM. Nothing happens when it is gone.
-    pub fn reset(&mut self, _stream: StreamId, _code: ErrorCode) {}
-
-    /// Says that the connection will end, while new streams are still taken:
-    /// GOAWAY with 2^31-1. [`Connection::go_away`] follows a round trip later.
-    pub fn announce_shutdown(&mut self) {}
-
-    /// GOAWAY with the last stream: newer ones are not taken, those there are
-    /// go on to their end.
-    pub fn go_away(&mut self, _code: ErrorCode) {}
-
-    /// Asks for a sign of life: `Pong` follows. Nothing while one is awaited.
-    pub fn ping(&mut self) {}
 
     /// What is to be written.
     pub fn output(&self) -> &[u8] {
-        &self.output[self.output_start..]
+        self.output.bytes()
     }
 
     /// So many bytes of the output were written.
     pub fn output_consumed(&mut self, bytes: usize) {
-        self.output_start = (self.output_start + bytes).min(self.output.len());
+        self.output.take(bytes);
     }
 
     /// Gives back the memory that an idle connection does not need. It costs
     /// allocations at the next request: for connections that have been idle
     /// for a while.
-    pub fn release_memory(&mut self) {}
+    pub fn release_memory(&mut self) {
+        self.output.release_memory();
+        self.streams.release_memory();
+        self.block.release_memory();
+        self.fields.release();
+    }
 
     /// How many streams are open.
     pub fn streams(&self) -> usize {
-        0
+        self.streams.len()
     }
 
     /// Whether a stream is there: not ended by both sides, not reset.
-    pub fn is_open(&self, _stream: StreamId) -> bool {
-        false
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        self.streams.get(stream.0).is_some()
     }
 
     /// The peer's settings.
@@ -268,29 +365,30 @@ impl Connection {
 
     /// Whether the peer's first SETTINGS have come.
     pub fn is_settled(&self) -> bool {
-        false
+        self.settled
     }
 
     /// Whether the peer has acknowledged our SETTINGS. The owner bounds the
     /// time that this may take.
     pub fn is_acknowledged(&self) -> bool {
-        false
+        self.acknowledged
     }
 
-    /// Whether the connection failed, or both sides are done: a GOAWAY was
-    /// sent or came and no stream is left. Write the output and close.
+    /// Whether the connection failed, or both sides are done: a GOAWAY with
+    /// the last stream was sent or came, and no stream is left. Write the
+    /// output and close.
     pub fn is_closed(&self) -> bool {
-        false
+        self.failed || (self.is_going_away() && self.streams.len() == 0)
     }
 
-    /// Whether no new stream can come or be opened.
+    /// Whether the connection takes and opens no new stream.
     pub fn is_going_away(&self) -> bool {
-        false
+        self.failed || self.accepted_last.is_some() || self.peer_last.is_some()
     }
 
     /// The highest stream that the peer opened.
     pub fn highest_peer_stream(&self) -> StreamId {
-        StreamId(0)
+        StreamId(self.highest_peer)
     }
 
     /// Counts for logs.
