@@ -7,6 +7,7 @@ mod bind;
 mod check;
 mod cpu;
 mod global;
+mod http2;
 mod proxy;
 mod server;
 mod tls;
@@ -14,6 +15,7 @@ mod tls;
 pub use bind::{Bind, BindAddress, BindOwner};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
+pub use http2::{Http2, Http2Side};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,

@@ -36,6 +36,7 @@ pub(crate) mod testing;
 pub(crate) mod timeout;
 mod tls_default;
 mod tune;
+mod tune_http2;
 
 pub use args::{Args, Built};
 
@@ -91,6 +92,7 @@ static LINES: &[&[LineRow]] = &[
     timeout::LINES,
     tls_default::LINES,
     tune::LINES,
+    tune_http2::LINES,
 ];
 
 /// The registry, made at its first use.

@@ -267,12 +267,12 @@ impl<'t> Driver<'t> {
     /// How it ends when both sides are done and all is written.
     fn finished(&self) -> Option<End> {
         let inner = self.shared.inner.borrow();
-        let nobody = self.ended && inner.open == 0;
-        if nobody && !self.heard {
-            return Some(End::Quiet);
+        let done = inner.open == 0 && (self.ended || inner.connection.is_closed());
+        match (done, self.heard) {
+            (false, _) => None,
+            (true, false) => Some(End::Quiet),
+            (true, true) => inner.connection.output().is_empty().then_some(End::Told),
         }
-        let done = inner.open == 0 && (nobody || inner.connection.is_closed());
-        (done && inner.connection.output().is_empty()).then_some(End::Told)
     }
 
     /// Reads something. Pending: nothing is there, or nothing is wanted.

@@ -5,6 +5,7 @@ use super::mapping;
 use super::settings;
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
+use crate::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use crate::http1::{Limits, Parsed};
 use crate::log::{self, Level};
 use crate::reactor::{self, Buffer, Instant};
@@ -12,7 +13,7 @@ use crate::state::Tally;
 use crate::stream::{self, Endpoint, Session, Stream, leaving};
 use crate::transport::Transport;
 use crate::worker::worker;
-use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Why};
+use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -95,7 +96,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 };
                 Opened::Begin((stream, parsed), length)
             }
-            Err(fault) if fault.kind.is_too_long() => {
+            Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {
                 self.refused(stream, 431);
                 Opened::Answer(b"431")
             }
@@ -162,7 +163,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     }
 
     /// Words for the log of the frontend.
-    fn tell(&self, level: Level, error: &ConnectionError) {
+    fn tell(&self, error: &ConnectionError) {
         let source = match self.session.source {
             Endpoint::Inet(address) => {
                 format!("{}:{}", address.ip().to_canonical(), address.port())
@@ -174,7 +175,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
             "HTTP/2 connection from {source} to frontend {} closed: {error}.",
             frontend.name
         );
-        log::notice(&self.session.config, frontend, level, &text);
+        log::notice(&self.session.config, frontend, Level::Warning, &text);
     }
 }
 
@@ -212,12 +213,17 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         if view.closing {
             return next;
         }
-        let most = self.session.config.global.tune.http2.client.glitches_max;
+        let tune = &self.session.config.global.tune.http2.client;
+        let most = tune.glitches_max;
         if most.is_some_and(|most| self.faults >= most) {
-            sooner(Some(reactor::now()), Then::GoAway(ErrorCode::EnhanceYourCalm));
+            let now = Some(reactor::now());
+            sooner(now, Then::GoAway(ErrorCode::EnhanceYourCalm));
         }
         match self.announced {
             Some(at) => sooner(Some(at + NOTICE), Then::GoAway(ErrorCode::NoError)),
+            None if tune.total_streams_max.is_some_and(|most| view.carried >= most) => {
+                sooner(Some(reactor::now()), Then::Announce);
+            }
             None => sooner(self.leaves_at(view), Then::Announce),
         }
         if view.open == 0 {
@@ -249,14 +255,9 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
     fn failed(&mut self, error: &ConnectionError) {
         let stream = stream::new_stream(Rc::clone(self.session), true);
         stream::bad_request(stream, 0);
-        if error.why == Why::Preface {
+        if !error.is_abuse() {
             return;
         }
-        let level = if error.is_abuse() {
-            Level::Warning
-        } else {
-            Level::Debug
-        };
-        self.tell(level, error);
+        self.tell(error);
     }
 }

@@ -21,6 +21,7 @@ const STUCK: Duration = Duration::from_secs(5);
 /// the last is dropped and no stream is left it is closed.
 pub struct ServerMux {
     shared: Rc<Shared>,
+    streams_max: u32,
 }
 
 impl ServerMux {
@@ -28,19 +29,26 @@ impl ServerMux {
     /// scheme of requests is `https`. Begins the task that drives it.
     pub fn start(transport: Transport, tune: &Tune, secure: bool) -> ServerMux {
         let transport = Rc::new(transport);
-        let connection = Connection::new(settings::of_servers(tune));
+        let options = settings::of_servers(tune);
+        let streams_max = options.concurrent_streams_max;
+        let connection = Connection::new(options);
         let shared = Shared::new(connection, Rc::downgrade(&transport), secure);
         let shared = Rc::new(shared);
+        let faults_max = tune.http2.server.glitches_max;
         shared.handles.set(1);
         let driven = Rc::clone(&shared);
         reactor::spawn(pool_box(async move {
             let mut side = ServerSide {
                 shared: Rc::clone(&driven),
-                failed: false,
+                faults: 0,
+                faults_max,
             };
             Driver::new(driven, &transport, None).run(&mut side).await;
         }));
-        ServerMux { shared }
+        ServerMux {
+            shared,
+            streams_max,
+        }
     }
 
     /// A new stream; None when there is no room or the connection ends.
@@ -58,7 +66,10 @@ impl ServerMux {
             return false;
         }
         let inner = self.shared.inner.borrow();
-        inner.connection.can_open() && inner.unsent < inner.connection.open_room()
+        let most = inner.connection.peer_settings().concurrent_streams_max;
+        let most = most.unwrap_or(u32::MAX).min(self.streams_max);
+        inner.connection.can_open()
+            && inner.connection.streams() + (inner.unsent as usize) < most as usize
     }
 
     /// Whether streams can be opened, now or once others end: no GOAWAY came,
@@ -107,6 +118,7 @@ impl Clone for ServerMux {
         self.shared.handles.set(self.shared.handles.get() + 1);
         ServerMux {
             shared: Rc::clone(&self.shared),
+            streams_max: self.streams_max,
         }
     }
 }
@@ -123,7 +135,8 @@ impl Drop for ServerMux {
 
 struct ServerSide {
     shared: Rc<Shared>,
-    failed: bool,
+    faults: u32,
+    faults_max: Option<u32>,
 }
 
 impl Accept for ServerSide {
@@ -134,7 +147,9 @@ impl Accept for ServerSide {
         Opened::Reset(ErrorCode::RefusedStream)
     }
 
-    fn malformed(&mut self) {}
+    fn malformed(&mut self) {
+        self.faults = self.faults.saturating_add(1);
+    }
 }
 
 impl Side for ServerSide {
@@ -148,13 +163,16 @@ impl Side for ServerSide {
             // An orderly close would keep the port for a minute.
             return (Some(reactor::now()), Then::Cut);
         }
+        if !view.closing && self.faults_max.is_some_and(|most| self.faults >= most) {
+            let code = ErrorCode::EnhanceYourCalm;
+            return (Some(reactor::now()), Then::GoAway(code));
+        }
         let stuck = view.stuck_since.filter(|_| view.open == 0);
         (stuck.map(|since| since + STUCK), Then::Cut)
     }
 
     fn done(&mut self, _: Then) {}
 
-    fn failed(&mut self, _: &ConnectionError) {
-        self.failed = true;
-    }
+    // Its streams say what became of them.
+    fn failed(&mut self, _: &ConnectionError) {}
 }

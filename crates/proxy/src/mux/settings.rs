@@ -1,6 +1,6 @@
 //! What the connections of clients and to servers announce, by `tune.h2.*`.
 
-use crate::config::{Http2Tune, Tune};
+use crate::config::{Http2Side, Tune};
 use protocol::http2::{Options, Role};
 
 /// Pseudo-headers of a request besides its headers.
@@ -22,20 +22,21 @@ pub(super) fn of_servers(tune: &Tune) -> Options {
     options(Role::Client, tune, &tune.http2.server)
 }
 
-fn options(role: Role, tune: &Tune, side: &Http2Tune) -> Options {
+fn options(role: Role, tune: &Tune, side: &Http2Side) -> Options {
     let fields = tune.headers_max.saturating_add(PSEUDO_MAX);
     let overhead = u32::try_from(fields)
         .unwrap_or(u32::MAX)
         .saturating_mul(FIELD_OVERHEAD_BYTES);
+    let window = side.initial_window.unwrap_or(tune.http2.initial_window);
+    let streams = side.concurrent_streams_max;
     let head = u32::try_from(tune.bufsize).unwrap_or(u32::MAX);
     Options {
         header_table_bytes: tune.http2.header_table_bytes,
-        initial_window: side.initial_window,
-        connection_window: side
-            .initial_window
+        initial_window: window,
+        connection_window: window
             .saturating_mul(WINDOWS_OF_CONNECTION)
             .min(WINDOW_MAX),
-        concurrent_streams_max: side.concurrent_streams_max,
+        concurrent_streams_max: streams.unwrap_or(tune.http2.concurrent_streams_max),
         frame_bytes_max: tune.http2.frame_bytes_max,
         header_list_bytes_max: head.saturating_add(overhead),
         header_fields_max: fields,

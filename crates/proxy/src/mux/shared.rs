@@ -57,6 +57,8 @@ pub(super) struct Inner {
     late: bool,
     /// Streams that somebody holds.
     pub(super) open: u32,
+    /// Of them, those of ours that have no number yet.
+    pub(super) unsent: u32,
     /// Streams so far.
     pub(super) carried: u32,
     /// Since when there is none.
@@ -122,6 +124,7 @@ impl Shared {
                 granted: Vec::new(),
                 late: false,
                 open: 0,
+                unsent: 0,
                 carried: 0,
                 idle_since: reactor::now(),
                 woke: false,
@@ -170,7 +173,9 @@ impl Inner {
             self.slots.len() as u32 - 1
         });
         self.slots[at as usize].begin(id);
-        if id != 0 {
+        if id == 0 {
+            self.unsent += 1;
+        } else {
             self.enter(id, at);
         }
         self.open += 1;
@@ -193,7 +198,9 @@ impl Inner {
             self.waiters.retain(|waiting| *waiting != at);
         }
         slot.end();
-        if let Ok(place) = self.table.binary_search_by_key(&id, |(known, _)| *known) {
+        if id == 0 {
+            self.unsent -= 1;
+        } else if let Ok(place) = self.table.binary_search_by_key(&id, |(known, _)| *known) {
             self.table.remove(place);
         }
         self.free.push(at);
@@ -239,6 +246,7 @@ impl Inner {
         now_ms: u64,
         accept: &mut A,
     ) -> (usize, Step<A::Request>) {
+        let accepts = self.connection.role() == Role::Server;
         let (taken, event) = self.connection.receive(input, now_ms);
         let step = match event {
             Event::NeedMore => Step::Done,
@@ -261,7 +269,7 @@ impl Inner {
                         Err(()) => false,
                     };
                     self.refuse_unless(fine, stream, accept)
-                } else if self.connection_role() == Role::Server {
+                } else if accepts {
                     let opened = accept.accept(fields, end_stream);
                     self.opened(stream, opened, end_stream, accept)
                 } else {
@@ -304,10 +312,6 @@ impl Inner {
             }
         };
         (taken, step)
-    }
-
-    fn connection_role(&self) -> Role {
-        self.connection.role()
     }
 
     /// A stream is no more.

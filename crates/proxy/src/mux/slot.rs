@@ -40,8 +40,6 @@ pub(super) struct Slot {
     pub(super) received_end: bool,
     /// We have ended ours.
     pub(super) sent_end: bool,
-    /// The final head was sent.
-    pub(super) sent_head: bool,
     /// It stands among the writers that wait.
     pub(super) waits: bool,
     /// How much it may write although others wait.

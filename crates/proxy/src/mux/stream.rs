@@ -179,6 +179,7 @@ impl MuxStream {
                 inner.slot(self.slot).gone = Some(Gone::Refused);
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
+            inner.unsent -= 1;
             inner.slot(self.slot).id = id.0;
             inner.enter(id.0, self.slot);
         }

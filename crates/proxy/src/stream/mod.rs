@@ -11,7 +11,7 @@ mod body;
 mod capture;
 mod exchange;
 mod finish;
-mod leaving;
+pub(crate) mod leaving;
 pub(crate) mod listing;
 mod meter;
 mod reply;
@@ -25,7 +25,7 @@ mod state;
 mod tunnel;
 mod write;
 
-pub use finish::new_stream;
+pub use finish::{bad_request, new_stream};
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
 pub use reply::{Reply, error as error_page};
