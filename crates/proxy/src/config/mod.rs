@@ -12,14 +12,14 @@ mod proxy;
 mod server;
 mod tls;
 
-pub use bind::{Bind, BindAddress, BindOwner};
+pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
-pub use http2::{Http2, Http2Side};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http2::{Http2, Http2Side};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,

@@ -75,6 +75,8 @@ enum End {
     Quiet,
     /// By a reset.
     Cut,
+    /// So that the peer does not even learn of it.
+    Silent,
 }
 
 /// Drives one connection.
@@ -119,6 +121,10 @@ impl<'t> Driver<'t> {
         // However far it comes.
         let _ = match end {
             End::Cut => self.transport.set_linger_zero(),
+            End::Silent => {
+                crate::stream::silence(self.transport);
+                Ok(())
+            }
             End::Quiet => self.transport.shutdown_write(),
             End::Told => with_deadline(deadline, self.farewell())
                 .await
@@ -140,17 +146,26 @@ impl<'t> Driver<'t> {
         self.shared.attach(context);
         // Ends: each plan that has come is done once.
         loop {
+            if let Some(end) = self.killed() {
+                return Poll::Ready(end);
+            }
             if let Poll::Ready(end) = self.turn(context, side) {
                 return Poll::Ready(end);
             }
             let view = self.view();
             self.released &= view.open == 0;
             let (at, then) = side.plan(&view);
-            let release = (view.open == 0 && !self.released).then(|| view.idle_since + RELEASE_AFTER);
+            let release =
+                (view.open == 0 && !self.released).then(|| view.idle_since + RELEASE_AFTER);
             if at.is_some_and(|at| has_come(at, context)) {
                 match then {
                     Then::Ask => {}
-                    Then::Announce => self.shared.inner.borrow_mut().connection.announce_shutdown(),
+                    Then::Announce => self
+                        .shared
+                        .inner
+                        .borrow_mut()
+                        .connection
+                        .announce_shutdown(),
                     Then::GoAway(code) => {
                         let mut inner = self.shared.inner.borrow_mut();
                         inner.closing = true;
@@ -168,6 +183,16 @@ impl<'t> Driver<'t> {
             }
             return Poll::Pending;
         }
+    }
+
+    /// How it ends by a rule.
+    fn killed(&self) -> Option<End> {
+        let mut inner = self.shared.inner.borrow_mut();
+        if inner.killed? {
+            return Some(End::Silent);
+        }
+        inner.connection.go_away(ErrorCode::EnhanceYourCalm);
+        Some(End::Told)
     }
 
     fn view(&self) -> View {
@@ -210,11 +235,11 @@ impl<'t> Driver<'t> {
         let input = self.input.as_mut()?;
         let now_ms = reactor::now().as_nanos() / 1_000_000;
         loop {
-            let (taken, step) =
-                self.shared
-                    .inner
-                    .borrow_mut()
-                    .step(input.filled(), now_ms, side);
+            let (taken, step) = self
+                .shared
+                .inner
+                .borrow_mut()
+                .step(input.filled(), now_ms, side);
             input.consume(taken);
             match step {
                 Step::More => {}

@@ -184,7 +184,8 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         let before = self.streams;
         if before == 0 {
             stream.times.idle_since = self.session.accepted;
-            stream.times.began_at -= reactor::now().saturating_duration_since(self.session.accepted);
+            stream.times.began_at -=
+                reactor::now().saturating_duration_since(self.session.accepted);
         }
         self.streams = self.streams.saturating_add(1);
         (self.begin)(Request {
@@ -221,7 +222,10 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         }
         match self.announced {
             Some(at) => sooner(Some(at + NOTICE), Then::GoAway(ErrorCode::NoError)),
-            None if tune.total_streams_max.is_some_and(|most| view.carried >= most) => {
+            None if tune
+                .total_streams_max
+                .is_some_and(|most| view.carried >= most) =>
+            {
                 sooner(Some(reactor::now()), Then::Announce);
             }
             None => sooner(self.leaves_at(view), Then::Announce),

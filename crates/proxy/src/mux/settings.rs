@@ -33,9 +33,7 @@ fn options(role: Role, tune: &Tune, side: &Http2Side) -> Options {
     Options {
         header_table_bytes: tune.http2.header_table_bytes,
         initial_window: window,
-        connection_window: window
-            .saturating_mul(WINDOWS_OF_CONNECTION)
-            .min(WINDOW_MAX),
+        connection_window: window.saturating_mul(WINDOWS_OF_CONNECTION).min(WINDOW_MAX),
         concurrent_streams_max: streams.unwrap_or(tune.http2.concurrent_streams_max),
         frame_bytes_max: tune.http2.frame_bytes_max,
         header_list_bytes_max: head.saturating_add(overhead),

@@ -7,9 +7,7 @@ use super::stream::Gone;
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::transport::Transport;
-use protocol::http2::{
-    Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId,
-};
+use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Weak;
@@ -73,6 +71,8 @@ pub(super) struct Inner {
     pub(super) half_closed: bool,
     /// No streams are opened any more: ours by choice, or the peer said so.
     pub(super) closing: bool,
+    /// A rule ends it at once: without a word, or with one.
+    pub(super) killed: Option<bool>,
     messages: Vec<Message>,
 }
 
@@ -109,11 +109,7 @@ pub(super) enum Step<R> {
 }
 
 impl Shared {
-    pub(super) fn new(
-        connection: Connection,
-        transport: Weak<Transport>,
-        secure: bool,
-    ) -> Shared {
+    pub(super) fn new(connection: Connection, transport: Weak<Transport>, secure: bool) -> Shared {
         Shared {
             inner: RefCell::new(Inner {
                 connection,
@@ -132,6 +128,7 @@ impl Shared {
                 over: false,
                 half_closed: false,
                 closing: false,
+                killed: None,
                 messages: Vec::new(),
             }),
             driver: RefCell::new(None),
@@ -361,8 +358,7 @@ impl Inner {
             }
             Opened::Reset(code) => self.connection.reset(stream, code),
             Opened::Answer(status) => {
-                let fields: [(&[u8], &[u8]); 2] =
-                    [(b":status", status), (b"content-length", b"0")];
+                let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"0")];
                 // Gone already, or told now: nothing is left to do for it.
                 let _ = self
                     .connection
@@ -443,7 +439,10 @@ impl Inner {
         if self.waiters.is_empty() {
             return false;
         }
-        if self.granted.iter().any(|at| self.slots[*at as usize].grant > 0)
+        if self
+            .granted
+            .iter()
+            .any(|at| self.slots[*at as usize].grant > 0)
             && !std::mem::replace(&mut self.late, true)
         {
             // Woken, but not come to it yet.

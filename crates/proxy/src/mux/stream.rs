@@ -126,7 +126,12 @@ impl MuxStream {
 
     /// The trailers of the body, once, after its end.
     pub fn take_trailers(&self) -> Option<Box<Fields>> {
-        self.shared.inner.borrow_mut().slot(self.slot).trailers.take()
+        self.shared
+            .inner
+            .borrow_mut()
+            .slot(self.slot)
+            .trailers
+            .take()
     }
 
     /// Ready when a write may find room or a failure.
@@ -260,6 +265,13 @@ impl MuxStream {
             slot.gone.get_or_insert(Gone::Reset(code));
         }
         self.flush(inner);
+    }
+
+    /// Ends the whole connection: with a GOAWAY that asks for calm, or without
+    /// a word, so that the peer holds its side until it gives up.
+    pub fn kill_connection(&self, silently: bool) {
+        self.shared.inner.borrow_mut().killed = Some(silently);
+        self.shared.wake_driver();
     }
 
     /// The next head of the answer, interim or final, into `into`; what was
