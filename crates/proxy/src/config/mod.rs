@@ -12,7 +12,7 @@ mod proxy;
 mod server;
 mod tls;
 
-pub use bind::{Bind, BindAddress, BindOwner};
+pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{

@@ -1,5 +1,6 @@
 //! One `server` line.
 
+use super::HttpProtocol;
 use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ pub struct ServerOptions {
     pub check_send_proxy: bool,
     /// `send-proxy` (1) or `send-proxy-v2` (2).
     pub send_proxy: Option<u8>,
+    /// `proto`: the version of HTTP that is spoken with it whatever is negotiated.
+    pub protocol: Option<HttpProtocol>,
     /// `cookie`: the value that stands for this server.
     pub cookie: Option<Box<[u8]>>,
     /// `source`: the address that connections to it come from.
@@ -110,6 +113,7 @@ impl Default for ServerOptions {
             check_port: None,
             check_send_proxy: false,
             send_proxy: None,
+            protocol: None,
             cookie: None,
             source: None,
             interface: None,

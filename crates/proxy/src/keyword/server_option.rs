@@ -128,7 +128,7 @@ mod tests {
             ("on-marked-down shutdown-session", "E0207"),
             ("pool-max-conn -2", "E0204"),
             ("init-addr foo", "E0207"),
-            ("proto h2", "E0103"),
+            ("proto fcgi", "E0103"),
             ("proto h9", "E0207"),
             ("observe layer4", "E0103"),
             ("track x/y", "E0103"),

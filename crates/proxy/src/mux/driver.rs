@@ -75,6 +75,8 @@ enum End {
     Quiet,
     /// By a reset.
     Cut,
+    /// So that the peer does not even learn of it.
+    Silent,
 }
 
 /// Drives one connection.
@@ -119,6 +121,10 @@ impl<'t> Driver<'t> {
         // However far it comes.
         let _ = match end {
             End::Cut => self.transport.set_linger_zero(),
+            End::Silent => {
+                crate::stream::silence(self.transport);
+                Ok(())
+            }
             End::Quiet => self.transport.shutdown_write(),
             End::Told => with_deadline(deadline, self.farewell())
                 .await
@@ -140,6 +146,9 @@ impl<'t> Driver<'t> {
         self.shared.attach(context);
         // Ends: each plan that has come is done once.
         loop {
+            if let Some(end) = self.killed() {
+                return Poll::Ready(end);
+            }
             if let Poll::Ready(end) = self.turn(context, side) {
                 return Poll::Ready(end);
             }
@@ -174,6 +183,16 @@ impl<'t> Driver<'t> {
             }
             return Poll::Pending;
         }
+    }
+
+    /// How it ends by a rule.
+    fn killed(&self) -> Option<End> {
+        let mut inner = self.shared.inner.borrow_mut();
+        if inner.killed? {
+            return Some(End::Silent);
+        }
+        inner.connection.go_away(ErrorCode::EnhanceYourCalm);
+        Some(End::Told)
     }
 
     fn view(&self) -> View {

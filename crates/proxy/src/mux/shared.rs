@@ -71,6 +71,8 @@ pub(super) struct Inner {
     pub(super) half_closed: bool,
     /// No streams are opened any more: ours by choice, or the peer said so.
     pub(super) closing: bool,
+    /// A rule ends it at once: without a word, or with one.
+    pub(super) killed: Option<bool>,
     messages: Vec<Message>,
 }
 
@@ -126,6 +128,7 @@ impl Shared {
                 over: false,
                 half_closed: false,
                 closing: false,
+                killed: None,
                 messages: Vec::new(),
             }),
             driver: RefCell::new(None),

@@ -267,6 +267,13 @@ impl MuxStream {
         self.flush(inner);
     }
 
+    /// Ends the whole connection: with a GOAWAY that asks for calm, or without
+    /// a word, so that the peer holds its side until it gives up.
+    pub fn kill_connection(&self, silently: bool) {
+        self.shared.inner.borrow_mut().killed = Some(silently);
+        self.shared.wake_driver();
+    }
+
     /// The next head of the answer, interim or final, into `into`; what was
     /// there is forgotten. An interim one says so by `Parsed::interim`.
     pub fn poll_head(

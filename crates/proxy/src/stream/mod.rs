@@ -12,6 +12,7 @@ mod capture;
 mod exchange;
 mod finish;
 pub(crate) mod leaving;
+mod link;
 pub(crate) mod listing;
 mod meter;
 mod reply;
@@ -28,7 +29,9 @@ mod write;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream};
+pub use link::Link;
 pub use reply::{Reply, error as error_page};
+pub(crate) use serve::silence;
 pub use session::begin;
 pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
 pub use write::{WriteFailure, write_all};

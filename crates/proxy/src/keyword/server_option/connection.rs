@@ -1,7 +1,7 @@
 //! Options about the connections to a server.
 
 use super::one_of;
-use crate::config::ServerOptions;
+use crate::config::{HttpProtocol, ServerOptions};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
@@ -108,9 +108,10 @@ pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
         name: "proto",
         places: places::SERVER,
-        syntax: "proto h1",
-        doc: "The protocol towards the server. HTTP/1 is the default; others are not built yet.",
-        example: "server web1 192.0.2.11:8080 proto h1",
+        syntax: "proto { h1 | h2 | none }",
+        doc: "The version of HTTP towards the server, whatever TLS negotiates. HTTP/1 is the default; `h2` has no \
+              need of TLS.",
+        example: "server web1 192.0.2.11:8080 proto h2",
         build: proto,
     },
     ServerRow {
@@ -206,12 +207,15 @@ fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
     Ok(())
 }
 
-fn proto(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let span = args.peek().map(|word| word.span).unwrap_or_default();
-    match one_of(args, &["h1", "h2", "fcgi", "none"])? {
-        "h1" | "none" => Ok(()),
-        other => Err(not_built(span, &format!("'proto {other}'"))),
-    }
+    options.protocol = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" => Some(HttpProtocol::Http1),
+        "h2" => Some(HttpProtocol::Http2),
+        "none" => None,
+        other => return Err(not_built(span, &format!("'proto {other}'"))),
+    };
+    Ok(())
 }
 
 fn ws(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
