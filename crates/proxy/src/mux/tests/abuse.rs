@@ -116,7 +116,9 @@ fn a_list_of_headers_that_is_too_long_is_answered_and_the_connection_goes_on() {
             message.add(format!("x-{n}").as_bytes(), b"y").unwrap();
         }
         let stream = mux.open().unwrap();
-        stream.send_request(&message, facts(&message), true).unwrap();
+        stream
+            .send_request(&message, facts(&message), true)
+            .unwrap();
         assert_eq!(answer_of(&stream).await.0, 431);
         let stream = ask(&mux, "/next");
         assert_eq!(answer_of(&stream).await.1, b"/next");

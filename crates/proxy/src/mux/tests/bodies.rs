@@ -92,7 +92,9 @@ fn trailers_come_once_after_the_body() {
         stream
             .send_request(&message, facts(&message), false)
             .unwrap();
-        write_all(&stream, b"data", usize::MAX, false).await.unwrap();
+        write_all(&stream, b"data", usize::MAX, false)
+            .await
+            .unwrap();
         let mut trailers = Fields::new();
         trailers.add(b"grpc-status", b"0").unwrap();
         stream.send_trailers(&trailers).unwrap();
@@ -111,9 +113,7 @@ fn a_body_that_is_not_as_long_as_declared_resets_its_stream_only() {
         for (declared, sent) in [("5", &b"four"[..]), ("3", b"four"), ("0", b"f")] {
             let stream = mux.open().unwrap();
             let mut message = request(b"POST", "/");
-            message
-                .add(b"content-length", declared.as_bytes())
-                .unwrap();
+            message.add(b"content-length", declared.as_bytes()).unwrap();
             stream
                 .send_request(&message, facts(&message), false)
                 .unwrap();

@@ -66,7 +66,10 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
         } else {
             Gone::Refused
         };
-        assert!(matches!(got, Err(HeadFailure::Gone(gone)) if gone == why), "{got:?}");
+        assert!(
+            matches!(got, Err(HeadFailure::Gone(gone)) if gone == why),
+            "{got:?}"
+        );
         return;
     }
     got.unwrap();
@@ -78,7 +81,12 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
         return;
     }
     let result = read_all(&stream).await;
-    assert_eq!(result.is_ok(), stage > 4, "stage {stage}: {:?}", stream.gone());
+    assert_eq!(
+        result.is_ok(),
+        stage > 4,
+        "stage {stage}: {:?}",
+        stream.gone()
+    );
 }
 
 #[test]
@@ -135,7 +143,9 @@ fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
         bytes.extend(raw::frame(1, 0x5, 1, &[0x88]));
         assert!(send(&far, &bytes).await);
         let mut head = Message::new();
-        soon("the first answer", first.head(&mut head)).await.unwrap();
+        soon("the first answer", first.head(&mut head))
+            .await
+            .unwrap();
         assert_eq!(head.status(), 200);
         let failed = soon("the second", second.head(&mut head)).await;
         assert!(matches!(failed, Err(HeadFailure::Gone(Gone::Refused))));
@@ -211,7 +221,11 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
         near.shutdown_write().unwrap();
         let frames = raw::frames(&drain(&near).await);
         assert!(frames.contains(&(0, 1, b"/whole".to_vec())), "{frames:?}");
-        assert!(!frames.iter().any(|(kind, stream, _)| *kind == 0 && *stream == 3));
+        assert!(
+            !frames
+                .iter()
+                .any(|(kind, stream, _)| *kind == 0 && *stream == 3)
+        );
         until("the end", || seen.over.get()).await;
         assert_eq!(seen.begun.get(), 2);
     });
@@ -240,7 +254,11 @@ fn a_server_that_answers_no_http2_fails_its_streams() {
         let mux = ServerMux::start(Transport::from(socket(near)), &Tune::default(), false);
         let far = socket(far);
         let stream = ask(&mux, "/");
-        send(&far, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        send(
+            &far,
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+        )
+        .await;
         let mut head = Message::new();
         let failed = soon("the end", stream.head(&mut head)).await;
         assert!(matches!(failed, Err(HeadFailure::Gone(Gone::Lost))));

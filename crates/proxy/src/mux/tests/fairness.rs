@@ -91,7 +91,10 @@ fn downloads_side_by_side_get_about_the_same() {
                 }
             });
         }
-        until("all flow", || counts.iter().map(Cell::get).sum::<usize>() > 40_000_000).await;
+        until("all flow", || {
+            counts.iter().map(Cell::get).sum::<usize>() > 40_000_000
+        })
+        .await;
         let (least, most) = (
             counts.iter().map(Cell::get).min().unwrap(),
             counts.iter().map(Cell::get).max().unwrap(),
@@ -131,7 +134,10 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
         }
         // What a Unix socket holds, and what the connection may hold besides.
         let answered = seen.begun.get() * 4_000;
-        assert!(answered < 2_000_000, "{answered} bytes of answers are waiting");
+        assert!(
+            answered < 2_000_000,
+            "{answered} bytes of answers are waiting"
+        );
         assert!(seen.view.borrow().unwrap().stuck_since.is_some());
     });
 }

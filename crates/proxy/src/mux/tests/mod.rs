@@ -181,9 +181,7 @@ fn request(method: &[u8], path: &str) -> Message {
 
 fn answer(status: u16) -> Message {
     let mut message = Message::new();
-    message
-        .begin_response(Version::Http2, status, b"")
-        .unwrap();
+    message.begin_response(Version::Http2, status, b"").unwrap();
     message.add(b"server", b"test").unwrap();
     message
 }
@@ -196,7 +194,9 @@ fn facts(request: &Message) -> (RequestFacts, Limits) {
 fn ask(mux: &ServerMux, path: &str) -> MuxStream {
     let stream = mux.open().expect("there is room");
     let message = get(path);
-    stream.send_request(&message, facts(&message), true).unwrap();
+    stream
+        .send_request(&message, facts(&message), true)
+        .unwrap();
     stream
 }
 
