@@ -90,10 +90,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let now = reactor::now();
                 stream.times.request = Some(now);
                 stream.bytes_in += stream.request.wire_len() as u64;
-                let length = match end {
-                    true => None,
-                    false => mapping::declared_length(&stream.request),
-                };
+                let length = mapping::expected_length(&parsed, end);
                 Opened::Begin((stream, parsed), length)
             }
             Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {

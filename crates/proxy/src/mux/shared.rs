@@ -521,7 +521,7 @@ fn take_head(
         Ok(_) if slot.heads.len() >= HEADS_MAX => Err(()),
         Ok(parsed) => {
             slot.received_end |= end;
-            let length = mapping::declared_length(&message).filter(|_| !end && !parsed.interim);
+            let length = mapping::expected_length(&parsed, end);
             slot.heads.push_back((message, parsed));
             Ok(length)
         }

@@ -85,7 +85,7 @@ impl<B> Accept for TestSide<B> {
         let mut message = Message::new();
         match mapping::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
-                let length = mapping::declared_length(&message).filter(|_| !end);
+                let length = mapping::expected_length(&parsed, end);
                 Opened::Begin((message, parsed), length)
             }
             Err(_) => Opened::Reset(ErrorCode::ProtocolError),
