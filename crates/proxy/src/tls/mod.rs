@@ -10,5 +10,8 @@ mod record;
 mod session;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub use info::Info;
 pub use session::Session;
