@@ -319,14 +319,11 @@ async fn hello(
 /// Answers what is no hello: a peer that speaks TLS is told why, others are not
 /// answered.
 fn foreign(socket: &Socket, moving: &mut Moving) {
-    /// The version is not spoken here.
-    const PROTOCOL_VERSION: u8 = 70;
     const UNEXPECTED_MESSAGE: u8 = 10;
     match moving.incoming.filled() {
         [kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER, 3, ..] => {
             moving.alert(socket, UNEXPECTED_MESSAGE);
         }
-        [kind::HANDSHAKE, _, ..] => moving.alert(socket, PROTOCOL_VERSION),
         _ => {}
     }
 }

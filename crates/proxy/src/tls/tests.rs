@@ -294,6 +294,7 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
 
         let ((client, _), (server, _)) = established(&configs).await;
         // What is unread would make the close a reset.
+        reactor::tests::turn().await;
         assert!(!client.is_readable());
         client.silence();
         drop(client);
@@ -301,6 +302,7 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
         assert!(server.is_cut());
 
         let ((client, _), (server, _)) = established(&configs).await;
+        reactor::tests::turn().await;
         assert!(!client.is_readable());
         drop(client);
         assert_eq!(read(&server, 1).await.unwrap(), b"");
