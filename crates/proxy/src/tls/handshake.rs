@@ -13,9 +13,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{
-    ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig,
-};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::io;
 use std::sync::Arc;
 
@@ -321,7 +319,11 @@ async fn hello(
 fn foreign(socket: &Socket, moving: &mut Moving) {
     const UNEXPECTED_MESSAGE: u8 = 10;
     match moving.incoming.filled() {
-        [kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER, 3, ..] => {
+        [
+            kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER,
+            3,
+            ..,
+        ] => {
             moving.alert(socket, UNEXPECTED_MESSAGE);
         }
         _ => {}
@@ -367,8 +369,6 @@ async fn drive(
     }
     moving.flush(socket).await.map_err(broken)?;
     let info = party.info(sni).map_err(Failure::Tls)?;
-    let session = party
-        .establish(moving, CONTENT_MAX)
-        .map_err(Failure::Tls)?;
+    let session = party.establish(moving, CONTENT_MAX).map_err(Failure::Tls)?;
     Ok((session, info))
 }

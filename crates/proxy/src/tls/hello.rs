@@ -264,7 +264,11 @@ pub(crate) mod tests {
         for each in [3, 4, 5, 17, 90, 4000] {
             let bytes = records(&sent, each);
             for cut in 0..bytes.len() {
-                assert_eq!(assemble(&bytes[..cut]), Assembled::Incomplete, "{each} {cut}");
+                assert_eq!(
+                    assemble(&bytes[..cut]),
+                    Assembled::Incomplete,
+                    "{each} {cut}"
+                );
             }
             let Assembled::Whole(body) = assemble(&bytes) else {
                 panic!("not whole in records of {each}");
@@ -308,7 +312,10 @@ pub(crate) mod tests {
         let names: Vec<&[u8]> = hello.protocols().collect();
         assert_eq!(names, [&b"h2"[..], b"http/1.1"]);
         assert_eq!(hello.versions().collect::<Vec<_>>(), [0x0304, 0x0303]);
-        assert_eq!(hello.signature_schemes().collect::<Vec<_>>(), [0x0403, 0x0804]);
+        assert_eq!(
+            hello.signature_schemes().collect::<Vec<_>>(),
+            [0x0403, 0x0804]
+        );
         assert_eq!(hello.server_name(), None);
     }
 

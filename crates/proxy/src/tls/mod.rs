@@ -7,7 +7,9 @@ pub mod handshake;
 pub mod hello;
 mod info;
 mod record;
+pub mod resume;
 mod session;
+pub mod tickets;
 mod turn;
 
 #[cfg(test)]

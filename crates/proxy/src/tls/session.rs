@@ -145,12 +145,7 @@ impl Session {
 
     /// Takes what fits of some plaintext, seals it and writes what the socket
     /// takes. Nothing is taken while records from before wait.
-    pub fn write(
-        &self,
-        socket: &Socket,
-        pieces: &[IoSlice<'_>],
-        more: bool,
-    ) -> io::Result<usize> {
+    pub fn write(&self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         self.inner.borrow_mut().write(socket, pieces, more)
     }
 
@@ -524,12 +519,7 @@ impl Inner {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        socket: &Socket,
-        pieces: &[IoSlice<'_>],
-        more: bool,
-    ) -> io::Result<usize> {
+    fn write(&mut self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         if let End::Failed(kind) = self.end {
             return Err(kind.into());
         }

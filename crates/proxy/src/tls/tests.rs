@@ -190,7 +190,10 @@ const SUITES: &[(&SupportedProtocolVersion, CipherSuite)] = &[
     (&TLS13, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
     (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
     (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
-    (&TLS12, CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    (
+        &TLS12,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
 ];
 
 #[test]
