@@ -23,7 +23,10 @@ pub use proxy::{
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
-pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};
+pub use tls::{
+    ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TlsDefaults,
+    TlsSide, TlsVersion, TlsVersions, Verify,
+};
 
 use crate::state::Presence;
 use std::collections::HashMap;

@@ -35,6 +35,7 @@ mod tcp_rules;
 pub(crate) mod testing;
 pub(crate) mod timeout;
 mod tls_default;
+pub(crate) mod tls_list;
 mod tune;
 
 pub use args::{Args, Built};

@@ -3,7 +3,7 @@
 //! knows no cryptography.
 
 use super::global::row;
-use super::{Args, Built, LineRow};
+use super::{Args, Built, LineRow, tls_list};
 use crate::config::{ExtraFiles, TlsSide, TlsVersion};
 use crate::load::{Loader, codes};
 use language::value::TimeUnit;
@@ -89,14 +89,27 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("OpenSSL passes over what it does not know"),
         );
     }
-    let side = side(loader, args.keyword);
-    let list = Some(Box::from(&*text));
     match args.keyword.rsplit_once("-default-").map(|(_, rest)| rest) {
-        Some("bind-ciphers" | "server-ciphers") => side.ciphers = list,
-        Some("bind-ciphersuites" | "server-ciphersuites") => side.ciphersuites = list,
-        Some("bind-curves" | "server-curves") => side.curves = list,
-        Some("bind-sigalgs" | "server-sigalgs") => side.sigalgs = list,
-        _ => side.client_sigalgs = list,
+        Some("bind-ciphers" | "server-ciphers") => {
+            let list = tls_list::ciphers(args, word)?;
+            side(loader, args.keyword).ciphers = Some(list);
+        }
+        Some("bind-ciphersuites" | "server-ciphersuites") => {
+            let list = tls_list::ciphersuites(args, word)?;
+            side(loader, args.keyword).ciphersuites = Some(list);
+        }
+        Some("bind-curves" | "server-curves") => {
+            let list = tls_list::curves(args, word)?;
+            side(loader, args.keyword).curves = Some(list);
+        }
+        Some("bind-sigalgs" | "server-sigalgs") => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).sigalgs = Some(list);
+        }
+        _ => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).client_sigalgs = Some(list);
+        }
     }
     args.end()
 }

@@ -78,6 +78,14 @@ codes! {
     BAD_TLS_SETTING = "E0214", "TLS setting not understood",
         "A TLS setting of `global` has a word or a value that it does not know. The message says which, and its nearest neighbour.";
 
+    TLS_NAMES = "E0215", "no usable name in a list of TLS",
+        "A list of ciphers, curves or signature algorithms leaves nothing that can be done, or names a curve or an algorithm that \
+         nobody knows. Evenkeel does TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and TLS 1.3; key exchange by RSA or by \
+         Diffie-Hellman over numbers, CBC, 3DES and RC4 are not built, on purpose: each has been broken in practice.";
+    TLS_VERSIONS = "E0216", "no version of TLS left",
+        "The versions that a line and `global` allow leave nothing that is spoken. Evenkeel speaks TLS 1.2 and TLS 1.3; SSLv3, TLS 1.0 \
+         and TLS 1.1 are broken and withdrawn (RFC 7568, RFC 8996).";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have. The nearest name is shown; a `frontend` cannot be \
          led to.";
@@ -145,6 +153,15 @@ codes! {
     TLS_LIST = "W0121", "strange list of TLS names",
         "A list of ciphers, curves or signature algorithms holds a character that no name has. OpenSSL passes over names that it does \
          not know, so HAProxy says nothing; the list may mean less than it seems to.";
+    TLS_LACKING = "W0122", "cipher that is not done",
+        "A list names ciphers, curves or signature algorithms that OpenSSL knows and Evenkeel does not do: static RSA keys, \
+         Diffie-Hellman over numbers, CBC, 3DES, RC4, SHA-1, rare curves. They are left out; the message says what remains. Clients of \
+         the last ten years have one of what remains. Remove the names when the list is next touched.";
+    TLS_UNKNOWN = "W0123", "unknown cipher in a list",
+        "A list of ciphers holds a name that nobody knows. OpenSSL passes over such names without a word, so HAProxy does too; the list \
+         may mean less than it seems to.";
+    TLS_OLD_VERSION = "W0124", "old version of TLS",
+        "SSLv3, TLS 1.0 or TLS 1.1 is asked for as the lowest version. They are not spoken any more; TLS 1.2 is the lowest.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 

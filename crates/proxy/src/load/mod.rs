@@ -21,7 +21,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-pub use recording::{Recording, RecordingError};
+pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
 pub use section::{Section, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel, Watch};
@@ -87,7 +87,8 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
-    "W0120", "W0121", "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0120", "W0121", "W0122", "W0123", "W0124", "W0303", "W0403", "W0404", "W0501", "W0504",
+    "W0505",
 ];
 
 /// What of a configuration may change by itself.

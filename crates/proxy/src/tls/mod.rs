@@ -2,18 +2,32 @@
 //! believed, and the records of one connection. Built on rustls; no
 //! cryptography of our own.
 
+pub mod authorities;
+pub mod build;
 mod bytes;
+pub mod certificate;
+pub mod chain;
+pub mod der;
+pub mod groups;
 pub mod handshake;
 pub mod hello;
+pub mod ignore;
 mod info;
+mod names;
 mod record;
 pub mod resume;
+pub mod revocation;
+pub mod schemes;
 mod session;
+pub mod suites;
 pub mod tickets;
 mod turn;
+pub mod verify;
+pub mod versions;
 
 #[cfg(test)]
 mod tests;
 
 pub use info::Info;
 pub use session::Session;
+pub use versions::NoVersion;
