@@ -175,7 +175,8 @@ proptest! {
             bytes[at] = byte;
         }
         if cuts {
-            bytes.truncate(cut.index(bytes.len()));
+            let length = bytes.len();
+            bytes.truncate(cut.index(length));
         }
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording.clone()));
