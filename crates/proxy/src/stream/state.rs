@@ -5,6 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::tls::Info;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -88,6 +89,8 @@ pub struct Session {
     pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
+    /// What its TLS handshake came to.
+    pub tls: Option<Rc<Info>>,
 }
 
 /// Source and destination as rules set them.
@@ -111,6 +114,7 @@ impl Session {
             ready: reactor::now(),
             rewritten: OnceCell::new(),
             variables: Default::default(),
+            tls: None,
         }
     }
 
@@ -169,6 +173,7 @@ impl Session {
             ready: old.ready,
             rewritten: old.rewritten.clone(),
             variables: old.variables.take().into(),
+            tls: old.tls.clone(),
         });
     }
 

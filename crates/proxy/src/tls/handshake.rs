@@ -3,10 +3,12 @@
 //! the alert that says so. Only a whole handshake gives a [`Session`].
 
 use super::bytes::Bytes;
+use super::counters::Counted;
 use super::hello::{Assembled, HELLO_BYTES_MAX, Hello, assemble};
 use super::info::Info;
 use super::record::{Protection, kind};
 use super::session::{Established, Secrets, Session, alert};
+use super::verify::{Outcome, with_outcome};
 use super::turn;
 use crate::reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 /// The longest record, with room to spare: what rustls may put out in one step.
 const STEP_MAX: usize = 18 * 1024;
 /// Content of records where nothing says otherwise.
-pub const CONTENT_MAX: u16 = 16 * 1024;
+const CONTENT_MAX: u16 = 16 * 1024;
 
 /// Why there is no TLS connection.
 #[derive(Debug)]
@@ -35,8 +37,15 @@ pub enum Failure {
     Foreign,
     /// The name or something else of the hello is refused by our settings.
     Refused,
+    /// There are as many connections as `maxsslconn` allows.
+    TooMany,
     /// The peer and we do not agree, or one does not believe the other.
-    Tls(rustls::Error),
+    Tls(rustls::Error, Outcome),
+}
+
+/// A failure of rustls where nothing was verified.
+fn untried(error: rustls::Error) -> Failure {
+    Failure::Tls(error, Outcome::default())
 }
 
 /// Why a hello is refused: the alert that the client gets.
@@ -69,9 +78,26 @@ enum Party {
     Client(UnbufferedClientConnection),
 }
 
+/// Takes all plaintext that rustls has opened.
+macro_rules! records {
+    ($data:expr, $moving:expr, $discard:expr) => {{
+        let mut failed = None;
+        while let Some(record) = $data.next_record() {
+            match record {
+                Ok(record) => {
+                    $discard += record.discard;
+                    $moving.early.extend_from_slice(record.payload);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(Step::Again), Err)
+    }};
+}
+
 /// One step of either party. A macro, since rustls has two types of the same form.
 macro_rules! step {
-    ($connection:expr, $moving:expr) => {{
+    ($connection:expr, $moving:expr $(, $early:ident)?) => {{
         let UnbufferedStatus { discard, state, .. } =
             $connection.process_tls_records($moving.incoming.filled_mut());
         let mut discard = discard;
@@ -90,19 +116,12 @@ macro_rules! step {
                 data.done();
                 Ok(Step::Again)
             }
-            Ok(ConnectionState::ReadTraffic(mut data)) => {
-                let mut failed = None;
-                while let Some(record) = data.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            $moving.early.extend_from_slice(record.payload);
-                        }
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                failed.map_or(Ok(Step::Again), Err)
-            }
+            Ok(ConnectionState::ReadTraffic(mut data)) => records!(data, $moving, discard),
+            $(
+                // It waits for the end of the handshake, which nobody can repeat
+                // who only recorded it.
+                Ok(ConnectionState::$early(mut data)) => records!(data, $moving, discard),
+            )?
             Ok(ConnectionState::BlockedHandshake) => Ok(Step::Read),
             Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Closed),
@@ -129,12 +148,12 @@ impl Party {
             return Ok(Step::Done);
         }
         match self {
-            Party::Server(connection) => step!(connection, moving),
+            Party::Server(connection) => step!(connection, moving, ReadEarlyData),
             Party::Client(connection) => step!(connection, moving),
         }
     }
 
-    fn info(&self, sni: Option<Box<str>>) -> Result<Info, rustls::Error> {
+    fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
         let common = self.common();
         let unfinished = || rustls::Error::HandshakeNotComplete;
         Ok(Info {
@@ -147,12 +166,13 @@ impl Party {
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             early_data: false,
+            verified,
             peer_certificates: common.peer_certificates().map(Arc::from),
         })
     }
 
     /// Takes the keys out.
-    fn establish(self, moving: Moving, content_max: u16) -> Result<Session, rustls::Error> {
+    fn establish(self, moving: Moving, terms: Terms) -> Result<Session, rustls::Error> {
         let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let (secrets, from) = match self {
             Party::Server(connection) => {
@@ -181,7 +201,8 @@ impl Party {
             secrets: from,
             incoming: Some(moving.incoming),
             early: moving.early,
-            content_max,
+            content_max: terms.content_max,
+            counted: terms.counted,
         }))
     }
 }
@@ -232,22 +253,49 @@ impl Moving {
     }
 }
 
+/// What a handshake is made under, besides what rustls is told.
+#[derive(Debug)]
+pub struct Terms {
+    /// Until when it has to be done.
+    pub deadline: Option<Instant>,
+    /// Content of a record at most: `tune.ssl.maxrecord`.
+    content_max: u16,
+    counted: Counted,
+}
+
+impl Terms {
+    /// `connections_max` is `maxsslconn`: as many as that are no more.
+    pub fn new(
+        deadline: Option<Instant>,
+        record_max: Option<u32>,
+        connections_max: Option<u32>,
+    ) -> Result<Terms, Failure> {
+        let content_max = record_max.filter(|most| *most > 0);
+        let content_max = content_max.and_then(|most| u16::try_from(most).ok());
+        Ok(Terms {
+            deadline,
+            content_max: content_max.unwrap_or(CONTENT_MAX),
+            counted: Counted::new(connections_max).ok_or(Failure::TooMany)?,
+        })
+    }
+}
+
 /// The handshake with a client that came. `input` was read from it already;
 /// `choose` gives the settings for its hello.
 pub async fn accept(
     socket: &Socket,
     input: &[u8],
     choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
-    deadline: Option<Instant>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
-    with_deadline(deadline, async {
+    with_deadline(terms.deadline, async {
         let mut moving = Moving::new();
         if !moving.incoming.extend(input) {
             return Err(Failure::Foreign);
         }
         let (config, sni) = hello(socket, &mut moving, choose).await?;
-        let connection = UnbufferedServerConnection::new(config).map_err(Failure::Tls)?;
-        drive(socket, moving, Party::Server(connection), sni).await
+        let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
+        drive(socket, moving, Party::Server(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -259,12 +307,12 @@ pub async fn connect(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     sni: Option<Box<str>>,
-    deadline: Option<Instant>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
-    with_deadline(deadline, async {
+    with_deadline(terms.deadline, async {
         turn::wait().await;
-        let connection = UnbufferedClientConnection::new(config, name).map_err(Failure::Tls)?;
-        drive(socket, Moving::new(), Party::Client(connection), sni).await
+        let connection = UnbufferedClientConnection::new(config, name).map_err(untried)?;
+        drive(socket, Moving::new(), Party::Client(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -336,14 +384,20 @@ async fn drive(
     mut moving: Moving,
     mut party: Party,
     sni: Option<Box<str>>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
+    let mut verified = Outcome::default();
     let broken = |_: io::Error| Failure::Closed;
     loop {
         if moving.outgoing.spare().len() < STEP_MAX {
             moving.flush(socket).await.map_err(broken)?;
         }
         turn::wait().await;
-        match party.step(&mut moving) {
+        let (step, outcome) = with_outcome(|| party.step(&mut moving));
+        if outcome.verified {
+            verified = outcome;
+        }
+        match step {
             Ok(Step::Again) => {}
             Ok(Step::Done) => break,
             Ok(Step::Closed) => return Err(Failure::Closed),
@@ -363,12 +417,12 @@ async fn drive(
                     }
                 }
                 let _ = moving.outgoing.write_to(socket, false);
-                return Err(Failure::Tls(error));
+                return Err(Failure::Tls(error, verified));
             }
         }
     }
     moving.flush(socket).await.map_err(broken)?;
-    let info = party.info(sni).map_err(Failure::Tls)?;
-    let session = party.establish(moving, CONTENT_MAX).map_err(Failure::Tls)?;
+    let info = party.info(sni, verified).map_err(untried)?;
+    let session = party.establish(moving, terms).map_err(untried)?;
     Ok((session, info))
 }

@@ -1,6 +1,7 @@
 //! What is known of a TLS connection once its handshake is done, for fetches
 //! and logs.
 
+use super::verify::Outcome;
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, ProtocolVersion};
 use std::sync::Arc;
@@ -20,6 +21,9 @@ pub struct Info {
     pub resumed: bool,
     /// The first data came before the handshake was done, and could be a repeat.
     pub early_data: bool,
+    /// What was found of the peer's certificates. Of a session that goes on
+    /// nothing is verified again.
+    pub verified: Outcome,
     /// The peer's certificates, its own first.
     pub peer_certificates: Option<Arc<[CertificateDer<'static>]>>,
 }

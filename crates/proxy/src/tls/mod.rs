@@ -7,6 +7,7 @@ pub mod build;
 mod bytes;
 pub mod certificate;
 pub mod chain;
+mod counters;
 pub mod der;
 pub mod groups;
 pub mod handshake;
@@ -28,6 +29,7 @@ pub mod versions;
 #[cfg(test)]
 mod tests;
 
+pub use counters::{Counted, TlsCounters, counters};
 pub use info::Info;
 pub use session::Session;
 pub use versions::NoVersion;

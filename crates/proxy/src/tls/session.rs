@@ -7,6 +7,7 @@
 //! has not come whole stays until it has.
 
 use super::bytes::Bytes;
+use super::counters::Counted;
 use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
 use crate::reactor::Socket;
 use rustls::client::ClientConnectionData;
@@ -94,6 +95,8 @@ struct Inner {
     shut_when_flushed: bool,
     /// Content of a record at most: `tune.ssl.maxrecord`.
     content_max: u16,
+    /// Counted while it lives.
+    _counted: Counted,
 }
 
 /// What a handshake leaves.
@@ -104,6 +107,7 @@ pub(super) struct Established {
     pub(super) incoming: Option<Bytes>,
     pub(super) early: Vec<u8>,
     pub(super) content_max: u16,
+    pub(super) counted: Counted,
 }
 
 /// Copies bytes into memory without contents of the same length.
@@ -134,6 +138,7 @@ impl Session {
                 said_goodbye: false,
                 shut_when_flushed: false,
                 content_max: made.content_max.clamp(1, CONTENT_MAX as u16),
+                _counted: made.counted,
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! What TLS over a transport promises, between its own two roles and with the
 //! bytes cut everywhere. Other programs are tried in the scenarios.
 
-use super::handshake::{Failure, Refusal, accept, connect};
+use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
 use crate::reactor::tests::on_loop;
@@ -63,6 +63,10 @@ fn configs(version: &'static SupportedProtocolVersion, suite: Option<CipherSuite
     }
 }
 
+fn terms(deadline: Option<reactor::Instant>) -> Terms {
+    Terms::new(deadline, None, None).unwrap()
+}
+
 fn sockets() -> (Socket, Socket) {
     let (a, b) = descriptors();
     let socket = |fd| Socket::from_nonblocking(fd, Assumed::Both).unwrap();
@@ -108,11 +112,11 @@ async fn over(
 ) -> ((Transport, Info), (Transport, Info)) {
     let config = configs.server.clone();
     let server = task(async move {
-        let made = accept(&theirs, b"", |_| Ok(config), None).await.unwrap();
+        let made = accept(&theirs, b"", |_| Ok(config), terms(None)).await.unwrap();
         (secured(theirs, made.0), made.1)
     });
     let sni = Some("shop.example".into());
-    let made = connect(&ours, configs.client.clone(), name(), sni, None)
+    let made = connect(&ours, configs.client.clone(), name(), sni, terms(None))
         .await
         .unwrap();
     ((secured(ours, made.0), made.1), server.await)
@@ -346,7 +350,7 @@ fn a_changed_byte_ends_the_connection() {
             let ((ours, a), (b, theirs)) = (sockets(), sockets());
             let config = configs.server.clone();
             let server = task(async move {
-                let made = accept(&theirs, b"", |_| Ok(config), None).await.unwrap();
+                let made = accept(&theirs, b"", |_| Ok(config), terms(None)).await.unwrap();
                 secured(theirs, made.0)
             });
             let (a, b) = (Rc::new(a), Rc::new(b));
@@ -371,7 +375,7 @@ fn a_changed_byte_ends_the_connection() {
                     }
                 }
             });
-            let made = connect(&ours, configs.client.clone(), name(), None, None)
+            let made = connect(&ours, configs.client.clone(), name(), None, terms(None))
                 .await
                 .unwrap();
             let client = secured(ours, made.0);
@@ -402,7 +406,7 @@ fn what_is_no_tls_is_refused_at_once_and_not_answered() {
     on_loop(|| async {
         let (ours, theirs) = sockets();
         ours.try_write(b"GET / HTTP/1.1\r\n").unwrap();
-        let made = accept(&theirs, b"", |_| Err(Refusal::INTERNAL_ERROR), None).await;
+        let made = accept(&theirs, b"", |_| Err(Refusal::INTERNAL_ERROR), terms(None)).await;
         assert!(matches!(made, Err(Failure::Foreign)), "{made:?}");
         drop(theirs);
         assert_eq!(wait_read(&ours, &mut [0; 100]).await.unwrap(), 0);
@@ -419,10 +423,10 @@ fn a_refused_name_gets_its_alert() {
                 assert_eq!(hello.server_name(), Some(&b"shop.example"[..]));
                 Err(Refusal::UNRECOGNIZED_NAME)
             };
-            accept(&theirs, b"", choose, None).await.err()
+            accept(&theirs, b"", choose, terms(None)).await.err()
         });
-        let failed = connect(&ours, configs.client.clone(), name(), None, None).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert))) = failed else {
+        let failed = connect(&ours, configs.client.clone(), name(), None, terms(None)).await;
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::UnrecognisedName);
@@ -436,12 +440,12 @@ fn a_handshake_ends_with_its_time_or_its_peer() {
         let soon = || Some(reactor::now() + std::time::Duration::from_millis(5));
         let refuse = |_: &super::hello::Hello<'_>| Err(Refusal::INTERNAL_ERROR);
         let (ours, theirs) = sockets();
-        let made = accept(&theirs, b"", refuse, soon()).await;
+        let made = accept(&theirs, b"", refuse, terms(soon())).await;
         assert!(matches!(made, Err(Failure::Timeout)), "{made:?}");
         drop(ours);
-        let made = accept(&theirs, b"", refuse, None).await;
+        let made = accept(&theirs, b"", refuse, terms(None)).await;
         assert!(matches!(made, Err(Failure::Nothing)), "{made:?}");
-        let made = accept(&theirs, b"\x16\x03\x01\x02", refuse, None).await;
+        let made = accept(&theirs, b"\x16\x03\x01\x02", refuse, terms(None)).await;
         assert!(matches!(made, Err(Failure::Closed)), "{made:?}");
     });
 }
@@ -452,13 +456,13 @@ fn peers_without_a_common_version_are_told() {
         let (old, new) = (configs(&TLS12, None), configs(&TLS13, None));
         let (ours, theirs) = sockets();
         let config = new.server.clone();
-        let server = task(async move { accept(&theirs, b"", |_| Ok(config), None).await.err() });
-        let failed = connect(&ours, old.client.clone(), name(), None, None).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert))) = failed else {
+        let server = task(async move { accept(&theirs, b"", |_| Ok(config), terms(None)).await.err() });
+        let failed = connect(&ours, old.client.clone(), name(), None, terms(None)).await;
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::ProtocolVersion);
-        assert!(matches!(server.await, Some(Failure::Tls(_))));
+        assert!(matches!(server.await, Some(Failure::Tls(..))));
     });
 }
 
