@@ -18,6 +18,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secure;
 mod serve;
 mod session;
 mod shutdown;

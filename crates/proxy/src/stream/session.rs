@@ -3,7 +3,7 @@
 //! session, no buffer. The state of a request is boxed while there is one.
 
 use super::request::{self, Next};
-use super::{Endpoint, Session, leaving, tunnel};
+use super::{Endpoint, Session, leaving, secure, tunnel};
 use crate::config::{BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
@@ -175,6 +175,9 @@ async fn run(client: &mut Client) {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
         let _ = client.transport.set_linger_zero();
+        return;
+    }
+    if client.session.bind().tls.is_some() && !pool_box(secure::accept(client)).await {
         return;
     }
     let frontend = client.session.frontend();

@@ -166,6 +166,7 @@ impl Party {
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             early_data: false,
+            own_certificate: None,
             verified,
             peer_certificates: common.peer_certificates().map(Arc::from),
         })

@@ -1,6 +1,7 @@
 //! What is known of a TLS connection once its handshake is done, for fetches
 //! and logs.
 
+use super::certified::Certified;
 use super::verify::Outcome;
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, ProtocolVersion};
@@ -21,6 +22,8 @@ pub struct Info {
     pub resumed: bool,
     /// The first data came before the handshake was done, and could be a repeat.
     pub early_data: bool,
+    /// The certificate that we showed, where we are the server.
+    pub own_certificate: Option<Arc<Certified>>,
     /// What was found of the peer's certificates. Of a session that goes on
     /// nothing is verified again.
     pub verified: Outcome,

@@ -1,0 +1,90 @@
+//! The TLS handshake with a client, between its PROXY header and the rules of
+//! its session: settings by its hello, what is counted, and what is logged of a
+//! failure.
+
+use super::session::Client;
+use crate::log;
+use crate::reactor::{self, Instant};
+use crate::tls::handshake::{self, Failure, Refusal, Terms};
+use crate::tls::hello::Hello;
+use crate::tls::acceptor::{Acceptor, Chosen};
+use crate::tls::sni::Offer;
+use crate::tls::counters;
+use crate::worker::worker;
+use rustls::{CipherSuite, SignatureScheme};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Makes the client's connection one over TLS, where its listener wants that.
+/// False: it cannot be; that was logged.
+pub(super) async fn accept(client: &mut Client) -> bool {
+    let Some(acceptor) = client.session.bind().tls.clone() else {
+        return true;
+    };
+    let now_ms = worker().now_ms();
+    counters().rate.count(now_ms);
+    match shake(client, &acceptor).await {
+        Ok(resumed) => {
+            if !resumed {
+                counters().client_keys.count(now_ms);
+            }
+            true
+        }
+        Err(failure) => {
+            failed(client, &failure);
+            false
+        }
+    }
+}
+
+/// Until when a client has to be done: `timeout client`, from its accept.
+fn deadline(client: &Client) -> Option<Instant> {
+    let limit_ms = client.session.frontend().timeouts.client_ms?;
+    Some(client.session.accepted + Duration::from_millis(u64::from(limit_ms)))
+}
+
+async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
+    let tls = &client.session.config.global.tls;
+    let terms = Terms::new(deadline(client), tls.record_max, tls.connections_max)?;
+    let input = client.input.take();
+    let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
+    let mut shown = None;
+    let choose = |hello: &Hello<'_>| match choose(acceptor, hello) {
+        Some(Chosen { config, certified }) => {
+            shown = Some(certified);
+            Ok(config)
+        }
+        None => Err(Refusal::UNRECOGNIZED_NAME),
+    };
+    let socket = client.transport.socket();
+    let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
+    info.own_certificate = shown;
+    let resumed = info.resumed;
+    client.transport.secure(session);
+    client.session.set_secure(info);
+    Ok(resumed)
+}
+
+fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
+    let schemes: Vec<_> = hello.signature_schemes().map(SignatureScheme::from).collect();
+    let suites: Vec<_> = hello.cipher_suites().map(CipherSuite::from).collect();
+    let offer = Offer {
+        server_name: hello.server_name(),
+        schemes: &schemes,
+        suites: &suites,
+        tls13: hello.versions().any(|version| version == 0x0304),
+    };
+    acceptor.choose(&offer).ok()
+}
+
+/// Logs why there is no connection, in HAProxy's words.
+fn failed(client: &Client, failure: &Failure) {
+    let (why, carried_nothing) = match failure {
+        Failure::Nothing | Failure::Closed => ("Connection closed during SSL handshake", true),
+        Failure::Timeout => ("Timeout during SSL handshake", true),
+        Failure::TooMany => ("Too many SSL connections", false),
+        Failure::Foreign | Failure::Refused | Failure::Tls(..) => ("SSL handshake failure", false),
+    };
+    log::connection_failed(&client.session, why, carried_nothing);
+}
