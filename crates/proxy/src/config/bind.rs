@@ -1,9 +1,12 @@
 //! One `bind` address of a frontend, with its options.
 
+use super::tls::{BindProtocol, BindTls};
+use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a listener listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -84,6 +87,13 @@ pub struct Bind {
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
+    /// `proto`; None where what was negotiated, or the mode, says it.
+    pub proto: Option<BindProtocol>,
+    /// What is said of TLS, shared by the listeners of a line.
+    pub tls_words: Option<Arc<BindTls>>,
+    /// With `ssl`: who is shown which certificate. The end of loading makes it
+    /// of the words.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Bind {
@@ -105,6 +115,9 @@ impl Bind {
             transparent: false,
             v6only: None,
             owner: BindOwner::default(),
+            proto: None,
+            tls_words: None,
+            tls: None,
         }
     }
 }

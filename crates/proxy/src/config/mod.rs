@@ -24,8 +24,13 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TlsDefaults,
+<<<<<<< HEAD
+    BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TicketKeys, TlsDefaults, TlsLine,
     TlsSide, TlsVersion, TlsVersions, Verify,
+=======
+    ClientAuth, ExtraFiles, HttpProto, Listed, Named, Parameters, ServerSettings, ServerTls,
+    SpokenVersions, TlsDefaults, TlsSide, TlsVersion, TlsVersions, Verify, WebSocketProto,
+>>>>>>> params
 };
 
 use crate::state::Presence;
@@ -56,6 +61,8 @@ pub struct Config {
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
     /// numbers it. 0 never served.
     pub version: u64,
+    /// Certificates, authorities and what they revoked, which operators change.
+    pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.

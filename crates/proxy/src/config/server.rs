@@ -1,5 +1,6 @@
 //! One `server` line.
 
+use super::{HttpProto, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
@@ -89,6 +90,14 @@ pub struct ServerOptions {
     pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
+    /// TLS.
+    pub tls: ServerTls,
+    /// `proto`; None is by ALPN, or HTTP/1.
+    pub proto: Option<HttpProto>,
+    /// `check-proto`
+    pub check_proto: Option<HttpProto>,
+    /// `ws`
+    pub web_socket: WebSocketProto,
 }
 
 impl Default for ServerOptions {
@@ -126,6 +135,10 @@ impl Default for ServerOptions {
             last_address: true,
             saved: None,
             redirect_prefix: None,
+            tls: ServerTls::default(),
+            proto: None,
+            check_proto: None,
+            web_socket: WebSocketProto::Auto,
         }
     }
 }

@@ -35,7 +35,9 @@ mod tcp_rules;
 pub(crate) mod testing;
 pub(crate) mod timeout;
 mod tls_default;
+pub(crate) mod tls_files;
 pub(crate) mod tls_list;
+pub(crate) mod tls_words;
 mod tune;
 
 pub use args::{Args, Built};

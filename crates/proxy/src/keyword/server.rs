@@ -257,6 +257,7 @@ fn unresolved(
 /// names and ids used twice, ids of those that have none, checks that cannot
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
+    super::server_option::tls::finish(loader);
     let mut told = Vec::new();
     let count = loader.config.proxies.len();
     let unsettled: Vec<bool> = (0..count)

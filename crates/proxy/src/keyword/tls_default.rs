@@ -131,7 +131,7 @@ const VERSIONS: &[(&str, &str, TlsVersion)] = &[
     ("TLSv1.3", "tlsv13", TlsVersion::Tls13),
 ];
 
-fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
+pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
     let word = args.required("a version of TLS")?;
     let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
     found.map(|(.., version)| *version).ok_or_else(|| {
@@ -140,7 +140,8 @@ fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
     })
 }
 
-fn short_version(name: &str) -> Option<TlsVersion> {
+/// The version of `tlsv12` and its like.
+pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
     VERSIONS
         .iter()
         .find(|(_, short, _)| *short == name)
@@ -153,8 +154,8 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let binds = args.keyword == "ssl-default-bind-options";
     while let Some(word) = args.next() {
         let text = word.text();
-        let off = text.strip_prefix("no-").and_then(short_version);
-        let only = text.strip_prefix("force-").and_then(short_version);
+        let off = text.strip_prefix("no-").and_then(version_named);
+        let only = text.strip_prefix("force-").and_then(version_named);
         let bounded = match &*text {
             "ssl-min-ver" | "ssl-max-ver" => Some(version(args)?),
             _ => None,

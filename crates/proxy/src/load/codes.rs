@@ -86,6 +86,14 @@ codes! {
         "The versions that a line and `global` allow leave nothing that is spoken. Evenkeel speaks TLS 1.2 and TLS 1.3; SSLv3, TLS 1.0 \
          and TLS 1.1 are broken and withdrawn (RFC 7568, RFC 8996).";
 
+    TLS_UNVERIFIED = "E0230", "verification without authorities",
+        "A certificate is to be verified, which is the default towards servers, and the line names nobody who is believed. Write \
+         `ca-file <file>`, or `ca-file @system-ca` for the authorities that the system believes. `verify none` means that anybody who \
+         stands between can read and change the traffic; it is for networks where nobody does.";
+    TLS_FILE = "E0231", "file of certificates not usable",
+        "A file of certificates, of revoked ones or of a key could not be read, or does not hold what the line needs. The message \
+         says what is wrong with it. Files are PEM: text with `-----BEGIN CERTIFICATE-----`.";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have. The nearest name is shown; a `frontend` cannot be \
          led to.";

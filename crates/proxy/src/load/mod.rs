@@ -149,6 +149,8 @@ pub struct Loader {
     out_of_section_told: bool,
     /// Which lines were refused.
     refused: refused::Refused,
+    /// Files of certificates that were read.
+    pub(crate) tls_files: crate::keyword::tls_files::TlsFiles,
     /// Files of server states that were asked for.
     state_files: BTreeSet<PathBuf>,
     /// Set while a `stats socket` line is built: what only its options say.
@@ -272,6 +274,7 @@ impl Loader {
             names: Default::default(),
             out_of_section_told: false,
             refused: Default::default(),
+            tls_files: Default::default(),
             state_files: BTreeSet::new(),
             socket: None,
         }

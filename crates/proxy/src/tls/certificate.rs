@@ -130,6 +130,8 @@ pub struct Certificate {
     pub key_id: Option<Box<[u8]>>,
     /// The key's name in `authorityKeyIdentifier`.
     pub issuer_key_id: Option<Box<[u8]>>,
+    /// The content of `subjectAltName`.
+    pub alternative_names: Option<Box<[u8]>>,
     /// A critical extension that is not known here.
     pub critical_unknown: bool,
     /// `nameConstraints`
@@ -184,6 +186,7 @@ impl Certificate {
             purposes: None,
             key_id: None,
             issuer_key_id: None,
+            alternative_names: None,
             critical_unknown: false,
             constrains_names: false,
         };
@@ -226,9 +229,12 @@ impl Certificate {
                 self.issuer_key_id = named.map(|e| e.content.into());
             }
             [a, b, 37] if [*a, *b] == ID_CE => self.purposes = Some(purposes(value)?),
-            // subjectAltName, issuerAltName, cRLDistributionPoints, certificatePolicies:
-            // they change nothing here, or are looked at by webpki.
-            [a, b, 17 | 18 | 31 | 32] if [*a, *b] == ID_CE => {}
+            [a, b, 17] if [*a, *b] == ID_CE => {
+                self.alternative_names = Some(value.take(SEQUENCE)?.content.into());
+            }
+            // issuerAltName, cRLDistributionPoints, certificatePolicies: they change
+            // nothing here, or are looked at by webpki.
+            [a, b, 18 | 31 | 32] if [*a, *b] == ID_CE => {}
             _ => self.critical_unknown |= critical,
         }
         Some(())

@@ -2,24 +2,34 @@
 //! believed, and the records of one connection. Built on rustls; no
 //! cryptography of our own.
 
+pub mod acceptor;
 pub mod authorities;
 pub mod build;
 mod bytes;
 pub mod certificate;
+pub mod certified;
 pub mod chain;
+pub mod connector;
 mod counters;
+pub mod crt_list;
 pub mod der;
+pub mod describe;
 pub mod groups;
 pub mod handshake;
 pub mod hello;
+mod hostname;
 pub mod ignore;
 mod info;
 mod names;
+pub mod ocsp;
+pub mod pem;
 mod record;
 pub mod resume;
 pub mod revocation;
 pub mod schemes;
 mod session;
+pub mod sni;
+pub mod store;
 pub mod suites;
 pub mod tickets;
 mod turn;
@@ -29,6 +39,7 @@ pub mod versions;
 #[cfg(test)]
 mod tests;
 
+pub use connector::Connector;
 pub use counters::{Counted, TlsCounters, counters};
 pub use info::Info;
 pub use session::Session;

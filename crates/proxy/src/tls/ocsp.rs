@@ -2,13 +2,17 @@
 //! about a certificate, what it says, and until when. Its signature is the
 //! client's to verify; nobody is asked for a new one here.
 
-use super::der::{Reader, tag};
+use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::digest;
 use std::fmt;
 
 /// The largest answer, bytes.
 pub const BYTES_MAX: usize = 64 << 10;
 
+/// ENUMERATED
+const ENUMERATED: u8 = 0x0a;
+/// The first tag of a structure's own that holds elements.
+const CONTEXT_0: u8 = 0xa0;
 /// OIDs as they are written.
 const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
@@ -60,10 +64,25 @@ pub enum Status {
 pub struct Subject<'a> {
     /// The serial number, as DER has it.
     pub serial: &'a [u8],
-    /// The issuer's name in DER.
-    pub issuer: &'a [u8],
+    /// The issuer's name in DER, without its head.
+    pub issuer_content: &'a [u8],
     /// The issuer's public key, without what stands around it.
     pub issuer_key: &'a [u8],
+}
+
+impl Subject<'_> {
+    /// The issuer's name with its head, as it is hashed.
+    fn issuer(&self) -> Vec<u8> {
+        let length = self.issuer_content.len();
+        let mut name = vec![SEQUENCE];
+        match length {
+            0..=0x7f => name.push(length as u8),
+            0x80..=0xff => name.extend([0x81, length as u8]),
+            _ => name.extend([0x82, (length >> 8) as u8, length as u8]),
+        }
+        name.extend(self.issuer_content);
+        name
+    }
 }
 
 /// An answer that may be stapled.
@@ -118,14 +137,14 @@ pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
         whole.extend(bytes);
         whole
     };
-    let algorithm = [value(tag::OID, SHA1), vec![0x05, 0x00]].concat();
+    let algorithm = [value(OID, SHA1), vec![0x05, 0x00]].concat();
     let fields = [
-        value(tag::SEQUENCE, &algorithm),
-        value(tag::OCTET_STRING, hash(about.issuer).as_ref()),
-        value(tag::OCTET_STRING, hash(about.issuer_key).as_ref()),
-        value(tag::INTEGER, about.serial),
+        value(SEQUENCE, &algorithm),
+        value(OCTET_STRING, hash(&about.issuer()).as_ref()),
+        value(OCTET_STRING, hash(about.issuer_key).as_ref()),
+        value(INTEGER, about.serial),
     ];
-    value(tag::SEQUENCE, &fields.concat())
+    value(SEQUENCE, &fields.concat())
 }
 
 /// The first single answer within an answer.
@@ -148,31 +167,32 @@ impl<'a> Single<'a> {
     }
 
     fn first(der: &'a [u8]) -> Option<Single<'a>> {
-        let mut data = Reader::new(der).enter(tag::SEQUENCE)?.enter(tag::SEQUENCE)?;
-        if data.peek() == Some(tag::context(0)) {
-            data.any()?;
-        }
-        data.any()?;
-        data.take(tag::GENERALIZED_TIME)?;
-        let mut one = data.enter(tag::SEQUENCE)?.enter(tag::SEQUENCE)?;
-        let (id, _) = one.whole()?;
-        let mut name = one.enter(tag::SEQUENCE)?;
-        let algorithm = name.enter(tag::SEQUENCE)?.take(tag::OID)?;
-        let name_hash = name.take(tag::OCTET_STRING)?;
-        let key_hash = name.take(tag::OCTET_STRING)?;
-        let serial = name.take(tag::INTEGER)?;
-        let status = match one.any()?.0 & 0x1f {
+        let mut data = inside(&mut Der(der), SEQUENCE)?;
+        let mut data = inside(&mut data, SEQUENCE)?;
+        data.take(CONTEXT_0);
+        // Who answers, and when that was signed.
+        data.next()?;
+        data.take(GENERALIZED_TIME)?;
+        let mut list = inside(&mut data, SEQUENCE)?;
+        let mut one = inside(&mut list, SEQUENCE)?;
+        let id = one.take(SEQUENCE)?;
+        let mut name = id.inside();
+        let algorithm = inside(&mut name, SEQUENCE)?.take(OID)?.content;
+        let name_hash = name.take(OCTET_STRING)?.content;
+        let key_hash = name.take(OCTET_STRING)?.content;
+        let serial = name.take(INTEGER)?.content;
+        let status = match one.next()?.tag & 0x1f {
             0 => Some(Status::Good),
             1 => Some(Status::Revoked),
             _ => None,
         };
-        let this_update_s = time(one.take(tag::GENERALIZED_TIME)?)?;
-        let next_update_s = match one.enter(tag::context(0)) {
-            Some(mut next) => Some(time(next.take(tag::GENERALIZED_TIME)?)?),
+        let this_update_s = one.take(GENERALIZED_TIME)?.time_s()?;
+        let next_update_s = match one.take(CONTEXT_0) {
+            Some(next) => Some(next.inside().take(GENERALIZED_TIME)?.time_s()?),
             None => None,
         };
         Some(Single {
-            id,
+            id: id.whole,
             algorithm,
             name_hash,
             key_hash,
@@ -191,48 +211,31 @@ impl<'a> Single<'a> {
         };
         let same = |bytes: &[u8], hash: &[u8]| digest::digest(algorithm, bytes).as_ref() == hash;
         self.serial == about.serial
-            && same(about.issuer, self.name_hash)
+            && same(&about.issuer(), self.name_hash)
             && same(about.issuer_key, self.key_hash)
     }
+}
+
+/// What is in the next element, if it is of this kind.
+fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
+    der.take(tag).as_ref().map(Element::inside)
 }
 
 /// The basic answer within an answer.
 fn basic(der: &[u8]) -> Result<&[u8], OcspError> {
     let unparsable = OcspError::Unparsable;
-    let outer = Reader::new(der).enter(tag::SEQUENCE);
-    let mut outer = outer.ok_or(unparsable)?;
-    if outer.take(tag::ENUMERATED).ok_or(unparsable)? != [0] {
+    let mut outer = inside(&mut Der(der), SEQUENCE).ok_or(unparsable)?;
+    if outer.take(ENUMERATED).ok_or(unparsable)?.content != [0] {
         return Err(OcspError::Status);
     }
     let found = (|| {
-        let mut bytes = outer.enter(tag::context(0))?.enter(tag::SEQUENCE)?;
-        let kind = bytes.take(tag::OID)?;
-        let body = bytes.take(tag::OCTET_STRING)?;
+        let mut bytes = inside(&mut outer, CONTEXT_0)?;
+        let mut bytes = inside(&mut bytes, SEQUENCE)?;
+        let kind = bytes.take(OID)?.content;
+        let body = bytes.take(OCTET_STRING)?.content;
         (kind == BASIC).then_some(body)
     })();
     found.ok_or(unparsable)
-}
-
-/// `YYYYMMDDHHMMSSZ`, in seconds since 1970.
-fn time(text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text.strip_suffix(b"Z")?).ok()?;
-    let text = text.split('.').next()?;
-    if text.len() != 14 || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let number = |from: usize, to: usize| text[from..to].parse::<i8>().ok();
-    let year = text[..4].parse::<i16>().ok()?;
-    let at = jiff::civil::DateTime::new(
-        year,
-        number(4, 6)?,
-        number(6, 8)?,
-        number(8, 10)?,
-        number(10, 12)?,
-        number(12, 14)?.min(59),
-        0,
-    );
-    let zoned = at.ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    Some(zoned.timestamp().as_second())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! what it decodes behind and passes over what people have to be told of:
 //! keys that are encrypted, or of a kind that nobody speaks any more.
 
+use super::der::Der;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -158,9 +159,7 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemEr
 /// The first DER value of some bytes: OpenSSL's trusted certificates have
 /// something behind it.
 fn first_value(der: &[u8]) -> &[u8] {
-    super::der::Reader::new(der)
-        .whole()
-        .map_or(der, |(whole, _)| whole)
+    Der(der).next().map_or(der, |first| first.whole)
 }
 
 impl Contents {

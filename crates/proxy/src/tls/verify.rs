@@ -390,3 +390,6 @@ pub(super) fn client_verifier(
         schemes: schemes(signed_with),
     })))
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,7 +219,12 @@ impl Outside {
 
     /// The names in a directory, sorted by their bytes.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
-        let found = ask(&mut self.answers.entries, path, self.recorded, live::entries);
+        let found = ask(
+            &mut self.answers.entries,
+            path,
+            self.recorded,
+            live::entries,
+        );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Entries(path.to_owned()));
             Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))

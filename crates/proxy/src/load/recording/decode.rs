@@ -276,7 +276,10 @@ impl<'a> Reader<'a> {
         Ok(Answers {
             files: self.table(|reader| {
                 let path = reader.path()?;
-                Ok((path, reader.or_unreadable(|r| r.file(NAMED_FILE_BYTES_MAX))?))
+                Ok((
+                    path,
+                    reader.or_unreadable(|r| r.file(NAMED_FILE_BYTES_MAX))?,
+                ))
             })?,
             secrets: self.table(|reader| {
                 let path = reader.path()?;

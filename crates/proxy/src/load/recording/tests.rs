@@ -35,7 +35,10 @@ fn full() -> Recording {
         ]
         .into(),
         secrets: [
-            ("/key".into(), Ok(Secret::copy(b"-----BEGIN PRIVATE KEY-----"))),
+            (
+                "/key".into(),
+                Ok(Secret::copy(b"-----BEGIN PRIVATE KEY-----")),
+            ),
             ("/no".into(), Err(Unreadable::Refused(2))),
         ]
         .into(),
@@ -83,7 +86,10 @@ fn a_recording_is_the_same_behind_its_bytes() {
 fn the_form_of_a_version_does_not_change() {
     // Whoever changes it raises the version.
     let start: Vec<u8> = full().encode()[..31].to_vec();
-    assert_eq!(start, b"EVENKEEL\x02\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0");
+    assert_eq!(
+        start,
+        b"EVENKEEL\x02\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
+    );
 }
 
 #[test]
@@ -159,7 +165,12 @@ fn the_files_are_listed_once_each() {
         .files()
         .map(|path| path.display().to_string())
         .collect();
-    assert_eq!(files, ["/a", "/b", "/c", "/chain", "/d", "/dir", "/gone", "/key", "/no", "a.cfg", "b"]);
+    assert_eq!(
+        files,
+        [
+            "/a", "/b", "/c", "/chain", "/d", "/dir", "/gone", "/key", "/no", "a.cfg", "b"
+        ]
+    );
 }
 
 proptest! {
