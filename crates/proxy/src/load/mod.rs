@@ -47,6 +47,8 @@ pub struct LoadOptions {
     pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
+    /// Servers' certificates are verified only where a line says so (`-dV`).
+    pub unverified_servers: bool,
 }
 
 /// What came out.

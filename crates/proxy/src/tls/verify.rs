@@ -49,6 +49,12 @@ impl Outcome {
     }
 }
 
+/// Something that the rules here have no number for.
+const UNKNOWN: Failure = Failure {
+    depth: 0,
+    code: code::UNSPECIFIED,
+};
+
 thread_local! {
     static CURRENT: Cell<Outcome> = const { Cell::new(Outcome {
         verified: false,
@@ -176,17 +182,15 @@ impl Belief {
             self.passes(failure, outcome)
         };
         if chain::verify(&question, &mut tell).is_err() {
+            // What cannot be read at all is never let pass.
+            outcome.refused.get_or_insert(UNKNOWN);
             return false;
         }
         // Nothing was found. Then webpki must have refused for one of the reasons
         // in which it is known to be stricter than OpenSSL, or it sees what the
         // rules here do not.
         if told == 0 && !is_stricter(strict) {
-            let unknown = Failure {
-                depth: 0,
-                code: code::UNSPECIFIED,
-            };
-            return self.passes(unknown, outcome);
+            return self.passes(UNKNOWN, outcome);
         }
         true
     }

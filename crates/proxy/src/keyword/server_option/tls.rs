@@ -375,7 +375,8 @@ fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
 /// Makes the connectors of all servers, when all of the file is read: `global`
 /// may stand anywhere.
 pub(crate) fn finish(loader: &mut Loader) {
-    let defaults = loader.config.global.tls.clone();
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.options.unverified_servers;
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();

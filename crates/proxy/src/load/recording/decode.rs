@@ -263,10 +263,11 @@ impl<'a> Reader<'a> {
 
     fn options(&mut self) -> Read<LoadOptions> {
         match self.byte()? {
-            byte @ 0..8 => Ok(LoadOptions {
+            byte @ 0..16 => Ok(LoadOptions {
                 resolve_names: byte & 1 != 0,
                 ignore_unresolved: byte & 2 != 0,
                 diag: byte & 4 != 0,
+                unverified_servers: byte & 8 != 0,
             }),
             byte => self.no_choice(byte),
         }

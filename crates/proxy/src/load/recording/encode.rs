@@ -127,8 +127,12 @@ fn switches(options: &LoadOptions) -> u8 {
         resolve_names,
         ignore_unresolved,
         diag,
+        unverified_servers,
     } = options;
-    u8::from(*resolve_names) | u8::from(*ignore_unresolved) << 1 | u8::from(*diag) << 2
+    u8::from(*resolve_names)
+        | u8::from(*ignore_unresolved) << 1
+        | u8::from(*diag) << 2
+        | u8::from(*unverified_servers) << 3
 }
 
 fn answered(out: &mut impl Write, answers: &Answers) -> io::Result<()> {
