@@ -24,13 +24,9 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-<<<<<<< HEAD
-    BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings, SpokenVersions, TicketKeys, TlsDefaults, TlsLine,
-    TlsSide, TlsVersion, TlsVersions, Verify,
-=======
-    ClientAuth, ExtraFiles, HttpProto, Listed, Named, Parameters, ServerSettings, ServerTls,
-    SpokenVersions, TlsDefaults, TlsSide, TlsVersion, TlsVersions, Verify, WebSocketProto,
->>>>>>> params
+    BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, HttpProto, Listed, Named,
+    Parameters, ServerSettings, ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine,
+    TlsSide, TlsVersion, TlsVersions, Verify, WebSocketProto,
 };
 
 use crate::state::Presence;

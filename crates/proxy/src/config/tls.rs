@@ -2,18 +2,12 @@
 //! to. They are checked and kept; they take effect where a `bind` or `server`
 //! line says `ssl`.
 
-<<<<<<< HEAD
 mod bind;
-mod settings;
-
-pub use bind::{BindProtocol, BindTls, CertificateSource, TicketKeys, TlsLine};
-
-=======
 mod server;
 mod settings;
 
+pub use bind::{BindProtocol, BindTls, CertificateSource, TicketKeys, TlsLine};
 pub use server::{HttpProto, Named, ServerTls, WebSocketProto};
->>>>>>> params
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};

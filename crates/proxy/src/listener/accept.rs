@@ -371,7 +371,8 @@ async fn next(
             return Poll::Ready(Err(Quiet::Elsewhere));
         }
         let full = most.is_some_and(|most| state.sessions.current() >= most);
-        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend, target.bind()) {
+        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend, target.bind())
+        {
             return Poll::Ready(Err(Quiet::Full));
         }
         let accepted = accept.as_mut().poll(context);

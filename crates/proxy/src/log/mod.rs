@@ -198,7 +198,12 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         let ago = reactor::now().saturating_duration_since(session.accepted);
         let accepted = worker().wall_clock() - ago;
         time::append_date(&mut message, accepted, DateStyle::Millis);
-        let _ = write!(&mut *message, "] {}/{}: {why}", frontend.name, bind_name(session));
+        let _ = write!(
+            &mut *message,
+            "] {}/{}: {why}",
+            frontend.name,
+            bind_name(session)
+        );
     }
     deliver(
         &session.config,

@@ -4,16 +4,14 @@
 
 use super::session::Client;
 use crate::log;
-use crate::reactor::{self, Instant};
+use crate::reactor::Instant;
+use crate::tls::acceptor::{Acceptor, Chosen};
+use crate::tls::counters;
 use crate::tls::handshake::{self, Failure, Refusal, Terms};
 use crate::tls::hello::Hello;
-use crate::tls::acceptor::{Acceptor, Chosen};
 use crate::tls::sni::Offer;
-use crate::tls::counters;
 use crate::worker::worker;
 use rustls::{CipherSuite, SignatureScheme};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the client's connection one over TLS, where its listener wants that.
@@ -67,7 +65,10 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
 }
 
 fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
-    let schemes: Vec<_> = hello.signature_schemes().map(SignatureScheme::from).collect();
+    let schemes: Vec<_> = hello
+        .signature_schemes()
+        .map(SignatureScheme::from)
+        .collect();
     let suites: Vec<_> = hello.cipher_suites().map(CipherSuite::from).collect();
     let offer = Offer {
         server_name: hello.server_name(),

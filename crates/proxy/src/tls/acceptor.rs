@@ -3,13 +3,13 @@
 //! line, of lists and of what the store holds, and made again when an operator
 //! changes one of those; handshakes that have begun go on under what they got.
 
+use super::NoVersion;
 use super::authorities::Authorities;
 use super::build::{BuildError, Resumption, server_config};
 use super::certified::{Certified, now_s};
 use super::schemes::RestrictedResolver;
 use super::sni::{Entry, Filter, Index, Offer};
 use super::store::{Dependent, Prepared, Stock};
-use super::NoVersion;
 use crate::config::{
     BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
 };
@@ -238,8 +238,11 @@ impl Acceptor {
                 .map(|name| stock.authorities(name))
                 .transpose()
         };
-        let authorities: Option<Arc<Authorities>> =
-            named(line.ca_file.as_ref().map_or(&own.ca_file, |_| &line.ca_file))?;
+        let authorities: Option<Arc<Authorities>> = named(
+            line.ca_file
+                .as_ref()
+                .map_or(&own.ca_file, |_| &line.ca_file),
+        )?;
         let more = line.ca_verify_file.as_ref();
         let crls = line.crl_file.as_ref().or(own.crl_file.as_ref());
         let mode = line.verify.or(own.verify).unwrap_or_default();
@@ -248,11 +251,18 @@ impl Acceptor {
         }
         Ok(ServerSettings {
             parameters: Parameters::of(&side, &self.defaults)?,
-            alpn: line.alpn.as_ref().or(own.alpn.as_ref()).cloned().unwrap_or_default(),
+            alpn: line
+                .alpn
+                .as_ref()
+                .or(own.alpn.as_ref())
+                .cloned()
+                .unwrap_or_default(),
             client: ClientAuth {
                 mode,
                 authorities,
-                more_authorities: named(more.map_or(&own.ca_verify_file, |_| &line.ca_verify_file))?,
+                more_authorities: named(
+                    more.map_or(&own.ca_verify_file, |_| &line.ca_verify_file),
+                )?,
                 crls: crls.map(|name| stock.revocations(name)).transpose()?,
                 ca_ignore_err: self.words.ca_ignore_err,
                 crt_ignore_err: self.words.crt_ignore_err,
@@ -322,12 +332,7 @@ impl Maker<'_> {
         Ok(self.state.groups.len() - 1)
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        group: usize,
-        filters: &[Filter],
-    ) -> Result<u32, AcceptorError> {
+    fn add(&mut self, name: &str, group: usize, filters: &[Filter]) -> Result<u32, AcceptorError> {
         let certified = self.stock.certificate(name)?;
         let group = &self.state.groups[group];
         let shows: Arc<dyn ResolvesServerCert> = Arc::new(Shows(Arc::clone(certified)));
@@ -392,7 +397,11 @@ impl Dependent for Acceptor {
 
     fn uses_certificate(&self, name: &str) -> bool {
         let state = self.index();
-        state.index.entries().iter().any(|entry| &*entry.name == name)
+        state
+            .index
+            .entries()
+            .iter()
+            .any(|entry| &*entry.name == name)
     }
 
     fn uses_list(&self, name: &str) -> bool {

@@ -162,7 +162,9 @@ impl Parts {
         let mut certified = Certified {
             names: names(leaf, &info),
             kind,
-            ocsp_id: issuer.as_ref().map(|i| ocsp::certificate_id(&about(&info, i))),
+            ocsp_id: issuer
+                .as_ref()
+                .map(|i| ocsp::certificate_id(&about(&info, i))),
             plain: Arc::new(CertifiedKey::new(self.chain.clone(), key)),
             stapled: None,
             info,
@@ -300,7 +302,9 @@ impl fmt::Debug for Certified {
 /// Seconds since 1970.
 pub fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 impl Certified {

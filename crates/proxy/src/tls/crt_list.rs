@@ -154,10 +154,7 @@ mod tests {
             cut("a.pem[ alpn h2 ]x"),
             Ok(Some(("a.pem", vec!["alpn", "h2"], vec!["x"])))
         );
-        assert_eq!(
-            cut("a.pem []#x"),
-            Ok(Some(("a.pem", vec![], vec![])))
-        );
+        assert_eq!(cut("a.pem []#x"), Ok(Some(("a.pem", vec![], vec![]))));
         assert_eq!(cut(" # a.pem"), Ok(None));
         assert_eq!(cut(""), Ok(None));
     }

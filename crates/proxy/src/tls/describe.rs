@@ -141,7 +141,10 @@ fn alternatives(der: &[u8]) -> String {
             Ok(v4) if *kind == "IP Address" => std::net::Ipv4Addr::from(v4).to_string(),
             _ => match <[u8; 16]>::try_from(value) {
                 Ok(v6) if *kind == "IP Address" => std::net::Ipv6Addr::from(v6).to_string(),
-                _ => String::from_utf8_lossy(value).chars().map(printable).collect(),
+                _ => String::from_utf8_lossy(value)
+                    .chars()
+                    .map(printable)
+                    .collect(),
             },
         };
         Some(format!("{kind}:{text}"))
@@ -155,7 +158,10 @@ pub fn certificate(der: &[u8], out: &mut String) {
     let Some(info) = Certificate::parse(der) else {
         return;
     };
-    let serial = info.serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty());
+    let serial = info
+        .serial
+        .strip_prefix(&[0])
+        .filter(|rest| !rest.is_empty());
     let print = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der);
     let _ = writeln!(out, "Serial: {}", hex(serial.unwrap_or(&info.serial), true));
     let _ = writeln!(out, "notBefore: {}", time(info.not_before_s));

@@ -195,7 +195,12 @@ fn best<'e>(entries: impl Iterator<Item = &'e Entry>, offer: &Offer<'_>) -> Opti
 
 fn usable(certified: &Certified, offer: &Offer<'_>) -> bool {
     let signs = certified.key().choose_scheme(offer.schemes).is_some();
-    signs && (offer.tls13 || offer.suites.iter().any(|suite| fits(*suite, certified.kind)))
+    signs
+        && (offer.tls13
+            || offer
+                .suites
+                .iter()
+                .any(|suite| fits(*suite, certified.kind)))
 }
 
 /// Whether a suite of TLS 1.2 authenticates with such a key.

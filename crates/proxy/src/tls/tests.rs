@@ -112,7 +112,9 @@ async fn over(
 ) -> ((Transport, Info), (Transport, Info)) {
     let config = configs.server.clone();
     let server = task(async move {
-        let made = accept(&theirs, b"", |_| Ok(config), terms(None)).await.unwrap();
+        let made = accept(&theirs, b"", |_| Ok(config), terms(None))
+            .await
+            .unwrap();
         (secured(theirs, made.0), made.1)
     });
     let sni = Some("shop.example".into());
@@ -350,7 +352,9 @@ fn a_changed_byte_ends_the_connection() {
             let ((ours, a), (b, theirs)) = (sockets(), sockets());
             let config = configs.server.clone();
             let server = task(async move {
-                let made = accept(&theirs, b"", |_| Ok(config), terms(None)).await.unwrap();
+                let made = accept(&theirs, b"", |_| Ok(config), terms(None))
+                    .await
+                    .unwrap();
                 secured(theirs, made.0)
             });
             let (a, b) = (Rc::new(a), Rc::new(b));
@@ -456,7 +460,11 @@ fn peers_without_a_common_version_are_told() {
         let (old, new) = (configs(&TLS12, None), configs(&TLS13, None));
         let (ours, theirs) = sockets();
         let config = new.server.clone();
-        let server = task(async move { accept(&theirs, b"", |_| Ok(config), terms(None)).await.err() });
+        let server = task(async move {
+            accept(&theirs, b"", |_| Ok(config), terms(None))
+                .await
+                .err()
+        });
         let failed = connect(&ours, old.client.clone(), name(), None, terms(None)).await;
         let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
             panic!("{failed:?}");

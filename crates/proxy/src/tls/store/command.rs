@@ -148,7 +148,9 @@ impl Store {
         }
         let parts = under_way.new.clone();
         if parts.chain.is_empty() || parts.key.is_none() {
-            return failed("The transaction must contain at least a certificate and a private key!");
+            return failed(
+                "The transaction must contain at least a certificate and a private key!",
+            );
         }
         let (certified, warning) = match parts.certify() {
             Ok(made) => made,
@@ -159,8 +161,13 @@ impl Store {
             Err(why) => return failed(&why),
         };
         inner.certificate = None;
-        let warning = warning.map_or_else(String::new, |why| format!("{why}. Content will be ignored.\n"));
-        Ok(format!("{warning}Committing {name}{}\nSuccess!\n", ".".repeat(count)))
+        let warning = warning.map_or_else(String::new, |why| {
+            format!("{why}. Content will be ignored.\n")
+        });
+        Ok(format!(
+            "{warning}Committing {name}{}\nSuccess!\n",
+            ".".repeat(count)
+        ))
     }
 
     /// `abort ssl cert <name>`
@@ -385,7 +392,12 @@ impl Store {
         };
         let entry = list.entries.remove(at);
         let is_first = at == 0;
-        if is_first && inner.dependents().iter().any(|one| one.uses_list(list_name)) {
+        if is_first
+            && inner
+                .dependents()
+                .iter()
+                .any(|one| one.uses_list(list_name))
+        {
             // Whoever matches nothing is shown it.
             if let Some(list) = inner.stock.lists.get_mut(list_name) {
                 list.entries.insert(at, entry);
@@ -395,7 +407,9 @@ impl Store {
             ));
         }
         match inner.publish(|one| one.uses_list(list_name)) {
-            Ok(_) => Ok(format!("Entry '{name}' deleted in crtlist '{list_name}'!\n")),
+            Ok(_) => Ok(format!(
+                "Entry '{name}' deleted in crtlist '{list_name}'!\n"
+            )),
             Err(why) => {
                 if let Some(list) = inner.stock.lists.get_mut(list_name) {
                     list.entries.insert(at, entry);
@@ -530,13 +544,12 @@ fn restore<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, old: Option<O
     };
 }
 
-fn remove<T>(
-    all: &mut BTreeMap<Box<str>, Option<T>>,
-    name: &str,
-    used: bool,
-    kind: &str,
-) -> Told {
-    let failed = |why: &str| refuse(format!("Can't remove the {kind} file: {kind} file '{name}' {why}"));
+fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, kind: &str) -> Told {
+    let failed = |why: &str| {
+        refuse(format!(
+            "Can't remove the {kind} file: {kind} file '{name}' {why}"
+        ))
+    };
     if !all.contains_key(name) {
         return failed("doesn't exist!");
     }
@@ -565,7 +578,10 @@ impl Inner {
             one.names_file(name) || lists.iter().any(|list| one.uses_list(list))
         };
         match self.publish(uses) {
-            Ok(count) => Ok(format!("Committing {name}{}\nSuccess!\n", ".".repeat(count))),
+            Ok(count) => Ok(format!(
+                "Committing {name}{}\nSuccess!\n",
+                ".".repeat(count)
+            )),
             Err(why) => refuse(format!("{why}\nCan't commit {name}!")),
         }
     }
@@ -586,7 +602,10 @@ impl Inner {
     pub(super) fn uses_certificate(&mut self, name: &str) -> bool {
         let mut lists = self.stock.lists.values();
         lists.any(|list| list.entries.iter().any(|entry| *entry.certificate == *name))
-            || self.dependents().iter().any(|one| one.uses_certificate(name))
+            || self
+                .dependents()
+                .iter()
+                .any(|one| one.uses_certificate(name))
     }
 
     /// Whether a file of authorities or of revoked ones is used.

@@ -141,13 +141,19 @@ impl Store {
     /// Takes the authorities of a file in.
     pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
         let mut inner = self.inner();
-        inner.stock.authorities.insert(name.into(), Some(authorities));
+        inner
+            .stock
+            .authorities
+            .insert(name.into(), Some(authorities));
     }
 
     /// Takes in what a file says was revoked.
     pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
         let mut inner = self.inner();
-        inner.stock.revocations.insert(name.into(), Some(revocations));
+        inner
+            .stock
+            .revocations
+            .insert(name.into(), Some(revocations));
     }
 
     /// Takes a list of certificates in.

@@ -4,8 +4,8 @@ use super::command::{StoreError, Told};
 use super::{Inner, Store, Transaction};
 use crate::tls::authorities::Authorities;
 use crate::tls::certified::{Certified, Parts};
-use crate::tls::describe::{self, hex};
 use crate::tls::der::{Der, INTEGER, OCTET_STRING, SEQUENCE};
+use crate::tls::describe::{self, hex};
 use crate::tls::revocation::Revocations;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -107,7 +107,12 @@ impl Store {
     /// `show ssl ca-file <name>[:<index>]`, `*<name>`
     pub fn show_authority(&self, asked: &str) -> Told {
         let (name, index) = indexed(asked);
-        let (found, status) = self.file(name, |inner| &inner.stock.authorities, |inner| &inner.authorities, "CA file")?;
+        let (found, status) = self.file(
+            name,
+            |inner| &inner.stock.authorities,
+            |inner| &inner.authorities,
+            "CA file",
+        )?;
         let mut out = head(name, status);
         for (at, authority) in found.iter().flat_map(|all| all.iter()).enumerate() {
             if index.is_none_or(|index| index == at + 1) {
@@ -133,7 +138,12 @@ impl Store {
     /// `show ssl crl-file <name>[:<index>]`, `*<name>`
     pub fn show_revocation(&self, asked: &str) -> Told {
         let (name, index) = indexed(asked);
-        let (found, status) = self.file(name, |inner| &inner.stock.revocations, |inner| &inner.revocations, "CRL file")?;
+        let (found, status) = self.file(
+            name,
+            |inner| &inner.stock.revocations,
+            |inner| &inner.revocations,
+            "CRL file",
+        )?;
         let mut out = head(name, status);
         if let Some(found) = found {
             revocations(&found, index, &mut out);
@@ -151,7 +161,9 @@ impl Store {
         let mut inner = self.inner();
         let missing = StoreError(format!("Can't display the {kind} : Not found!"));
         if let Some(plain) = name.strip_prefix('*') {
-            let under_way = transaction(&inner).as_ref().filter(|one| *one.name == *plain);
+            let under_way = transaction(&inner)
+                .as_ref()
+                .filter(|one| *one.name == *plain);
             let found = under_way.map(|one| one.new.clone());
             return found.map(|found| (Some(found), "Unused")).ok_or(missing);
         }
@@ -211,7 +223,9 @@ impl Store {
             let own = found.ocsp_id.as_ref();
             own.is_some_and(|own| hex(own, false).eq_ignore_ascii_case(id))
         };
-        let found = certificates.filter(|found| found.ocsp().is_some()).find(same);
+        let found = certificates
+            .filter(|found| found.ocsp().is_some())
+            .find(same);
         let words = "Can't display the OCSP response: Certificate ID not found";
         found
             .map(|found| ocsp(found))
@@ -247,8 +261,16 @@ fn ocsp(found: &Certified) -> String {
         crate::tls::ocsp::Status::Revoked => "revoked",
     };
     let _ = writeln!(out, "    Cert Status: {status}");
-    let _ = writeln!(out, "    This Update: {}", describe::time(response.this_update_s));
-    let _ = writeln!(out, "    Next Update: {}", describe::time(response.next_update_s));
+    let _ = writeln!(
+        out,
+        "    This Update: {}",
+        describe::time(response.this_update_s)
+    );
+    let _ = writeln!(
+        out,
+        "    Next Update: {}",
+        describe::time(response.next_update_s)
+    );
     out
 }
 
@@ -266,7 +288,11 @@ fn parts(parts: &Parts, found: Option<&Certified>) -> String {
     }
     let id = found.filter(|found| found.ocsp().is_some());
     let id = id.and_then(|found| found.ocsp_id.as_deref());
-    let _ = writeln!(out, "OCSP Response Key: {}", hex(id.unwrap_or_default(), false));
+    let _ = writeln!(
+        out,
+        "OCSP Response Key: {}",
+        hex(id.unwrap_or_default(), false)
+    );
     out
 }
 
