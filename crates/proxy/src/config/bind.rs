@@ -54,6 +54,15 @@ pub struct BindOwner {
     pub mode: Option<u32>,
 }
 
+/// A version of HTTP that `proto` asks for on a `bind` or `server` line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HttpProtocol {
+    /// `h1`
+    Http1,
+    /// `h2`
+    Http2,
+}
+
 /// One listener: a `bind` line makes one for each address and port that it names.
 #[derive(Clone, Debug)]
 pub struct Bind {
@@ -65,6 +74,8 @@ pub struct Bind {
     pub name: Box<str>,
     /// The address.
     pub address: BindAddress,
+    /// `proto`: the version of HTTP that is spoken whatever is negotiated or seen.
+    pub protocol: Option<HttpProtocol>,
     /// `accept-proxy`: a PROXY header is required before anything else.
     pub accept_proxy: bool,
     /// `backlog`.
@@ -104,6 +115,7 @@ impl Bind {
             id: 0,
             name: "".into(),
             address,
+            protocol: None,
             accept_proxy: false,
             backlog: None,
             maxconn: None,

@@ -70,6 +70,8 @@ pub enum BodyLength {
     Chunked,
     /// All until the server closes.
     UntilClose,
+    /// All until the sender ends its stream of HTTP/2.
+    Stream,
     /// No HTTP any more: a 101, or a success of CONNECT.
     Tunnel,
 }

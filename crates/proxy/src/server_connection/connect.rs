@@ -1,10 +1,11 @@
 //! Making a connection to a server.
 
 use super::ServerConnection;
-use crate::config::{Proxy, ProxyOption, Server, ServerAddress, Tune};
+use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
+use crate::mux::ServerMux;
 use crate::reactor::{self, Socket, with_deadline};
 use crate::state::Tally;
-use crate::stream::{Stream, write_all};
+use crate::stream::{Link, Stream, write_all};
 use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
@@ -65,7 +66,8 @@ impl ServerConnection {
         if !goes_by_client(server) {
             return true;
         }
-        let there = rustix::net::getpeername(self.transport.fd()).ok().flatten();
+        let there = self.with_fd(|fd| rustix::net::getpeername(fd).ok().flatten());
+        let there = there.flatten();
         let there = there.and_then(|address| SocketAddr::try_from(address).ok());
         match target(server, stream) {
             Ok(Target::Inet(wanted)) => there == Some(wanted),
@@ -131,12 +133,17 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
 }
 
 /// Connects to a server for a stream, within `timeout connect`, and sends the
-/// PROXY header where the server's line asks for one.
+/// PROXY header where the server's line asks for one. `shared`: where it speaks
+/// HTTP/2 others may use it at the same time.
 pub async fn connect(
     stream: &Stream,
     backend: &Proxy,
     server: &Server,
+    shared: bool,
 ) -> Result<ServerConnection, ConnectFailure> {
+    let private = server.options.send_proxy.is_some() || goes_by_client(server);
+    let http2 = stream.http && server.options.protocol == Some(HttpProtocol::Http2);
+    let making = (http2 && shared && !private).then(|| worker().pools.shared.making(&server.state));
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
     // Before the address is read: an older one must not pass for the newest.
@@ -164,13 +171,27 @@ pub async fn connect(
             Err(_) => return Err(ConnectFailure::Timeout),
         }
     }
+    let (link, mux) = if http2 {
+        let mux = ServerMux::start(transport, &stream.config.global.tune, false);
+        let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
+        let link = mux.open().ok_or_else(refused)?;
+        (Link::Http2(link), Some(mux))
+    } else {
+        (Link::Http1(transport), None)
+    };
+    if let (Some(making), Some(mux)) = (making, &mux) {
+        let pools = &worker().pools;
+        pools.shared.add(&server.state, mux.clone(), way);
+        making.made();
+    }
     Ok(ServerConnection {
-        transport,
+        link,
+        mux,
         state: server.state.clone(),
         input: None,
         streams: 0,
         way,
-        private: server.options.send_proxy.is_some() || goes_by_client(server),
+        private,
     })
 }
 

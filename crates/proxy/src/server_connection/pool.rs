@@ -2,9 +2,11 @@
 //! or spoke on out of turn is known without a system call and never taken.
 
 use super::ServerConnection;
-use crate::config::{Server, ServerOptions};
+use super::shared::Shared;
+use crate::config::{Proxy, Server, ServerOptions};
 use crate::reactor::{self, Instant};
 use crate::state::{ServerState, Way};
+use crate::stream::{Link, Stream};
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::RefCell;
@@ -43,9 +45,26 @@ impl Pool {
 #[derive(Default)]
 pub struct Pools {
     by_server: RefCell<Vec<Option<Pool>>>,
+    pub(super) shared: Shared,
 }
 
 impl Pools {
+    /// A stream of an HTTP/2 connection that carries those of others, or of an
+    /// idle one that has carried at least so many.
+    pub fn join(&self, server: &Server, streams_min: Option<u32>) -> Option<ServerConnection> {
+        self.shared.join(server, streams_min)
+    }
+
+    /// The same of one that is being made, for which it waits.
+    pub async fn join_begun(
+        &self,
+        stream: &Stream,
+        backend: &Proxy,
+        server: &Server,
+    ) -> Option<ServerConnection> {
+        self.shared.join_begun(stream, backend, server).await
+    }
+
     /// Takes the connection that was used last, is still good and has carried
     /// at least so many streams.
     pub fn take(&self, described: &Server, streams_min: u32) -> Option<ServerConnection> {
@@ -68,7 +87,8 @@ impl Pools {
             if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
             {
                 return Some(ServerConnection {
-                    transport: idle.transport,
+                    link: Link::Http1(idle.transport),
+                    mux: None,
                     state: server.clone(),
                     input: None,
                     streams: idle.streams,
@@ -87,18 +107,30 @@ impl Pools {
             .get(server.uid as usize)
             .and_then(Option::as_ref)
             .is_some_and(|pool| !pool.idle.is_empty())
+            || self.shared.holds(server)
     }
 
     /// Keeps a connection for the next stream, if the server's options allow.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection {
-            transport,
+            link,
+            mux,
             state,
             input,
             streams,
             way,
             private,
         } = connection;
+        let transport = match (link, mux) {
+            (Link::Http1(transport), _) => transport,
+            (Link::Http2(stream), mux) => {
+                drop(stream);
+                if let Some(mux) = mux {
+                    self.shared.released(&state, &mux, options);
+                }
+                return;
+            }
+        };
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || transport.is_peer_closed() || transport.is_readable();
         if private || spoiled || worker().keeps_nothing() || way != state.way() {
@@ -162,12 +194,14 @@ impl Pools {
             pool.dropped(pool.idle.len());
             pool.idle.clear();
         }
+        self.shared.clear();
     }
 
     /// Closes what the servers closed, what has been idle for the purge delay,
     /// and what leads to servers that get no streams any more, or by a way
     /// that is no more theirs; a few at a time. `second`: another one began.
     async fn look_through(&self, second: bool) {
+        self.shared.purge();
         let mut next = Some(0);
         while let Some(at) = next {
             next = self.look_at_some(at, second);

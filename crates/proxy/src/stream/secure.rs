@@ -2,6 +2,7 @@
 //! its session: settings by its hello, what is counted, and what is logged of a
 //! failure.
 
+use super::Link;
 use super::session::Client;
 use crate::log;
 use crate::reactor::Instant;
@@ -55,11 +56,14 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         }
         None => Err(Refusal::UNRECOGNIZED_NAME),
     };
-    let socket = client.transport.socket();
+    let Link::Http1(transport) = &mut client.link else {
+        return Ok(true);
+    };
+    let socket = transport.socket();
     let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
     info.own_certificate = shown;
     let resumed = info.resumed;
-    client.transport.secure(session);
+    transport.secure(session);
     client.session.set_secure(info);
     Ok(resumed)
 }

@@ -174,7 +174,8 @@ impl Session {
             accepted: old.accepted,
             ready: old.ready,
             rewritten: old.rewritten.clone(),
-            variables: old.variables.take().into(),
+            // Streams that are under way on the same connection keep theirs.
+            variables: old.variables.clone(),
             tls: old.tls.clone(),
         });
     }

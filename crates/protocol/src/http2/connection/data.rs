@@ -1,0 +1,240 @@
+//! DATA that comes, and the windows that it uses. It is passed on as it comes;
+//! what a frame as a whole contradicts is known before its first byte is.
+
+use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Head};
+use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};
+use super::super::stream::{End, Stream};
+use super::super::{ErrorCode, Role, StreamId, Why};
+use super::Connection;
+use super::limits::Flood;
+use super::receive::{Absent, Reading, Step, on_stream, take};
+
+/// DATA frames with less content than this, and no end, are tiny.
+const TINY_BYTES: u32 = 5;
+
+impl Connection {
+    pub(super) fn begin_data(&mut self, head: Head) -> Result<Step, Why> {
+        debug_assert_eq!(head.kind, DATA);
+        on_stream(head)?;
+        let padded = head.has(FLAG_PADDED);
+        if padded && head.length == 0 {
+            return Err(Why::FrameLength);
+        }
+        // Also what nobody wants uses the connection's window.
+        let length = head.length as i32;
+        if length > self.receive_window {
+            return Err(Why::WindowExceeded);
+        }
+        self.receive_window -= length;
+        let client = self.options.role == Role::Client;
+        let Some(stream) = self.streams.get_mut(head.stream) else {
+            return self.late_data(head);
+        };
+        if client && !stream.head_sent {
+            return Err(Why::StreamIdle);
+        }
+        let code = if stream.peer_ended {
+            ErrorCode::StreamClosed
+        } else if !stream.head_received {
+            ErrorCode::ProtocolError
+        } else if length > stream.receive_window {
+            ErrorCode::FlowControlError
+        } else {
+            stream.receive_window -= length;
+            if padded {
+                self.reading = Reading::PadLength(head);
+                return Ok(Step::Again);
+            }
+            return self.begin_content(head, 0, 0);
+        };
+        self.discard(head.length);
+        self.stream_error(head.stream, code)
+    }
+
+    /// DATA on a stream that is not there.
+    fn late_data(&mut self, head: Head) -> Result<Step, Why> {
+        self.discard(head.length);
+        match self.absent(head.stream) {
+            Absent::Idle => Err(Why::StreamIdle),
+            Absent::Closed(End::Ended) => Err(Why::StreamEnded),
+            Absent::Closed(End::ResetByPeer) => {
+                self.stream_error(head.stream, ErrorCode::StreamClosed)
+            }
+            Absent::Ignored | Absent::Closed(End::ResetByUs | End::Unknown) => {
+                self.charge(Flood::LateFrames)?;
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    /// The length of the padding is known, with the bytes that told it.
+    pub(super) fn begin_content(
+        &mut self,
+        head: Head,
+        pad_field: u32,
+        pad: u32,
+    ) -> Result<Step, Why> {
+        let Some(content) = head.length.checked_sub(pad_field + pad) else {
+            return Err(Why::Padding);
+        };
+        let end_stream = head.has(FLAG_END_STREAM);
+        // The byte that told it counts as consumed, the padding later.
+        let Some(stream) = self.streams.get_mut(head.stream) else {
+            self.give_back(0, pad_field);
+            self.discard(head.length - pad_field);
+            return Ok(Step::Again);
+        };
+        if !stream.fits(u64::from(content), end_stream) {
+            self.give_back(0, pad_field);
+            self.discard(head.length - pad_field);
+            return self.stream_error(head.stream, ErrorCode::ProtocolError);
+        }
+        stream.received += u64::from(content);
+        if content > 0 {
+            self.meters.data(content as usize);
+        }
+        if !end_stream && content < TINY_BYTES {
+            self.charge(if content == 0 {
+                Flood::EmptyFrames
+            } else {
+                Flood::TinyData
+            })?;
+        }
+        if pad_field + pad > 0 {
+            self.give_back(head.stream, pad_field + pad);
+        }
+        self.reading = Reading::Data {
+            stream: head.stream,
+            left: content,
+            pad,
+            end_stream,
+        };
+        Ok(Step::Again)
+    }
+
+    pub(super) fn data_piece(
+        &mut self,
+        id: u32,
+        left: u32,
+        pad: u32,
+        end_stream: bool,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<Step, Why> {
+        let from = *at;
+        let taken = take(left, input, at);
+        let (to, left) = (*at, left - taken);
+        let pad = if left == 0 {
+            pad - take(pad, input, at)
+        } else {
+            pad
+        };
+        let complete = left == 0 && pad == 0;
+        self.reading = if complete {
+            Reading::Head
+        } else {
+            Reading::Data {
+                stream: id,
+                left,
+                pad,
+                end_stream,
+            }
+        };
+        let Some(stream) = self.streams.get_mut(id) else {
+            // The owner reset it in the middle of a frame.
+            self.give_back(0, taken);
+            return Ok(if complete {
+                Step::Again
+            } else {
+                Step::NeedMore
+            });
+        };
+        let end_stream = complete && end_stream;
+        if end_stream {
+            stream.peer_ended = true;
+            self.forget_if_done(id);
+        }
+        Ok(if taken > 0 || end_stream {
+            Step::Data {
+                stream: id,
+                from,
+                to,
+                end_stream,
+            }
+        } else if complete {
+            Step::Again
+        } else {
+            Step::NeedMore
+        })
+    }
+
+    /// The stream's owner is done with so many bytes of DATA: windows are
+    /// given back, in batches. Also right, and due, when the stream has gone.
+    pub fn consumed(&mut self, stream: StreamId, bytes: u32) {
+        if !self.failed {
+            self.give_back(stream.0, bytes);
+        }
+    }
+
+    /// Gives windows back: that of the connection (stream 0: only that).
+    pub(super) fn give_back(&mut self, stream: u32, bytes: u32) {
+        let window = self.options.connection_window;
+        // Never more than came, even if an owner counts wrongly.
+        let missing = (window as i32 - self.receive_window) as u32;
+        self.unreturned = self.unreturned.saturating_add(bytes).min(missing);
+        if self.unreturned >= window / 2 {
+            self.receive_window += self.unreturned as i32;
+            self.output.window_update(0, self.unreturned);
+            self.unreturned = 0;
+        }
+        let batch = (self.options.initial_window / 2).max(1);
+        let Some(stream) = self.streams.get_mut(stream) else {
+            return;
+        };
+        if stream.peer_ended {
+            return;
+        }
+        stream.unreturned = stream.unreturned.saturating_add(bytes).min(WINDOW_MAX);
+        if stream.unreturned >= batch {
+            stream.receive_window = stream
+                .receive_window
+                .saturating_add(stream.unreturned as i32);
+            self.output.window_update(stream.id, stream.unreturned);
+            stream.unreturned = 0;
+        }
+    }
+
+    /// The window of a new stream of the peer. Before it knows our settings it
+    /// may use the one of the RFC.
+    pub(super) fn initial_receive_window(&self) -> i32 {
+        let window = self.options.initial_window;
+        if self.acknowledged {
+            window as i32
+        } else {
+            window.max(WINDOW_DEFAULT) as i32
+        }
+    }
+
+    /// The peer knows our settings now.
+    pub(super) fn acknowledge_windows(&mut self) {
+        let less = WINDOW_DEFAULT.saturating_sub(self.options.initial_window) as i32;
+        if less > 0 {
+            self.streams
+                .iter_mut()
+                .for_each(|stream: &mut Stream| stream.receive_window -= less);
+        }
+    }
+
+    /// Both sides have ended it: it was useful work, and is gone.
+    pub(super) fn forget_if_done(&mut self, id: u32) {
+        if self
+            .streams
+            .get(id)
+            .is_some_and(|stream| stream.peer_ended && stream.we_ended)
+        {
+            self.streams.remove(id);
+            self.closed.remember(id, End::Ended);
+            self.meters.stream_ended();
+        }
+    }
+}

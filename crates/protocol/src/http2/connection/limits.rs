@@ -1,0 +1,245 @@
+//! The bounds of floods. A connection that lives for months must not trip
+//! them, so none is a count of its lifetime: each is a level that rises with
+//! every such frame and falls with time and with useful work.
+
+use super::super::Why;
+
+/// How much of something a peer may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So many at once.
+    pub burst: u32,
+    /// So many in a second, for ever.
+    pub per_second: u32,
+    /// So many for each piece of useful work: a stream that ended well, a
+    /// DATA frame with content.
+    pub per_work: u32,
+}
+
+/// The bounds of every flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams that the peer resets before we answered (CVE-2023-44487).
+    pub rapid_resets: Rate,
+    /// Streams that we reset for the peer's errors (CVE-2025-8671).
+    pub forced_resets: Rate,
+    /// Streams opened above the announced limit.
+    pub refused_streams: Rate,
+    /// Frames without content that end nothing (CVE-2019-9518).
+    pub empty_frames: Rate,
+    /// DATA frames of fewer bytes than anyone has a reason for: even an empty
+    /// message of gRPC has 5.
+    pub tiny_data: Rate,
+    /// SETTINGS with their acknowledgements (CVE-2019-9515), and GOAWAY.
+    pub settings: Rate,
+    /// PING and their answers (CVE-2019-9512). A client of gRPC that measures
+    /// its round trip sends one for every piece of DATA.
+    pub pings: Rate,
+    /// PRIORITY frames (CVE-2019-9513).
+    pub priorities: Rate,
+    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Here only DATA
+    /// frames of some length count as work.
+    pub window_updates: Rate,
+    /// Frames of unknown types.
+    pub unknown_frames: Rate,
+    /// Frames on streams that are closed.
+    pub late_frames: Rate,
+    /// CONTINUATION frames of one header block (CVE-2024-27316).
+    pub continuations_max: u32,
+    /// Bytes of one header block, as they come on the wire.
+    pub header_block_bytes_max: usize,
+    /// `send_capacity` is 0 while so many bytes of output wait.
+    pub output_bytes_max: usize,
+    /// Bytes of answers that the peer asked for and does not read.
+    pub reply_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let rate = |burst, per_second, per_work| Rate {
+            burst,
+            per_second,
+            per_work,
+        };
+        Limits {
+            rapid_resets: rate(500, 100, 1),
+            forced_resets: rate(100, 10, 0),
+            refused_streams: rate(1_000, 100, 1),
+            empty_frames: rate(100, 10, 1),
+            tiny_data: rate(10_000, 1_000, 1),
+            settings: rate(100, 10, 0),
+            pings: rate(1_000, 100, 1),
+            priorities: rate(1_000, 100, 4),
+            window_updates: rate(10_000, 1_000, 4),
+            unknown_frames: rate(1_000, 100, 4),
+            late_frames: rate(10_000, 1_000, 0),
+            continuations_max: 32,
+            header_block_bytes_max: 128 * 1024,
+            output_bytes_max: 64 * 1024,
+            reply_bytes_max: 64 * 1024,
+        }
+    }
+}
+
+/// What is metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flood {
+    RapidResets,
+    ForcedResets,
+    RefusedStreams,
+    EmptyFrames,
+    TinyData,
+    Settings,
+    Pings,
+    Priorities,
+    WindowUpdates,
+    UnknownFrames,
+    LateFrames,
+}
+
+const FLOODS: usize = Flood::LateFrames as usize + 1;
+
+impl Flood {
+    fn rate(self, limits: &Limits) -> Rate {
+        match self {
+            Flood::RapidResets => limits.rapid_resets,
+            Flood::ForcedResets => limits.forced_resets,
+            Flood::RefusedStreams => limits.refused_streams,
+            Flood::EmptyFrames => limits.empty_frames,
+            Flood::TinyData => limits.tiny_data,
+            Flood::Settings => limits.settings,
+            Flood::Pings => limits.pings,
+            Flood::Priorities => limits.priorities,
+            Flood::WindowUpdates => limits.window_updates,
+            Flood::UnknownFrames => limits.unknown_frames,
+            Flood::LateFrames => limits.late_frames,
+        }
+    }
+
+    fn why(self) -> Why {
+        match self {
+            Flood::RapidResets => Why::RapidReset,
+            Flood::ForcedResets => Why::ForcedResets,
+            Flood::RefusedStreams => Why::RefusedStreams,
+            Flood::EmptyFrames => Why::EmptyFrames,
+            Flood::TinyData => Why::TinyData,
+            Flood::Settings => Why::SettingsFlood,
+            Flood::Pings => Why::PingFlood,
+            Flood::Priorities => Why::PriorityFlood,
+            Flood::WindowUpdates => Why::WindowFlood,
+            Flood::UnknownFrames => Why::UnknownFlood,
+            Flood::LateFrames => Why::LateFrames,
+        }
+    }
+}
+
+/// DATA frames from this length on count as bulk.
+const BULK_BYTES_MIN: usize = 128;
+
+/// One level. All in `u32` that may wrap: there is one for every kind of flood
+/// in every connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meter {
+    /// Thousandths.
+    level: u32,
+    at_ms: u32,
+    work: u32,
+}
+
+/// The levels of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    meters: [Meter; FLOODS],
+    now_ms: u32,
+    /// Useful work of any kind; of the kind that moves many bytes.
+    work: u32,
+    bulk: u32,
+}
+
+impl Meters {
+    pub(super) fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = now_ms as u32;
+    }
+
+    /// A stream ended well.
+    pub(super) fn stream_ended(&mut self) {
+        self.work = self.work.wrapping_add(1);
+        self.bulk = self.bulk.wrapping_add(1);
+    }
+
+    /// DATA with content came or went.
+    pub(super) fn data(&mut self, bytes: usize) {
+        self.work = self.work.wrapping_add(1);
+        if bytes >= BULK_BYTES_MIN {
+            self.bulk = self.bulk.wrapping_add(1);
+        }
+    }
+
+    /// One more of these.
+    pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
+        let rate = flood.rate(limits);
+        let work = if flood == Flood::WindowUpdates {
+            self.bulk
+        } else {
+            self.work
+        };
+        let meter = &mut self.meters[flood as usize];
+        let passed_ms = u64::from(self.now_ms.wrapping_sub(meter.at_ms));
+        let worked = u64::from(work.wrapping_sub(meter.work));
+        let fallen = passed_ms * u64::from(rate.per_second)
+            + worked.saturating_mul(u64::from(rate.per_work) * 1000);
+        let level = u64::from(meter.level).saturating_sub(fallen) + 1000;
+        *meter = Meter {
+            level: level.min(u64::from(u32::MAX)) as u32,
+            at_ms: self.now_ms,
+            work,
+        };
+        if level > u64::from(rate.burst) * 1000 {
+            Err(flood.why())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_falls_with_time_and_with_work() {
+        let limits = Limits {
+            pings: Rate {
+                burst: 3,
+                per_second: 1,
+                per_work: 1,
+            },
+            ..Limits::default()
+        };
+        let mut meters = Meters::default();
+        meters.set_now(u64::from(u32::MAX) - 10);
+        for _ in 0..3 {
+            assert_eq!(meters.charge(Flood::Pings, &limits), Ok(()));
+        }
+        meters.set_now(u64::from(u32::MAX) + 990);
+        assert_eq!(meters.charge(Flood::Pings, &limits), Ok(()));
+        meters.data(1);
+        assert_eq!(meters.charge(Flood::Pings, &limits), Ok(()));
+        assert_eq!(meters.charge(Flood::Pings, &limits), Err(Why::PingFlood));
+    }
+
+    #[test]
+    fn a_month_of_ordinary_work_trips_nothing() {
+        let limits = Limits::default();
+        let mut meters = Meters::default();
+        for request in 0..400_000u64 {
+            meters.set_now(request / 50);
+            for _ in 0..4 {
+                assert_eq!(meters.charge(Flood::WindowUpdates, &limits), Ok(()));
+            }
+            assert_eq!(meters.charge(Flood::Pings, &limits), Ok(()));
+            meters.data(1000);
+            meters.stream_ended();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What is to be written: one buffer, filled at its end and taken from its
+//! beginning, with an account of the answers in it that nobody but the peer
+//! asked for.
+
+use super::super::frame::{
+    CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Head, RST_STREAM,
+    WINDOW_UPDATE,
+};
+use super::super::{ErrorCode, hpack};
+
+/// More than this in front of the output is moved away before it grows.
+const TAKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// The output.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    start: usize,
+    /// All that was ever taken.
+    taken: u64,
+    /// Answers that stand before `mark`, and behind it: where `mark` is
+    /// written, those before it need no count any more.
+    replies_before: usize,
+    replies_behind: usize,
+    mark: u64,
+}
+
+impl Output {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.waiting());
+        self.start += bytes;
+        self.taken += bytes as u64;
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+            self.replies_before = 0;
+            self.replies_behind = 0;
+        }
+    }
+
+    /// The end of the output, to write to.
+    fn tail(&mut self) -> &mut Vec<u8> {
+        if self.start >= TAKEN_BYTES_MAX {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        &mut self.bytes
+    }
+
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.tail().extend_from_slice(bytes);
+    }
+
+    pub(super) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let head = Head {
+            length: payload.len() as u32,
+            kind,
+            flags,
+            stream,
+        };
+        let tail = self.tail();
+        tail.extend_from_slice(&head.bytes());
+        tail.extend_from_slice(payload);
+    }
+
+    /// A frame that the peer made us send; says how many bytes of such wait.
+    pub(super) fn reply(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> usize {
+        self.frame(kind, flags, stream, payload);
+        let written = self.taken + self.waiting() as u64;
+        if self.taken >= self.mark {
+            self.replies_before = self.replies_behind;
+            self.replies_behind = 0;
+            self.mark = written;
+        }
+        self.replies_behind += HEAD_BYTES + payload.len();
+        self.replies_before + self.replies_behind
+    }
+
+    pub(super) fn window_update(&mut self, stream: u32, bytes: u32) {
+        self.frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+    }
+
+    pub(super) fn reset(&mut self, stream: u32, code: ErrorCode) -> usize {
+        self.reply(RST_STREAM, 0, stream, &(code as u32).to_be_bytes())
+    }
+
+    pub(super) fn go_away(&mut self, last: u32, code: ErrorCode) {
+        let mut payload = [0; 8];
+        payload[..4].copy_from_slice(&last.to_be_bytes());
+        payload[4..].copy_from_slice(&(code as u32).to_be_bytes());
+        self.frame(GOAWAY, 0, 0, &payload);
+    }
+
+    /// HEADERS, and CONTINUATION where the block is longer than a frame.
+    pub(super) fn headers<'f>(
+        &mut self,
+        stream: u32,
+        end_stream: bool,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+        encoder: &mut hpack::Encoder,
+        frame_bytes_max: usize,
+    ) {
+        let tail = self.tail();
+        let head_at = tail.len();
+        tail.extend_from_slice(&[0; HEAD_BYTES]);
+        encoder.begin(tail);
+        for (name, value) in fields {
+            encoder.field(name, value, hpack::Indexing::of(name, value), tail);
+        }
+        let block_at = head_at + HEAD_BYTES;
+        let length = tail.len() - block_at;
+        let whole = length <= frame_bytes_max;
+        let flags =
+            if end_stream { FLAG_END_STREAM } else { 0 } | if whole { FLAG_END_HEADERS } else { 0 };
+        let first = length.min(frame_bytes_max);
+        let head = Head {
+            length: first as u32,
+            kind: HEADERS,
+            flags,
+            stream,
+        };
+        tail[head_at..block_at].copy_from_slice(&head.bytes());
+        if !whole {
+            split_block(tail, block_at + first, stream, frame_bytes_max);
+        }
+    }
+
+    pub(super) fn release_memory(&mut self) {
+        if self.waiting() == 0 {
+            self.bytes = Vec::new();
+            self.start = 0;
+        }
+    }
+}
+
+/// Puts heads of CONTINUATION into a block that stands in `out` from `at` on.
+fn split_block(out: &mut Vec<u8>, at: usize, stream: u32, frame_bytes_max: usize) {
+    let rest = out.split_off(at);
+    let mut pieces = rest.chunks(frame_bytes_max).peekable();
+    while let Some(piece) = pieces.next() {
+        let flags = if pieces.peek().is_none() {
+            FLAG_END_HEADERS
+        } else {
+            0
+        };
+        let head = Head {
+            length: piece.len() as u32,
+            kind: CONTINUATION,
+            flags,
+            stream,
+        };
+        out.extend_from_slice(&head.bytes());
+        out.extend_from_slice(piece);
+    }
+}

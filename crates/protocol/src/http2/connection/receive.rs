@@ -1,0 +1,382 @@
+//! The way in: bytes to frames, whatever pieces they come in. A frame whose
+//! head is not allowed ends here; what its payload means is told by the files
+//! beside this one.
+
+use super::super::frame::{
+    CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, PRIORITY,
+    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+use super::super::stream::End;
+use super::super::{ErrorCode, Role, Why};
+use super::Connection;
+use super::limits::Flood;
+
+/// So many frames that mean nothing to the owner are taken in one call; then
+/// it hears of progress, writes what there is to write, and goes on.
+const QUIET_FRAMES_MAX: u32 = 256;
+
+/// What is read next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reading {
+    /// The client's preface, of which so much has come.
+    Preface { seen: usize },
+    /// A frame's head.
+    Head,
+    /// A short payload, which is needed whole.
+    Short(Head),
+    /// Settings, one by one.
+    Settings { left: u32 },
+    /// A piece of a header block.
+    Block { head: Head, left: u32 },
+    /// The length of the padding of DATA.
+    PadLength(Head),
+    /// DATA: content, then padding.
+    Data {
+        stream: u32,
+        left: u32,
+        pad: u32,
+        end_stream: bool,
+    },
+    /// DATA that nobody wants: only the connection's window knows it.
+    Discard { left: u32 },
+    /// What need not be looked at.
+    Skip { left: u32 },
+}
+
+/// What a piece of input led to. Ranges are those of the input.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Again,
+    NeedMore,
+    Progress,
+    Headers {
+        stream: u32,
+        end_stream: bool,
+        trailers: bool,
+    },
+    Data {
+        stream: u32,
+        from: usize,
+        to: usize,
+        end_stream: bool,
+    },
+    Reset {
+        stream: u32,
+        code: ErrorCode,
+        ours: bool,
+    },
+    Window {
+        stream: Option<u32>,
+    },
+    SettingsChanged,
+    GoAway {
+        last: u32,
+        code: ErrorCode,
+    },
+    Pong,
+}
+
+/// What a stream number that is not in the table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// It was never opened.
+    Idle,
+    /// It came after our GOAWAY: nobody looks at it.
+    Ignored,
+    /// It is closed.
+    Closed(End),
+}
+
+impl Connection {
+    /// Reads until something is to be told.
+    pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+        if self.failed {
+            *at = input.len();
+            return Ok(Step::NeedMore);
+        }
+        if let Some(why) = self.doomed.take() {
+            return Err(why);
+        }
+        if let Some(step) = self.sweep() {
+            return Ok(step);
+        }
+        let frames_before = self.statistics.frames_received;
+        loop {
+            let step = self.piece(input, at)?;
+            if !matches!(step, Step::Again) {
+                return Ok(step);
+            }
+            if self.statistics.frames_received - frames_before >= u64::from(QUIET_FRAMES_MAX) {
+                return Ok(Step::Progress);
+            }
+        }
+    }
+
+    fn piece(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+        match self.reading {
+            Reading::Head => match self.short(HEAD_BYTES, input, at) {
+                Some(head) => self.begin_frame(Head::read(&head)),
+                None => Ok(Step::NeedMore),
+            },
+            Reading::Data {
+                stream,
+                left,
+                pad,
+                end_stream,
+            } => self.data_piece(stream, left, pad, end_stream, input, at),
+            Reading::Block { head, left } => self.block_piece(head, left, input, at),
+            Reading::Short(head) => {
+                // GOAWAY may bring words, which nobody reads.
+                let length = if head.kind == GOAWAY { 8 } else { head.length };
+                let Some(payload) = self.short(length as usize, input, at) else {
+                    return Ok(Step::NeedMore);
+                };
+                self.skip(head.length - length);
+                self.control(head, payload)
+            }
+            Reading::Settings { left: 0 } => {
+                self.reading = Reading::Head;
+                self.settings_end()
+            }
+            Reading::Settings { left } => {
+                let Some(entry) = self.short(6, input, at) else {
+                    return Ok(Step::NeedMore);
+                };
+                self.reading = Reading::Settings { left: left - 6 };
+                self.setting(entry)?;
+                Ok(Step::Again)
+            }
+            Reading::PadLength(head) => match self.short(1, input, at) {
+                Some([pad, ..]) => self.begin_content(head, 1, u32::from(pad)),
+                None => Ok(Step::NeedMore),
+            },
+            Reading::Discard { left } => {
+                let taken = take(left, input, at);
+                self.give_back(0, taken);
+                self.discard(left - taken);
+                Ok(if left == taken {
+                    Step::Again
+                } else {
+                    Step::NeedMore
+                })
+            }
+            Reading::Skip { left } => {
+                let taken = take(left, input, at);
+                self.skip(left - taken);
+                Ok(if left == taken {
+                    Step::Again
+                } else {
+                    Step::NeedMore
+                })
+            }
+            Reading::Preface { seen } => self.preface(seen, input, at),
+        }
+    }
+
+    fn preface(&mut self, seen: usize, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+        let wanted = &PREFACE[seen..];
+        let rest = &input[*at..];
+        let length = wanted.len().min(rest.len());
+        if rest[..length] != wanted[..length] {
+            return Err(Why::Preface);
+        }
+        *at += length;
+        if length == wanted.len() {
+            self.reading = Reading::Head;
+            return Ok(Step::Again);
+        }
+        self.reading = Reading::Preface {
+            seen: seen + length,
+        };
+        Ok(Step::NeedMore)
+    }
+
+    /// Takes so few bytes when all of them have come; what is there of them is
+    /// kept otherwise.
+    fn short(&mut self, length: usize, input: &[u8], at: &mut usize) -> Option<[u8; HEAD_BYTES]> {
+        let rest = &input[*at..];
+        let mut all = [0; HEAD_BYTES];
+        if self.small_bytes == 0 && rest.len() >= length {
+            all[..length].copy_from_slice(&rest[..length]);
+            *at += length;
+            return Some(all);
+        }
+        let have = usize::from(self.small_bytes);
+        let more = (length - have).min(rest.len());
+        self.small[have..have + more].copy_from_slice(&rest[..more]);
+        *at += more;
+        if have + more < length {
+            self.small_bytes = (have + more) as u8;
+            return None;
+        }
+        self.small_bytes = 0;
+        all[..length].copy_from_slice(&self.small[..length]);
+        Some(all)
+    }
+
+    /// Goes on to the next frame behind so many bytes.
+    pub(super) fn skip(&mut self, left: u32) {
+        self.reading = if left == 0 {
+            Reading::Head
+        } else {
+            Reading::Skip { left }
+        };
+    }
+
+    /// As `skip`, for DATA.
+    pub(super) fn discard(&mut self, left: u32) {
+        self.reading = if left == 0 {
+            Reading::Head
+        } else {
+            Reading::Discard { left }
+        };
+    }
+
+    fn begin_frame(&mut self, head: Head) -> Result<Step, Why> {
+        self.statistics.frames_received += 1;
+        if head.length > self.options.frame_bytes_max {
+            return Err(Why::FrameTooLong);
+        }
+        if !self.settled && (head.kind != SETTINGS || head.has(FLAG_ACK)) {
+            return Err(Why::FirstFrame);
+        }
+        if self.block.is_open() != (head.kind == CONTINUATION) {
+            return Err(Why::Continuation);
+        }
+        match head.kind {
+            DATA => return self.begin_data(head),
+            HEADERS => self.begin_block(head)?,
+            CONTINUATION => self.continue_block(head)?,
+            SETTINGS => self.begin_settings(head)?,
+            PRIORITY => {
+                on_stream(head)?;
+                return self.begin_priority(head);
+            }
+            RST_STREAM => {
+                on_stream(head)?;
+                self.begin_short(head, 4)?;
+            }
+            WINDOW_UPDATE => self.begin_short(head, 4)?,
+            PING => {
+                on_connection(head)?;
+                self.begin_short(head, 8)?;
+            }
+            GOAWAY => {
+                on_connection(head)?;
+                self.begin_short(head, head.length.max(8))?;
+            }
+            PUSH_PROMISE => return Err(Why::Push),
+            _ => {
+                self.charge(Flood::UnknownFrames)?;
+                self.skip(head.length);
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    pub(super) fn begin_short(&mut self, head: Head, length: u32) -> Result<(), Why> {
+        if head.length != length {
+            return Err(Why::FrameLength);
+        }
+        self.reading = Reading::Short(head);
+        Ok(())
+    }
+
+    /// Whether the peer is the one who opens a stream of this number.
+    pub(super) fn is_peers(&self, stream: u32) -> bool {
+        (stream & 1 == 1) == (self.options.role == Role::Server)
+    }
+
+    /// What a stream is that is not in the table.
+    pub(super) fn absent(&self, stream: u32) -> Absent {
+        let opened = match self.options.role {
+            Role::Server => stream & 1 == 1 && stream <= self.highest_peer,
+            Role::Client => stream & 1 == 1 && stream < self.next_own,
+        };
+        if !opened {
+            Absent::Idle
+        } else if self.is_peers(stream) && self.accepted_last.is_some_and(|last| stream > last) {
+            Absent::Ignored
+        } else {
+            Absent::Closed(self.closed.find(stream))
+        }
+    }
+
+    pub(super) fn charge(&mut self, flood: Flood) -> Result<(), Why> {
+        self.meters.charge(flood, &self.options.limits)
+    }
+
+    /// An answer that the peer made us send.
+    pub(super) fn reply(&mut self, kind: u8, flags: u8, payload: &[u8]) -> Result<(), Why> {
+        let waiting = self.output.reply(kind, flags, 0, payload);
+        self.replied(waiting)
+    }
+
+    fn replied(&mut self, waiting: usize) -> Result<(), Why> {
+        if waiting > self.options.limits.reply_bytes_max {
+            Err(Why::RepliesUnread)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The peer broke a rule of one stream: RST_STREAM, and the stream is gone.
+    pub(super) fn stream_error(&mut self, stream: u32, code: ErrorCode) -> Result<Step, Why> {
+        self.charge(Flood::ForcedResets)?;
+        self.send_reset(stream, code)?;
+        let Some(gone) = self.streams.remove(stream) else {
+            return Ok(Step::Again);
+        };
+        self.closed.remember(
+            stream,
+            if gone.peer_ended {
+                End::Ended
+            } else {
+                End::ResetByUs
+            },
+        );
+        Ok(Step::Reset {
+            stream,
+            code,
+            ours: true,
+        })
+    }
+
+    pub(super) fn send_reset(&mut self, stream: u32, code: ErrorCode) -> Result<(), Why> {
+        self.statistics.resets_sent += 1;
+        let waiting = self.output.reset(stream, code);
+        self.replied(waiting)
+    }
+
+    /// The connection is over.
+    pub(super) fn fail(&mut self, why: Why) {
+        self.failed = true;
+        self.output
+            .go_away(self.accepted_last.unwrap_or(self.highest_peer), why.code());
+        self.streams.clear();
+        self.block.release_memory();
+    }
+}
+
+/// Takes up to so many bytes of the input; says how many.
+pub(super) fn take(left: u32, input: &[u8], at: &mut usize) -> u32 {
+    let taken = (input.len() - *at).min(left as usize);
+    *at += taken;
+    taken as u32
+}
+
+pub(super) fn on_stream(head: Head) -> Result<(), Why> {
+    if head.stream == 0 {
+        Err(Why::StreamZero)
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn on_connection(head: Head) -> Result<(), Why> {
+    if head.stream != 0 {
+        Err(Why::StreamNotZero)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! The way out: what the owner of a stream, or of the connection, sends.
+
+use super::super::frame::{DATA, FLAG_END_STREAM, PING, PREFACE, SETTINGS};
+use super::super::settings::{
+    ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, FRAME_BYTES_MIN, HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, WINDOW_DEFAULT, WINDOW_MAX,
+};
+use super::super::stream::{End, Stream};
+use super::super::{ErrorCode, OpenError, Role, SendError, StreamId};
+use super::blocks::is_interim;
+use super::limits::Flood;
+use super::{Connection, TABLE_BYTES_DEFAULT};
+
+/// What our PINGs carry; only one is under way at a time.
+pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
+
+/// How many streams a client opens before it knows the server's settings.
+const STREAMS_UNTOLD: u32 = 100;
+
+impl Connection {
+    /// The preface of a client, SETTINGS, and the connection's window.
+    pub(super) fn begin(&mut self) {
+        let options = &self.options;
+        let client = options.role == Role::Client;
+        let streams = options.concurrent_streams_max;
+        let connect = u32::from(options.connect_protocol);
+        let entries = [
+            (
+                HEADER_TABLE_SIZE,
+                options.header_table_bytes,
+                TABLE_BYTES_DEFAULT,
+            ),
+            (ENABLE_PUSH, 0, u32::from(client)),
+            (
+                MAX_CONCURRENT_STREAMS,
+                if client { u32::MAX } else { streams },
+                u32::MAX,
+            ),
+            (INITIAL_WINDOW_SIZE, options.initial_window, WINDOW_DEFAULT),
+            (MAX_FRAME_SIZE, options.frame_bytes_max, FRAME_BYTES_MIN),
+            (
+                MAX_HEADER_LIST_SIZE,
+                options.header_list_bytes_max,
+                u32::MAX,
+            ),
+            (ENABLE_CONNECT_PROTOCOL, if client { 0 } else { connect }, 0),
+        ];
+        // What is the same as the value to begin with need not be said.
+        let mut payload = Vec::with_capacity(6 * entries.len());
+        for (id, value, _) in entries.iter().filter(|(_, value, untold)| value != untold) {
+            payload.extend_from_slice(&id.to_be_bytes());
+            payload.extend_from_slice(&value.to_be_bytes());
+        }
+        if client {
+            self.output.raw(PREFACE);
+        }
+        self.output.frame(SETTINGS, 0, 0, &payload);
+        let more = self.options.connection_window - WINDOW_DEFAULT;
+        if more > 0 {
+            self.output.window_update(0, more);
+        }
+    }
+
+    /// Opens a stream, for a client. Its headers must be sent, or it reset,
+    /// before another one is opened: numbers only go up on the wire.
+    pub fn open(&mut self) -> Result<StreamId, OpenError> {
+        self.openable()?;
+        let id = self.next_own;
+        self.next_own += 2;
+        self.statistics.streams_opened += 1;
+        self.streams.insert(Stream::new(
+            id,
+            self.initial_send_window(),
+            self.initial_receive_window(),
+        ));
+        Ok(StreamId(id))
+    }
+
+    /// Whether `open` would succeed.
+    pub fn can_open(&self) -> bool {
+        self.openable().is_ok()
+    }
+
+    fn openable(&self) -> Result<(), OpenError> {
+        if self.options.role == Role::Server || self.is_going_away() || self.doomed.is_some() {
+            return Err(OpenError::GoingAway);
+        }
+        if self.next_own > WINDOW_MAX {
+            return Err(OpenError::Exhausted);
+        }
+        let told = self.peer.concurrent_streams_max;
+        let most = match told {
+            None if !self.settled => STREAMS_UNTOLD,
+            None => u32::MAX,
+            Some(most) => most,
+        };
+        if self.streams.len() >= most.min(self.options.concurrent_streams_max) as usize {
+            return Err(OpenError::Full);
+        }
+        Ok(())
+    }
+
+    /// Sends a list of fields: a head, an interim one, or trailers. Pseudo
+    /// fields come first, names are in lower case: the owner has seen to it.
+    pub fn send_headers<'f>(
+        &mut self,
+        stream: StreamId,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+        end_stream: bool,
+    ) -> Result<(), SendError> {
+        let entry = self.streams.get_mut(stream.0).ok_or(SendError::Gone)?;
+        if entry.we_ended {
+            return Err(SendError::Ended);
+        }
+        let mut fields = fields.peekable();
+        // An interim answer is not yet one: see `Limits::rapid_resets`.
+        entry.head_sent |= !is_interim(fields.peek().copied());
+        entry.we_ended = end_stream;
+        let frame_bytes_max = self.peer.frame_bytes_max.min(self.options.frame_bytes_max) as usize;
+        self.output.headers(
+            stream.0,
+            end_stream,
+            fields,
+            &mut self.encoder,
+            frame_bytes_max,
+        );
+        if end_stream {
+            self.forget_if_done(stream.0);
+        }
+        Ok(())
+    }
+
+    /// How many bytes of DATA `send_data` would take now: the least of the
+    /// stream's window, the connection's, and the room in the output.
+    pub fn send_capacity(&self, stream: StreamId) -> usize {
+        let Some(stream) = self.streams.get(stream.0) else {
+            return 0;
+        };
+        if stream.we_ended {
+            return 0;
+        }
+        let room = self
+            .options
+            .limits
+            .output_bytes_max
+            .saturating_sub(self.output.waiting());
+        (stream.send_window.min(self.send_window).max(0) as usize).min(room)
+    }
+
+    /// How many bytes of DATA all streams together may send now: the lesser of
+    /// the connection's window and the room in the output.
+    pub fn connection_capacity(&self) -> usize {
+        let room = self
+            .options
+            .limits
+            .output_bytes_max
+            .saturating_sub(self.output.waiting());
+        (self.send_window.max(0) as usize).min(room)
+    }
+
+    /// Sends DATA, as much as `send_capacity` says; END_STREAM goes out only
+    /// when all of `data` was taken (which may be empty).
+    pub fn send_data(
+        &mut self,
+        stream: StreamId,
+        data: &[u8],
+        end_stream: bool,
+    ) -> Result<usize, SendError> {
+        let capacity = self.send_capacity(stream);
+        let entry = self.streams.get_mut(stream.0).ok_or(SendError::Gone)?;
+        if entry.we_ended {
+            return Err(SendError::Ended);
+        }
+        if !entry.head_sent {
+            return Err(SendError::HeadersFirst);
+        }
+        let taken = data.len().min(capacity);
+        let end = end_stream && taken == data.len();
+        if taken == 0 && !end {
+            return Ok(0);
+        }
+        // Both windows are at least as wide as what is taken.
+        entry.send_window -= taken as i32;
+        self.send_window -= taken as i32;
+        entry.we_ended = end;
+        let frame_bytes_max = self.peer.frame_bytes_max.min(self.options.frame_bytes_max) as usize;
+        let mut rest = &data[..taken];
+        loop {
+            let (piece, after) = rest.split_at(rest.len().min(frame_bytes_max));
+            let flags = if end && after.is_empty() {
+                FLAG_END_STREAM
+            } else {
+                0
+            };
+            self.output.frame(DATA, flags, stream.0, piece);
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        if taken > 0 {
+            self.meters.data(taken);
+        }
+        if end {
+            self.forget_if_done(stream.0);
+        }
+        Ok(taken)
+    }
+
+    /// Ends a stream at once by RST_STREAM. Nothing happens when it is gone.
+    /// A code that blames the peer counts among the resets that it forced.
+    pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
+        let Some(gone) = self.streams.remove(stream.0) else {
+            return;
+        };
+        if self.options.role == Role::Client && !gone.head_sent {
+            // The peer never heard of it.
+            return;
+        }
+        self.closed.remember(
+            stream.0,
+            if gone.peer_ended {
+                End::Ended
+            } else {
+                End::ResetByUs
+            },
+        );
+        let blames = matches!(
+            code,
+            ErrorCode::ProtocolError
+                | ErrorCode::FlowControlError
+                | ErrorCode::StreamClosed
+                | ErrorCode::FrameSizeError
+                | ErrorCode::CompressionError
+                | ErrorCode::EnhanceYourCalm
+        );
+        if blames && let Err(why) = self.charge(Flood::ForcedResets) {
+            self.doomed = Some(why);
+        }
+        if let Err(why) = self.send_reset(stream.0, code) {
+            self.doomed = Some(why);
+        }
+    }
+
+    /// Says that the connection will end, while new streams are still taken:
+    /// GOAWAY with 2^31-1. [`Connection::go_away`] follows a round trip later.
+    pub fn announce_shutdown(&mut self) {
+        if !self.announced && self.accepted_last.is_none() && !self.failed {
+            self.announced = true;
+            self.output.go_away(WINDOW_MAX, ErrorCode::NoError);
+        }
+    }
+
+    /// GOAWAY with the last stream: newer ones are not taken, those there are
+    /// go on to their end.
+    pub fn go_away(&mut self, code: ErrorCode) {
+        if self.failed || (self.accepted_last.is_some() && code == ErrorCode::NoError) {
+            return;
+        }
+        let last = self.accepted_last.unwrap_or(self.highest_peer);
+        self.accepted_last = Some(last);
+        self.output.go_away(last, code);
+    }
+
+    /// Asks for a sign of life: `Pong` follows. Nothing while one is awaited.
+    pub fn ping(&mut self) {
+        if !self.ping_awaited && !self.failed {
+            self.ping_awaited = true;
+            self.output.frame(PING, 0, 0, PING_PAYLOAD);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The decoder.
+
+use super::super::fields::FieldList;
+use super::integer::Reader;
+use super::table::Table;
+use super::{HpackError, TABLE_BYTES_DEFAULT, huffman, statics};
+
+/// Decodes the header blocks of one direction of a connection, in their order.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    table: Table<()>,
+    /// The largest table that the peer may use now.
+    table_bytes_max: usize,
+    /// Our settings made the table smaller: the next block must begin with that.
+    update_due: bool,
+}
+
+/// Table size updates at the start of a block: the smallest and the last
+/// (RFC 7541, section 4.2).
+const UPDATES_MAX: u32 = 2;
+
+/// A block may unpack to so many times its list's limit, and its own length,
+/// before it is a bomb. What is only a little too large is answered with 431;
+/// what was made to cost time is not decoded to its end.
+const UNPACKED_LIMITS: usize = 8;
+const UNPACKED_BLOCKS: usize = 16;
+
+impl Decoder {
+    /// A decoder whose table the peer may let grow to so many bytes. Before it
+    /// has seen our settings, the peer takes the protocol's 4096 for granted: a
+    /// smaller bound is given to [`Self::set_table_bytes_max`] once it has.
+    pub fn new(table_bytes_max: usize) -> Self {
+        Decoder {
+            table: Table::new(TABLE_BYTES_DEFAULT),
+            table_bytes_max: table_bytes_max.max(TABLE_BYTES_DEFAULT),
+            update_due: false,
+        }
+    }
+
+    /// The peer has acknowledged this header table size.
+    pub fn set_table_bytes_max(&mut self, bytes: usize) {
+        self.table_bytes_max = bytes;
+        self.update_due = self.table.size_max() > bytes;
+    }
+
+    /// Decodes one whole block to the end of `out`. When `out` overflows, the
+    /// rest is decoded all the same so that the table stays right. After an error
+    /// the decoder is of no use any more.
+    pub fn decode(&mut self, block: &[u8], out: &mut FieldList) -> Result<(), HpackError> {
+        let mut reader = Reader::new(block);
+        self.updates(&mut reader)?;
+        let mut budget = out.limit_bytes() * UNPACKED_LIMITS + block.len() * UNPACKED_BLOCKS;
+        while let Some(first) = reader.first() {
+            let unpacked = match first {
+                0x80.. => self.indexed(reader.integer(7)?, out)?,
+                0x40.. => self.literal(&mut reader, 6, true, out)?,
+                0x20.. => return Err(HpackError::TableSizeMisplaced),
+                // Without indexing and never indexed: the same for us.
+                _ => self.literal(&mut reader, 4, false, out)?,
+            };
+            budget = budget.checked_sub(unpacked).ok_or(HpackError::Bomb)?;
+        }
+        Ok(())
+    }
+
+    /// The table size updates that a block begins with.
+    fn updates(&mut self, reader: &mut Reader<'_>) -> Result<(), HpackError> {
+        for _ in 0..UPDATES_MAX {
+            let Some(0x20..=0x3f) = reader.first() else {
+                break;
+            };
+            let bytes = reader.integer(5)?;
+            if bytes > self.table_bytes_max {
+                return Err(HpackError::TableSize);
+            }
+            self.table.set_size_max(bytes);
+            self.update_due = false;
+        }
+        match self.update_due {
+            true => Err(HpackError::TableSizeMissing),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn table_size(&self) -> usize {
+        self.table.size()
+    }
+
+    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), HpackError> {
+        let entry = match index.checked_sub(statics::ENTRIES + 1) {
+            None => statics::get(index),
+            Some(number) => self.table.get(number),
+        };
+        entry.ok_or(HpackError::Index)
+    }
+
+    /// A field that a table has; how many bytes it unpacked to.
+    fn indexed(&mut self, index: usize, out: &mut FieldList) -> Result<usize, HpackError> {
+        let (name, value) = self.entry(index)?;
+        // What has no room is not even copied.
+        out.push(name, value);
+        Ok(match out.is_overflowed() {
+            true => 0,
+            false => name.len() + value.len(),
+        })
+    }
+
+    /// A field whose value, and perhaps name, stands in the block.
+    fn literal(
+        &mut self,
+        reader: &mut Reader<'_>,
+        bits: u32,
+        insert: bool,
+        out: &mut FieldList,
+    ) -> Result<usize, HpackError> {
+        let index = reader.integer(bits)?;
+        let arena = out.arena();
+        let start = arena.len();
+        if index == 0 {
+            string(reader, arena)?;
+        } else {
+            arena.extend_from_slice(self.entry(index)?.0);
+        }
+        let name_end = arena.len();
+        string(reader, arena)?;
+        if insert {
+            self.table
+                .insert(&arena[start..name_end], &arena[name_end..], ());
+        }
+        let unpacked = arena.len() - start;
+        out.commit(start, name_end - start);
+        Ok(unpacked)
+    }
+}
+
+/// A string literal, to the end of the arena.
+fn string(reader: &mut Reader<'_>, arena: &mut Vec<u8>) -> Result<(), HpackError> {
+    let is_huffman = reader.first().is_some_and(|byte| byte & 0x80 != 0);
+    let len = reader.integer(7)?;
+    let bytes = reader.bytes(len)?;
+    match is_huffman {
+        true => huffman::decode(bytes, arena)?,
+        false => arena.extend_from_slice(bytes),
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! The encoder.
+//!
+//! It finds entries of its table by a hash in places of four slots each. A place
+//! that is full forgets its oldest: then a field is written out once more than
+//! it had to be, and nothing takes longer.
+
+use super::super::fields::FIELD_OVERHEAD_BYTES;
+use super::indexing::Indexing;
+use super::table::Table;
+use super::{TABLE_BYTES_DEFAULT, hash, huffman, integer, statics};
+
+/// The largest table that an encoder uses, whatever the peer offers.
+pub const ENCODER_TABLE_BYTES_MAX: usize = 4096;
+
+/// An entry may take this part of the table, or it would push out the rest.
+const ENTRY_SHARE: usize = 4;
+
+const PLACES: usize = 64;
+const SLOTS: usize = 4;
+
+/// What is remembered of an entry beside its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Hashes {
+    name: u32,
+    field: u32,
+}
+
+/// A place of the hash table: numbers of entries, as [`Table::inserted`] counts.
+type Place = [u16; SLOTS];
+
+/// Encodes the header blocks of one direction of a connection, in their order.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    table: Table<Hashes>,
+    /// Empty until the first entry: an idle connection pays nothing.
+    places: Vec<Place>,
+    /// A size to be told: the smallest since the last block, and the newest.
+    pending: Option<(usize, usize)>,
+    /// An entry takes at most this part of the table.
+    entry_share: usize,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder::new()
+    }
+}
+
+impl Encoder {
+    /// An encoder for a peer that has said nothing yet.
+    pub fn new() -> Self {
+        Encoder {
+            table: Table::new(TABLE_BYTES_DEFAULT.min(ENCODER_TABLE_BYTES_MAX)),
+            places: Vec::new(),
+            pending: None,
+            entry_share: ENTRY_SHARE,
+        }
+    }
+
+    /// The peer's SETTINGS_HEADER_TABLE_SIZE. The next block tells it which part
+    /// of that is used.
+    pub fn set_table_bytes_max(&mut self, bytes: usize) {
+        let bytes = bytes.min(ENCODER_TABLE_BYTES_MAX);
+        let smallest = match self.pending {
+            Some((smallest, _)) => smallest.min(bytes),
+            None if bytes == self.table.size_max() => return,
+            None => bytes,
+        };
+        self.table.set_size_max(bytes);
+        self.pending = Some((smallest, bytes));
+    }
+
+    /// Begins a block at the end of `out`.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        const UPDATE: u8 = 0x20;
+        if let Some((smallest, newest)) = self.pending.take() {
+            if smallest < newest {
+                integer::write(smallest, 5, UPDATE, out);
+            }
+            integer::write(newest, 5, UPDATE, out);
+        }
+    }
+
+    /// Adds a field to the block. The name is in lower case.
+    pub fn field(&mut self, name: &[u8], value: &[u8], indexing: Indexing, out: &mut Vec<u8>) {
+        const INDEXED: u8 = 0x80;
+        let name_hash = hash::of(name);
+        let in_statics = statics::name_index(name, name_hash);
+        if indexing != Indexing::Never
+            && let Some(index) = in_statics.and_then(|first| statics::value_index(first, value))
+        {
+            return integer::write(index, 7, INDEXED, out);
+        }
+        let size = name.len() + value.len() + FIELD_OVERHEAD_BYTES;
+        if indexing == Indexing::Yes && size <= self.table.size_max() / self.entry_share {
+            let hashes = Hashes {
+                name: name_hash,
+                field: hash::onto(name_hash, value),
+            };
+            if let Some(number) = self.find_field(hashes.field, name, value) {
+                return integer::write(index_of(number), 7, INDEXED, out);
+            }
+            let index = in_statics.or_else(|| self.find_name(name_hash, name));
+            literal(index, 6, 0x40, name, value, out);
+            return self.insert(name, value, hashes, in_statics.is_none());
+        }
+        let index = in_statics.or_else(|| self.find_name(name_hash, name));
+        let flags = match indexing {
+            Indexing::Never => 0x10,
+            _ => 0,
+        };
+        literal(index, 4, flags, name, value, out);
+    }
+
+    /// The numbers (the newest is 0) of the entries that a hash leads to.
+    fn candidates(&self, hash: u32) -> impl Iterator<Item = usize> {
+        let place = match self.places.get(hash as usize % PLACES) {
+            Some(place) => &place[..],
+            None => &[],
+        };
+        let newest = self.table.inserted().wrapping_sub(1);
+        place
+            .iter()
+            .map(move |entry| usize::from(newest.wrapping_sub(*entry)))
+    }
+
+    fn find_field(&self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+        self.candidates(hash).find(|number| {
+            self.table.beside(*number).is_some_and(|h| h.field == hash)
+                && self.table.get(*number) == Some((name, value))
+        })
+    }
+
+    fn find_name(&self, hash: u32, name: &[u8]) -> Option<usize> {
+        self.candidates(hash)
+            .find(|number| {
+                self.table.beside(*number).is_some_and(|h| h.name == hash)
+                    && self.table.get(*number).is_some_and(|(n, _)| n == name)
+            })
+            .map(index_of)
+    }
+
+    fn insert(&mut self, name: &[u8], value: &[u8], hashes: Hashes, is_new_name: bool) {
+        if self.places.is_empty() {
+            self.places = vec![[0; SLOTS]; PLACES];
+        }
+        let entry = self.table.inserted();
+        self.table.insert(name, value, hashes);
+        self.remember(hashes.field, entry);
+        if is_new_name {
+            self.remember(hashes.name, entry);
+        }
+    }
+
+    /// The newest stand first.
+    fn remember(&mut self, hash: u32, entry: u16) {
+        if let Some(place) = self.places.get_mut(hash as usize % PLACES) {
+            place.copy_within(..SLOTS - 1, 1);
+            place[0] = entry;
+        }
+    }
+
+    /// The RFC's examples fill a table with a few large entries.
+    #[cfg(test)]
+    pub(super) fn share_table(&mut self, entry_share: usize) {
+        self.entry_share = entry_share;
+    }
+
+    #[cfg(test)]
+    pub(super) fn table_size(&self) -> usize {
+        self.table.size()
+    }
+}
+
+/// The index that an entry's number has in a block.
+fn index_of(number: usize) -> usize {
+    statics::ENTRIES + 1 + number
+}
+
+/// A field with its value, and its name when no table has that. What goes into
+/// the table is worth a Huffman code, since it is written once; the rest is not:
+/// its bytes cost both ends more time than a network takes for the difference.
+fn literal(
+    index: Option<usize>,
+    bits: u32,
+    flags: u8,
+    name: &[u8],
+    value: &[u8],
+    out: &mut Vec<u8>,
+) {
+    const INDEXED_LITERAL: u8 = 0x40;
+    let pack = flags == INDEXED_LITERAL;
+    integer::write(index.unwrap_or(0), bits, flags, out);
+    if index.is_none() {
+        string(name, pack, out);
+    }
+    string(value, pack, out);
+}
+
+/// A string literal, by Huffman's code when that is wanted and shorter.
+pub(super) fn string(bytes: &[u8], pack: bool, out: &mut Vec<u8>) {
+    const HUFFMAN: u8 = 0x80;
+    let packed_len = match pack {
+        true => huffman::encoded_len(bytes),
+        false => usize::MAX,
+    };
+    if packed_len < bytes.len() {
+        integer::write(packed_len, 7, HUFFMAN, out);
+        huffman::encode(bytes, out);
+    } else {
+        integer::write(bytes.len(), 7, 0, out);
+        out.extend_from_slice(bytes);
+    }
+}

@@ -1,0 +1,105 @@
+//! What an encoder does with a field: whether it goes into the table.
+//!
+//! A table is shared by all messages of a connection. What repeats is worth an
+//! entry; what is new each time would only push others out; and what is secret
+//! must never be there, since who can add fields of his own could guess it from
+//! the sizes (RFC 7541, section 7.1).
+
+/// How a field is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Indexing {
+    /// From the table, and into it when it is not there yet.
+    Yes,
+    /// Literally, unless the static table has it.
+    No,
+    /// Literally, and marked so that nobody on its way indexes it.
+    Never,
+}
+
+/// A value longer than this is hardly sent twice.
+const VALUE_BYTES_MAX: usize = 256;
+/// A path longer than this is hardly asked for twice.
+const PATH_BYTES_MAX: usize = 64;
+/// A cookie shorter than this could be guessed byte by byte.
+const COOKIE_BYTES_MIN: usize = 20;
+
+impl Indexing {
+    /// What suits a field, by its name (in lower case) and the length of its
+    /// value.
+    pub fn of(name: &[u8], value: &[u8]) -> Indexing {
+        use Indexing::{Never, No, Yes};
+        let known = match name {
+            b"authorization"
+            | b"proxy-authorization"
+            | b"set-cookie"
+            | b"x-api-key"
+            | b"x-auth-token"
+            | b"x-csrf-token" => Never,
+            b"cookie" if value.len() < COOKIE_BYTES_MIN => Never,
+            // A connection to a server carries many clients: their cookies would
+            // only push each other out, and one could try to guess another's.
+            b"cookie" => No,
+            b":path" if value.len() > PATH_BYTES_MAX || value.contains(&b'?') => No,
+            b"content-length"
+            | b"etag"
+            | b"age"
+            | b"location"
+            | b"content-range"
+            | b"range"
+            | b"last-modified"
+            | b"expires"
+            | b"if-none-match"
+            | b"if-modified-since"
+            | b"if-match"
+            | b"if-range"
+            | b"content-disposition"
+            | b"referer"
+            | b"x-forwarded-for"
+            | b"x-real-ip"
+            | b"forwarded"
+            | b"x-request-id"
+            | b"x-correlation-id"
+            | b"x-trace-id"
+            | b"traceparent"
+            | b"x-unique-id"
+            | b"sec-websocket-key"
+            | b"sec-websocket-accept"
+            | b"grpc-timeout"
+            | b"grpc-message" => No,
+            _ => Yes,
+        };
+        match known {
+            Yes if value.len() > VALUE_BYTES_MAX => No,
+            known => known,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_never_indexed_what_repeats_is_and_what_is_new_each_time_is_not() {
+        let long = [b'x'; 300];
+        let table: [(&str, &[u8], Indexing); 14] = [
+            ("authorization", b"Basic dTpw", Indexing::Never),
+            ("proxy-authorization", &long, Indexing::Never),
+            ("set-cookie", b"a=b", Indexing::Never),
+            ("cookie", b"a=b", Indexing::Never),
+            ("cookie", &long, Indexing::No),
+            ("server", b"nginx", Indexing::Yes),
+            ("date", b"Mon, 21 Oct 2013 20:13:21 GMT", Indexing::Yes),
+            ("content-type", b"text/html", Indexing::Yes),
+            ("user-agent", b"curl/8", Indexing::Yes),
+            ("user-agent", &long, Indexing::No),
+            ("content-length", b"12", Indexing::No),
+            (":path", b"/some", Indexing::Yes),
+            (":path", b"/some?id=7", Indexing::No),
+            (":authority", b"www.example.com", Indexing::Yes),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(Indexing::of(name.as_bytes(), value), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! HPACK (RFC 7541): the compression of header fields, both ways.
+//!
+//! A decoder takes any bytes without a panic and with work that is bounded by
+//! the block's length and its list's limits. An encoder indexes what repeats and
+//! never what is secret; its choices are in `indexing`. Neither knows frames.
+
+mod decode;
+mod encode;
+mod hash;
+mod huffman;
+mod indexing;
+mod integer;
+mod statics;
+mod table;
+
+pub use decode::Decoder;
+pub use encode::{ENCODER_TABLE_BYTES_MAX, Encoder};
+pub use indexing::Indexing;
+
+/// The table's size before any SETTINGS say another (RFC 9113, section 6.5.2).
+pub const TABLE_BYTES_DEFAULT: usize = 4096;
+
+/// Why a block cannot be decoded. The connection is lost with any of these: the
+/// tables of the two ends no longer agree.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HpackError {
+    /// The block ends within a field.
+    Truncated,
+    /// An integer that is too large or written with too many bytes.
+    Integer,
+    /// An index that no table has.
+    Index,
+    /// A Huffman string with an end-of-string symbol in it.
+    HuffmanEos,
+    /// A Huffman string whose padding is too long or not all ones.
+    HuffmanPadding,
+    /// A table size above what our settings allow.
+    TableSize,
+    /// A table size update behind a field, or a third one.
+    TableSizeMisplaced,
+    /// Our settings made the table smaller and the block does not say so.
+    TableSizeMissing,
+    /// The block unpacks to far more than any limit allows: a bomb.
+    Bomb,
+}
+
+impl HpackError {
+    /// In words, without a final stop.
+    pub fn words(self) -> &'static str {
+        match self {
+            HpackError::Truncated => "the header block ends within a field",
+            HpackError::Integer => "an integer of the header block is too large",
+            HpackError::Index => "the header block names an index that is not there",
+            HpackError::HuffmanEos => "a Huffman string holds the end-of-string symbol",
+            HpackError::HuffmanPadding => "a Huffman string has wrong padding",
+            HpackError::TableSize => "the header table would be larger than the settings allow",
+            HpackError::TableSizeMisplaced => "a header table size stands where none may",
+            HpackError::TableSizeMissing => "the header table was to shrink and did not",
+            HpackError::Bomb => "the header block unpacks to far more than is allowed",
+        }
+    }
+}
+
+impl std::fmt::Display for HpackError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+impl std::error::Error for HpackError {}
+
+#[cfg(test)]
+mod tests;

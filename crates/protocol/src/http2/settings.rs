@@ -1,0 +1,78 @@
+//! SETTINGS: what an end says it wants (RFC 9113 section 6.5.2, RFC 8441).
+
+use super::{Role, Why};
+
+pub(super) const HEADER_TABLE_SIZE: u16 = 0x1;
+pub(super) const ENABLE_PUSH: u16 = 0x2;
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
+pub(super) const INITIAL_WINDOW_SIZE: u16 = 0x4;
+pub(super) const MAX_FRAME_SIZE: u16 = 0x5;
+pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
+
+/// The window that a connection and its streams begin with.
+pub(super) const WINDOW_DEFAULT: u32 = 65_535;
+/// The largest window.
+pub(super) const WINDOW_MAX: u32 = (1 << 31) - 1;
+/// The frame size that everyone takes, and the least that may be announced.
+pub(super) const FRAME_BYTES_MIN: u32 = 16_384;
+/// The largest frame size that may be announced.
+pub(super) const FRAME_BYTES_MAX: u32 = (1 << 24) - 1;
+
+/// The settings of the peer, as far as it told them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How large a table our encoder may use.
+    pub header_table_bytes: u32,
+    /// How many streams of ours it takes; nothing said: no bound.
+    pub concurrent_streams_max: Option<u32>,
+    /// The window of a new stream.
+    pub initial_window: u32,
+    /// The longest frame that it takes.
+    pub frame_bytes_max: u32,
+    /// The longest list of fields that it is prepared to take, where told.
+    pub header_list_bytes_max: Option<u32>,
+    /// Whether extended CONNECT (RFC 8441) may be used.
+    pub connect_protocol: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            header_table_bytes: 4096,
+            concurrent_streams_max: None,
+            initial_window: WINDOW_DEFAULT,
+            frame_bytes_max: FRAME_BYTES_MIN,
+            header_list_bytes_max: None,
+            connect_protocol: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Takes one setting of a peer; `role` is ours. Unknown ones are ignored.
+    pub(super) fn take(&mut self, role: Role, id: u16, value: u32) -> Result<(), Why> {
+        match id {
+            HEADER_TABLE_SIZE => self.header_table_bytes = value,
+            // A server may not allow pushes, and a client's wish is never used.
+            ENABLE_PUSH if value > 1 || (role == Role::Client && value != 0) => {
+                return Err(Why::SettingValue);
+            }
+            MAX_CONCURRENT_STREAMS => self.concurrent_streams_max = Some(value),
+            INITIAL_WINDOW_SIZE if value > WINDOW_MAX => return Err(Why::SettingWindow),
+            INITIAL_WINDOW_SIZE => self.initial_window = value,
+            MAX_FRAME_SIZE if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&value) => {
+                return Err(Why::SettingValue);
+            }
+            MAX_FRAME_SIZE => self.frame_bytes_max = value,
+            MAX_HEADER_LIST_SIZE => self.header_list_bytes_max = Some(value),
+            // RFC 8441 section 3: once allowed it is not taken back.
+            ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.connect_protocol) => {
+                return Err(Why::SettingValue);
+            }
+            ENABLE_CONNECT_PROTOCOL => self.connect_protocol = value == 1,
+            _ => {}
+        }
+        Ok(())
+    }
+}

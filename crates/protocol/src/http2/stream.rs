@@ -1,0 +1,316 @@
+//! Streams: their numbers, their states, the table of those that are open, and
+//! what is remembered of those that are not.
+
+use std::collections::VecDeque;
+
+/// How many of the streams that we reset before the peer had ended them are
+/// remembered: frames that were under way are then ignored.
+const RESETS_REMEMBERED: usize = 1024;
+/// How many of the streams that ended otherwise are remembered.
+const ENDED_REMEMBERED: usize = 32;
+/// The places of the table at first.
+const TABLE_PLACES_MIN: usize = 16;
+/// No length was declared.
+pub(super) const ANY_LENGTH: u64 = u64::MAX;
+
+/// The number of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A stream that is open, or half closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    /// 0: a free place of the table.
+    pub(super) id: u32,
+    /// The peer's final head has come (a server's stream begins with it).
+    pub(super) head_received: bool,
+    /// END_STREAM came.
+    pub(super) peer_ended: bool,
+    /// Our final head went out.
+    pub(super) head_sent: bool,
+    /// END_STREAM went out.
+    pub(super) we_ended: bool,
+    /// What the peer lets us send; less than 0 after a change of its settings.
+    pub(super) send_window: i32,
+    /// What we let the peer send.
+    pub(super) receive_window: i32,
+    /// What the owner consumed and the peer was not told yet.
+    pub(super) unreturned: u32,
+    /// How long the body has to be.
+    pub(super) expected: u64,
+    /// How long it was up to here.
+    pub(super) received: u64,
+}
+
+impl Stream {
+    pub(super) fn new(id: u32, send_window: i32, receive_window: i32) -> Stream {
+        Stream {
+            id,
+            head_received: false,
+            peer_ended: false,
+            head_sent: false,
+            we_ended: false,
+            send_window,
+            receive_window,
+            unreturned: 0,
+            expected: ANY_LENGTH,
+            received: 0,
+        }
+    }
+
+    /// Whether so much more, and then the end or not, fits what was declared.
+    pub(super) fn fits(&self, more: u64, end: bool) -> bool {
+        let total = self.received.saturating_add(more);
+        self.expected == ANY_LENGTH || total == self.expected || (!end && total < self.expected)
+    }
+}
+
+/// The open streams: a table with open addressing, the stream in its place.
+/// Numbers come in order, so multiplying spreads them well; a peer that picks
+/// its numbers to collide makes a search as long as its own streams are many.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    places: Vec<Stream>,
+    live: usize,
+    /// 32 less the logarithm of the number of places.
+    shift: u32,
+}
+
+impl Streams {
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    fn home(&self, id: u32) -> usize {
+        (id.wrapping_mul(0x9e37_79b9) >> self.shift) as usize
+    }
+
+    fn place_of(&self, id: u32) -> Option<usize> {
+        if self.live == 0 {
+            return None;
+        }
+        let mask = self.places.len() - 1;
+        let mut at = self.home(id);
+        loop {
+            let there = self.places[at].id;
+            if there == id {
+                return Some(at);
+            }
+            if there == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Stream> {
+        self.place_of(id).map(|at| &self.places[at])
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+        self.place_of(id).map(|at| &mut self.places[at])
+    }
+
+    /// Adds a stream that is not there.
+    pub(super) fn insert(&mut self, stream: Stream) {
+        // At most half full: there is always a free place to end a search.
+        if (self.live + 1) * 2 > self.places.len() {
+            self.grow();
+        }
+        self.live += 1;
+        let mask = self.places.len() - 1;
+        let mut at = self.home(stream.id);
+        while self.places[at].id != 0 {
+            at = (at + 1) & mask;
+        }
+        self.places[at] = stream;
+    }
+
+    fn grow(&mut self) {
+        let places = (self.places.len() * 2).max(TABLE_PLACES_MIN);
+        let old = std::mem::replace(&mut self.places, vec![Stream::new(0, 0, 0); places]);
+        self.shift = 32 - places.trailing_zeros();
+        self.live = 0;
+        for stream in old.into_iter().filter(|stream| stream.id != 0) {
+            self.insert(stream);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
+        let at = self.place_of(id)?;
+        let removed = self.places[at];
+        self.vacate(at);
+        Some(removed)
+    }
+
+    /// Frees a place and moves up those that were pushed beyond it.
+    fn vacate(&mut self, at: usize) {
+        let mask = self.places.len() - 1;
+        self.live -= 1;
+        let mut hole = at;
+        let mut next = at;
+        loop {
+            next = (next + 1) & mask;
+            let stream = self.places[next];
+            if stream.id == 0 {
+                break;
+            }
+            let way = next.wrapping_sub(self.home(stream.id)) & mask;
+            if way >= (next.wrapping_sub(hole) & mask) {
+                self.places[hole] = stream;
+                hole = next;
+            }
+        }
+        self.places[hole].id = 0;
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+        self.places.iter_mut().filter(|stream| stream.id != 0)
+    }
+
+    /// Removes a stream above `last`, searching from a place on, which moves.
+    pub(super) fn remove_above(&mut self, last: u32, from: &mut usize) -> Option<u32> {
+        while let Some(stream) = self.places.get(*from) {
+            let id = stream.id;
+            if id > last {
+                // Another stream may move to this place: it is looked at next.
+                self.vacate(*from);
+                return Some(id);
+            }
+            *from += 1;
+        }
+        None
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Streams::default();
+    }
+
+    /// Gives memory back when there is no stream.
+    pub(super) fn release_memory(&mut self) {
+        if self.live == 0 {
+            self.clear();
+        }
+    }
+}
+
+/// How a stream came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Both sides sent END_STREAM, or the peer did and we reset it.
+    Ended,
+    /// RST_STREAM came.
+    ResetByPeer,
+    /// We sent RST_STREAM and the peer may not know yet.
+    ResetByUs,
+    /// It is not remembered, or was skipped.
+    Unknown,
+}
+
+/// The memory of closed streams.
+#[derive(Debug)]
+pub(super) struct Closed {
+    resets: VecDeque<u32>,
+    /// The highest bit marks those that the peer reset.
+    others: [u32; ENDED_REMEMBERED],
+    next: usize,
+}
+
+const BY_PEER: u32 = 1 << 31;
+
+impl Closed {
+    pub(super) fn new() -> Closed {
+        Closed {
+            resets: VecDeque::new(),
+            others: [0; ENDED_REMEMBERED],
+            next: 0,
+        }
+    }
+
+    pub(super) fn remember(&mut self, id: u32, end: End) {
+        match end {
+            End::ResetByUs => {
+                if self.resets.len() >= RESETS_REMEMBERED {
+                    self.resets.pop_front();
+                }
+                self.resets.push_back(id);
+            }
+            End::Ended => self.remember_other(id),
+            End::ResetByPeer => self.remember_other(id | BY_PEER),
+            End::Unknown => {}
+        }
+    }
+
+    fn remember_other(&mut self, entry: u32) {
+        self.others[self.next] = entry;
+        self.next = (self.next + 1) % ENDED_REMEMBERED;
+    }
+
+    pub(super) fn find(&self, id: u32) -> End {
+        if self.others.contains(&id) {
+            End::Ended
+        } else if self.others.contains(&(id | BY_PEER)) {
+            End::ResetByPeer
+        } else if self.resets.contains(&id) {
+            End::ResetByUs
+        } else {
+            End::Unknown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_a_map(steps in prop::collection::vec((0u8..3, 1u32..200), 0..400)) {
+            let mut table = Streams::default();
+            let mut model = BTreeMap::new();
+            for (step, id) in steps {
+                if step == 0 {
+                    prop_assert_eq!(table.remove(id).map(|s| s.id), model.remove(&id));
+                } else if model.insert(id, id).is_none() {
+                    table.insert(Stream::new(id, 0, 0));
+                }
+                prop_assert_eq!(table.len(), model.len());
+            }
+            for id in 0..200 {
+                prop_assert_eq!(table.get(id).is_some() && id != 0, model.contains_key(&id));
+            }
+            let (mut from, mut above) = (0, Vec::new());
+            while let Some(id) = table.remove_above(100, &mut from) {
+                above.push(id);
+            }
+            above.sort_unstable();
+            prop_assert_eq!(above, model.range(101..).map(|(id, _)| *id).collect::<Vec<_>>());
+            let mut left: Vec<u32> = table.iter_mut().map(|s| s.id).collect();
+            left.sort_unstable();
+            prop_assert_eq!(left, model.range(..=100).map(|(id, _)| *id).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn resets_are_remembered_up_to_a_bound() {
+        let mut closed = Closed::new();
+        for n in 0..3000u32 {
+            closed.remember(n * 2 + 1, End::ResetByUs);
+        }
+        assert_eq!(closed.resets.len(), RESETS_REMEMBERED);
+        assert_eq!(closed.find(1), End::Unknown);
+        assert_eq!(closed.find(5999), End::ResetByUs);
+        closed.remember(6001, End::ResetByPeer);
+        closed.remember(6003, End::Ended);
+        assert_eq!(closed.find(6001), End::ResetByPeer);
+        assert_eq!(closed.find(6003), End::Ended);
+    }
+}
