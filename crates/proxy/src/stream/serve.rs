@@ -9,7 +9,7 @@ use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::server_connection::{ConnectFailure, ServerConnection, connect};
+use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect};
 use crate::state::Tally;
 use crate::transport::Transport;
 use crate::worker::worker;
@@ -138,13 +138,14 @@ impl Establish {
             Reuse::Any => Some(0),
         };
         let pools = &worker().pools;
+        let wanted = Wanted::of(server, stream);
         if self.shared
             && stream.http
-            && let Some(joined) = pools.join(server, streams_min)
+            && let Some(joined) = pools.join(server, &wanted, streams_min)
         {
             return Some(joined);
         }
-        pools.take(server, streams_min?)
+        pools.take(server, &wanted, streams_min?)
     }
 }
 
@@ -216,6 +217,7 @@ pub async fn establish(
         let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
+                stream.server_tls.clone_from(&connection.tls);
                 if stream.config.global.server_side_shown {
                     stream.server_side = connection.local_address();
                 }
@@ -347,7 +349,10 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     stream.termination = match failure {
         ConnectFailure::Timeout => Termination::ServerTimeout,
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
-        ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
+        ConnectFailure::Refused(_)
+        | ConnectFailure::Unresolved
+        | ConnectFailure::Insecure(_)
+        | ConnectFailure::BadName => Termination::ServerAbort,
     };
     Unserved::Unavailable
 }

@@ -252,7 +252,7 @@ fn refuse(link: &Link, gate: Gate) {
 
 /// One request after the other.
 async fn http(client: &mut Client) {
-    if client.session.bind().protocol == Some(HttpProtocol::Http2) {
+    if speaks_http2(&client.session) {
         return http2(client).await;
     }
     loop {
@@ -279,6 +279,17 @@ async fn http(client: &mut Client) {
             Next::Again => {}
             Next::Close | Next::Linger => return,
             Next::Http2 => return http2(client).await,
+        }
+    }
+}
+
+/// Whether HTTP/2 is spoken from the first byte: by `proto`, else by ALPN.
+fn speaks_http2(session: &Session) -> bool {
+    match session.bind().protocol {
+        Some(protocol) => protocol == HttpProtocol::Http2,
+        None => {
+            let tls = session.tls.as_ref();
+            tls.is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"))
         }
     }
 }

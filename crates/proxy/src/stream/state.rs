@@ -5,6 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::server_connection::Secured;
 use crate::tls::Info;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
@@ -404,6 +405,8 @@ pub struct Stream {
     pub statistics: bool,
     /// Our own address on the connection to the server, where a format shows it.
     pub server_side: Option<SocketAddr>,
+    /// The TLS of its connection to the server.
+    pub server_tls: Option<Rc<Secured>>,
     /// The request line as it was received, once a rule has changed it.
     pub received: Option<Box<ReceivedLine>>,
     /// Its unique id, once made.
