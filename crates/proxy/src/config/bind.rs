@@ -1,6 +1,6 @@
 //! One `bind` address of a frontend, with its options.
 
-use super::tls::{BindProtocol, BindTls};
+use super::tls::BindTls;
 use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
@@ -98,8 +98,6 @@ pub struct Bind {
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
-    /// `proto`; None where what was negotiated, or the mode, says it.
-    pub proto: Option<BindProtocol>,
     /// What is said of TLS, shared by the listeners of a line.
     pub tls_words: Option<Arc<BindTls>>,
     /// With `ssl`: who is shown which certificate. The end of loading makes it
@@ -127,7 +125,6 @@ impl Bind {
             transparent: false,
             v6only: None,
             owner: BindOwner::default(),
-            proto: None,
             tls_words: None,
             tls: None,
         }

@@ -26,7 +26,7 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    BindProtocol, BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters,
+    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters,
     ServerSettings, ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide,
     TlsVersion, TlsVersions, Verify, WebSocketProto,
 };

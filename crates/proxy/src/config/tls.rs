@@ -6,7 +6,7 @@ mod bind;
 mod server;
 mod settings;
 
-pub use bind::{BindProtocol, BindTls, CertificateSource, TicketKeys, TlsLine};
+pub use bind::{BindTls, CertificateSource, TicketKeys, TlsLine};
 pub use server::{Named, ServerTls, WebSocketProto};
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 

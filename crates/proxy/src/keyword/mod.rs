@@ -10,9 +10,11 @@ mod args;
 pub mod balance;
 mod bind;
 mod bind_option;
+pub mod bind_tls;
 mod capture;
 pub mod check;
 mod cpu_map;
+pub(crate) mod crt_store;
 mod environment;
 mod error_page;
 mod global;
@@ -74,6 +76,7 @@ static LINES: &[&[LineRow]] = &[
     capture::LINES,
     check::LINES,
     cpu_map::LINES,
+    crt_store::LINES,
     environment::LINES,
     error_page::LINES,
     global::LINES,
@@ -103,7 +106,11 @@ pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
         lines: Table::new("keyword", LINES, known::KNOWN),
-        binds: Table::new("bind option", &[bind_option::OPTIONS], known::KNOWN),
+        binds: Table::new(
+            "bind option",
+            &[bind_option::OPTIONS, bind_tls::OPTIONS],
+            known::KNOWN,
+        ),
         servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }

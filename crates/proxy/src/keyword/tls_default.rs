@@ -5,7 +5,7 @@
 use super::global::row;
 use super::{Args, Built, LineRow, tls_list};
 use crate::config::{ExtraFiles, TlsSide, TlsVersion};
-use crate::load::{Loader, codes};
+use crate::load::{Loader, Section, codes};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
 use std::path::PathBuf;
@@ -14,8 +14,11 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let word = args.required("a directory")?;
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
+    let in_store = loader.section == Section::CrtStore;
     let tls = &mut loader.config.global.tls;
     let field = match args.keyword {
+        "crt-base" if in_store => &mut loader.crt_store.crt_base,
+        "key-base" if in_store => &mut loader.crt_store.key_base,
         "ca-base" => &mut tls.ca_base,
         "crt-base" => &mut tls.crt_base,
         "key-base" => &mut tls.key_base,
@@ -289,6 +292,9 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+/// Where bases of certificates and keys may be said.
+const BASES: &[&str] = &["crt-store", "global"];
+
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
@@ -298,20 +304,26 @@ pub static LINES: &[LineRow] = &[
         directory,
         "Where relative names of `ca-file`, `ca-verify-file` and `crl-file` are looked for.",
     ),
-    row(
-        "crt-base",
-        "crt-base <directory>",
-        "crt-base /etc/ssl/private",
-        directory,
-        "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
-    ),
-    row(
-        "key-base",
-        "key-base <directory>",
-        "key-base /etc/ssl/private",
-        directory,
-        "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
-    ),
+    LineRow {
+        places: BASES,
+        ..row(
+            "crt-base",
+            "crt-base <directory>",
+            "crt-base /etc/ssl/private",
+            directory,
+            "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
+        )
+    },
+    LineRow {
+        places: BASES,
+        ..row(
+            "key-base",
+            "key-base <directory>",
+            "key-base /etc/ssl/private",
+            directory,
+            "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
+        )
+    },
     row(
         "issuers-chain-path",
         "issuers-chain-path <directory>",

@@ -94,6 +94,17 @@ codes! {
         "A file of certificates, of revoked ones or of a key could not be read, or does not hold what the line needs. The message \
          says what is wrong with it. Files are PEM: text with `-----BEGIN CERTIFICATE-----`.";
 
+    BAD_CERTIFICATE = "E0220", "certificate cannot be used",
+        "A file that `crt` names, or one beside it, is no certificate with its key: one of the two is missing, they do not belong \
+         together, the key is encrypted or of a kind that is not spoken any more. The file holds in PEM the server's own certificate \
+         first, then those of its issuers, and the key anywhere; or the key is in the file of the same name with `.key` behind it.";
+    BAD_CERTIFICATE_LIST = "E0221", "line of a list of certificates not understood",
+        "A line of a `crt-list` is a certificate, perhaps options of `bind` in brackets, and names of hosts: \
+         `site.pem [alpn h2,http/1.1] *.example.com !old.example.com`.";
+    NO_CERTIFICATE = "E0222", "TLS without a certificate",
+        "A `bind` line says `ssl` and names no certificate, so that no client could be answered. Add `crt FILE`. With `strict-sni` \
+         it is a warning: operators may add certificates while it serves.";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have. The nearest name is shown; a `frontend` cannot be \
          led to.";
@@ -170,6 +181,25 @@ codes! {
          may mean less than it seems to.";
     TLS_OLD_VERSION = "W0124", "old version of TLS",
         "SSLv3, TLS 1.0 or TLS 1.1 is asked for as the lowest version. They are not spoken any more; TLS 1.2 is the lowest.";
+    CERTIFICATE_TIME = "W0301", "certificate not valid now",
+        "A certificate has expired, or its time has not come yet by this host's clock. It is shown all the same, and clients refuse it.";
+    NOT_SENT = "W0302", "timestamps of certificates are not sent",
+        "A file `.sctl` holds signed certificate timestamps for an extension of TLS that is not sent here. Authorities write such \
+         timestamps into the certificates themselves, which is what browsers look at. Remove the file, or write \
+         `ssl-load-extra-files` without `sctl`.";
+    TLS_WITHOUT_SSL = "W0304", "certificates without ssl",
+        "A `bind` line names certificates and does not say `ssl`: clear text is spoken there. HAProxy says nothing about it.";
+    TLS_NOT_DONE = "W0305", "option of TLS without effect",
+        "The option belongs to something that TLS of today does not have, or that is not needed here: NPN, which ALPN replaced in 2014, \
+         or the signing of certificates on the fly without `generate-certificates`. The message says which. Remove it.";
+    OCSP_IGNORED = "W0306", "OCSP answer not stapled",
+        "A file `.ocsp` holds no answer about its certificate that holds now: it is no answer, is about another certificate, or has \
+         expired. Nothing is stapled, which clients accept unless the certificate demands it.";
+    NO_CERTIFICATE_YET = "W0307", "TLS without a certificate",
+        "A `bind` line says `ssl` and `strict-sni` and has no certificate yet: all clients are refused until an operator adds one.";
+    CERTIFICATE_PASSED_OVER = "W0308", "part of a list of certificates that counts for nothing",
+        "Something of a list or directory of certificates is passed over: filters before the brackets of a line, or a file without a \
+         certificate. The message says which.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 

@@ -64,14 +64,3 @@ pub struct BindTls {
     /// `tls-ticket-keys`
     pub ticket_keys: Option<TicketKeys>,
 }
-
-/// `proto` of a `bind` line: what is spoken whatever was negotiated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BindProtocol {
-    /// `h1`
-    Http1,
-    /// `h2`
-    Http2,
-    /// `none`: what the mode speaks.
-    Raw,
-}

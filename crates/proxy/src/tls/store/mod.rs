@@ -126,6 +126,11 @@ impl Store {
         self.inner().stock.revocations(name).ok()
     }
 
+    /// Whether a certificate was loaded.
+    pub fn has_certificate(&self, name: &str) -> bool {
+        self.inner().stock.certificates.contains_key(name)
+    }
+
     /// Whether a list was loaded.
     pub fn has_list(&self, name: &str) -> bool {
         self.inner().stock.lists.contains_key(name)
