@@ -87,6 +87,11 @@ impl Streams {
         self.live
     }
 
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     fn home(&self, id: u32) -> usize {
         (id.wrapping_mul(0x9e37_79b9) >> self.shift) as usize
     }

@@ -293,7 +293,7 @@ impl ChunkedDecoder {
             at: 0,
         };
         let (name, value) = head::split(line, false).map_err(at)?;
-        if !is_forbidden(name) {
+        if !is_forbidden_trailer(name) {
             t.fields.push_checked(name, value);
         }
         t.line.clear();
@@ -304,7 +304,7 @@ impl ChunkedDecoder {
 /// Trailers that would change how the message is framed, routed, who sent it
 /// or what it is: a recipient that merges trailers into the head must not
 /// find them.
-fn is_forbidden(name: &[u8]) -> bool {
+pub(crate) fn is_forbidden_trailer(name: &[u8]) -> bool {
     const NAMES: &[&[u8]] = &[
         b"authorization",
         b"cache-control",

@@ -75,6 +75,25 @@ pub enum FaultKind {
     BodyTooLong,
     /// A trailer section that is too long.
     TrailersTooLong,
+    /// HTTP/2: a pseudo-header that is unknown, repeated, or stands where none
+    /// may.
+    PseudoHeader,
+    /// HTTP/2: a pseudo-header that every such message has.
+    PseudoMissing,
+    /// HTTP/2: a scheme that is none.
+    Scheme,
+    /// HTTP/2: an authority that names nobody.
+    AuthorityEmpty,
+    /// HTTP/2: a capital letter in a name.
+    NameCase,
+    /// HTTP/2: a header that only HTTP/1's connections have.
+    ConnectionSpecific,
+    /// HTTP/2: a length, and no body behind the head.
+    LengthWithoutBody,
+    /// HTTP/2: an interim response that is the last.
+    InterimEnd,
+    /// HTTP/2: extended CONNECT for a protocol that cannot be passed on.
+    Protocol,
 }
 
 impl FaultKind {
@@ -117,6 +136,15 @@ impl FaultKind {
             BareLineFeed => "line feed without carriage return in a chunked body",
             BodyTooLong => "the chunks add up to too many bytes",
             TrailersTooLong => "the trailer section is too long",
+            PseudoHeader => "pseudo-header that is unknown, repeated or out of place",
+            PseudoMissing => "a pseudo-header is missing",
+            Scheme => "the scheme is none",
+            AuthorityEmpty => "the authority is empty",
+            NameCase => "capital letter in a header name of HTTP/2",
+            ConnectionSpecific => "header of HTTP/1's connections in HTTP/2",
+            LengthWithoutBody => "content-length of a message that ends with its head",
+            InterimEnd => "an interim response ends the stream",
+            Protocol => "extended CONNECT for a protocol that is not passed on",
         }
     }
 
@@ -128,6 +156,24 @@ impl FaultKind {
             _ => 400,
         }
     }
+
+    /// The status with which a request over HTTP/2 is answered; `None` where it
+    /// is malformed, so that its stream is reset with PROTOCOL_ERROR (RFC 9113,
+    /// section 8.1.1). As with HAProxy, what HTTP/2 itself forbids resets, and
+    /// what any version of HTTP forbids is answered.
+    pub fn http2_status(self) -> Option<u16> {
+        match self {
+            FaultKind::MethodByte
+            | FaultKind::Scheme
+            | FaultKind::HostByte
+            | FaultKind::HostsDiffer
+            | FaultKind::HostMismatch
+            | FaultKind::AuthorityEmpty
+            | FaultKind::Protocol => Some(400),
+            FaultKind::HeadTooLong | FaultKind::TooManyHeaders => Some(431),
+            _ => None,
+        }
+    }
 }
 
 /// A fault at a byte of the input that the parser was given.
@@ -136,12 +182,12 @@ pub struct Fault {
     /// What.
     pub kind: FaultKind,
     /// Where: an offset into the head; for a body, into the bytes of it that
-    /// had been decoded.
+    /// had been decoded; for HTTP/2, into the names and values of the list.
     pub at: u64,
 }
 
 impl Fault {
-    pub(super) fn new(kind: FaultKind, at: usize) -> Fault {
+    pub(crate) fn new(kind: FaultKind, at: usize) -> Fault {
         Fault {
             kind,
             at: at as u64,

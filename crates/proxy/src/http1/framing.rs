@@ -64,6 +64,8 @@ pub struct ClientFraming {
     /// The body is chunked and goes on without chunks, ended by the close:
     /// the client speaks HTTP/1.0.
     pub unchunk: bool,
+    /// The body has no length and goes on in chunks: it comes over HTTP/2.
+    pub chunk: bool,
 }
 
 impl ClientFraming {
@@ -73,7 +75,11 @@ impl ClientFraming {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
         }
-        self.connection.add_to(response)
+        self.connection.add_to(response)?;
+        match self.chunk {
+            true => response.add(b"transfer-encoding", b"chunked"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -89,12 +95,18 @@ pub fn to_client(
     let old_client = request_version == Version::Http10;
     let old_response = response.version() == Version::Http10;
     let unchunk = old_client && parsed.body == BodyLength::Chunked;
-    let ends = !matches!(parsed.body, BodyLength::UntilClose | BodyLength::Tunnel);
+    let chunk = !old_client && parsed.body == BodyLength::Stream;
+    let ends = match parsed.body {
+        BodyLength::UntilClose | BodyLength::Tunnel => false,
+        BodyLength::Stream => chunk,
+        _ => true,
+    };
     if parsed.interim || parsed.body == BodyLength::Tunnel {
         return ClientFraming {
             connection: ConnectionHeader::Absent,
             keep_alive: parsed.interim,
             unchunk: false,
+            chunk: false,
         };
     }
     // A length that an HTTP/1.0 response gives in chunks is given all the same
@@ -111,6 +123,7 @@ pub fn to_client(
         connection,
         keep_alive,
         unchunk,
+        chunk,
     }
 }
 

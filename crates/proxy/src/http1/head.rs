@@ -110,7 +110,7 @@ impl<'a> Lines<'a> {
 /// Header lines that need a second look, as flags and as the index of the
 /// first one of the kind.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Noted {
+pub(crate) struct Noted {
     pub(super) host: Seen,
     pub(super) content_length: Seen,
     pub(super) transfer_encoding: Seen,
@@ -122,7 +122,7 @@ pub(super) struct Noted {
 
 /// How often a name was seen, and where first.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub(super) count: u32,
     /// Offset in the input of the first.
     pub(super) at: u32,
@@ -163,6 +163,13 @@ fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
 }
 
 impl Noted {
+    /// Notes a header of HTTP/2, which stands in no line.
+    pub(crate) fn note(&mut self, name: &[u8], at: usize) {
+        if let Some(seen) = self.of(name) {
+            seen.note(at);
+        }
+    }
+
     fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
         // Lengths first: nearly all names are none of these.
         let (seen, is) = match name.len() {

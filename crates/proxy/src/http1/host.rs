@@ -6,7 +6,7 @@ use crate::message::{Message, TargetForm};
 
 /// Checks the Host headers against each other and the target. Equal ones are
 /// merged; a missing one is the server's business, as with HAProxy.
-pub(super) fn check(
+pub(crate) fn check(
     message: &mut Message,
     noted: &Noted,
     target_at: usize,
@@ -154,6 +154,19 @@ fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
     }
 }
 
+/// Whether the host beside the authority of a target, as HTTP/2 may have it,
+/// names the same.
+pub(crate) fn agree(authority: &[u8], host: &[u8], scheme: &[u8]) -> bool {
+    let scheme = match scheme {
+        s if s.eq_ignore_ascii_case(b"http") => Scheme::Http,
+        s if s.eq_ignore_ascii_case(b"https") => Scheme::Https,
+        // CONNECT has none.
+        b"" => Scheme::Connect,
+        _ => Scheme::Other,
+    };
+    same(authority, host, scheme)
+}
+
 fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
     if authority.eq_ignore_ascii_case(host) {
         return true;
@@ -188,7 +201,7 @@ fn drop_default_port(message: &mut Message, scheme: Scheme) {
 }
 
 /// `host:port` with a port of digits, as CONNECT needs it.
-pub(super) fn is_host_and_port(authority: &[u8]) -> bool {
+pub(crate) fn is_host_and_port(authority: &[u8]) -> bool {
     let Some(colon) = port_at(authority) else {
         return false;
     };

@@ -16,7 +16,7 @@ pub(super) enum Coding {
 }
 
 /// The length that all Content-Length values agree on. It stays as one line.
-pub(super) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Option<u64>, Fault> {
+pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Option<u64>, Fault> {
     if !noted.content_length.any() {
         return Ok(None);
     }

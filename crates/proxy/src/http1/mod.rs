@@ -33,6 +33,13 @@ pub use page::{ErrorPage, Redirect, RedirectCode, error_page};
 pub use request::{Preface, http2_preface, parse_request};
 pub use response::{RequestFacts, parse_response};
 
+// What HTTP/2 checks as HTTP/1 does.
+pub(crate) use chunked::is_forbidden_trailer;
+pub(crate) use head::Noted;
+pub(crate) use host::{agree as hosts_agree, check as check_host, is_host_and_port};
+pub(crate) use length::content_length;
+pub(crate) use request::{expects_continue, is_target_byte};
+
 use crate::message::{MESSAGE_BYTES_DEFAULT, Message};
 
 /// What a head may be.
@@ -70,7 +77,8 @@ pub enum BodyLength {
     Chunked,
     /// All until the server closes.
     UntilClose,
-    /// All until the sender ends its stream of HTTP/2.
+    /// All until the sender ends its stream: HTTP/2, where no length was given.
+    /// HTTP/1 sends it on in chunks, or until the close to who knows none.
     Stream,
     /// No HTTP any more: a 101, or a success of CONNECT.
     Tunnel,
@@ -113,15 +121,15 @@ pub enum Outcome {
     Done(Parsed),
 }
 
-/// Prepares the message that a parser fills.
-fn prepare(message: &mut Message, limits: &Limits, bytes: &[u8]) {
+/// Prepares the message that a parser fills from so many bytes.
+pub(crate) fn prepare(message: &mut Message, limits: &Limits, bytes: usize) {
     message.clear();
     message.set_limit(limits.message_bytes);
     // A colon may gain a space, a bare line feed a carriage return.
     const GROWTH: usize = 64;
     message
         .fields_mut()
-        .reserve(bytes.len().min(limits.head_bytes) + GROWTH, 16);
+        .reserve(bytes.min(limits.head_bytes) + GROWTH, 16);
 }
 
 #[cfg(test)]

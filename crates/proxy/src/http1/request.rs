@@ -48,7 +48,7 @@ pub fn parse_request(
     let Some(line) = lines.start_line(limits, check_partial)? else {
         return Ok(Outcome::Incomplete);
     };
-    prepare(message, limits, bytes);
+    prepare(message, limits, bytes.len());
     let start = RequestLine::parse(line, limits)?;
     let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
     if lines.at > limits.head_bytes {
@@ -94,12 +94,7 @@ fn finish(
     let options = connection::options(message.fields_mut(), noted);
     let upgrade = connection::request_upgrade(message, noted, &options, body == BodyLength::None)?;
     connection::clean(message.fields_mut(), noted, &options, upgrade.is_some());
-    let expect_continue = noted.expect.any()
-        && version != Version::Http10
-        && message
-            .fields()
-            .values(b"expect")
-            .any(|v| v.eq_ignore_ascii_case(b"100-continue"));
+    let expect_continue = expects_continue(message, noted);
     Ok(Outcome::Done(Parsed {
         consumed,
         body,
@@ -108,6 +103,16 @@ fn finish(
         expect_continue,
         interim: false,
     }))
+}
+
+/// Whether the client waits for `100 Continue`.
+pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
+    noted.expect.any()
+        && message.version() != Version::Http10
+        && message
+            .fields()
+            .values(b"expect")
+            .any(|v| v.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The length of the body, and whether the framing was such that the
@@ -179,7 +184,7 @@ impl<'a> RequestLine<'a> {
         let target = &bytes[target_at..target_end];
         if let Some(at) = target
             .iter()
-            .position(|b| !target_byte(*b, limits.accept_invalid))
+            .position(|b| !is_target_byte(*b, limits.accept_invalid))
         {
             return Err(fault(FaultKind::TargetByte, target_at + at));
         }
@@ -222,7 +227,8 @@ fn method_end(bytes: &[u8]) -> Result<usize, (FaultKind, usize)> {
     }
 }
 
-fn target_byte(byte: u8, relaxed: bool) -> bool {
+/// Bytes of a target.
+pub(crate) fn is_target_byte(byte: u8, relaxed: bool) -> bool {
     match byte {
         b'#' | 0x80.. => relaxed,
         b'!'..=b'~' => true,

@@ -6,6 +6,7 @@ use super::head::{self, Line, Lines, Noted, Section};
 use super::length::{self, Coding};
 use super::request::version_of;
 use super::{BodyLength, Limits, Outcome, Parsed, Upgrade, prepare};
+use crate::http2::websocket::Accept;
 use crate::message::{Message, Version};
 
 /// What of a request decides how its response is read.
@@ -17,6 +18,11 @@ pub struct RequestFacts {
     pub connect: bool,
     /// The protocol that the request asked for.
     pub upgrade: Option<Upgrade>,
+    /// What answers the key of a WebSocket.
+    pub accept: Option<Accept>,
+    /// The key is ours, so that nobody behind us looks at the answer to it: the
+    /// client speaks HTTP/2, which has no keys.
+    pub checks_accept: bool,
 }
 
 impl RequestFacts {
@@ -26,6 +32,11 @@ impl RequestFacts {
             head: request.method() == b"HEAD",
             connect: request.method() == b"CONNECT",
             upgrade,
+            accept: match upgrade {
+                Some(Upgrade::WebSocket) => Accept::of(request),
+                _ => None,
+            },
+            checks_accept: request.version() == Version::Http2,
         }
     }
 }
@@ -42,7 +53,7 @@ pub fn parse_response(
     let Some(line) = lines.start_line(limits, check_partial)? else {
         return Ok(Outcome::Incomplete);
     };
-    prepare(message, limits, bytes);
+    prepare(message, limits, bytes.len());
     let (version, status, reason) = status_line(line, limits.accept_invalid)?;
     let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
     if lines.at > limits.head_bytes {
@@ -79,6 +90,7 @@ fn finish(
                 &options,
                 request.upgrade,
             )?);
+            check_accept(message, request)?;
         }
         length::remove_both(message.fields_mut());
         BodyLength::Tunnel
@@ -108,6 +120,17 @@ fn finish(
         expect_continue: false,
         interim: status < 200 && !tunnel,
     }))
+}
+
+/// Looks at the answer to a key of our own.
+fn check_accept(message: &Message, request: &RequestFacts) -> Result<(), Fault> {
+    let wanted = request.accept.filter(|_| request.checks_accept);
+    match wanted {
+        Some(wanted) if message.get(b"sec-websocket-accept") != Some(wanted.as_bytes()) => {
+            Err(Fault::new(FaultKind::WebSocketKey, 0))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Version, status and reason, parted by any number of blanks.

@@ -159,6 +159,32 @@ impl Message {
         Ok(())
     }
 
+    /// As [`Self::begin_request_checked`], with a target in pieces.
+    pub(crate) fn begin_request_of(
+        &mut self,
+        method: &[u8],
+        target: [&[u8]; 4],
+        version: Version,
+    ) -> Result<(), Refusal> {
+        self.fields.set_first(&[
+            Piece::New(method),
+            Piece::New(b" "),
+            Piece::New(target[0]),
+            Piece::New(target[1]),
+            Piece::New(target[2]),
+            Piece::New(target[3]),
+            Piece::New(b" "),
+            Piece::New(version.wire()),
+            Piece::New(b"\r\n"),
+        ])?;
+        self.kind = Kind::Request {
+            method_len: method.len() as u32,
+            target_len: target.iter().map(|piece| piece.len() as u32).sum(),
+        };
+        self.version = version;
+        Ok(())
+    }
+
     /// A response from its parts; forgets what was here. A status outside of
     /// 100 to 999 becomes 500: it cannot be written.
     pub fn begin_response(

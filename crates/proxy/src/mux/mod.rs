@@ -19,3 +19,6 @@ mod stream;
 pub use serve::{Request, serve};
 pub use server::ServerMux;
 pub use stream::{Gone, HeadFailure, MuxStream};
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,9 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
 
 impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
     fn begin(&mut self, mux: MuxStream, (mut stream, parsed): Self::Request) {
+        if parsed.upgrade.is_some() {
+            mux.set_extended();
+        }
         let before = self.streams;
         if before == 0 {
             stream.times.idle_since = self.session.accepted;

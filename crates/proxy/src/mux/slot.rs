@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) received: Received,
     /// What came behind it.
     pub(super) trailers: Option<Box<Fields>>,
+    /// Of a client's stream: its request is an extended CONNECT.
+    pub(super) extended: bool,
     /// Of a stream to a server: what its answer is to be read by.
     pub(super) expected: Option<(RequestFacts, Limits)>,
     /// Heads of the answer that came.

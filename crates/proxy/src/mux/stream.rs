@@ -6,7 +6,7 @@ use super::slot::Interest;
 use crate::http1::{Fault, Limits, Parsed, RequestFacts};
 use crate::message::{Fields, Message};
 use crate::reactor::Buffer;
-use protocol::http2::{ErrorCode, Role, SendError, StreamId};
+use protocol::http2::{ErrorCode, Role, StreamId};
 use std::cell::RefMut;
 use std::future::poll_fn;
 use std::io;
@@ -163,7 +163,7 @@ impl MuxStream {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let end = end && !interim;
-        mapping::send_response(connection, StreamId(slot.id), head, end).map_err(lost)?;
+        mapping::send_response(connection, StreamId(slot.id), head, slot.extended, end)?;
         slot.sent_end |= end;
         self.flush(inner);
         Ok(())
@@ -191,7 +191,7 @@ impl MuxStream {
         let secure = self.shared.secure;
         let (connection, slot) = inner.both(self.slot);
         slot.expected = Some((facts, limits));
-        mapping::send_request(connection, StreamId(slot.id), head, secure, end).map_err(lost)?;
+        mapping::send_request(connection, StreamId(slot.id), head, secure, end)?;
         slot.sent_end |= end;
         self.flush(inner);
         Ok(())
@@ -210,7 +210,7 @@ impl MuxStream {
         let ends = end && room == data.len();
         let taken = connection
             .send_data(StreamId(slot.id), &data[..room], ends)
-            .map_err(lost)?;
+            .map_err(mapping::lost)?;
         slot.sent_end |= ends && taken == room;
         inner.wrote(self.slot, taken);
         self.flush(inner);
@@ -221,7 +221,7 @@ impl MuxStream {
     pub fn send_trailers(&self, trailers: &Fields) -> io::Result<()> {
         let mut inner = self.sendable()?;
         let (connection, slot) = inner.both(self.slot);
-        mapping::send_trailers(connection, StreamId(slot.id), trailers).map_err(lost)?;
+        mapping::send_trailers(connection, StreamId(slot.id), trailers)?;
         slot.sent_end = true;
         self.flush(inner);
         Ok(())
@@ -265,6 +265,12 @@ impl MuxStream {
             slot.gone.get_or_insert(Gone::Reset(code));
         }
         self.flush(inner);
+    }
+
+    /// Its request is an extended CONNECT (RFC 8441): the 101 that answers it in
+    /// HTTP/1 is a 200 here, and no other success may look like it.
+    pub(super) fn set_extended(&self) {
+        self.shared.inner.borrow_mut().slot(self.slot).extended = true;
     }
 
     /// Ends the whole connection: with a GOAWAY that asks for calm, or without
@@ -332,9 +338,4 @@ impl Drop for MuxStream {
             self.flush(inner);
         }
     }
-}
-
-/// A stream that the connection does not know any more.
-fn lost(_: SendError) -> io::Error {
-    io::ErrorKind::ConnectionReset.into()
 }

@@ -9,6 +9,7 @@ use super::{Link, Phase, Stream, Termination};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
+use crate::http2;
 use crate::log;
 use crate::message::Version;
 use crate::mux::{Gone, HeadFailure, MuxStream};
@@ -222,9 +223,10 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     }
     let framing = frame(stream, client, keep, &response, &facts);
     rules::http_after_response(stream);
-    let chunked = matches!(response.body, BodyLength::Chunked | BodyLength::Stream)
-        && !framing.unchunk
-        && !client.is_http2();
+    let chunked = match response.body {
+        BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
+        _ => framing.chunk,
+    };
     send(
         stream,
         client,
@@ -256,27 +258,13 @@ fn frame(
             connection: ConnectionHeader::Absent,
             keep_alive: true,
             unchunk: false,
+            chunk: false,
         };
     }
-    let mut response = *response;
     let version = stream.request.version();
     // A head that rules filled to its limit goes without what is added here;
     // then the close itself says what the header would have said.
-    match response.body {
-        BodyLength::Stream => {
-            response.body = BodyLength::Chunked;
-            if version != Version::Http10 {
-                let _ = stream.response.set(b"transfer-encoding", b"chunked");
-            }
-        }
-        BodyLength::None if stream.response.version() == Version::Http2 => {
-            let bodiless = facts.head || matches!(stream.response.status(), 204 | 304);
-            if !bodiless && stream.response.get(b"content-length").is_none() {
-                let _ = stream.response.add(b"content-length", b"0");
-            }
-        }
-        _ => {}
-    }
+    let _ = http2::response_to_http1(&mut stream.response, response, facts);
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
@@ -284,7 +272,7 @@ fn frame(
     } else {
         ConnectionMode::KeepAlive
     };
-    let framing = http1::to_client(version, keep, mode, &stream.response, &response);
+    let framing = http1::to_client(version, keep, mode, &stream.response, response);
     let _ = framing.apply(&mut stream.response);
     framing
 }

@@ -52,9 +52,19 @@ impl Block {
     }
 
     pub(super) fn release_memory(&mut self) {
-        if !self.is_open() && self.bytes.is_empty() {
+        if !self.is_open() {
             self.bytes = Vec::new();
         }
+    }
+
+    /// The connection failed: nothing more is gathered.
+    pub(super) fn abandon(&mut self) {
+        *self = Block::default();
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes_capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 

@@ -47,13 +47,13 @@ impl Connection {
             }
             return self.begin_content(head, 0, 0);
         };
-        self.discard(head.length);
+        self.discard(head, 0);
         self.stream_error(head.stream, code)
     }
 
     /// DATA on a stream that is not there.
     fn late_data(&mut self, head: Head) -> Result<Step, Why> {
-        self.discard(head.length);
+        self.discard(head, 0);
         match self.absent(head.stream) {
             Absent::Idle => Err(Why::StreamIdle),
             Absent::Closed(End::Ended) => Err(Why::StreamEnded),
@@ -67,6 +67,14 @@ impl Connection {
         }
     }
 
+    /// Nobody wants this frame, of which so much was read. Its part of the
+    /// connection's window comes back at once, not when the bytes have come:
+    /// what happens must not depend on how the bytes were cut.
+    fn discard(&mut self, head: Head, read: u32) {
+        self.give_back(0, head.length);
+        self.skip(head.length - read);
+    }
+
     /// The length of the padding is known, with the bytes that told it.
     pub(super) fn begin_content(
         &mut self,
@@ -78,15 +86,12 @@ impl Connection {
             return Err(Why::Padding);
         };
         let end_stream = head.has(FLAG_END_STREAM);
-        // The byte that told it counts as consumed, the padding later.
         let Some(stream) = self.streams.get_mut(head.stream) else {
-            self.give_back(0, pad_field);
-            self.discard(head.length - pad_field);
+            self.discard(head, pad_field);
             return Ok(Step::Again);
         };
         if !stream.fits(u64::from(content), end_stream) {
-            self.give_back(0, pad_field);
-            self.discard(head.length - pad_field);
+            self.discard(head, pad_field);
             return self.stream_error(head.stream, ErrorCode::ProtocolError);
         }
         stream.received += u64::from(content);

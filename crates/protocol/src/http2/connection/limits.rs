@@ -28,7 +28,7 @@ pub struct Limits {
     /// Frames without content that end nothing (CVE-2019-9518).
     pub empty_frames: Rate,
     /// DATA frames of fewer bytes than anyone has a reason for: even an empty
-    /// message of gRPC has 5.
+    /// message of gRPC has 5. Only DATA frames of some length count as work.
     pub tiny_data: Rate,
     /// SETTINGS with their acknowledgements (CVE-2019-9515), and GOAWAY.
     pub settings: Rate,
@@ -37,8 +37,8 @@ pub struct Limits {
     pub pings: Rate,
     /// PRIORITY frames (CVE-2019-9513).
     pub priorities: Rate,
-    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Here only DATA
-    /// frames of some length count as work.
+    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Only
+    /// DATA frames of some length count as work.
     pub window_updates: Rate,
     /// Frames of unknown types.
     pub unknown_frames: Rate,
@@ -178,11 +178,8 @@ impl Meters {
     /// One more of these.
     pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
         let rate = flood.rate(limits);
-        let work = if flood == Flood::WindowUpdates {
-            self.bulk
-        } else {
-            self.work
-        };
+        let by_bulk = matches!(flood, Flood::WindowUpdates | Flood::TinyData);
+        let work = if by_bulk { self.bulk } else { self.work };
         let meter = &mut self.meters[flood as usize];
         let passed_ms = u64::from(self.now_ms.wrapping_sub(meter.at_ms));
         let worked = u64::from(work.wrapping_sub(meter.work));

@@ -386,9 +386,9 @@ impl Connection {
         self.failed || self.accepted_last.is_some() || self.peer_last.is_some()
     }
 
-    /// The highest stream that the peer opened.
+    /// The highest stream that the peer opened and we took.
     pub fn highest_peer_stream(&self) -> StreamId {
-        StreamId(self.highest_peer)
+        StreamId(self.accepted_last.unwrap_or(self.highest_peer))
     }
 
     /// Counts for logs.

@@ -133,6 +133,11 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn release_memory(&mut self) {
         if self.waiting() == 0 {
             self.bytes = Vec::new();

@@ -37,8 +37,6 @@ pub(super) enum Reading {
         pad: u32,
         end_stream: bool,
     },
-    /// DATA that nobody wants: only the connection's window knows it.
-    Discard { left: u32 },
     /// What need not be looked at.
     Skip { left: u32 },
 }
@@ -150,16 +148,6 @@ impl Connection {
                 Some([pad, ..]) => self.begin_content(head, 1, u32::from(pad)),
                 None => Ok(Step::NeedMore),
             },
-            Reading::Discard { left } => {
-                let taken = take(left, input, at);
-                self.give_back(0, taken);
-                self.discard(left - taken);
-                Ok(if left == taken {
-                    Step::Again
-                } else {
-                    Step::NeedMore
-                })
-            }
             Reading::Skip { left } => {
                 let taken = take(left, input, at);
                 self.skip(left - taken);
@@ -223,22 +211,13 @@ impl Connection {
         };
     }
 
-    /// As `skip`, for DATA.
-    pub(super) fn discard(&mut self, left: u32) {
-        self.reading = if left == 0 {
-            Reading::Head
-        } else {
-            Reading::Discard { left }
-        };
-    }
-
     fn begin_frame(&mut self, head: Head) -> Result<Step, Why> {
         self.statistics.frames_received += 1;
-        if head.length > self.options.frame_bytes_max {
-            return Err(Why::FrameTooLong);
-        }
         if !self.settled && (head.kind != SETTINGS || head.has(FLAG_ACK)) {
             return Err(Why::FirstFrame);
+        }
+        if head.length > self.options.frame_bytes_max {
+            return Err(Why::FrameTooLong);
         }
         if self.block.is_open() != (head.kind == CONTINUATION) {
             return Err(Why::Continuation);
@@ -352,9 +331,9 @@ impl Connection {
     pub(super) fn fail(&mut self, why: Why) {
         self.failed = true;
         self.output
-            .go_away(self.accepted_last.unwrap_or(self.highest_peer), why.code());
+            .go_away(self.highest_peer_stream().0, why.code());
         self.streams.clear();
-        self.block.release_memory();
+        self.block.abandon();
     }
 }
 

@@ -257,7 +257,7 @@ impl Connection {
         if self.failed || (self.accepted_last.is_some() && code == ErrorCode::NoError) {
             return;
         }
-        let last = self.accepted_last.unwrap_or(self.highest_peer);
+        let last = self.highest_peer_stream().0;
         self.accepted_last = Some(last);
         self.output.go_away(last, code);
     }

@@ -25,6 +25,7 @@ fn describe(result: Result<Outcome, Fault>, message: &Message, input: &[u8]) -> 
         BodyLength::Length(_) => " length",
         BodyLength::Chunked => " chunked",
         BodyLength::UntilClose => " until-close",
+        BodyLength::Stream => " stream",
         BodyLength::Tunnel => " tunnel",
     });
     if let BodyLength::Length(n) = parsed.body {

@@ -7,6 +7,8 @@ const GET: RequestFacts = RequestFacts {
     head: false,
     connect: false,
     upgrade: None,
+    accept: None,
+    checks_accept: false,
 };
 const HEAD: RequestFacts = RequestFacts { head: true, ..GET };
 const CONNECT: RequestFacts = RequestFacts {

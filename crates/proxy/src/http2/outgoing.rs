@@ -1,0 +1,183 @@
+//! Messages as the fields that HTTP/2 sends. Nothing is copied: the fields borrow
+//! from the message. What belongs to a connection of HTTP/1 is left out.
+
+use super::list::is_of_connection;
+use super::websocket;
+use crate::http1::is_forbidden_trailer;
+use crate::message::{Fields, Message, NAME_BYTES, TargetForm};
+
+/// A name and a value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// Why a message cannot be sent over HTTP/2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unsendable {
+    /// A target that is neither a path, a URL, `*` nor CONNECT's.
+    Target,
+    /// It is no request, or no response.
+    Kind,
+}
+
+/// A request as fields.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFields<'a> {
+    pseudo: [Pair<'a>; 5],
+    message: &'a Message,
+    is_tunnel: bool,
+}
+
+/// A request for a server. An upgrade to WebSocket becomes an extended CONNECT,
+/// which the server must have allowed; any other upgrade is left out, so that the
+/// server answers the request as it is. `scheme` is that of the connection: where
+/// the client named one in its target, that goes on.
+pub fn request<'a>(
+    message: &'a Message,
+    scheme: &'a [u8],
+) -> Result<RequestFields<'a>, Unsendable> {
+    if !message.is_request() {
+        return Err(Unsendable::Kind);
+    }
+    const NONE: Pair<'_> = (b"", b"");
+    let (method, target) = (message.method(), message.target());
+    let parts = message.target_parts();
+    if method == b"CONNECT" {
+        let pseudo = [
+            (&b":method"[..], method),
+            (b":authority", target),
+            NONE,
+            NONE,
+            NONE,
+        ];
+        return Ok(RequestFields {
+            pseudo,
+            message,
+            is_tunnel: true,
+        });
+    }
+    let path = &target[parts.path_start..];
+    let (scheme, path): (_, &[u8]) = match (parts.form, path) {
+        (TargetForm::Origin, path) => (scheme, path),
+        (TargetForm::Asterisk, _) => (scheme, b"*"),
+        (TargetForm::Absolute, b"") if method == b"OPTIONS" => (&target[..parts.scheme_end], b"*"),
+        (TargetForm::Absolute, b"") => (&target[..parts.scheme_end], b"/"),
+        (TargetForm::Absolute, [b'/', ..]) => (&target[..parts.scheme_end], path),
+        _ => return Err(Unsendable::Target),
+    };
+    let authority = authority_of(message);
+    let is_tunnel = websocket::is_request(message);
+    let pseudo = [
+        (&b":method"[..], if is_tunnel { b"CONNECT" } else { method }),
+        (b":scheme", scheme),
+        if authority.is_empty() {
+            NONE
+        } else {
+            (b":authority", authority)
+        },
+        (b":path", path),
+        if is_tunnel {
+            (b":protocol", b"websocket")
+        } else {
+            NONE
+        },
+    ];
+    Ok(RequestFields {
+        pseudo,
+        message,
+        is_tunnel,
+    })
+}
+
+/// The host, which rules may have set; without one that of the target.
+fn authority_of(message: &Message) -> &[u8] {
+    match message.get(b"host") {
+        Some(host) => host,
+        None => {
+            let authority = message.target_authority().unwrap_or_default();
+            match memchr::memrchr(b'@', authority) {
+                Some(at) => &authority[at + 1..],
+                None => authority,
+            }
+        }
+    }
+}
+
+impl<'a> RequestFields<'a> {
+    /// The fields in the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = Pair<'a>> + use<'a> {
+        let is_tunnel = self.is_tunnel;
+        let rest = self.message.fields().iter().filter(move |(name, value)| {
+            let promises_trailers = *name == b"te" && value.eq_ignore_ascii_case(b"trailers");
+            *name != b"host"
+                && !(is_tunnel && is_of_http1_tunnel(name))
+                && goes_on(name, promises_trailers)
+        });
+        let pseudo = self.pseudo.into_iter().filter(|(name, _)| !name.is_empty());
+        pseudo.chain(rest)
+    }
+}
+
+/// A response as fields.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseFields<'a> {
+    status: [u8; 3],
+    message: &'a Message,
+    is_tunnel: bool,
+}
+
+/// A response for a client. `extended_connect` says that its request was one: then
+/// the 101 of HTTP/1 is its success, and no other success may look like it, or
+/// the client would speak to a tunnel that is none.
+pub fn response(
+    message: &Message,
+    extended_connect: bool,
+) -> Result<ResponseFields<'_>, Unsendable> {
+    let status = match (message.status(), extended_connect) {
+        (0, _) => return Err(Unsendable::Kind),
+        (101, true) => 200,
+        // Nobody asked for it.
+        (101, false) | (200..300, true) => 502,
+        (status, _) => status,
+    };
+    Ok(ResponseFields {
+        status: [
+            b'0' + (status / 100 % 10) as u8,
+            b'0' + (status / 10 % 10) as u8,
+            b'0' + (status % 10) as u8,
+        ],
+        message,
+        is_tunnel: message.status() == 101,
+    })
+}
+
+impl ResponseFields<'_> {
+    /// The fields in the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = Pair<'_>> {
+        let is_tunnel = self.is_tunnel;
+        let rest = self.message.fields().iter().filter(move |(name, _)| {
+            !(is_tunnel && is_of_http1_tunnel(name)) && goes_on(name, false)
+        });
+        std::iter::once((&b":status"[..], &self.status[..])).chain(rest)
+    }
+}
+
+/// Trailers: as a head's fields, without those that no trailers may have.
+pub fn trailers(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
+    fields
+        .iter()
+        .filter(|(name, _)| goes_on(name, false) && !is_forbidden_trailer(name))
+}
+
+/// What HTTP/1's handshake has and RFC 8441's does not.
+fn is_of_http1_tunnel(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"sec-websocket-key" | b"sec-websocket-accept" | b"content-length"
+    )
+}
+
+/// Whether a header of a message goes on, `te` only where it promises trailers. A name that only `option
+/// accept-invalid-http-request` let in has no place in HTTP/2.
+fn goes_on(name: &[u8], promises_trailers: bool) -> bool {
+    (promises_trailers || !is_of_connection(name))
+        && name.iter().all(|b| NAME_BYTES[*b as usize] != 0)
+}

@@ -1,0 +1,84 @@
+//! Heads of responses, interim or final.
+
+use super::list::{self, Found, Of, Taken};
+use super::request::body_of;
+use super::websocket;
+use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, RequestFacts, Upgrade};
+use crate::message::{Message, Version};
+use protocol::http2::FieldList;
+
+/// Makes a message of a response's list. It has no reason, which HTTP/2 does not
+/// know. A success of a WebSocket's extended CONNECT becomes the 101 that HTTP/1
+/// has for it. On a fault the message is unspecified.
+pub fn response(
+    list: &FieldList,
+    end_stream: bool,
+    request: &RequestFacts,
+    limits: &Limits,
+    message: &mut Message,
+) -> Result<Parsed, Fault> {
+    let mut walk = list::walk(list)?.peekable();
+    let mut status = None;
+    while let Some(field) = walk.next_if(Found::is_pseudo) {
+        if field.name != b":status" {
+            return Err(field.fault(FaultKind::PseudoHeader));
+        }
+        list::once(&mut status, field)?;
+    }
+    let status = status.ok_or(Fault::new(FaultKind::PseudoMissing, 0))?;
+    let status = status_of(status).ok_or(Fault::new(FaultKind::Status, 0))?;
+    let is_interim = status < 200;
+    match status {
+        101 => return Err(Fault::new(FaultKind::UnexpectedUpgrade, 0)),
+        _ if is_interim && end_stream => return Err(Fault::new(FaultKind::InterimEnd, 0)),
+        _ => {}
+    }
+    let is_success = (200..300).contains(&status);
+    let upgrades = is_success && request.upgrade == Some(Upgrade::WebSocket);
+    http1::prepare(message, limits, list.bytes());
+    message
+        .begin_response(Version::Http2, if upgrades { 101 } else { status }, b"")
+        .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
+    let mut taken = Taken::new(limits);
+    for field in walk {
+        let value = list::check(field, Of::Response)?;
+        taken.push(message.fields_mut(), field, value)?;
+    }
+    let length = http1::content_length(message.fields_mut(), &taken.noted)?;
+    let tunnel = upgrades || (is_success && request.connect);
+    if tunnel || is_interim || status == 204 {
+        message.remove(b"content-length");
+    }
+    let body = if tunnel {
+        BodyLength::Tunnel
+    } else if is_interim || matches!(status, 204 | 304) || request.head {
+        BodyLength::None
+    } else {
+        body_of(length, end_stream)?
+    };
+    if upgrades {
+        websocket::upgrade_response(message, request.accept.as_ref())
+            .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
+    }
+    if message.wire_len() > limits.head_bytes {
+        return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
+    }
+    Ok(Parsed {
+        consumed: 0,
+        body,
+        keep_alive: !tunnel,
+        upgrade: upgrades.then_some(Upgrade::WebSocket),
+        expect_continue: false,
+        interim: is_interim,
+    })
+}
+
+/// Three digits from 100 up.
+fn status_of(value: &[u8]) -> Option<u16> {
+    match value {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => None,
+    }
+}

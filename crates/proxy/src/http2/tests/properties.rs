@@ -1,0 +1,223 @@
+//! What holds for any list and any message.
+
+use super::*;
+use crate::http1::{Outcome, parse_request, parse_response};
+use proptest::prelude::*;
+
+#[rustfmt::skip]
+const VALUES: &[&[u8]] = &[
+    b"1", b"GET", b"POST", b"CONNECT", b"OPTIONS", b"HEAD", b"https", b"http", b"/", b"/a?b", b"*", b"a", b"a:443", b"a:80", b"b", b"websocket", b"h2c", b"foo", b"chunked", b"trailers", b"close", b"0", b"5", b"5, 5", b"100-continue", b"200", b"100", b"101", b"204", b"", b" a ", b"a\r\nb: c", b"a\0", b"/ HTTP/1.1\r\n\r\n", b"u@a", b"[::1]:1",
+];
+
+#[rustfmt::skip]
+const NAMES: &[&[u8]] = &[
+    b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"expect", b"cookie", b"x-a", b"x-b", b"keep-alive", b"sec-websocket-key", b"http2-settings", b":method", b":path", b":status", b"trailer", b"Host",
+];
+
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        proptest::sample::select(VALUES).prop_map(<[u8]>::to_vec),
+        proptest::collection::vec(any::<u8>(), 0..8),
+        "[ -~]{0,10}".prop_map(String::into_bytes),
+    ]
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => proptest::sample::select(NAMES)
+        .prop_map(<[u8]>::to_vec),
+        1 => proptest::collection::vec(any::<u8>(), 0..6),
+        3 => "[a-z-]{1,8}".prop_map(String::into_bytes),
+    ]
+}
+
+type Field = (Vec<u8>, Vec<u8>);
+
+/// Lists that are often nearly right.
+fn fields(
+    front: &'static [(&'static str, &'static [&'static str])],
+) -> impl Strategy<Value = Vec<Field>> {
+    let pseudo: Vec<_> = front
+        .iter()
+        .map(|(name, usual)| {
+            let value = prop_oneof![
+                9 => proptest::sample::select(*usual).prop_map(|v| v.as_bytes().to_vec()),
+                1 => value(),
+            ];
+            let name = name.as_bytes().to_vec();
+            proptest::option::weighted(0.9, value)
+                .prop_map(move |value| value.map(|value| (name.clone(), value)))
+        })
+        .collect();
+    (pseudo, proptest::collection::vec((name(), value()), 0..5))
+        .prop_map(|(front, rest)| front.into_iter().flatten().chain(rest).collect())
+}
+
+const REQUEST: &[(&str, &[&str])] = &[
+    (":method", &["GET", "POST", "HEAD", "OPTIONS", "CONNECT"]),
+    (":scheme", &["http", "https"]),
+    (":path", &["/", "/a?b=c", "//x", "*"]),
+    (":authority", &["a", "a:443", "b.example:8080"]),
+];
+const TUNNEL: &[(&str, &[&str])] = &[
+    (":method", &["CONNECT"]),
+    (":protocol", &["websocket", "foo"]),
+    (":scheme", &["http", "https"]),
+    (":path", &["/"]),
+    (":authority", &["a", "a:443"]),
+];
+const RESPONSE: &[(&str, &[&str])] = &[(":status", &["200", "204", "304", "404", "100", "103"])];
+
+fn list_of(fields: &[Field]) -> FieldList {
+    let mut list = FieldList::new(1 << 16, 100);
+    for (name, value) in fields {
+        list.push(name, value);
+    }
+    list
+}
+
+/// What was accepted is, as HTTP/1 gets it, one request that HTTP/1 reads as it
+/// was read here.
+fn assert_no_smuggling(message: &mut Message, parsed: &Parsed) {
+    request_to_http1(message, parsed).unwrap();
+    let mut wire = Vec::new();
+    message.write_http1(&mut wire);
+    let shown = wire.escape_ascii().to_string();
+    let mut again = Message::new();
+    let Ok(Outcome::Done(second)) = parse_request(&wire, &Limits::default(), &mut again) else {
+        panic!("not read again: {shown}");
+    };
+    assert_eq!(second.consumed, wire.len(), "{shown}");
+    let body = match parsed.body {
+        BodyLength::Stream => BodyLength::Chunked,
+        body => body,
+    };
+    assert_eq!(second.body, body, "{shown}");
+    assert_eq!(second.upgrade, parsed.upgrade, "{shown}");
+    assert_eq!(second.expect_continue, parsed.expect_continue, "{shown}");
+    let mut twice = Vec::new();
+    again.write_http1(&mut twice);
+    assert_eq!(twice.escape_ascii().to_string(), shown);
+}
+
+/// What is sent for a message, our own reader takes.
+fn assert_sendable(message: &Message, parsed: &Parsed) {
+    let fields = outgoing::request(message, b"https").unwrap();
+    let mut list = FieldList::new(1 << 20, 1000);
+    for (name, value) in fields.iter() {
+        list.push(name, value);
+    }
+    let end = matches!(parsed.body, BodyLength::None | BodyLength::Length(0));
+    let mut again = Message::new();
+    let result = request(&list, end, &Limits::default(), &mut again);
+    assert!(result.is_ok(), "{result:?}: {list:?}");
+    assert_eq!(
+        websocket::is_request(&again),
+        websocket::is_request(message)
+    );
+    assert_eq!(
+        again.get(b"host").is_some(),
+        message.get(b"host").is_some_and(|h| !h.is_empty()) || message.target_authority().is_some()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn an_accepted_request_is_the_same_to_http1(
+        fields in prop_oneof![3 => fields(REQUEST), 1 => fields(TUNNEL)],
+        end in any::<bool>(),
+    ) {
+        let mut message = Message::new();
+        let result = request(&list_of(&fields), end, &Limits::default(), &mut message);
+        if let Ok(parsed) = result {
+            assert_sendable(&message, &parsed);
+            assert_no_smuggling(&mut message, &parsed);
+        }
+    }
+
+    #[test]
+    fn an_accepted_response_is_the_same_to_http1(
+        fields in fields(RESPONSE),
+        end in any::<bool>(),
+        (head, connect, websocket) in any::<(bool, bool, bool)>(),
+    ) {
+        let facts = RequestFacts {
+            head,
+            connect,
+            upgrade: websocket.then_some(Upgrade::WebSocket),
+            ..RequestFacts::default()
+        };
+        let limits = Limits::default();
+        let mut message = Message::new();
+        let result = response(&list_of(&fields), end, &facts, &limits, &mut message);
+        let Ok(parsed) = result else { return Ok(()) };
+        if parsed.upgrade.is_some() {
+            // The accept is missing: there was no key.
+            return Ok(());
+        }
+        let mut wire = Vec::new();
+        message.write_http1(&mut wire);
+        let mut again = Message::new();
+        let Ok(Outcome::Done(second)) = parse_response(&wire, &facts, &limits, &mut again) else {
+            panic!("not read again: {}", wire.escape_ascii());
+        };
+        prop_assert_eq!(second.consumed, wire.len());
+        prop_assert_eq!(second.interim, parsed.interim);
+        let body = match parsed.body {
+            // Without a length HTTP/1 takes the close; a driver adds one.
+            BodyLength::Stream => BodyLength::UntilClose,
+            BodyLength::None if second.body == BodyLength::UntilClose => BodyLength::UntilClose,
+            body => body,
+        };
+        prop_assert_eq!(second.body, body);
+        let sent = outgoing::response(&message, false).unwrap();
+        let mut list = FieldList::new(1 << 20, 1000);
+        for (name, value) in sent.iter() {
+            list.push(name, value);
+        }
+        let mut third = Message::new();
+        prop_assert!(response(&list, end, &facts, &limits, &mut third).is_ok());
+    }
+
+    #[test]
+    fn accepted_trailers_are_the_same_to_http1_and_http2(
+        fields in proptest::collection::vec((name(), value()), 0..5),
+    ) {
+        if let Ok(taken) = trailers(&list_of(&fields)) {
+            let mut list = FieldList::new(1 << 20, 1000);
+            for (name, value) in outgoing::trailers(&taken) {
+                list.push(name, value);
+            }
+            prop_assert_eq!(list.len(), taken.len());
+            prop_assert!(trailers(&list).is_ok());
+            let mut wire = Vec::new();
+            taken.write_lines(&mut wire);
+            let lines = wire.iter().filter(|b| **b == b'\n').count();
+            prop_assert_eq!(lines, taken.len());
+        }
+    }
+
+    #[test]
+    fn what_http1_accepts_can_be_sent_over_http2(
+        method in "(GET|POST|HEAD|OPTIONS|CONNECT|get|PURGE)",
+        target in "(/|/[!-~]{0,6}|\\*|http://a/b|https://a:443|http://a:80/|a:443)",
+        fields in proptest::collection::vec((name(), value()), 0..5),
+        version in "(1\\.0|1\\.1)",
+    ) {
+        let mut head = format!("{method} {target} HTTP/{version}\r\n").into_bytes();
+        for (name, value) in fields {
+            head.extend_from_slice(&name);
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(&value);
+            head.extend_from_slice(b"\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        let mut message = Message::new();
+        let result = parse_request(&head, &Limits::default(), &mut message);
+        if let Ok(Outcome::Done(parsed)) = result {
+            assert_sendable(&message, &parsed);
+        }
+    }
+}

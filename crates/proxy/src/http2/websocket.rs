@@ -1,0 +1,115 @@
+//! WebSocket between HTTP/1's upgrade (RFC 6455) and HTTP/2's extended CONNECT
+//! (RFC 8441). Inside, a message always has HTTP/1's form: `GET` with `upgrade`,
+//! `connection` and a key, and a 101 with what answers the key. HTTP/2 knows no
+//! key: it is made where a client of HTTP/2 meets a server of HTTP/1, and
+//! answered where a client of HTTP/1 meets a server of HTTP/2.
+
+use crate::message::{Message, Refusal};
+use aws_lc_rs::{digest, rand};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// What a server puts behind a key before it hashes it (RFC 6455, section 1.3).
+const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// The bytes that a key is the base 64 of.
+const KEY_BYTES: usize = 16;
+/// Base 64 of a SHA-1.
+const ACCEPT_BYTES: usize = 28;
+
+/// The `sec-websocket-accept` that answers a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accept([u8; ACCEPT_BYTES]);
+
+impl Accept {
+    /// The answer to the key of a request.
+    pub fn of(request: &Message) -> Option<Accept> {
+        let key = request.get(b"sec-websocket-key")?;
+        let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+        hash.update(key);
+        hash.update(SALT);
+        let mut accept = [0; ACCEPT_BYTES];
+        let len = STANDARD.encode_slice(hash.finish(), &mut accept).ok()?;
+        (len == ACCEPT_BYTES).then_some(Accept(accept))
+    }
+
+    /// As it stands in the header.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Whether a request asks for a WebSocket in HTTP/1's form, as the parsers of
+/// heads leave it: an `upgrade` that is not asked for in `connection` is gone.
+pub fn is_request(message: &Message) -> bool {
+    let fields = message.fields();
+    let has =
+        |name: &[u8], value: &[u8]| fields.values(name).any(|v| v.eq_ignore_ascii_case(value));
+    has(b"upgrade", b"websocket") && has(b"connection", b"upgrade")
+}
+
+/// Gives a request that came by extended CONNECT the form of HTTP/1.
+pub(super) fn upgrade_request(
+    message: &mut Message,
+    protocol: &[u8],
+    is_websocket: bool,
+) -> Result<(), Refusal> {
+    message.add(b"upgrade", protocol)?;
+    message.add(b"connection", b"upgrade")?;
+    let has_key = message
+        .get(b"sec-websocket-key")
+        .is_some_and(|key| !key.is_empty());
+    if is_websocket && !has_key {
+        message.set(b"sec-websocket-key", &new_key())?;
+    }
+    Ok(())
+}
+
+/// Gives the answer to an extended CONNECT the form of HTTP/1.
+pub(super) fn upgrade_response(
+    message: &mut Message,
+    accept: Option<&Accept>,
+) -> Result<(), Refusal> {
+    message.add(b"connection", b"upgrade")?;
+    message.add(b"upgrade", b"websocket")?;
+    match accept {
+        Some(accept) => message.set(b"sec-websocket-accept", accept.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+fn new_key() -> [u8; 24] {
+    let mut bytes = [0; KEY_BYTES];
+    // Without randomness the key is a known one: it protects caches in between
+    // from scripts, and none of those is here.
+    let _ = rand::fill(&mut bytes);
+    let mut key = [b'='; 24];
+    let _ = STANDARD.encode_slice(bytes, &mut key);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Version;
+
+    #[test]
+    fn a_key_is_answered_as_in_the_rfc() {
+        let mut message = Message::new();
+        message
+            .begin_request(b"GET", b"/", Version::Http11)
+            .unwrap();
+        assert_eq!(Accept::of(&message), None);
+        message
+            .add(b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")
+            .unwrap();
+        let accept = Accept::of(&message).unwrap();
+        assert_eq!(accept.as_bytes(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn keys_are_sixteen_bytes_and_differ() {
+        let (one, other) = (new_key(), new_key());
+        assert_ne!(one, other);
+        assert_eq!(STANDARD.decode(one).unwrap().len(), KEY_BYTES);
+    }
+}
