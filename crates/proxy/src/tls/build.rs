@@ -150,3 +150,6 @@ pub fn server_config(
     }
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;
