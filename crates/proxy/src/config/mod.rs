@@ -26,9 +26,9 @@ pub use proxy::{
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters,
-    ServerSettings, ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide,
-    TlsVersion, TlsVersions, Verify, WebSocketProto,
+    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
+    ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
+    Verify, WebSocketProto,
 };
 
 use crate::state::Presence;

@@ -2,8 +2,10 @@
 //! tickets. One store for the process, bounded; each listener's settings see
 //! only their own.
 
-use super::tickets::{LIFETIME_S, SettingsDigest, now_s};
-use rustls::server::StoresServerSessions;
+use super::build::Resumption;
+use super::tickets::{FileKeys, LIFETIME_S, SettingsDigest, Ticketer, now_s};
+use crate::config::{BindTls, ServerSettings};
+use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -37,6 +39,49 @@ pub fn set_limits(sessions: Option<u32>, lifetime_s: Option<u32>) {
     let sessions = sessions.unwrap_or(SESSIONS_DEFAULT).min(SESSIONS_MAX);
     MOST.store(sessions, Relaxed);
     LIFETIME.store(lifetime_s.unwrap_or(LIFETIME_S), Relaxed);
+}
+
+/// How long a session may be resumed, seconds.
+pub(super) fn lifetime_s() -> u32 {
+    LIFETIME.load(Relaxed)
+}
+
+/// How sessions of a listener under some settings are resumed: by any listener
+/// that has the same settings, in this version of the configuration or another.
+pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
+    let client = &settings.client;
+    // A resumed session does not tell which errors of its client's certificate
+    // were let pass when it began: rules that ask for them would be passed by.
+    if !client.ca_ignore_err.is_empty() || !client.crt_ignore_err.is_empty() {
+        return Resumption {
+            tickets: None,
+            sessions: Arc::new(NoServerSessionStorage {}),
+        };
+    }
+    let digest = digest(settings);
+    let text = |keys: &[u8]| FileKeys::parse(std::str::from_utf8(keys).ok()?).ok();
+    // The loader has told of keys that cannot be read.
+    let file = words.ticket_keys.as_ref();
+    let file = file.and_then(|file| text(file.keys.bytes())).map(Arc::new);
+    Resumption {
+        tickets: Some(Arc::new(Ticketer::new(digest, None, file))),
+        sessions: Sessions::of(digest),
+    }
+}
+
+/// All that a client had to show for its session, and what was agreed on with it.
+fn digest(settings: &ServerSettings) -> SettingsDigest {
+    let client = &settings.client;
+    let authorities = client.authorities.iter().chain(&client.more_authorities);
+    let authorities = authorities.flat_map(|list| list.iter().map(|one| one.der.as_ref()));
+    let lists = client.crls.iter().flat_map(|lists| lists.iter());
+    let lists: Vec<String> = lists.map(|list| format!("{:?}", list.signed)).collect();
+    let words = format!(
+        "{:?} {:?} {:?}",
+        client.mode, settings.parameters, settings.alpn
+    );
+    let parts = authorities.chain(lists.iter().map(String::as_bytes));
+    SettingsDigest::of(parts.chain([words.as_bytes()]))
 }
 
 /// How often a session was looked for, and how often there was none.

@@ -8,6 +8,7 @@
 //! `tls-ticket-keys` let several of our processes share sessions, not ours and
 //! HAProxy's.
 
+use super::resume;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::{hmac, rand};
@@ -165,7 +166,8 @@ impl FileKeys {
 #[derive(Debug)]
 pub struct Ticketer {
     settings: SettingsDigest,
-    lifetime_s: u32,
+    /// None: as `tune.ssl.lifetime` has it.
+    lifetime_s: Option<u32>,
     file: Option<Arc<FileKeys>>,
 }
 
@@ -176,8 +178,6 @@ impl Ticketer {
         lifetime_s: Option<u32>,
         file: Option<Arc<FileKeys>>,
     ) -> Ticketer {
-        let lifetime_s = lifetime_s.unwrap_or(LIFETIME_S);
-        LONGEST_S.fetch_max(u64::from(lifetime_s).min(LIFETIME_MAX_S), Relaxed);
         Ticketer {
             settings,
             lifetime_s,
@@ -185,10 +185,15 @@ impl Ticketer {
         }
     }
 
+    fn lifetime_s(&self) -> u64 {
+        let lifetime_s = self.lifetime_s.unwrap_or_else(resume::lifetime_s);
+        u64::from(lifetime_s).min(LIFETIME_MAX_S)
+    }
+
     fn seal(&self, plain: &[u8], now_s: u64) -> Option<Vec<u8>> {
         let master = match &self.file {
             Some(file) => file.sealing()?.clone(),
-            None => sealing(now_s)?,
+            None => sealing(now_s, self.lifetime_s())?,
         };
         let key = master.key(&self.settings)?;
         let mut nonce = [0; NONCE];
@@ -223,7 +228,7 @@ impl Ticketer {
             .ok()?;
         let (made_s, plain) = plain.split_first_chunk::<8>()?;
         let age_s = now_s.saturating_sub(u64::from_be_bytes(*made_s));
-        (age_s <= u64::from(self.lifetime_s)).then(|| plain.to_vec())
+        (age_s <= self.lifetime_s()).then(|| plain.to_vec())
     }
 }
 
@@ -233,7 +238,7 @@ impl ProducesTickets for Ticketer {
     }
 
     fn lifetime(&self) -> u32 {
-        self.lifetime_s.min(LIFETIME_MAX_S as u32)
+        self.lifetime_s() as u32
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
@@ -252,7 +257,8 @@ pub(super) fn now_s() -> u64 {
 }
 
 /// The key of the process that seals now; a new one when the last is old.
-fn sealing(now_s: u64) -> Option<Master> {
+fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
+    LONGEST_S.fetch_max(lifetime_s, Relaxed);
     let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     let is_fresh = |master: &Master| now_s.abs_diff(master.made_s) < KEY_SEALS_S;
     if !keys.first().is_some_and(is_fresh) {
