@@ -6,11 +6,13 @@ use crate::config::Server;
 use crate::reactor::Instant;
 use crate::stream::Stream;
 use crate::tls::handshake::{self, Failure, Terms};
+use crate::tls::keylog::Collector;
 use crate::tls::{Connector, Info, counters};
 use crate::transport::Transport;
 use crate::worker::worker;
 use rustls::pki_types::ServerName;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// What is known of the TLS of a connection to a server.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct Secured {
     /// The name that its certificate was verified for.
     name: ServerName<'static>,
     /// What its handshake came to.
-    pub info: Info,
+    pub info: Rc<Info>,
 }
 
 /// The name that a connection for a stream has to be made for. None: each is
@@ -64,17 +66,16 @@ pub(super) async fn secure(
     };
     let tls = &stream.config.global.tls;
     let terms = Terms::new(deadline, tls.record_max, tls.connections_max).map_err(failed)?;
-    let made = handshake::connect(
-        transport.socket(),
-        connector.config(),
-        name.clone(),
-        sni,
-        terms,
-    );
+    let mut config = connector.config();
+    if tls.key_log {
+        Arc::make_mut(&mut config).key_log = Arc::new(Collector);
+    }
+    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms);
     let (session, info) = made.await.map_err(failed)?;
     if !info.resumed {
         counters().server_keys.count(worker().now_ms());
     }
     transport.secure(session);
+    let info = Rc::new(info);
     Ok(Rc::new(Secured { name, info }))
 }

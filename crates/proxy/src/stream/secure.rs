@@ -7,13 +7,19 @@ use super::session::Client;
 use crate::log;
 use crate::reactor::Instant;
 use crate::tls::acceptor::{Acceptor, Chosen};
+use crate::tls::certified::now_s;
 use crate::tls::counters;
 use crate::tls::handshake::{self, Failure, Refusal, Terms};
 use crate::tls::hello::Hello;
-use crate::tls::sni::Offer;
+use crate::tls::keylog::Collector;
+use crate::tls::{Offer, sni};
 use crate::worker::worker;
 use rustls::{CipherSuite, SignatureScheme};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// TLS 1.2, as hellos write it: those of 1.3 say that too. Nothing older is spoken.
+const OLDEST: (u8, u8) = (3, 3);
 
 /// Makes the client's connection one over TLS, where its listener wants that.
 /// False: it cannot be; that was logged.
@@ -48,20 +54,27 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     let terms = Terms::new(deadline(client), tls.record_max, tls.connections_max)?;
     let input = client.input.take();
     let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
-    let mut shown = None;
-    let choose = |hello: &Hello<'_>| match choose(acceptor, hello) {
-        Some(Chosen { config, certified }) => {
-            shown = Some(certified);
-            Ok(config)
+    let (mut shown, mut offer) = (None, None);
+    let choose = |hello: &Hello<'_>| {
+        if hello.version < OLDEST {
+            return Err(Refusal::PROTOCOL_VERSION);
         }
-        None => Err(Refusal::UNRECOGNIZED_NAME),
+        let room = tls.capture_max.filter(|bytes| *bytes > 0);
+        offer = room.map(|bytes| Box::new(Offer::of(hello, bytes as usize)));
+        let chosen = choose(acceptor, hello).ok_or(Refusal::UNRECOGNIZED_NAME)?;
+        shown = Some(Arc::clone(chosen.certified.shown(now_s())));
+        let mut config = chosen.config;
+        if tls.key_log {
+            Arc::make_mut(&mut config).key_log = Arc::new(Collector);
+        }
+        Ok(config)
     };
     let Link::Http1(transport) = &mut client.link else {
         return Ok(true);
     };
     let socket = transport.socket();
     let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
-    info.own_certificate = shown;
+    (info.own_certificate, info.offer) = (shown, offer);
     let resumed = info.resumed;
     transport.secure(session);
     client.session.set_secure(info);
@@ -74,7 +87,7 @@ fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
         .map(SignatureScheme::from)
         .collect();
     let suites: Vec<_> = hello.cipher_suites().map(CipherSuite::from).collect();
-    let offer = Offer {
+    let offer = sni::Offer {
         server_name: hello.server_name(),
         schemes: &schemes,
         suites: &suites,

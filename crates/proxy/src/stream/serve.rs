@@ -15,6 +15,7 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -217,7 +218,8 @@ pub async fn establish(
         let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
-                stream.server_tls.clone_from(&connection.tls);
+                let tls = connection.tls.as_ref();
+                stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.server_side_shown {
                     stream.server_side = connection.local_address();
                 }

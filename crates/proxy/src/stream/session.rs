@@ -430,6 +430,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     client.session = Rc::new(Session {
         accepted: old.accepted,
         rewritten: old.rewritten.clone(),
+        tls: old.tls.clone(),
         variables: old.variables.take().into(),
         ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
     });

@@ -5,8 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
-use crate::server_connection::Secured;
-use crate::tls::Info;
+use crate::tls;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -88,10 +87,10 @@ pub struct Session {
     /// set them, for all of its streams.
     /// Boxed: hardly any session has them.
     pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
+    /// What TLS of the connection came to; None without TLS.
+    pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
-    /// What its TLS handshake came to.
-    pub tls: Option<Rc<Info>>,
 }
 
 /// Source and destination as rules set them.
@@ -114,8 +113,8 @@ impl Session {
             accepted: reactor::now(),
             ready: reactor::now(),
             rewritten: OnceCell::new(),
-            variables: Default::default(),
             tls: None,
+            variables: Default::default(),
         }
     }
 
@@ -182,7 +181,7 @@ impl Session {
     }
 
     /// Its TLS handshake is done, with this outcome.
-    pub fn set_secure(self: &mut Rc<Session>, info: Info) {
+    pub fn set_secure(self: &mut Rc<Session>, info: tls::Info) {
         let ready = reactor::now();
         let tls = Some(Rc::new(info));
         // Nobody else has the session before its first stream.
@@ -405,8 +404,8 @@ pub struct Stream {
     pub statistics: bool,
     /// Our own address on the connection to the server, where a format shows it.
     pub server_side: Option<SocketAddr>,
-    /// The TLS of its connection to the server.
-    pub server_tls: Option<Rc<Secured>>,
+    /// What TLS of the server's connection came to; None without TLS or server.
+    pub server_tls: Option<Rc<tls::Info>>,
     /// The request line as it was received, once a rule has changed it.
     pub received: Option<Box<ReceivedLine>>,
     /// Its unique id, once made.

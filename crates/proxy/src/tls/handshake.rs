@@ -4,10 +4,11 @@
 
 use super::bytes::Bytes;
 use super::counters::Counted;
-use super::hello::{Assembled, HELLO_BYTES_MAX, Hello, assemble};
-use super::info::Info;
+use super::hello::{Assembled, Cursor, HELLO_BYTES_MAX, Hello, assemble};
+use super::info::{Clear, Info};
+use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
-use super::session::{Established, Secrets, Session, alert};
+use super::session::{Established, LaterKeys, Session, alert};
 use super::turn;
 use super::verify::{Outcome, with_outcome};
 use crate::reactor::{Instant, Socket, with_deadline};
@@ -55,6 +56,8 @@ pub struct Refusal(pub u8);
 impl Refusal {
     /// There is nothing for that name.
     pub const UNRECOGNIZED_NAME: Refusal = Refusal(112);
+    /// No version is spoken by both.
+    pub const PROTOCOL_VERSION: Refusal = Refusal(70);
     /// There is nothing that both sides can use.
     pub const HANDSHAKE_FAILURE: Refusal = Refusal(40);
     /// We cannot do it now.
@@ -156,19 +159,15 @@ impl Party {
     fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
         let common = self.common();
         let unfinished = || rustls::Error::HandshakeNotComplete;
+        let version = common.protocol_version().ok_or_else(unfinished)?;
+        let suite = common.negotiated_cipher_suite().ok_or_else(unfinished)?;
         Ok(Info {
-            version: common.protocol_version().ok_or_else(unfinished)?,
-            suite: common
-                .negotiated_cipher_suite()
-                .ok_or_else(unfinished)?
-                .suite(),
             sni,
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-            early_data: false,
-            own_certificate: None,
             verified,
             peer_certificates: common.peer_certificates().map(Arc::from),
+            ..Info::new(version, suite.suite())
         })
     }
 
@@ -179,18 +178,18 @@ impl Party {
             Party::Server(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
                 let from = if is_13 {
-                    Secrets::Server(Box::new(kernel))
+                    LaterKeys::Server(Box::new(kernel))
                 } else {
-                    Secrets::Fixed(true)
+                    LaterKeys::Fixed(true)
                 };
                 (secrets, from)
             }
             Party::Client(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
                 let from = if is_13 {
-                    Secrets::Client(Box::new(kernel))
+                    LaterKeys::Client(Box::new(kernel))
                 } else {
-                    Secrets::Fixed(false)
+                    LaterKeys::Fixed(false)
                 };
                 (secrets, from)
             }
@@ -214,6 +213,39 @@ struct Moving {
     outgoing: Bytes,
     /// Plaintext that came with the end of the handshake.
     early: Vec<u8>,
+    /// What both hellos have in clear.
+    clear: Clear,
+    /// Keys, where they are logged.
+    secrets: Secrets,
+}
+
+/// The random bytes of a server's hello that asks for another hello.
+const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
+
+/// Looks for a hello at the beginning of a record, and keeps what is of interest.
+fn look(clear: &mut Clear, bytes: &[u8]) {
+    let mut cursor = Cursor(bytes);
+    let record = (
+        cursor.number(1),
+        cursor.take(4),
+        cursor.number(1),
+        cursor.take(5),
+    );
+    let (Some(22), Some(_), Some(message), Some(_)) = record else {
+        return;
+    };
+    let (Some(random), Some(id)) = (cursor.take(32), cursor.counted(1)) else {
+        return;
+    };
+    let random = random.try_into().ok();
+    match message {
+        1 if clear.client_random.is_none() => clear.client_random = random,
+        2 if clear.server_random.is_none() && !bytes[11..].starts_with(&RETRY) => {
+            clear.server_random = random;
+            clear.session_id = Some(id.0.into());
+        }
+        _ => {}
+    }
 }
 
 impl Moving {
@@ -222,10 +254,13 @@ impl Moving {
             incoming: Bytes::take(),
             outgoing: Bytes::take(),
             early: Vec::new(),
+            clear: Clear::default(),
+            secrets: Secrets::default(),
         }
     }
 
     async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        look(&mut self.clear, self.outgoing.filled());
         loop {
             match self.outgoing.write_to(socket, false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await,
@@ -394,7 +429,11 @@ async fn drive(
             moving.flush(socket).await.map_err(broken)?;
         }
         turn::wait().await;
-        let (step, outcome) = with_outcome(|| party.step(&mut moving));
+        look(&mut moving.clear, moving.incoming.filled());
+        let mut secrets = std::mem::take(&mut moving.secrets);
+        let (step, outcome) =
+            with_outcome(|| with_secrets(&mut secrets, || party.step(&mut moving)));
+        moving.secrets = secrets;
         if outcome.verified {
             verified = outcome;
         }
@@ -423,7 +462,10 @@ async fn drive(
         }
     }
     moving.flush(socket).await.map_err(broken)?;
-    let info = party.info(sni, verified).map_err(untried)?;
+    let mut info = party.info(sni, verified).map_err(untried)?;
+    info.clear = Some(Box::new(std::mem::take(&mut moving.clear)));
+    let secrets = std::mem::take(&mut moving.secrets);
+    info.secrets = (!secrets.is_empty()).then(|| Box::new(secrets));
     let session = party.establish(moving, terms).map_err(untried)?;
     Ok((session, info))
 }
