@@ -1,6 +1,6 @@
 //! One `bind` address of a frontend, with its options.
 
-use super::tls::{BindTls, HttpProto};
+use super::tls::BindTls;
 use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
@@ -54,6 +54,15 @@ pub struct BindOwner {
     pub mode: Option<u32>,
 }
 
+/// A version of HTTP that `proto` asks for on a `bind` or `server` line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HttpProtocol {
+    /// `h1`
+    Http1,
+    /// `h2`
+    Http2,
+}
+
 /// One listener: a `bind` line makes one for each address and port that it names.
 #[derive(Clone, Debug)]
 pub struct Bind {
@@ -65,6 +74,8 @@ pub struct Bind {
     pub name: Box<str>,
     /// The address.
     pub address: BindAddress,
+    /// `proto`: the version of HTTP that is spoken whatever is negotiated or seen.
+    pub protocol: Option<HttpProtocol>,
     /// `accept-proxy`: a PROXY header is required before anything else.
     pub accept_proxy: bool,
     /// `backlog`.
@@ -87,8 +98,6 @@ pub struct Bind {
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
-    /// `proto`; None where what was negotiated, or the mode, says it.
-    pub proto: Option<HttpProto>,
     /// What is said of TLS, shared by the listeners of a line.
     pub tls_words: Option<Arc<BindTls>>,
     /// With `ssl`: who is shown which certificate. The end of loading makes it
@@ -104,6 +113,7 @@ impl Bind {
             id: 0,
             name: "".into(),
             address,
+            protocol: None,
             accept_proxy: false,
             backlog: None,
             maxconn: None,
@@ -115,7 +125,6 @@ impl Bind {
             transparent: false,
             v6only: None,
             owner: BindOwner::default(),
-            proto: None,
             tls_words: None,
             tls: None,
         }

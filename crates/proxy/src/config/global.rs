@@ -1,5 +1,6 @@
 //! The `global` section.
 
+use super::Http2;
 use super::{Bind, BindOwner, CpuMap, TlsDefaults};
 use language::Span;
 use std::net::SocketAddr;
@@ -98,6 +99,8 @@ pub struct Tune {
     pub pool_high_fd_ratio: Option<u32>,
     /// `tune.pool-low-fd-ratio`, percent.
     pub pool_low_fd_ratio: Option<u32>,
+    /// `tune.h2.*`.
+    pub http2: Http2,
 }
 
 /// `close-spread-time`: when idle connections are closed at a soft stop.
@@ -139,6 +142,7 @@ impl Default for Tune {
             variables_max: VariablesMax::default(),
             pool_high_fd_ratio: None,
             pool_low_fd_ratio: None,
+            http2: Http2::default(),
         }
     }
 }

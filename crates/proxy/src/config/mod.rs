@@ -7,26 +7,28 @@ mod bind;
 mod check;
 mod cpu;
 mod global;
+mod http2;
 mod proxy;
 mod server;
 mod tls;
 
-pub use bind::{Bind, BindAddress, BindOwner};
+pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http2::{Http2, Http2Side};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
 pub use tls::{
-    BindTls, CertificateSource, ClientAuth, ExtraFiles, HttpProto, Listed, Named, Parameters,
-    ServerSettings, ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide,
-    TlsVersion, TlsVersions, Verify, WebSocketProto,
+    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
+    ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
+    Verify, WebSocketProto,
 };
 
 use crate::state::Presence;

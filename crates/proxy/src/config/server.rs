@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::{HttpProto, ServerTls, WebSocketProto};
+use super::{HttpProtocol, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
@@ -57,6 +57,8 @@ pub struct ServerOptions {
     pub check_send_proxy: bool,
     /// `send-proxy` (1) or `send-proxy-v2` (2).
     pub send_proxy: Option<u8>,
+    /// `proto`: the version of HTTP that is spoken with it whatever is negotiated.
+    pub protocol: Option<HttpProtocol>,
     /// `cookie`: the value that stands for this server.
     pub cookie: Option<Box<[u8]>>,
     /// `source`: the address that connections to it come from.
@@ -92,10 +94,8 @@ pub struct ServerOptions {
     pub redirect_prefix: Option<Box<[u8]>>,
     /// TLS.
     pub tls: ServerTls,
-    /// `proto`; None is by ALPN, or HTTP/1.
-    pub proto: Option<HttpProto>,
     /// `check-proto`
-    pub check_proto: Option<HttpProto>,
+    pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
 }
@@ -119,6 +119,7 @@ impl Default for ServerOptions {
             check_port: None,
             check_send_proxy: false,
             send_proxy: None,
+            protocol: None,
             cookie: None,
             source: None,
             interface: None,
@@ -136,7 +137,6 @@ impl Default for ServerOptions {
             saved: None,
             redirect_prefix: None,
             tls: ServerTls::default(),
-            proto: None,
             check_proto: None,
             web_socket: WebSocketProto::Auto,
         }

@@ -7,7 +7,7 @@ mod server;
 mod settings;
 
 pub use bind::{BindTls, CertificateSource, TicketKeys, TlsLine};
-pub use server::{HttpProto, Named, ServerTls, WebSocketProto};
+pub use server::{Named, ServerTls, WebSocketProto};
 pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
 
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};

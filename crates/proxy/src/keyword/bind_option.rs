@@ -2,7 +2,7 @@
 
 use super::places::BIND;
 use super::{Args, BindRow, Built, account};
-use crate::config::{Bind, HttpProto, StatsLevel};
+use crate::config::{Bind, HttpProtocol, StatsLevel};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
 use language::value::TimeUnit;
@@ -138,18 +138,23 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
 
 fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     let word = args.required("a protocol")?;
-    bind.proto = match word.str() {
-        "h1" => Some(HttpProto::H1),
-        "h2" => Some(HttpProto::H2),
-        // What a proxy in its mode speaks anyhow.
-        "none" => None,
-        "fcgi" | "quic" => {
-            let what = format!("proto {}", word.text());
-            return Err(super::proxy::not_built(word, &what));
+    match word.str() {
+        "h1" => {
+            bind.protocol = Some(HttpProtocol::Http1);
+            Ok(())
         }
-        _ => return Err(super::proxy::not_one_of(args, word, &["h1", "h2", "none"])),
-    };
-    Ok(())
+        "h2" => {
+            bind.protocol = Some(HttpProtocol::Http2);
+            Ok(())
+        }
+        // What a proxy in its mode speaks anyhow.
+        "none" => Ok(()),
+        "fcgi" | "quic" => Err(super::proxy::not_built(
+            word,
+            &format!("proto {}", word.text()),
+        )),
+        _ => Err(super::proxy::not_one_of(args, word, &["h1", "h2", "none"])),
+    }
 }
 
 /// The options that only a `stats socket` has use for. HAProxy takes them on
@@ -236,8 +241,8 @@ rows! {
         "Chose the processes and threads that serve a listener. All threads serve every listener here: only sets that leave no \
          thread out are accepted, with a warning.";
     "proto", "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
-        "Fixes the protocol of the connections instead of what the mode and TLS negotiate: HTTP/1 alone with `h1`, HTTP/2 from the \
-         first byte with `h2`. `none` is what the mode speaks.";
+        "Fixes the version of HTTP instead of what TLS negotiates. Without it a listener without TLS speaks HTTP/1, and HTTP/2 \
+         with clients that begin with it; `h1` does not let them, and `h2` takes no others.";
     "tcp-ut", "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
         "How long sent data may stay unacknowledged before the system gives the connection up. It detects dead clients much \
          sooner than retransmissions do.";

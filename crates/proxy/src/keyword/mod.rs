@@ -41,6 +41,7 @@ pub(crate) mod tls_files;
 pub(crate) mod tls_list;
 pub(crate) mod tls_words;
 mod tune;
+mod tune_http2;
 
 pub use args::{Args, Built};
 
@@ -97,6 +98,7 @@ static LINES: &[&[LineRow]] = &[
     timeout::LINES,
     tls_default::LINES,
     tune::LINES,
+    tune_http2::LINES,
 ];
 
 /// The registry, made at its first use.

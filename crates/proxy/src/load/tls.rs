@@ -5,7 +5,8 @@ use super::check::display;
 use super::{Loader, codes};
 use crate::config::{Bind, BindTls, ProxyIndex};
 use crate::keyword::tls_words;
-use crate::tls::acceptor::{Acceptor, AcceptorError, own_resumption};
+use crate::tls::acceptor::{Acceptor, AcceptorError};
+use crate::tls::resume::resumption;
 use crate::tls::store::Dependent;
 use language::{Code, Diagnostic};
 use std::collections::HashMap;
@@ -70,7 +71,7 @@ impl Loader {
         );
         let words = Arc::clone(words);
         let store = Arc::clone(&self.config.certificates);
-        let made = store.with(|stock| Acceptor::new(words, defaults, own_resumption, stock));
+        let made = store.with(|stock| Acceptor::new(words, defaults, resumption, stock));
         match made {
             Ok(acceptor) => {
                 let acceptor = Arc::new(acceptor);

@@ -1,3 +1,24 @@
 //! HTTP/2 connections: many streams over one transport, of a client or to a
 //! server. Frames, windows and floods are `protocol::http2`, a value; this moves
 //! its bytes and wakes its streams. It knows no rule and no header.
+//!
+//! One task drives a connection: [`serve`] a client's, the task behind a
+//! [`ServerMux`] a server's. Each stream is used by a task of its own, through
+//! its [`MuxStream`]. They meet in [`shared`], on one thread.
+
+mod driver;
+mod mapping;
+mod received;
+mod serve;
+mod server;
+mod settings;
+mod shared;
+mod slot;
+mod stream;
+
+pub use serve::{Request, serve};
+pub use server::ServerMux;
+pub use stream::{Gone, HeadFailure, MuxStream};
+
+#[cfg(test)]
+mod tests;

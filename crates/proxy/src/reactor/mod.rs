@@ -34,7 +34,7 @@ mod timer;
 mod waker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use boxed::{PoolBox, pool_box};
 pub use buffer::{Buffer, buffer_size, set_buffer_size};

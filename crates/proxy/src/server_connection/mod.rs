@@ -1,22 +1,33 @@
 //! Connections to servers: made ([`connect`]), kept idle per thread
 //! ([`Pools`]), taken again. A server connection is not a stream: it may carry
-//! many, one after the other.
+//! many, one after the other, and of HTTP/2 at the same time ([`shared`]).
 
 mod connect;
 mod pool;
+mod secured;
+mod shared;
 
 pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};
+pub use secured::{Secured, Wanted};
 
+use crate::mux::ServerMux;
 use crate::reactor::Buffer;
 use crate::state::{ServerState, Way};
-use crate::transport::Transport;
+use crate::stream::Link;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// An open connection to a server.
+/// An open connection to a server, or one stream of it.
 pub struct ServerConnection {
-    /// What carries its bytes.
-    pub transport: Transport,
+    /// How the server is reached.
+    pub link: Link,
+    /// The connection whose stream the link is.
+    pub mux: Option<ServerMux>,
+    /// Its TLS.
+    pub tls: Option<Rc<Secured>>,
     /// The server's state, which counts its idle connections.
     pub state: Arc<ServerState>,
     /// Bytes that came and were not used; taken only when there are some.
@@ -35,8 +46,45 @@ impl ServerConnection {
     /// call: bytes without a request, or the end, spoil it.
     pub fn is_fit(&self) -> bool {
         self.way == self.state.way()
-            && self.input.as_ref().is_none_or(Buffer::is_empty)
-            && !self.transport.is_peer_closed()
-            && !self.transport.is_readable()
+            && match (&self.link, &self.mux) {
+                (_, Some(mux)) => mux.has_room(),
+                (link, None) => {
+                    self.input.as_ref().is_none_or(Buffer::is_empty)
+                        && !link.is_gone()
+                        && !link.is_readable()
+                }
+            }
+    }
+
+    /// The same for another stream.
+    pub fn again(self) -> Option<ServerConnection> {
+        let Some(mux) = &self.mux else {
+            return Some(self);
+        };
+        let streams = mux.carried();
+        let link = Link::Http2(mux.open()?);
+        Some(ServerConnection {
+            link,
+            streams,
+            input: None,
+            ..self
+        })
+    }
+
+    /// Looks at the descriptor, for addresses; None when it is closed.
+    fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        match (&self.link, &self.mux) {
+            (Link::Http1(transport), _) => Some(look(transport.fd())),
+            (_, Some(mux)) => mux.with_fd(look),
+            _ => None,
+        }
+    }
+
+    /// Our own address on it.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let address = self
+            .with_fd(|fd| rustix::net::getsockname(fd).ok())
+            .flatten();
+        address.and_then(|address| SocketAddr::try_from(address).ok())
     }
 }

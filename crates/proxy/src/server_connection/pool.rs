@@ -2,13 +2,17 @@
 //! or spoke on out of turn is known without a system call and never taken.
 
 use super::ServerConnection;
-use crate::config::{Server, ServerOptions};
+use super::secured::{Secured, Wanted};
+use super::shared::Shared;
+use crate::config::{Proxy, Server, ServerOptions};
 use crate::reactor::{self, Instant};
 use crate::state::{ServerState, Way};
+use crate::stream::{Link, Stream};
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,6 +25,7 @@ const POOLS_AT_ONCE: usize = 256;
 
 struct Idle {
     transport: Transport,
+    tls: Option<Rc<Secured>>,
     streams: u32,
     since: Instant,
     way: Way,
@@ -43,12 +48,39 @@ impl Pool {
 #[derive(Default)]
 pub struct Pools {
     by_server: RefCell<Vec<Option<Pool>>>,
+    pub(super) shared: Shared,
 }
 
 impl Pools {
+    /// A stream of an HTTP/2 connection that carries those of others, or of an
+    /// idle one that has carried at least so many.
+    pub fn join(
+        &self,
+        server: &Server,
+        wanted: &Wanted,
+        streams_min: Option<u32>,
+    ) -> Option<ServerConnection> {
+        self.shared.join(server, wanted, streams_min)
+    }
+
+    /// The same of one that is being made, for which it waits.
+    pub async fn join_begun(
+        &self,
+        stream: &Stream,
+        backend: &Proxy,
+        server: &Server,
+    ) -> Option<ServerConnection> {
+        self.shared.join_begun(stream, backend, server).await
+    }
+
     /// Takes the connection that was used last, is still good and has carried
     /// at least so many streams.
-    pub fn take(&self, described: &Server, streams_min: u32) -> Option<ServerConnection> {
+    pub fn take(
+        &self,
+        described: &Server,
+        wanted: &Wanted,
+        streams_min: u32,
+    ) -> Option<ServerConnection> {
         let server = &described.state;
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
@@ -60,7 +92,7 @@ impl Pools {
         while let Some(at) = pool
             .idle
             .iter()
-            .rposition(|idle| idle.streams >= streams_min)
+            .rposition(|idle| idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref()))
         {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
@@ -68,7 +100,9 @@ impl Pools {
             if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
             {
                 return Some(ServerConnection {
-                    transport: idle.transport,
+                    link: Link::Http1(idle.transport),
+                    mux: None,
+                    tls: idle.tls,
                     state: server.clone(),
                     input: None,
                     streams: idle.streams,
@@ -87,18 +121,31 @@ impl Pools {
             .get(server.uid as usize)
             .and_then(Option::as_ref)
             .is_some_and(|pool| !pool.idle.is_empty())
+            || self.shared.holds(server)
     }
 
     /// Keeps a connection for the next stream, if the server's options allow.
     pub fn put(&self, connection: ServerConnection, options: &ServerOptions) {
         let ServerConnection {
-            transport,
+            link,
+            mux,
+            tls,
             state,
             input,
             streams,
             way,
             private,
         } = connection;
+        let transport = match (link, mux) {
+            (Link::Http1(transport), _) => transport,
+            (Link::Http2(stream), mux) => {
+                drop(stream);
+                if let Some(mux) = mux {
+                    self.shared.released(&state, &mux, options);
+                }
+                return;
+            }
+        };
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || transport.is_peer_closed() || transport.is_readable();
         if private || spoiled || worker().keeps_nothing() || way != state.way() {
@@ -132,6 +179,7 @@ impl Pools {
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
         pool.idle.push(Idle {
             transport,
+            tls,
             streams,
             since: reactor::now(),
             way,
@@ -162,12 +210,14 @@ impl Pools {
             pool.dropped(pool.idle.len());
             pool.idle.clear();
         }
+        self.shared.clear();
     }
 
     /// Closes what the servers closed, what has been idle for the purge delay,
     /// and what leads to servers that get no streams any more, or by a way
     /// that is no more theirs; a few at a time. `second`: another one began.
     async fn look_through(&self, second: bool) {
+        self.shared.purge();
         let mut next = Some(0);
         while let Some(at) = next {
             next = self.look_at_some(at, second);

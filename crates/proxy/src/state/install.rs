@@ -177,7 +177,7 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && of(one) == of(other)
         && one.options.interface == other.options.interface
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()
-        && one.options.proto == other.options.proto
+        && one.options.protocol == other.options.protocol
 }
 
 /// What the tree before had under one name.

@@ -5,20 +5,23 @@ use super::body::{Body, BodyFailure, Copy};
 use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::shutdown::termination;
-use super::write::write_all;
-use super::{Phase, Stream, Termination};
+use super::{Link, Phase, Stream, Termination};
 use crate::config::ProxyOption;
-use crate::http1::{self, BodyLength, ConnectionMode, Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
+use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
+use crate::http2;
 use crate::log;
 use crate::message::Version;
+use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -28,11 +31,11 @@ const INTERIM_MAX: u32 = 32;
 /// Where an answer comes from and where it goes.
 pub struct Incoming<'c> {
     /// The client.
-    pub client: &'c Transport,
+    pub client: &'c Link,
     /// Its going is to be noticed while the answer is waited for.
     pub watched: bool,
     /// The server.
-    pub server: &'c Transport,
+    pub server: &'c Link,
     /// What came from the server and was not used.
     pub input: &'c mut Option<Buffer>,
     /// The request that is answered.
@@ -60,6 +63,9 @@ pub struct Delivered {
 pub enum Failure {
     /// The server closed before the first byte.
     ClosedEarly,
+    /// The server has not looked at the request and will not; it can be sent
+    /// again, whatever its method.
+    Refused,
     /// The server closed in the middle of the head.
     Closed,
     /// `timeout server` passed before the head was whole.
@@ -99,7 +105,7 @@ impl Failure {
     /// where an answer had begun.
     pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
         match self {
-            Failure::ClosedEarly | Failure::Closed => {
+            Failure::ClosedEarly | Failure::Closed | Failure::Refused => {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
@@ -146,6 +152,7 @@ impl Failure {
             self,
             Failure::ClosedEarly
                 | Failure::Closed
+                | Failure::Refused
                 | Failure::Timeout
                 | Failure::Malformed
                 | Failure::Interim
@@ -186,7 +193,12 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
     let response = loop {
-        let response = read_head(stream, watched, server, sent_at, input, &facts).await?;
+        let response = match server {
+            Link::Http1(server) => {
+                read_head(stream, watched, server, sent_at, input, &facts).await?
+            }
+            Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
+        };
         if !response.interim {
             break response;
         }
@@ -195,40 +207,32 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             return Err(Failure::Interim);
         }
         if stream.request.version() != Version::Http10 {
-            send_head(stream, client).await?;
+            send_head(stream, client, false).await?;
         }
     };
     stream.times.response = Some(reactor::now());
     check(stream)?;
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
-        send_head(stream, client).await?;
+        send_head(stream, client, false).await?;
         return Ok(Delivered {
             client_keeps: false,
             server_keeps: false,
             tunnel: true,
         });
     }
-    let version = stream.request.version();
-    // What the backend wants of connections is the server's side only.
-    let closes = stream.frontend().has(ProxyOption::HttpClose);
-    let mode = if closes {
-        ConnectionMode::Close
-    } else {
-        ConnectionMode::KeepAlive
-    };
-    let framing = http1::to_client(version, keep, mode, &stream.response, &response);
-    // Refused only where rules filled the head to its limit; then the close
-    // itself says what the header would have said.
-    let _ = framing.apply(&mut stream.response);
+    let framing = frame(stream, client, keep, &response, &facts);
     rules::http_after_response(stream);
-    let chunked = response.body == BodyLength::Chunked && !framing.unchunk;
+    let chunked = match response.body {
+        BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
+        _ => framing.chunk,
+    };
     send(
         stream,
         client,
         server,
         input,
-        Body::new(response.body),
+        Body::new(server, response.body),
         chunked,
     )
     .await?;
@@ -237,6 +241,40 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive,
         tunnel: false,
     })
+}
+
+/// Makes the head of the answer say how its body ends and what becomes of the
+/// client's connection.
+fn frame(
+    stream: &mut Stream,
+    client: &Link,
+    keep: bool,
+    response: &Parsed,
+    facts: &RequestFacts,
+) -> ClientFraming {
+    if client.is_http2() {
+        // Its frames say both.
+        return ClientFraming {
+            connection: ConnectionHeader::Absent,
+            keep_alive: true,
+            unchunk: false,
+            chunk: false,
+        };
+    }
+    let version = stream.request.version();
+    // A head that rules filled to its limit goes without what is added here;
+    // then the close itself says what the header would have said.
+    let _ = http2::response_to_http1(&mut stream.response, response, facts);
+    // What the backend wants of connections is the server's side only.
+    let closes = stream.frontend().has(ProxyOption::HttpClose);
+    let mode = if closes {
+        ConnectionMode::Close
+    } else {
+        ConnectionMode::KeepAlive
+    };
+    let framing = http1::to_client(version, keep, mode, &stream.response, response);
+    let _ = framing.apply(&mut stream.response);
+    framing
 }
 
 /// Whether the answer may go to the client, by rules and `option checkcache`.
@@ -274,21 +312,14 @@ fn blocked(stream: &mut Stream) -> Reply {
 
 async fn read_head(
     stream: &mut Stream,
-    watched: Option<&Transport>,
+    watched: Option<&Link>,
     server: &Transport,
     sent_at: &Cell<Instant>,
     input: &mut Option<Buffer>,
     facts: &RequestFacts,
 ) -> Result<Parsed, Failure> {
-    let tune = &stream.config.global.tune;
-    let backend = stream.backend();
-    let limits = Limits {
-        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
-        message_bytes: tune.bufsize,
-        headers: tune.headers_max,
-        accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
-    };
-    let server_ms = backend.and_then(|b| b.timeouts.server_ms);
+    let limits = limits(stream);
+    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
     let mut parsed_length = 0;
     loop {
         if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
@@ -306,7 +337,7 @@ async fn read_head(
             }
         }
         // The answer is never there yet when the request has just been sent.
-        wait_readable(server, watched, sent_at, server_ms).await?;
+        wait(server.readable(), watched, sent_at, server_ms).await?;
         let buffer = input.get_or_insert_with(Buffer::take);
         match server.read_into(buffer) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
@@ -329,27 +360,61 @@ async fn read_head(
     }
 }
 
+/// What the head of an answer may be.
+pub(super) fn limits(stream: &Stream) -> Limits {
+    let tune = &stream.config.global.tune;
+    let backend = stream.backend();
+    Limits {
+        head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+        message_bytes: tune.bufsize,
+        headers: tune.headers_max,
+        accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
+    }
+}
+
+/// The next head of the answer of a server that speaks HTTP/2.
+async fn next_head(
+    stream: &mut Stream,
+    watched: Option<&Link>,
+    server: &MuxStream,
+    sent_at: &Cell<Instant>,
+) -> Result<Parsed, Failure> {
+    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
+    let head = poll_fn(|context| server.poll_head(context, &mut stream.response));
+    let failure = match wait(head, watched, sent_at, server_ms).await? {
+        Ok(parsed) => return Ok(parsed),
+        Err(failure) => failure,
+    };
+    Err(match failure {
+        HeadFailure::Gone(Gone::Refused) => Failure::Refused,
+        HeadFailure::Gone(Gone::Lost) => Failure::ClosedEarly,
+        HeadFailure::Gone(Gone::Reset(_)) => Failure::Closed,
+        HeadFailure::Fault(_) => Failure::Malformed,
+    })
+}
+
 /// Waits for the server, which may be silent for so long after it was last sent
 /// something, and where that matters for the client to go.
-async fn wait_readable(
-    server: &Transport,
-    watched: Option<&Transport>,
+async fn wait<F: Future>(
+    part: F,
+    watched: Option<&Link>,
     sent_at: &Cell<Instant>,
     server_ms: Option<u32>,
-) -> Result<(), Failure> {
+) -> Result<F::Output, Failure> {
+    let mut part = pin!(part);
     loop {
         let since = sent_at.get();
         let deadline = server_ms.map(|ms| since + Duration::from_millis(u64::from(ms)));
-        let readable = poll_fn(|context| {
-            if server.poll_readable(context).is_ready() {
-                return Poll::Ready(Ok(()));
+        let either = poll_fn(|context| {
+            if let Poll::Ready(output) = part.as_mut().poll(context) {
+                return Poll::Ready(Ok(output));
             }
-            match watched.map(|client| client.poll_peer_closed(context)) {
+            match watched.map(|client| client.poll_gone(context)) {
                 Some(Poll::Ready(())) => Poll::Ready(Err(Failure::Abandoned)),
                 Some(Poll::Pending) | None => Poll::Pending,
             }
         });
-        match with_deadline(deadline, readable).await {
+        match with_deadline(deadline, either).await {
             Ok(result) => return result,
             // The request's body was still on its way.
             Err(_) if sent_at.get() > since => {}
@@ -358,39 +423,43 @@ async fn wait_readable(
     }
 }
 
-/// Sends the head of the answer as it stands.
-async fn send_head(stream: &mut Stream, client: &Transport) -> Result<(), Failure> {
-    let mut head = worker().scratch();
-    stream.response.write_http1(&mut head);
-    stream.bytes_out += head.len() as u64;
+/// Sends the head of the answer as it stands; `end`: that is all of it.
+async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), Failure> {
     let limit = stream.frontend().timeouts.client_ms;
-    write_all(client, &head, limit)
-        .await
-        .map_err(|failure| Failure::Body(failure.into()))
+    let (bytes, sent) = client.send_head(&stream.response, end, limit).await;
+    stream.bytes_out += bytes;
+    sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
 /// Sends head and body.
 async fn send(
     stream: &mut Stream,
-    client: &Transport,
-    server: &Transport,
+    client: &Link,
+    server: &Link,
     input: &mut Option<Buffer>,
     mut body: Body,
     chunked: bool,
 ) -> Result<(), Failure> {
     if body.is_done() && !chunked {
-        let sent = send_head(stream, client).await;
+        let sent = send_head(stream, client, true).await;
         log::stream_answered(stream);
         return sent;
     }
+    let head_bytes = stream.response.wire_len() as u64;
     let mut head = worker().scratch();
-    stream.response.write_http1(&mut head);
-    stream.bytes_out += head.len() as u64;
+    match client {
+        // It goes out with the first piece of the body.
+        Link::Http1(_) => stream.response.write_http1(&mut head),
+        Link::Http2(client) => client
+            .send_head(&stream.response, false)
+            .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
+    }
+    stream.bytes_out += head_bytes;
     log::stream_answered(stream);
     let meter = Meter::of(stream);
     if let Some(meter) = &meter {
-        meter.count(Tally::BytesOut, head.len() as u64);
-        stream.bytes_counted.1 += head.len() as u64;
+        meter.count(Tally::BytesOut, head_bytes);
+        stream.bytes_counted.1 += head_bytes;
     }
     let (read_ms, write_ms) = (
         stream.backend().and_then(|b| b.timeouts.server_ms),

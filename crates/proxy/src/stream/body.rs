@@ -1,6 +1,10 @@
 //! Moving a message's body from one side to the other: decoded by its framing,
-//! encoded again in our own form, never buffered beyond one buffer.
+//! encoded again in our own form, never buffered beyond one buffer. Either side
+//! may be a stream of HTTP/2, whose frames say themselves where a body ends; then
+//! what its head announced is held against what came, since the other side may
+//! have to believe it.
 
+use super::link::{Link, write_data};
 use super::meter::Meter;
 use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
@@ -8,7 +12,6 @@ use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chun
 use crate::message::Fields;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::state::Tally;
-use crate::transport::Transport;
 use std::cell::Cell;
 use std::io;
 
@@ -27,17 +30,22 @@ pub enum Body {
     Chunked(Box<ChunkedDecoder>),
     /// Until the sender closes.
     UntilClose,
+    /// Until the sender ends its stream of HTTP/2; so many bytes, where its head
+    /// announced a length.
+    Stream(Option<u64>),
 }
 
 impl Body {
-    /// A body that begins.
-    pub fn new(length: BodyLength) -> Body {
+    /// A body that begins on a link.
+    pub fn new(from: &Link, length: BodyLength) -> Body {
         match length {
-            BodyLength::None | BodyLength::Tunnel | BodyLength::Length(0) => Body::Done,
+            BodyLength::None | BodyLength::Tunnel => Body::Done,
+            BodyLength::Length(bytes) if from.is_http2() => Body::Stream(Some(bytes)),
+            BodyLength::Length(0) => Body::Done,
             BodyLength::Length(bytes) => Body::Length(bytes),
             BodyLength::Chunked => Body::Chunked(Box::default()),
-            // A stream of HTTP/2 that ends is a sender that closes.
-            BodyLength::UntilClose | BodyLength::Stream => Body::UntilClose,
+            BodyLength::UntilClose => Body::UntilClose,
+            BodyLength::Stream => Body::Stream(None),
         }
     }
 
@@ -46,9 +54,21 @@ impl Body {
         matches!(self, Body::Done)
     }
 
-    /// Whether it is sent in chunks.
-    pub fn is_chunked(&self) -> bool {
-        matches!(self, Body::Chunked(_))
+    /// The same body once more, to begin again with it while all that came of it
+    /// is still unread; None where that cannot be said.
+    pub fn restart(&self) -> Option<Body> {
+        match self {
+            Body::Done => Some(Body::Done),
+            Body::Length(left) => Some(Body::Length(*left)),
+            Body::Stream(left) => Some(Body::Stream(*left)),
+            Body::Chunked(_) | Body::UntilClose => None,
+        }
+    }
+
+    /// Whether HTTP/1 needs chunks to send it on as a request: its length is
+    /// not known ahead.
+    pub fn needs_chunks(&self) -> bool {
+        matches!(self, Body::Chunked(_) | Body::Stream(None))
     }
 
     /// Makes the front of `input` data of the body, its framing taken out in
@@ -64,6 +84,19 @@ impl Body {
                 data: input.len(),
                 trailers: None,
             }),
+            Body::Stream(left) => {
+                let data = input.len();
+                if let Some(left) = left {
+                    // More than was announced would be another request to HTTP/1.
+                    *left = left
+                        .checked_sub(data as u64)
+                        .ok_or(BodyFailure::Malformed)?;
+                }
+                Ok(Staged {
+                    data,
+                    trailers: None,
+                })
+            }
             Body::Length(left) => {
                 let data = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
@@ -89,16 +122,25 @@ impl Body {
         }
     }
 
-    /// What of the body is at the front of some input, without taking it.
-    pub fn peek(&self, input: &[u8]) -> Peeked {
+    /// The sender ended its stream, and all that it had sent was staged. Says
+    /// whether that was the whole body.
+    fn end(&mut self) -> Result<(), BodyFailure> {
+        match std::mem::replace(self, Body::Done) {
+            Body::Stream(Some(1..)) => Err(BodyFailure::Malformed),
+            _ => Ok(()),
+        }
+    }
+
+    /// What of the body is at the front of what came on a link, without taking it.
+    pub fn peek(&self, from: &Link, input: &[u8]) -> Peeked {
         match self {
             Body::Done => Peeked {
                 bytes: Vec::new(),
                 whole: true,
             },
-            Body::UntilClose => Peeked {
+            Body::UntilClose | Body::Stream(_) => Peeked {
                 bytes: input.to_vec(),
-                whole: false,
+                whole: from.is_ended(),
             },
             Body::Length(left) => {
                 let n = usize::try_from(*left)
@@ -126,6 +168,9 @@ impl Body {
 
     /// Takes the rest of the body away if it has arrived whole; else false.
     pub fn discard(&mut self, input: &mut Buffer) -> bool {
+        if matches!(self, Body::Stream(_)) {
+            return false;
+        }
         while !self.is_done() && !input.is_empty() {
             match self.stage(input) {
                 Ok(staged) => input.consume(staged.data),
@@ -202,14 +247,14 @@ impl From<WriteFailure> for BodyFailure {
 /// One body on its way.
 pub struct Copy<'c> {
     /// The sender.
-    pub from: &'c Transport,
+    pub from: &'c Link,
     /// What came from it and was not used.
     pub input: &'c mut Option<Buffer>,
     /// What is still to come.
     pub body: &'c mut Body,
     /// The receiver.
-    pub to: &'c Transport,
-    /// The receiver gets chunks.
+    pub to: &'c Link,
+    /// The receiver speaks HTTP/1 and gets chunks.
     pub chunked: bool,
     /// How long the sender may be silent, milliseconds.
     pub read_ms: Option<u32>,
@@ -224,7 +269,7 @@ pub struct Copy<'c> {
 }
 
 impl Copy<'_> {
-    /// Sends `head` and then the whole body.
+    /// Sends `head` (that of HTTP/2 was sent before) and then the whole body.
     pub async fn run(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         loop {
             let waiting = self.input.as_ref().is_some_and(|input| !input.is_empty());
@@ -235,8 +280,8 @@ impl Copy<'_> {
                 return Ok(());
             }
             if !self.fill().await? {
-                *self.body = Body::Done;
-                return Ok(());
+                self.body.end()?;
+                return self.send_end(head).await;
             }
         }
     }
@@ -244,36 +289,40 @@ impl Copy<'_> {
     /// Sends what is there: the head if it was not sent yet, and all of the
     /// body that has come, in one go where there is room.
     async fn send(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
-        let chunked = self.chunked;
-        let (mut data, mut trailers): (&[u8], _) = (&[], None);
-        let mut full = false;
-        if let Some(input) = self.input.as_mut() {
-            full = input.spare().is_empty();
-            let staged = self.body.stage(input)?;
-            trailers = staged.trailers;
-            data = &input.filled()[..staged.data];
-        }
-        let length = data.len();
-        let mut end = Vec::new();
-        if chunked {
-            if length > 0 {
-                head.extend_from_slice(ChunkHead::new(length as u64).as_bytes());
-                end.extend_from_slice(b"\r\n");
-            }
-            if self.body.is_done() {
-                write_last_chunk(trailers.as_deref(), &mut end);
-            }
-        }
+        let (length, full, trailers) = self.stage()?;
         // What filled the buffer to its end has more behind it already.
         let more = full && !self.body.is_done();
-        if length + end.len() <= COPY_MAX {
-            head.extend_from_slice(data);
-            head.extend_from_slice(&end);
-            write_all(self.to, head, self.write_ms).await?;
-        } else {
-            write_pieces(self.to, [head, data, &end], more, self.write_ms).await?;
+        let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
+        let data = data.get(..length).unwrap_or_default();
+        match self.to {
+            Link::Http1(to) => {
+                let mut end = Vec::new();
+                if self.chunked {
+                    if length > 0 {
+                        head.extend_from_slice(ChunkHead::new(length as u64).as_bytes());
+                        end.extend_from_slice(b"\r\n");
+                    }
+                    if self.body.is_done() {
+                        write_last_chunk(trailers.as_deref(), &mut end);
+                    }
+                }
+                if length + end.len() <= COPY_MAX {
+                    head.extend_from_slice(data);
+                    head.extend_from_slice(&end);
+                    write_all(to, head, self.write_ms).await?;
+                } else {
+                    write_pieces(to, [head, data, &end], more, self.write_ms).await?;
+                }
+                head.clear();
+            }
+            Link::Http2(to) => {
+                let ends = self.body.is_done();
+                write_data(to, data, ends && trailers.is_none(), self.write_ms).await?;
+                if let Some(trailers) = trailers {
+                    to.send_trailers(&trailers).map_err(WriteFailure::Failed)?;
+                }
+            }
         }
-        head.clear();
         if let Some(input) = self.input.as_mut() {
             input.consume(length);
         }
@@ -281,6 +330,43 @@ impl Copy<'_> {
         if let Some((meter, tally, counted)) = &mut self.meter {
             meter.count(*tally, length as u64);
             **counted += length as u64;
+        }
+        if let Some(sent_at) = self.sent_at {
+            sent_at.set(reactor::now());
+        }
+        Ok(())
+    }
+
+    /// Makes the front of the input data of the body: how many bytes, whether
+    /// they fill the buffer to its end, and the trailers when that is all.
+    fn stage(&mut self) -> Result<(usize, bool, Option<Box<Fields>>), BodyFailure> {
+        let Some(input) = self.input.as_mut() else {
+            return Ok((0, false, None));
+        };
+        let full = input.spare().is_empty();
+        let mut staged = self.body.stage(input)?;
+        if matches!(self.body, Body::Stream(_)) && self.from.is_ended() {
+            self.body.end()?;
+            staged.trailers = self.from.trailers();
+        }
+        Ok((staged.data, full, staged.trailers))
+    }
+
+    /// Sends the end of a body whose sender told it apart from the last data.
+    async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
+        let trailers = self.from.trailers();
+        match self.to {
+            Link::Http1(to) => {
+                if self.chunked {
+                    write_last_chunk(trailers.as_deref(), head);
+                    write_all(to, head, self.write_ms).await?;
+                    head.clear();
+                }
+            }
+            Link::Http2(to) => match trailers {
+                None => write_data(to, &[], true, self.write_ms).await?,
+                Some(trailers) => to.send_trailers(&trailers).map_err(WriteFailure::Failed)?,
+            },
         }
         if let Some(sent_at) = self.sent_at {
             sent_at.set(reactor::now());
@@ -301,7 +387,14 @@ impl Copy<'_> {
                 .map_err(|_| BodyFailure::ReadTimeout)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
-                Ok(0) if matches!(self.body, Body::UntilClose) => return Ok(false),
+                // An end of TLS that nobody vouches for may be one that somebody
+                // on the way made, and must not pass for a whole body.
+                Ok(0)
+                    if matches!(self.body, Body::UntilClose | Body::Stream(_))
+                        && !self.from.is_cut() =>
+                {
+                    return Ok(false);
+                }
                 Ok(0) => return Err(BodyFailure::Truncated),
                 Ok(_) => {
                     reactor::stand_back().await;

@@ -10,9 +10,11 @@ use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::write::write_all;
-use super::{Phase, Stream, Termination, reply, tunnel};
+use super::{Link, Phase, Stream, Termination, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
-use crate::http1::{self, ConnectionMode, Parsed};
+use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
+use crate::message::{Message, TargetForm, Version};
+use crate::mux::MuxStream;
 use crate::queue::Slot;
 use crate::reactor;
 use crate::server_connection::ServerConnection;
@@ -20,7 +22,7 @@ use crate::state::Tally;
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -43,13 +45,14 @@ pub async fn run(
     mut server: ServerConnection,
     slot: Slot,
 ) -> Next {
-    prepare_request(stream, outgoing.request);
+    prepare_request(stream, &outgoing);
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
+        let begins = outgoing.body.restart();
         let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
@@ -62,10 +65,16 @@ pub async fn run(
         // nothing of the request: it goes out again on a new one, where that
         // cannot do anything twice.
         let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
-        let again =
+        let closed_idle =
             closed_early && reused && !fresh && !has_body && is_idempotent(stream.request.method());
-        if !again {
-            if closed_early && reused && client.streams > 0 {
+        // What the server has not looked at can go to it again in any case, as
+        // long as all of it is here.
+        let refused = matches!(delivered, Err(Failure::Refused))
+            && uploaded.bytes == 0
+            && begins.is_some()
+            && stream.retries < serve::retries(stream);
+        if !closed_idle && !refused {
+            if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
                 // Its client knows that a kept-alive connection may close, and
                 // repeats the request; an error page would be final.
                 stream.termination = Termination::ServerAbort;
@@ -75,6 +84,7 @@ pub async fn run(
             break delivered;
         }
         fresh = true;
+        outgoing.body = begins.unwrap_or(Body::Done);
         match serve::reconnect(stream).await {
             Some(connection) => server = connection,
             None => break delivered,
@@ -119,37 +129,40 @@ async fn once(
     Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
-    stream.request.write_http1(&mut head);
+    match &server.link {
+        Link::Http1(_) => write_request(&stream.request, &mut head),
+        Link::Http2(link) => ask(stream, link, outgoing)?,
+    }
     let client_ms = stream.frontend().timeouts.client_ms;
     let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
-    let watched = serve::watched(stream, &client.transport).is_some();
-    let Client {
-        transport, input, ..
-    } = client;
+    let watched = serve::watched(stream, &client.link).is_some();
+    let Client { link, input, .. } = client;
     let sent_at = Cell::new(reactor::now());
     let incoming = answer::Incoming {
-        client: transport,
+        client: link,
         watched,
-        server: &server.transport,
+        server: &server.link,
         input: &mut server.input,
         request: outgoing.request,
         keep: outgoing.keep,
         sent_at: &sent_at,
     };
     if outgoing.body.is_done() {
-        // A failure shows when the answer is read: it may be there already.
-        let _ = write_all(&server.transport, &head, server_ms).await;
+        if let Link::Http1(server) = &server.link {
+            // A failure shows when the answer is read: it may be there already.
+            let _ = write_all(server, &head, server_ms).await;
+        }
         drop(head);
         sent_at.set(reactor::now());
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
     let mut copy = Copy {
-        from: transport,
+        from: link,
         input,
-        chunked: outgoing.body.is_chunked(),
+        chunked: outgoing.body.needs_chunks() && !server.link.is_http2(),
         body: &mut outgoing.body,
-        to: &server.transport,
+        to: &server.link,
         read_ms: client_ms,
         write_ms: server_ms,
         bytes,
@@ -167,6 +180,52 @@ async fn once(
         }
         result => result,
     }
+}
+
+/// Sends the head of a request to a server that speaks HTTP/2.
+fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
+    let upgrade = outgoing.request.upgrade;
+    let facts = RequestFacts::of(&stream.request, upgrade);
+    // A tunnel that is asked for stays open; other upgrades are HTTP/1's alone.
+    let tunnel = facts.connect || upgrade == Some(Upgrade::WebSocket);
+    let end = outgoing.body.is_done() && !tunnel;
+    server
+        .send_request(&stream.request, (facts, answer::limits(stream)), end)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => Failure::Refused,
+            // No stream of HTTP/2 can carry it.
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Failure::Malformed,
+            _ => Failure::ClosedEarly,
+        })
+}
+
+/// Writes the head of a request for a server that speaks HTTP/1. One that came
+/// over HTTP/2 has a whole URL for its target, of which such a server gets the
+/// path; logs go on showing what came, so the message stays as it is.
+fn write_request(request: &Message, out: &mut Vec<u8>) {
+    if request.version() != Version::Http2 {
+        return request.write_http1(out);
+    }
+    let parts = request.target_parts();
+    if parts.form != TargetForm::Absolute {
+        return request.write_http1(out);
+    }
+    let path = request.target().get(parts.path_start..).unwrap_or_default();
+    let front: &[u8] = match path.first() {
+        Some(b'/') => b"",
+        None if request.method() == b"OPTIONS" => b"*",
+        _ => b"/",
+    };
+    out.reserve(request.wire_len());
+    for piece in [request.method(), b" ", front, path, b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(piece);
+    }
+    for (name, value) in request.fields().iter() {
+        for piece in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Runs the upload beside the answer. A client that fails ends both. An answer
@@ -204,7 +263,17 @@ where
 }
 
 /// The headers that every request to a server gets, after all rules.
-fn prepare_request(stream: &mut Stream, request: &Parsed) {
+fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
+    let request = outgoing.request;
+    if matches!(outgoing.body, Body::Stream(None)) {
+        // HTTP/1 knows no other way for a length that is not known ahead. One
+        // that a rule made up is not what comes.
+        stream.request.remove(b"content-length");
+        let _ = stream
+            .request
+            .fields_mut()
+            .set(b"transfer-encoding", b"chunked");
+    }
     crate::rules::unique_id(stream);
     forward_for(stream);
     let mode = match connection_mode(stream) {
@@ -304,13 +373,14 @@ async fn done(
 ) -> Next {
     if delivered.tunnel {
         let (up, down) = (client.input.take(), server.input.take());
-        tunnel::carry(stream, &client.transport, up, &server.transport, down, slot).await;
+        tunnel::carry(stream, &client.link, up, &server.link, down, slot).await;
         return Next::Close;
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
-        if delivered.server_keeps && whole && keeps {
+        // Of HTTP/2 only the stream is over.
+        if server.link.is_http2() || delivered.server_keeps && whole && keeps {
             if server.private || backend.reuse == ReuseMode::Never {
                 let most = stream
                     .server()
@@ -323,9 +393,9 @@ async fn done(
         } else if whole {
             // Nothing more passes. An orderly close would keep the port of each
             // connection for a minute.
-            let _ = server.transport.set_linger_zero();
+            server.link.break_off();
         } else if backend.has(ProxyOption::NoLinger) {
-            reset_when_delivered(&server.transport);
+            reset_when_delivered(&server.link);
         }
     }
     if delivered.client_keeps && whole {
@@ -381,8 +451,8 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
 fn broken_off(client: &Client, stream: &Stream) -> Next {
     let framed = stream.response.get(b"content-length").is_some()
         || stream.response.get(b"transfer-encoding").is_some();
-    if stream.times.response.is_some() && !framed {
-        let _ = client.transport.set_linger_zero();
+    if stream.times.response.is_some() && (!framed || client.link.is_http2()) {
+        client.link.break_off();
     }
     Next::Close
 }

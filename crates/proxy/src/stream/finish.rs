@@ -171,6 +171,19 @@ pub fn observe_ended(observer: fn(&Stream)) {
     let _ = OBSERVER.set(observer);
 }
 
+/// Counts and logs what came on a client's connection and was no request;
+/// `status` is what it was answered, 0 for nothing.
+pub fn bad_request(mut stream: Box<Stream>, status: u16) {
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Request;
+    stream.local_status = status;
+    // What was taken in until it turned out to be none is no request to a log.
+    stream.request.clear();
+    let frontend = &stream.frontend().state.frontend;
+    frontend.here().count(Tally::RequestErrors);
+    finish(stream);
+}
+
 /// Counts and logs a stream that has ended, and keeps its memory.
 pub fn finish(mut stream: Box<Stream>) {
     stream.times.ended = Some(reactor::now());

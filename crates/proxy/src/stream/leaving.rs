@@ -4,6 +4,7 @@
 //! served, and its answer says that it is the last one; where none comes the
 //! connection is closed. `close-spread-time` says when in place of that.
 
+use super::Session;
 use super::session::Client;
 use crate::config::{CloseSpread, ProxyOption};
 use crate::reactor::{self, Instant};
@@ -48,6 +49,20 @@ pub(super) fn is_last(client: &Client) -> bool {
         Some(CloseSpread::Over(window_ms)) => {
             since + share(client.session.accepted, window_ms) <= reactor::now()
         }
+    }
+}
+
+/// When an HTTP/2 connection begins to end because the process does. A request
+/// may be on its way, so its streams go on; `used`: it has some, or had.
+pub(crate) fn leaves_at(session: &Session, used: bool) -> Option<Instant> {
+    let since = stopping_since()?;
+    if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {
+        return None;
+    }
+    match session.config.global.close_spread {
+        None => Some(since),
+        Some(CloseSpread::Over(window_ms)) => Some(since + share(session.accepted, window_ms)),
+        Some(CloseSpread::Never) => None,
     }
 }
 

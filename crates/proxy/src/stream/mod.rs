@@ -11,13 +11,15 @@ mod body;
 mod capture;
 mod exchange;
 mod finish;
-mod leaving;
+pub(crate) mod leaving;
+mod link;
 pub(crate) mod listing;
 mod meter;
 mod reply;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secure;
 mod serve;
 mod session;
 mod shutdown;
@@ -25,10 +27,12 @@ mod state;
 mod tunnel;
 mod write;
 
-pub use finish::new_stream;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
+pub use finish::{bad_request, new_stream};
+pub use link::Link;
 pub use reply::{Reply, error as error_page};
+pub(crate) use serve::silence;
 pub use session::begin;
 pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
 pub use write::{WriteFailure, write_all};

@@ -1,8 +1,9 @@
 //! Answers of the proxy's own: error pages, redirections, the statistics page.
 
+use super::link::write_data;
 use super::session::Client;
-use super::write::{write_all, write_pieces};
-use super::{Stream, Termination};
+use super::write::{WriteFailure, write_all, write_pieces};
+use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
 use crate::message::{Message, Version};
@@ -102,22 +103,36 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         let _ = stream.response.set(b"content-length", length.as_bytes());
     }
     rules::http_after_response(stream);
-    if !keep {
+    if client.link.is_http2() {
+        // Its connection is not this answer's matter.
+    } else if !keep {
         let _ = stream.response.set(b"connection", b"close");
     } else if stream.request.version() == Version::Http10 {
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
     stream.local_status = stream.response.status();
-    let mut bytes = worker().scratch();
-    stream.response.write_http1(&mut bytes);
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
-    stream.bytes_out += (bytes.len() + body.len()) as u64;
     let limit = stream.frontend().timeouts.client_ms;
-    let sent = if body.is_empty() {
-        write_all(&client.transport, &bytes, limit).await
-    } else {
-        write_pieces(&client.transport, [&bytes, body], false, limit).await
+    let sent = match &client.link {
+        Link::Http1(transport) => {
+            let mut bytes = worker().scratch();
+            stream.response.write_http1(&mut bytes);
+            stream.bytes_out += (bytes.len() + body.len()) as u64;
+            if body.is_empty() {
+                write_all(transport, &bytes, limit).await
+            } else {
+                write_pieces(transport, [&bytes, body], false, limit).await
+            }
+        }
+        Link::Http2(link) => {
+            stream.bytes_out += (stream.response.wire_len() + body.len()) as u64;
+            match link.send_head(&stream.response, body.is_empty()) {
+                Ok(()) if body.is_empty() => Ok(()),
+                Ok(()) => write_data(link, body, true, limit).await,
+                Err(error) => Err(WriteFailure::Failed(error)),
+            }
+        }
     };
     if sent.is_err() && stream.termination == Termination::Normal {
         stream.termination = Termination::ClientAbort;

@@ -6,10 +6,10 @@ use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
-use super::write::write_all;
-use super::{Phase, Stream, Termination, exchange};
-use crate::config::{Mode, ProxyOption, ReuseMode, Server, ServerIndex};
-use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed};
+use super::write::WriteFailure;
+use super::{Link, Phase, Session, Stream, Termination, exchange};
+use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
+use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
@@ -32,6 +32,8 @@ pub enum Next {
     /// The end, but first what the client still sends is read: bytes that
     /// nobody reads would turn the answer's last ones into a reset.
     Linger,
+    /// It was no request but HTTP/2: the preface stands in the client's input.
+    Http2,
 }
 
 /// The connection's first request did not come in time.
@@ -61,6 +63,8 @@ enum HeadFailure {
     Timeout,
     /// It was no request.
     Fault(Fault),
+    /// It is the preface of HTTP/2, or begins like it.
+    Http2,
 }
 
 /// Serves one request.
@@ -85,6 +89,10 @@ pub async fn serve(client: &mut Client) -> Next {
             }
             return Next::Close;
         }
+        Err(HeadFailure::Http2) => {
+            worker().keep_stream(stream);
+            return Next::Http2;
+        }
         Err(failure) => {
             stream.bytes_in += client.input.as_ref().map_or(0, |input| input.len() as u64);
             refuse_head(client, &mut stream, failure).await;
@@ -102,9 +110,18 @@ pub async fn serve(client: &mut Client) -> Next {
     next
 }
 
+/// Serves one request of an HTTP/2 client. Its head stands in `stream`, its body
+/// comes and its answer goes by the client's link, which ends with it.
+pub async fn serve_stream(mut client: Client, mut stream: Box<Stream>, request: Parsed) {
+    run(&mut client, &mut stream, request).await;
+    finish(stream);
+}
+
 /// How a connection ends whose request and answer are complete.
 pub(super) fn close(client: &Client) -> Next {
-    if client.input.is_some() || client.transport.is_readable() {
+    if client.link.is_http2() {
+        Next::Request
+    } else if client.input.is_some() || client.link.is_readable() {
         Next::Linger
     } else {
         Next::Close
@@ -141,10 +158,13 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                     return Ok(request);
                 }
                 Ok(Outcome::Incomplete) => {}
+                Err(_) if client.streams == 0 && begins_http2(&client.session, input.filled()) => {
+                    return Err(HeadFailure::Http2);
+                }
                 Err(fault) => return Err(HeadFailure::Fault(fault)),
             }
         }
-        match client.transport.read_into(input) {
+        match client.link.read_into(input) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
             Ok(_) => reactor::stand_back().await,
@@ -156,7 +176,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
                 // Without `timeout http-request` a slow client has the time of
                 // a silent one, again for each piece.
                 let deadline = deadline.or_else(|| after(client_ms));
-                let readable = client.transport.readable();
+                let readable = client.link.readable();
                 with_deadline(deadline, readable)
                     .await
                     .map_err(|_| HeadFailure::Timeout)?;
@@ -175,13 +195,19 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
     }
 }
 
+/// Whether a connection's first bytes, which are no request, are those of HTTP/2.
+fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
+    session.bind().protocol != Some(HttpProtocol::Http1)
+        && http1::http2_preface(bytes) != Preface::No
+}
+
 /// Answers what was no request.
 async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     serve::count_request(stream);
     stream.phase = Phase::Request;
     let status = match failure {
-        HeadFailure::Nothing | HeadFailure::NotYet => {
+        HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
             stream.termination = Termination::ClientAbort;
             // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
             stream.local_status = if client.streams == 0 { 400 } else { 0 };
@@ -216,18 +242,18 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
 /// Lets the client read an answer that was sent before all of its request was
 /// read: our side is closed, and what still comes is thrown away for a moment.
 async fn linger(client: &mut Client) {
-    let _ = client.transport.shutdown_write();
+    let _ = client.link.shutdown_write();
     let deadline = after(Some(LINGER_MS));
     let mut bytes = 0;
     while bytes < LINGER_BYTES {
         let input = client.input.get_or_insert_with(Buffer::take);
         input.clear();
-        match client.transport.read_into(input) {
+        match client.link.read_into(input) {
             Ok(0) => break,
             Ok(n) => bytes += n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 client.input = None;
-                if with_deadline(deadline, client.transport.readable())
+                if with_deadline(deadline, client.link.readable())
                     .await
                     .is_err()
                 {
@@ -247,15 +273,17 @@ const LINGER_BYTES: usize = 1 << 20;
 /// A whole request head is there.
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     serve::count_request(stream);
-    let mut body = Body::new(request.body);
+    let mut body = Body::new(&client.link, request.body);
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
     let by_header = proxied
         .then(|| http1::keeps_by_proxy_connection(&stream.request))
         .flatten();
-    let keep = by_header.unwrap_or(request.keep_alive)
-        && !stream.frontend().has(ProxyOption::HttpClose)
-        && !super::leaving::is_last(client)
-        && !client.is_left_behind();
+    // How an HTTP/2 connection ends is not the matter of its streams.
+    let keep = client.link.is_http2()
+        || by_header.unwrap_or(request.keep_alive)
+            && !stream.frontend().has(ProxyOption::HttpClose)
+            && !super::leaving::is_last(client)
+            && !client.is_left_behind();
     match rule(client, stream, &mut body).await {
         Ruled::Forward => {}
         Ruled::Answer(answer) => {
@@ -266,9 +294,12 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     prefer_last_server(client, stream);
     let how = Establish {
         reuse: reuse(stream, client.streams == 0),
+        shared: stream
+            .backend()
+            .is_some_and(|b| b.reuse != ReuseMode::Never),
         own: client.own.take(),
     };
-    let watched = serve::watched(stream, &client.transport);
+    let watched = serve::watched(stream, &client.link);
     let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
     match established {
         Some(Ok((server, slot))) => {
@@ -390,9 +421,14 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 tarpit(client, stream).await;
                 Ruled::Answer(*answer)
             }
-            Verdict::Reject => Ruled::Close,
+            Verdict::Reject => {
+                if let Link::Http2(link) = &client.link {
+                    link.kill_connection(false);
+                }
+                Ruled::Close
+            }
             Verdict::SilentDrop => {
-                serve::drop_silently(&client.transport);
+                serve::drop_silently(&client.link);
                 Ruled::Close
             }
             Verdict::NeedBody { bytes, time_ms } => {
@@ -452,7 +488,7 @@ async fn tarpit(client: &mut Client, stream: &mut Stream) {
 const TARPIT_MS: u32 = 10_000;
 
 async fn closed(client: &mut Client) {
-    while !client.transport.is_peer_closed() {
+    while !client.link.is_gone() {
         reactor::sleep(std::time::Duration::from_millis(250)).await;
     }
 }
@@ -470,18 +506,16 @@ async fn wait_for_body(
     let deadline = after(time_ms.or(timeouts.http_request_ms).or(timeouts.client_ms));
     if !body.is_done() && expects_continue(&stream.request) {
         // The client sends the body only now. The server is not asked again.
-        if write_all(&client.transport, CONTINUE, timeouts.client_ms)
-            .await
-            .is_err()
-        {
+        let (bytes, sent) = say_continue(&client.link, timeouts.client_ms).await;
+        if sent.is_err() {
             return false;
         }
-        stream.bytes_out += CONTINUE.len() as u64;
+        stream.bytes_out += bytes;
         stream.request.remove(b"expect");
     }
     loop {
         let input = client.input.get_or_insert_with(Buffer::take);
-        let peeked = body.peek(input.filled());
+        let peeked = body.peek(&client.link, input.filled());
         stream.payload.clear();
         stream.payload.extend_from_slice(&peeked.bytes);
         stream.payload_complete = peeked.whole;
@@ -489,11 +523,11 @@ async fn wait_for_body(
             stream.payload_complete = true;
             return true;
         }
-        match client.transport.read_into(input) {
+        match client.link.read_into(input) {
             Ok(0) => stream.payload_complete = true,
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if with_deadline(deadline, client.transport.readable())
+                if with_deadline(deadline, client.link.readable())
                     .await
                     .is_err()
                 {
@@ -513,7 +547,13 @@ async fn wait_for_body(
     }
 }
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Tells a client to send its body; says how many bytes that took.
+async fn say_continue(client: &Link, limit: Option<u32>) -> (u64, Result<(), WriteFailure>) {
+    let mut head = Message::default();
+    // It always fits.
+    let _ = head.begin_response(Version::Http11, 100, b"Continue");
+    client.send_head(&head, false, limit).await
+}
 
 fn expects_continue(request: &Message) -> bool {
     request.version() != Version::Http10

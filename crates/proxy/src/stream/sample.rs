@@ -58,8 +58,8 @@ pub fn stream(http: bool) -> Stream {
         accepted: now,
         ready: now,
         rewritten: Default::default(),
-        tls: None,
         variables: Default::default(),
+        tls: None,
     };
     let times = Times::begin(now, wall);
     Stream {

@@ -3,18 +3,19 @@
 
 use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Phase, Reply, Stream, Termination, listing};
-use crate::config::{ProxyIndex, ProxyOption, Server, ServerIndex, SwitchTarget};
+use super::{Link, Phase, Reply, Stream, Termination, listing};
+use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::server_connection::{ConnectFailure, ServerConnection, connect};
+use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect};
 use crate::state::Tally;
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -106,6 +107,9 @@ pub enum Reuse {
 pub struct Establish {
     /// Which may be used again.
     pub reuse: Reuse,
+    /// HTTP/2 connections that carry streams of others now may carry this one
+    /// too.
+    pub shared: bool,
     /// Its client's own.
     pub own: Option<Box<ServerConnection>>,
 }
@@ -114,10 +118,11 @@ impl Establish {
     /// In TCP mode each stream has a new one.
     pub const FRESH: Establish = Establish {
         reuse: Reuse::None,
+        shared: false,
         own: None,
     };
 
-    /// A connection to this server that was used before.
+    /// A connection to this server that was used before, or is used.
     fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
         if let Some(own) = self.own.take()
             && self.reuse != Reuse::None
@@ -126,14 +131,22 @@ impl Establish {
             && own.is_fit()
             && own.leads_to(server, stream)
         {
-            return Some(*own);
+            return own.again();
         }
         let streams_min = match self.reuse {
-            Reuse::None | Reuse::Own => return None,
-            Reuse::Proven => 2,
-            Reuse::Any => 0,
+            Reuse::None | Reuse::Own => None,
+            Reuse::Proven => Some(2),
+            Reuse::Any => Some(0),
         };
-        worker().pools.take(server, streams_min)
+        let pools = &worker().pools;
+        let wanted = Wanted::of(server, stream);
+        if self.shared
+            && stream.http
+            && let Some(joined) = pools.join(server, &wanted, streams_min)
+        {
+            return Some(joined);
+        }
+        pools.take(server, &wanted, streams_min?)
     }
 }
 
@@ -146,11 +159,12 @@ pub enum Unserved {
     Redirected(Box<Reply>),
 }
 
-/// The client's socket, where `option abortonclose` wants to know that it closed.
-pub fn watched<'c>(stream: &Stream, client: &'c Transport) -> Option<&'c Transport> {
+/// The client's link, where `option abortonclose` wants to know that it closed.
+/// A stream of HTTP/2 that its client gave up is looked for by nobody.
+pub fn watched<'c>(stream: &Stream, client: &'c Link) -> Option<&'c Link> {
     stream
-        .backend()?
-        .has(ProxyOption::AbortOnClose)
+        .backend()
+        .is_some_and(|backend| backend.has(ProxyOption::AbortOnClose) || client.is_http2())
         .then_some(client)
 }
 
@@ -159,13 +173,13 @@ pub fn watched<'c>(stream: &Stream, client: &'c Transport) -> Option<&'c Transpo
 /// The future is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.
 pub fn unless_gone<F: Future>(
-    watched: Option<&Transport>,
+    watched: Option<&Link>,
     mut future: Pin<&mut F>,
 ) -> impl Future<Output = Option<F::Output>> {
     poll_fn(
         move |context| match (future.as_mut().poll(context), watched) {
             (Poll::Ready(output), _) => Poll::Ready(Some(output)),
-            (Poll::Pending, Some(client)) => client.poll_peer_closed(context).map(|()| None),
+            (Poll::Pending, Some(client)) => client.poll_gone(context).map(|()| None),
             (Poll::Pending, None) => Poll::Pending,
         },
     )
@@ -178,16 +192,19 @@ pub fn abandoned(stream: &mut Stream) {
     stream.phase = if queued { Phase::Queue } else { Phase::Connect };
 }
 
+/// How often a stream's connection may be tried again.
+pub fn retries(stream: &Stream) -> u32 {
+    let backend = stream.backend();
+    backend.and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT)
+}
+
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
 /// a connection, with `retries` and `option redispatch`.
 pub async fn establish(
     stream: &mut Stream,
     mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    let retries = stream
-        .backend()
-        .and_then(|b| b.retries)
-        .unwrap_or(RETRIES_DEFAULT);
+    let retries = retries(stream);
     let mut slot = take_slot(stream, None).await?;
     loop {
         if let Some(page) = redirected(stream) {
@@ -201,10 +218,10 @@ pub async fn establish(
         let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
+                let tls = connection.tls.as_ref();
+                stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.server_side_shown {
-                    stream.server_side = rustix::net::getsockname(connection.transport.fd())
-                        .ok()
-                        .and_then(|address| std::net::SocketAddr::try_from(address).ok());
+                    stream.server_side = connection.local_address();
                 }
                 return Ok((connection, slot));
             }
@@ -260,7 +277,12 @@ async fn attempt(
         backend.state.backend.here().count(Tally::Reuses);
         return Some(Ok(connection));
     }
-    Some(connect(stream, backend, server).await)
+    if how.shared
+        && let Some(connection) = worker().pools.join_begun(stream, backend, server).await
+    {
+        return Some(Ok(connection));
+    }
+    Some(connect(stream, backend, server, how.shared).await)
 }
 
 /// The answer to a request whose server has a `redir`: GET and HEAD only, since
@@ -329,7 +351,10 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     stream.termination = match failure {
         ConnectFailure::Timeout => Termination::ServerTimeout,
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
-        ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
+        ConnectFailure::Refused(_)
+        | ConnectFailure::Unresolved
+        | ConnectFailure::Insecure(_)
+        | ConnectFailure::BadName => Termination::ServerAbort,
     };
     Unserved::Unavailable
 }
@@ -438,7 +463,8 @@ pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     stream.retries += 1;
     count_at_server(stream, Tally::Retries);
     let (backend, server) = (stream.backend()?, stream.server()?);
-    connect(stream, backend, server).await.ok()
+    let shared = backend.reuse != ReuseMode::Never;
+    connect(stream, backend, server, shared).await.ok()
 }
 
 /// Puts a connection into the state in which its close sends nothing; false
@@ -462,8 +488,17 @@ fn repair(client: &Transport) -> bool {
 
 /// Closes without telling the client: nothing is sent, not even a reset, so
 /// that it holds its side until it gives up. TCP_REPAIR does that where the
-/// process may use it; else the TTL of the reset is cut to one hop.
-pub fn drop_silently(client: &Transport) {
+/// process may use it; else the TTL of the reset is cut to one hop. With a stream
+/// of HTTP/2 goes its whole connection.
+pub fn drop_silently(client: &Link) {
+    match client {
+        Link::Http1(transport) => silence(transport),
+        Link::Http2(stream) => stream.kill_connection(true),
+    }
+}
+
+/// Makes the end of a connection silent, as far as it can be.
+pub(crate) fn silence(client: &Transport) {
     use rustix::net::sockopt;
     client.silence();
     if repair(client) {

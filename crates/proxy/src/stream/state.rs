@@ -143,7 +143,9 @@ impl Session {
         let serves = there.mode == frontend.mode
             && !there.disabled
             && Arc::ptr_eq(&there.state, &frontend.state);
-        let is = |other: &Bind| serves && other.address == bind.address;
+        let is = |other: &Bind| {
+            serves && other.address == bind.address && other.tls.is_some() == bind.tls.is_some()
+        };
         // Nearly always at the same place.
         let at = if there.binds.get(self.bind as usize).is_some_and(is) {
             self.bind as usize
@@ -172,9 +174,20 @@ impl Session {
             accepted: old.accepted,
             ready: old.ready,
             rewritten: old.rewritten.clone(),
+            // Streams that are under way on the same connection keep theirs.
+            variables: old.variables.clone(),
             tls: old.tls.clone(),
-            variables: old.variables.take().into(),
         });
+    }
+
+    /// Its TLS handshake is done, with this outcome.
+    pub fn set_secure(self: &mut Rc<Session>, info: tls::Info) {
+        let ready = reactor::now();
+        let tls = Some(Rc::new(info));
+        // Nobody else has the session before its first stream.
+        if let Some(session) = Rc::get_mut(self) {
+            (session.tls, session.ready) = (tls, ready);
+        }
     }
 
     /// The listener.

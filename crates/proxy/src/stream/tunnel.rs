@@ -6,7 +6,7 @@ use super::finish::finish;
 use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
-use super::{Phase, Stream, Termination, new_stream, shutdown};
+use super::{Link, Phase, Stream, Termination, new_stream, shutdown};
 use crate::config::{Proxy, ProxyOption};
 use crate::log;
 use crate::queue::Slot;
@@ -14,7 +14,6 @@ use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
-use crate::transport::Transport;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -71,8 +70,8 @@ struct Moved {
 /// Moves what can be moved now.
 fn poll_half(
     half: &mut Half,
-    from: &Transport,
-    to: &Transport,
+    from: &Link,
+    to: &Link,
     context: &mut Context<'_>,
 ) -> Result<Moved, Side> {
     let mut moved = Moved::default();
@@ -93,16 +92,33 @@ fn poll_half(
             }
             continue;
         }
+        // TLS may hold records that the socket did not take.
+        let flushed = match to.poll_flush(context) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) => return Err(Side::To),
+            Poll::Pending => false,
+        };
         if half.ended {
+            if !half.shut && !flushed {
+                return Ok(moved);
+            }
             if !half.shut {
                 half.buffer = None;
-                let _ = to.shutdown_write();
+                match to.shutdown_write() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if to.poll_writable(context).is_pending() {
+                            return Ok(moved);
+                        }
+                        continue;
+                    }
+                    Ok(()) | Err(_) => {}
+                }
                 half.shut = true;
                 moved.written = true;
             }
             return Ok(moved);
         }
-        if from.poll_readable(context).is_pending() {
+        if !flushed || from.poll_readable(context).is_pending() {
             half.buffer = None;
             return Ok(moved);
         }
@@ -208,8 +224,8 @@ impl Tunnel {
     /// side fails.
     fn poll(
         &mut self,
-        client: &Transport,
-        server: &Transport,
+        client: &Link,
+        server: &Link,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Termination>> {
         let blame = |client_failed| {
@@ -267,9 +283,9 @@ impl Tunnel {
 /// stream.
 pub async fn carry(
     stream: &mut Stream,
-    client: &Transport,
+    client: &Link,
     client_input: Option<Buffer>,
-    server: &Transport,
+    server: &Link,
     server_input: Option<Buffer>,
     slot: &Slot,
 ) {
@@ -324,7 +340,7 @@ pub async fn carry(
     stream.termination = termination;
     match termination {
         // Who is left learns that it was no orderly end.
-        Termination::ClientAbort => _ = server.set_linger_zero(),
+        Termination::ClientAbort => server.break_off(),
         Termination::ServerAbort => serve::count_at_server(stream, Tally::ResponseErrors),
         _ => {}
     }
@@ -355,7 +371,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
-    let watched = serve::watched(stream, &client.transport);
+    let watched = serve::watched(stream, &client.link);
     let established =
         serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
@@ -367,27 +383,19 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         }
     };
     let ServerConnection {
-        transport,
+        link,
         input: server_input,
         ..
     } = server;
     log::stream_answered(stream);
-    carry(
-        stream,
-        &client.transport,
-        input,
-        &transport,
-        server_input,
-        &slot,
-    )
-    .await;
+    carry(stream, &client.link, input, &link, server_input, &slot).await;
     if stream
         .backend()
         .is_some_and(|b| b.has(ProxyOption::NoLinger))
     {
-        super::session::reset_when_delivered(&transport);
+        super::session::reset_when_delivered(&link);
     }
-    drop(transport);
+    drop(link);
     drop(slot);
 }
 
@@ -424,9 +432,9 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
             None => {}
         }
         let buffer = input.get_or_insert_with(Buffer::take);
-        match with_deadline(deadline, client.transport.readable()).await {
+        match with_deadline(deadline, client.link.readable()).await {
             Err(_) => stream.payload_complete = true,
-            Ok(()) => match client.transport.read_into(buffer) {
+            Ok(()) => match client.link.read_into(buffer) {
                 Ok(0) => stream.payload_complete = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -449,6 +457,6 @@ fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
     let frontend = stream.frontend();
     frontend.state.frontend.here().count(Tally::DeniedRequests);
     if gate == Gate::SilentDrop {
-        serve::drop_silently(&client.transport);
+        serve::drop_silently(&client.link);
     }
 }

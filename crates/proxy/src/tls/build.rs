@@ -141,6 +141,8 @@ pub fn server_config(
     config.ignore_client_order = !settings.prefer_client_ciphers;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.max_early_data_size = settings.early_data_max;
+    // The records after the handshake are ours, see `session`.
+    config.enable_secret_extraction = true;
     config.session_storage = resumption.sessions;
     let tickets = resumption
         .tickets

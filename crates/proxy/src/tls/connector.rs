@@ -239,6 +239,8 @@ pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildErr
             SingleCertAndKey::from(schemes::restricted(certified, kept)),
         )),
     };
+    // The records after the handshake are ours, see `session`.
+    config.enable_secret_extraction = true;
     config.alpn_protocols.clone_from(&settings.alpn);
     config.resumption = match (settings.no_resumption, settings.no_tickets) {
         (true, _) => Resumption::disabled(),

@@ -3,11 +3,14 @@
 //! the alert that says so. Only a whole handshake gives a [`Session`].
 
 use super::bytes::Bytes;
-use super::hello::{Assembled, HELLO_BYTES_MAX, Hello, assemble};
-use super::info::Info;
+use super::counters::Counted;
+use super::hello::{Assembled, Cursor, HELLO_BYTES_MAX, Hello, assemble};
+use super::info::{Clear, Info};
+use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
-use super::session::{Established, Secrets, Session, alert};
+use super::session::{Established, LaterKeys, Session, alert};
 use super::turn;
+use super::verify::{Outcome, with_outcome};
 use crate::reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 /// The longest record, with room to spare: what rustls may put out in one step.
 const STEP_MAX: usize = 18 * 1024;
 /// Content of records where nothing says otherwise.
-pub const CONTENT_MAX: u16 = 16 * 1024;
+const CONTENT_MAX: u16 = 16 * 1024;
 
 /// Why there is no TLS connection.
 #[derive(Debug)]
@@ -35,8 +38,15 @@ pub enum Failure {
     Foreign,
     /// The name or something else of the hello is refused by our settings.
     Refused,
+    /// There are as many connections as `maxsslconn` allows.
+    TooMany,
     /// The peer and we do not agree, or one does not believe the other.
-    Tls(rustls::Error),
+    Tls(rustls::Error, Outcome),
+}
+
+/// A failure of rustls where nothing was verified.
+fn untried(error: rustls::Error) -> Failure {
+    Failure::Tls(error, Outcome::default())
 }
 
 /// Why a hello is refused: the alert that the client gets.
@@ -46,6 +56,8 @@ pub struct Refusal(pub u8);
 impl Refusal {
     /// There is nothing for that name.
     pub const UNRECOGNIZED_NAME: Refusal = Refusal(112);
+    /// No version is spoken by both.
+    pub const PROTOCOL_VERSION: Refusal = Refusal(70);
     /// There is nothing that both sides can use.
     pub const HANDSHAKE_FAILURE: Refusal = Refusal(40);
     /// We cannot do it now.
@@ -69,9 +81,26 @@ enum Party {
     Client(UnbufferedClientConnection),
 }
 
+/// Takes all plaintext that rustls has opened.
+macro_rules! records {
+    ($data:expr, $moving:expr, $discard:expr) => {{
+        let mut failed = None;
+        while let Some(record) = $data.next_record() {
+            match record {
+                Ok(record) => {
+                    $discard += record.discard;
+                    $moving.early.extend_from_slice(record.payload);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(Step::Again), Err)
+    }};
+}
+
 /// One step of either party. A macro, since rustls has two types of the same form.
 macro_rules! step {
-    ($connection:expr, $moving:expr) => {{
+    ($connection:expr, $moving:expr $(, $early:ident)?) => {{
         let UnbufferedStatus { discard, state, .. } =
             $connection.process_tls_records($moving.incoming.filled_mut());
         let mut discard = discard;
@@ -90,19 +119,12 @@ macro_rules! step {
                 data.done();
                 Ok(Step::Again)
             }
-            Ok(ConnectionState::ReadTraffic(mut data)) => {
-                let mut failed = None;
-                while let Some(record) = data.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            $moving.early.extend_from_slice(record.payload);
-                        }
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                failed.map_or(Ok(Step::Again), Err)
-            }
+            Ok(ConnectionState::ReadTraffic(mut data)) => records!(data, $moving, discard),
+            $(
+                // It waits for the end of the handshake, which nobody can repeat
+                // who only recorded it.
+                Ok(ConnectionState::$early(mut data)) => records!(data, $moving, discard),
+            )?
             Ok(ConnectionState::BlockedHandshake) => Ok(Step::Read),
             Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
             Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Closed),
@@ -129,12 +151,12 @@ impl Party {
             return Ok(Step::Done);
         }
         match self {
-            Party::Server(connection) => step!(connection, moving),
+            Party::Server(connection) => step!(connection, moving, ReadEarlyData),
             Party::Client(connection) => step!(connection, moving),
         }
     }
 
-    fn info(&self, sni: Option<Box<str>>) -> Result<Info, rustls::Error> {
+    fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
         let common = self.common();
         let unfinished = || rustls::Error::HandshakeNotComplete;
         let version = common.protocol_version().ok_or_else(unfinished)?;
@@ -143,30 +165,31 @@ impl Party {
             sni,
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            verified,
             peer_certificates: common.peer_certificates().map(Arc::from),
             ..Info::new(version, suite.suite())
         })
     }
 
     /// Takes the keys out.
-    fn establish(self, moving: Moving, content_max: u16) -> Result<Session, rustls::Error> {
+    fn establish(self, moving: Moving, terms: Terms) -> Result<Session, rustls::Error> {
         let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let (secrets, from) = match self {
             Party::Server(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
                 let from = if is_13 {
-                    Secrets::Server(Box::new(kernel))
+                    LaterKeys::Server(Box::new(kernel))
                 } else {
-                    Secrets::Fixed(true)
+                    LaterKeys::Fixed(true)
                 };
                 (secrets, from)
             }
             Party::Client(connection) => {
                 let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
                 let from = if is_13 {
-                    Secrets::Client(Box::new(kernel))
+                    LaterKeys::Client(Box::new(kernel))
                 } else {
-                    Secrets::Fixed(false)
+                    LaterKeys::Fixed(false)
                 };
                 (secrets, from)
             }
@@ -178,7 +201,8 @@ impl Party {
             secrets: from,
             incoming: Some(moving.incoming),
             early: moving.early,
-            content_max,
+            content_max: terms.content_max,
+            counted: terms.counted,
         }))
     }
 }
@@ -189,6 +213,39 @@ struct Moving {
     outgoing: Bytes,
     /// Plaintext that came with the end of the handshake.
     early: Vec<u8>,
+    /// What both hellos have in clear.
+    clear: Clear,
+    /// Keys, where they are logged.
+    secrets: Secrets,
+}
+
+/// The random bytes of a server's hello that asks for another hello.
+const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
+
+/// Looks for a hello at the beginning of a record, and keeps what is of interest.
+fn look(clear: &mut Clear, bytes: &[u8]) {
+    let mut cursor = Cursor(bytes);
+    let record = (
+        cursor.number(1),
+        cursor.take(4),
+        cursor.number(1),
+        cursor.take(5),
+    );
+    let (Some(22), Some(_), Some(message), Some(_)) = record else {
+        return;
+    };
+    let (Some(random), Some(id)) = (cursor.take(32), cursor.counted(1)) else {
+        return;
+    };
+    let random = random.try_into().ok();
+    match message {
+        1 if clear.client_random.is_none() => clear.client_random = random,
+        2 if clear.server_random.is_none() && !bytes[11..].starts_with(&RETRY) => {
+            clear.server_random = random;
+            clear.session_id = Some(id.0.into());
+        }
+        _ => {}
+    }
 }
 
 impl Moving {
@@ -197,10 +254,13 @@ impl Moving {
             incoming: Bytes::take(),
             outgoing: Bytes::take(),
             early: Vec::new(),
+            clear: Clear::default(),
+            secrets: Secrets::default(),
         }
     }
 
     async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        look(&mut self.clear, self.outgoing.filled());
         loop {
             match self.outgoing.write_to(socket, false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await,
@@ -229,22 +289,49 @@ impl Moving {
     }
 }
 
+/// What a handshake is made under, besides what rustls is told.
+#[derive(Debug)]
+pub struct Terms {
+    /// Until when it has to be done.
+    pub deadline: Option<Instant>,
+    /// Content of a record at most: `tune.ssl.maxrecord`.
+    content_max: u16,
+    counted: Counted,
+}
+
+impl Terms {
+    /// `connections_max` is `maxsslconn`: as many as that are no more.
+    pub fn new(
+        deadline: Option<Instant>,
+        record_max: Option<u32>,
+        connections_max: Option<u32>,
+    ) -> Result<Terms, Failure> {
+        let content_max = record_max.filter(|most| *most > 0);
+        let content_max = content_max.and_then(|most| u16::try_from(most).ok());
+        Ok(Terms {
+            deadline,
+            content_max: content_max.unwrap_or(CONTENT_MAX),
+            counted: Counted::new(connections_max).ok_or(Failure::TooMany)?,
+        })
+    }
+}
+
 /// The handshake with a client that came. `input` was read from it already;
 /// `choose` gives the settings for its hello.
 pub async fn accept(
     socket: &Socket,
     input: &[u8],
     choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
-    deadline: Option<Instant>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
-    with_deadline(deadline, async {
+    with_deadline(terms.deadline, async {
         let mut moving = Moving::new();
         if !moving.incoming.extend(input) {
             return Err(Failure::Foreign);
         }
         let (config, sni) = hello(socket, &mut moving, choose).await?;
-        let connection = UnbufferedServerConnection::new(config).map_err(Failure::Tls)?;
-        drive(socket, moving, Party::Server(connection), sni).await
+        let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
+        drive(socket, moving, Party::Server(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -256,12 +343,12 @@ pub async fn connect(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     sni: Option<Box<str>>,
-    deadline: Option<Instant>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
-    with_deadline(deadline, async {
+    with_deadline(terms.deadline, async {
         turn::wait().await;
-        let connection = UnbufferedClientConnection::new(config, name).map_err(Failure::Tls)?;
-        drive(socket, Moving::new(), Party::Client(connection), sni).await
+        let connection = UnbufferedClientConnection::new(config, name).map_err(untried)?;
+        drive(socket, Moving::new(), Party::Client(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -314,8 +401,6 @@ async fn hello(
 /// Answers what is no hello: a peer that speaks TLS is told why, others are not
 /// answered.
 fn foreign(socket: &Socket, moving: &mut Moving) {
-    /// The version is not spoken here.
-    const PROTOCOL_VERSION: u8 = 70;
     const UNEXPECTED_MESSAGE: u8 = 10;
     match moving.incoming.filled() {
         [
@@ -325,7 +410,6 @@ fn foreign(socket: &Socket, moving: &mut Moving) {
         ] => {
             moving.alert(socket, UNEXPECTED_MESSAGE);
         }
-        [kind::HANDSHAKE, _, ..] => moving.alert(socket, PROTOCOL_VERSION),
         _ => {}
     }
 }
@@ -336,14 +420,24 @@ async fn drive(
     mut moving: Moving,
     mut party: Party,
     sni: Option<Box<str>>,
+    terms: Terms,
 ) -> Result<(Session, Info), Failure> {
+    let mut verified = Outcome::default();
     let broken = |_: io::Error| Failure::Closed;
     loop {
         if moving.outgoing.spare().len() < STEP_MAX {
             moving.flush(socket).await.map_err(broken)?;
         }
         turn::wait().await;
-        match party.step(&mut moving) {
+        look(&mut moving.clear, moving.incoming.filled());
+        let mut secrets = std::mem::take(&mut moving.secrets);
+        let (step, outcome) =
+            with_outcome(|| with_secrets(&mut secrets, || party.step(&mut moving)));
+        moving.secrets = secrets;
+        if outcome.verified {
+            verified = outcome;
+        }
+        match step {
             Ok(Step::Again) => {}
             Ok(Step::Done) => break,
             Ok(Step::Closed) => return Err(Failure::Closed),
@@ -363,12 +457,15 @@ async fn drive(
                     }
                 }
                 let _ = moving.outgoing.write_to(socket, false);
-                return Err(Failure::Tls(error));
+                return Err(Failure::Tls(error, verified));
             }
         }
     }
     moving.flush(socket).await.map_err(broken)?;
-    let info = party.info(sni).map_err(Failure::Tls)?;
-    let session = party.establish(moving, CONTENT_MAX).map_err(Failure::Tls)?;
+    let mut info = party.info(sni, verified).map_err(untried)?;
+    info.clear = Some(Box::new(std::mem::take(&mut moving.clear)));
+    let secrets = std::mem::take(&mut moving.secrets);
+    info.secrets = (!secrets.is_empty()).then(|| Box::new(secrets));
+    let session = party.establish(moving, terms).map_err(untried)?;
     Ok((session, info))
 }

@@ -7,6 +7,7 @@
 //! has not come whole stays until it has.
 
 use super::bytes::Bytes;
+use super::counters::Counted;
 use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
 use crate::reactor::Socket;
 use rustls::client::ClientConnectionData;
@@ -43,7 +44,7 @@ mod message {
 }
 
 /// Where the keys of a connection come from when they change.
-pub(super) enum Secrets {
+pub(super) enum LaterKeys {
     /// TLS 1.2: they don't. Whether the peer is the client.
     Fixed(bool),
     /// We are the server.
@@ -73,7 +74,7 @@ enum End {
 struct Inner {
     opener: Protection,
     sealer: Protection,
-    secrets: Secrets,
+    secrets: LaterKeys,
     incoming: Option<Bytes>,
     /// Bytes at the front of `incoming` that are plaintext, and bytes behind
     /// them that are the rest of its record.
@@ -94,16 +95,19 @@ struct Inner {
     shut_when_flushed: bool,
     /// Content of a record at most: `tune.ssl.maxrecord`.
     content_max: u16,
+    /// Counted while it lives.
+    _counted: Counted,
 }
 
 /// What a handshake leaves.
 pub(super) struct Established {
     pub(super) opener: Protection,
     pub(super) sealer: Protection,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: LaterKeys,
     pub(super) incoming: Option<Bytes>,
     pub(super) early: Vec<u8>,
     pub(super) content_max: u16,
+    pub(super) counted: Counted,
 }
 
 /// Copies bytes into memory without contents of the same length.
@@ -134,6 +138,7 @@ impl Session {
                 said_goodbye: false,
                 shut_when_flushed: false,
                 content_max: made.content_max.clamp(1, CONTENT_MAX as u16),
+                _counted: made.counted,
             }),
         }
     }
@@ -411,7 +416,7 @@ impl Inner {
 
     /// The peer sent an alert.
     fn alerted(&mut self, level: u8, code: u8) {
-        let is_13 = !matches!(self.secrets, Secrets::Fixed(_));
+        let is_13 = !matches!(self.secrets, LaterKeys::Fixed(_));
         match (level, code) {
             (_, alert::CLOSE_NOTIFY) => {
                 self.end = End::Closed;
@@ -448,15 +453,15 @@ impl Inner {
 
     fn message(&mut self, kind: u8, body: &[u8], is_last: bool) -> Result<(), Fault> {
         match (&mut self.secrets, kind) {
-            (Secrets::Fixed(true), message::CLIENT_HELLO)
-            | (Secrets::Fixed(false), message::HELLO_REQUEST) => {
+            (LaterKeys::Fixed(true), message::CLIENT_HELLO)
+            | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
                 // Renegotiation is refused; whoever insists meets the bound.
                 self.queue(kind::ALERT, &[alert::WARNING, alert::NO_RENEGOTIATION])
             }
-            (Secrets::Client(kernel), message::NEW_SESSION_TICKET) => kernel
+            (LaterKeys::Client(kernel), message::NEW_SESSION_TICKET) => kernel
                 .handle_new_session_ticket(body)
                 .map_err(|_| Fault::Decode),
-            (Secrets::Server(_) | Secrets::Client(_), message::KEY_UPDATE) => {
+            (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => {
                 // Nothing that was sealed with the old keys may follow it.
                 if !is_last {
                     return Err(Fault::Unexpected);
@@ -467,9 +472,9 @@ impl Inner {
                     _ => return Err(Fault::Decode),
                 }
                 let keys = match &mut self.secrets {
-                    Secrets::Server(kernel) => kernel.update_rx_secret(),
-                    Secrets::Client(kernel) => kernel.update_rx_secret(),
-                    Secrets::Fixed(_) => return Err(Fault::Unexpected),
+                    LaterKeys::Server(kernel) => kernel.update_rx_secret(),
+                    LaterKeys::Client(kernel) => kernel.update_rx_secret(),
+                    LaterKeys::Fixed(_) => return Err(Fault::Unexpected),
                 };
                 self.opener = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
                 Ok(())
@@ -505,14 +510,14 @@ impl Inner {
     fn update_sending(&mut self) -> Result<(), Fault> {
         // An update that does not ask for one.
         let message = [message::KEY_UPDATE, 0, 0, 1, 0];
-        if matches!(self.secrets, Secrets::Fixed(_)) {
+        if matches!(self.secrets, LaterKeys::Fixed(_)) {
             return Err(Fault::Internal);
         }
         self.queue(kind::HANDSHAKE, &message)?;
         let keys = match &mut self.secrets {
-            Secrets::Server(kernel) => kernel.update_tx_secret(),
-            Secrets::Client(kernel) => kernel.update_tx_secret(),
-            Secrets::Fixed(_) => return Err(Fault::Internal),
+            LaterKeys::Server(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Client(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Fixed(_) => return Err(Fault::Internal),
         };
         self.sealer = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
         self.wants_update = false;

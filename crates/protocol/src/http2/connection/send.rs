@@ -149,6 +149,17 @@ impl Connection {
         (stream.send_window.min(self.send_window).max(0) as usize).min(room)
     }
 
+    /// How many bytes of DATA all streams together may send now: the lesser of
+    /// the connection's window and the room in the output.
+    pub fn connection_capacity(&self) -> usize {
+        let room = self
+            .options
+            .limits
+            .output_bytes_max
+            .saturating_sub(self.output.waiting());
+        (self.send_window.max(0) as usize).min(room)
+    }
+
     /// Sends DATA, as much as `send_capacity` says; END_STREAM goes out only
     /// when all of `data` was taken (which may be empty).
     pub fn send_data(

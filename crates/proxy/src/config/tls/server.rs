@@ -76,15 +76,6 @@ impl ServerTls {
     }
 }
 
-/// Which version of HTTP is spoken (`proto`, `check-proto`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum HttpProto {
-    /// HTTP/1
-    H1,
-    /// HTTP/2, with ALPN or by prior knowledge.
-    H2,
-}
-
 /// `ws`: the version for WebSocket streams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum WebSocketProto {

@@ -1,7 +1,7 @@
 //! Options about the connections to a server.
 
 use super::{not_built, one_of};
-use crate::config::{HttpProto, ServerOptions, WebSocketProto};
+use crate::config::{HttpProtocol, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
@@ -108,10 +108,10 @@ pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
         name: "proto",
         places: places::SERVER,
-        syntax: "proto { h1 | h2 }",
-        doc: "The version of HTTP towards the server. Without it ALPN decides where it is offered, and else it is \
-              HTTP/1; `h2` without TLS speaks HTTP/2 at once.",
-        example: "server web1 192.0.2.11:8080 proto h1",
+        syntax: "proto { h1 | h2 | none }",
+        doc: "The version of HTTP towards the server, whatever TLS negotiates. HTTP/1 is the default; `h2` has no \
+              need of TLS.",
+        example: "server web1 192.0.2.11:8080 proto h2",
         build: proto,
     },
     ServerRow {
@@ -199,9 +199,9 @@ fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
 
 fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let span = args.peek().map(|word| word.span).unwrap_or_default();
-    options.proto = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
-        "h1" => Some(HttpProto::H1),
-        "h2" => Some(HttpProto::H2),
+    options.protocol = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" => Some(HttpProtocol::Http1),
+        "h2" => Some(HttpProtocol::Http2),
         "none" => None,
         other => return Err(not_built(span, &format!("'proto {other}'"))),
     };

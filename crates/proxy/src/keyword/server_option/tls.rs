@@ -2,7 +2,7 @@
 
 use super::one_of;
 use crate::config::Parameters;
-use crate::config::{HttpProto, Server, ServerOptions, TlsDefaults};
+use crate::config::{HttpProtocol, Server, ServerOptions, TlsDefaults};
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
 use crate::load::{Loader, codes};
 use crate::rules::{Expression, Usage};
@@ -357,7 +357,7 @@ fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
 fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let span = args.peek().map(|word| word.span).unwrap_or_default();
     match one_of(args, &["h1", "h2", "fcgi", "none"])? {
-        "h1" | "none" => options.check_proto = Some(HttpProto::H1),
+        "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
         other => {
             let what = format!("'check-proto {other}'");
             return Err(super::not_built(span, &what));

@@ -4,7 +4,7 @@ mod deadlines;
 mod echo;
 mod fuzz;
 mod listeners;
-mod sockets;
+pub(crate) mod sockets;
 mod tasks;
 mod threads;
 
@@ -43,7 +43,7 @@ impl Drop for Lease {
 }
 
 /// Runs one future on a loop of its own and returns what it returns.
-pub(super) fn on_loop<F>(begin: impl FnOnce() -> F + 'static) -> F::Output
+pub(crate) fn on_loop<F>(begin: impl FnOnce() -> F + 'static) -> F::Output
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -71,7 +71,7 @@ where
 }
 
 /// Lets the loop ask epoll once more.
-pub(super) async fn turn() {
+pub(crate) async fn turn() {
     let before = super::now();
     while super::now() == before {
         super::yield_now().await;

@@ -1,0 +1,151 @@
+//! The part of a body that has come and that its stream's user has not taken
+//! yet: in blocks of a pool of the thread, so that many streams with little
+//! each hold little. Flow control bounds it, not this.
+
+use crate::reactor::Buffer;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// A block: small against a window, large against a frame's head.
+const BLOCK_BYTES: usize = 4096;
+/// Free blocks that a thread keeps.
+const POOLED_MAX: usize = 1024;
+
+type Block = Box<[u8; BLOCK_BYTES]>;
+
+thread_local! {
+    static POOL: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take() -> Block {
+    let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+    pooled.unwrap_or_else(|| Box::new([0; BLOCK_BYTES]))
+}
+
+fn give_back(block: Block) {
+    // Without a pool (the thread is ending) it is freed.
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        if pool.len() < POOLED_MAX {
+            pool.push(block);
+        }
+    });
+}
+
+/// Bytes in their order.
+#[derive(Default)]
+pub(super) struct Received {
+    blocks: VecDeque<Block>,
+    /// Taken of the first block.
+    start: usize,
+    /// Bytes from there on.
+    length: usize,
+}
+
+impl Received {
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Adds bytes at the end.
+    pub(super) fn push(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            let at = (self.start + self.length) % BLOCK_BYTES;
+            if self.start + self.length == self.blocks.len() * BLOCK_BYTES {
+                self.blocks.push_back(take());
+            }
+            let Some(block) = self.blocks.back_mut() else {
+                return;
+            };
+            let n = data.len().min(BLOCK_BYTES - at);
+            block[at..at + n].copy_from_slice(&data[..n]);
+            self.length += n;
+            data = &data[n..];
+        }
+    }
+
+    /// Moves what fits into a buffer and says how many bytes that are.
+    pub(super) fn pop_into(&mut self, buffer: &mut Buffer) -> usize {
+        let mut moved = 0;
+        while self.length > 0 {
+            let Some(block) = self.blocks.front() else {
+                break;
+            };
+            let there = self.length.min(BLOCK_BYTES - self.start);
+            let n = buffer.extend(&block[self.start..self.start + there]);
+            moved += n;
+            self.start += n;
+            self.length -= n;
+            if self.start == BLOCK_BYTES || self.length == 0 {
+                self.start = 0;
+                self.blocks.drain(..1).for_each(give_back);
+            }
+            if n < there {
+                break;
+            }
+        }
+        moved
+    }
+
+    /// Throws all away.
+    pub(super) fn clear(&mut self) {
+        self.blocks.drain(..).for_each(give_back);
+        (self.start, self.length) = (0, 0);
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
+        let all: Vec<u8> = (0..9_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        for (into, out) in [
+            (7, 8_000),
+            (8_000, 7),
+            (4096, 4096),
+            (5_000, 333),
+            (9_000, 100),
+        ] {
+            let (mut received, mut got) = (Received::default(), Vec::new());
+            for piece in all.chunks(into) {
+                received.push(piece);
+                // A buffer with no more room than `out`.
+                let mut buffer = Buffer::take();
+                let filler = buffer.capacity() - out;
+                buffer.extend(&vec![0; filler]);
+                buffer.consume(filler - 1);
+                let n = received.pop_into(&mut buffer);
+                got.extend_from_slice(&buffer.filled()[1..]);
+                assert_eq!(n + 1, buffer.len());
+            }
+            let mut buffer = Buffer::take();
+            while received.len() > 0 {
+                received.pop_into(&mut buffer);
+                got.extend_from_slice(buffer.filled());
+                buffer.clear();
+            }
+            assert!(got == all, "pieces of {into} in, {out} out");
+            assert!(received.blocks.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_empty_one_holds_no_block_and_full_blocks_are_used_again() {
+        let mut received = Received::default();
+        received.push(&[1; 10_000]);
+        assert_eq!(received.blocks.len(), 3);
+        let before = POOL.with(|pool| pool.borrow().len());
+        received.clear();
+        assert_eq!(received.len(), 0);
+        assert_eq!(POOL.with(|pool| pool.borrow().len()), before + 3);
+    }
+}

@@ -1,0 +1,270 @@
+//! A client's HTTP/2 connection: requests become streams with tasks of their own.
+
+use super::driver::{Driver, Side, Then, View};
+use super::mapping;
+use super::settings;
+use super::shared::{Accept, Opened, Shared};
+use super::stream::MuxStream;
+use crate::http1::FaultKind::{HeadTooLong, TooManyHeaders};
+use crate::http1::{Limits, Parsed};
+use crate::log::{self, Level};
+use crate::reactor::{self, Buffer, Instant};
+use crate::state::Tally;
+use crate::stream::{self, Endpoint, Session, Stream, leaving};
+use crate::transport::Transport;
+use crate::worker::worker;
+use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
+use std::fmt::Display;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// Between saying that a connection will end and taking no more streams: what
+/// was on its way then is still served.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// A request that came on a client's connection.
+pub struct Request {
+    /// Its stream.
+    pub mux: MuxStream,
+    /// What rules see; its request is filled, its times are set.
+    pub stream: Box<Stream>,
+    /// Facts of the head.
+    pub parsed: Parsed,
+    /// Streams that the connection carried before it.
+    pub before: u32,
+}
+
+/// Drives a client's connection that speaks HTTP/2 from its next byte on: `input`
+/// begins with the preface, or with what has come of it. `begin` is called for
+/// each request and begins a task for it. Returns when all streams have ended
+/// and the connection is only to be closed.
+pub async fn serve(
+    transport: &Transport,
+    input: Option<Buffer>,
+    session: &mut Rc<Session>,
+    begin: impl FnMut(Request),
+) {
+    let options = settings::of_clients(&session.config.global.tune);
+    let connection = Connection::new(options);
+    let shared = Shared::new(connection, Weak::new(), false);
+    let mut side = ClientSide {
+        session,
+        begin,
+        streams: 0,
+        faults: 0,
+        announced: None,
+    };
+    Driver::new(Rc::new(shared), transport, input)
+        .run(&mut side)
+        .await;
+}
+
+struct ClientSide<'s, B> {
+    session: &'s mut Rc<Session>,
+    begin: B,
+    streams: u32,
+    /// Requests that were none, and other faults that did not end the connection.
+    faults: u32,
+    /// When it said that it will end.
+    announced: Option<Instant>,
+}
+
+impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
+    type Request = (Box<Stream>, Parsed);
+
+    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
+        self.go_over();
+        let mut stream = stream::new_stream(Rc::clone(self.session), true);
+        if fields.is_overflowed() {
+            self.refused(stream, 431);
+            return Opened::Answer(b"431");
+        }
+        let tune = &stream.config.global.tune;
+        let limits = Limits {
+            head_bytes: tune.bufsize.saturating_sub(tune.maxrewrite),
+            message_bytes: tune.bufsize,
+            headers: tune.headers_max,
+            accept_invalid: false,
+        };
+        match mapping::request(fields, end, &limits, &mut stream.request) {
+            Ok(parsed) => {
+                let now = reactor::now();
+                stream.times.request = Some(now);
+                stream.bytes_in += stream.request.wire_len() as u64;
+                let length = mapping::expected_length(&parsed, end);
+                Opened::Begin((stream, parsed), length)
+            }
+            Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {
+                self.refused(stream, 431);
+                Opened::Answer(b"431")
+            }
+            Err(_) => {
+                self.refused(stream, 0);
+                Opened::Reset(ErrorCode::ProtocolError)
+            }
+        }
+    }
+
+    fn malformed(&mut self) {
+        self.faults = self.faults.saturating_add(1);
+    }
+}
+
+impl<B: FnMut(Request)> ClientSide<'_, B> {
+    /// Goes over to the newest configuration, where the listener is still
+    /// there. Streams that are under way keep theirs.
+    fn go_over(&mut self) {
+        if worker().is_newest(&self.session.config) {
+            return;
+        }
+        let newest = worker().config();
+        if let Some(place) = self.session.place_in(&newest) {
+            self.session.go_over(newest, place);
+        }
+    }
+
+    /// Whether there is a newer configuration, which has no place for it.
+    fn is_left_behind(&self) -> bool {
+        !worker().is_newest(&self.session.config)
+            && self.session.place_in(&worker().config()).is_none()
+    }
+
+    /// Counts and logs what was no request.
+    fn refused(&mut self, stream: Box<Stream>, status: u16) {
+        self.malformed();
+        stream::bad_request(stream, status);
+    }
+
+    /// Until when a connection without streams may wait for one.
+    fn idle_until(&self, view: &View) -> Option<Instant> {
+        let timeouts = &self.session.frontend().timeouts;
+        let (from, limit_ms) = if !view.heard {
+            // Nothing says yet that it will be HTTP at all.
+            (self.session.ready, timeouts.client_ms)
+        } else if view.carried == 0 {
+            (self.session.ready, timeouts.http_request_ms)
+        } else {
+            let keep_alive_ms = timeouts.http_keep_alive_ms;
+            (view.idle_since, keep_alive_ms.or(timeouts.http_request_ms))
+        };
+        let limit_ms = limit_ms.or(timeouts.client_ms)?;
+        Some(from + Duration::from_millis(u64::from(limit_ms)))
+    }
+
+    /// When it is to say that it ends: the process stops, or the configuration
+    /// has no place for it any more.
+    fn leaves_at(&self, view: &View) -> Option<Instant> {
+        if self.is_left_behind() {
+            return Some(reactor::now());
+        }
+        leaving::leaves_at(self.session, view.carried > 0)
+    }
+
+    /// Words for the log of the frontend.
+    fn tell(&self, why: &dyn Display) {
+        let source = match self.session.source {
+            Endpoint::Inet(address) => {
+                format!("{}:{}", address.ip().to_canonical(), address.port())
+            }
+            Endpoint::Unix => "unix:1".into(),
+        };
+        let frontend = self.session.frontend();
+        let text = format!(
+            "HTTP/2 connection from {source} to frontend {} closed: {why}.",
+            frontend.name
+        );
+        log::notice(&self.session.config, frontend, Level::Warning, &text);
+    }
+}
+
+impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
+    fn begin(&mut self, mux: MuxStream, (mut stream, parsed): Self::Request) {
+        if parsed.upgrade.is_some() {
+            mux.set_extended();
+        }
+        let before = self.streams;
+        if before == 0 {
+            stream.times.idle_since = self.session.accepted;
+            stream.times.began_at -=
+                reactor::now().saturating_duration_since(self.session.accepted);
+        }
+        self.streams = self.streams.saturating_add(1);
+        (self.begin)(Request {
+            mux,
+            stream,
+            parsed,
+            before,
+        });
+    }
+
+    fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+        self.go_over();
+        let client_ms = self.session.frontend().timeouts.client_ms;
+        let stuck = view.stuck_since.zip(client_ms);
+        let mut next = (None, Then::Ask);
+        let mut sooner = |at: Option<Instant>, then| {
+            if let Some(at) = at
+                && next.0.is_none_or(|known| at < known)
+            {
+                next = (Some(at), then);
+            }
+        };
+        sooner(
+            stuck.map(|(since, ms)| since + Duration::from_millis(u64::from(ms))),
+            Then::Cut,
+        );
+        if view.closing {
+            return next;
+        }
+        let tune = &self.session.config.global.tune.http2.client;
+        let most = tune.glitches_max;
+        if most.is_some_and(|most| self.faults >= most) {
+            let now = Some(reactor::now());
+            sooner(now, Then::GoAway(ErrorCode::EnhanceYourCalm));
+        }
+        match self.announced {
+            Some(at) => sooner(Some(at + NOTICE), Then::GoAway(ErrorCode::NoError)),
+            None if tune
+                .total_streams_max
+                .is_some_and(|most| view.carried >= most) =>
+            {
+                sooner(Some(reactor::now()), Then::Announce);
+            }
+            None => sooner(self.leaves_at(view), Then::Announce),
+        }
+        if view.open == 0 {
+            let then = if view.heard {
+                Then::GoAway(ErrorCode::NoError)
+            } else {
+                Then::Cut
+            };
+            sooner(self.idle_until(view), then);
+        }
+        next
+    }
+
+    fn done(&mut self, then: Then) {
+        match then {
+            Then::Announce => self.announced = Some(reactor::now()),
+            Then::GoAway(ErrorCode::EnhanceYourCalm) => {
+                self.tell(&"too many faults (ENHANCE_YOUR_CALM)");
+                self.session
+                    .frontend()
+                    .state
+                    .frontend
+                    .here()
+                    .count(Tally::RequestErrors);
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, error: &ConnectionError) {
+        let stream = stream::new_stream(Rc::clone(self.session), true);
+        stream::bad_request(stream, 0);
+        if !error.is_abuse() {
+            return;
+        }
+        self.tell(error);
+    }
+}

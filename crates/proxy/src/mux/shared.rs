@@ -1,0 +1,529 @@
+//! What the task of a connection and the users of its streams share. Nothing
+//! here waits or does IO, and no lock or borrow is held while others run.
+
+use super::mapping;
+use super::slot::{HEADS_MAX, Interest, Slot};
+use super::stream::Gone;
+use crate::message::Message;
+use crate::reactor::{self, Instant};
+use crate::transport::Transport;
+use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Weak;
+use std::task::{Context, Waker};
+
+/// What a waiting writer may write in its turn, bytes: one frame. More where
+/// few wait.
+const TURN_BYTES: usize = 16 * 1024;
+/// With more output than this nobody who waits is let go on.
+const OUTPUT_LOW_BYTES: usize = OUTPUT_MAX_BYTES - TURN_BYTES;
+/// Output of a connection that is not written yet, before writers wait.
+pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// Messages kept for the heads of answers.
+const MESSAGES_KEPT: usize = 16;
+/// Heads of answers are kept for reuse up to this memory, bytes.
+const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
+
+/// A connection.
+pub(super) struct Shared {
+    pub(super) inner: RefCell<Inner>,
+    /// The task that drives it.
+    driver: RefCell<Option<Waker>>,
+    /// It will be polled anyway.
+    woken: Cell<bool>,
+    /// Who may still open streams.
+    pub(super) handles: Cell<u32>,
+    /// What carries it, where others look at it.
+    pub(super) transport: Weak<Transport>,
+    /// Requests have the scheme `https`.
+    pub(super) secure: bool,
+}
+
+/// Its state.
+pub(super) struct Inner {
+    pub(super) connection: Connection,
+    /// Numbers of streams and their slots, ascending by number.
+    table: Vec<(u32, u32)>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Writers that wait for the window or for room in the output, in their order.
+    waiters: VecDeque<u32>,
+    /// Who was let go on.
+    granted: Vec<u32>,
+    /// The driver has let them have one more turn already.
+    late: bool,
+    /// Streams that somebody holds.
+    pub(super) open: u32,
+    /// Of them, those of ours that have no number yet.
+    pub(super) unsent: u32,
+    /// Streams so far.
+    pub(super) carried: u32,
+    /// Since when there is none.
+    pub(super) idle_since: Instant,
+    /// Some task was woken or begun since this was looked at.
+    pub(super) woke: bool,
+    /// The socket takes nothing now: the driver waits for it.
+    pub(super) blocked: bool,
+    /// Nothing more comes or goes.
+    pub(super) over: bool,
+    /// The peer sends nothing more.
+    pub(super) half_closed: bool,
+    /// No streams are opened any more: ours by choice, or the peer said so.
+    pub(super) closing: bool,
+    /// A rule ends it at once: without a word, or with one.
+    pub(super) killed: Option<bool>,
+    messages: Vec<Message>,
+}
+
+/// What a server's side makes of the head of a request.
+pub(super) enum Opened<R> {
+    /// A stream begins; so long is its body, where that is declared.
+    Begin(R, Option<u64>),
+    /// It is reset.
+    Reset(ErrorCode),
+    /// It is answered with a status and nothing else.
+    Answer(&'static [u8]),
+}
+
+/// Who takes requests in; a client's side takes none.
+pub(super) trait Accept {
+    /// What goes with a new stream.
+    type Request;
+    /// A head came. Must not touch the connection.
+    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request>;
+    /// A body is not as long as its head says, or what follows it is malformed.
+    fn malformed(&mut self);
+}
+
+/// What came of one event.
+pub(super) enum Step<R> {
+    /// Call again.
+    More,
+    /// All of the input is used up.
+    Done,
+    /// A stream begins in this slot.
+    Begin(u32, R),
+    /// The connection has failed.
+    Failed(ConnectionError),
+}
+
+impl Shared {
+    pub(super) fn new(connection: Connection, transport: Weak<Transport>, secure: bool) -> Shared {
+        Shared {
+            inner: RefCell::new(Inner {
+                connection,
+                table: Vec::new(),
+                slots: Vec::new(),
+                free: Vec::new(),
+                waiters: VecDeque::new(),
+                granted: Vec::new(),
+                late: false,
+                open: 0,
+                unsent: 0,
+                carried: 0,
+                idle_since: reactor::now(),
+                woke: false,
+                blocked: false,
+                over: false,
+                half_closed: false,
+                closing: false,
+                killed: None,
+                messages: Vec::new(),
+            }),
+            driver: RefCell::new(None),
+            woken: Cell::new(false),
+            handles: Cell::new(0),
+            transport,
+            secure,
+        }
+    }
+
+    /// The driver is polled: whoever wakes it from now on has to.
+    pub(super) fn attach(&self, context: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver
+            .as_ref()
+            .is_some_and(|known| known.will_wake(context.waker()))
+        {
+            *driver = Some(context.waker().clone());
+        }
+        self.woken.set(false);
+    }
+
+    /// Has the driver look at its output and its streams.
+    pub(super) fn wake_driver(&self) {
+        if self.woken.replace(true) {
+            return;
+        }
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+impl Inner {
+    /// A place for a stream, with a number or without one yet.
+    pub(super) fn take_slot(&mut self, id: u32) -> u32 {
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        self.slots[at as usize].begin(id);
+        if id == 0 {
+            self.unsent += 1;
+        } else {
+            self.enter(id, at);
+        }
+        self.open += 1;
+        self.carried = self.carried.saturating_add(1);
+        at
+    }
+
+    /// Puts a stream's number into the table. Numbers go up, so nearly always
+    /// at its end.
+    pub(super) fn enter(&mut self, id: u32, slot: u32) {
+        let at = self.table.partition_point(|(known, _)| *known < id);
+        self.table.insert(at, (id, slot));
+    }
+
+    /// Gives the place of a stream that has ended back.
+    pub(super) fn give_slot(&mut self, at: u32) {
+        let slot = &mut self.slots[at as usize];
+        let id = slot.id;
+        if slot.waits {
+            self.waiters.retain(|waiting| *waiting != at);
+        }
+        slot.end();
+        if id == 0 {
+            self.unsent -= 1;
+        } else if let Ok(place) = self.table.binary_search_by_key(&id, |(known, _)| *known) {
+            self.table.remove(place);
+        }
+        self.free.push(at);
+        self.open -= 1;
+        if self.open == 0 {
+            self.idle_since = reactor::now();
+        }
+    }
+
+    /// Whether writers wait.
+    pub(super) fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// A stream by its place.
+    pub(super) fn slot(&mut self, at: u32) -> &mut Slot {
+        &mut self.slots[at as usize]
+    }
+
+    /// The connection and a stream of it, both to change.
+    pub(super) fn both(&mut self, at: u32) -> (&mut Connection, &mut Slot) {
+        (&mut self.connection, &mut self.slots[at as usize])
+    }
+
+    /// Gives memory back that is of no use to a connection without streams.
+    pub(super) fn release_memory(&mut self) {
+        if self.open > 0 {
+            return;
+        }
+        self.table = Vec::new();
+        self.slots = Vec::new();
+        self.free = Vec::new();
+        self.waiters = VecDeque::new();
+        self.granted = Vec::new();
+        self.messages = Vec::new();
+        self.connection.release_memory();
+    }
+
+    /// Takes bytes in, up to one event.
+    pub(super) fn step<A: Accept>(
+        &mut self,
+        input: &[u8],
+        now_ms: u64,
+        accept: &mut A,
+    ) -> (usize, Step<A::Request>) {
+        let accepts = self.connection.role() == Role::Server;
+        let (taken, event) = self.connection.receive(input, now_ms);
+        let step = match event {
+            Event::NeedMore => Step::Done,
+            Event::Headers {
+                stream,
+                fields,
+                end_stream,
+                trailers,
+            } => {
+                let place = find(&self.table, stream).map(|at| &mut self.slots[at as usize]);
+                if trailers {
+                    let fine = take_trailers(place, fields, &mut self.woke);
+                    self.refuse_unless(fine, stream, accept)
+                } else if let Some(slot) = place {
+                    let message = self.messages.pop().unwrap_or_default();
+                    let length = take_head(slot, message, fields, end_stream, &mut self.woke);
+                    let fine = match length {
+                        Ok(Some(bytes)) => self.connection.expect_length(stream, bytes),
+                        Ok(None) => true,
+                        Err(()) => false,
+                    };
+                    self.refuse_unless(fine, stream, accept)
+                } else if accepts {
+                    let opened = accept.accept(fields, end_stream);
+                    self.opened(stream, opened, end_stream, accept)
+                } else {
+                    Step::More
+                }
+            }
+            Event::Data {
+                stream,
+                data,
+                end_stream,
+            } => {
+                let (place, bytes) = (find(&self.table, stream), data.len() as u32);
+                match place.map(|at| &mut self.slots[at as usize]) {
+                    Some(slot) => self.woke |= slot.take_data(data, end_stream),
+                    // Its user has gone; the window is the others'.
+                    None => self.connection.consumed(stream, bytes),
+                }
+                Step::More
+            }
+            Event::Reset { stream, code, ours } => {
+                if ours {
+                    accept.malformed();
+                }
+                self.lost(stream, code, ours);
+                Step::More
+            }
+            Event::GoAway { .. } => {
+                self.closing = true;
+                Step::More
+            }
+            Event::Failed(error) => Step::Failed(error),
+            Event::Window { .. } | Event::SettingsChanged | Event::Progress | Event::Pong => {
+                Step::More
+            }
+        };
+        (taken, step)
+    }
+
+    /// A stream is no more.
+    fn lost(&mut self, stream: StreamId, code: ErrorCode, ours: bool) {
+        let why = if code == ErrorCode::RefusedStream && !ours {
+            Gone::Refused
+        } else {
+            Gone::Reset(code)
+        };
+        if let Some(at) = find(&self.table, stream) {
+            self.woke |= self.slots[at as usize].lose(why);
+        }
+    }
+
+    /// Resets a stream whose peer sent what it must not.
+    fn refuse_unless<A: Accept>(
+        &mut self,
+        fine: bool,
+        stream: StreamId,
+        accept: &mut A,
+    ) -> Step<A::Request> {
+        if !fine {
+            accept.malformed();
+            self.connection.reset(stream, ErrorCode::ProtocolError);
+            self.lost(stream, ErrorCode::ProtocolError, true);
+        }
+        Step::More
+    }
+
+    /// Begins a stream, or answers its head at once.
+    fn opened<A: Accept>(
+        &mut self,
+        stream: StreamId,
+        opened: Opened<A::Request>,
+        end: bool,
+        accept: &mut A,
+    ) -> Step<A::Request> {
+        match opened {
+            Opened::Begin(request, length) => {
+                if length.is_some_and(|bytes| !self.connection.expect_length(stream, bytes)) {
+                    return self.refuse_unless(false, stream, accept);
+                }
+                let at = self.take_slot(stream.0);
+                self.slots[at as usize].received_end = end;
+                self.woke = true;
+                return Step::Begin(at, request);
+            }
+            Opened::Reset(code) => self.connection.reset(stream, code),
+            Opened::Answer(status) => {
+                let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"0")];
+                // Gone already, or told now: nothing is left to do for it.
+                let _ = self
+                    .connection
+                    .send_headers(stream, fields.into_iter(), true);
+                if !end {
+                    self.connection.reset(stream, ErrorCode::NoError);
+                }
+            }
+        }
+        Step::More
+    }
+
+    /// Keeps the memory of a head that was taken.
+    pub(super) fn keep_message(&mut self, message: Message) {
+        if self.messages.len() < MESSAGES_KEPT && message.memory() <= MESSAGE_BYTES_KEPT {
+            self.messages.push(message);
+        }
+    }
+
+    /// The peer sends nothing more: streams that wait for it are no more.
+    pub(super) fn lose_unfinished(&mut self) {
+        (self.closing, self.half_closed) = (true, true);
+        for slot in &mut self.slots {
+            if slot.received_end {
+                slot.wake(Interest::GONE);
+            } else {
+                slot.lose(Gone::Lost);
+            }
+        }
+    }
+
+    /// The connection is over for all.
+    pub(super) fn lose_all(&mut self) {
+        (self.over, self.closing) = (true, true);
+        for slot in &mut self.slots {
+            slot.lose(Gone::Lost);
+        }
+    }
+
+    /// How much a stream may write now.
+    pub(super) fn writable(&self, at: u32) -> usize {
+        let slot = &self.slots[at as usize];
+        let turn = if self.waiters.is_empty() {
+            usize::MAX
+        } else {
+            slot.grant as usize
+        };
+        if turn == 0 {
+            return 0;
+        }
+        self.connection.send_capacity(StreamId(slot.id)).min(turn)
+    }
+
+    /// A stream has written so much.
+    pub(super) fn wrote(&mut self, at: u32, bytes: usize) {
+        let slot = &mut self.slots[at as usize];
+        slot.grant = slot.grant.saturating_sub(bytes as u32);
+    }
+
+    /// A stream waits until it may write. Says whether there would be room if
+    /// it were not for others' turns: the driver then looks whose turn it is.
+    pub(super) fn wait_to_write(&mut self, at: u32, context: &Context<'_>) -> bool {
+        let slot = &mut self.slots[at as usize];
+        slot.wait(Interest::WRITE, context);
+        slot.grant = 0;
+        if !slot.waits {
+            slot.waits = true;
+            self.waiters.push_back(at);
+        }
+        self.connection
+            .send_capacity(StreamId(self.slots[at as usize].id))
+            > 0
+    }
+
+    /// Lets those go on that waited longest to write, as far as there is room.
+    /// True: it is to be called again once they had their turn.
+    pub(super) fn hand_out(&mut self) -> bool {
+        if self.waiters.is_empty() {
+            return false;
+        }
+        if self
+            .granted
+            .iter()
+            .any(|at| self.slots[*at as usize].grant > 0)
+            && !std::mem::replace(&mut self.late, true)
+        {
+            // Woken, but not come to it yet.
+            return true;
+        }
+        self.late = false;
+        for at in self.granted.drain(..) {
+            self.slots[at as usize].grant = 0;
+        }
+        if self.connection.output().len() > OUTPUT_LOW_BYTES {
+            // Writing it leads here again.
+            return false;
+        }
+        let mut room = self.connection.connection_capacity();
+        let share = TURN_BYTES.max(room / self.waiters.len());
+        for _ in 0..self.waiters.len() {
+            let Some(at) = self.waiters.pop_front() else {
+                break;
+            };
+            let slot = &mut self.slots[at as usize];
+            let capacity = self.connection.send_capacity(StreamId(slot.id));
+            let grant = capacity.min(share).min(room);
+            if grant == 0 {
+                self.waiters.push_back(at);
+                continue;
+            }
+            room -= grant;
+            slot.grant = grant as u32;
+            slot.waits = false;
+            self.woke |= slot.wake(Interest::WRITE);
+            self.granted.push(at);
+        }
+        false
+    }
+}
+
+/// The slot of a stream.
+fn find(table: &[(u32, u32)], stream: StreamId) -> Option<u32> {
+    let at = table
+        .binary_search_by_key(&stream.0, |(known, _)| *known)
+        .ok()?;
+    Some(table[at].1)
+}
+
+/// Keeps trailers for the stream's user. False: they are malformed.
+fn take_trailers(slot: Option<&mut Slot>, fields: &FieldList, woke: &mut bool) -> bool {
+    let Some(slot) = slot else { return true };
+    if fields.is_overflowed() {
+        return false;
+    }
+    match mapping::trailers(fields) {
+        Ok(trailers) => {
+            slot.trailers = (!trailers.is_empty()).then_some(trailers);
+            slot.received_end = true;
+            *woke |= slot.wake(Interest::READ);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Keeps the head of an answer for the stream's user. Says how long its body
+/// has to be, or that the head is none.
+fn take_head(
+    slot: &mut Slot,
+    mut message: Message,
+    fields: &FieldList,
+    end: bool,
+    woke: &mut bool,
+) -> Result<Option<u64>, ()> {
+    let Some((facts, limits)) = slot.expected else {
+        return Err(());
+    };
+    let parsed = mapping::response(fields, end, &facts, &limits, &mut message);
+    let result = match parsed {
+        Ok(_) if slot.heads.len() >= HEADS_MAX => Err(()),
+        Ok(parsed) => {
+            slot.received_end |= end;
+            let length = mapping::expected_length(&parsed, end);
+            slot.heads.push_back((message, parsed));
+            Ok(length)
+        }
+        Err(fault) => {
+            slot.fault = Some(fault);
+            Err(())
+        }
+    };
+    *woke |= slot.wake(Interest::HEAD);
+    result
+}

@@ -1,0 +1,134 @@
+//! What a connection keeps of one stream. A place is used again by a later
+//! stream and keeps its memory.
+
+use super::received::Received;
+use super::stream::Gone;
+use crate::http1::{Fault, Limits, Parsed, RequestFacts};
+use crate::message::{Fields, Message};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+/// Heads of one answer that wait to be taken: a server that sends more interim
+/// ones than this at once has its stream reset.
+pub(super) const HEADS_MAX: usize = 8;
+
+/// What the user of a stream waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interest(u8);
+
+impl Interest {
+    pub(super) const READ: Interest = Interest(1);
+    pub(super) const WRITE: Interest = Interest(2);
+    pub(super) const GONE: Interest = Interest(4);
+    pub(super) const HEAD: Interest = Interest(8);
+    pub(super) const ALL: Interest = Interest(15);
+    const NONE: Interest = Interest(0);
+}
+
+/// One stream.
+#[derive(Default)]
+pub(super) struct Slot {
+    /// The stream's number; 0 before it has one.
+    pub(super) id: u32,
+    /// Whose task is woken. All that wait are parts of one task, which polls
+    /// them all again.
+    waker: Option<Waker>,
+    interest: u8,
+    /// Somebody holds it.
+    pub(super) used: bool,
+    /// The peer has ended its side.
+    pub(super) received_end: bool,
+    /// We have ended ours.
+    pub(super) sent_end: bool,
+    /// It stands among the writers that wait.
+    pub(super) waits: bool,
+    /// How much it may write although others wait.
+    pub(super) grant: u32,
+    /// Why it is no more.
+    pub(super) gone: Option<Gone>,
+    /// The body that came.
+    pub(super) received: Received,
+    /// What came behind it.
+    pub(super) trailers: Option<Box<Fields>>,
+    /// Of a client's stream: its request is an extended CONNECT.
+    pub(super) extended: bool,
+    /// Of a stream to a server: what its answer is to be read by.
+    pub(super) expected: Option<(RequestFacts, Limits)>,
+    /// Heads of the answer that came.
+    pub(super) heads: VecDeque<(Message, Parsed)>,
+    /// What was wrong with one.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Slot {
+    /// A stream begins.
+    pub(super) fn begin(&mut self, id: u32) {
+        self.id = id;
+        self.used = true;
+    }
+
+    /// The stream has ended: what the next one must not see goes.
+    pub(super) fn end(&mut self) {
+        self.received.clear();
+        self.heads.clear();
+        *self = Slot {
+            received: std::mem::take(&mut self.received),
+            heads: std::mem::take(&mut self.heads),
+            ..Slot::default()
+        };
+    }
+
+    /// Notes who is to be woken.
+    pub(super) fn wait(&mut self, what: Interest, context: &Context<'_>) {
+        match &self.waker {
+            Some(known) if known.will_wake(context.waker()) => {}
+            known => {
+                // Another task's turn: who waited before looks again.
+                if let Some(known) = known.as_ref().filter(|_| self.interest != 0) {
+                    known.wake_by_ref();
+                }
+                self.waker = Some(context.waker().clone());
+                self.interest = 0;
+            }
+        }
+        self.interest |= what.0;
+    }
+
+    /// Wakes the stream's task if it waits for this; says whether it did.
+    pub(super) fn wake(&mut self, what: Interest) -> bool {
+        if self.interest & what.0 == 0 {
+            return false;
+        }
+        self.interest = Interest::NONE.0;
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+        true
+    }
+
+    /// Keeps a piece of the body; says whether a reader was woken.
+    pub(super) fn take_data(&mut self, data: &[u8], end: bool) -> bool {
+        self.received.push(data);
+        self.received_end |= end;
+        self.wake(Interest::READ)
+    }
+
+    /// Both sides have ended as they should.
+    pub(super) fn is_complete(&self) -> bool {
+        self.received_end && self.sent_end
+    }
+
+    /// The stream is no more, unless it had ended.
+    pub(super) fn lose(&mut self, why: Gone) -> bool {
+        if !self.used || self.is_complete() {
+            return false;
+        }
+        self.gone.get_or_insert(why);
+        self.wake(Interest::ALL)
+    }
+
+    /// Whether a read finds something.
+    pub(super) fn has_to_read(&self) -> bool {
+        self.received.len() > 0 || self.received_end || self.gone.is_some()
+    }
+}

@@ -1,0 +1,341 @@
+//! What the user of a stream holds of it.
+
+use super::mapping;
+use super::shared::{Inner, OUTPUT_MAX_BYTES, Shared};
+use super::slot::Interest;
+use crate::http1::{Fault, Limits, Parsed, RequestFacts};
+use crate::message::{Fields, Message};
+use crate::reactor::Buffer;
+use protocol::http2::{ErrorCode, Role, StreamId};
+use std::cell::RefMut;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Why a stream is no more although one of its sides had not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// The peer reset it, or we did for an error of the peer's.
+    Reset(ErrorCode),
+    /// The peer has not looked at it and will not (GOAWAY with a lower last
+    /// stream, REFUSED_STREAM, or the connection closed before the request was
+    /// written): it can be repeated on another connection whatever its method.
+    Refused,
+    /// The connection is lost.
+    Lost,
+}
+
+/// Why no head of an answer came.
+#[derive(Debug)]
+pub enum HeadFailure {
+    /// The stream is gone.
+    Gone(Gone),
+    /// The head was none; the stream has been reset.
+    Fault(Fault),
+}
+
+/// One stream of an HTTP/2 connection. Dropping it before both sides have
+/// ended resets it.
+pub struct MuxStream {
+    shared: Rc<Shared>,
+    slot: u32,
+}
+
+impl MuxStream {
+    /// Of a slot that was taken for it.
+    pub(super) fn new(shared: Rc<Shared>, slot: u32) -> MuxStream {
+        MuxStream { shared, slot }
+    }
+
+    /// Has what was written, or windows that were given back, go out. Many
+    /// streams may do this before the driver's turn: they share its write.
+    fn flush(&self, inner: RefMut<'_, Inner>) {
+        let due = !inner.connection.output().is_empty() && !inner.blocked;
+        drop(inner);
+        if due {
+            self.shared.wake_driver();
+        }
+    }
+
+    /// The connection, if the stream can still send.
+    fn sendable(&self) -> io::Result<RefMut<'_, Inner>> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if slot.gone.is_some() || slot.sent_end {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(inner)
+    }
+
+    /// The number of the stream; 0 for one to a server that has sent nothing yet.
+    pub fn id(&self) -> u32 {
+        self.shared.inner.borrow_mut().slot(self.slot).id
+    }
+
+    /// Ready when a read finds something: data, the end, or a failure.
+    pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if slot.has_to_read() {
+            return Poll::Ready(());
+        }
+        slot.wait(Interest::READ, context);
+        Poll::Pending
+    }
+
+    /// Waits until a read finds something.
+    pub async fn readable(&self) {
+        poll_fn(|context| self.poll_readable(context)).await;
+    }
+
+    /// Whether a read would find something now.
+    pub fn is_readable(&self) -> bool {
+        self.shared.inner.borrow_mut().slot(self.slot).has_to_read()
+    }
+
+    /// Moves data of the body that has come into the room of a buffer: 0 is the
+    /// end of the body, `WouldBlock` that none is there, `OutOfMemory` that the
+    /// buffer is full, `ConnectionReset` that the stream is [`Self::gone`]. The
+    /// peer may send as much again.
+    pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let (connection, slot) = inner.both(self.slot);
+        if slot.received.len() > 0 {
+            let n = slot.received.pop_into(buffer);
+            if n == 0 {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            connection.consumed(StreamId(slot.id), n as u32);
+            self.flush(inner);
+            return Ok(n);
+        }
+        match slot.gone {
+            _ if slot.received_end => Ok(0),
+            Some(_) => Err(io::ErrorKind::ConnectionReset.into()),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether the peer has ended its side and all of it was read.
+    pub fn is_ended(&self) -> bool {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        slot.received_end && slot.received.len() == 0
+    }
+
+    /// The trailers of the body, once, after its end.
+    pub fn take_trailers(&self) -> Option<Box<Fields>> {
+        self.shared
+            .inner
+            .borrow_mut()
+            .slot(self.slot)
+            .trailers
+            .take()
+    }
+
+    /// Ready when a write may find room or a failure.
+    pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if slot.gone.is_some() || slot.sent_end || inner.writable(self.slot) > 0 {
+            return Poll::Ready(());
+        }
+        if inner.wait_to_write(self.slot, context) {
+            drop(inner);
+            self.shared.wake_driver();
+        }
+        Poll::Pending
+    }
+
+    /// Waits until a write may find room.
+    pub async fn writable(&self) {
+        poll_fn(|context| self.poll_writable(context)).await;
+    }
+
+    /// Sends the head of an answer to a client, interim (1xx) or final. Never
+    /// blocks: a stream has few heads. Cannot end with an interim one.
+    pub fn send_head(&self, head: &Message, end: bool) -> io::Result<()> {
+        let interim = (100..200).contains(&head.status()) && head.status() != 101;
+        let mut inner = self.sendable()?;
+        let (connection, slot) = inner.both(self.slot);
+        if interim && connection.output().len() >= OUTPUT_MAX_BYTES {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let end = end && !interim;
+        mapping::send_response(connection, StreamId(slot.id), head, slot.extended, end)?;
+        slot.sent_end |= end;
+        self.flush(inner);
+        Ok(())
+    }
+
+    /// Sends the head of a request to a server; the stream gets its number now.
+    /// `facts` and `limits` are for the answer. `ConnectionRefused` when the
+    /// connection takes no more streams: use another one.
+    pub fn send_request(
+        &self,
+        head: &Message,
+        (facts, limits): (RequestFacts, Limits),
+        end: bool,
+    ) -> io::Result<()> {
+        let mut inner = self.sendable()?;
+        if inner.slot(self.slot).id == 0 {
+            let Ok(id) = inner.connection.open() else {
+                inner.slot(self.slot).gone = Some(Gone::Refused);
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            };
+            inner.unsent -= 1;
+            inner.slot(self.slot).id = id.0;
+            inner.enter(id.0, self.slot);
+        }
+        let secure = self.shared.secure;
+        let (connection, slot) = inner.both(self.slot);
+        slot.expected = Some((facts, limits));
+        mapping::send_request(connection, StreamId(slot.id), head, secure, end)?;
+        slot.sent_end |= end;
+        self.flush(inner);
+        Ok(())
+    }
+
+    /// Sends what fits of a body's data. `end` counts only when all of `data`,
+    /// which may be nothing, was taken. `WouldBlock` while the peer's window or
+    /// the connection's output is full.
+    pub fn try_write(&self, data: &[u8], end: bool) -> io::Result<usize> {
+        let mut inner = self.sendable()?;
+        let room = inner.writable(self.slot).min(data.len());
+        if room == 0 && !(end && data.is_empty()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (connection, slot) = inner.both(self.slot);
+        let ends = end && room == data.len();
+        let taken = connection
+            .send_data(StreamId(slot.id), &data[..room], ends)
+            .map_err(mapping::lost)?;
+        slot.sent_end |= ends && taken == room;
+        inner.wrote(self.slot, taken);
+        self.flush(inner);
+        Ok(taken)
+    }
+
+    /// Ends our side with trailers.
+    pub fn send_trailers(&self, trailers: &Fields) -> io::Result<()> {
+        let mut inner = self.sendable()?;
+        let (connection, slot) = inner.both(self.slot);
+        mapping::send_trailers(connection, StreamId(slot.id), trailers)?;
+        slot.sent_end = true;
+        self.flush(inner);
+        Ok(())
+    }
+
+    /// Whether we have ended our side.
+    pub fn has_sent_end(&self) -> bool {
+        self.shared.inner.borrow_mut().slot(self.slot).sent_end
+    }
+
+    /// Why the stream is no more, if it is. What came before can still be read.
+    pub fn gone(&self) -> Option<Gone> {
+        self.shared.inner.borrow_mut().slot(self.slot).gone
+    }
+
+    /// Whether the peer has reset the stream, or the connection is lost or
+    /// closed by the peer: nobody may wait for what is sent.
+    pub fn is_gone(&self) -> bool {
+        let mut inner = self.shared.inner.borrow_mut();
+        inner.half_closed || inner.slot(self.slot).gone.is_some()
+    }
+
+    /// Ready when that is so. Readers and writers can wait besides.
+    pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_gone() {
+            return Poll::Ready(());
+        }
+        let mut inner = self.shared.inner.borrow_mut();
+        inner.slot(self.slot).wait(Interest::GONE, context);
+        Poll::Pending
+    }
+
+    /// Ends both sides at once.
+    pub fn reset(&self, code: ErrorCode) {
+        let mut inner = self.shared.inner.borrow_mut();
+        let (connection, slot) = inner.both(self.slot);
+        if slot.id != 0 {
+            connection.reset(StreamId(slot.id), code);
+        }
+        if !slot.is_complete() {
+            slot.gone.get_or_insert(Gone::Reset(code));
+        }
+        self.flush(inner);
+    }
+
+    /// Its request is an extended CONNECT (RFC 8441): the 101 that answers it in
+    /// HTTP/1 is a 200 here, and no other success may look like it.
+    pub(super) fn set_extended(&self) {
+        self.shared.inner.borrow_mut().slot(self.slot).extended = true;
+    }
+
+    /// Ends the whole connection: with a GOAWAY that asks for calm, or without
+    /// a word, so that the peer holds its side until it gives up.
+    pub fn kill_connection(&self, silently: bool) {
+        self.shared.inner.borrow_mut().killed = Some(silently);
+        self.shared.wake_driver();
+    }
+
+    /// The next head of the answer, interim or final, into `into`; what was
+    /// there is forgotten. An interim one says so by `Parsed::interim`.
+    pub fn poll_head(
+        &self,
+        context: &mut Context<'_>,
+        into: &mut Message,
+    ) -> Poll<Result<Parsed, HeadFailure>> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if let Some((mut message, parsed)) = slot.heads.pop_front() {
+            std::mem::swap(into, &mut message);
+            inner.keep_message(message);
+            return Poll::Ready(Ok(parsed));
+        }
+        if let Some(fault) = slot.fault {
+            return Poll::Ready(Err(HeadFailure::Fault(fault)));
+        }
+        if let Some(gone) = slot.gone {
+            return Poll::Ready(Err(HeadFailure::Gone(gone)));
+        }
+        slot.wait(Interest::HEAD, context);
+        Poll::Pending
+    }
+
+    /// Waits for the next head of the answer.
+    pub async fn head(&self, into: &mut Message) -> Result<Parsed, HeadFailure> {
+        poll_fn(|context| self.poll_head(context, into)).await
+    }
+}
+
+impl Drop for MuxStream {
+    fn drop(&mut self) {
+        let mut inner = self.shared.inner.borrow_mut();
+        let (connection, slot) = inner.both(self.slot);
+        let id = StreamId(slot.id);
+        let unread = slot.received.len();
+        if unread > 0 {
+            // Others may use the connection's window again.
+            connection.consumed(id, unread as u32);
+        }
+        if slot.id != 0 && connection.is_open(id) {
+            let code = match connection.role() {
+                Role::Client => ErrorCode::Cancel,
+                // The answer is whole: the client need not send the rest.
+                Role::Server if slot.sent_end => ErrorCode::NoError,
+                Role::Server => ErrorCode::InternalError,
+            };
+            connection.reset(id, code);
+        }
+        inner.give_slot(self.slot);
+        // The driver may have waited for just this stream.
+        if inner.open == 0 || inner.has_waiters() {
+            drop(inner);
+            self.shared.wake_driver();
+        } else {
+            self.flush(inner);
+        }
+    }
+}

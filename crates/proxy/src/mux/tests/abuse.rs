@@ -1,0 +1,126 @@
+//! Floods end their own connection, with the right code, and no other.
+
+use super::*;
+
+/// Sends a flood until the connection is closed and returns the code of its
+/// GOAWAY; another connection is served meanwhile.
+async fn flood(hello: Vec<u8>, mut more: impl FnMut(u32) -> Vec<u8> + 'static) -> Option<u32> {
+    let (near, far) = UnixStream::pair().unwrap();
+    let options = || settings::of_clients(&Tune::default());
+    let seen = serve_on(socket(far), options(), echo_path);
+    let (good, _) = pair(&Tune::default(), echo_path);
+    let near = Rc::new(socket(near));
+    let attacker = Rc::clone(&near);
+    spawn(async move {
+        if !send(&attacker, &hello).await {
+            return;
+        }
+        for n in 0..1_000_000 {
+            if !send(&attacker, &more(n)).await {
+                return;
+            }
+            if n % 64 == 0 {
+                reactor::yield_now().await;
+            }
+        }
+    });
+    let reader = Rc::clone(&near);
+    let got = Rc::new(RefCell::new(None));
+    let place = Rc::clone(&got);
+    spawn(async move {
+        let all = drain(&reader).await;
+        *place.borrow_mut() = Some(all);
+    });
+    let mut served = 0;
+    while got.borrow().is_none() {
+        let stream = ask(&good, "/good");
+        assert_eq!(answer_of(&stream).await.1, b"/good");
+        served += 1;
+    }
+    assert!(served > 0);
+    until("the connection is over", || seen.over.get()).await;
+    assert!(seen.failed.borrow().is_some_and(|error| error.is_abuse()));
+    let stream = ask(&good, "/still");
+    assert_eq!(answer_of(&stream).await.1, b"/still");
+    let got = got.borrow();
+    raw::goaway(got.as_deref().unwrap())
+}
+
+const CALM: Option<u32> = Some(ErrorCode::EnhanceYourCalm as u32);
+
+#[test]
+fn streams_opened_and_reset_for_ever_end_their_connection() {
+    on_loop(|| async {
+        let code = flood(raw::hello(), |n| {
+            let mut bytes = raw::get(1 + 2 * n, "/x");
+            bytes.extend(raw::frame(3, 0, 1 + 2 * n, &[0, 0, 0, 8]));
+            bytes
+        })
+        .await;
+        assert_eq!(code, CALM);
+    });
+}
+
+#[test]
+fn settings_for_ever_end_their_connection() {
+    on_loop(|| async {
+        let code = flood(raw::hello(), |_| raw::frame(4, 0, 0, &[])).await;
+        assert_eq!(code, CALM);
+    });
+}
+
+#[test]
+fn pings_for_ever_end_their_connection() {
+    on_loop(|| async {
+        let code = flood(raw::hello(), |_| raw::frame(6, 0, 0, &[7; 8])).await;
+        assert_eq!(code, CALM);
+    });
+}
+
+#[test]
+fn a_head_without_end_ends_its_connection() {
+    on_loop(|| async {
+        let mut hello = raw::hello();
+        let mut head = raw::get(1, "/x");
+        // HEADERS without END_HEADERS.
+        head[4] = 0x1;
+        hello.extend(head);
+        let code = flood(hello, |_| raw::frame(9, 0, 1, &[0; 100])).await;
+        assert_eq!(code, CALM);
+    });
+}
+
+#[test]
+fn what_is_no_preface_is_closed_without_a_word() {
+    on_loop(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let seen = serve_on(
+            socket(far),
+            settings::of_clients(&Tune::default()),
+            echo_path,
+        );
+        let near = socket(near);
+        send(&near, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(drain(&near).await, b"");
+        until("the end", || seen.over.get()).await;
+    });
+}
+
+#[test]
+fn a_list_of_headers_that_is_too_long_is_answered_and_the_connection_goes_on() {
+    on_loop(|| async {
+        let (mux, _seen) = pair(&Tune::default(), echo_path);
+        let mut message = get("/");
+        message.set_limit(1 << 20);
+        for n in 0..400 {
+            message.add(format!("x-{n}").as_bytes(), b"y").unwrap();
+        }
+        let stream = mux.open().unwrap();
+        stream
+            .send_request(&message, facts(&message), true)
+            .unwrap();
+        assert_eq!(answer_of(&stream).await.0, 431);
+        let stream = ask(&mux, "/next");
+        assert_eq!(answer_of(&stream).await.1, b"/next");
+    });
+}

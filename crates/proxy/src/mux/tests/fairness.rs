@@ -1,0 +1,147 @@
+//! Nobody's stream holds up the others, and who does not read gets little.
+
+use super::*;
+
+#[test]
+fn a_large_download_does_not_hold_up_small_answers() {
+    on_loop(|| async {
+        let large = Rc::new(Cell::new(0_usize));
+        let counted = Rc::clone(&large);
+        let (mux, _seen) = pair(&Tune::default(), move |stream, message| {
+            let counted = Rc::clone(&counted);
+            async move {
+                if message.target() != b"/large" {
+                    return echo_path(stream, message).await;
+                }
+                stream.send_head(&answer(200), false).unwrap();
+                let data = pattern(60_000);
+                loop {
+                    match stream.try_write(&data, false) {
+                        Ok(n) => counted.set(counted.get() + n),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            stream.writable().await;
+                        }
+                        Err(_) => return,
+                    }
+                }
+            }
+        });
+        let downloads: Vec<_> = (0..5).map(|_| ask(&mux, "/large")).collect();
+        let stop = Rc::new(Cell::new(false));
+        for stream in downloads {
+            let stop = Rc::clone(&stop);
+            spawn(async move {
+                let mut buffer = Buffer::take();
+                while !stop.get() {
+                    stream.readable().await;
+                    buffer.clear();
+                    match stream.read_into(&mut buffer) {
+                        Ok(0) => return,
+                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                        _ => {}
+                    }
+                }
+            });
+        }
+        until("the downloads flow", || large.get() > 2_000_000).await;
+        for _ in 0..50 {
+            let before = large.get();
+            let stream = ask(&mux, "/small");
+            assert_eq!(answer_of(&stream).await.1, b"/small");
+            let meanwhile = large.get() - before;
+            // A few turns of five streams, not a whole body.
+            assert!(meanwhile < 3_000_000, "{meanwhile} bytes went before it");
+        }
+        stop.set(true);
+    });
+}
+
+#[test]
+fn downloads_side_by_side_get_about_the_same() {
+    on_loop(|| async {
+        const STREAMS: usize = 20;
+        let counts: Rc<[Cell<usize>; STREAMS]> = Rc::new(Default::default());
+        let counted = Rc::clone(&counts);
+        let (mux, _seen) = pair(&Tune::default(), move |stream, message| {
+            let counted = Rc::clone(&counted);
+            async move {
+                let n: usize = std::str::from_utf8(&message.target()[1..])
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                stream.send_head(&answer(200), false).unwrap();
+                let data = pattern(100_000);
+                loop {
+                    match stream.try_write(&data, false) {
+                        Ok(bytes) => counted[n].set(counted[n].get() + bytes),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            stream.writable().await;
+                        }
+                        Err(_) => return,
+                    }
+                }
+            }
+        });
+        for n in 0..STREAMS {
+            let stream = ask(&mux, &format!("/{n}"));
+            spawn(async move {
+                let mut buffer = Buffer::take();
+                loop {
+                    stream.readable().await;
+                    buffer.clear();
+                    if !matches!(stream.read_into(&mut buffer), Ok(1..)) {
+                        return;
+                    }
+                }
+            });
+        }
+        until("all flow", || {
+            counts.iter().map(Cell::get).sum::<usize>() > 40_000_000
+        })
+        .await;
+        let (least, most) = (
+            counts.iter().map(Cell::get).min().unwrap(),
+            counts.iter().map(Cell::get).max().unwrap(),
+        );
+        assert!(most < 2 * least, "{least} to {most} bytes");
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_costs_a_bounded_output() {
+    on_loop(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let seen = serve_on(
+            socket(far),
+            settings::of_clients(&Tune::default()),
+            |stream, _| async move {
+                // Heads alone obey no window.
+                let mut head = answer(302);
+                head.add(b"location", &[b'x'; 4_000]).unwrap();
+                let _ = stream.send_head(&head, true);
+            },
+        );
+        let near = socket(near);
+        send(&near, &raw::hello()).await;
+        let mut sent = 0_u32;
+        // Until nothing more is taken for a while.
+        let mut idle = 0;
+        while idle < 50 && sent < 1_000_000 {
+            match near.try_write(&raw::get(1 + 2 * sent, "/x")) {
+                Ok(_) => (sent, idle) = (sent + 1, 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    idle += 1;
+                    reactor::sleep(Duration::from_millis(1)).await;
+                }
+                Err(_) => break,
+            }
+        }
+        // What a Unix socket holds, and what the connection may hold besides.
+        let answered = seen.begun.get() * 4_000;
+        assert!(
+            answered < 2_000_000,
+            "{answered} bytes of answers are waiting"
+        );
+        assert!(seen.view.borrow().unwrap().stuck_since.is_some());
+    });
+}

@@ -1,0 +1,380 @@
+//! Connections between our own two roles, and to the h2 crate, over socket
+//! pairs on a loop: what streams see, and what nobody may make of it.
+
+mod abuse;
+mod bodies;
+mod ends;
+mod fairness;
+mod peers;
+mod requests;
+mod sizes;
+
+use super::driver::{Driver, Side, Then, View};
+use super::mapping;
+use super::server::ServerMux;
+use super::settings;
+use super::shared::{Accept, Opened, Shared};
+use super::stream::MuxStream;
+use crate::config::{Http2, Tune};
+use crate::http1::{Limits, Parsed, RequestFacts};
+use crate::message::{Message, Version};
+use crate::reactor::{self, Buffer, Instant, Socket, spawn, with_deadline};
+use crate::transport::Transport;
+use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Options};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+pub(super) use crate::reactor::tests::on_loop;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for what has to come.
+async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match with_deadline(Some(reactor::now() + PATIENCE), future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing for {PATIENCE:?}"),
+    }
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    soon(what, async {
+        while !is() {
+            reactor::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+fn socket(stream: UnixStream) -> Socket {
+    Socket::from_fd(OwnedFd::from(stream)).unwrap()
+}
+
+/// What the server's end saw.
+#[derive(Default)]
+struct Seen {
+    begun: Cell<u32>,
+    malformed: Cell<u32>,
+    failed: RefCell<Option<ConnectionError>>,
+    /// The driver has returned.
+    over: Cell<bool>,
+    /// It is to say goodbye.
+    go_away: Cell<bool>,
+    view: RefCell<Option<View>>,
+}
+
+struct TestSide<B> {
+    begin: B,
+    seen: Rc<Seen>,
+    idle: Option<Duration>,
+}
+
+impl<B> Accept for TestSide<B> {
+    type Request = (Message, Parsed);
+
+    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
+        if fields.is_overflowed() {
+            return Opened::Answer(b"431");
+        }
+        let mut message = Message::new();
+        match mapping::request(fields, end, &Limits::default(), &mut message) {
+            Ok(parsed) => {
+                let length = mapping::expected_length(&parsed, end);
+                // What the handlers look at is the path.
+                crate::http2::request_to_http1(&mut message, &parsed).unwrap();
+                Opened::Begin((message, parsed), length)
+            }
+            Err(_) => Opened::Reset(ErrorCode::ProtocolError),
+        }
+    }
+
+    fn malformed(&mut self) {
+        self.seen.malformed.set(self.seen.malformed.get() + 1);
+    }
+}
+
+impl<B: FnMut(MuxStream, Message)> Side for TestSide<B> {
+    fn begin(&mut self, stream: MuxStream, (message, _): Self::Request) {
+        self.seen.begun.set(self.seen.begun.get() + 1);
+        (self.begin)(stream, message);
+    }
+
+    fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+        *self.seen.view.borrow_mut() = Some(*view);
+        if self.seen.go_away.get() && !view.closing {
+            return (Some(reactor::now()), Then::GoAway(ErrorCode::NoError));
+        }
+        match self.idle {
+            Some(idle) if view.open == 0 && !view.closing => {
+                let then = Then::GoAway(ErrorCode::NoError);
+                (Some(view.idle_since + idle), then)
+            }
+            _ => (None, Then::Ask),
+        }
+    }
+
+    fn done(&mut self, _: Then) {}
+
+    fn failed(&mut self, error: &ConnectionError) {
+        *self.seen.failed.borrow_mut() = Some(*error);
+    }
+}
+
+/// Serves a socket as a client's connection; each request begins a task.
+fn serve_on<F, H>(socket: Socket, options: Options, handler: H) -> Rc<Seen>
+where
+    H: Fn(MuxStream, Message) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let seen = Rc::new(Seen::default());
+    let mut side = TestSide {
+        begin: move |stream, message| spawn(handler(stream, message)),
+        seen: Rc::clone(&seen),
+        idle: None,
+    };
+    let shared = Shared::new(Connection::new(options), Weak::new(), false);
+    let over = Rc::clone(&seen);
+    spawn(async move {
+        let transport = Transport::from(socket);
+        Driver::new(Rc::new(shared), &transport, None)
+            .run(&mut side)
+            .await;
+        over.over.set(true);
+    });
+    seen
+}
+
+/// A server's end with a handler, and our client's end of the connection to it.
+fn pair<F, H>(tune: &Tune, handler: H) -> (ServerMux, Rc<Seen>)
+where
+    H: Fn(MuxStream, Message) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let (near, far) = UnixStream::pair().unwrap();
+    let seen = serve_on(socket(far), settings::of_clients(tune), handler);
+    let mux = ServerMux::start(Transport::from(socket(near)), tune, false);
+    (mux, seen)
+}
+
+fn tuned(set: impl FnOnce(&mut Http2)) -> Tune {
+    let mut tune = Tune::default();
+    set(&mut tune.http2);
+    tune
+}
+
+fn get(path: &str) -> Message {
+    request(b"GET", path)
+}
+
+fn request(method: &[u8], path: &str) -> Message {
+    let mut message = Message::new();
+    message
+        .begin_request(method, path.as_bytes(), Version::Http2)
+        .unwrap();
+    message.add(b"host", b"www.example.org").unwrap();
+    message
+}
+
+fn answer(status: u16) -> Message {
+    let mut message = Message::new();
+    message.begin_response(Version::Http2, status, b"").unwrap();
+    message.add(b"server", b"test").unwrap();
+    message
+}
+
+fn facts(request: &Message) -> (RequestFacts, Limits) {
+    (RequestFacts::of(request, None), Limits::default())
+}
+
+/// Sends a request without a body.
+fn ask(mux: &ServerMux, path: &str) -> MuxStream {
+    let stream = mux.open().expect("there is room");
+    let message = get(path);
+    stream
+        .send_request(&message, facts(&message), true)
+        .unwrap();
+    stream
+}
+
+/// Writes all of it, in pieces of at most so many bytes.
+async fn write_all(stream: &MuxStream, data: &[u8], piece: usize, end: bool) -> io::Result<()> {
+    let mut done = 0;
+    while done < data.len() {
+        let rest = &data[done..data.len().min(done.saturating_add(piece))];
+        let last = end && done + rest.len() == data.len();
+        match stream.try_write(rest, last) {
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                soon("room to write", stream.writable()).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if data.is_empty() && end {
+        stream.try_write(&[], true)?;
+    }
+    Ok(())
+}
+
+/// Reads to the end of the body.
+async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
+    let (mut all, mut buffer) = (Vec::new(), Buffer::take());
+    loop {
+        buffer.clear();
+        match stream.read_into(&mut buffer) {
+            Ok(0) => return Ok(all),
+            Ok(_) => all.extend_from_slice(buffer.filled()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                soon("something to read", stream.readable()).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Answers with the path as the body.
+async fn echo_path(stream: MuxStream, message: Message) {
+    let body = message.target().to_vec();
+    // The other end may be gone.
+    if stream.send_head(&answer(200), false).is_ok() {
+        let _ = write_all(&stream, &body, usize::MAX, true).await;
+    }
+}
+
+/// Answers with what comes, as it comes, trailers too.
+async fn echo_body(stream: MuxStream, _: Message) {
+    if stream.send_head(&answer(200), false).is_err() {
+        return;
+    }
+    let mut buffer = Buffer::take();
+    loop {
+        buffer.clear();
+        match stream.read_into(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {
+                if write_all(&stream, buffer.filled(), usize::MAX, false)
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await,
+            Err(_) => return,
+        }
+    }
+    let _ = match stream.take_trailers() {
+        Some(trailers) => stream.send_trailers(&trailers),
+        None => stream.try_write(&[], true).map(|_| ()),
+    };
+}
+
+/// The answer's status and body.
+async fn answer_of(stream: &MuxStream) -> (u16, Vec<u8>) {
+    let mut message = Message::new();
+    let parsed = soon("a head", stream.head(&mut message)).await;
+    assert!(!parsed.expect("a head").interim);
+    (message.status(), read_all(stream).await.unwrap())
+}
+
+/// Bytes that no two places have alike.
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
+}
+
+/// Frames as an attacker writes them.
+mod raw {
+    /// One frame.
+    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend_from_slice(&[kind, flags]);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// The preface and empty SETTINGS.
+    pub(super) fn hello() -> Vec<u8> {
+        let mut bytes = protocol::http2::PREFACE.to_vec();
+        bytes.extend(frame(4, 0, 0, &[]));
+        bytes
+    }
+
+    /// A header field, literal.
+    fn field(name: &str, value: &str) -> Vec<u8> {
+        let mut bytes = vec![0, name.len() as u8];
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(value.len() as u8);
+        bytes.extend_from_slice(value.as_bytes());
+        bytes
+    }
+
+    /// A GET.
+    pub(super) fn get(stream: u32, path: &str) -> Vec<u8> {
+        let mut block = vec![0x82, 0x86];
+        block.extend(field(":path", path));
+        block.extend(field(":authority", "a.example"));
+        frame(1, 0x5, stream, &block)
+    }
+
+    /// Kinds, streams and payloads of all whole frames.
+    pub(super) fn frames(mut bytes: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while bytes.len() >= 9 {
+            let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
+            if bytes.len() < 9 + length {
+                break;
+            }
+            let stream = u32::from_be_bytes([bytes[5], bytes[6], bytes[7], bytes[8]]);
+            frames.push((bytes[3], stream, bytes[9..9 + length].to_vec()));
+            bytes = &bytes[9 + length..];
+        }
+        frames
+    }
+
+    /// The code of the GOAWAY among them.
+    pub(super) fn goaway(bytes: &[u8]) -> Option<u32> {
+        let frames = frames(bytes);
+        let (_, _, payload) = frames.iter().find(|(kind, ..)| *kind == 7)?;
+        Some(u32::from_be_bytes([
+            payload[4], payload[5], payload[6], payload[7],
+        ]))
+    }
+}
+
+/// Reads all that comes until the peer closes.
+async fn drain(socket: &Socket) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    loop {
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return all,
+            Ok(n) => all.extend_from_slice(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                soon("the end of the connection", socket.readable()).await;
+            }
+            Err(_) => return all,
+        }
+    }
+}
+
+/// Sends as much as the peer takes; false when it has closed.
+async fn send(socket: &Socket, mut data: &[u8]) -> bool {
+    while !data.is_empty() {
+        match socket.try_write(data) {
+            Ok(n) => data = &data[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                soon("room to send", socket.writable()).await;
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}

@@ -1,0 +1,16 @@
+//! What connections and streams hold.
+
+use super::super::shared::Inner;
+use super::super::slot::Slot;
+use super::*;
+
+#[test]
+fn an_idle_connection_holds_little() {
+    let (slot, inner) = (size_of::<Slot>(), size_of::<Inner>());
+    let driver = size_of::<Driver<'_>>();
+    let connection = size_of::<Connection>();
+    println!("slot {slot}; connection {connection}, with its streams {inner}; driver {driver}");
+    assert!(slot <= 256, "a stream: {slot} bytes");
+    assert!(inner <= connection + 256, "a connection: {inner} bytes");
+    assert!(driver <= 96, "its driver: {driver} bytes");
+}

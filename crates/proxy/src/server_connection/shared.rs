@@ -1,0 +1,316 @@
+//! HTTP/2 connections to servers, per thread: each carries streams of many
+//! clients at once. One that nobody uses stands here as an idle one does in the
+//! pools, and by the same rules.
+
+use super::ServerConnection;
+use super::secured::{Secured, Wanted};
+use crate::config::{Proxy, Server, ServerOptions};
+use crate::mux::ServerMux;
+use crate::reactor::{self, with_deadline};
+use crate::state::{ServerState, Way};
+use crate::stream::{Link, Stream};
+use crate::worker::worker;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// Streams that wait for one connection that is being made. More make another.
+const WAITING_MAX: usize = 100;
+
+struct Entry {
+    mux: ServerMux,
+    tls: Option<Rc<Secured>>,
+    way: Way,
+    /// It is counted among the idle ones of its server.
+    counted: bool,
+}
+
+struct Group {
+    server: Arc<ServerState>,
+    entries: Vec<Entry>,
+    begun: Vec<Rc<Begun>>,
+}
+
+/// A connection that is being made, for those who would share it.
+#[derive(Default)]
+struct Begun {
+    /// What became of it: it stands, or not.
+    made: Cell<Option<bool>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// Whoever makes a connection that others may wait for; they go on when this is
+/// dropped.
+pub(super) struct Making {
+    server: u32,
+    begun: Rc<Begun>,
+}
+
+impl Making {
+    /// It stands.
+    pub(super) fn made(self) {
+        self.begun.made.set(Some(true));
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if self.begun.made.get().is_none() {
+            self.begun.made.set(Some(false));
+        }
+        worker().pools.shared.forget(self.server, &self.begun);
+        for waker in self.begun.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The HTTP/2 connections of a thread, by the servers' unique numbers.
+#[derive(Default)]
+pub(super) struct Shared {
+    by_server: RefCell<Vec<Option<Group>>>,
+}
+
+impl Shared {
+    /// A stream of a connection to a server. Of one that nobody uses only if it
+    /// has carried at least so many streams; None: of none such.
+    pub(super) fn join(
+        &self,
+        described: &Server,
+        wanted: &Wanted,
+        streams_min: Option<u32>,
+    ) -> Option<ServerConnection> {
+        let server = &described.state;
+        let mut groups = self.by_server.borrow_mut();
+        let group = groups.get_mut(server.uid as usize)?.as_mut()?;
+        let way = server.way();
+        if way.of_file(described.way) != way {
+            // What is kept goes the newest way, the stream another.
+            return None;
+        }
+        let most = described.options.reuse_max;
+        let mut at = 0;
+        while let Some(entry) = group.entries.get_mut(at) {
+            let mux = &entry.mux;
+            let carried = mux.carried();
+            if !mux.is_usable() || entry.way != way || most.is_some_and(|most| carried > most) {
+                group.remove(at);
+                continue;
+            }
+            let idle = mux.streams() == 0;
+            let right = wanted.is_of(entry.tls.as_ref());
+            let may = right && (!idle || streams_min.is_some_and(|least| carried >= least));
+            if may && let Some(stream) = mux.open() {
+                let (mux, tls) = (mux.clone(), entry.tls.clone());
+                group.count(at);
+                return Some(ServerConnection {
+                    link: Link::Http2(stream),
+                    mux: Some(mux),
+                    tls,
+                    state: server.clone(),
+                    input: None,
+                    streams: carried,
+                    way,
+                    private: false,
+                });
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// Waits for a connection to a server that is being made now, and has a
+    /// stream of it.
+    pub(super) async fn join_begun(
+        &self,
+        stream: &Stream,
+        backend: &Proxy,
+        server: &Server,
+    ) -> Option<ServerConnection> {
+        let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
+        let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
+        debug_assert!(stream.http);
+        let wanted = Wanted::of(server, stream);
+        loop {
+            let begun = self.begun(server)?;
+            let made = poll_fn(|context| match begun.made.get() {
+                Some(made) => Poll::Ready(made),
+                None => {
+                    let mut waiting = begun.waiting.borrow_mut();
+                    if !waiting.iter().any(|one| one.will_wake(context.waker())) {
+                        waiting.push(context.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            });
+            match with_deadline(deadline, made).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return None,
+            }
+            if let Some(connection) = self.join(server, &wanted, Some(0)) {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn begun(&self, server: &Server) -> Option<Rc<Begun>> {
+        let groups = self.by_server.borrow();
+        let group = groups.get(server.state.uid as usize)?.as_ref()?;
+        let has_room = |begun: &&Rc<Begun>| begun.waiting.borrow().len() < WAITING_MAX;
+        group.begun.iter().find(has_room).map(Rc::clone)
+    }
+
+    fn group<R>(&self, server: &Arc<ServerState>, change: impl FnOnce(&mut Group) -> R) -> R {
+        let mut groups = self.by_server.borrow_mut();
+        let place = server.uid as usize;
+        if groups.len() <= place {
+            groups.resize_with(place + 1, || None);
+        }
+        change(groups[place].get_or_insert_with(|| Group {
+            server: Arc::clone(server),
+            entries: Vec::new(),
+            begun: Vec::new(),
+        }))
+    }
+
+    /// A connection to a server is being made, for many.
+    pub(super) fn making(&self, server: &Arc<ServerState>) -> Making {
+        let begun = Rc::<Begun>::default();
+        self.group(server, |group| group.begun.push(Rc::clone(&begun)));
+        Making {
+            server: server.uid,
+            begun,
+        }
+    }
+
+    fn forget(&self, server: u32, begun: &Rc<Begun>) {
+        let mut groups = self.by_server.borrow_mut();
+        if let Some(Some(group)) = groups.get_mut(server as usize) {
+            group.begun.retain(|one| !Rc::ptr_eq(one, begun));
+        }
+    }
+
+    /// Others may use a connection from now on.
+    pub(super) fn add(
+        &self,
+        server: &Arc<ServerState>,
+        mux: ServerMux,
+        way: Way,
+        tls: Option<Rc<Secured>>,
+    ) {
+        let counted = false;
+        self.group(server, |group| {
+            group.entries.push(Entry {
+                mux,
+                tls,
+                way,
+                counted,
+            })
+        });
+    }
+
+    /// A stream of a connection is over. What nobody uses then is kept if the
+    /// server's options allow.
+    pub(super) fn released(&self, state: &ServerState, mux: &ServerMux, options: &ServerOptions) {
+        let mut groups = self.by_server.borrow_mut();
+        let Some(Some(group)) = groups.get_mut(state.uid as usize) else {
+            return;
+        };
+        let Some(at) = group.entries.iter().position(|entry| entry.mux.is(mux)) else {
+            return;
+        };
+        let idle = mux.streams() == 0;
+        let full = options
+            .pool_max
+            .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
+        let spent = options.reuse_max.is_some_and(|most| mux.carried() > most);
+        if spent || idle && (full || worker().keeps_nothing()) {
+            group.remove(at);
+        } else {
+            group.count(at);
+        }
+    }
+
+    /// Whether this thread has a connection to a server.
+    pub(super) fn holds(&self, server: &ServerState) -> bool {
+        let groups = self.by_server.borrow();
+        let group = groups.get(server.uid as usize).and_then(Option::as_ref);
+        group.is_some_and(|group| group.entries.iter().any(|entry| entry.mux.is_usable()))
+    }
+
+    /// Closes those that nobody uses.
+    pub(super) fn clear(&self) {
+        for group in self.by_server.borrow_mut().iter_mut().flatten() {
+            group.close_if(|entry| entry.mux.streams() == 0);
+        }
+    }
+
+    /// Closes what ended, what has been idle for the purge delay, and what leads
+    /// to servers that get no streams any more or by a way that is no more theirs.
+    pub(super) fn purge(&self) {
+        for place in self.by_server.borrow_mut().iter_mut() {
+            let Some(group) = place else { continue };
+            group.purge();
+            let empty = group.entries.is_empty() && group.begun.is_empty();
+            if empty && group.server.is_retired() {
+                *place = None;
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Counts a connection among the idle ones if it is one.
+    fn count(&mut self, at: usize) {
+        let Some(entry) = self.entries.get_mut(at) else {
+            return;
+        };
+        let idle = entry.mux.streams() == 0;
+        if idle != std::mem::replace(&mut entry.counted, idle) {
+            if idle {
+                self.server.idle.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.server.idle.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Forgets a connection, which closes when its last stream ends.
+    fn remove(&mut self, at: usize) {
+        let entry = self.entries.remove(at);
+        if entry.counted {
+            self.server.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+        entry.mux.close();
+    }
+
+    fn close_if(&mut self, test: impl Fn(&Entry) -> bool) {
+        let mut at = 0;
+        while let Some(entry) = self.entries.get(at) {
+            if test(entry) {
+                self.remove(at);
+            } else {
+                self.count(at);
+                at += 1;
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        let now = reactor::now();
+        let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
+        let serves = self.server.usable_for_persistence() && !worker().keeps_nothing();
+        let way = self.server.way();
+        self.close_if(|entry| {
+            let old = entry
+                .mux
+                .idle_since()
+                .is_some_and(|since| !serves || now.saturating_duration_since(since) >= delay);
+            old || entry.way != way || !entry.mux.is_usable()
+        });
+    }
+}
