@@ -12,7 +12,7 @@ pub type Pair<'a> = (&'a [u8], &'a [u8]);
 /// Why a message cannot be sent over HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unsendable {
-    /// A target that is neither a path, a URL, `*` nor CONNECT's.
+    /// A target that is neither a path, a URL, `*` of OPTIONS nor CONNECT's.
     Target,
     /// It is no request, or no response.
     Kind,
@@ -57,7 +57,7 @@ pub fn request<'a>(
     let path = &target[parts.path_start..];
     let (scheme, path): (_, &[u8]) = match (parts.form, path) {
         (TargetForm::Origin, path) => (scheme, path),
-        (TargetForm::Asterisk, _) => (scheme, b"*"),
+        (TargetForm::Asterisk, _) if method == b"OPTIONS" => (scheme, b"*"),
         (TargetForm::Absolute, b"") if method == b"OPTIONS" => (&target[..parts.scheme_end], b"*"),
         (TargetForm::Absolute, b"") => (&target[..parts.scheme_end], b"/"),
         (TargetForm::Absolute, [b'/', ..]) => (&target[..parts.scheme_end], path),

@@ -148,7 +148,7 @@ impl Connection {
 
     pub(super) fn begin_settings(&mut self, head: Head) -> Result<(), Why> {
         on_connection(head)?;
-        if head.length % 6 != 0 || (head.has(FLAG_ACK) && head.length != 0) {
+        if !head.length.is_multiple_of(6) || (head.has(FLAG_ACK) && head.length != 0) {
             return Err(Why::FrameLength);
         }
         if head.has(FLAG_ACK) {
