@@ -207,7 +207,8 @@ fn write_request(request: &Message, out: &mut Vec<u8>) {
         return request.write_http1(out);
     }
     let parts = request.target_parts();
-    if parts.form != TargetForm::Absolute {
+    // A URL that a rule gave goes on as such.
+    if parts.form != TargetForm::Absolute || !request.is_target_composed() {
         return request.write_http1(out);
     }
     let path = request.target().get(parts.path_start..).unwrap_or_default();
