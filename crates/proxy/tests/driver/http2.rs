@@ -323,8 +323,10 @@ fn connect_makes_tunnels_over_http2() {
     assert_eq!(bed.end(), "200 --");
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, ":method: CONNECT\n:authority: h:80\n", false);
+    settle();
     client.data(id, b"abc", true);
-    assert_eq!(client.answer(id).brief(), "200 ABC");
+    let answer = client.answer(id);
+    assert_eq!(answer.brief(), "200 ABC", "{answer:?} {:?}", bed.ended(1));
 }
 
 #[test]
