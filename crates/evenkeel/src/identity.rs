@@ -21,6 +21,7 @@ pub const FEATURES: &[&str] = &[
     "CPU_AFFINITY",
     "EPOLL",
     "GETADDRINFO",
+    "OPENSSL",
     "RT",
     "SYSTEMD",
     "TFO",
@@ -33,7 +34,6 @@ pub const FEATURES_MISSING: &[&str] = &[
     "LUA",
     "LINUX_SPLICE",
     "NS",
-    "OPENSSL",
     "PCRE",
     "PCRE2",
     "PROMEX",
@@ -45,11 +45,22 @@ pub const FEATURES_MISSING: &[&str] = &[
 /// What `enabled(NAME)` says yes to.
 const ENABLED: &[&str] = &["EPOLL"];
 
+/// The library that speaks TLS, by its name.
+pub const TLS_LIBRARY: &str = "rustls 0.23 with AWS-LC";
+
+/// Files write `.if feature(OPENSSL)` and `.if openssl_version_atleast(1.1.1)`
+/// around lines with `ssl`. What they ask is whether such lines work, and they do:
+/// so the feature is there, and the version is that of the OpenSSL whose words are
+/// understood (HAProxy 2.6 is built with 3.0). Who asks for the library itself
+/// (`ssllib_name_startswith`) is told its name.
+const TLS_OPENSSL_LEVEL: &str = "3.0.0";
+
 /// What `.if` and `-cc` are evaluated against.
 pub fn facts() -> Facts {
     Facts::new(HAPROXY_LEVEL)
         .with_features(FEATURES.iter().copied())
         .with_enabled(ENABLED.iter().copied())
+        .with_tls_library(TLS_LIBRARY, TLS_OPENSSL_LEVEL)
 }
 
 /// The name of this host; empty where the system tells none.
@@ -82,7 +93,13 @@ mod tests {
             ("version_atleast(2.6)", true),
             ("version_atleast(2.7)", false),
             ("feature(THREAD)", true),
-            ("feature(OPENSSL)", false),
+            ("feature(OPENSSL)", true),
+            ("openssl_version_atleast(1.1.1)", true),
+            ("openssl_version_atleast(3.0.0)", true),
+            ("openssl_version_before(3.0.0)", false),
+            ("openssl_version_atleast(3.2)", false),
+            ("ssllib_name_startswith(rustls)", true),
+            ("ssllib_name_startswith(wolfSSL)", false),
             ("feature(LUA)", false),
         ] {
             let found = evaluate_condition(condition, &facts, &environment);

@@ -59,6 +59,26 @@ pub enum LabError {
     Name(String),
     /// A second host of a name.
     NameTaken(String),
+    /// A certificate could not be made.
+    Certificate {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: rcgen::Error,
+    },
+    /// A field of a subject that is not known, or stands more than twice.
+    SubjectField(String),
+    /// The settings of a TLS client or server do not go together.
+    Tls {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// Not one authority to verify with.
+    NoAuthority,
+    /// What is no name of a server.
+    ServerName(String),
 }
 
 impl LabError {
@@ -105,6 +125,16 @@ impl fmt::Display for LabError {
                 crate::topology::MAX_NAME_BYTES
             ),
             LabError::NameTaken(name) => write!(f, "there is a host {name} already"),
+            LabError::Certificate { doing, source } => {
+                write!(f, "cannot {doing} a certificate: {source}")
+            }
+            LabError::Tls { doing, source } => write!(f, "cannot {doing}: {source}"),
+            LabError::NoAuthority => write!(f, "there is no authority to verify with"),
+            LabError::ServerName(name) => write!(f, "{name:?} is no name of a server"),
+            LabError::SubjectField(field) => write!(
+                f,
+                "{field:?} is no field of a subject that is known here, or stands more than twice"
+            ),
         }
     }
 }
@@ -113,6 +143,8 @@ impl std::error::Error for LabError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             LabError::Io { source, .. } => Some(source),
+            LabError::Certificate { source, .. } => Some(source),
+            LabError::Tls { source, .. } => Some(source),
             _ => None,
         }
     }

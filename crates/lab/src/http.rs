@@ -2,7 +2,7 @@
 //! deadline, framed as its head says. It is lenient where a proxy is strict, and
 //! is never used by the product.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -144,16 +144,28 @@ pub(crate) enum Length {
     UntilClose,
 }
 
+/// What messages come over: a connection, or TLS on one.
+pub(crate) trait Carrier: Read + Write {
+    /// Ends a read that lasts longer.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+}
+
+impl Carrier for TcpStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, timeout)
+    }
+}
+
 /// A connection with what was read from it and not yet used.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) stream: S,
     ahead: Vec<u8>,
     deadline: Option<Instant>,
 }
 
-impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+impl<S: Carrier> Wire<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Wire {
             stream,
             ahead: Vec::new(),
@@ -296,9 +308,11 @@ impl Wire {
 fn read_error(error: io::Error) -> ReadError {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
-            ReadError::BrokenOff
-        }
+        // The last is an end that TLS was not told of.
+        ErrorKind::ConnectionReset
+        | ErrorKind::BrokenPipe
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::UnexpectedEof => ReadError::BrokenOff,
         kind => ReadError::Io(kind),
     }
 }
@@ -306,7 +320,6 @@ fn read_error(error: io::Error) -> ReadError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::net::TcpListener;
 
     /// A connection on which these bytes arrived and then the end.

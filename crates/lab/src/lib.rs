@@ -33,11 +33,13 @@ mod http;
 mod link;
 mod origin;
 mod peer;
+pub mod pki;
 mod port;
 mod probe;
 mod process;
 mod scratch;
 mod syslog;
+pub mod tls;
 mod topology;
 mod wait;
 

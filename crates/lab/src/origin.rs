@@ -4,7 +4,8 @@
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
 use crate::host::Place;
-use crate::http::{Head, Length, Wire};
+use crate::http::{Carrier, Head, Length, Wire};
+use crate::tls::{Negotiated, TlsServer};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -47,6 +48,8 @@ struct Shared {
     name: String,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<VecDeque<String>>,
+    tls: Option<TlsServer>,
+    handshakes: Mutex<VecDeque<Negotiated>>,
     served: AtomicU64,
     accepted: AtomicU64,
 }
@@ -58,10 +61,31 @@ impl Origin {
         name: &str,
         address: SocketAddr,
     ) -> Result<Self, LabError> {
+        Origin::with(place.into(), name, address, None)
+    }
+
+    /// One that speaks TLS; port 0 becomes a free one.
+    pub fn tls(
+        place: impl Into<Place>,
+        name: &str,
+        address: SocketAddr,
+        tls: TlsServer,
+    ) -> Result<Self, LabError> {
+        Origin::with(place.into(), name, address, Some(tls))
+    }
+
+    fn with(
+        place: Place,
+        name: &str,
+        address: SocketAddr,
+        tls: Option<TlsServer>,
+    ) -> Result<Self, LabError> {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             behaviour: Mutex::new(Behaviour::Answer),
             requests: Mutex::new(VecDeque::new()),
+            tls,
+            handshakes: Mutex::new(VecDeque::new()),
             served: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
         });
@@ -70,7 +94,7 @@ impl Origin {
             move |stream: TcpStream| shared.serve(stream)
         };
         Ok(Origin {
-            acceptor: Acceptor::start(place.into(), address, handler)?,
+            acceptor: Acceptor::start(place, address, handler)?,
             shared,
         })
     }
@@ -120,6 +144,12 @@ impl Origin {
     pub fn take_requests(&self) -> Vec<String> {
         lock(&self.shared.requests).drain(..).collect()
     }
+
+    /// What was agreed on with the last clients that came by TLS, oldest first;
+    /// and forgets it.
+    pub fn take_handshakes(&self) -> Vec<Negotiated> {
+        lock(&self.shared.handshakes).drain(..).collect()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -130,14 +160,31 @@ impl Shared {
     fn serve(&self, stream: TcpStream) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            let mut wire = Wire::new(stream);
+            // A client that goes or talks nonsense ends its connection.
+            while self.serve_one(&mut wire).is_some() {}
+            let _ = wire.stream.shutdown(Shutdown::Both);
+            return;
+        };
+        let Ok((stream, negotiated)) = tls.accept(stream) else {
+            return;
+        };
+        let mut handshakes = lock(&self.handshakes);
+        if handshakes.len() == MAX_REMEMBERED {
+            handshakes.pop_front();
+        }
+        handshakes.push_back(negotiated);
+        drop(handshakes);
         let mut wire = Wire::new(stream);
-        // A client that goes or talks nonsense ends its connection.
         while self.serve_one(&mut wire).is_some() {}
-        let _ = wire.stream.shutdown(Shutdown::Both);
+        wire.stream.conn.send_close_notify();
+        let _ = wire.stream.flush();
+        let _ = wire.stream.sock.shutdown(Shutdown::Both);
     }
 
     /// None when the connection is over.
-    fn serve_one(&self, wire: &mut Wire) -> Option<()> {
+    fn serve_one<S: Carrier>(&self, wire: &mut Wire<S>) -> Option<()> {
         let head = wire.read_head().ok()?;
         if head.header("expect").is_some() {
             wire.stream

@@ -2,7 +2,7 @@
 //! tries a request twice, and records how each one ended.
 
 use crate::host::Place;
-use crate::http::{Answer, Length, Malformed, ReadError, Wire};
+use crate::http::{Answer, Carrier, Length, Malformed, ReadError, Wire};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -109,15 +109,7 @@ impl Probe {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, Failure> {
-        let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
-        for (name, value) in headers {
-            bytes.push_str(&format!("{name}: {value}\r\n"));
-        }
-        if !body.is_empty() {
-            bytes.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        let mut bytes = (bytes + "\r\n").into_bytes();
-        bytes.extend_from_slice(body);
+        let bytes = request_bytes(method, path, &self.host, headers, body);
         let started = Instant::now();
         let result = self.exchange(&bytes, method == "HEAD", started + self.timeout);
         if self.records.len() < MAX_RECORDS {
@@ -175,13 +167,7 @@ impl Probe {
             None => self.connect(deadline)?,
         };
         wire.set_deadline(deadline);
-        let failed = |error| match error {
-            ReadError::Closed => Failure::Closed { reused },
-            ReadError::BrokenOff => Failure::BrokenOff,
-            ReadError::TimedOut => Failure::TimedOut,
-            ReadError::Malformed(malformed) => Failure::Malformed(malformed),
-            ReadError::Io(kind) => Failure::Io(kind),
-        };
+        let failed = |error| failure_of(error, Failure::Closed { reused });
         let left = deadline.saturating_duration_since(Instant::now());
         let _ = wire
             .stream
@@ -214,8 +200,43 @@ impl Probe {
     }
 }
 
+/// An end before the first answer.
+pub(crate) const CLOSED_FRESH: Failure = Failure::Closed { reused: false };
+
+pub(crate) fn failure_of(error: ReadError, closed: Failure) -> Failure {
+    match error {
+        ReadError::Closed => closed,
+        ReadError::BrokenOff => Failure::BrokenOff,
+        ReadError::TimedOut => Failure::TimedOut,
+        ReadError::Malformed(malformed) => Failure::Malformed(malformed),
+        ReadError::Io(kind) => Failure::Io(kind),
+    }
+}
+
+pub(crate) fn request_bytes(
+    method: &str,
+    path: &str,
+    host: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
+    for (name, value) in headers {
+        bytes.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        bytes.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    let mut bytes = (bytes + "\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 /// The answer, and whether the connection goes on.
-fn read_answer(wire: &mut Wire, without_body: bool) -> Result<(Answer, bool), ReadError> {
+pub(crate) fn read_answer<S: Carrier>(
+    wire: &mut Wire<S>,
+    without_body: bool,
+) -> Result<(Answer, bool), ReadError> {
     let mut head = wire.read_head()?;
     let mut status = head.status().map_err(ReadError::Malformed)?;
     for _ in 0..MAX_INTERIM {

@@ -5,13 +5,18 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::pki::{Authority, KeyKind, Leaf};
+
 use super::error::Error;
+use super::secure::Key;
 
 /// The names of the variables: the proxy's port, that of its statistics, that of
 /// the origin.
 pub const PORT_VARIABLES: [&str; 3] = ["BENCH_PORT", "BENCH_STATISTICS_PORT", "BENCH_ORIGIN_PORT"];
 
 const HTTP: &str = include_str!("configuration/http.cfg");
+const HTTPS: &str = include_str!("configuration/https.cfg");
+const NGINX: &str = include_str!("configuration/nginx.conf");
 const TCP: &str = include_str!("configuration/tcp.cfg");
 /// The line of the template that a case may replace by a `tune.` keyword.
 const TUNE_LINE: &str = "@TUNE@\n";
@@ -30,6 +35,8 @@ pub enum File {
     HttpLargeBuffers,
     /// TCP.
     Tcp,
+    /// HTTPS, HTTP/2 among it, with a certificate of that kind.
+    Https(Key),
     /// Ten thousand servers, only ever checked.
     ManyServers,
     /// The same with a mistake in its last line, which must be refused.
@@ -46,6 +53,10 @@ impl File {
                 HTTP.replace(TUNE_LINE, "    tune.bufsize 65536\n\n"),
             ),
             Self::Tcp => ("tcp.cfg", TCP.to_owned()),
+            Self::Https(key) => (
+                "https.cfg",
+                HTTPS.replace("@CERTIFICATE@", &certificate(key, folder)?),
+            ),
             Self::ManyServers => ("many-servers.cfg", many_servers()),
             Self::ManyServersMistaken => (
                 "mistaken.cfg",
@@ -56,6 +67,39 @@ impl File {
         fs::write(&path, text).map_err(Error::file("writing", &path))?;
         Ok(path)
     }
+}
+
+/// A file for nginx that says what [`File::Https`] says, with its ports. What it
+/// keeps in files goes below `folder`.
+pub fn write_nginx(key: Key, folder: &Path, port: u16, origin: u16) -> Result<PathBuf, Error> {
+    let text = NGINX
+        .replace("@CERTIFICATE@", &certificate(key, folder)?)
+        .replace("@FOLDER@", &folder.display().to_string())
+        .replace("@PORT@", &port.to_string())
+        .replace("@ORIGIN_PORT@", &origin.to_string());
+    let path = folder.join("nginx.conf");
+    fs::write(&path, text).map_err(Error::file("writing", &path))?;
+    Ok(path)
+}
+
+/// The path of a certificate with its key, which is made when it is not there.
+fn certificate(key: Key, folder: &Path) -> Result<String, Error> {
+    let (name, kind) = match key {
+        Key::Ecdsa => ("ecdsa.pem", KeyKind::Ecdsa),
+        Key::Rsa => ("rsa.pem", KeyKind::Rsa2048),
+    };
+    let path = folder.join(name);
+    if !path.exists() {
+        let leaf = Leaf {
+            names: &["www.example.com"],
+            key: kind,
+            ..Leaf::default()
+        };
+        let authority = Authority::new("Bench").map_err(Error::Laboratory)?;
+        let issued = authority.issue(&leaf).map_err(Error::Laboratory)?;
+        fs::write(&path, issued.bundle()).map_err(Error::file("writing", &path))?;
+    }
+    Ok(path.display().to_string())
 }
 
 fn many_servers() -> String {
@@ -104,12 +148,21 @@ mod tests {
 
     #[test]
     fn the_templates_name_every_port_and_leave_no_mark() {
-        for text in [HTTP, TCP] {
+        for text in [HTTP, HTTPS, TCP] {
             for name in PORT_VARIABLES {
                 assert!(text.contains(&format!("${{{name}}}")), "{name}");
             }
         }
         assert_eq!(HTTP.matches(TUNE_LINE).count(), 1);
+        let folder = std::env::temp_dir().join(format!("evenkeel-bench-{}-c", std::process::id()));
+        fs::create_dir(&folder).expect("a folder");
+        let ours = File::Https(Key::Ecdsa).write(&folder).expect("our file");
+        let theirs = write_nginx(Key::Rsa, &folder, 1, 2).expect("nginx's file");
+        for path in [ours, theirs] {
+            let text = fs::read_to_string(path).expect("what was written");
+            assert!(!text.contains('@'), "{text}");
+        }
+        fs::remove_dir_all(folder).expect("to clean up");
     }
 
     #[test]

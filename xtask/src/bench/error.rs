@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::answer::Fault;
+use super::http2;
 
 /// Why a benchmark, or one of its cases, stopped.
 #[derive(Debug)]
@@ -60,6 +61,24 @@ pub enum Error {
         doing: &'static str,
         source: io::Error,
     },
+    /// TLS failed on a connection to the proxy.
+    Secure {
+        connection: usize,
+        source: rustls::Error,
+    },
+    /// A session that should go on began anew.
+    NotResumed { connection: usize },
+    /// The keys were not agreed on with X25519, as everywhere else.
+    OtherGroup { connection: usize },
+    /// The proxy does not choose HTTP/2.
+    NoHttp2 { connection: usize },
+    /// An answer by HTTP/2 is not what the origin sent.
+    Http2 {
+        connection: usize,
+        fault: http2::Fault,
+    },
+    /// Certificates or clients could not be prepared.
+    Laboratory(lab::LabError),
     /// One of these, while that side was measured.
     Side { label: String, source: Box<Error> },
     /// Nothing arrived for a long time.
@@ -176,6 +195,7 @@ impl Error {
             } => {
                 write!(f, "{doing} on connection {connection}: {source}")
             }
+            Self::Laboratory(source) => write!(f, "{source}"),
             Self::Side { label, source } => write!(f, "{label}: {source}"),
             Self::Stalled {
                 outstanding,
@@ -191,6 +211,28 @@ impl Error {
             ),
             Self::Accounting { path } => {
                 write!(f, "{} does not have the expected form", path.display())
+            }
+            secure => secure.fmt_secure(f),
+        }
+    }
+
+    /// The part of Display for TLS.
+    fn fmt_secure(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secure { connection, source } => {
+                write!(f, "TLS on connection {connection}: {source}")
+            }
+            Self::NotResumed { connection } => {
+                write!(f, "the session on connection {connection} was not resumed")
+            }
+            Self::OtherGroup { connection } => {
+                write!(f, "the keys of connection {connection} are not X25519's")
+            }
+            Self::NoHttp2 { connection } => {
+                write!(f, "no HTTP/2 was agreed on for connection {connection}")
+            }
+            Self::Http2 { connection, fault } => {
+                write!(f, "HTTP/2 on connection {connection} is wrong: {fault}")
             }
             // The others have their text in Display.
             _ => Ok(()),
@@ -210,6 +252,8 @@ impl std::error::Error for Error {
         match self {
             Self::Arguments(source) => Some(source),
             Self::Side { source, .. } => Some(source),
+            Self::Secure { source, .. } => Some(source),
+            Self::Laboratory(source) => Some(source),
             Self::System { source, .. }
             | Self::File { source, .. }
             | Self::Connection { source, .. } => Some(source),

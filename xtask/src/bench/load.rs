@@ -20,9 +20,9 @@ const EVENTS_MAX: usize = 256;
 /// Bytes taken by one read.
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// How long nothing may arrive while answers are awaited.
-const STALL_SECONDS: u64 = 10;
+pub const STALL_SECONDS: u64 = 10;
 /// Connections that open at the same time when a crowd of idle ones is built.
-const OPENING_MAX: usize = 64;
+pub const OPENING_MAX: usize = 64;
 
 /// What to ask for.
 #[derive(Debug, Clone)]

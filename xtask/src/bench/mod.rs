@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run.
+//! `cargo xtask bench`: haproxy beside Evenkeel on the same files, in one run, and
+//! nginx beside both where TLS is measured.
 //!
 //! Each side has one thread on a core of its own; the clients and the origin
 //! share the other core. The sides alternate, each window is a fixed number of
@@ -10,10 +11,13 @@ pub mod answer;
 mod case;
 pub mod configuration;
 pub mod error;
+pub mod http2;
 pub mod load;
 pub mod options;
 pub mod origin;
 pub mod process;
+mod round;
+mod secure;
 mod statistics;
 pub mod table;
 
@@ -23,11 +27,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use case::{Bench, Case};
+use case::Case;
 use error::Error;
 use options::{Asked, Options};
 use origin::Origin;
 use process::{Cores, Side};
+use round::{Bench, Sample, Sides};
 use table::{Row, Table, Verdict, in_unit};
 
 /// Runs the benchmark that the arguments ask for.
@@ -75,13 +80,12 @@ impl Drop for Scratch {
 fn run(options: &Options) -> Result<ExitCode, Error> {
     let cores = Cores::of_this_process()?;
     process::raise_descriptor_limit(case::DESCRIPTORS_NEEDED)?;
+    let mut notes: Vec<String> = Vec::new();
     let scratch = Scratch::create()?;
-    let (left_label, right_label) = options.labels();
-    let left = Side::prepare(left_label, &options.left, &scratch.0.join("left"))?;
-    let right = Side::prepare(right_label, &options.right, &scratch.0.join("right"))?;
+    let sides = prepare(options, &scratch.0, &mut notes)?;
     process::pin(cores.load)?;
     let body = origin::body();
-    let mut bench = Bench {
+    let bench = Bench {
         cores,
         origin: Origin::start(&body, Some(cores.load))?,
         body,
@@ -89,20 +93,13 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
         quick: options.quick,
     };
     let mut table = Table {
-        left: left.label.clone(),
-        right: right.label.clone(),
+        left: sides.left.label.clone(),
+        right: sides.right.label.clone(),
         rows: vec![],
     };
-    let mut notes: Vec<String> = Vec::new();
     let mut failed = false;
     for case in &options.cases {
-        match measure(
-            case,
-            &mut bench,
-            [&left, &right],
-            options.rounds,
-            &mut notes,
-        ) {
+        match measure(case, &bench, &sides, options.rounds, &mut notes) {
             Ok(rows) => table.rows.extend(rows),
             Err(error) => {
                 failed = true;
@@ -124,7 +121,7 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
         if failed {
             return Err(Error::Incomplete);
         }
-        let block = readme_block(&table, &notes, [&left, &right], options.rounds);
+        let block = readme_block(&table, &notes, &sides, options.rounds);
         table::write_between_markers(readme, &block)?;
     }
     let missed = table
@@ -139,41 +136,41 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     })
 }
 
+/// The programs, each in a folder of its own; without nginx a note says so.
+fn prepare(options: &Options, folder: &Path, notes: &mut Vec<String>) -> Result<Sides, Error> {
+    let (left_label, right_label) = options.labels();
+    let nginx = folder.join("nginx");
+    let nginx = match Side::prepare_as("nginx", "nginx".to_owned(), &options.nginx, &nginx) {
+        Err(Error::MissingProgram { .. }) => {
+            notes.push("nginx is not there: TLS is compared with haproxy only".to_owned());
+            None
+        }
+        side => Some(side?),
+    };
+    Ok(Sides {
+        left: Side::prepare(left_label, &options.left, &folder.join("left"))?,
+        right: Side::prepare(right_label, &options.right, &folder.join("right"))?,
+        nginx,
+    })
+}
+
 fn measure(
     case: &'static Case,
-    bench: &mut Bench,
-    sides: [&Side; 2],
+    bench: &Bench,
+    sides: &Sides,
     rounds: usize,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Row>, Error> {
     let configuration = case.configuration(bench)?;
-    let mut rows: Vec<Row> = case
-        .metrics
-        .iter()
-        .map(|metric| Row {
-            metric,
-            left: Vec::new(),
-            right: Vec::new(),
-        })
-        .collect();
+    let mut rows: Vec<Row> = case.metrics.iter().map(Row::new).collect();
+    let measured = case.sides(sides);
     let begin = Instant::now();
     for round in 1..=rounds {
+        let samples = case.round(bench, &measured, &configuration)?;
         let mut progress = format!("{} {round}/{rounds}:", case.name);
-        let samples = case.round(bench, sides, &configuration)?;
-        for (at, (side, sample)) in sides.into_iter().zip(samples).enumerate() {
+        for (at, (side, sample)) in measured.iter().zip(samples).enumerate() {
             progress.push_str(&format!(" {}", side.label));
-            for (row, value) in rows.iter_mut().zip(&sample.values) {
-                let column = if at == 0 {
-                    &mut row.left
-                } else {
-                    &mut row.right
-                };
-                column.push(*value);
-                progress.push_str(&format!(" {}", in_unit(*value, row.metric.unit)));
-            }
-            if let Some(busy) = sample.busy {
-                progress.push_str(&format!(" ({:.0} % of its core)", busy * 100.0));
-            }
+            record(&mut rows, at, &sample, &mut progress);
             for note in sample.notes {
                 let note = format!("{}: {}: {note}", case.name, side.label);
                 // Once, not for every round.
@@ -184,7 +181,7 @@ fn measure(
         }
         let ratios: Vec<String> = rows
             .iter()
-            .filter_map(|row| Some(format!("{:.3}", row.left.last()? / row.right.last()?)))
+            .filter_map(|row| Some(format!("{:.3}", row.ratios().last()?)))
             .collect();
         let seconds = begin.elapsed().as_secs_f64();
         eprintln!("{progress}, ratio {}, {seconds:.1} s", ratios.join(" "));
@@ -192,8 +189,24 @@ fn measure(
     Ok(rows)
 }
 
+/// Adds the numbers of one side, the how manieth of left, right and nginx.
+fn record(rows: &mut [Row], side: usize, sample: &Sample, progress: &mut String) {
+    for (row, value) in rows.iter_mut().zip(&sample.values) {
+        let column = match side {
+            0 => &mut row.left,
+            1 => &mut row.right,
+            _ => &mut row.nginx,
+        };
+        column.push(*value);
+        progress.push_str(&format!(" {}", in_unit(*value, row.metric.unit)));
+    }
+    if let Some(busy) = sample.busy {
+        progress.push_str(&format!(" ({:.0} % of its core)", busy * 100.0));
+    }
+}
+
 /// What README.md shows: on what, the table, how to repeat it.
-fn readme_block(table: &Table, notes: &[String], sides: [&Side; 2], rounds: usize) -> String {
+fn readme_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -> String {
     let first = |path: &str, prefix: &str| {
         let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
         let line = text
@@ -202,17 +215,21 @@ fn readme_block(table: &Table, notes: &[String], sides: [&Side; 2], rounds: usiz
             .unwrap_or_default();
         line.trim_start_matches([' ', '\t', ':']).to_owned()
     };
-    let versions: Vec<&str> = sides
+    let all = [Some(&sides.left), sides.nginx.as_ref(), Some(&sides.right)];
+    let versions: Vec<&str> = all
         .iter()
+        .flatten()
         .map(|side| side.version.as_deref().unwrap_or(&side.label))
         .collect();
     let mut block = format!(
-        "CPU time of the proxy for one request, one thread pinned to a core of its own, both \
-         programs on the same file, {rounds} rounds in turn. A ratio is that of one round, {} \
-         divided by {}: above 1 the latter costs less. Measured with {} on {}, Linux {}.\n\n",
+        "CPU time of the proxy for one request, one thread pinned to a core of its own, the \
+         programs on the same file (nginx on one that says the same), {rounds} rounds in turn. \
+         A ratio is that of one round, {} (or the better of it and nginx, where that is \
+         measured; for memory {0} alone) divided by {}: above 1 the latter costs less. \
+         Measured with {} on {}, Linux {}.\n\n",
         table.left,
         table.right,
-        versions.join(" and "),
+        versions.join(", "),
         first("/proc/cpuinfo", "model name"),
         first("/proc/sys/kernel/osrelease", ""),
     );

@@ -20,13 +20,15 @@ usage: cargo xtask bench [OPTION...]
   --quick          few rounds of few requests: shows that it works, not how fast
   --left COMMAND   what is compared with (/usr/sbin/haproxy)
   --right COMMAND  what is compared (target/release/evenkeel)
+  --nginx COMMAND  what else the cases with TLS are compared with (/usr/sbin/nginx)
   --markdown       prints the table as Markdown
   --write-readme   puts the table between the bench markers of README.md
   --strict         a missed target is a failure
   --list           shows the cases and their targets
 
-Both commands get exactly haproxy's arguments. The lower quartile of the ratios
-is what counts for a target.
+Left and right get exactly haproxy's arguments. The lower quartile of the ratios
+is what counts for a target; with nginx, the ratio is that to the better of the
+two. Without nginx, these cases are compared with haproxy only.
 ";
 
 /// Rounds by default, and with `--quick`.
@@ -43,6 +45,7 @@ pub struct Options {
     pub quick: bool,
     pub left: PathBuf,
     pub right: PathBuf,
+    pub nginx: PathBuf,
     pub markdown: bool,
     pub readme: Option<PathBuf>,
     pub strict: bool,
@@ -97,6 +100,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
         quick: false,
         left: PathBuf::from("/usr/sbin/haproxy"),
         right: evenkeel(),
+        nginx: PathBuf::from("/usr/sbin/nginx"),
         markdown: false,
         readme: None,
         strict: false,
@@ -113,6 +117,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
             Long("quick") => options.quick = true,
             Long("left") => options.left = parser.value()?.into(),
             Long("right") => options.right = parser.value()?.into(),
+            Long("nginx") => options.nginx = parser.value()?.into(),
             Long("markdown") => options.markdown = true,
             Long("write-readme") => write_readme = true,
             Long("strict") => options.strict = true,

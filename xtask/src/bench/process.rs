@@ -99,9 +99,15 @@ pub struct Side {
     /// The first line of `-v`, when it says one.
     pub version: Option<String>,
     stderr: PathBuf,
+    nginx: bool,
 }
 
 impl Side {
+    /// Whether it takes nginx's command line and file.
+    pub fn is_nginx(&self) -> bool {
+        self.nginx
+    }
+
     /// Prepares `program` in a folder of its own.
     pub fn prepare(label: String, program: &Path, folder: &Path) -> Result<Self, Error> {
         Self::prepare_as("haproxy", label, program, folder)
@@ -120,15 +126,22 @@ impl Side {
         fs::create_dir(folder).map_err(Error::file("creating", folder))?;
         let link = folder.join(name);
         std::os::unix::fs::symlink(real, &link).map_err(Error::file("linking", &link))?;
-        let flag = if name == "haproxy" { "-v" } else { "--version" };
+        let flag = if matches!(name, "haproxy" | "nginx") {
+            "-v"
+        } else {
+            "--version"
+        };
         let version = Command::new(&link)
             .arg(flag)
             .stdin(Stdio::null())
             .output()
             .ok()
             .and_then(|output| {
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                // nginx tells it on standard error, behind what the line is about.
+                let said = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&said).into_owned();
                 let line = text.lines().next().filter(|_| output.status.success())?;
+                let line = line.strip_prefix("nginx version: ").unwrap_or(line);
                 Some(line.split(" - ").next().unwrap_or(line).to_owned())
             });
         Ok(Self {
@@ -136,6 +149,7 @@ impl Side {
             program: link,
             version,
             stderr: folder.join("stderr"),
+            nginx: name == "nginx",
         })
     }
 
@@ -222,6 +236,31 @@ impl Proxy {
     ) -> Result<Self, Error> {
         let arguments = ["-f".into(), configuration.into(), "-db".into()];
         let mut proxy = Self::launch(side, &arguments, Some(cores.proxy), names)?;
+        proxy.wait_for_listener(side, port)?;
+        Ok(proxy)
+    }
+
+    /// Starts nginx with a file that has everything in it, and waits until it
+    /// listens on `port`.
+    pub fn start_nginx(
+        side: &Side,
+        configuration: &Path,
+        folder: &Path,
+        port: u16,
+        cores: Cores,
+    ) -> Result<Self, Error> {
+        let own = format!("daemon off; pid \"{}\";", folder.join("pid").display());
+        let arguments: [OsString; 8] = [
+            "-p".into(),
+            folder.into(),
+            "-e".into(),
+            "stderr".into(),
+            "-c".into(),
+            configuration.into(),
+            "-g".into(),
+            own.into(),
+        ];
+        let mut proxy = Self::launch(side, &arguments, Some(cores.proxy), &[])?;
         proxy.wait_for_listener(side, port)?;
         Ok(proxy)
     }

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::case::{Metric, Unit};
+use super::case::{Against, Metric, Unit};
 use super::error::Error;
 
+/// Columns of the table.
+const COLUMNS: usize = 8;
 const MARK_BEGIN: &str = "<!-- bench -->";
 const MARK_END: &str = "<!-- /bench -->";
 
@@ -19,6 +21,8 @@ pub struct Row {
     pub left: Vec<f64>,
     /// The right side's, of the same rounds.
     pub right: Vec<f64>,
+    /// nginx's, of the same rounds; nothing where it was not measured.
+    pub nginx: Vec<f64>,
 }
 
 /// How a row stands to its target.
@@ -46,12 +50,29 @@ impl Verdict {
 }
 
 impl Row {
-    /// Left divided by right in each round: above 1 the right side costs less.
-    fn ratios(&self) -> Vec<f64> {
-        self.left
-            .iter()
+    /// A row without numbers.
+    pub fn new(metric: &'static Metric) -> Self {
+        Self {
+            metric,
+            left: Vec::new(),
+            right: Vec::new(),
+            nginx: Vec::new(),
+        }
+    }
+
+    /// Left, or the better of left and nginx, divided by right in each round: above
+    /// 1 the right side costs less.
+    pub fn ratios(&self) -> Vec<f64> {
+        let nginx = match self.metric.against {
+            Against::TheBetter => &self.nginx[..],
+            Against::Haproxy => &[],
+        };
+        let nginx = nginx.iter().copied().chain(std::iter::repeat(f64::MAX));
+        let theirs = self.left.iter().zip(nginx);
+        let theirs = theirs.map(|(left, nginx)| left.min(nginx));
+        theirs
             .zip(&self.right)
-            .map(|(left, right)| left / right)
+            .map(|(t, right)| t / right)
             .collect()
     }
 
@@ -73,7 +94,7 @@ impl Row {
         }
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; COLUMNS] {
         let (quartile, median) = self.ratio();
         let target = match self.metric.stretch {
             Some(stretch) => format!("{} ({stretch})", self.metric.target),
@@ -83,6 +104,11 @@ impl Row {
             self.metric.about.to_owned(),
             target,
             in_unit(quantile(&self.left, 0.5), self.metric.unit),
+            if self.nginx.is_empty() {
+                "-".to_owned()
+            } else {
+                in_unit(quantile(&self.nginx, 0.5), self.metric.unit)
+            },
             in_unit(quantile(&self.right, 0.5), self.metric.unit),
             format!("{quartile:.3}"),
             format!("{median:.3}"),
@@ -123,12 +149,13 @@ pub struct Table {
 }
 
 impl Table {
-    fn heads(&self) -> [String; 7] {
+    fn heads(&self) -> [String; COLUMNS] {
         let fixed = |text: &str| text.to_owned();
         [
             fixed("case"),
             fixed("target"),
             self.left.clone(),
+            fixed("nginx"),
             self.right.clone(),
             fixed("ratio, lower quartile"),
             fixed("ratio, median"),
@@ -143,7 +170,7 @@ impl Table {
             for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
                 let gap = if at == 0 { "" } else { "  " };
                 // Numbers stand right, words left.
-                let _ = if (1..6).contains(&at) {
+                let _ = if (1..COLUMNS - 1).contains(&at) {
                     write!(line, "{gap}{cell:>width$}")
                 } else {
                     write!(line, "{gap}{cell:<width$}")
@@ -156,16 +183,16 @@ impl Table {
     /// For a page.
     pub fn markdown(&self) -> String {
         let mut lines = self.lines(|cells, _| format!("| {} |", cells.join(" | ")));
-        let rule = "|---|--:|--:|--:|--:|--:|---|\n";
+        let rule = "|---|--:|--:|--:|--:|--:|--:|---|\n";
         let end_of_head = lines.find('\n').map_or(lines.len(), |at| at + 1);
         lines.insert_str(end_of_head, rule);
         lines
     }
 
-    fn lines(&self, line: impl Fn(&[String; 7], &[usize; 7]) -> String) -> String {
+    fn lines(&self, line: impl Fn(&[String; COLUMNS], &[usize; COLUMNS]) -> String) -> String {
         let mut all = vec![self.heads()];
         all.extend(self.rows.iter().map(Row::cells));
-        let mut widths = [0; 7];
+        let mut widths = [0; COLUMNS];
         for cells in &all {
             for (width, cell) in widths.iter_mut().zip(cells) {
                 *width = (*width).max(cell.chars().count());
@@ -206,6 +233,7 @@ mod tests {
         unit: Unit::MicrosecondsPerRequest,
         target: 1.15,
         stretch: Some(1.2),
+        against: Against::TheBetter,
     };
 
     fn row(right: &[f64]) -> Row {
@@ -213,7 +241,15 @@ mod tests {
             metric: &METRIC,
             left: vec![12.0; right.len()],
             right: right.to_vec(),
+            nginx: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_better_of_the_two_is_what_counts() {
+        let mut row = row(&[10.0, 10.0]);
+        row.nginx = vec![11.0, 13.0];
+        assert_eq!(row.ratios(), [1.1, 1.2]);
     }
 
     #[test]
@@ -260,6 +296,10 @@ mod tests {
         assert_eq!(table.text().lines().count(), 3);
         let markdown = table.markdown();
         assert_eq!(markdown.lines().count(), 4);
-        assert!(markdown.lines().all(|line| line.matches('|').count() == 8));
+        assert!(
+            markdown
+                .lines()
+                .all(|line| line.matches('|').count() == COLUMNS + 1)
+        );
     }
 }

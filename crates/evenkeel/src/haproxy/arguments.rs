@@ -38,6 +38,8 @@ pub struct Arguments {
     pub diag: bool,
     /// `-dr`
     pub ignore_unresolved: bool,
+    /// `-dV`
+    pub unverified_servers: bool,
     /// `-dL`
     pub dump_libraries: bool,
     /// `-dK…`, what stands behind it.
@@ -110,7 +112,6 @@ impl std::error::Error for ArgumentError {}
 /// Flags that switch something off or on which does not exist here.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dM", "there are no memory pools to poison"),
-    ("-dV", "no server is spoken to over TLS yet"),
     ("-dS", "the kernel is never asked to splice"),
     ("-dG", "names are always looked up by the system's resolver"),
     ("-de", "epoll is the only poller"),
@@ -212,6 +213,7 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-dW" => parsed.zero_warning = true,
         "-dD" => parsed.diag = true,
         "-dr" => parsed.ignore_unresolved = true,
+        "-dV" => parsed.unverified_servers = true,
         "-dL" => parsed.dump_libraries = true,
         "-f" => parsed.files.push(value(text, words)?.into()),
         "-x" => take_over(parsed, value(text, words)?),

@@ -240,6 +240,7 @@ pub fn load_options(arguments: &Arguments) -> LoadOptions {
         resolve_names: true,
         ignore_unresolved: arguments.ignore_unresolved,
         diag: arguments.diag,
+        unverified_servers: arguments.unverified_servers,
     }
 }
 

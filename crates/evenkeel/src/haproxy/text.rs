@@ -46,7 +46,10 @@ pub fn build() -> String {
          Feature list :{list}\n\n\
          Default settings :\n  bufsize = {}, maxrewrite = {}\n\n\
          Built with multi-threading support (MAX_THREADS={}, default={threads}).\n\
-         Built without TLS.\n\n\
+         Built with TLS library : {} (its names and lists in OpenSSL's spelling)\n\
+         Running on TLS library : {}\n\
+         TLS library supports SNI : yes\n\
+         TLS library supports : TLSv1.2 TLSv1.3\n\n\
          Available polling systems :\n      epoll : pref=300,  test result OK\n\
          Total: 1 (1 usable), will use epoll.\n\n\
          Available multiplexer protocols :\n\
@@ -60,6 +63,8 @@ pub fn build() -> String {
         tune.bufsize,
         tune.maxrewrite,
         proxy::reactor::THREADS_MAX,
+        identity::TLS_LIBRARY,
+        identity::TLS_LIBRARY,
     )
 }
 
@@ -81,7 +86,8 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -dr starts although names of servers do not resolve.
         -dK{class[,...]} lists keywords (use 'help' for the classes).
         -dL lists the libraries that are loaded.
-        -dM -dV -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
+        -dV verifies servers' certificates only where a line says so.
+        -dM -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
         -x takes over the listening sockets of the process behind that stats socket ;
         -sf/-st [pid ]* finishes/ends older processes.
         -dC -dt are known and not built yet.
@@ -164,7 +170,7 @@ mod tests {
         let text = build();
         assert!(
             text.contains(" +THREAD")
-                && text.contains(" -OPENSSL")
+                && text.contains(" +OPENSSL")
                 && text.contains("Feature list :")
         );
     }

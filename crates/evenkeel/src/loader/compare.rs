@@ -10,6 +10,7 @@ use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// The rights that the role has, which it cannot get back once it gave them up,
 /// and what the file asks for in vain.
@@ -68,7 +69,7 @@ const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
 /// The recording of the version that serves; None when this is the start, or
 /// when it is of another version of the program.
 pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
-    let bytes = memory::read(before?).ok()?;
+    let bytes = Zeroizing::new(memory::read(before?).ok()?);
     Recording::decode(&bytes).ok()
 }
 

@@ -13,6 +13,7 @@ use crate::roles::Shared;
 use crate::roles::memory;
 use crate::voice::Form;
 use protocol::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
+use proxy::load::{HEAD_BYTES, without_secrets};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fmt;
@@ -39,6 +40,8 @@ pub enum KeepError {
     Version(u64),
     /// The role's sockets are others.
     Sockets,
+    /// It holds keys, which are not written to a file.
+    Secret,
 }
 
 impl fmt::Display for KeepError {
@@ -49,6 +52,7 @@ impl fmt::Display for KeepError {
             KeepError::Decode(error) => error.fmt(f),
             KeepError::Length => f.write_str("it was not written to its end"),
             KeepError::Version(number) => write!(f, "the proxy serves version {number}"),
+            KeepError::Secret => f.write_str("it holds keys, which are kept in no file"),
             KeepError::Sockets => f.write_str("the proxy gave other sockets"),
         }
     }
@@ -95,13 +99,23 @@ fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(open(path, flags, Mode::RUSR | Mode::WUSR)?);
     let sockets = version.sockets().iter();
+    let open = may_be_written(version.bundle())?;
+    let bytes = u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0);
     let kept = Kept {
         take: version.take.clone(),
         sockets: sockets.map(identity).collect::<Result<_, _>>()?,
-        bundle_bytes: u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0),
+        bundle_bytes: if open { bytes } else { 0 },
     };
     file.write_all(&kept.encode())?;
     copy(version.bundle(), kept.bundle_bytes, &mut file)
+}
+
+/// Whether a bundle says of itself that it holds no key. One of another version
+/// of the program is not asked.
+fn may_be_written(bundle: &Shared) -> Result<bool, KeepError> {
+    let mut head = [0; HEAD_BYTES];
+    let read = rustix::io::pread(bundle, &mut head[..], 0)?;
+    Ok(without_secrets(&head[..read]))
 }
 
 /// The position of the bundle's descriptor, which others share, is left alone.
@@ -172,6 +186,9 @@ impl Left {
         if !same {
             return wrong(KeepError::Sockets, sockets);
         }
+        if self.kept.bundle_bytes == 0 {
+            return wrong(KeepError::Secret, sockets);
+        }
         Ok(Version::of(take, self.bundle, sockets))
     }
 }
@@ -206,10 +223,24 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use language::{Environment, Facts};
     use protocol::role::{Plan, Take};
+    use proxy::load::LoadOptions;
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
+
+    /// The bundle of a configuration.
+    fn load_text(text: &str) -> Vec<u8> {
+        let files = vec![("a.cfg".to_owned(), text.as_bytes().to_vec())];
+        let loaded = proxy::load::load(
+            files,
+            Environment::empty(),
+            Facts::new("2.6.12"),
+            LoadOptions::default(),
+        );
+        loaded.recording.encode().to_vec()
+    }
 
     fn listener() -> OwnedFd {
         TcpListener::bind("127.0.0.1:0").unwrap().into()
@@ -222,6 +253,12 @@ mod tests {
 
     impl Bed {
         fn new(name: &str) -> Bed {
+            let mut bundle = load_text("global\n");
+            bundle.extend([b'#'; 3 * COPY_BYTES]);
+            Bed::with(name, &bundle)
+        }
+
+        fn with(name: &str, bundle: &[u8]) -> Bed {
             let directory =
                 std::env::temp_dir().join(format!("evenkeel-keep-{name}-{}", std::process::id()));
             std::fs::create_dir(&directory).unwrap();
@@ -234,7 +271,7 @@ mod tests {
                 },
                 ..Take::default()
             };
-            let bundle = memory::create("test", &[7; 3 * COPY_BYTES + 1]).unwrap();
+            let bundle = memory::create("test", bundle).unwrap();
             let version = Version::of(take, bundle, vec![listener(), listener()]);
             let bed = Bed { directory, version };
             write(&bed.socket(), &bed.version).unwrap();
@@ -279,6 +316,19 @@ mod tests {
             memory::read(bed.version.bundle()).unwrap()
         );
         assert_eq!(std::fs::read_dir(&bed.directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bundle_with_a_key_is_not_written_and_the_sockets_are_kept() {
+        let key = "-----BEGIN PRIVATE KEY-----";
+        let bed = Bed::with("secret", &load_text(&format!("# {key}\n")));
+        let written = std::fs::read(bed.file()).unwrap();
+        let found = written.windows(key.len()).any(|w| w == key.as_bytes());
+        assert!(!found, "the key is in the file");
+        let left = read(&bed.socket()).unwrap();
+        let unmatched = left.with(7, bed.sockets()).unwrap_err();
+        assert!(matches!(unmatched.error, KeepError::Secret));
+        assert_eq!(unmatched.sockets.len(), 2);
     }
 
     #[test]

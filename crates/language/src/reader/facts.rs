@@ -32,6 +32,13 @@ impl Facts {
         }
     }
 
+    /// With TLS by this library, which stands in for this version of OpenSSL.
+    pub fn with_tls_library(mut self, name: &str, openssl: &str) -> Self {
+        self.tls_library = name.to_owned();
+        self.openssl_version = Some(openssl.to_owned());
+        self
+    }
+
     /// Adds features.
     pub fn with_features<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.features.extend(names.into_iter().map(str::to_owned));

@@ -1,9 +1,12 @@
 //! One `bind` address of a frontend, with its options.
 
+use super::tls::BindTls;
+use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a listener listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -95,6 +98,11 @@ pub struct Bind {
     pub v6only: Option<bool>,
     /// `user`, `group`, `uid`, `gid`, `mode`.
     pub owner: BindOwner,
+    /// What is said of TLS, shared by the listeners of a line.
+    pub tls_words: Option<Arc<BindTls>>,
+    /// With `ssl`: who is shown which certificate. The end of loading makes it
+    /// of the words.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Bind {
@@ -117,6 +125,8 @@ impl Bind {
             transparent: false,
             v6only: None,
             owner: BindOwner::default(),
+            tls_words: None,
+            tls: None,
         }
     }
 }

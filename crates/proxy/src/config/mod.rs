@@ -25,7 +25,11 @@ pub use proxy::{
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{Server, ServerAddress, ServerOptions};
-pub use tls::{ExtraFiles, TlsDefaults, TlsSide, TlsVersion, TlsVersions};
+pub use tls::{
+    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
+    ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
+    Verify, WebSocketProto,
+};
 
 use crate::state::Presence;
 use std::collections::HashMap;
@@ -55,6 +59,8 @@ pub struct Config {
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
     /// numbers it. 0 never served.
     pub version: u64,
+    /// Certificates, authorities and what they revoked, which operators change.
+    pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.

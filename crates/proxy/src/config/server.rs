@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::HttpProtocol;
+use super::{HttpProtocol, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use language::Span;
 use std::net::SocketAddr;
@@ -92,6 +92,12 @@ pub struct ServerOptions {
     pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
     pub redirect_prefix: Option<Box<[u8]>>,
+    /// TLS.
+    pub tls: ServerTls,
+    /// `check-proto`
+    pub check_proto: Option<HttpProtocol>,
+    /// `ws`
+    pub web_socket: WebSocketProto,
 }
 
 impl Default for ServerOptions {
@@ -130,6 +136,9 @@ impl Default for ServerOptions {
             last_address: true,
             saved: None,
             redirect_prefix: None,
+            tls: ServerTls::default(),
+            check_proto: None,
+            web_socket: WebSocketProto::Auto,
         }
     }
 }

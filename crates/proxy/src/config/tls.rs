@@ -1,6 +1,16 @@
-//! TLS settings of the `global` section. They are checked and kept; they take
-//! effect where a `bind` or `server` line says `ssl`.
+//! TLS settings: those of the `global` section, and what one line's words come
+//! to. They are checked and kept; they take effect where a `bind` or `server`
+//! line says `ssl`.
 
+mod bind;
+mod server;
+mod settings;
+
+pub use bind::{BindTls, CertificateSource, TicketKeys, TlsLine};
+pub use server::{Named, ServerTls, WebSocketProto};
+pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
+
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use std::path::PathBuf;
 
 /// A version of TLS.
@@ -29,19 +39,19 @@ pub struct TlsVersions {
     pub off: Vec<TlsVersion>,
 }
 
-/// Defaults of `bind` or of `server` lines.
+/// What is said on one `bind` or `server` line, or is the default of all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsSide {
     /// `ciphers`: up to TLS 1.2, as OpenSSL writes them.
-    pub ciphers: Option<Box<str>>,
+    pub ciphers: Option<Listed<CipherSuite>>,
     /// `ciphersuites`: of TLS 1.3.
-    pub ciphersuites: Option<Box<str>>,
+    pub ciphersuites: Option<Listed<CipherSuite>>,
     /// `curves`.
-    pub curves: Option<Box<str>>,
+    pub curves: Option<Listed<NamedGroup>>,
     /// `sigalgs`.
-    pub sigalgs: Option<Box<str>>,
+    pub sigalgs: Option<Listed<SignatureScheme>>,
     /// `client-sigalgs`.
-    pub client_sigalgs: Option<Box<str>>,
+    pub client_sigalgs: Option<Listed<SignatureScheme>>,
     /// Versions.
     pub versions: TlsVersions,
     /// `no-tls-tickets`.

@@ -10,9 +10,11 @@ mod args;
 pub mod balance;
 mod bind;
 mod bind_option;
+pub mod bind_tls;
 mod capture;
 pub mod check;
 mod cpu_map;
+pub(crate) mod crt_store;
 mod environment;
 mod error_page;
 mod global;
@@ -35,6 +37,9 @@ mod tcp_rules;
 pub(crate) mod testing;
 pub(crate) mod timeout;
 mod tls_default;
+pub(crate) mod tls_files;
+pub(crate) mod tls_list;
+pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
 
@@ -71,6 +76,7 @@ static LINES: &[&[LineRow]] = &[
     capture::LINES,
     check::LINES,
     cpu_map::LINES,
+    crt_store::LINES,
     environment::LINES,
     error_page::LINES,
     global::LINES,
@@ -100,7 +106,11 @@ pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
         lines: Table::new("keyword", LINES, known::KNOWN),
-        binds: Table::new("bind option", &[bind_option::OPTIONS], known::KNOWN),
+        binds: Table::new(
+            "bind option",
+            &[bind_option::OPTIONS, bind_tls::OPTIONS],
+            known::KNOWN,
+        ),
         servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
     })
 }

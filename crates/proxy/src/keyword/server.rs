@@ -257,6 +257,7 @@ fn unresolved(
 /// names and ids used twice, ids of those that have none, checks that cannot
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
+    super::server_option::tls::finish(loader);
     let mut told = Vec::new();
     let count = loader.config.proxies.len();
     let unsettled: Vec<bool> = (0..count)
@@ -436,7 +437,7 @@ mod tests {
             ("server a", "E0201"),
             ("server a/b 127.0.0.1:80", "E0105"),
             ("server a 127.0.0.1:80 maxcon 5", "E0209"),
-            ("server a 127.0.0.1:80 ssl", "E0103"),
+            ("server a 127.0.0.1:80 agent-check", "E0103"),
             ("server a :80", "E0103"),
             ("server a 0.0.0.0:80", "E0103"),
             ("default-server id 4", "E0102"),

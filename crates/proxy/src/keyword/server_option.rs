@@ -3,13 +3,19 @@
 mod check;
 mod connection;
 mod load;
+pub(crate) mod tls;
 
 use super::{Args, ServerRow};
 use crate::load::codes;
 use language::Diagnostic;
 
 /// All families of options.
-pub static FAMILIES: &[&[ServerRow]] = &[check::OPTIONS, connection::OPTIONS, load::OPTIONS];
+pub static FAMILIES: &[&[ServerRow]] = &[
+    check::OPTIONS,
+    connection::OPTIONS,
+    load::OPTIONS,
+    tls::OPTIONS,
+];
 
 /// Longest time that a server's option takes, by haproxy's own limit.
 fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
@@ -26,6 +32,18 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
         )),
         _ => Ok(ms),
     }
+}
+
+/// Known, and not done.
+fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            span,
+            format!("{what} is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet"),
+    )
 }
 
 /// Takes one of some words.

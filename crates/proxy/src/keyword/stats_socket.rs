@@ -11,6 +11,9 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.socket = Some(SocketRights::default());
     let options = bind::options(loader, args, &mut listener);
     let rights = loader.socket.take().unwrap_or_default();
+    if listener.tls_words.as_ref().is_some_and(|words| words.ssl) {
+        return Err(super::proxy::not_built(word, "ssl on a stats socket"));
+    }
     for address in bind::addresses(loader, word, args.keyword)? {
         let bind = Bind {
             address,

@@ -3,9 +3,9 @@
 //! knows no cryptography.
 
 use super::global::row;
-use super::{Args, Built, LineRow};
+use super::{Args, Built, LineRow, tls_list};
 use crate::config::{ExtraFiles, TlsSide, TlsVersion};
-use crate::load::{Loader, codes};
+use crate::load::{Loader, Section, codes};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
 use std::path::PathBuf;
@@ -14,8 +14,11 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let word = args.required("a directory")?;
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
+    let in_store = loader.section == Section::CrtStore;
     let tls = &mut loader.config.global.tls;
     let field = match args.keyword {
+        "crt-base" if in_store => &mut loader.crt_store.crt_base,
+        "key-base" if in_store => &mut loader.crt_store.key_base,
         "ca-base" => &mut tls.ca_base,
         "crt-base" => &mut tls.crt_base,
         "key-base" => &mut tls.key_base,
@@ -89,14 +92,27 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("OpenSSL passes over what it does not know"),
         );
     }
-    let side = side(loader, args.keyword);
-    let list = Some(Box::from(&*text));
     match args.keyword.rsplit_once("-default-").map(|(_, rest)| rest) {
-        Some("bind-ciphers" | "server-ciphers") => side.ciphers = list,
-        Some("bind-ciphersuites" | "server-ciphersuites") => side.ciphersuites = list,
-        Some("bind-curves" | "server-curves") => side.curves = list,
-        Some("bind-sigalgs" | "server-sigalgs") => side.sigalgs = list,
-        _ => side.client_sigalgs = list,
+        Some("bind-ciphers" | "server-ciphers") => {
+            let list = tls_list::ciphers(args, word)?;
+            side(loader, args.keyword).ciphers = Some(list);
+        }
+        Some("bind-ciphersuites" | "server-ciphersuites") => {
+            let list = tls_list::ciphersuites(args, word)?;
+            side(loader, args.keyword).ciphersuites = Some(list);
+        }
+        Some("bind-curves" | "server-curves") => {
+            let list = tls_list::curves(args, word)?;
+            side(loader, args.keyword).curves = Some(list);
+        }
+        Some("bind-sigalgs" | "server-sigalgs") => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).sigalgs = Some(list);
+        }
+        _ => {
+            let list = tls_list::sigalgs(args, word)?;
+            side(loader, args.keyword).client_sigalgs = Some(list);
+        }
     }
     args.end()
 }
@@ -118,7 +134,7 @@ const VERSIONS: &[(&str, &str, TlsVersion)] = &[
     ("TLSv1.3", "tlsv13", TlsVersion::Tls13),
 ];
 
-fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
+pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
     let word = args.required("a version of TLS")?;
     let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
     found.map(|(.., version)| *version).ok_or_else(|| {
@@ -127,7 +143,8 @@ fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
     })
 }
 
-fn short_version(name: &str) -> Option<TlsVersion> {
+/// The version of `tlsv12` and its like.
+pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
     VERSIONS
         .iter()
         .find(|(_, short, _)| *short == name)
@@ -140,8 +157,8 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let binds = args.keyword == "ssl-default-bind-options";
     while let Some(word) = args.next() {
         let text = word.text();
-        let off = text.strip_prefix("no-").and_then(short_version);
-        let only = text.strip_prefix("force-").and_then(short_version);
+        let off = text.strip_prefix("no-").and_then(version_named);
+        let only = text.strip_prefix("force-").and_then(version_named);
         let bounded = match &*text {
             "ssl-min-ver" | "ssl-max-ver" => Some(version(args)?),
             _ => None,
@@ -275,6 +292,9 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+/// Where bases of certificates and keys may be said.
+const BASES: &[&str] = &["crt-store", "global"];
+
 /// The table.
 pub static LINES: &[LineRow] = &[
     row(
@@ -284,20 +304,26 @@ pub static LINES: &[LineRow] = &[
         directory,
         "Where relative names of `ca-file`, `ca-verify-file` and `crl-file` are looked for.",
     ),
-    row(
-        "crt-base",
-        "crt-base <directory>",
-        "crt-base /etc/ssl/private",
-        directory,
-        "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
-    ),
-    row(
-        "key-base",
-        "key-base <directory>",
-        "key-base /etc/ssl/private",
-        directory,
-        "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
-    ),
+    LineRow {
+        places: BASES,
+        ..row(
+            "crt-base",
+            "crt-base <directory>",
+            "crt-base /etc/ssl/private",
+            directory,
+            "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
+        )
+    },
+    LineRow {
+        places: BASES,
+        ..row(
+            "key-base",
+            "key-base <directory>",
+            "key-base /etc/ssl/private",
+            directory,
+            "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
+        )
+    },
     row(
         "issuers-chain-path",
         "issuers-chain-path <directory>",

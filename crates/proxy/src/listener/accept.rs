@@ -271,7 +271,8 @@ async fn pause(own: &AcceptLoop, listener: &Listener) {
 
 /// Whether the limits of connections and sessions a second leave room for
 /// another one.
-fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
+fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
+    let tls_max = config.global.tls.rate_max.filter(|_| bind.tls.is_some());
     let worker = worker();
     let below = |limit: Option<u32>, rate: &Rate| {
         limit.is_none_or(|limit| rate.read(worker.now_ms()) < u64::from(limit))
@@ -282,6 +283,7 @@ fn slow_enough(config: &Config, frontend: &Proxy) -> bool {
             &worker.runtime.connection_rate,
         )
         && below(config.global.session_rate_max, &worker.runtime.session_rate)
+        && below(tls_max, &crate::tls::counters().rate)
 }
 
 /// The places of a connection that was accepted. Another thread may have taken
@@ -369,7 +371,8 @@ async fn next(
             return Poll::Ready(Err(Quiet::Elsewhere));
         }
         let full = most.is_some_and(|most| state.sessions.current() >= most);
-        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend) {
+        if full || !runtime.takes(frontend) || !slow_enough(&target.config, frontend, target.bind())
+        {
             return Poll::Ready(Err(Quiet::Full));
         }
         let accepted = accept.as_mut().poll(context);

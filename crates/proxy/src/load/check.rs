@@ -284,7 +284,7 @@ fn bound_twice(bind: &Bind, first: Span) -> Diagnostic {
     .note("a connection goes to one of the two, and which one is the system's choice")
 }
 
-fn display(address: &BindAddress) -> String {
+pub(super) fn display(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
         BindAddress::Unix(path) => format!("'{}'", path.display()),

@@ -78,6 +78,33 @@ codes! {
     BAD_TLS_SETTING = "E0214", "TLS setting not understood",
         "A TLS setting of `global` has a word or a value that it does not know. The message says which, and its nearest neighbour.";
 
+    TLS_NAMES = "E0215", "no usable name in a list of TLS",
+        "A list of ciphers, curves or signature algorithms leaves nothing that can be done, or names a curve or an algorithm that \
+         nobody knows. Evenkeel does TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305, and TLS 1.3; key exchange by RSA or by \
+         Diffie-Hellman over numbers, CBC, 3DES and RC4 are not built, on purpose: each has been broken in practice.";
+    TLS_VERSIONS = "E0216", "no version of TLS left",
+        "The versions that a line and `global` allow leave nothing that is spoken. Evenkeel speaks TLS 1.2 and TLS 1.3; SSLv3, TLS 1.0 \
+         and TLS 1.1 are broken and withdrawn (RFC 7568, RFC 8996).";
+
+    TLS_UNVERIFIED = "E0230", "verification without authorities",
+        "A certificate is to be verified, which is the default towards servers, and the line names nobody who is believed. Write \
+         `ca-file <file>`, or `ca-file @system-ca` for the authorities that the system believes. `verify none` means that anybody who \
+         stands between can read and change the traffic; it is for networks where nobody does.";
+    TLS_FILE = "E0231", "file of certificates not usable",
+        "A file of certificates, of revoked ones or of a key could not be read, or does not hold what the line needs. The message \
+         says what is wrong with it. Files are PEM: text with `-----BEGIN CERTIFICATE-----`.";
+
+    BAD_CERTIFICATE = "E0220", "certificate cannot be used",
+        "A file that `crt` names, or one beside it, is no certificate with its key: one of the two is missing, they do not belong \
+         together, the key is encrypted or of a kind that is not spoken any more. The file holds in PEM the server's own certificate \
+         first, then those of its issuers, and the key anywhere; or the key is in the file of the same name with `.key` behind it.";
+    BAD_CERTIFICATE_LIST = "E0221", "line of a list of certificates not understood",
+        "A line of a `crt-list` is a certificate, perhaps options of `bind` in brackets, and names of hosts: \
+         `site.pem [alpn h2,http/1.1] *.example.com !old.example.com`.";
+    NO_CERTIFICATE = "E0222", "TLS without a certificate",
+        "A `bind` line says `ssl` and names no certificate, so that no client could be answered. Add `crt FILE`. With `strict-sni` \
+         it is a warning: operators may add certificates while it serves.";
+
     UNKNOWN_BACKEND = "E0301", "no such backend",
         "`use_backend` or `default_backend` names a backend that the file does not have. The nearest name is shown; a `frontend` cannot be \
          led to.";
@@ -145,6 +172,34 @@ codes! {
     TLS_LIST = "W0121", "strange list of TLS names",
         "A list of ciphers, curves or signature algorithms holds a character that no name has. OpenSSL passes over names that it does \
          not know, so HAProxy says nothing; the list may mean less than it seems to.";
+    TLS_LACKING = "W0122", "cipher that is not done",
+        "A list names ciphers, curves or signature algorithms that OpenSSL knows and Evenkeel does not do: static RSA keys, \
+         Diffie-Hellman over numbers, CBC, 3DES, RC4, SHA-1, rare curves. They are left out; the message says what remains. Clients of \
+         the last ten years have one of what remains. Remove the names when the list is next touched.";
+    TLS_UNKNOWN = "W0123", "unknown cipher in a list",
+        "A list of ciphers holds a name that nobody knows. OpenSSL passes over such names without a word, so HAProxy does too; the list \
+         may mean less than it seems to.";
+    TLS_OLD_VERSION = "W0124", "old version of TLS",
+        "SSLv3, TLS 1.0 or TLS 1.1 is asked for as the lowest version. They are not spoken any more; TLS 1.2 is the lowest.";
+    CERTIFICATE_TIME = "W0301", "certificate not valid now",
+        "A certificate has expired, or its time has not come yet by this host's clock. It is shown all the same, and clients refuse it.";
+    NOT_SENT = "W0302", "timestamps of certificates are not sent",
+        "A file `.sctl` holds signed certificate timestamps for an extension of TLS that is not sent here. Authorities write such \
+         timestamps into the certificates themselves, which is what browsers look at. Remove the file, or write \
+         `ssl-load-extra-files` without `sctl`.";
+    TLS_WITHOUT_SSL = "W0304", "certificates without ssl",
+        "A `bind` line names certificates and does not say `ssl`: clear text is spoken there. HAProxy says nothing about it.";
+    TLS_NOT_DONE = "W0305", "option of TLS without effect",
+        "The option belongs to something that TLS of today does not have, or that is not needed here: NPN, which ALPN replaced in 2014, \
+         or the signing of certificates on the fly without `generate-certificates`. The message says which. Remove it.";
+    OCSP_IGNORED = "W0306", "OCSP answer not stapled",
+        "A file `.ocsp` holds no answer about its certificate that holds now: it is no answer, is about another certificate, or has \
+         expired. Nothing is stapled, which clients accept unless the certificate demands it.";
+    NO_CERTIFICATE_YET = "W0307", "TLS without a certificate",
+        "A `bind` line says `ssl` and `strict-sni` and has no certificate yet: all clients are refused until an operator adds one.";
+    CERTIFICATE_PASSED_OVER = "W0308", "part of a list of certificates that counts for nothing",
+        "Something of a list or directory of certificates is passed over: filters before the brackets of a line, or a file without a \
+         certificate. The message says which.";
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 

@@ -5,6 +5,7 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
+mod certificates;
 mod check;
 pub mod codes;
 mod line;
@@ -20,8 +21,10 @@ mod server_states;
 mod side;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-pub use recording::{Recording, RecordingError};
+pub(crate) use certificates::Beside;
+pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
 pub use section::{Section, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsLevel, Watch};
@@ -47,6 +50,8 @@ pub struct LoadOptions {
     pub ignore_unresolved: bool,
     /// Also tell what is only worth a hint (`-dD`).
     pub diag: bool,
+    /// Servers' certificates are verified only where a line says so (`-dV`).
+    pub unverified_servers: bool,
 }
 
 /// What came out.
@@ -87,7 +92,8 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
-    "W0120", "W0121", "W0303", "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
+    "W0403", "W0404", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -148,8 +154,14 @@ pub struct Loader {
     out_of_section_told: bool,
     /// Which lines were refused.
     refused: refused::Refused,
+    /// Files of certificates that were read.
+    pub(crate) tls_files: crate::keyword::tls_files::TlsFiles,
     /// Files of server states that were asked for.
     state_files: BTreeSet<PathBuf>,
+    /// Chains of `issuers-chain-path`, once they were read.
+    issuer_chains: Option<certificates::IssuerChains>,
+    /// Set in a `crt-store`.
+    pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -271,7 +283,10 @@ impl Loader {
             names: Default::default(),
             out_of_section_told: false,
             refused: Default::default(),
+            tls_files: Default::default(),
             state_files: BTreeSet::new(),
+            issuer_chains: None,
+            crt_store: Default::default(),
             socket: None,
         }
     }

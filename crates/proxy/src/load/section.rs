@@ -20,6 +20,8 @@ pub enum Section {
     Defaults(usize),
     /// A frontend, backend or listen, and which of them.
     Proxy(ProxyIndex, ProxyKind),
+    /// A `crt-store`: the loader knows which.
+    CrtStore,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -36,6 +38,7 @@ impl Section {
             Section::Global => Some("global"),
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
+            Section::CrtStore => Some("crt-store"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -71,6 +74,19 @@ impl Loader {
             "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
+            "crt-store" => {
+                self.no_more_words(line, 2);
+                match crate::keyword::crt_store::CrtStore::begin(line) {
+                    Ok(store) => {
+                        self.crt_store = store;
+                        Section::CrtStore
+                    }
+                    Err(refused) => {
+                        self.tell(*refused);
+                        Section::Refused
+                    }
+                }
+            }
             other => {
                 let name = SECTIONS
                     .iter()

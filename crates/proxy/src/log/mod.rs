@@ -12,8 +12,10 @@ pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date, time_zone};
 
 use crate::config::{Config, LogTarget, LogTargetAddress, Proxy, ProxyOption};
-use crate::stream::{Phase, Stream, Termination};
+use crate::reactor;
+use crate::stream::{Endpoint, Phase, Session, Stream, Termination, new_stream};
 use crate::worker::worker;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 /// Severity of a line, as syslog numbers it.
@@ -170,6 +172,57 @@ fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
     let frontend = stream.frontend();
     let mode = if stream.http { "HTTP" } else { "TCP" };
     let _ = write!(out, "({}/{mode})", frontend.name);
+}
+
+/// Logs a client's connection that ended before its session began, with why.
+/// One that `carried_nothing` is passed over by `option dontlognull`.
+pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool) {
+    use std::io::Write;
+    let frontend = session.frontend();
+    if frontend.logs.is_empty() || (carried_nothing && frontend.has(ProxyOption::DontLogNull)) {
+        return;
+    }
+    let level = match frontend.has(ProxyOption::LogSeparateErrors) {
+        true => Level::Error,
+        false => Level::Info,
+    };
+    let mut message = worker().scratch();
+    if let Some(format) = &frontend.error_log_format {
+        format.append(&new_stream(Rc::clone(session), false), &mut message);
+    } else {
+        // Writing to a Vec cannot fail.
+        let _ = match session.source {
+            Endpoint::Inet(a) => write!(&mut *message, "{}:{} [", a.ip().to_canonical(), a.port()),
+            Endpoint::Unix => write!(&mut *message, "unix:{} [", session.bind().id),
+        };
+        let ago = reactor::now().saturating_duration_since(session.accepted);
+        let accepted = worker().wall_clock() - ago;
+        time::append_date(&mut message, accepted, DateStyle::Millis);
+        let _ = write!(
+            &mut *message,
+            "] {}/{}: {why}",
+            frontend.name,
+            bind_name(session)
+        );
+    }
+    deliver(
+        &session.config,
+        Some(frontend),
+        &frontend.logs,
+        level as u8,
+        (&message, b""),
+    );
+    let lines = &frontend.state.log_lines;
+    lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// A listener by its name, else by its number.
+fn bind_name(session: &Session) -> String {
+    let bind = session.bind();
+    match bind.name.is_empty() {
+        true => bind.id.to_string(),
+        false => bind.name.to_string(),
+    }
 }
 
 /// Logs a notice about a proxy (a server that went down) to its targets.

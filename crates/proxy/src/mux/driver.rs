@@ -285,7 +285,18 @@ impl<'t> Driver<'t> {
                 Err(error) => return Err(error),
             }
         }
-        inner.blocked = false;
+        // TLS may hold records that the socket did not take.
+        match self.transport.poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                inner.blocked = false;
+                self.stuck_since = None;
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => {
+                inner.blocked = true;
+                self.stuck_since.get_or_insert_with(reactor::now);
+            }
+        }
         Ok(())
     }
 
@@ -344,6 +355,7 @@ impl<'t> Driver<'t> {
             }
             self.transport.writable().await;
         }
+        self.transport.flushed().await?;
         self.transport.shutdown_write()?;
         let mut bytes = 0;
         while bytes < LINGER_BYTES && !self.ended {

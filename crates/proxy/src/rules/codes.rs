@@ -61,6 +61,9 @@ codes! {
     IGNORED_PATTERNS = "W0404", "patterns that are ignored",
         "The test asks whether there is a value (`-m found`) or whether it is true (`-m bool`, and all fetches that give a boolean), and \
          compares it with no pattern: `acl tls ssl_fc 0` is true on TLS connections. Remove the patterns, or say `unless`.";
+    KEYS_NOT_KEPT = "W0405", "keys of TLS that are not kept",
+        "The expression asks for a key of a TLS session. Keys are kept, for those who analyse captured traffic, only while \
+         `tune.ssl.keylog on` stands in the global section; without it the expression never has a value.";
     EMPTY_CONDITION = "W0403", "condition without a test",
         "Nothing stands behind `if` or `unless`. As in HAProxy such a condition is false, so a rule with `if` never runs and one with \
          `unless` always does; but something was probably forgotten.";

@@ -1,11 +1,14 @@
 //! Making a connection to a server.
 
 use super::ServerConnection;
+use super::secured::{Secured, Wanted, secure};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
-use crate::reactor::{self, Socket, with_deadline};
+use crate::reactor::{self, Socket, pool_box, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Link, Stream, write_all};
+use crate::tls::Connector;
+use crate::tls::handshake::Failure;
 use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
@@ -26,6 +29,10 @@ pub enum ConnectFailure {
     Refused(io::Error),
     /// The server has no address.
     Unresolved,
+    /// There is no TLS with it.
+    Insecure(Failure),
+    /// The name that TLS is to be spoken with is none.
+    BadName,
 }
 
 /// Where a server is for a stream.
@@ -63,6 +70,9 @@ fn goes_by_client(server: &Server) -> bool {
 impl ServerConnection {
     /// Whether it goes where a new one for this stream would.
     pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
+        if !Wanted::of(server, stream).is_of(self.tls.as_ref()) {
+            return false;
+        }
         if !goes_by_client(server) {
             return true;
         }
@@ -142,8 +152,15 @@ pub async fn connect(
     shared: bool,
 ) -> Result<ServerConnection, ConnectFailure> {
     let private = server.options.send_proxy.is_some() || goes_by_client(server);
-    let http2 = stream.http && server.options.protocol == Some(HttpProtocol::Http2);
-    let making = (http2 && shared && !private).then(|| worker().pools.shared.making(&server.state));
+    let connector = server.options.tls.for_traffic().cloned();
+    // Whoever could share it waits, also where ALPN has yet to decide.
+    let maybe_http2 = stream.http
+        && match server.options.protocol {
+            Some(protocol) => protocol == HttpProtocol::Http2,
+            None => connector.as_ref().is_some_and(|c| offers_http2(c)),
+        };
+    let making =
+        (maybe_http2 && shared && !private).then(|| worker().pools.shared.making(&server.state));
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
     // Before the address is read: an older one must not pass for the newest.
@@ -151,7 +168,7 @@ pub async fn connect(
     let target = target(server, stream)?;
     let socket = begin(backend, server, &target, &stream.config.global.tune)
         .map_err(ConnectFailure::Refused)?;
-    let transport = Transport::from(socket);
+    let mut transport = Transport::from(socket);
     worker()
         .pools
         .make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
@@ -171,8 +188,14 @@ pub async fn connect(
             Err(_) => return Err(ConnectFailure::Timeout),
         }
     }
+    let mut tls = None;
+    if let Some(connector) = &connector {
+        let secured = pool_box(secure(&mut transport, connector, stream, deadline));
+        tls = Some(secured.await?);
+    }
+    let http2 = maybe_http2 && speaks_http2(server, tls.as_deref());
     let (link, mux) = if http2 {
-        let mux = ServerMux::start(transport, &stream.config.global.tune, false);
+        let mux = ServerMux::start(transport, &stream.config.global.tune, tls.is_some());
         let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
         let link = mux.open().ok_or_else(refused)?;
         (Link::Http2(link), Some(mux))
@@ -181,18 +204,34 @@ pub async fn connect(
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
         let pools = &worker().pools;
-        pools.shared.add(&server.state, mux.clone(), way);
+        pools
+            .shared
+            .add(&server.state, mux.clone(), way, tls.clone());
         making.made();
     }
     Ok(ServerConnection {
         link,
         mux,
+        tls,
         state: server.state.clone(),
         input: None,
         streams: 0,
         way,
         private,
     })
+}
+
+/// Whether ALPN may come to HTTP/2.
+fn offers_http2(connector: &Connector) -> bool {
+    connector.alpn().iter().any(|name| name == b"h2")
+}
+
+/// Whether a connection that stands speaks HTTP/2: by `proto`, else by ALPN.
+fn speaks_http2(server: &Server, tls: Option<&Secured>) -> bool {
+    match server.options.protocol {
+        Some(protocol) => protocol == HttpProtocol::Http2,
+        None => tls.is_some_and(|tls| tls.info.alpn.as_deref() == Some(b"h2")),
+    }
 }
 
 fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {

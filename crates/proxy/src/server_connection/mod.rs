@@ -4,10 +4,12 @@
 
 mod connect;
 mod pool;
+mod secured;
 mod shared;
 
 pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};
+pub use secured::{Secured, Wanted};
 
 use crate::mux::ServerMux;
 use crate::reactor::Buffer;
@@ -15,6 +17,7 @@ use crate::state::{ServerState, Way};
 use crate::stream::Link;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An open connection to a server, or one stream of it.
@@ -23,6 +26,8 @@ pub struct ServerConnection {
     pub link: Link,
     /// The connection whose stream the link is.
     pub mux: Option<ServerMux>,
+    /// Its TLS.
+    pub tls: Option<Rc<Secured>>,
     /// The server's state, which counts its idle connections.
     pub state: Arc<ServerState>,
     /// Bytes that came and were not used; taken only when there are some.

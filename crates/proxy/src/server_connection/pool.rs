@@ -2,6 +2,7 @@
 //! or spoke on out of turn is known without a system call and never taken.
 
 use super::ServerConnection;
+use super::secured::{Secured, Wanted};
 use super::shared::Shared;
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::reactor::{self, Instant};
@@ -11,6 +12,7 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +25,7 @@ const POOLS_AT_ONCE: usize = 256;
 
 struct Idle {
     transport: Transport,
+    tls: Option<Rc<Secured>>,
     streams: u32,
     since: Instant,
     way: Way,
@@ -51,8 +54,13 @@ pub struct Pools {
 impl Pools {
     /// A stream of an HTTP/2 connection that carries those of others, or of an
     /// idle one that has carried at least so many.
-    pub fn join(&self, server: &Server, streams_min: Option<u32>) -> Option<ServerConnection> {
-        self.shared.join(server, streams_min)
+    pub fn join(
+        &self,
+        server: &Server,
+        wanted: &Wanted,
+        streams_min: Option<u32>,
+    ) -> Option<ServerConnection> {
+        self.shared.join(server, wanted, streams_min)
     }
 
     /// The same of one that is being made, for which it waits.
@@ -67,7 +75,12 @@ impl Pools {
 
     /// Takes the connection that was used last, is still good and has carried
     /// at least so many streams.
-    pub fn take(&self, described: &Server, streams_min: u32) -> Option<ServerConnection> {
+    pub fn take(
+        &self,
+        described: &Server,
+        wanted: &Wanted,
+        streams_min: u32,
+    ) -> Option<ServerConnection> {
         let server = &described.state;
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize)?.as_mut()?;
@@ -79,7 +92,7 @@ impl Pools {
         while let Some(at) = pool
             .idle
             .iter()
-            .rposition(|idle| idle.streams >= streams_min)
+            .rposition(|idle| idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref()))
         {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
@@ -89,6 +102,7 @@ impl Pools {
                 return Some(ServerConnection {
                     link: Link::Http1(idle.transport),
                     mux: None,
+                    tls: idle.tls,
                     state: server.clone(),
                     input: None,
                     streams: idle.streams,
@@ -115,6 +129,7 @@ impl Pools {
         let ServerConnection {
             link,
             mux,
+            tls,
             state,
             input,
             streams,
@@ -164,6 +179,7 @@ impl Pools {
         pool.server.idle.fetch_add(1, Ordering::Relaxed);
         pool.idle.push(Idle {
             transport,
+            tls,
             streams,
             since: reactor::now(),
             way,

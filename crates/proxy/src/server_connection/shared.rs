@@ -3,6 +3,7 @@
 //! pools, and by the same rules.
 
 use super::ServerConnection;
+use super::secured::{Secured, Wanted};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::mux::ServerMux;
 use crate::reactor::{self, with_deadline};
@@ -22,6 +23,7 @@ const WAITING_MAX: usize = 100;
 
 struct Entry {
     mux: ServerMux,
+    tls: Option<Rc<Secured>>,
     way: Way,
     /// It is counted among the idle ones of its server.
     counted: bool,
@@ -79,6 +81,7 @@ impl Shared {
     pub(super) fn join(
         &self,
         described: &Server,
+        wanted: &Wanted,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
         let server = &described.state;
@@ -99,13 +102,15 @@ impl Shared {
                 continue;
             }
             let idle = mux.streams() == 0;
-            let may = !idle || streams_min.is_some_and(|least| carried >= least);
+            let right = wanted.is_of(entry.tls.as_ref());
+            let may = right && (!idle || streams_min.is_some_and(|least| carried >= least));
             if may && let Some(stream) = mux.open() {
-                let mux = mux.clone();
+                let (mux, tls) = (mux.clone(), entry.tls.clone());
                 group.count(at);
                 return Some(ServerConnection {
                     link: Link::Http2(stream),
                     mux: Some(mux),
+                    tls,
                     state: server.clone(),
                     input: None,
                     streams: carried,
@@ -129,6 +134,7 @@ impl Shared {
         let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
         let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
         debug_assert!(stream.http);
+        let wanted = Wanted::of(server, stream);
         loop {
             let begun = self.begun(server)?;
             let made = poll_fn(|context| match begun.made.get() {
@@ -145,7 +151,7 @@ impl Shared {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return None,
             }
-            if let Some(connection) = self.join(server, Some(0)) {
+            if let Some(connection) = self.join(server, &wanted, Some(0)) {
                 return Some(connection);
             }
         }
@@ -189,10 +195,21 @@ impl Shared {
     }
 
     /// Others may use a connection from now on.
-    pub(super) fn add(&self, server: &Arc<ServerState>, mux: ServerMux, way: Way) {
+    pub(super) fn add(
+        &self,
+        server: &Arc<ServerState>,
+        mux: ServerMux,
+        way: Way,
+        tls: Option<Rc<Secured>>,
+    ) {
         let counted = false;
         self.group(server, |group| {
-            group.entries.push(Entry { mux, way, counted })
+            group.entries.push(Entry {
+                mux,
+                tls,
+                way,
+                counted,
+            })
         });
     }
 

@@ -176,6 +176,8 @@ fn same_way(one: &Server, other: &Server) -> bool {
     one.address == other.address
         && of(one) == of(other)
         && one.options.interface == other.options.interface
+        && one.options.tls.for_traffic() == other.options.tls.for_traffic()
+        && one.options.protocol == other.options.protocol
 }
 
 /// What the tree before had under one name.

@@ -35,6 +35,18 @@ pub struct Process {
     pub connection_rate: (u64, u64),
     /// Sessions a second: now and at most.
     pub session_rate: (u64, u64),
+    /// TLS connections: now, and since the start.
+    pub tls_connections: (u32, u64),
+    /// Clients' TLS handshakes a second: now and at most.
+    pub tls_rate: (u64, u64),
+    /// Those of them that resumed no session.
+    pub tls_client_keys: (u64, u64),
+    /// Percent of them that did.
+    pub tls_resumed_percent: u64,
+    /// Handshakes with servers that resumed no session.
+    pub tls_server_keys: (u64, u64),
+    /// Sessions that were looked for in the store, and that were not there.
+    pub tls_lookups: (u64, u64),
     /// HTTP requests since the start, over all frontends.
     pub requests_total: u64,
     /// Bytes to clients since the start, over all frontends.
@@ -66,6 +78,8 @@ impl Process {
             .proxies
             .iter()
             .filter(|p| p.kind.is_frontend() && !p.disabled);
+        let tls = crate::tls::counters();
+        let both = |rate: &crate::state::Rate| (rate.read(now_ms), rate.highest(now_ms));
         let started = runtime
             .started_at
             .duration_since(UNIX_EPOCH)
@@ -89,6 +103,15 @@ impl Process {
                 runtime.session_rate.read(now_ms),
                 runtime.session_rate.highest(now_ms),
             ),
+            tls_connections: (
+                tls.connections.current(),
+                tls.total.load(std::sync::atomic::Ordering::Relaxed),
+            ),
+            tls_rate: both(&tls.rate),
+            tls_client_keys: both(&tls.client_keys),
+            tls_resumed_percent: tls.resumed_percent(now_ms),
+            tls_server_keys: both(&tls.server_keys),
+            tls_lookups: crate::tls::resume::lookups(),
             requests_total: sum(Tally::Requests),
             bytes_out: sum(Tally::BytesOut),
             listeners: open.map(|p| p.binds.len() as u32).sum(),

@@ -387,7 +387,12 @@ impl Copy<'_> {
                 .map_err(|_| BodyFailure::ReadTimeout)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
-                Ok(0) if matches!(self.body, Body::UntilClose | Body::Stream(_)) => {
+                // An end of TLS that nobody vouches for may be one that somebody
+                // on the way made, and must not pass for a whole body.
+                Ok(0)
+                    if matches!(self.body, Body::UntilClose | Body::Stream(_))
+                        && !self.from.is_cut() =>
+                {
                     return Ok(false);
                 }
                 Ok(0) => return Err(BodyFailure::Truncated),

@@ -61,6 +61,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         local_status,
         statistics,
         server_side,
+        server_tls,
         received,
         unique_id,
         resume_at,
@@ -96,6 +97,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*server_queue, *backend_queue) = (0, 0);
     (*local, *local_status, *statistics) = (false, 0, false);
     *server_side = None;
+    *server_tls = None;
     *received = None;
     *unique_id = None;
     (*resume_at, *lenient) = (0, false);
@@ -140,6 +142,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         local_status: 0,
         statistics: false,
         server_side: None,
+        server_tls: None,
         received: None,
         unique_id: None,
         resume_at: 0,

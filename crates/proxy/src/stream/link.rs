@@ -94,6 +94,24 @@ impl Link {
         }
     }
 
+    /// Ready when everything that was taken by a write is on its way. TLS may
+    /// hold the rest of its records; a stream of HTTP/2 is its driver's to send.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Link::Http1(transport) => transport.poll_flush(context),
+            Link::Http2(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether a read's 0 was an end that nobody vouches for, see
+    /// [`Transport::is_cut`].
+    pub fn is_cut(&self) -> bool {
+        match self {
+            Link::Http1(transport) => transport.is_cut(),
+            Link::Http2(_) => false,
+        }
+    }
+
     /// Ready when the peer is gone: it closed its side, its connection failed,
     /// or it gave this stream up.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {

@@ -19,6 +19,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod secure;
 mod serve;
 mod session;
 mod shutdown;

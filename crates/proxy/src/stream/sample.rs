@@ -59,6 +59,7 @@ pub fn stream(http: bool) -> Stream {
         ready: now,
         rewritten: Default::default(),
         variables: Default::default(),
+        tls: None,
     };
     let times = Times::begin(now, wall);
     Stream {

@@ -9,12 +9,13 @@ use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::server_connection::{ConnectFailure, ServerConnection, connect};
+use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect};
 use crate::state::Tally;
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -138,13 +139,14 @@ impl Establish {
             Reuse::Any => Some(0),
         };
         let pools = &worker().pools;
+        let wanted = Wanted::of(server, stream);
         if self.shared
             && stream.http
-            && let Some(joined) = pools.join(server, streams_min)
+            && let Some(joined) = pools.join(server, &wanted, streams_min)
         {
             return Some(joined);
         }
-        pools.take(server, streams_min?)
+        pools.take(server, &wanted, streams_min?)
     }
 }
 
@@ -216,6 +218,8 @@ pub async fn establish(
         let failure = match attempt {
             Some(Ok(connection)) => {
                 stream.times.connected = Some(reactor::now());
+                let tls = connection.tls.as_ref();
+                stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.server_side_shown {
                     stream.server_side = connection.local_address();
                 }
@@ -347,7 +351,10 @@ fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     stream.termination = match failure {
         ConnectFailure::Timeout => Termination::ServerTimeout,
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,
-        ConnectFailure::Refused(_) | ConnectFailure::Unresolved => Termination::ServerAbort,
+        ConnectFailure::Refused(_)
+        | ConnectFailure::Unresolved
+        | ConnectFailure::Insecure(_)
+        | ConnectFailure::BadName => Termination::ServerAbort,
     };
     Unserved::Unavailable
 }
@@ -493,6 +500,7 @@ pub fn drop_silently(client: &Link) {
 /// Makes the end of a connection silent, as far as it can be.
 pub(crate) fn silence(client: &Transport) {
     use rustix::net::sockopt;
+    client.silence();
     if repair(client) {
         return;
     }

@@ -3,7 +3,7 @@
 //! session, no buffer. The state of a request is boxed while there is one.
 
 use super::request::{self, Next};
-use super::{Endpoint, Link, Session, leaving, tunnel};
+use super::{Endpoint, Link, Session, leaving, secure, tunnel};
 use crate::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
 use crate::mux::{self, MuxStream};
@@ -194,6 +194,9 @@ async fn run(client: &mut Client) {
         client.link.break_off();
         return;
     }
+    if client.session.bind().tls.is_some() && !pool_box(secure::accept(client)).await {
+        return;
+    }
     let frontend = client.session.frontend();
     if !frontend.tcp_session.is_empty() {
         let gate = rules::tcp_session(&client.session);
@@ -250,7 +253,7 @@ fn refuse(link: &Link, gate: Gate) {
 
 /// One request after the other.
 async fn http(client: &mut Client) {
-    if client.session.bind().protocol == Some(HttpProtocol::Http2) {
+    if speaks_http2(&client.session) {
         return http2(client).await;
     }
     loop {
@@ -277,6 +280,17 @@ async fn http(client: &mut Client) {
             Next::Again => {}
             Next::Close | Next::Linger => return,
             Next::Http2 => return http2(client).await,
+        }
+    }
+}
+
+/// Whether HTTP/2 is spoken from the first byte: by `proto`, else by ALPN.
+fn speaks_http2(session: &Session) -> bool {
+    match session.bind().protocol {
+        Some(protocol) => protocol == HttpProtocol::Http2,
+        None => {
+            let tls = session.tls.as_ref();
+            tls.is_some_and(|tls| tls.alpn.as_deref() == Some(b"h2"))
         }
     }
 }
@@ -438,6 +452,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     client.session = Rc::new(Session {
         accepted: old.accepted,
         rewritten: old.rewritten.clone(),
+        tls: old.tls.clone(),
         variables: old.variables.take().into(),
         ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)
     });
@@ -457,9 +472,9 @@ mod tests {
         let (session, shared) = (size_of::<Session>() + 16, size_of::<Client>());
         println!("task {idle}, of it the client {shared}; session {session}");
         assert!(
-            idle <= 208,
+            idle <= 216,
             "the task of a client's connection: {idle} bytes"
         );
-        assert!(session <= 192, "a session: {session} bytes");
+        assert!(session <= 200, "a session: {session} bytes");
     }
 }

@@ -5,6 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::tls;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -86,6 +87,8 @@ pub struct Session {
     /// set them, for all of its streams.
     /// Boxed: hardly any session has them.
     pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
+    /// What TLS of the connection came to; None without TLS.
+    pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
 }
@@ -110,6 +113,7 @@ impl Session {
             accepted: reactor::now(),
             ready: reactor::now(),
             rewritten: OnceCell::new(),
+            tls: None,
             variables: Default::default(),
         }
     }
@@ -139,7 +143,9 @@ impl Session {
         let serves = there.mode == frontend.mode
             && !there.disabled
             && Arc::ptr_eq(&there.state, &frontend.state);
-        let is = |other: &Bind| serves && other.address == bind.address;
+        let is = |other: &Bind| {
+            serves && other.address == bind.address && other.tls.is_some() == bind.tls.is_some()
+        };
         // Nearly always at the same place.
         let at = if there.binds.get(self.bind as usize).is_some_and(is) {
             self.bind as usize
@@ -170,7 +176,18 @@ impl Session {
             rewritten: old.rewritten.clone(),
             // Streams that are under way on the same connection keep theirs.
             variables: old.variables.clone(),
+            tls: old.tls.clone(),
         });
+    }
+
+    /// Its TLS handshake is done, with this outcome.
+    pub fn set_secure(self: &mut Rc<Session>, info: tls::Info) {
+        let ready = reactor::now();
+        let tls = Some(Rc::new(info));
+        // Nobody else has the session before its first stream.
+        if let Some(session) = Rc::get_mut(self) {
+            (session.tls, session.ready) = (tls, ready);
+        }
     }
 
     /// The listener.
@@ -387,6 +404,8 @@ pub struct Stream {
     pub statistics: bool,
     /// Our own address on the connection to the server, where a format shows it.
     pub server_side: Option<SocketAddr>,
+    /// What TLS of the server's connection came to; None without TLS or server.
+    pub server_tls: Option<Rc<tls::Info>>,
     /// The request line as it was received, once a rule has changed it.
     pub received: Option<Box<ReceivedLine>>,
     /// Its unique id, once made.

@@ -92,7 +92,16 @@ fn poll_half(
             }
             continue;
         }
+        // TLS may hold records that the socket did not take.
+        let flushed = match to.poll_flush(context) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(_)) => return Err(Side::To),
+            Poll::Pending => false,
+        };
         if half.ended {
+            if !half.shut && !flushed {
+                return Ok(moved);
+            }
             if !half.shut {
                 half.buffer = None;
                 match to.shutdown_write() {
@@ -109,7 +118,7 @@ fn poll_half(
             }
             return Ok(moved);
         }
-        if from.poll_readable(context).is_pending() {
+        if !flushed || from.poll_readable(context).is_pending() {
             half.buffer = None;
             return Ok(moved);
         }

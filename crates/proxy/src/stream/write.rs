@@ -55,7 +55,17 @@ async fn write_before(
             Err(error) => return Err(WriteFailure::Failed(error)),
         }
     }
+    if !socket.is_flushed() {
+        flush(socket, limit).await?;
+    }
     Ok(())
+}
+
+/// Waits until all that was taken is with the kernel: TLS may hold the rest of
+/// its records.
+async fn flush(socket: &Transport, limit: Option<u32>) -> Result<(), WriteFailure> {
+    let flushed = with_deadline(at(limit), socket.flushed()).await?;
+    flushed.map_err(WriteFailure::Failed)
 }
 
 /// Writes all of some pieces, in one system call where there is room. `more`
@@ -81,6 +91,9 @@ pub async fn write_pieces<const N: usize>(
             }
             Err(error) => return Err(WriteFailure::Failed(error)),
         }
+    }
+    if !socket.is_flushed() {
+        flush(socket, limit).await?;
     }
     Ok(())
 }

@@ -1,3 +1,52 @@
 //! TLS: certificates and who is shown which, what is negotiated, who is
 //! believed, and the records of one connection. Built on rustls; no
 //! cryptography of our own.
+
+pub mod acceptor;
+pub mod authorities;
+pub mod build;
+mod bytes;
+pub mod certificate;
+pub mod certified;
+pub mod chain;
+mod cipher_names;
+pub mod connector;
+mod counters;
+pub mod crt_list;
+pub mod der;
+pub mod describe;
+pub mod groups;
+pub mod handshake;
+pub mod hello;
+mod hostname;
+pub mod ignore;
+mod info;
+pub mod keylog;
+mod names;
+mod objects;
+pub mod ocsp;
+pub mod pem;
+mod record;
+pub mod resume;
+pub mod revocation;
+pub mod schemes;
+mod session;
+mod shown;
+pub mod sni;
+pub mod store;
+pub mod suites;
+pub mod tickets;
+mod turn;
+pub mod verify;
+pub mod versions;
+
+#[cfg(test)]
+mod tests;
+
+pub use cipher_names::cipher_name;
+pub use connector::Connector;
+pub use counters::{Counted, TlsCounters, counters};
+pub use info::{Clear, Info, Offer};
+pub use session::Session;
+pub use shown::{Name, Shown};
+pub use versions::NoVersion;

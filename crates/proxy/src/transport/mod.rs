@@ -2,6 +2,7 @@
 //! read and write it without knowing which.
 
 use crate::reactor::{Buffer, Socket};
+use crate::tls;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
@@ -12,15 +13,40 @@ use std::task::{Context, Poll};
 #[derive(Debug)]
 pub struct Transport {
     socket: Socket,
+    /// Its records, where there is TLS over the socket.
+    tls: Option<Box<tls::Session>>,
 }
 
 impl From<Socket> for Transport {
     fn from(socket: Socket) -> Self {
-        Transport { socket }
+        Transport { socket, tls: None }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        if let Some(tls) = &self.tls {
+            tls.goodbye(&self.socket);
+        }
     }
 }
 
 impl Transport {
+    /// The socket, for a handshake over it.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// From here its bytes are carried in records.
+    pub fn secure(&mut self, session: tls::Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Whether its bytes are carried by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Waits until a connection that was begun is made or has failed.
     pub async fn connected(&self) -> io::Result<()> {
         self.socket.connected().await
@@ -28,22 +54,37 @@ impl Transport {
 
     /// See [`Socket::try_read_uninit`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-        self.socket.try_read_uninit(buffer)
+        match &self.tls {
+            None => self.socket.try_read_uninit(buffer),
+            Some(tls) => tls.read(&self.socket, buffer),
+        }
     }
 
     /// Reads into the room of a buffer, see [`Buffer::read_from`].
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        buffer.read_from(&self.socket)
+        let Some(tls) = &self.tls else {
+            return buffer.read_from(&self.socket);
+        };
+        if buffer.spare().is_empty() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let n = tls.read(&self.socket, buffer.spare())?;
+        // SAFETY: the session has filled the first n bytes.
+        unsafe { buffer.commit(n) };
+        Ok(n)
     }
 
     /// See [`Socket::try_write`].
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
-        self.socket.try_write(data)
+        self.try_write_before(data, false)
     }
 
     /// See [`Socket::try_write_before`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
-        self.socket.try_write_before(data, more)
+        match &self.tls {
+            None => self.socket.try_write_before(data, more),
+            Some(tls) => tls.write(&self.socket, &[IoSlice::new(data)], more),
+        }
     }
 
     /// See [`Socket::try_write_vectored_before`].
@@ -52,17 +93,45 @@ impl Transport {
         pieces: &[IoSlice<'_>],
         more: bool,
     ) -> io::Result<usize> {
-        self.socket.try_write_vectored_before(pieces, more)
+        match &self.tls {
+            None => self.socket.try_write_vectored_before(pieces, more),
+            Some(tls) => tls.write(&self.socket, pieces, more),
+        }
     }
 
     /// Ready when a read may find something: bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_readable(context)
+        match &self.tls {
+            None => self.socket.poll_readable(context),
+            Some(tls) => tls.poll_readable(&self.socket, context),
+        }
     }
 
     /// Ready when a write may find room or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_writable(context)
+        match &self.tls {
+            None => self.socket.poll_writable(context),
+            Some(tls) => tls.poll_writable(&self.socket, context),
+        }
+    }
+
+    /// Ready when everything that was taken by a write is with the kernel. A
+    /// socket takes nothing that is not; TLS may hold the rest of its records.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.tls {
+            None => Poll::Ready(Ok(())),
+            Some(tls) => tls.poll_flush(&self.socket, context),
+        }
+    }
+
+    /// Whether everything that was taken by a write is with the kernel.
+    pub fn is_flushed(&self) -> bool {
+        self.tls.as_ref().is_none_or(|tls| tls.is_flushed())
+    }
+
+    /// Waits until everything that was taken by a write is with the kernel.
+    pub async fn flushed(&self) -> io::Result<()> {
+        std::future::poll_fn(|context| self.poll_flush(context)).await
     }
 
     /// Waits until a read may find something.
@@ -75,15 +144,25 @@ impl Transport {
         std::future::poll_fn(|context| self.poll_writable(context)).await;
     }
 
-    /// Whether a read may find something, by what is known without a system call.
+    /// Whether a read may find something: of a socket by what is known without
+    /// a system call; TLS opens what has come, since that may be no data.
     pub fn is_readable(&self) -> bool {
-        self.socket.is_readable()
+        match &self.tls {
+            None => self.socket.is_readable(),
+            Some(tls) => tls.is_readable(&self.socket),
+        }
     }
 
     /// Whether the peer has closed its side or the connection has failed, by
     /// what is known without a system call.
     pub fn is_peer_closed(&self) -> bool {
-        self.socket.is_peer_closed()
+        self.socket.is_peer_closed() || self.tls.as_ref().is_some_and(|tls| tls.is_closed())
+    }
+
+    /// Whether a read's 0 was an end that nobody vouches for: TLS without a
+    /// goodbye. What is only delimited by the end may have been cut off.
+    pub fn is_cut(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_cut())
     }
 
     /// Ready when the peer has closed its side or the connection has failed.
@@ -91,14 +170,25 @@ impl Transport {
         self.socket.poll_peer_closed(context)
     }
 
-    /// Ends our direction; what was written is still delivered.
+    /// Ends our direction; what was written is still delivered. TLS says goodbye.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        self.socket.shutdown_write()
+        match &self.tls {
+            None => self.socket.shutdown_write(),
+            Some(tls) => tls.shutdown_write(&self.socket),
+        }
     }
 
     /// Makes the close a reset (TCP): what is not sent yet is thrown away.
     pub fn set_linger_zero(&self) -> io::Result<()> {
+        self.silence();
         self.socket.set_linger_zero()
+    }
+
+    /// Nothing more is sent, not even TLS's goodbye.
+    pub fn silence(&self) {
+        if let Some(tls) = &self.tls {
+            tls.silence();
+        }
     }
 
     /// The descriptor, for options and addresses.

@@ -97,11 +97,16 @@ impl Connection {
         if bytes == 0 {
             return self.stream_error(id, ErrorCode::ProtocolError);
         }
-        match widened(stream.send_window, bytes) {
-            Some(window) => stream.send_window = window,
-            None => return self.stream_error(id, ErrorCode::FlowControlError),
-        }
-        Ok(Step::Window { stream: Some(id) })
+        let Some(window) = widened(stream.send_window, bytes) else {
+            return self.stream_error(id, ErrorCode::FlowControlError);
+        };
+        stream.send_window = window;
+        // Where we have ended the stream nobody waits for it.
+        Ok(if stream.we_ended {
+            Step::Again
+        } else {
+            Step::Window { stream: Some(id) }
+        })
     }
 
     fn pinged(&mut self, head: Head, payload: &[u8]) -> Result<Step, Why> {

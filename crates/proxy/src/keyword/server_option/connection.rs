@@ -1,7 +1,7 @@
 //! Options about the connections to a server.
 
-use super::one_of;
-use crate::config::{HttpProtocol, ServerOptions};
+use super::{not_built, one_of};
+use crate::config::{HttpProtocol, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
@@ -117,8 +117,9 @@ pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
         name: "ws",
         places: places::SERVER,
-        syntax: "ws { auto | h1 }",
-        doc: "The version of HTTP for WebSocket connections to the server: HTTP/1 always.",
+        syntax: "ws { auto | h1 | h2 }",
+        doc: "The version of HTTP for WebSocket streams to the server. `auto` is that of all others, or HTTP/1 where \
+              ALPN offers it; `h2` needs a server that knows RFC 8441.",
         example: "server web1 192.0.2.11:8080 ws h1",
         build: ws,
     },
@@ -132,17 +133,6 @@ fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
 fn fast_open(options: &mut ServerOptions, on: bool) -> Built {
     options.tcp_fast_open = on;
     Ok(())
-}
-
-fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            span,
-            format!("{what} is known, but not built yet"),
-        )
-        .label("Evenkeel does not do this yet"),
-    )
 }
 
 fn source(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -218,10 +208,11 @@ fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Bu
     Ok(())
 }
 
-fn ws(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let span = args.peek().map(|word| word.span).unwrap_or_default();
-    match one_of(args, &["auto", "h1", "h2"])? {
-        "h2" => Err(not_built(span, "'ws h2'")),
-        _ => Ok(()),
-    }
+fn ws(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.web_socket = match one_of(args, &["auto", "h1", "h2"])? {
+        "h1" => WebSocketProto::H1,
+        "h2" => WebSocketProto::H2,
+        _ => WebSocketProto::Auto,
+    };
+    Ok(())
 }

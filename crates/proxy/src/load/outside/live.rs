@@ -1,6 +1,6 @@
 //! Asking the system. Nothing else of loading does.
 
-use super::{Account, AccountKind, Unreadable};
+use super::{Account, AccountKind, Entries, Secret, Unreadable};
 use language::source::Text;
 use language::suggest;
 use nix::unistd::{Group, User};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 /// Most of a list of accounts that is looked through for a similar name, bytes.
 const ACCOUNTS_BYTES_MAX: u64 = 4 << 20;
+
+/// Most names of one directory.
+const ENTRIES_MAX: usize = 1 << 20;
 
 /// How long a pipe may be silent: a load must not wait for ever for somebody
 /// who writes into one.
@@ -40,14 +43,17 @@ impl Read for Patient {
     }
 }
 
-/// Reads a file that may have so many bytes.
-pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
-    let mut options = OpenOptions::new();
+fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = options
+    OpenOptions::new()
         .read(true)
         .custom_flags(flags.bits() as i32)
-        .open(path)?;
+        .open(path)
+}
+
+/// Reads a file that may have so many bytes.
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
+    let file = open(path)?;
     let found = file.metadata()?;
     if found.len() > bytes_max {
         return Err(Unreadable::TooLarge(bytes_max));
@@ -63,6 +69,38 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
         return Err(Unreadable::TooLarge(bytes_max));
     }
     Ok(Text::new(bytes))
+}
+
+/// Reads a file with a secret: nothing but the result has held its bytes.
+pub(super) fn read_secret(path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
+    let file = open(path)?;
+    let found = file.metadata()?;
+    if found.len() > bytes_max {
+        return Err(Unreadable::TooLarge(bytes_max));
+    }
+    let most = bytes_max.saturating_add(1);
+    let room = found.len() as usize + 1;
+    let secret = match found.is_file() || found.is_dir() {
+        true => Secret::read(&mut file.take(most), room)?,
+        false => Secret::read(&mut Patient(file).take(most), room)?,
+    };
+    if secret.bytes().len() as u64 > bytes_max {
+        return Err(Unreadable::TooLarge(bytes_max));
+    }
+    Ok(secret)
+}
+
+/// The names in a directory.
+pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        if names.len() >= ENTRIES_MAX {
+            return Err(Unreadable::TooLarge(ENTRIES_MAX as u64));
+        }
+        names.push(entry?.file_name());
+    }
+    names.sort_unstable();
+    Ok(names.into())
 }
 
 /// Whether the mode of a file lets everyone read it.

@@ -5,9 +5,13 @@
 //! every line. What the answers mean is not known here.
 
 mod live;
+mod secret;
+
+pub use secret::Secret;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -73,6 +77,10 @@ pub enum AccountKind {
 pub enum Question {
     /// The bytes of a file.
     File(PathBuf),
+    /// The bytes of a file that holds a secret.
+    Secret(PathBuf),
+    /// The names of the files in a directory.
+    Entries(PathBuf),
     /// Whether everyone may read a file.
     Mode(PathBuf),
     /// Whether it is a directory.
@@ -89,6 +97,8 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Question::File(path) => write!(f, "what the file '{}' holds", path.display()),
+            Question::Secret(path) => write!(f, "what the file '{}' holds", path.display()),
+            Question::Entries(path) => write!(f, "what is in the directory '{}'", path.display()),
             Question::Mode(path) => write!(f, "who may read the file '{}'", path.display()),
             Question::Directory(path) => write!(f, "whether '{}' is a directory", path.display()),
             Question::Host(name) => write!(f, "the addresses of '{name}'"),
@@ -99,11 +109,18 @@ impl fmt::Display for Question {
     }
 }
 
+/// The names of the files in a directory, sorted by their bytes.
+pub type Entries = Arc<[OsString]>;
+
 /// What was asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Answers {
     /// Files by their names.
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
+    /// Files that hold secrets, by their names.
+    pub secrets: BTreeMap<PathBuf, Result<Secret, Unreadable>>,
+    /// The names in directories, sorted.
+    pub entries: BTreeMap<PathBuf, Result<Entries, Unreadable>>,
     /// Whether everyone may read a file.
     pub modes: BTreeMap<PathBuf, bool>,
     /// Whether there is a directory.
@@ -180,6 +197,38 @@ impl Outside {
                 Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
             }
         }
+    }
+
+    /// The bytes of a file that may hold a key: they are wiped when nobody has
+    /// them any more, and are never written to a file.
+    pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
+        let found = ask(&mut self.answers.secrets, path, self.recorded, |path| {
+            live::read_secret(path, bytes_max)
+        });
+        match found {
+            Some(Ok(secret)) if secret.bytes().len() as u64 > bytes_max => {
+                Err(Unreadable::TooLarge(bytes_max))
+            }
+            Some(found) => found,
+            None => {
+                self.nobody_knows(Question::Secret(path.to_owned()));
+                Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
+            }
+        }
+    }
+
+    /// The names in a directory, sorted by their bytes.
+    pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
+        let found = ask(
+            &mut self.answers.entries,
+            path,
+            self.recorded,
+            live::entries,
+        );
+        found.unwrap_or_else(|| {
+            self.nobody_knows(Question::Entries(path.to_owned()));
+            Err(Unreadable::Refused(rustix::io::Errno::NOENT.raw_os_error()))
+        })
     }
 
     /// Whether every user of this machine may read a file.

@@ -3,7 +3,9 @@
 
 use super::{MAGIC, Recording, VERSION};
 use crate::load::LoadOptions;
-use crate::load::outside::{Account, AccountKind, Answers, NAMED_FILE_BYTES_MAX, Unreadable};
+use crate::load::outside::{
+    Account, AccountKind, Answers, Entries, NAMED_FILE_BYTES_MAX, Secret, Unreadable,
+};
 use language::source::Text;
 use language::{Environment, Facts};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +105,8 @@ pub(super) fn recording(bytes: &[u8]) -> Read<Recording> {
     if version != VERSION {
         return Err(RecordingError::Version(version));
     }
+    // For those who look at no more than the head.
+    reader.flag()?;
     let files = reader.list(|reader| {
         let name = reader.text()?;
         Ok((name, reader.file(FILE_BYTES_MAX)?))
@@ -259,10 +263,11 @@ impl<'a> Reader<'a> {
 
     fn options(&mut self) -> Read<LoadOptions> {
         match self.byte()? {
-            byte @ 0..8 => Ok(LoadOptions {
+            byte @ 0..16 => Ok(LoadOptions {
                 resolve_names: byte & 1 != 0,
                 ignore_unresolved: byte & 2 != 0,
                 diag: byte & 4 != 0,
+                unverified_servers: byte & 8 != 0,
             }),
             byte => self.no_choice(byte),
         }
@@ -270,7 +275,21 @@ impl<'a> Reader<'a> {
 
     fn answers(&mut self) -> Read<Answers> {
         Ok(Answers {
-            files: self.table(|reader| Ok((reader.path()?, reader.found_file()?)))?,
+            files: self.table(|reader| {
+                let path = reader.path()?;
+                Ok((
+                    path,
+                    reader.or_unreadable(|r| r.file(NAMED_FILE_BYTES_MAX))?,
+                ))
+            })?,
+            secrets: self.table(|reader| {
+                let path = reader.path()?;
+                Ok((path, reader.or_unreadable(Reader::secret)?))
+            })?,
+            entries: self.table(|reader| {
+                let path = reader.path()?;
+                Ok((path, reader.or_unreadable(Reader::entries)?))
+            })?,
             modes: self.table(|reader| Ok((reader.path()?, reader.flag()?)))?,
             directories: self.table(|reader| Ok((reader.path()?, reader.flag()?)))?,
             hosts: self.table(|reader| Ok((reader.text()?, reader.addresses()?)))?,
@@ -290,14 +309,27 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn found_file(&mut self) -> Read<Result<Text, Unreadable>> {
+    /// An answer, or why there is none.
+    fn or_unreadable<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Read<T>,
+    ) -> Read<Result<T, Unreadable>> {
         Ok(match self.byte()? {
-            0 => Ok(self.file(NAMED_FILE_BYTES_MAX)?),
+            0 => Ok(read(self)?),
             1 => Err(Unreadable::TooLarge(self.number()?)),
             2 => Err(Unreadable::Refused(i32::from_le_bytes(self.array()?))),
             3 => Err(Unreadable::Unnameable),
             byte => return self.no_choice(byte),
         })
+    }
+
+    fn secret(&mut self) -> Read<Secret> {
+        Ok(Secret::copy(self.bytes(NAMED_FILE_BYTES_MAX)?))
+    }
+
+    fn entries(&mut self) -> Read<Entries> {
+        let names = self.list(|reader| Ok(OsStr::from_bytes(reader.bytes(u64::MAX)?).into()))?;
+        Ok(names.into())
     }
 
     fn addresses(&mut self) -> Read<Arc<[IpAddr]>> {

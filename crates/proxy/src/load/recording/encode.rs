@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Counts the bytes that are written, so that the buffer is made once.
 struct Count(usize);
@@ -26,12 +27,14 @@ impl Write for Count {
     }
 }
 
-pub(super) fn to_vec(recording: &Recording) -> Vec<u8> {
+pub(super) fn to_vec(recording: &Recording) -> Zeroizing<Vec<u8>> {
     let mut count = Count(0);
     // Neither a counter nor a Vec fails.
     let _ = write(recording, &mut count);
-    let mut bytes = Vec::with_capacity(count.0);
-    let _ = write(recording, &mut bytes);
+    // With all its room from the beginning, so that no part of it stays in a
+    // buffer that was outgrown.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(count.0));
+    let _ = write(recording, &mut *bytes);
     bytes
 }
 
@@ -45,6 +48,7 @@ pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<(
     } = recording;
     out.write_all(MAGIC)?;
     out.write_all(&VERSION.to_le_bytes())?;
+    flag(out, recording.has_secrets())?;
     number(out, files.len() as u64)?;
     for (name, text) in files {
         bytes(out, name.as_bytes())?;
@@ -123,13 +127,19 @@ fn switches(options: &LoadOptions) -> u8 {
         resolve_names,
         ignore_unresolved,
         diag,
+        unverified_servers,
     } = options;
-    u8::from(*resolve_names) | u8::from(*ignore_unresolved) << 1 | u8::from(*diag) << 2
+    u8::from(*resolve_names)
+        | u8::from(*ignore_unresolved) << 1
+        | u8::from(*diag) << 2
+        | u8::from(*unverified_servers) << 3
 }
 
 fn answered(out: &mut impl Write, answers: &Answers) -> io::Result<()> {
     let Answers {
         files,
+        secrets,
+        entries,
         modes,
         directories,
         hosts,
@@ -139,21 +149,22 @@ fn answered(out: &mut impl Write, answers: &Answers) -> io::Result<()> {
     number(out, files.len() as u64)?;
     for (name, found) in files {
         path(out, name)?;
-        match found {
-            Ok(text) => {
-                out.write_all(&[0])?;
-                bytes(out, text)?;
-            }
-            Err(Unreadable::TooLarge(max)) => {
-                out.write_all(&[1])?;
-                number(out, *max)?;
-            }
-            Err(Unreadable::Refused(errno)) => {
-                out.write_all(&[2])?;
-                out.write_all(&errno.to_le_bytes())?;
-            }
-            Err(Unreadable::Unnameable) => out.write_all(&[3])?,
-        }
+        or_unreadable(out, found, |out, text| bytes(out, text))?;
+    }
+    number(out, secrets.len() as u64)?;
+    for (name, found) in secrets {
+        path(out, name)?;
+        or_unreadable(out, found, |out, secret| bytes(out, secret.bytes()))?;
+    }
+    number(out, entries.len() as u64)?;
+    for (name, found) in entries {
+        path(out, name)?;
+        or_unreadable(out, found, |out, names| {
+            number(out, names.len() as u64)?;
+            names
+                .iter()
+                .try_for_each(|name| bytes(out, name.as_bytes()))
+        })?;
     }
     for table in [modes, directories] {
         number(out, table.len() as u64)?;
@@ -180,6 +191,29 @@ fn answered(out: &mut impl Write, answers: &Answers) -> io::Result<()> {
             out.write_all(&[2])?;
             addresses(out, found)
         }
+    }
+}
+
+/// An answer, or why there is none.
+fn or_unreadable<W: Write, T>(
+    out: &mut W,
+    found: &Result<T, Unreadable>,
+    write: impl FnOnce(&mut W, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    match found {
+        Ok(found) => {
+            out.write_all(&[0])?;
+            write(out, found)
+        }
+        Err(Unreadable::TooLarge(max)) => {
+            out.write_all(&[1])?;
+            number(out, *max)
+        }
+        Err(Unreadable::Refused(errno)) => {
+            out.write_all(&[2])?;
+            out.write_all(&errno.to_le_bytes())
+        }
+        Err(Unreadable::Unnameable) => out.write_all(&[3]),
     }
 }
 

@@ -20,11 +20,14 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// How a recording begins.
 const MAGIC: &[u8; 8] = b"EVENKEEL";
+/// What stands before a key in any PEM file, of whatever kind the key is.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The inputs of a load, and all questions that it asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +41,17 @@ pub struct Recording {
     /// How it was loaded.
     pub options: LoadOptions,
     answers: Answers,
+}
+
+/// Bytes of a recording from which [`without_secrets`] knows.
+pub const HEAD_BYTES: usize = MAGIC.len() + size_of::<u32>() + 1;
+
+/// Whether the recording with this head says that it holds no key, so that it
+/// may be written to a file. Of what is no recording of ours that is not known.
+pub fn without_secrets(head: &[u8]) -> bool {
+    let rest = head.strip_prefix(MAGIC);
+    let rest = rest.and_then(|rest| rest.strip_prefix(&VERSION.to_le_bytes()));
+    rest.is_some_and(|rest| rest.first() == Some(&0))
 }
 
 impl Recording {
@@ -73,6 +87,8 @@ impl Recording {
         let answers = &self.answers;
         let all: BTreeSet<&Path> = named
             .chain(answers.files.keys().map(|path| path.as_path()))
+            .chain(answers.secrets.keys().map(|path| path.as_path()))
+            .chain(answers.entries.keys().map(|path| path.as_path()))
             .chain(answers.modes.keys().map(|path| path.as_path()))
             .chain(answers.directories.keys().map(|path| path.as_path()))
             .collect();
@@ -94,24 +110,42 @@ impl Recording {
                 found.hash(&mut hasher);
             }
         }
-        (&answers.modes, &answers.directories).hash(&mut hasher);
+        for (path, found) in &answers.secrets {
+            path.hash(&mut hasher);
+            let found = found.as_ref().map(|secret| secret.bytes());
+            found.hash(&mut hasher);
+        }
+        (&answers.entries, &answers.modes, &answers.directories).hash(&mut hasher);
         hasher.finish()
     }
 
     /// The files that lines name, each once, with what they hold where they
-    /// could be read.
+    /// could be read. What a secret holds is not told.
     pub fn named(&self) -> impl Iterator<Item = (&Path, Option<&[u8]>)> {
         let answers = &self.answers;
         let files = answers.files.iter();
-        let unread = answers.modes.keys().chain(answers.directories.keys());
+        let unread = answers.secrets.keys().chain(answers.entries.keys());
+        let unread = unread.chain(answers.modes.keys());
+        let unread = unread.chain(answers.directories.keys());
         let unread = unread.filter(|path| !answers.files.contains_key(*path));
         files
             .map(|(path, found)| (path.as_path(), found.as_ref().ok().map(|text| &text[..])))
             .chain(unread.map(|path| (path.as_path(), None)))
     }
 
-    /// As bytes that [`Recording::decode`] takes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// Whether its bytes hold what must not be written to a file: a secret that
+    /// was asked for as one, or a key in a file that was not.
+    pub fn has_secrets(&self) -> bool {
+        let answers = &self.answers;
+        let key = |text: &[u8]| memchr::memmem::find(text, PRIVATE_KEY).is_some();
+        let mut texts = self.files.iter().map(|(_, text)| text);
+        answers.secrets.values().any(Result::is_ok)
+            || texts.any(|text| key(text))
+            || answers.files.values().flatten().any(|text| key(text))
+    }
+
+    /// As bytes that [`Recording::decode`] takes. They are wiped when dropped.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         encode::to_vec(self)
     }
 

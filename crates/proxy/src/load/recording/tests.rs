@@ -1,7 +1,7 @@
 //! Recordings there and back, and damaged.
 
 use super::*;
-use crate::load::outside::{Account, AccountKind, Unreadable};
+use crate::load::outside::{Account, AccountKind, Secret, Unreadable};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ fn full() -> Recording {
         resolve_names: true,
         ignore_unresolved: false,
         diag: true,
+        unverified_servers: true,
     };
     let text = |text: &str| Text::new(text.into());
     let files = vec![("a.cfg".into(), text("global\n")), ("b".into(), text(""))];
@@ -32,6 +33,19 @@ fn full() -> Recording {
             ("/b".into(), Err(Unreadable::TooLarge(u64::MAX))),
             ("/c".into(), Err(Unreadable::Refused(-2))),
             ("/d".into(), Err(Unreadable::Unnameable)),
+        ]
+        .into(),
+        secrets: [
+            (
+                "/key".into(),
+                Ok(Secret::copy(b"-----BEGIN PRIVATE KEY-----")),
+            ),
+            ("/no".into(), Err(Unreadable::Refused(2))),
+        ]
+        .into(),
+        entries: [
+            ("/dir".into(), Ok(["a".into(), "b".into()].into())),
+            ("/gone".into(), Err(Unreadable::Refused(2))),
         ]
         .into(),
         modes: [("a.cfg".into(), true), ("b".into(), false)].into(),
@@ -64,7 +78,7 @@ fn a_recording_is_the_same_behind_its_bytes() {
         assert_eq!(Recording::decode(&bytes), Ok(recording.clone()));
         let mut written = Vec::new();
         recording.write_to(&mut written).unwrap();
-        assert_eq!(written, bytes);
+        assert_eq!(written, *bytes);
         assert_eq!(bytes.capacity(), bytes.len());
     }
 }
@@ -72,8 +86,11 @@ fn a_recording_is_the_same_behind_its_bytes() {
 #[test]
 fn the_form_of_a_version_does_not_change() {
     // Whoever changes it raises the version.
-    let start: Vec<u8> = full().encode()[..30].to_vec();
-    assert_eq!(start, b"EVENKEEL\x01\0\0\0\x02\x05a.cfg\x07global\n\x01b\0");
+    let start: Vec<u8> = full().encode()[..31].to_vec();
+    assert_eq!(
+        start,
+        b"EVENKEEL\x02\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
+    );
 }
 
 #[test]
@@ -96,11 +113,11 @@ fn what_is_no_recording_is_refused_with_its_place() {
         RecordingError::Trailing { at: bytes.len() }
     );
     let mut newer = bytes.clone();
-    newer[8] = 2;
-    assert_eq!(decode(&newer), RecordingError::Version(2));
+    newer[8] = 3;
+    assert_eq!(decode(&newer), RecordingError::Version(3));
     assert_eq!(decode(b"global\n"), RecordingError::NotOne);
-    // Sixteen million files in twelve bytes, and a number without an end.
-    let mut greedy = bytes[..12].to_vec();
+    // Sixteen million files in thirteen bytes, and a number without an end.
+    let mut greedy = bytes[..13].to_vec();
     greedy.extend([0xff, 0xff, 0xff, 0x07]);
     assert!(matches!(
         decode(&greedy),
@@ -114,13 +131,47 @@ fn what_is_no_recording_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_a_secret_holds_is_neither_shown_nor_told_of_files_that_lines_name() {
+    let recording = full();
+    assert!(recording.has_secrets());
+    assert!(!format!("{recording:?}").contains("PRIVATE"));
+    let told = recording.named().find(|(path, _)| path.ends_with("key"));
+    assert_eq!(told, Some((Path::new("/key"), None)));
+    let mut other = recording.clone();
+    other.answers.secrets.clear();
+    assert!(!other.has_secrets());
+    assert_ne!(other, recording);
+    // A key in a file that nobody took for a secret.
+    let key = Text::new(b"x\n-----BEGIN EC PRIVATE KEY-----\n".to_vec());
+    other.answers.files.insert("/list".into(), Ok(key));
+    assert!(other.has_secrets());
+}
+
+#[test]
+fn the_head_of_a_recording_tells_whether_it_may_be_written_to_a_file() {
+    let mut recording = full();
+    let head = |recording: &Recording| recording.encode()[..HEAD_BYTES].to_vec();
+    assert!(!without_secrets(&head(&recording)));
+    recording.answers.secrets.clear();
+    let open = head(&recording);
+    assert!(without_secrets(&open));
+    assert!(!without_secrets(&open[..HEAD_BYTES - 1]));
+    assert!(!without_secrets(b"EVENKEEL\x01\0\0\0\0"));
+}
+
+#[test]
 fn the_files_are_listed_once_each() {
     let recording = full();
     let files: Vec<_> = recording
         .files()
         .map(|path| path.display().to_string())
         .collect();
-    assert_eq!(files, ["/a", "/b", "/c", "/chain", "/d", "a.cfg", "b"]);
+    assert_eq!(
+        files,
+        [
+            "/a", "/b", "/c", "/chain", "/d", "/dir", "/gone", "/key", "/no", "a.cfg", "b"
+        ]
+    );
 }
 
 proptest! {
@@ -136,7 +187,8 @@ proptest! {
             bytes[at] = byte;
         }
         if cuts {
-            bytes.truncate(cut.index(bytes.len()));
+            let length = bytes.len();
+            bytes.truncate(cut.index(length));
         }
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording.clone()));
@@ -149,7 +201,7 @@ proptest! {
     fn any_bytes_behind_a_head_are_refused_or_are_a_recording(
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let bytes = [&b"EVENKEEL\x01\0\0\0"[..], &rest].concat();
+        let bytes = [&b"EVENKEEL\x02\0\0\0"[..], &rest].concat();
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording));
         }

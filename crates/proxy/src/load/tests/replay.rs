@@ -40,6 +40,7 @@ fn load_here(name: &str, text: String) -> Loaded {
             resolve_names: true,
             ignore_unresolved: true,
             diag: true,
+            unverified_servers: false,
         },
     )
 }

@@ -86,6 +86,8 @@ impl<B> Accept for TestSide<B> {
         match mapping::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
                 let length = mapping::expected_length(&parsed, end);
+                // What the handlers look at is the path.
+                crate::http2::request_to_http1(&mut message, &parsed).unwrap();
                 Opened::Begin((message, parsed), length)
             }
             Err(_) => Opened::Reset(ErrorCode::ProtocolError),

@@ -2,6 +2,7 @@
 //! here, under its names and numbers. What Evenkeel does not know is left out.
 
 use super::{Context, Session};
+use crate::config::TlsDefaults;
 use crate::stats::column::Tags;
 use crate::stats::export::{json_field, plain, type_name};
 use crate::stats::process::{NAME, Process, VERSION};
@@ -25,7 +26,7 @@ fn clip(n: u64) -> Value<'static> {
 }
 
 #[rustfmt::skip]
-fn fields(p: &Process, limits: (u32, u32), float: bool) -> Vec<Field> {
+fn fields(p: &Process, limits: (u32, u32), tls: &TlsDefaults, float: bool) -> Vec<Field> {
     let (connection_limit, session_limit) = limits;
     let text = |text: &str| Value::from(text.to_owned());
     let field = |place, name, letters, value, meaning| Field { place, name, tags: tags(letters), value, meaning };
@@ -47,12 +48,25 @@ fn fields(p: &Process, limits: (u32, u32), float: bool) -> Vec<Field> {
         field(17, "CurrConns", "MGP", Value::U32(p.connections), "connections of clients now"),
         field(18, "CumConns", "MCP", clip(p.connections_total), "connections of clients since the start"),
         field(19, "CumReq", "MCP", clip(p.requests_total), "requests since the start"),
+        field(20, "MaxSslConns", "MMP", Value::U32(tls.connections_max.unwrap_or(0)), "TLS connections that it may have, 0 for any number"),
+        field(21, "CurrSslConns", "MGP", Value::U32(p.tls_connections.0), "TLS connections now, of clients and with servers"),
+        field(22, "CumSslConns", "MCP", clip(p.tls_connections.1), "TLS connections since the start"),
         field(26, "ConnRate", "MRP", clip(p.connection_rate.0), "connections over the last second"),
         field(27, "ConnRateLimit", "CLP", Value::U32(connection_limit), "limit of ConnRate"),
         field(28, "MaxConnRate", "MMP", clip(p.connection_rate.1), "most connections in a second"),
         field(29, "SessRate", "MRP", clip(p.session_rate.0), "sessions over the last second"),
         field(30, "SessRateLimit", "CLP", Value::U32(session_limit), "limit of SessRate"),
         field(31, "MaxSessRate", "MRP", clip(p.session_rate.1), "most sessions in a second"),
+        field(32, "SslRate", "MRP", clip(p.tls_rate.0), "clients' TLS handshakes over the last second"),
+        field(33, "SslRateLimit", "CLP", Value::U32(tls.rate_max.unwrap_or(0)), "limit of SslRate"),
+        field(34, "MaxSslRate", "MMP", clip(p.tls_rate.1), "most TLS handshakes in a second"),
+        field(35, "SslFrontendKeyRate", "MGP", clip(p.tls_client_keys.0), "clients' handshakes over the last second that resumed no session"),
+        field(36, "SslFrontendMaxKeyRate", "MMP", clip(p.tls_client_keys.1), "most of them in a second"),
+        field(37, "SslFrontendSessionReuse_pct", "MGP", clip(p.tls_resumed_percent), "percent of the clients' handshakes over the last second that resumed a session"),
+        field(38, "SslBackendKeyRate", "MRP", clip(p.tls_server_keys.0), "handshakes with servers over the last second that resumed no session"),
+        field(39, "SslBackendMaxKeyRate", "MMP", clip(p.tls_server_keys.1), "most of them in a second"),
+        field(40, "SslCacheLookups", "MCP", clip(p.tls_lookups.0), "sessions that were looked for in the store"),
+        field(41, "SslCacheMisses", "MCP", clip(p.tls_lookups.1), "sessions that were not in the store"),
         field(50, "node", "COS", text(&p.node), "name of the node"),
     ];
     if let Some(description) = &p.description {
@@ -81,6 +95,7 @@ pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let fields = fields(
         &Process::now(context.runtime, &config),
         limits,
+        &global.tls,
         flag("float"),
     );
     let mut out = String::new();

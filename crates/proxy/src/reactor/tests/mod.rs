@@ -4,7 +4,7 @@ mod deadlines;
 mod echo;
 mod fuzz;
 mod listeners;
-mod sockets;
+pub(crate) mod sockets;
 mod tasks;
 mod threads;
 

@@ -21,7 +21,7 @@ pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
     )
 }
 
-pub(super) fn descriptors() -> (OwnedFd, OwnedFd) {
+pub(crate) fn descriptors() -> (OwnedFd, OwnedFd) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
 }

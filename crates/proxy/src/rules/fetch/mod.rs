@@ -31,7 +31,10 @@ mod rdp;
 mod request;
 mod server;
 mod tls;
+mod tls_certificate;
 mod tls_hello;
+mod tls_offer;
+mod tls_secret;
 
 pub use constant::{borrowed, variable_value};
 
@@ -165,7 +168,13 @@ static FAMILIES: &[&[FetchRow]] = &[
     request::ROWS,
     server::ROWS,
     tls::ROWS,
+    tls_certificate::ROWS,
+    tls_certificate::CLIENT,
+    tls_certificate::FRONTEND,
+    tls_certificate::SERVER,
     tls_hello::ROWS,
+    tls_offer::ROWS,
+    tls_secret::ROWS,
 ];
 
 /// All fetches by name.

@@ -1,31 +1,234 @@
-//! Fetches of the client's TLS. There is no TLS yet, so a connection never has
-//! any: files that ask whether it does are answered, not refused.
+//! Fetches of TLS itself: what the client's connection and the server's agreed
+//! on. What certificates say is in `tls_certificate`, what the client offered in
+//! `tls_offer`, keys and random bytes in `tls_secret`.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
+use crate::tls::Info;
 
-const fn truth(one: super::One) -> FetchBuild {
-    FetchBuild::new(Type::Bool, Needs::Nothing, one)
+const fn front(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one)
+}
+
+const fn back(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Server, one)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "ssl_fc", truth(no), "acl encrypted ssl_fc",
-        "True when the client's connection came in over TLS. It never does before Evenkeel does TLS itself.";
-    "ssl_fc_has_crt", truth(no), "acl certified ssl_fc_has_crt",
-        "True when the client sent a certificate on this connection.";
-    "ssl_fc_has_sni", truth(no), "acl named ssl_fc_has_sni",
+    "ssl_fc", front(Type::Bool, ssl_fc), "acl encrypted ssl_fc",
+        "True when the client's connection came in over TLS, at a listener with `ssl`.";
+    "ssl_fc_protocol", front(Type::Str, |_, s| protocol(client(s))), "acl newest ssl_fc_protocol TLSv1.3",
+        "The version of TLS that the client's connection speaks: `TLSv1.2` or `TLSv1.3`.";
+    "ssl_fc_cipher", front(Type::Str, |_, s| cipher(client(s))), "acl chacha ssl_fc_cipher -m sub CHACHA20",
+        "The cipher suite of the client's connection, by OpenSSL's name: `ECDHE-RSA-AES128-GCM-SHA256`, `TLS_AES_256_GCM_SHA384`.";
+    "ssl_fc_alg_keysize", front(Type::Int, |_, s| key_size(client(s))), "acl strong ssl_fc_alg_keysize ge 256",
+        "The bits of a key of the cipher on the client's connection.";
+    "ssl_fc_use_keysize", front(Type::Int, |_, s| key_size(client(s))), "acl strong ssl_fc_use_keysize ge 256",
+        "The bits of the key that is used on the client's connection. With the ciphers of today always as many as the cipher has.";
+    "ssl_fc_alpn", front(Type::Str, |_, s| alpn(client(s))), "acl h2 ssl_fc_alpn h2",
+        "The protocol that was agreed on with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. None without an agreement.";
+    "ssl_fc_npn", front(Type::Str, npn), "acl old ssl_fc_npn -m found",
+        "The protocol of the NPN extension. It was replaced by ALPN before TLS 1.3 and is not spoken here, so it never has a value.";
+    "ssl_fc_sni", front(Type::Str, sni).variants(), "acl shop ssl_fc_sni -i shop.example.com",
+        "The name of the server that the client asked for in its handshake. It chose the certificate; which site a request is for says its Host header.";
+    "ssl_fc_has_sni", front(Type::Bool, has_sni), "acl named ssl_fc_has_sni",
         "True when the client named a server in its TLS handshake.";
-    "ssl_fc_is_resumed", truth(no), "acl again ssl_fc_is_resumed",
-        "True when the TLS session was resumed.";
-    "ssl_c_used", truth(no), "acl certified ssl_c_used",
-        "True when the TLS session has a certificate of the client, also one of an earlier connection.";
-    "ssl_bc", FetchBuild::new(Type::Bool, Needs::Server, no), "acl inner_tls ssl_bc",
+    "ssl_fc_has_crt", front(Type::Bool, has_certificate), "acl certified ssl_fc_has_crt",
+        "True when the client sent a certificate on this connection. A resumed session has none: see `ssl_c_used`.";
+    "ssl_fc_is_resumed", front(Type::Bool, |_, s| resumed(client(s))), "acl again ssl_fc_is_resumed",
+        "True when an earlier session of the client went on: its handshake was a short one.";
+    "ssl_fc_has_early", front(Type::Bool, early), "acl replayed ssl_fc_has_early",
+        "True when the request came as early data, before the handshake was done: somebody may have sent it a second time. See `allow-0rtt`.";
+    "ssl_fc_err", front(Type::Int, |_, s| error(client(s))), "acl broken ssl_fc_err gt 0",
+        "The number of the last error of TLS on the client's connection; 0 without one. A stream only exists once the handshake went well.";
+    "ssl_fc_err_str", front(Type::Str, |_, _| None), "acl broken ssl_fc_err_str -m found",
+        "The text of the last error of TLS on the client's connection. None without one.";
+    "ssl_bc", back(Type::Bool, ssl_bc), "acl inner_tls ssl_bc",
         "True when the server's connection is over TLS.";
+    "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
+        "The version of TLS that the server's connection speaks: `TLSv1.2` or `TLSv1.3`.";
+    "ssl_bc_cipher", back(Type::Str, |_, s| cipher(server(s))), "acl chacha ssl_bc_cipher -m sub CHACHA20",
+        "The cipher suite of the server's connection, by OpenSSL's name.";
+    "ssl_bc_alg_keysize", back(Type::Int, |_, s| key_size(server(s))), "acl strong ssl_bc_alg_keysize ge 256",
+        "The bits of a key of the cipher on the server's connection.";
+    "ssl_bc_use_keysize", back(Type::Int, |_, s| key_size(server(s))), "acl strong ssl_bc_use_keysize ge 256",
+        "The bits of the key that is used on the server's connection.";
+    "ssl_bc_alpn", back(Type::Str, |_, s| alpn(server(s))), "acl inner_h2 ssl_bc_alpn h2",
+        "The protocol that was agreed on with the server by ALPN (`alpn` on the `server` line).";
+    "ssl_bc_npn", back(Type::Str, npn), "acl old ssl_bc_npn -m found",
+        "The protocol of the NPN extension. It was replaced by ALPN before TLS 1.3 and is not spoken here, so it never has a value.";
+    "ssl_bc_is_resumed", back(Type::Bool, |_, s| resumed(server(s))), "acl again ssl_bc_is_resumed",
+        "True when an earlier session with the server went on: its handshake was a short one.";
+    "ssl_bc_err", back(Type::Int, |_, s| error(server(s))), "acl broken ssl_bc_err gt 0",
+        "The number of the last error of TLS on the server's connection; 0 without one.";
+    "ssl_bc_err_str", back(Type::Str, |_, _| None), "acl broken ssl_bc_err_str -m found",
+        "The text of the last error of TLS on the server's connection. None without one.";
 };
 
-fn no<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(false))
+/// TLS of the client's connection.
+pub(super) fn client(stream: &Stream) -> Option<&Info> {
+    stream.session.tls.as_deref()
+}
+
+/// TLS of the server's connection.
+pub(super) fn server(stream: &Stream) -> Option<&Info> {
+    stream.server_tls.as_deref()
+}
+
+fn ssl_fc<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(client(stream).is_some()))
+}
+
+fn ssl_bc<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(server(stream).is_some()))
+}
+
+fn protocol(info: Option<&Info>) -> Option<Value<'_>> {
+    Some(Value::text(info?.version_name().as_bytes()))
+}
+
+fn cipher(info: Option<&Info>) -> Option<Value<'_>> {
+    Some(Value::text(info?.suite_name().as_bytes()))
+}
+
+fn key_size(info: Option<&Info>) -> Option<Value<'_>> {
+    Some(Value::Int(info?.key_bits().into()))
+}
+
+fn alpn(info: Option<&Info>) -> Option<Value<'_>> {
+    info?.alpn.as_deref().map(Value::text)
+}
+
+fn npn<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    None
+}
+
+fn sni<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let name = client(stream)?.sni.as_deref()?;
+    Some(Value::text(name.as_bytes()))
+}
+
+fn has_sni<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let named = client(stream).is_some_and(|info| info.sni.is_some());
+    Some(Value::Bool(named))
+}
+
+fn has_certificate<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let info = client(stream)?;
+    let shown = info.peer_certificate().is_some() && !info.resumed;
+    Some(Value::Bool(shown))
+}
+
+/// False also without TLS, as with HAProxy.
+fn resumed(info: Option<&Info>) -> Option<Value<'_>> {
+    Some(Value::Bool(info.is_some_and(|info| info.resumed)))
+}
+
+fn early<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(client(stream)?.early_data))
+}
+
+/// A connection whose TLS fails is closed: no rule sees it any more.
+fn error(info: Option<&Info>) -> Option<Value<'_>> {
+    info.map(|_| Value::Int(0))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::stream::sample;
+    use rustls::{CipherSuite, ProtocolVersion};
+    use std::rc::Rc;
+
+    /// TLS 1.2 with nothing but a version and a suite.
+    pub(in crate::rules::fetch) fn info() -> Info {
+        Info::new(
+            ProtocolVersion::TLSv1_2,
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        )
+    }
+
+    /// A request whose client and server speak TLS.
+    pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> Stream {
+        let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
+        Rc::get_mut(&mut stream.session).unwrap().tls = front.map(Rc::new);
+        stream.server_tls = back.map(Rc::new);
+        stream
+    }
+
+    /// Fetches and what they are to give; None is no value.
+    pub(in crate::rules::fetch) fn all_give(stream: &Stream, table: &[(&str, Option<&str>)]) {
+        for (fetch, wanted) in table {
+            let found = sample::evaluate(fetch, stream);
+            assert_eq!(found.as_deref(), *wanted, "{fetch}");
+        }
+    }
+
+    #[test]
+    fn a_connection_without_tls_has_what_haproxy_says_of_it() {
+        all_give(
+            &stream(None, None),
+            &[
+                ("ssl_fc", Some("0")),
+                ("ssl_bc", Some("0")),
+                ("ssl_fc_has_sni", Some("0")),
+                ("ssl_fc_is_resumed", Some("0")),
+                ("ssl_fc_has_crt", None),
+                ("ssl_fc_has_early", None),
+                ("ssl_fc_protocol", None),
+                ("ssl_fc_cipher", None),
+                ("ssl_fc_err", None),
+                ("ssl_c_used", None),
+                ("ssl_c_verify", None),
+                ("ssl_f_version", None),
+                ("ssl_fc_alg_keysize", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn both_sides_tell_what_was_agreed_on() {
+        let front = Info {
+            sni: Some("www.example.com".into()),
+            alpn: Some(b"h2".as_slice().into()),
+            early_data: true,
+            ..info()
+        };
+        let back = Info {
+            resumed: true,
+            ..Info::new(
+                ProtocolVersion::TLSv1_3,
+                CipherSuite::TLS13_AES_256_GCM_SHA384,
+            )
+        };
+        all_give(
+            &stream(Some(front), Some(back)),
+            &[
+                ("ssl_fc", Some("1")),
+                ("ssl_fc_protocol", Some("TLSv1.2")),
+                ("ssl_fc_cipher", Some("ECDHE-RSA-AES128-GCM-SHA256")),
+                ("ssl_fc_alg_keysize", Some("128")),
+                ("ssl_fc_use_keysize", Some("128")),
+                ("ssl_fc_alpn", Some("h2")),
+                ("ssl_fc_npn", None),
+                ("ssl_fc_sni", Some("www.example.com")),
+                ("ssl_fc_has_sni", Some("1")),
+                ("ssl_fc_has_crt", Some("0")),
+                ("ssl_fc_is_resumed", Some("0")),
+                ("ssl_fc_has_early", Some("1")),
+                ("ssl_fc_err", Some("0")),
+                ("ssl_fc_err_str", None),
+                ("ssl_bc", Some("1")),
+                ("ssl_bc_protocol", Some("TLSv1.3")),
+                ("ssl_bc_cipher", Some("TLS_AES_256_GCM_SHA384")),
+                ("ssl_bc_alg_keysize", Some("256")),
+                ("ssl_bc_alpn", None),
+                ("ssl_bc_is_resumed", Some("1")),
+                ("ssl_bc_err", Some("0")),
+            ],
+        );
+    }
 }

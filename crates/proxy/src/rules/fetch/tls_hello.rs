@@ -6,6 +6,7 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
+use crate::tls::hello::{Cursor, Hello};
 use std::borrow::Cow;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
@@ -50,40 +51,6 @@ const RECORD_HANDSHAKE: u8 = 0x16;
 /// A hello of a client.
 const CLIENT_HELLO: u8 = 1;
 
-/// Reads bytes from the front; None at the end.
-#[derive(Clone, Copy)]
-struct Cursor<'b>(&'b [u8]);
-
-impl<'b> Cursor<'b> {
-    fn take(&mut self, n: usize) -> Option<&'b [u8]> {
-        let (taken, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    /// A number of so many bytes (up to 4).
-    fn number(&mut self, bytes: usize) -> Option<usize> {
-        Some(
-            self.take(bytes)?
-                .iter()
-                .fold(0, |n, byte| (n << 8) | usize::from(*byte)),
-        )
-    }
-
-    /// Bytes whose count stands before them, in so many bytes.
-    fn counted(&mut self, count_bytes: usize) -> Option<Cursor<'b>> {
-        let count = self.number(count_bytes)?;
-        self.take(count).map(Cursor)
-    }
-}
-
-/// A client's hello.
-struct Hello<'b> {
-    version: (u8, u8),
-    ciphers: &'b [u8],
-    extensions: Cursor<'b>,
-}
-
 /// The type of the first handshake message and what of it is in the first record.
 fn handshake(bytes: &[u8]) -> Option<(u8, usize, Cursor<'_>)> {
     let mut cursor = Cursor(bytes);
@@ -107,49 +74,7 @@ fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     if kind != CLIENT_HELLO {
         return None;
     }
-    let mut hello = Cursor(cursor.take(length)?);
-    let version = hello.take(2)?;
-    // 32 random bytes.
-    hello.take(32)?;
-    hello.counted(1)?;
-    let ciphers = hello.counted(2)?.0;
-    hello.counted(1)?;
-    // A hello may end here.
-    let extensions = if hello.0.is_empty() {
-        Cursor(b"")
-    } else {
-        hello.counted(2)?
-    };
-    Some(Hello {
-        version: (version[0], version[1]),
-        ciphers,
-        extensions,
-    })
-}
-
-impl<'b> Hello<'b> {
-    fn extension(&self, wanted: usize) -> Option<Cursor<'b>> {
-        let mut rest = self.extensions;
-        loop {
-            let kind = rest.number(2)?;
-            let content = rest.counted(2)?;
-            if kind == wanted {
-                return Some(content);
-            }
-        }
-    }
-
-    fn server_name(&self) -> Option<&'b [u8]> {
-        let mut names = self.extension(0)?.counted(2)?;
-        loop {
-            let kind = names.number(1)?;
-            let name = names.counted(2)?;
-            // A host name; no other kind was ever defined.
-            if kind == 0 {
-                return Some(name.0);
-            }
-        }
-    }
+    Hello::of_body(cursor.take(length)?)
 }
 
 fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -174,14 +99,9 @@ fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 
 fn protocols<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    let mut list = hello.extension(16)?.counted(2)?;
-    let mut out = Vec::new();
-    while let Some(name) = list.counted(1) {
-        if !out.is_empty() {
-            out.push(b',');
-        }
-        out.extend_from_slice(name.0);
-    }
+    hello.extension(16)?;
+    let names: Vec<&[u8]> = hello.protocols().collect();
+    let out = names.join(&b","[..]);
     Some(Value::Str(Cow::Owned(out)))
 }
 

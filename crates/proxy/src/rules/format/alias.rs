@@ -88,6 +88,8 @@ aliases! {
     ServerIp "si" false "The server's address.";
     ServerPort "sp" false "The server's port.";
     ServerQueue "sq" false "Streams before it in the server's queue when it came.";
+    TlsCipher "sslc" false "The cipher suite of the client's TLS, by OpenSSL's name.";
+    TlsVersion "sslv" false "The version of the client's TLS: `TLSv1.3`.";
     DateMillis "t" false "The date of the accept to the millisecond, in the local time zone.";
     RequestDate "tr" true "The date of the first byte of the request to the millisecond, in the local time zone.";
     RequestDateGmt "trg" true "The date of the first byte of the request in GMT.";
@@ -198,6 +200,15 @@ impl Alias {
         self.row().name
     }
 
+    /// What TLS of the client's connection came to.
+    fn tls(self, stream: &Stream, put: &mut Put<'_>) {
+        let name = stream.session.tls.as_deref().map(|tls| match self {
+            Alias::TlsVersion => tls.version_name(),
+            _ => tls.suite_name(),
+        });
+        put.text_or_missing(name.unwrap_or_default().as_bytes());
+    }
+
     /// The names of all.
     pub fn names() -> impl Iterator<Item = &'static str> {
         ROWS.iter().map(|row| row.name)
@@ -220,9 +231,15 @@ impl Alias {
             Alias::ServerSidePort => inet_port(stream.server_side, put),
             Alias::ServerIp => inet_ip(server_address(stream), put),
             Alias::ServerPort => inet_port(server_address(stream), put),
-            Alias::FrontendName | Alias::FrontendNameTransport => {
-                put.text(stream.frontend().name.as_bytes());
+            Alias::FrontendName => put.text(stream.frontend().name.as_bytes()),
+            Alias::FrontendNameTransport => {
+                let name = stream.frontend().name.as_bytes();
+                match &stream.session.tls {
+                    Some(_) => put.text(&[name, b"~"].concat()),
+                    None => put.text(name),
+                }
             }
+            Alias::TlsCipher | Alias::TlsVersion => self.tls(stream, put),
             Alias::BackendName => put.text(
                 stream
                     .backend()

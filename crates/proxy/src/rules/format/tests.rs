@@ -164,6 +164,23 @@ fn aliases_show_what_haproxy_shows() {
 }
 
 #[test]
+fn tls_of_the_client_shows_in_names_and_values_of_its_own() {
+    use rustls::{CipherSuite, ProtocolVersion};
+    let mut stream = served();
+    let text = "%ft %sslv %sslc %{+Q}sslc";
+    assert_eq!(show(text, Usage::LOG, &stream), "web - - \"\"");
+    let info = crate::tls::Info::new(
+        ProtocolVersion::TLSv1_3,
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+    );
+    std::rc::Rc::get_mut(&mut stream.session).unwrap().tls = Some(info.into());
+    assert_eq!(
+        show(text, Usage::LOG, &stream),
+        "web~ TLSv1.3 TLS_AES_128_GCM_SHA256 \"TLS_AES_128_GCM_SHA256\""
+    );
+}
+
+#[test]
 fn outside_of_logs_text_is_as_it_stands_and_what_is_missing_is_nothing() {
     let stream = served();
     let usage = Usage::FRONT_HTTP_REQUEST;
@@ -241,9 +258,9 @@ fn bad_formats_are_told_by_code_and_place() {
         ("%{+Q}", "E0503", "truncated line after '%'"),
         ("%[src", "E0503", "missing ']' after 'src'"),
         (
-            "%sslv",
+            "%OG",
             "E0103",
-            "log alias '%sslv' is known, but not built yet",
+            "log alias '%OG' is known, but not built yet",
         ),
         ("%[foo]", "E0401", "unknown fetch method 'foo'"),
     ];

@@ -1,0 +1,657 @@
+//! TLS from both ends for tests: a client that is told exactly what to offer and
+//! tells what came of it, and what makes an origin speak TLS.
+//!
+//! It is rustls on blocking sockets, never the code that the product runs. For
+//! what rustls does not speak (old versions, odd ciphers) a test takes the
+//! `openssl` program.
+
+use crate::Failure;
+use crate::error::LabError;
+use crate::host::Place;
+use crate::http::{Answer, Carrier, Wire};
+use crate::pki::Issued;
+use crate::probe::{CLOSED_FRESH, failure_of, read_answer, request_bytes};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, HandshakeKind,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SideData, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
+};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use rustls::{CipherSuite, Error, NamedGroup};
+
+/// How long a handshake or an answer may take unless told otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of what a refused client still sends is read.
+const MAX_DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// How many sessions a client keeps to resume.
+const SESSIONS: usize = 64;
+
+/// Which versions of TLS are offered or taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    Both,
+    /// Only 1.2.
+    Only12,
+    /// Only 1.3.
+    Only13,
+}
+
+static ONLY_12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+static ONLY_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+impl Versions {
+    fn list(self) -> &'static [&'static SupportedProtocolVersion] {
+        match self {
+            Versions::Both => rustls::ALL_VERSIONS,
+            Versions::Only12 => &ONLY_12,
+            Versions::Only13 => &ONLY_13,
+        }
+    }
+}
+
+/// What a client offers. The default trusts everybody, sends no server name, and
+/// resumes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offer<'a> {
+    /// The name that is asked for.
+    pub sni: Option<&'a str>,
+    /// Authorities to trust, as [`crate::pki::Authority::der`] gives them; with
+    /// none, every certificate is good.
+    pub roots: &'a [&'a [u8]],
+    /// Protocols, best first.
+    pub alpn: &'a [&'a str],
+    /// Versions.
+    pub versions: Versions,
+    /// Cipher suites, best first; none: all that rustls has.
+    pub suites: &'a [CipherSuite],
+    /// Groups of the key exchange, best first; none: all that rustls has.
+    pub groups: &'a [NamedGroup],
+    /// Who the client says it is.
+    pub identity: Option<&'a Issued>,
+    /// Keep sessions, and resume them with the next connection.
+    pub resume: bool,
+    /// Ask for early data with sessions that allow it.
+    pub early_data: bool,
+}
+
+/// What a server takes. The default asks for no certificate of the client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'a> {
+    /// Whose certificates of clients are good; none: not asked for one.
+    pub client_roots: &'a [&'a [u8]],
+    /// A client without one may come too.
+    pub client_optional: bool,
+    /// Protocols, best first.
+    pub alpn: &'a [&'a str],
+    /// Versions.
+    pub versions: Versions,
+    /// Cipher suites, best first; none: all that rustls has.
+    pub suites: &'a [CipherSuite],
+}
+
+/// What both ends agreed on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Negotiated {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The suite by its name in the registry: `TLS13_AES_128_GCM_SHA256`.
+    pub suite: String,
+    /// The group of the key exchange, where one was made.
+    pub group: Option<String>,
+    /// The protocol.
+    pub alpn: Option<String>,
+    /// The name that the client asked for; only a server knows.
+    pub sni: Option<String>,
+    /// An earlier session went on.
+    pub resumed: bool,
+    /// Early data was taken.
+    pub early_data: bool,
+    /// What the other side showed, its own certificate first.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+/// Why there is no connection or no answer.
+#[derive(Clone, PartialEq, Debug)]
+pub enum TlsFailure {
+    /// TLS: an alert of the other side, or what is wrong with its messages.
+    Tls(Error),
+    /// Everything else.
+    Plain(Failure),
+}
+
+impl TlsFailure {
+    /// The other side said no by that alert.
+    pub fn is_alert(&self, alert: rustls::AlertDescription) -> bool {
+        *self == TlsFailure::Tls(Error::AlertReceived(alert))
+    }
+}
+
+/// A TLS client: its settings, and the sessions that it may resume.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    place: Place,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    timeout: Duration,
+    witness: Arc<Witness>,
+}
+
+impl TlsClient {
+    /// A client on this machine.
+    pub fn here(offer: &Offer) -> Result<Self, LabError> {
+        TlsClient::new(Place::Here, offer)
+    }
+
+    /// A client with no connection yet.
+    pub fn new(place: impl Into<Place>, offer: &Offer) -> Result<Self, LabError> {
+        let provider = Arc::new(provider(offer.suites, offer.groups));
+        let witness = Arc::new(Witness::new(offer.roots, &provider)?);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(offer.versions.list())
+            .map_err(tls("choose versions"))?
+            .dangerous()
+            .with_custom_certificate_verifier(witness.clone());
+        let mut config = match offer.identity {
+            Some(issued) => builder
+                .with_client_auth_cert(issued.certificates(), issued.key())
+                .map_err(tls("take the certificate"))?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn(offer.alpn);
+        config.enable_sni = offer.sni.is_some();
+        config.enable_early_data = offer.early_data;
+        config.resumption = if offer.resume {
+            Resumption::in_memory_sessions(SESSIONS)
+        } else {
+            Resumption::disabled()
+        };
+        let name = offer.sni.unwrap_or("localhost").to_owned();
+        let name = ServerName::try_from(name)
+            .map_err(|_| LabError::ServerName(offer.sni.unwrap_or_default().to_owned()))?;
+        Ok(TlsClient {
+            place: place.into(),
+            config: Arc::new(config),
+            name,
+            timeout: DEFAULT_TIMEOUT,
+            witness,
+        })
+    }
+
+    /// Another limit for a handshake, and for each answer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Its settings, for those who drive rustls by themselves.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    /// The OCSP answer that came with the last certificate; empty without.
+    pub fn stapled(&self) -> Vec<u8> {
+        self.witness.lock().clone()
+    }
+
+    /// Connects, and shakes hands.
+    pub fn connect(&self, address: SocketAddr) -> Result<TlsConnection, TlsFailure> {
+        self.connect_early(address, b"")
+    }
+
+    /// The same, with these bytes as early data if the session allows. Whether
+    /// they were taken is in what was negotiated.
+    pub fn connect_early(
+        &self,
+        address: SocketAddr,
+        early: &[u8],
+    ) -> Result<TlsConnection, TlsFailure> {
+        let connect = || TcpStream::connect_timeout(&address, self.timeout);
+        let stream = self.place.enter(connect);
+        let stream = stream.map_err(|e| TlsFailure::Plain(Failure::Connect(e.kind())))?;
+        self.over(stream, &address.to_string(), early)
+    }
+
+    /// The same over a connection which there is: behind a PROXY header, or in a
+    /// tunnel.
+    pub fn over(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        early: &[u8],
+    ) -> Result<TlsConnection, TlsFailure> {
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_read_timeout(Some(self.timeout));
+        let _ = stream.set_write_timeout(Some(self.timeout));
+        let connection = ClientConnection::new(self.config.clone(), self.name.clone());
+        let mut stream = StreamOwned::new(connection.map_err(TlsFailure::Tls)?, stream);
+        if let Some(mut writer) = stream.conn.early_data() {
+            // As much as the session allows; the rest is the caller's to see.
+            let _ = writer.write(early);
+        }
+        handshake(&mut stream.conn, &mut stream.sock)?;
+        let mut negotiated = negotiated(&stream.conn);
+        negotiated.early_data = stream.conn.is_early_data_accepted();
+        let host = match &self.name {
+            ServerName::DnsName(name) if self.config.enable_sni => name.as_ref().to_owned(),
+            _ => host.to_owned(),
+        };
+        Ok(TlsConnection {
+            wire: Wire::new(stream),
+            negotiated,
+            host,
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// A connection over TLS. It reads and writes plain bytes, or asks by HTTP/1.
+#[derive(Debug)]
+pub struct TlsConnection {
+    wire: Wire<StreamOwned<ClientConnection, TcpStream>>,
+    negotiated: Negotiated,
+    host: String,
+    timeout: Duration,
+}
+
+impl TlsConnection {
+    /// What both ends agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Asks for a path.
+    pub fn get(&mut self, path: &str) -> Result<Answer, TlsFailure> {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, TlsFailure> {
+        let bytes = request_bytes(method, path, &self.host, headers, body);
+        // A server may refuse before it has read all: what it said comes first.
+        let written = self.wire.stream.write_all(&bytes);
+        self.wire.set_deadline(Instant::now() + self.timeout);
+        let answer = read_answer(&mut self.wire, method == "HEAD");
+        answer.map(|(answer, _)| answer).map_err(|error| {
+            if let Err(error) = self.wire.stream.conn.process_new_packets() {
+                return TlsFailure::Tls(error);
+            }
+            match written {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => failed(&error),
+                _ => TlsFailure::Plain(failure_of(error, CLOSED_FRESH)),
+            }
+        })
+    }
+
+    /// Says that nothing follows, as TLS wants it said.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.wire.stream.conn.send_close_notify();
+        self.wire.stream.flush()
+    }
+
+    /// The connection below.
+    pub fn socket(&self) -> &TcpStream {
+        &self.wire.stream.sock
+    }
+}
+
+impl Read for TlsConnection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wire.stream.read(buffer)
+    }
+}
+
+impl Write for TlsConnection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wire.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.wire.stream.flush()
+    }
+}
+
+/// What makes a server of tests speak TLS.
+#[derive(Clone, Debug)]
+pub struct TlsServer(Arc<ServerConfig>);
+
+impl TlsServer {
+    /// With that certificate for every name.
+    pub fn new(issued: &Issued, terms: &Terms) -> Result<Self, LabError> {
+        let provider = Arc::new(provider(terms.suites, &[]));
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(terms.versions.list())
+            .map_err(tls("choose versions"))?;
+        let builder = if terms.client_roots.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let roots = Arc::new(roots(terms.client_roots)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = if terms.client_optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier = verifier.build().map_err(|_| LabError::NoAuthority)?;
+            builder.with_client_cert_verifier(verifier)
+        };
+        let mut config = builder
+            .with_single_cert(issued.certificates(), issued.key())
+            .map_err(tls("take the certificate"))?;
+        config.alpn_protocols = alpn(terms.alpn);
+        Ok(TlsServer(Arc::new(config)))
+    }
+
+    /// Shakes hands as the server.
+    pub fn accept(
+        &self,
+        mut stream: TcpStream,
+    ) -> Result<(StreamOwned<ServerConnection, TcpStream>, Negotiated), TlsFailure> {
+        let _ = stream.set_nodelay(true);
+        let connection = ServerConnection::new(self.0.clone());
+        let mut connection = connection.map_err(TlsFailure::Tls)?;
+        if let Err(failure) = handshake(&mut connection, &mut stream) {
+            drain(&mut stream);
+            return Err(failure);
+        }
+        let mut negotiated = negotiated(&connection);
+        negotiated.sni = connection.server_name().map(str::to_owned);
+        Ok((StreamOwned::new(connection, stream), negotiated))
+    }
+}
+
+impl<C, S: SideData> Carrier for StreamOwned<C, TcpStream>
+where
+    C: DerefMut + Deref<Target = ConnectionCommon<S>>,
+{
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.sock.set_read_timeout(timeout)
+    }
+}
+
+fn handshake<S: SideData>(
+    connection: &mut ConnectionCommon<S>,
+    stream: &mut TcpStream,
+) -> Result<(), TlsFailure> {
+    while connection.is_handshaking() {
+        connection.complete_io(stream).map_err(|e| failed(&e))?;
+    }
+    // The last flight of a client is still to be sent.
+    while connection.wants_write() {
+        connection.write_tls(stream).map_err(|e| failed(&e))?;
+    }
+    Ok(())
+}
+
+/// Waits for the other side's end: a socket that is closed while bytes wait in it
+/// takes the alert back which was sent before.
+fn drain(stream: &mut TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(DEFAULT_TIMEOUT));
+    let _ = io::copy(&mut stream.take(MAX_DRAINED_BYTES), &mut io::sink());
+}
+
+fn failed(error: &io::Error) -> TlsFailure {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(inner) = inner {
+        return TlsFailure::Tls(Error::clone(inner));
+    }
+    TlsFailure::Plain(match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::TimedOut,
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            Failure::Closed { reused: false }
+        }
+        kind => Failure::Io(kind),
+    })
+}
+
+fn negotiated<S>(connection: &ConnectionCommon<S>) -> Negotiated {
+    let certificates = connection.peer_certificates().unwrap_or_default();
+    let alpn = connection.alpn_protocol();
+    let suite = connection.negotiated_cipher_suite();
+    let group = connection.negotiated_key_exchange_group();
+    Negotiated {
+        version: match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        },
+        suite: suite.map_or_else(String::new, |suite| format!("{:?}", suite.suite())),
+        group: group.map(|group| format!("{:?}", group.name())),
+        alpn: alpn.map(|name| String::from_utf8_lossy(name).into_owned()),
+        sni: None,
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        early_data: false,
+        certificates: certificates.iter().map(|c| c.to_vec()).collect(),
+    }
+}
+
+fn provider(suites: &[CipherSuite], groups: &[NamedGroup]) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if !suites.is_empty() {
+        let all = std::mem::take(&mut provider.cipher_suites);
+        let found = |suite| all.iter().find(|known| known.suite() == suite).copied();
+        provider.cipher_suites = suites.iter().filter_map(|&suite| found(suite)).collect();
+    }
+    if !groups.is_empty() {
+        let all = std::mem::take(&mut provider.kx_groups);
+        let found = |group| all.iter().find(|known| known.name() == group).copied();
+        provider.kx_groups = groups.iter().filter_map(|&group| found(group)).collect();
+    }
+    provider
+}
+
+fn alpn(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+fn roots(ders: &[&[u8]]) -> Result<RootCertStore, LabError> {
+    let mut roots = RootCertStore::empty();
+    for der in ders {
+        let der = CertificateDer::from(der.to_vec());
+        roots.add(der).map_err(tls("trust the authority"))?;
+    }
+    Ok(roots)
+}
+
+fn tls(doing: &'static str) -> impl FnOnce(Error) -> LabError {
+    move |source| LabError::Tls { doing, source }
+}
+
+/// Looks at what the server shows, and trusts it when nobody else is to.
+#[derive(Debug)]
+struct Witness {
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+    stapled: Mutex<Vec<u8>>,
+}
+
+impl Witness {
+    fn new(ders: &[&[u8]], provider: &Arc<CryptoProvider>) -> Result<Self, LabError> {
+        let verifier = if ders.is_empty() {
+            None
+        } else {
+            let roots = Arc::new(roots(ders)?);
+            let builder = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+            Some(builder.build().map_err(|_| LabError::NoAuthority)?)
+        };
+        Ok(Witness {
+            provider: provider.clone(),
+            verifier,
+            stapled: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.stapled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        *self.lock() = ocsp_response.to_vec();
+        match &self.verifier {
+            Some(verifier) => verifier.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+            None => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Origin;
+    use crate::pki::{Authority, KeyKind, Leaf};
+
+    fn site(authority: &Authority) -> Issued {
+        let leaf = Leaf {
+            names: &["a.example"],
+            ..Leaf::default()
+        };
+        authority.issue(&leaf).unwrap()
+    }
+
+    #[test]
+    fn a_client_negotiates_what_it_offers_and_resumes_when_told() {
+        let authority = Authority::new("Root").unwrap();
+        let terms = Terms {
+            alpn: &["http/1.1"],
+            ..Terms::default()
+        };
+        let server = TlsServer::new(&site(&authority), &terms).unwrap();
+        let origin = Origin::tls(Place::Here, "web0", "127.0.0.1:0".parse().unwrap(), server);
+        let origin = origin.unwrap();
+        for versions in [Versions::Only12, Versions::Only13] {
+            let client = TlsClient::here(&Offer {
+                sni: Some("a.example"),
+                roots: &[authority.der()],
+                alpn: &["h2", "http/1.1"],
+                versions,
+                resume: true,
+                ..Offer::default()
+            })
+            .unwrap();
+            for resumed in [false, true] {
+                let mut connection = client.connect(origin.address()).unwrap();
+                assert_eq!(connection.get("/a").unwrap().text(), "web0");
+                assert_eq!(connection.get("/b").unwrap().text(), "web0");
+                let negotiated = connection.negotiated();
+                assert_eq!(negotiated.resumed, resumed, "{versions:?}");
+                assert_eq!(negotiated.alpn.as_deref(), Some("http/1.1"));
+                let wanted = if versions == Versions::Only12 {
+                    "TLSv1.2"
+                } else {
+                    "TLSv1.3"
+                };
+                assert_eq!(negotiated.version, wanted);
+            }
+        }
+        let seen = origin.take_handshakes();
+        assert_eq!(seen.len(), 4);
+        assert_eq!(seen[0].sni.as_deref(), Some("a.example"));
+        assert!(origin.take_requests()[0].contains("host: a.example\r\n"));
+    }
+
+    #[test]
+    fn who_is_not_trusted_is_refused_on_either_side() {
+        let (authority, other) = (
+            Authority::new("Root").unwrap(),
+            Authority::new("Other").unwrap(),
+        );
+        let terms = Terms {
+            client_roots: &[authority.der()],
+            ..Terms::default()
+        };
+        let server = TlsServer::new(&site(&authority), &terms).unwrap();
+        let origin = Origin::tls(Place::Here, "web0", "127.0.0.1:0".parse().unwrap(), server);
+        let origin = origin.unwrap();
+        let leaf = Leaf {
+            subject: &[("CN", "somebody")],
+            key: KeyKind::Ed25519,
+            client: true,
+            ..Leaf::default()
+        };
+        let (good, bad) = (authority.issue(&leaf).unwrap(), other.issue(&leaf).unwrap());
+        let ask = |identity: Option<&Issued>, roots: &[&[u8]]| {
+            let client = TlsClient::here(&Offer {
+                sni: Some("a.example"),
+                roots,
+                identity,
+                ..Offer::default()
+            });
+            let mut connection = client.unwrap().connect(origin.address())?;
+            connection.get("/")
+        };
+        assert_eq!(ask(Some(&good), &[]).unwrap().status, 200);
+        let seen = origin.take_handshakes();
+        assert_eq!(seen[0].certificates.concat(), good.der);
+        let refused = ask(None, &[]).unwrap_err();
+        assert!(refused.is_alert(rustls::AlertDescription::CertificateRequired));
+        assert!(matches!(
+            ask(Some(&bad), &[]),
+            Err(TlsFailure::Tls(Error::AlertReceived(_)))
+        ));
+        assert!(matches!(
+            ask(Some(&good), &[other.der()]),
+            Err(TlsFailure::Tls(Error::InvalidCertificate(_)))
+        ));
+    }
+}

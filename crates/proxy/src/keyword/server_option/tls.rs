@@ -1,0 +1,442 @@
+//! TLS towards a server.
+
+use super::one_of;
+use crate::config::Parameters;
+use crate::config::{HttpProtocol, Server, ServerOptions, TlsDefaults};
+use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
+use crate::load::{Loader, codes};
+use crate::rules::{Expression, Usage};
+use crate::tls::Connector;
+use crate::tls::build::BuildError;
+use crate::tls::connector::ClientSettings;
+use language::Diagnostic;
+use std::sync::Arc;
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    example: &'static str,
+    build: crate::keyword::ServerBuilder,
+    doc: &'static str,
+) -> ServerRow {
+    ServerRow {
+        name,
+        places: places::SERVER,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+/// The options of this family.
+pub static OPTIONS: &[ServerRow] = &[
+    row(
+        "ssl",
+        "ssl",
+        "server web1 192.0.2.11:443 ssl verify none",
+        |_, options, _| set(&mut options.tls.ssl, true),
+        "Connections to the server speak TLS. Its certificate is verified unless `verify none` or \
+         `ssl-server-verify none` says otherwise, which needs a `ca-file`.",
+    ),
+    row(
+        "no-ssl",
+        "no-ssl",
+        "server web1 192.0.2.11:80 no-ssl",
+        |_, options, _| set(&mut options.tls.ssl, false),
+        "Undoes an `ssl` of `default-server`.",
+    ),
+    row(
+        "check-ssl",
+        "check-ssl",
+        "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
+        |_, options, _| set(&mut options.tls.check_ssl, true),
+        "Checks speak TLS although they go to a port or an address of their own, or the traffic does not.",
+    ),
+    row(
+        "no-check-ssl",
+        "no-check-ssl",
+        "server web1 192.0.2.11:80 no-check-ssl",
+        |_, options, _| set(&mut options.tls.check_ssl, false),
+        "Undoes a `check-ssl` of `default-server`.",
+    ),
+    row(
+        "verify",
+        "verify { none | required }",
+        "server web1 192.0.2.11:443 ssl verify none",
+        verify,
+        "Whether the server's certificate must be signed by somebody in `ca-file`, which is the default. With `none` \
+         anybody who stands between can read and change the traffic.",
+    ),
+    row(
+        "verifyhost",
+        "verifyhost <name>",
+        "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
+        verify_host,
+        "The name that the server's certificate must be for where `sni` sends none. Without either the certificate \
+         may be for any name.",
+    ),
+    row(
+        "ca-file",
+        "ca-file { <file> | <directory> | @system-ca }",
+        "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/certs/ca-certificates.crt",
+        ca_file,
+        "The certificates (PEM) of those who are believed about who the server is: a file, all files of a directory, \
+         or those that the system believes.",
+    ),
+    row(
+        "crl-file",
+        "crl-file <file>",
+        "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/ours.pem crl-file /etc/ssl/ours.crl",
+        crl_file,
+        "Lists of certificates (PEM) that were taken back. Every certificate of the server's chain must have a list of \
+         its issuer.",
+    ),
+    row(
+        "crt",
+        "crt <file>",
+        "# server web1 192.0.2.11:443 ssl verify none crt /etc/ssl/private/client.pem",
+        crt,
+        "The certificate (PEM) that is shown to a server which asks for one, with its chain. Its key is in the same \
+         file, or in the file of this name with `.key` behind it.",
+    ),
+    row(
+        "sni",
+        "sni <expression>",
+        "server web1 192.0.2.11:443 ssl verify none sni req.hdr(host)",
+        sni,
+        "The value of the expression is sent as the name of the host that is wanted, and with `verify required` the \
+         server's certificate must be for it. A connection that was made for one name is not used for another.",
+    ),
+    row(
+        "check-sni",
+        "check-sni <name>",
+        "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
+        check_sni,
+        "The name that checks send as the host that is wanted.",
+    ),
+    row(
+        "alpn",
+        "alpn <protocol>[,<protocol>…]",
+        "server web1 192.0.2.11:443 ssl verify none alpn h2,http/1.1",
+        |_, options, args| {
+            options.tls.alpn = tls_words::alpn(args)?;
+            Ok(())
+        },
+        "The protocols that are offered to the server, which chooses one: `h2` is HTTP/2, `http/1.1` HTTP/1.",
+    ),
+    row(
+        "check-alpn",
+        "check-alpn <protocol>[,<protocol>…]",
+        "server web1 192.0.2.11:443 ssl verify none check check-alpn http/1.1",
+        |_, options, args| {
+            options.tls.check_alpn = Some(tls_words::alpn(args)?);
+            Ok(())
+        },
+        "The protocols that checks offer, in place of those of `alpn`.",
+    ),
+    row(
+        "npn",
+        "npn <protocol>[,<protocol>…]",
+        "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
+        npn,
+        "Refused: the draft before ALPN went out of use in 2014. Write `alpn`.",
+    ),
+    row(
+        "check-proto",
+        "check-proto h1",
+        "server web1 192.0.2.11:80 check check-proto h1",
+        check_proto,
+        "The version of HTTP that checks speak: HTTP/1. HTTP/2 is not built yet.",
+    ),
+    row(
+        "ciphers",
+        "ciphers <list>",
+        "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
+        list,
+        "The ciphers up to TLS 1.2 towards the server, in OpenSSL's notation.",
+    ),
+    row(
+        "ciphersuites",
+        "ciphersuites <list>",
+        "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
+        list,
+        "The ciphers of TLS 1.3 towards the server.",
+    ),
+    row(
+        "curves",
+        "curves <list>",
+        "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
+        list,
+        "The elliptic curves towards the server, the preferred first.",
+    ),
+    row(
+        "sigalgs",
+        "sigalgs <list>",
+        "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
+        list,
+        "The signature algorithms that the server may use.",
+    ),
+    row(
+        "client-sigalgs",
+        "client-sigalgs <list>",
+        "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
+        list,
+        "The signature algorithms for the certificate of `crt`.",
+    ),
+    row(
+        "ssl-min-ver",
+        "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
+        "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
+        version,
+        "The lowest version of TLS towards the server. 1.2 is the lowest that there is; older ones are raised.",
+    ),
+    row(
+        "ssl-max-ver",
+        "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
+        "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
+        version,
+        "The highest version of TLS towards the server. SSLv3, TLS 1.0 and 1.1 are not spoken.",
+    ),
+    row(
+        "no-sslv3",
+        "no-sslv3",
+        "server web1 192.0.2.11:443 ssl verify none no-sslv3",
+        version,
+        "SSLv3 is not spoken, with this word or without.",
+    ),
+    row(
+        "no-tlsv10",
+        "no-tlsv10",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
+        version,
+        "TLS 1.0 is not spoken, with this word or without.",
+    ),
+    row(
+        "no-tlsv11",
+        "no-tlsv11",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
+        version,
+        "TLS 1.1 is not spoken, with this word or without.",
+    ),
+    row(
+        "no-tlsv12",
+        "no-tlsv12",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
+        version,
+        "TLS 1.2 is not spoken with the server. `ssl-min-ver` is the better word.",
+    ),
+    row(
+        "no-tlsv13",
+        "no-tlsv13",
+        "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
+        version,
+        "TLS 1.3 is not spoken with the server. `ssl-max-ver` is the better word.",
+    ),
+    row(
+        "force-sslv3",
+        "force-sslv3",
+        "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
+        version,
+        "Refused with `ssl`: SSLv3 is not spoken.",
+    ),
+    row(
+        "force-tlsv10",
+        "force-tlsv10",
+        "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
+        version,
+        "Refused with `ssl`: TLS 1.0 is not spoken.",
+    ),
+    row(
+        "force-tlsv11",
+        "force-tlsv11",
+        "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
+        version,
+        "Refused with `ssl`: TLS 1.1 is not spoken.",
+    ),
+    row(
+        "force-tlsv12",
+        "force-tlsv12",
+        "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
+        version,
+        "Only TLS 1.2 is spoken with the server.",
+    ),
+    row(
+        "force-tlsv13",
+        "force-tlsv13",
+        "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
+        version,
+        "Only TLS 1.3 is spoken with the server.",
+    ),
+    row(
+        "ssl-reuse",
+        "ssl-reuse",
+        "server web1 192.0.2.11:443 ssl verify none ssl-reuse",
+        |_, options, _| set(&mut options.tls.no_reuse, false),
+        "Undoes a `no-ssl-reuse` of `default-server`.",
+    ),
+    row(
+        "no-ssl-reuse",
+        "no-ssl-reuse",
+        "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
+        |_, options, _| set(&mut options.tls.no_reuse, true),
+        "Each connection makes a whole handshake; sessions are not resumed.",
+    ),
+    row(
+        "tls-tickets",
+        "tls-tickets",
+        "server web1 192.0.2.11:443 ssl verify none tls-tickets",
+        |_, options, _| set(&mut options.tls.side.no_tickets, false),
+        "Undoes a `no-tls-tickets` of `default-server`.",
+    ),
+    row(
+        "no-tls-tickets",
+        "no-tls-tickets",
+        "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
+        |_, options, _| set(&mut options.tls.side.no_tickets, true),
+        "With TLS 1.2 sessions are resumed by their numbers, not by tickets.",
+    ),
+];
+
+fn set(switch: &mut bool, on: bool) -> Built {
+    *switch = on;
+    Ok(())
+}
+
+fn verify(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.verify = Some(one_of(args, &["none", "required"])? == "required");
+    Ok(())
+}
+
+fn verify_host(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.verify_host = Some(args.required("<name>")?.text().into());
+    Ok(())
+}
+
+fn ca_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    options.tls.authorities = Some(tls_files::authorities(loader, args, word)?);
+    Ok(())
+}
+
+fn crl_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    options.tls.crls = Some(tls_files::revocations(loader, args, word)?);
+    Ok(())
+}
+
+fn crt(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<file>")?;
+    options.tls.certificate = Some(tls_files::client_certificate(loader, args, word)?);
+    Ok(())
+}
+
+fn sni(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<expression>")?;
+    let expression = Expression::parse(loader, word, Usage::SERVER_SOURCE)?;
+    options.tls.sni = Some((word.text().into(), Arc::new(expression)));
+    Ok(())
+}
+
+fn check_sni(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.tls.check_sni = Some(args.required("<name>")?.text().into());
+    Ok(())
+}
+
+fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<protocols>")?;
+    Err(Box::new(
+        Diagnostic::error(&codes::NOT_BUILT, args.keyword_span(), "'npn' is not built")
+            .label("NPN went out of use in 2014")
+            .help(format!("write 'alpn {}'", word.text())),
+    ))
+}
+
+fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let span = args.peek().map(|word| word.span).unwrap_or_default();
+    match one_of(args, &["h1", "h2", "fcgi", "none"])? {
+        "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
+        other => {
+            let what = format!("'check-proto {other}'");
+            return Err(super::not_built(span, &what));
+        }
+    }
+    Ok(())
+}
+
+fn list(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    tls_words::list(&mut options.tls.side, args)
+}
+
+fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    tls_words::version(&mut options.tls.side, args)
+}
+
+/// Makes the connectors of all servers, when all of the file is read: `global`
+/// may stand anywhere.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.options.unverified_servers;
+    for proxy in 0..loader.config.proxies.len() {
+        for index in 0..loader.config.proxies[proxy].servers.len() {
+            let name = loader.config.proxies[proxy].name.clone();
+            let server = &mut loader.config.proxies[proxy].servers[index];
+            if !server.options.tls.ssl && !server.options.tls.check_ssl {
+                continue;
+            }
+            let what = format!("server '{name}/{}'", server.name);
+            let (span, line) = (server.span, server.options.tls.side.versions.clone());
+            let made = connector(server, &defaults);
+            server.options.tls.connector = made.as_ref().ok().cloned();
+            tls_words::tell_versions(loader, span, &what, &line, &defaults.server.versions);
+            if let Err(refused) = made {
+                loader.tell(refusal(span, &what, &refused));
+            }
+        }
+    }
+}
+
+enum Refused {
+    Versions(crate::tls::NoVersion),
+    Build(BuildError),
+}
+
+fn connector(server: &Server, defaults: &TlsDefaults) -> Result<Arc<Connector>, Refused> {
+    let tls = &server.options.tls;
+    let side = &defaults.server;
+    let settings = ClientSettings {
+        parameters: Parameters::of(&tls.side, side).map_err(Refused::Versions)?,
+        alpn: tls.alpn.clone(),
+        verify: tls.verify.unwrap_or(!defaults.server_verify_none),
+        authorities: tls.authorities.as_ref().map(|file| Arc::clone(&file.it)),
+        crls: tls.crls.as_ref().map(|file| Arc::clone(&file.it)),
+        verify_host: tls.verify_host.clone(),
+        certificate: tls.certificate.as_ref().map(|file| Arc::clone(&file.it)),
+        no_resumption: tls.no_reuse,
+        no_tickets: tls.side.no_tickets || side.no_tickets,
+    };
+    let made = Connector::new(settings, tls.sni.clone());
+    made.map(Arc::new).map_err(Refused::Build)
+}
+
+fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
+    match refused {
+        Refused::Versions(why) => {
+            Diagnostic::error(&codes::TLS_VERSIONS, span, format!("{what}: {why}"))
+                .label("has no version to speak")
+                .help("TLSv1.2 and TLSv1.3 are spoken; remove what excludes them")
+        }
+        Refused::Build(BuildError::NoAuthorities) => Diagnostic::error(
+            &codes::TLS_UNVERIFIED,
+            span,
+            format!("{what}: verify is enabled by default but no CA file specified"),
+        )
+        .label("nobody is believed about who it is")
+        .help(
+            "write 'ca-file <file>' or 'ca-file @system-ca'; only in a network where nobody stands \
+             between write 'verify none'",
+        ),
+        Refused::Build(why) => Diagnostic::error(&codes::TLS_NAMES, span, format!("{what}: {why}"))
+            .label("TLS cannot be spoken with it"),
+    }
+}

@@ -1,0 +1,184 @@
+//! Files that lines with TLS name: who is believed, what was revoked, what we
+//! show to servers. All is read through the loader, so that a recording has it.
+
+use super::Args;
+use crate::config::Named;
+use crate::load::outside::Unreadable;
+use crate::load::{Loader, codes};
+use crate::tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
+use crate::tls::build::provider;
+use crate::tls::revocation::Revocations;
+use language::source::Text;
+use language::{Diagnostic, Word};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Largest file of certificates, bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Certificates of a chain that we show.
+const CHAIN_MAX: usize = 1_000;
+
+/// What was read already: a hundred servers may name the same file.
+#[derive(Debug, Default)]
+pub struct TlsFiles {
+    authorities: HashMap<PathBuf, Arc<Authorities>>,
+    revocations: HashMap<PathBuf, Arc<Revocations>>,
+    /// It was told that a lowest version is not spoken any more.
+    pub old_version_told: bool,
+}
+
+/// Why a file is of no use, in words.
+fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Box<Diagnostic> {
+    let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
+    Box::new(Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string()))
+}
+
+fn reason(unreadable: Unreadable) -> String {
+    match unreadable {
+        Unreadable::TooLarge(_) => "the file is too large".to_owned(),
+        Unreadable::Unnameable => "no file can have such a name".to_owned(),
+        Unreadable::Refused(number) => {
+            let text = std::io::Error::from_raw_os_error(number).to_string();
+            // The system's sentence, without the number that Rust adds.
+            text.split(" (os error").next().unwrap_or(&text).to_owned()
+        }
+    }
+}
+
+/// The file of a word; relative ones count from `ca-base` or `crt-base`.
+fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
+    let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
+    match base {
+        Some(base) if named.is_relative() => base.join(named),
+        _ => loader.path(word),
+    }
+}
+
+/// `ca-file`, `ca-verify-file`: a file, a directory, or `@system-ca`.
+pub(crate) fn authorities(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<Authorities>, Box<Diagnostic>> {
+    let is_system = word.is("@system-ca");
+    let path = match is_system {
+        true => PathBuf::from("@system-ca"),
+        false => based(loader, word, loader.config.global.tls.ca_base.as_ref()),
+    };
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.tls_files.authorities.get(&path) {
+        let it = Arc::clone(known);
+        return Ok(Named { name, it });
+    }
+    let texts = match is_system {
+        true => system(loader).ok_or_else(|| {
+            let why = "no bundle of the system's certificates was found (package ca-certificates)";
+            unusable(args, word, &path, why)
+        })?,
+        false => {
+            texts(loader, &path).map_err(|error| unusable(args, word, &path, reason(error)))?
+        }
+    };
+    let made = Authorities::from_texts(texts.iter().map(|text| &text[..]));
+    let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
+    let kept = &mut loader.tls_files.authorities;
+    kept.insert(path, Arc::clone(&it));
+    Ok(Named { name, it })
+}
+
+fn system(loader: &mut Loader) -> Option<Vec<Text>> {
+    let mut found = SYSTEM_BUNDLES
+        .iter()
+        .filter_map(|path| loader.outside.read(Path::new(path), FILE_BYTES_MAX).ok());
+    found.next().map(|text| vec![text])
+}
+
+fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
+    if !loader.outside.is_directory(path) {
+        return Ok(vec![loader.outside.read(path, FILE_BYTES_MAX)?]);
+    }
+    let entries = loader.outside.entries(path)?;
+    let is_meant = |name: &&std::ffi::OsString| {
+        let bytes = name.as_bytes();
+        let ends = |end: &&str| bytes.ends_with(end.as_bytes());
+        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(|end| ends(&end))
+    };
+    let files = entries.iter().filter(is_meant);
+    files
+        .map(|name| loader.outside.read(&path.join(name), FILE_BYTES_MAX))
+        .collect()
+}
+
+/// `crl-file`
+pub(crate) fn revocations(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<Revocations>, Box<Diagnostic>> {
+    let path = based(loader, word, loader.config.global.tls.ca_base.as_ref());
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.tls_files.revocations.get(&path) {
+        let it = Arc::clone(known);
+        return Ok(Named { name, it });
+    }
+    let text = loader.outside.read(&path, FILE_BYTES_MAX);
+    let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
+    let made = Revocations::from_pem(&text);
+    let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
+    let kept = &mut loader.tls_files.revocations;
+    kept.insert(path, Arc::clone(&it));
+    Ok(Named { name, it })
+}
+
+/// A server's `crt`: a certificate with its chain, the key in the same file or
+/// beside it.
+pub(crate) fn client_certificate(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Named<CertifiedKey>, Box<Diagnostic>> {
+    let path = based(loader, word, loader.config.global.tls.crt_base.as_ref());
+    let read = |loader: &mut Loader, path: &Path| {
+        let secret = loader.outside.read_secret(path, FILE_BYTES_MAX);
+        secret.map_err(|error| unusable(args, word, path, reason(error)))
+    };
+    let text = read(loader, &path)?;
+    let mut chain = Vec::new();
+    for der in CertificateDer::pem_slice_iter(text.bytes()).take(CHAIN_MAX) {
+        chain.push(der.map_err(|_| unusable(args, word, &path, "its PEM cannot be read"))?);
+    }
+    if chain.is_empty() {
+        return Err(unusable(args, word, &path, "it holds no certificate"));
+    }
+    let key = match PrivateKeyDer::from_pem_slice(text.bytes()) {
+        Ok(key) => key,
+        Err(_) => {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".key");
+            let none = || {
+                let why = format!("no private key in it, nor in '{}'", beside.display());
+                unusable(args, word, &path, why)
+            };
+            let text = read(loader, Path::new(&beside)).map_err(|_| none())?;
+            PrivateKeyDer::from_pem_slice(text.bytes()).map_err(|_| none())?
+        }
+    };
+    let key = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| unusable(args, word, &path, error))?;
+    let certified = CertifiedKey::new(chain, key);
+    certified
+        .keys_match()
+        .map_err(|_| unusable(args, word, &path, "its key is not that of its certificate"))?;
+    Ok(Named {
+        name: path.to_string_lossy().into(),
+        it: Arc::new(certified),
+    })
+}

@@ -1,0 +1,122 @@
+//! The end of loading, of listeners with `ssl`: who is shown which certificate
+//! is made of the words of their lines.
+
+use super::check::display;
+use super::{Loader, codes};
+use crate::config::{Bind, BindTls};
+use crate::keyword::tls_words;
+use crate::tls::acceptor::{Acceptor, AcceptorError};
+use crate::tls::resume::resumption;
+use crate::tls::store::Dependent;
+use language::{Code, Diagnostic};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+type Made = Option<Arc<Acceptor>>;
+
+impl Loader {
+    /// Makes what listeners with `ssl` answer with. Listeners of one line share it.
+    pub(super) fn finish_tls(&mut self) {
+        let mut made: HashMap<*const BindTls, Made> = HashMap::new();
+        for at in 0..self.config.proxies.len() {
+            let proxy = &mut self.config.proxies[at];
+            if !proxy.kind.is_frontend() || proxy.disabled {
+                continue;
+            }
+            let name = proxy.name.clone();
+            let mut binds = std::mem::take(&mut proxy.binds);
+            for bind in &mut binds {
+                let Some(words) = bind.tls_words.clone() else {
+                    continue;
+                };
+                let known = made.entry(Arc::as_ptr(&words));
+                bind.tls = known
+                    .or_insert_with(|| self.finish_bind(&name, bind, &words))
+                    .clone();
+            }
+            self.config.proxies[at].binds = binds;
+        }
+    }
+
+    fn finish_bind(&mut self, proxy: &str, bind: &Bind, words: &Arc<BindTls>) -> Made {
+        if !words.ssl {
+            if !words.sources.is_empty() {
+                let told = format!(
+                    "Proxy '{proxy}': certificates and no 'ssl' for bind '{}'",
+                    display(&bind.address)
+                );
+                let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
+                self.tell(
+                    told.label("clear text is spoken here")
+                        .help("add `ssl`, or remove the certificates"),
+                );
+            }
+            return None;
+        }
+        let defaults = self.config.global.tls.bind.clone();
+        let what = format!("Proxy '{proxy}', bind '{}'", display(&bind.address));
+        tls_words::tell_versions(
+            self,
+            bind.span,
+            &what,
+            &words.line.side.versions,
+            &defaults.versions,
+        );
+        let words = Arc::clone(words);
+        let store = Arc::clone(&self.config.certificates);
+        let made = store.with(|stock| Acceptor::new(words, defaults, resumption, stock));
+        match made {
+            Ok(acceptor) => {
+                let acceptor = Arc::new(acceptor);
+                let weak: Weak<Acceptor> = Arc::downgrade(&acceptor);
+                let weak: Weak<dyn Dependent> = weak;
+                store.depend(weak);
+                if acceptor.certificates() == 0 {
+                    let told = format!(
+                        "{}, ssl connections will fail (use 'crt').",
+                        self.at(proxy, bind, "no SSL certificate specified")
+                    );
+                    self.warn(&codes::NO_CERTIFICATE_YET, bind.span, told);
+                }
+                Some(acceptor)
+            }
+            Err(error) => {
+                // A certificate that could not be loaded was told.
+                if self.diagnostics.errors() == 0 || !matches!(error, AcceptorError::Missing(_)) {
+                    self.refuse_bind(proxy, bind, &error);
+                }
+                None
+            }
+        }
+    }
+
+    fn at(&self, proxy: &str, bind: &Bind, what: &str) -> String {
+        let file = &self.sources.file(bind.span.file).name;
+        let line = self.sources.position(bind.span).line;
+        let address = display(&bind.address);
+        format!("Proxy '{proxy}': {what} for bind '{address}' at [{file}:{line}]")
+    }
+
+    fn refuse_bind(&mut self, proxy: &str, bind: &Bind, error: &AcceptorError) {
+        let (code, help): (&'static Code, &str) = match error {
+            AcceptorError::NoCertificate => (
+                &codes::NO_CERTIFICATE,
+                "add `crt FILE` with a certificate and its key",
+            ),
+            AcceptorError::NoAuthorities => (
+                &codes::TLS_UNVERIFIED,
+                "add `ca-file FILE` with who is believed about clients",
+            ),
+            AcceptorError::NoVersion(_) => (
+                &codes::TLS_VERSIONS,
+                "remove `ssl-max-ver` and `no-tlsv1x`, and look at `ssl-default-bind-options`",
+            ),
+            _ => (&codes::BAD_TLS_SETTING, "look at what is named"),
+        };
+        let mut told = self.at(proxy, bind, &error.to_string());
+        if matches!(error, AcceptorError::NoCertificate) {
+            told += " (use 'crt')";
+        }
+        self.tell(Diagnostic::error(code, bind.span, told + ".").help(help));
+    }
+}

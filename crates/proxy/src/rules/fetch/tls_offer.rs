@@ -1,0 +1,195 @@
+//! Fetches of what a client offered in its hello, of TLS that ends here: to know
+//! kinds of clients apart (JA3). They have values where
+//! `tune.ssl.capture-buffer-size` makes room for them.
+
+use super::tls::client;
+use super::{FetchBuild, FetchRow};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::tls::{Offer, cipher_name};
+use std::borrow::Cow;
+
+const fn of_offer(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one)
+}
+
+const fn list(output: Type, one: super::One) -> FetchBuild {
+    of_offer(output, one).takes(&[Kind::Int], 0)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "ssl_fc_protocol_hello_id", "ssl_fc_protocol_hello_id", of_offer(Type::Int, hello_version), "acl old ssl_fc_protocol_hello_id lt 771",
+        "The version that the client's hello names: 769 is TLS 1.0, 771 is TLS 1.2 and also what clients of TLS 1.3 say. Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_cipherlist_bin", "ssl_fc_cipherlist_bin[(<filter>)]", list(Type::Bin, cipher_bytes), "acl bot ssl_fc_cipherlist_bin(1),be2dec(-,2) -m beg 4865-4866",
+        "The cipher suites that the client offered, two bytes each. With a filter of 1 without the meaningless numbers that some clients mix in (GREASE). \
+         Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_cipherlist_hex", "ssl_fc_cipherlist_hex[(<filter>)]", list(Type::Str, cipher_hex), "acl bot ssl_fc_cipherlist_hex(1) -m beg 13011302",
+        "The same in hexadecimal digits.";
+    "ssl_fc_cipherlist_str", "ssl_fc_cipherlist_str[(<filter>)]", list(Type::Str, cipher_names), "acl old ssl_fc_cipherlist_str -m sub DES-CBC3-SHA",
+        "The same by OpenSSL's names with commas between them. What has no name is written as `UNKNOWN(9a9a)`.";
+    "ssl_fc_cipherlist_xxh", "ssl_fc_cipherlist_xxh", of_offer(Type::Int, cipher_hash), "acl bot ssl_fc_cipherlist_xxh 5763151207011539301",
+        "A hash (XXH64) of all cipher suites that the client offered, also of those for which the buffer had no room.";
+    "ssl_fc_extlist_bin", "ssl_fc_extlist_bin[(<filter>)]", list(Type::Bin, extensions), "acl bot ssl_fc_extlist_bin(1),be2dec(-,2) -m beg 0-11-10",
+        "The numbers of the extensions in the client's hello, two bytes each and in its order. With a filter of 1 without GREASE. \
+         Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_eclist_bin", "ssl_fc_eclist_bin[(<filter>)]", list(Type::Bin, groups), "acl bot ssl_fc_eclist_bin(1),be2dec(-,2) -m beg 29-23",
+        "The groups (elliptic curves) that the client offered, two bytes each. With a filter of 1 without GREASE. Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_ecformats_bin", "ssl_fc_ecformats_bin", of_offer(Type::Bin, point_formats), "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
+        "The formats of curve points that the client offered, a byte each. Needs `tune.ssl.capture-buffer-size`.";
+};
+
+fn offer(stream: &Stream) -> Option<&Offer> {
+    client(stream)?.offer.as_deref()
+}
+
+/// Numbers that a client puts into its lists so that servers learn to pass over
+/// what they do not know (RFC 8701): 0a0a, 1a1a, … fafa.
+fn is_grease(number: [u8; 2]) -> bool {
+    number[0] == number[1] && number[0] & 0x0f == 0x0a
+}
+
+/// A list of numbers of two bytes, filtered as the argument says. Half a number
+/// at its end, where the room was over, stays.
+fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
+    if arguments.int(0) != Some(1) {
+        return Cow::Borrowed(list);
+    }
+    let keep = |pair: &&[u8]| <[u8; 2]>::try_from(*pair).map_or(true, |n| !is_grease(n));
+    let kept = list.chunks(2).filter(keep);
+    Cow::Owned(kept.flatten().copied().collect())
+}
+
+/// A list that is there has a byte at least.
+fn bytes(list: Cow<'_, [u8]>) -> Option<Value<'_>> {
+    (!list.is_empty()).then_some(Value::Bin(list))
+}
+
+fn hello_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(offer(stream)?.version.into()))
+}
+
+fn cipher_bytes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(filtered(arguments, &offer(stream)?.ciphers))
+}
+
+fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    use std::fmt::Write;
+    let list = filtered(arguments, &offer(stream)?.ciphers);
+    let mut text = String::with_capacity(2 * list.len());
+    for byte in &*list {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02X}");
+    }
+    (!text.is_empty()).then(|| Value::Str(Cow::Owned(text.into_bytes())))
+}
+
+fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let list = filtered(arguments, &offer(stream)?.ciphers);
+    let mut text = String::new();
+    for pair in list.chunks_exact(2) {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        let number = u16::from_be_bytes([pair[0], pair[1]]);
+        match cipher_name(number) {
+            Some(name) => text.push_str(name),
+            None => text.push_str(&format!("UNKNOWN({number:04x})")),
+        }
+    }
+    (!text.is_empty()).then(|| Value::Str(Cow::Owned(text.into_bytes())))
+}
+
+fn cipher_hash<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    // As HAProxy shows it: the same bits with a sign.
+    Some(Value::Int(offer(stream)?.ciphers_hash.cast_signed()))
+}
+
+fn extensions<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(filtered(arguments, &offer(stream)?.extensions))
+}
+
+fn groups<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(filtered(arguments, &offer(stream)?.groups))
+}
+
+fn point_formats<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(Cow::Borrowed(&offer(stream)?.point_formats))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tls::tests::{all_give, info, stream};
+    use super::*;
+    use crate::tls::Info;
+
+    #[test]
+    fn what_the_client_offered_is_told_with_and_without_grease() {
+        let ciphers = [0x9a, 0x9a, 0x13, 0x01, 0xc0, 0x2f, 0, 0xff];
+        let offer = Offer {
+            version: 771,
+            ciphers: ciphers.into(),
+            ciphers_hash: crate::rules::xxh64(&ciphers, 0),
+            extensions: [0xea, 0xea, 0, 0x0d].into(),
+            groups: [0x2a, 0x2a, 0, 29].into(),
+            point_formats: [0].into(),
+        };
+        let front = Info {
+            offer: Some(Box::new(offer)),
+            ..info()
+        };
+        let names =
+            "TLS_AES_128_GCM_SHA256,ECDHE-RSA-AES128-GCM-SHA256,TLS_EMPTY_RENEGOTIATION_INFO_SCSV";
+        let all_names = format!("UNKNOWN(9a9a),{names}");
+        all_give(
+            &stream(Some(front), None),
+            &[
+                ("ssl_fc_protocol_hello_id", Some("771")),
+                ("ssl_fc_cipherlist_bin,hex", Some("9A9A1301C02F00FF")),
+                ("ssl_fc_cipherlist_bin(0),hex", Some("9A9A1301C02F00FF")),
+                ("ssl_fc_cipherlist_bin(1),hex", Some("1301C02F00FF")),
+                ("ssl_fc_cipherlist_hex(1)", Some("1301C02F00FF")),
+                ("ssl_fc_cipherlist_str", Some(&all_names)),
+                ("ssl_fc_cipherlist_str(1)", Some(names)),
+                ("ssl_fc_extlist_bin(1),hex", Some("000D")),
+                ("ssl_fc_eclist_bin(1),hex", Some("001D")),
+                ("ssl_fc_eclist_bin,be2dec(-,2)", Some("10794-29")),
+                ("ssl_fc_ecformats_bin,hex", Some("00")),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_hash_of_all_ciphers_is_haproxys() {
+        let ciphers = crate::rules::argument::unhex(
+            b"C02CC030009FCCA9CCA8CCAAC02BC02F009EC024C028006BC023C0270067C00AC0140039C009C0130033\
+              009D009C003D003C0035002F00FF",
+        )
+        .unwrap();
+        let offer = Offer {
+            ciphers_hash: crate::rules::xxh64(&ciphers, 0),
+            ..Offer::default()
+        };
+        let front = Info {
+            offer: Some(Box::new(offer)),
+            ..info()
+        };
+        all_give(
+            &stream(Some(front), None),
+            &[
+                ("ssl_fc_cipherlist_xxh", Some("5763151207011539301")),
+                ("ssl_fc_cipherlist_bin", None),
+                ("ssl_fc_cipherlist_str", None),
+                ("ssl_fc_ecformats_bin", None),
+            ],
+        );
+        all_give(
+            &stream(Some(info()), None),
+            &[
+                ("ssl_fc_cipherlist_xxh", None),
+                ("ssl_fc_protocol_hello_id", None),
+            ],
+        );
+    }
+}

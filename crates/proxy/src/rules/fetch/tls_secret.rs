@@ -1,0 +1,153 @@
+//! Fetches of the random bytes and keys of TLS, for those who have to read their
+//! own captured traffic. Keys have values only where `tune.ssl.keylog` is on.
+
+use super::tls::{client, server};
+use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
+use crate::rules::argument::Arguments;
+use crate::rules::codes;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::tls::{Clear, Info};
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+const fn front(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Bin, Needs::Nothing, one)
+}
+
+const fn back(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Bin, Needs::Server, one)
+}
+
+const fn key(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::Nothing, one).prepare(warn_without_log)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "ssl_fc_client_random", front(|_, s| random(client(s), |c| &c.client_random)), "acl some ssl_fc_client_random -m found",
+        "The 32 random bytes of the client's hello. They name the session in key logs.";
+    "ssl_fc_server_random", front(|_, s| random(client(s), |c| &c.server_random)), "acl some ssl_fc_server_random -m found",
+        "The 32 random bytes of our hello to the client.";
+    "ssl_fc_session_id", front(|_, s| session_id(client(s))), "acl some ssl_fc_session_id -m found",
+        "The id of the TLS session on the client's connection. Clients of TLS 1.3 get another one with each connection.";
+    "ssl_fc_session_key", front(|_, s| master(client(s))).prepare(warn_without_log), "acl some ssl_fc_session_key -m found",
+        "The master key of a session of TLS 1.2 on the client's connection, where `tune.ssl.keylog` is on. TLS 1.3 has keys of its own: see `ssl_fc_client_traffic_secret_0`.";
+    "ssl_bc_client_random", back(|_, s| random(server(s), |c| &c.client_random)), "acl some ssl_bc_client_random -m found",
+        "The 32 random bytes of our hello to the server.";
+    "ssl_bc_server_random", back(|_, s| random(server(s), |c| &c.server_random)), "acl some ssl_bc_server_random -m found",
+        "The 32 random bytes of the server's hello.";
+    "ssl_bc_session_id", back(|_, s| session_id(server(s))), "acl some ssl_bc_session_id -m found",
+        "The id of the TLS session on the server's connection.";
+    "ssl_bc_session_key", back(|_, s| master(server(s))).prepare(warn_without_log), "acl some ssl_bc_session_key -m found",
+        "The master key of a session of TLS 1.2 on the server's connection, where `tune.ssl.keylog` is on.";
+    "ssl_fc_client_early_traffic_secret", key(|_, s| secret(client(s), "CLIENT_EARLY_TRAFFIC_SECRET")),
+        "acl some ssl_fc_client_early_traffic_secret -m found",
+        "The key of the early data of TLS 1.3 on the client's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_client_handshake_traffic_secret", key(|_, s| secret(client(s), "CLIENT_HANDSHAKE_TRAFFIC_SECRET")),
+        "acl some ssl_fc_client_handshake_traffic_secret -m found",
+        "The client's key of the handshake of TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_server_handshake_traffic_secret", key(|_, s| secret(client(s), "SERVER_HANDSHAKE_TRAFFIC_SECRET")),
+        "acl some ssl_fc_server_handshake_traffic_secret -m found",
+        "Our key of the handshake of TLS 1.3 with the client, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_client_traffic_secret_0", key(|_, s| secret(client(s), "CLIENT_TRAFFIC_SECRET_0")),
+        "acl some ssl_fc_client_traffic_secret_0 -m found",
+        "The key of what the client sends in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_server_traffic_secret_0", key(|_, s| secret(client(s), "SERVER_TRAFFIC_SECRET_0")),
+        "acl some ssl_fc_server_traffic_secret_0 -m found",
+        "The key of what is sent to the client in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_exporter_secret", key(|_, s| secret(client(s), "EXPORTER_SECRET")), "acl some ssl_fc_exporter_secret -m found",
+        "The key of what applications derive from TLS 1.3 on the client's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_fc_early_exporter_secret", key(|_, s| secret(client(s), "EARLY_EXPORTER_SECRET")), "acl some ssl_fc_early_exporter_secret -m found",
+        "The same of early data.";
+};
+
+/// Tells whoever asks for keys that none are kept.
+fn warn_without_log(
+    loader: &mut Loader,
+    _: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    if !loader.config.global.tls.key_log {
+        let message = "keys of TLS are not kept, so this never has a value";
+        let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
+        let warning = warning.help("`tune.ssl.keylog on` in the global section keeps them");
+        loader.diagnostics.push(&loader.sources, warning);
+    }
+    Ok(())
+}
+
+fn random<'a>(
+    info: Option<&'a Info>,
+    which: impl Fn(&'a Clear) -> &'a Option<[u8; 32]>,
+) -> Option<Value<'a>> {
+    let found = which(info?.clear.as_deref()?).as_ref()?;
+    Some(Value::bytes(found))
+}
+
+fn session_id(info: Option<&Info>) -> Option<Value<'_>> {
+    let id = info?.clear.as_deref()?.session_id.as_deref()?;
+    (!id.is_empty()).then_some(Value::bytes(id))
+}
+
+fn master(info: Option<&Info>) -> Option<Value<'_>> {
+    info?
+        .secrets
+        .as_deref()?
+        .get("CLIENT_RANDOM")
+        .map(Value::bytes)
+}
+
+fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<Value<'a>> {
+    use std::fmt::Write;
+    let secret = info?.secrets.as_deref()?.get(label)?;
+    let mut text = String::with_capacity(2 * secret.len());
+    for byte in secret {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Some(Value::Str(Cow::Owned(text.into_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tls::tests::{all_give, info, stream};
+    use super::*;
+    use crate::tls::keylog::Secrets;
+
+    #[test]
+    fn random_bytes_and_keys_are_told_where_they_are_known() {
+        let mut secrets = Secrets::default();
+        secrets.keep("CLIENT_RANDOM", &[0xab, 1]);
+        secrets.keep("CLIENT_TRAFFIC_SECRET_0", &[0xcd, 2]);
+        let known = Info {
+            clear: Some(Box::new(Clear {
+                client_random: Some([1; 32]),
+                server_random: Some([2; 32]),
+                session_id: Some([3, 4].into()),
+            })),
+            secrets: Some(Box::new(secrets)),
+            ..info()
+        };
+        all_give(
+            &stream(Some(known.clone()), Some(known)),
+            &[
+                ("ssl_fc_client_random,hex", Some(&"01".repeat(32))),
+                ("ssl_bc_server_random,hex", Some(&"02".repeat(32))),
+                ("ssl_fc_session_id,hex", Some("0304")),
+                ("ssl_bc_session_key,hex", Some("AB01")),
+                ("ssl_fc_client_traffic_secret_0", Some("cd02")),
+                ("ssl_fc_exporter_secret", None),
+            ],
+        );
+        all_give(
+            &stream(Some(info()), None),
+            &[
+                ("ssl_fc_client_random", None),
+                ("ssl_fc_session_id", None),
+                ("ssl_fc_session_key", None),
+                ("ssl_bc_client_random", None),
+            ],
+        );
+    }
+}

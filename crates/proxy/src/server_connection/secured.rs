@@ -1,0 +1,81 @@
+//! TLS of connections to servers: the handshake once a connection stands, and
+//! under which name one was made, since it is of use for that name only.
+
+use super::ConnectFailure;
+use crate::config::Server;
+use crate::reactor::Instant;
+use crate::stream::Stream;
+use crate::tls::handshake::{self, Failure, Terms};
+use crate::tls::keylog::Collector;
+use crate::tls::{Connector, Info, counters};
+use crate::transport::Transport;
+use crate::worker::worker;
+use rustls::pki_types::ServerName;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What is known of the TLS of a connection to a server.
+#[derive(Debug)]
+pub struct Secured {
+    /// The name that its certificate was verified for.
+    name: ServerName<'static>,
+    /// What its handshake came to.
+    pub info: Rc<Info>,
+}
+
+/// The name that a connection for a stream has to be made for. None: each is
+/// as good as the other.
+pub struct Wanted(Option<ServerName<'static>>);
+
+impl Wanted {
+    /// That of a stream; a name that cannot be asked for is found out when a
+    /// connection is made.
+    pub fn of(server: &Server, stream: &Stream) -> Wanted {
+        let connector = server.options.tls.for_traffic();
+        let differ = connector.filter(|connector| connector.names_differ());
+        Wanted(differ.and_then(|connector| connector.server_name(stream).ok()))
+    }
+
+    /// Whether a connection was made for it.
+    pub fn is_of(&self, secured: Option<&Rc<Secured>>) -> bool {
+        match (&self.0, secured) {
+            (Some(name), Some(secured)) => secured.name == *name,
+            (None, _) => true,
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// The handshake over a connection that stands.
+pub(super) async fn secure(
+    transport: &mut Transport,
+    connector: &Connector,
+    stream: &Stream,
+    deadline: Option<Instant>,
+) -> Result<Rc<Secured>, ConnectFailure> {
+    let name = connector
+        .server_name(stream)
+        .map_err(|_| ConnectFailure::BadName)?;
+    let sni = match &name {
+        ServerName::DnsName(name) => Some(name.as_ref().into()),
+        _ => None,
+    };
+    let failed = |failure| match failure {
+        Failure::Timeout => ConnectFailure::Timeout,
+        failure => ConnectFailure::Insecure(failure),
+    };
+    let tls = &stream.config.global.tls;
+    let terms = Terms::new(deadline, tls.record_max, tls.connections_max).map_err(failed)?;
+    let mut config = connector.config();
+    if tls.key_log {
+        Arc::make_mut(&mut config).key_log = Arc::new(Collector);
+    }
+    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms);
+    let (session, info) = made.await.map_err(failed)?;
+    if !info.resumed {
+        counters().server_keys.count(worker().now_ms());
+    }
+    transport.secure(session);
+    let info = Rc::new(info);
+    Ok(Rc::new(Secured { name, info }))
+}

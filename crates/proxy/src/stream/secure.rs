@@ -1,0 +1,108 @@
+//! The TLS handshake with a client, between its PROXY header and the rules of
+//! its session: settings by its hello, what is counted, and what is logged of a
+//! failure.
+
+use super::Link;
+use super::session::Client;
+use crate::log;
+use crate::reactor::Instant;
+use crate::tls::acceptor::{Acceptor, Chosen};
+use crate::tls::certified::now_s;
+use crate::tls::counters;
+use crate::tls::handshake::{self, Failure, Refusal, Terms};
+use crate::tls::hello::Hello;
+use crate::tls::keylog::Collector;
+use crate::tls::{Offer, sni};
+use crate::worker::worker;
+use rustls::{CipherSuite, SignatureScheme};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// TLS 1.2, as hellos write it: those of 1.3 say that too. Nothing older is spoken.
+const OLDEST: (u8, u8) = (3, 3);
+
+/// Makes the client's connection one over TLS, where its listener wants that.
+/// False: it cannot be; that was logged.
+pub(super) async fn accept(client: &mut Client) -> bool {
+    let Some(acceptor) = client.session.bind().tls.clone() else {
+        return true;
+    };
+    let now_ms = worker().now_ms();
+    counters().rate.count(now_ms);
+    match shake(client, &acceptor).await {
+        Ok(resumed) => {
+            if !resumed {
+                counters().client_keys.count(now_ms);
+            }
+            true
+        }
+        Err(failure) => {
+            failed(client, &failure);
+            false
+        }
+    }
+}
+
+/// Until when a client has to be done: `timeout client`, from its accept.
+fn deadline(client: &Client) -> Option<Instant> {
+    let limit_ms = client.session.frontend().timeouts.client_ms?;
+    Some(client.session.accepted + Duration::from_millis(u64::from(limit_ms)))
+}
+
+async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
+    let tls = &client.session.config.global.tls;
+    let terms = Terms::new(deadline(client), tls.record_max, tls.connections_max)?;
+    let input = client.input.take();
+    let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
+    let (mut shown, mut offer) = (None, None);
+    let choose = |hello: &Hello<'_>| {
+        if hello.version < OLDEST {
+            return Err(Refusal::PROTOCOL_VERSION);
+        }
+        let room = tls.capture_max.filter(|bytes| *bytes > 0);
+        offer = room.map(|bytes| Box::new(Offer::of(hello, bytes as usize)));
+        let chosen = choose(acceptor, hello).ok_or(Refusal::UNRECOGNIZED_NAME)?;
+        shown = Some(Arc::clone(chosen.certified.shown(now_s())));
+        let mut config = chosen.config;
+        if tls.key_log {
+            Arc::make_mut(&mut config).key_log = Arc::new(Collector);
+        }
+        Ok(config)
+    };
+    let Link::Http1(transport) = &mut client.link else {
+        return Ok(true);
+    };
+    let socket = transport.socket();
+    let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
+    (info.own_certificate, info.offer) = (shown, offer);
+    let resumed = info.resumed;
+    transport.secure(session);
+    client.session.set_secure(info);
+    Ok(resumed)
+}
+
+fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
+    let schemes: Vec<_> = hello
+        .signature_schemes()
+        .map(SignatureScheme::from)
+        .collect();
+    let suites: Vec<_> = hello.cipher_suites().map(CipherSuite::from).collect();
+    let offer = sni::Offer {
+        server_name: hello.server_name(),
+        schemes: &schemes,
+        suites: &suites,
+        tls13: hello.versions().any(|version| version == 0x0304),
+    };
+    acceptor.choose(&offer).ok()
+}
+
+/// Logs why there is no connection, in HAProxy's words.
+fn failed(client: &Client, failure: &Failure) {
+    let (why, carried_nothing) = match failure {
+        Failure::Nothing | Failure::Closed => ("Connection closed during SSL handshake", true),
+        Failure::Timeout => ("Timeout during SSL handshake", true),
+        Failure::TooMany => ("Too many SSL connections", false),
+        Failure::Foreign | Failure::Refused | Failure::Tls(..) => ("SSL handshake failure", false),
+    };
+    log::connection_failed(&client.session, why, carried_nothing);
+}

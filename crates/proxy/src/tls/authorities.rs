@@ -1,0 +1,211 @@
+//! Who is believed: the certificates of a `ca-file`, of a directory of them, or
+//! of the system, parsed once. Who reads the files, and what changes them at
+//! runtime, is elsewhere.
+
+use rustls::DistinguishedName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::certificate::Certificate;
+
+/// Certificates that a file may hold; systems have some 150.
+pub const AUTHORITIES_MAX: usize = 100_000;
+
+/// Where the bundle of the system's authorities is, by distribution: the first
+/// that is there is taken.
+pub const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+];
+
+/// Of a directory as `ca-file` these files are read, those that begin with a
+/// dot are not.
+pub const DIRECTORY_EXTENSIONS: &[&str] = &[".pem", ".crt", ".cer", ".crl"];
+
+/// Why there are no authorities in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoAuthorities {
+    /// It holds neither a certificate nor a list of revoked ones.
+    Empty,
+    /// What stands between the lines of PEM is no certificate.
+    Malformed,
+    /// More than [`AUTHORITIES_MAX`].
+    TooMany,
+}
+
+impl fmt::Display for NoAuthorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoAuthorities::Empty => "no certificate or crl found",
+            NoAuthorities::Malformed => "a certificate of it cannot be read",
+            NoAuthorities::TooMany => "it holds too many certificates",
+        })
+    }
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Its certificate.
+    pub der: CertificateDer<'static>,
+    /// What of it OpenSSL's rules look at.
+    pub certificate: Certificate,
+}
+
+/// All of one file, or of one directory.
+pub struct Authorities {
+    list: Vec<Authority>,
+    anchors: Vec<TrustAnchor<'static>>,
+    between: Vec<CertificateDer<'static>>,
+    names: Vec<DistinguishedName>,
+    by_subject: HashMap<Box<[u8]>, Vec<usize>>,
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorities({})", self.list.len())
+    }
+}
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.list.len() == other.list.len()
+            && self
+                .list
+                .iter()
+                .zip(&other.list)
+                .all(|(a, b)| a.der == b.der)
+    }
+}
+
+impl Eq for Authorities {}
+
+impl Authorities {
+    /// The certificates of a file in PEM; other blocks are passed over.
+    pub fn from_pem(text: &[u8]) -> Result<Authorities, NoAuthorities> {
+        Self::from_texts([text])
+    }
+
+    /// Those of many files, such as a directory has.
+    pub fn from_texts<'t>(
+        texts: impl IntoIterator<Item = &'t [u8]>,
+    ) -> Result<Authorities, NoAuthorities> {
+        let mut certificates = Vec::new();
+        for text in texts {
+            for der in CertificateDer::pem_slice_iter(text) {
+                certificates.push(der.map_err(|_| NoAuthorities::Malformed)?);
+                if certificates.len() > AUTHORITIES_MAX {
+                    return Err(NoAuthorities::TooMany);
+                }
+            }
+        }
+        Self::new(certificates)
+    }
+
+    /// These certificates, without repeats.
+    pub fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Authorities, NoAuthorities> {
+        let mut made = Authorities {
+            list: Vec::with_capacity(certificates.len()),
+            anchors: Vec::with_capacity(certificates.len()),
+            between: Vec::new(),
+            names: Vec::new(),
+            by_subject: HashMap::new(),
+        };
+        let mut seen = std::collections::HashSet::with_capacity(certificates.len());
+        for der in certificates {
+            if !seen.insert(der.clone()) {
+                continue;
+            }
+            let Some(certificate) = Certificate::parse(&der) else {
+                return Err(NoAuthorities::Malformed);
+            };
+            made.add(der, certificate);
+        }
+        match made.list.is_empty() {
+            true => Err(NoAuthorities::Empty),
+            false => Ok(made),
+        }
+    }
+
+    fn add(&mut self, der: CertificateDer<'static>, certificate: Certificate) {
+        // HAProxy does not ask OpenSSL for partial chains: one that another has
+        // signed only helps to reach a root. What webpki cannot take as an anchor
+        // is judged by OpenSSL's rules alone.
+        if !certificate.looks_self_signed() {
+            self.between.push(der.clone());
+        } else if let Ok(anchor) = webpki::anchor_from_trusted_cert(&der) {
+            self.anchors.push(anchor.to_owned());
+        }
+        let subject = certificate.subject.clone();
+        let same = self.by_subject.entry(subject.clone()).or_default();
+        if same.is_empty() {
+            self.names.push(DistinguishedName::in_sequence(&subject));
+        }
+        same.push(self.list.len());
+        self.list.push(Authority { der, certificate });
+    }
+
+    /// Those and these.
+    pub fn joined(&self, more: &Authorities) -> Arc<Authorities> {
+        let mut both = Authorities {
+            list: Vec::new(),
+            anchors: Vec::new(),
+            between: Vec::new(),
+            names: Vec::new(),
+            by_subject: HashMap::new(),
+        };
+        for authority in self.list.iter().chain(&more.list) {
+            both.add(authority.der.clone(), authority.certificate.clone());
+        }
+        Arc::new(both)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Never: one that is empty cannot be made.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All of them, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Authority> {
+        self.list.iter()
+    }
+
+    /// Those with this subject.
+    pub fn by_subject(&self, subject: &[u8]) -> impl Iterator<Item = &Authority> {
+        let found = self.by_subject.get(subject).map_or(&[][..], Vec::as_slice);
+        found.iter().map(|index| &self.list[*index])
+    }
+
+    /// Whether this very certificate is one of them.
+    pub fn has(&self, der: &[u8], subject: &[u8]) -> bool {
+        self.by_subject(subject)
+            .any(|authority| &*authority.der == der)
+    }
+
+    /// Those that others have signed: no anchors, but on the way to one.
+    pub fn between(&self) -> &[CertificateDer<'static>] {
+        &self.between
+    }
+
+    /// The roots, as webpki wants them.
+    pub fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+
+    /// Their names, as a client is told them.
+    pub fn names(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+}

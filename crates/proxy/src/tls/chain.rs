@@ -1,0 +1,356 @@
+//! The verification of a chain of certificates by OpenSSL's rules, in its order
+//! and with its numbers, so that what a file lets pass (`ca-ignore-err`) and
+//! what rules and logs see (`ssl_c_err`) is what HAProxy has. It decides only
+//! where webpki has refused: see [`super::verify`].
+
+use super::authorities::Authorities;
+use super::certificate::{
+    CRL_SIGN, Certificate, DIGITAL_SIGNATURE, KEY_AGREEMENT, KEY_ENCIPHERMENT, Signature,
+};
+use super::revocation::Revocations;
+
+/// Certificates of a chain that are looked at, as OpenSSL's own bound.
+const DEPTH_MAX: usize = 32;
+
+/// Authorities, or lists, that share a name and are tried; each costs the
+/// verification of a signature.
+const SAME_NAME_MAX: usize = 8;
+
+/// OpenSSL's numbers.
+pub mod code {
+    #![allow(
+        missing_docs,
+        reason = "OpenSSL's own names; their words are in `ignore`"
+    )]
+    pub const UNSPECIFIED: u8 = 1;
+    pub const UNABLE_TO_GET_ISSUER_CERT: u8 = 2;
+    pub const UNABLE_TO_GET_CRL: u8 = 3;
+    pub const CERT_SIGNATURE_FAILURE: u8 = 7;
+    pub const CRL_SIGNATURE_FAILURE: u8 = 8;
+    pub const CERT_NOT_YET_VALID: u8 = 9;
+    pub const CERT_HAS_EXPIRED: u8 = 10;
+    pub const CRL_NOT_YET_VALID: u8 = 11;
+    pub const CRL_HAS_EXPIRED: u8 = 12;
+    pub const DEPTH_ZERO_SELF_SIGNED_CERT: u8 = 18;
+    pub const SELF_SIGNED_CERT_IN_CHAIN: u8 = 19;
+    pub const UNABLE_TO_GET_ISSUER_CERT_LOCALLY: u8 = 20;
+    pub const UNABLE_TO_VERIFY_LEAF_SIGNATURE: u8 = 21;
+    pub const CERT_CHAIN_TOO_LONG: u8 = 22;
+    pub const CERT_REVOKED: u8 = 23;
+    pub const PATH_LENGTH_EXCEEDED: u8 = 25;
+    pub const INVALID_PURPOSE: u8 = 26;
+    pub const UNHANDLED_CRITICAL_EXTENSION: u8 = 34;
+    pub const KEYUSAGE_NO_CRL_SIGN: u8 = 35;
+    pub const UNHANDLED_CRITICAL_CRL_EXTENSION: u8 = 36;
+    pub const PERMITTED_VIOLATION: u8 = 47;
+    pub const HOSTNAME_MISMATCH: u8 = 62;
+    pub const CA_MD_TOO_WEAK: u8 = 68;
+    pub const INVALID_CA: u8 = 79;
+}
+
+/// What a certificate is shown for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// A client shows it to us.
+    Client,
+    /// A server shows it to us.
+    Server,
+}
+
+/// An error, and how far above the shown certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Failure {
+    /// 0 is the shown certificate itself.
+    pub depth: u8,
+    /// OpenSSL's number.
+    pub code: u8,
+}
+
+/// What is to be verified, and against what.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The shown certificate.
+    pub leaf: &'a [u8],
+    /// What was shown with it.
+    pub others: &'a [rustls::pki_types::CertificateDer<'a>],
+    /// Who is believed.
+    pub authorities: Option<&'a Authorities>,
+    /// What was taken back; None is not asked.
+    pub revocations: Option<&'a Revocations>,
+    /// Seconds since 1970.
+    pub now_s: i64,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// The verification stopped at an error that was not let pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped;
+
+struct Chain<'t> {
+    certificates: Vec<Certificate>,
+    /// How many of them come from those who are believed.
+    believed: usize,
+    tell: &'t mut dyn FnMut(Failure) -> bool,
+}
+
+/// Verifies, and tells each error to `tell`, which says whether it is let pass.
+pub fn verify(
+    question: &Question<'_>,
+    tell: &mut dyn FnMut(Failure) -> bool,
+) -> Result<(), Stopped> {
+    let Some(leaf) = Certificate::parse(question.leaf) else {
+        tell(Failure {
+            depth: 0,
+            code: code::UNSPECIFIED,
+        });
+        return Err(Stopped);
+    };
+    let mut chain = Chain {
+        certificates: vec![leaf],
+        believed: 0,
+        tell,
+    };
+    chain.build(question)?;
+    chain.extensions(question)?;
+    chain.digests()?;
+    chain.revocations(question)?;
+    chain.signatures_and_times(question)
+}
+
+impl Chain<'_> {
+    fn fail(&mut self, depth: usize, code: u8) -> Result<(), Stopped> {
+        let failure = Failure {
+            depth: u8::try_from(depth).unwrap_or(u8::MAX),
+            code,
+        };
+        (self.tell)(failure).then_some(()).ok_or(Stopped)
+    }
+
+    fn top(&self) -> &Certificate {
+        // There is always the shown one.
+        &self.certificates[self.certificates.len() - 1]
+    }
+
+    /// From the shown certificate upwards to one that is believed.
+    fn build(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+        let shown: Vec<Certificate> = question
+            .others
+            .iter()
+            .take(DEPTH_MAX)
+            .filter_map(|der| Certificate::parse(der))
+            .collect();
+        let mut used = vec![false; shown.len()];
+        while self.certificates.len() <= DEPTH_MAX {
+            let top = self.top();
+            if top.looks_self_signed() {
+                break;
+            }
+            let believed = question.authorities.and_then(|all| {
+                let named = all.by_subject(&top.issuer).map(|found| &found.certificate);
+                issuer_among(top, named)
+            });
+            if let Some(issuer) = believed {
+                self.certificates.push(issuer.clone());
+                self.believed += 1;
+                continue;
+            }
+            if self.believed > 0 {
+                break;
+            }
+            let others = shown.iter().zip(&used).filter(|(_, used)| !**used);
+            let Some(issuer) = issuer_among(top, others.map(|(found, _)| found)) else {
+                break;
+            };
+            let index = shown.iter().position(|found| found == issuer);
+            index.into_iter().for_each(|index| used[index] = true);
+            self.certificates.push(issuer.clone());
+        }
+        self.judge_top(question)
+    }
+
+    fn judge_top(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+        let depth = self.certificates.len() - 1;
+        let top = self.top();
+        let is_root = top.looks_self_signed();
+        let is_own = question.authorities.is_some_and(|all| {
+            all.by_subject(&top.subject)
+                .any(|found| found.certificate == *top)
+        });
+        if is_root && (self.believed > 0 || is_own) {
+            self.believed = self.believed.max(1);
+            return Ok(());
+        }
+        match (depth, top.looks_self_signed()) {
+            (0, true) => self.fail(0, code::DEPTH_ZERO_SELF_SIGNED_CERT),
+            (_, true) => self.fail(depth, code::SELF_SIGNED_CERT_IN_CHAIN),
+            (DEPTH_MAX.., _) => self.fail(depth, code::CERT_CHAIN_TOO_LONG),
+            // HAProxy does not ask OpenSSL for partial chains.
+            _ if self.believed > 0 => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT),
+            _ => self.fail(depth, code::UNABLE_TO_GET_ISSUER_CERT_LOCALLY),
+        }
+    }
+
+    /// Who may sign, for what, and how many below.
+    fn extensions(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+        let mut below = 0;
+        for depth in 0..self.certificates.len() {
+            let certificate = &self.certificates[depth];
+            let self_issued = certificate.is_self_issued();
+            let mut codes = Vec::new();
+            if certificate.critical_unknown {
+                codes.push(code::UNHANDLED_CRITICAL_EXTENSION);
+            }
+            if depth > 0 && !certificate.may_sign_certificates() {
+                codes.push(code::INVALID_CA);
+            }
+            if !fits(certificate, question.purpose, depth > 0) {
+                codes.push(code::INVALID_PURPOSE);
+            }
+            let path_len = certificate.basic.and_then(|basic| basic.path_len);
+            if depth > 1 && path_len.is_some_and(|most| below > most) {
+                codes.push(code::PATH_LENGTH_EXCEEDED);
+            }
+            // What webpki looks at and this does not: whoever has it is not let in here.
+            if certificate.constrains_names {
+                codes.push(code::PERMITTED_VIOLATION);
+            }
+            for code in codes {
+                self.fail(depth, code)?;
+            }
+            below += u32::from(depth > 0 && !self_issued);
+        }
+        Ok(())
+    }
+
+    /// Signatures of all but the highest, which nobody has to believe.
+    fn digests(&mut self) -> Result<(), Stopped> {
+        for depth in 0..self.certificates.len() - 1 {
+            let key = &self.certificates[depth + 1].key;
+            if self.certificates[depth].signed.verify(key) == Signature::Weak {
+                self.fail(depth, code::CA_MD_TOO_WEAK)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn revocations(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+        let Some(lists) = question.revocations else {
+            return Ok(());
+        };
+        for depth in 0..self.certificates.len() {
+            let certificate = &self.certificates[depth];
+            let issuer = self.certificates.get(depth + 1).unwrap_or(certificate);
+            let of: Vec<_> = lists
+                .iter()
+                .filter(|list| list.issuer == certificate.issuer)
+                .take(SAME_NAME_MAX)
+                .collect();
+            let mut right = of.iter();
+            let signed = right.find(|list| list.signed.verify(&issuer.key) == Signature::Good);
+            let Some(list) = signed.or(of.first()) else {
+                self.fail(depth, code::UNABLE_TO_GET_CRL)?;
+                continue;
+            };
+            let mut codes = Vec::new();
+            if issuer.key_usage.is_some_and(|usage| usage & CRL_SIGN == 0) {
+                codes.push(code::KEYUSAGE_NO_CRL_SIGN);
+            }
+            if list.this_update_s > question.now_s {
+                codes.push(code::CRL_NOT_YET_VALID);
+            }
+            if list
+                .next_update_s
+                .is_some_and(|until| until < question.now_s)
+            {
+                codes.push(code::CRL_HAS_EXPIRED);
+            }
+            if list.critical_unknown {
+                codes.push(code::UNHANDLED_CRITICAL_CRL_EXTENSION);
+            }
+            if signed.is_none() {
+                codes.push(code::CRL_SIGNATURE_FAILURE);
+            }
+            if list.has(&certificate.serial) {
+                codes.push(code::CERT_REVOKED);
+            }
+            for code in codes {
+                self.fail(depth, code)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From the highest down.
+    fn signatures_and_times(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+        let mut top = self.certificates.len() - 1;
+        if !self.top().looks_self_signed() {
+            match top {
+                0 => self.fail(0, code::UNABLE_TO_VERIFY_LEAF_SIGNATURE)?,
+                // Who has signed it is not there: nothing of it can be said.
+                _ => top -= 1,
+            }
+        }
+        for depth in (0..=top).rev() {
+            if let Some(issuer) = self.certificates.get(depth + 1) {
+                let signed = self.certificates[depth].signed.verify(&issuer.key);
+                if !matches!(signed, Signature::Good | Signature::Weak) {
+                    self.fail(depth, code::CERT_SIGNATURE_FAILURE)?;
+                }
+            }
+            let certificate = &self.certificates[depth];
+            let late = certificate.not_after_s < question.now_s;
+            if certificate.not_before_s > question.now_s {
+                self.fail(depth, code::CERT_NOT_YET_VALID)?;
+            }
+            if late {
+                self.fail(depth, code::CERT_HAS_EXPIRED)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The one that has issued a certificate: by names and key identifiers, and of
+/// several the one whose key has signed it.
+fn issuer_among<'c>(
+    certificate: &Certificate,
+    candidates: impl Iterator<Item = &'c Certificate>,
+) -> Option<&'c Certificate> {
+    let fits = |candidate: &&Certificate| {
+        let ids = match (&certificate.issuer_key_id, &candidate.key_id) {
+            (Some(issuer), Some(own)) => issuer == own,
+            _ => true,
+        };
+        candidate.subject == certificate.issuer && ids
+    };
+    let mut first = None;
+    for candidate in candidates.filter(fits).take(SAME_NAME_MAX) {
+        if certificate.signed.verify(&candidate.key) == Signature::Good {
+            return Some(candidate);
+        }
+        first = first.or(Some(candidate));
+    }
+    first
+}
+
+/// Whether the extensions of a certificate allow this use of it.
+fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool {
+    let meant = certificate.purposes.is_none_or(|purposes| {
+        purposes.any
+            || match purpose {
+                Purpose::Client => purposes.client,
+                Purpose::Server => purposes.server,
+            }
+    });
+    let needed = match purpose {
+        Purpose::Client => DIGITAL_SIGNATURE | KEY_AGREEMENT,
+        Purpose::Server => DIGITAL_SIGNATURE | KEY_ENCIPHERMENT | KEY_AGREEMENT,
+    };
+    // What an authority may sign is asked apart from this.
+    let usage = is_authority
+        || certificate
+            .key_usage
+            .is_none_or(|usage| usage & needed != 0);
+    meant && usage
+}

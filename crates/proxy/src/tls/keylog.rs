@@ -1,0 +1,88 @@
+//! The keys of a TLS session for those who analyse captured traffic
+//! (`tune.ssl.keylog`): what NSS's key log format has, kept with the connection
+//! for fetches. Nothing is ever written to a file here, and nothing is kept
+//! where the file does not ask for it.
+
+use rustls::KeyLog;
+use std::cell::RefCell;
+use zeroize::Zeroizing;
+
+/// Labels that one handshake has at most.
+const SECRETS_MAX: usize = 8;
+
+/// The keys of one connection by the labels of the key log format.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secrets(Vec<(Box<str>, Zeroizing<Vec<u8>>)>);
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+impl Secrets {
+    /// The key with that label: `CLIENT_TRAFFIC_SECRET_0`.
+    pub fn get(&self, label: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(known, _)| **known == *label);
+        found.map(|(_, secret)| &secret[..])
+    }
+
+    /// Keeps a key.
+    pub fn keep(&mut self, label: &str, secret: &[u8]) {
+        if self.0.len() < SECRETS_MAX {
+            self.0.push((label.into(), Zeroizing::new(secret.to_vec())));
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Secrets> = RefCell::default();
+}
+
+/// What a configuration of rustls gets as its `key_log` where `tune.ssl.keylog`
+/// is on. rustls knows no connection here: the keys are left in the thread for
+/// [`with_secrets`].
+#[derive(Debug)]
+pub struct Collector;
+
+impl KeyLog for Collector {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        CURRENT.with_borrow_mut(|current| current.keep(label, secret));
+    }
+}
+
+/// Does a step of a handshake and adds the keys that came up in it. To be put
+/// around every call that lets rustls process records until the handshake is
+/// over.
+pub fn with_secrets<R>(into: &mut Secrets, step: impl FnOnce() -> R) -> R {
+    CURRENT.set(std::mem::take(into));
+    let done = step();
+    *into = CURRENT.take();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_connections_steps_are_collected() {
+        let (mut one, mut other) = (Secrets::default(), Secrets::default());
+        with_secrets(&mut one, || {
+            Collector.log("CLIENT_RANDOM", &[0; 32], &[1, 2]);
+        });
+        with_secrets(&mut other, || {});
+        with_secrets(&mut one, || {
+            Collector.log("EXPORTER_SECRET", &[0; 32], &[3]);
+        });
+        assert_eq!(one.get("CLIENT_RANDOM"), Some(&[1, 2][..]));
+        assert_eq!(one.get("EXPORTER_SECRET"), Some(&[3][..]));
+        assert!(other.is_empty() && one.get("X").is_none());
+        assert_eq!(format!("{one:?}"), "Secrets(2)");
+    }
+}

@@ -1,0 +1,171 @@
+//! What authorities have taken back: the lists of a `crl-file`.
+
+use super::certificate::Signed;
+use super::der::{BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
+use std::collections::HashSet;
+use std::fmt;
+use webpki::{CertRevocationList, OwnedCertRevocationList};
+
+/// Why a file of them is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoRevocations {
+    /// It holds neither a list nor a certificate.
+    Empty,
+    /// What stands between the lines of PEM is no list.
+    Malformed,
+}
+
+impl fmt::Display for NoRevocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoRevocations::Empty => "no certificate or crl found",
+            NoRevocations::Malformed => "a list of revoked certificates of it cannot be read",
+        })
+    }
+}
+
+/// One authority's list.
+#[derive(Debug)]
+pub struct Revoked {
+    /// Its signature.
+    pub signed: Signed,
+    /// The content of the issuer's name.
+    pub issuer: Box<[u8]>,
+    /// Made at, seconds since 1970.
+    pub this_update_s: i64,
+    /// To be replaced until, if that is said.
+    pub next_update_s: Option<i64>,
+    /// A critical extension, of the list or of an entry: it is not for all of
+    /// its issuer's certificates, or not for those alone.
+    pub critical_unknown: bool,
+    serials: HashSet<Box<[u8]>>,
+}
+
+/// Whether one of these extensions is critical; None where they cannot be read.
+fn has_critical(extensions: Option<Element<'_>>) -> Option<bool> {
+    let Some(extensions) = extensions else {
+        return Some(false);
+    };
+    let mut list = extensions.inside();
+    let mut found = false;
+    while !list.is_empty() {
+        let mut extension = list.take(SEQUENCE)?.inside();
+        extension.take(OID)?;
+        found |= extension.take(BOOLEAN).is_some_and(|e| e.content != [0]);
+    }
+    Some(found)
+}
+
+impl Revoked {
+    fn parse(der: &[u8]) -> Option<Revoked> {
+        let (signed, tbs) = Signed::parse(der)?;
+        let mut tbs = tbs.inside();
+        tbs.take(INTEGER);
+        tbs.take(SEQUENCE)?;
+        let issuer = tbs.take(SEQUENCE)?.content.into();
+        let this_update_s = tbs.next()?.time_s()?;
+        let next_update_s = match tbs.take(UTC_TIME).or_else(|| tbs.take(GENERALIZED_TIME)) {
+            Some(time) => Some(time.time_s()?),
+            None => None,
+        };
+        let mut serials = HashSet::new();
+        let mut critical_unknown = false;
+        if let Some(list) = tbs.take(SEQUENCE) {
+            let mut list = list.inside();
+            while !list.is_empty() {
+                let mut entry = list.take(SEQUENCE)?.inside();
+                serials.insert(entry.take(INTEGER)?.content.into());
+                entry.next()?.time_s()?;
+                critical_unknown |= has_critical(entry.take(SEQUENCE))?;
+            }
+        }
+        if let Some(extensions) = tbs.take(0xa0) {
+            critical_unknown |= has_critical(extensions.inside().take(SEQUENCE))?;
+        }
+        Some(Revoked {
+            signed,
+            issuer,
+            this_update_s,
+            next_update_s,
+            critical_unknown,
+            serials,
+        })
+    }
+
+    /// Whether the certificate with this number is taken back.
+    pub fn has(&self, serial: &[u8]) -> bool {
+        self.serials.contains(serial)
+    }
+
+    /// How many are taken back.
+    pub fn len(&self) -> usize {
+        self.serials.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.serials.is_empty()
+    }
+}
+
+/// All lists of a file.
+pub struct Revocations {
+    lists: Vec<Revoked>,
+    webpki: Vec<CertRevocationList<'static>>,
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Revocations({})", self.lists.len())
+    }
+}
+
+impl PartialEq for Revocations {
+    fn eq(&self, other: &Self) -> bool {
+        let signed = |all: &Self| -> Vec<Signed> {
+            all.lists.iter().map(|list| list.signed.clone()).collect()
+        };
+        signed(self) == signed(other)
+    }
+}
+
+impl Eq for Revocations {}
+
+impl Revocations {
+    /// The lists of a file in PEM; other blocks are passed over, and a file of
+    /// certificates alone is an empty list, as for HAProxy.
+    pub fn from_pem(text: &[u8]) -> Result<Revocations, NoRevocations> {
+        let mut made = Revocations {
+            lists: Vec::new(),
+            webpki: Vec::new(),
+        };
+        for der in CertificateRevocationListDer::pem_slice_iter(text) {
+            let der = der.map_err(|_| NoRevocations::Malformed)?;
+            made.lists
+                .push(Revoked::parse(&der).ok_or(NoRevocations::Malformed)?);
+            // A list that webpki cannot take is judged by OpenSSL's rules alone.
+            if let Ok(list) = OwnedCertRevocationList::from_der(&der) {
+                made.webpki.push(list.into());
+            }
+        }
+        let certificates =
+            || rustls::pki_types::CertificateDer::pem_slice_iter(text).any(|found| found.is_ok());
+        match made.lists.is_empty() && !certificates() {
+            true => Err(NoRevocations::Empty),
+            false => Ok(made),
+        }
+    }
+
+    /// All lists.
+    pub fn iter(&self) -> impl Iterator<Item = &Revoked> {
+        self.lists.iter()
+    }
+
+    /// As webpki wants them; None where it cannot take every one.
+    pub fn webpki(&self) -> Option<&[CertRevocationList<'static>]> {
+        let all = self.webpki.len() == self.lists.len() && !self.lists.is_empty();
+        all.then_some(&self.webpki[..])
+    }
+}

@@ -1,0 +1,616 @@
+//! Changes by operators (`new`, `set`, `commit`, `abort`, `del ssl …`, `add ssl
+//! crt-list`), with HAProxy's words for what came of them. Names of kinds are
+//! those of the commands: `cert`, `ca-file`, `crl-file`.
+
+use super::{Dependent, Inner, Store, Transaction};
+use crate::config::TlsLine;
+use crate::tls::authorities::Authorities;
+use crate::tls::certified::{CertError, Certified, Parts};
+use crate::tls::crt_list::Entry;
+use crate::tls::ocsp;
+use crate::tls::pem::PemError;
+use crate::tls::revocation::Revocations;
+use crate::tls::sni::Filter;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Most certificates, and most lines of a list, that operators may add.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// Why nothing was changed: what the operator is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreError(pub String);
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What the operator is told.
+pub type Told = Result<String, StoreError>;
+
+fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
+    Err(StoreError(words.into()))
+}
+
+fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
+    format!("The ongoing transaction is about '{name}' but you are trying to {verb} '{asked}'")
+}
+
+/// The part of a certificate that a name with an ending means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Pem,
+    Key,
+    Ocsp,
+    Issuer,
+    Sctl,
+}
+
+/// The certificate that a name means, and which part of it.
+fn part<'n>(name: &'n str, inner: &Inner) -> (&'n str, Part) {
+    const ENDINGS: &[(&str, Part)] = &[
+        (".key", Part::Key),
+        (".ocsp", Part::Ocsp),
+        (".issuer", Part::Issuer),
+        (".sctl", Part::Sctl),
+    ];
+    let known = |name: &str| inner.stock.certificates.contains_key(name);
+    if known(name) {
+        return (name, Part::Pem);
+    }
+    let endings = ENDINGS.iter();
+    let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
+    cut.into_iter()
+        .find(|(stem, _)| known(stem))
+        .unwrap_or((name, Part::Pem))
+}
+
+fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
+    let bytes = payload.iter().copied();
+    let text: Vec<u8> = bytes.filter(|b| !b.is_ascii_whitespace()).collect();
+    let der = STANDARD.decode(text).ok()?;
+    (!der.is_empty() && der.len() <= ocsp::BYTES_MAX).then_some(der)
+}
+
+fn words_of(error: &CertError, name: &str) -> String {
+    match error {
+        CertError::Mismatch => format!("{error} '{name}'."),
+        CertError::NoCertificate | CertError::Pem(PemError::Unfinished(_)) => {
+            format!("unable to load certificate from file '{name}'.")
+        }
+        CertError::NotIssuer | CertError::BadIssuer => format!("'{name}.issuer' {error}."),
+        CertError::OcspWithoutIssuer => format!("'{name}.ocsp' {error}."),
+        error => format!("'{name}': {error}."),
+    }
+}
+
+impl Store {
+    /// `new ssl cert <name>`
+    pub fn new_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let all = &mut inner.stock.certificates;
+        if all.contains_key(name) {
+            return refuse(format!("Certificate '{name}' already exists!"));
+        }
+        room(all.len())?;
+        all.insert(name.into(), None);
+        Ok(format!("New empty certificate store '{name}'!\n"))
+    }
+
+    /// `set ssl cert <name> <payload>`: the certificate with its key, or the
+    /// part of it that the ending of the name says.
+    pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let (name, part) = part(asked, &inner);
+        let name: Box<str> = name.into();
+        let failed = |why: &str| refuse(format!("{why}\nCan't update {asked}!"));
+        if let Some(under_way) = &inner.certificate
+            && under_way.name != name
+        {
+            return failed(&other_transaction(&under_way.name, &name, "set"));
+        }
+        let Some(current) = inner.stock.certificates.get(&name) else {
+            return failed(
+                "Can't replace a certificate which is not referenced by the configuration!",
+            );
+        };
+        let (mut parts, verb) = match &inner.certificate {
+            Some(under_way) => (under_way.new.clone(), "updated"),
+            None => {
+                let parts = current.as_ref().map(|current| current.parts());
+                (parts.unwrap_or_default(), "created")
+            }
+        };
+        if let Err(why) = take_part(&mut parts, part, payload, &name) {
+            return failed(&format!("{why}\nCan't load the payload"));
+        }
+        let told = format!("Transaction {verb} for certificate {name}!\n");
+        inner.certificate = Some(Transaction { name, new: parts });
+        Ok(told)
+    }
+
+    /// `commit ssl cert <name>`
+    pub fn commit_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: &str| refuse(format!("{why}\nCan't commit {name}!"));
+        let Some(under_way) = &inner.certificate else {
+            return failed("No ongoing transaction! !");
+        };
+        if *under_way.name != *name {
+            return failed(&other_transaction(&under_way.name, name, "set"));
+        }
+        let parts = under_way.new.clone();
+        if parts.chain.is_empty() || parts.key.is_none() {
+            return failed(
+                "The transaction must contain at least a certificate and a private key!",
+            );
+        }
+        let (certified, warning) = match parts.certify() {
+            Ok(made) => made,
+            Err(error) => return failed(&words_of(&error, name)),
+        };
+        let count = match inner.replace_certificate(name, certified) {
+            Ok(count) => count,
+            Err(why) => return failed(&why),
+        };
+        inner.certificate = None;
+        let warning = warning.map_or_else(String::new, |why| {
+            format!("{why}. Content will be ignored.\n")
+        });
+        Ok(format!(
+            "{warning}Committing {name}{}\nSuccess!\n",
+            ".".repeat(count)
+        ))
+    }
+
+    /// `abort ssl cert <name>`
+    pub fn abort_certificate(&self, name: &str) -> Told {
+        abort(&mut self.inner().certificate, name)
+    }
+
+    /// `del ssl cert <name>`
+    pub fn delete_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't remove the certificate: {why}"));
+        if !inner.stock.certificates.contains_key(name) {
+            return failed(format!("certificate '{name}' doesn't exist!"));
+        }
+        if inner.uses_certificate(name) {
+            return failed(format!("certificate '{name}' in use, can't be deleted!"));
+        }
+        inner.stock.certificates.remove(name);
+        Ok(format!("Certificate '{name}' deleted!\n"))
+    }
+
+    /// `set ssl ocsp-response <base64>`
+    pub fn set_ocsp(&self, payload: &[u8]) -> Told {
+        let Some(der) = decoded(payload) else {
+            return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
+        };
+        let id = match ocsp::Response::id_of(&der) {
+            Ok(id) => id,
+            Err(error) => return refuse(error.to_string() + "."),
+        };
+        let mut inner = self.inner();
+        let certificates = inner.stock.certificates.iter();
+        let same = |certified: &Certified| {
+            certified.ocsp_id.as_ref() == Some(&id)
+                || certified.ocsp().is_some_and(|response| response.id == id)
+        };
+        let named: Vec<(Box<str>, Arc<Certified>)> = certificates
+            .filter_map(|(name, found)| Some((name.clone(), Arc::clone(found.as_ref()?))))
+            .filter(|(_, certified)| same(certified))
+            .collect();
+        if named.is_empty() {
+            return refuse(
+                "OCSP single response: Certificate ID does not match any certificate or issuer.",
+            );
+        }
+        for (name, certified) in named {
+            match certified.with_ocsp(&der) {
+                Ok(new) => inner.replace_certificate(&name, new).map_err(StoreError)?,
+                Err(error) => return refuse(error.to_string() + "."),
+            };
+        }
+        Ok("OCSP Response updated!\n".to_owned())
+    }
+
+    /// `new ssl ca-file <name>`
+    pub fn new_authorities(&self, name: &str) -> Told {
+        create(&mut self.inner().stock.authorities, name, "CA")
+    }
+
+    /// `set ssl ca-file <name> <payload>`
+    pub fn set_authorities(&self, name: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let Inner {
+            stock, authorities, ..
+        } = &mut *inner;
+        let new = Authorities::from_pem(payload).ok();
+        set(&stock.authorities, authorities, name, new, "CA")
+    }
+
+    /// `commit ssl ca-file <name>`
+    pub fn commit_authorities(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let new = under_way(&inner.authorities, name)?;
+        let old = inner.stock.authorities.insert(name.into(), Some(new));
+        let committed = inner.published(name);
+        if committed.is_err() {
+            restore(&mut inner.stock.authorities, name, old);
+        } else {
+            inner.authorities = None;
+        }
+        committed
+    }
+
+    /// `abort ssl ca-file <name>`
+    pub fn abort_authorities(&self, name: &str) -> Told {
+        abort(&mut self.inner().authorities, name)
+    }
+
+    /// `del ssl ca-file <name>`
+    pub fn delete_authorities(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let used = inner.uses_file(name);
+        remove(&mut inner.stock.authorities, name, used, "CA")
+    }
+
+    /// `new ssl crl-file <name>`
+    pub fn new_revocations(&self, name: &str) -> Told {
+        create(&mut self.inner().stock.revocations, name, "CRL")
+    }
+
+    /// `set ssl crl-file <name> <payload>`
+    pub fn set_revocations(&self, name: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let Inner {
+            stock, revocations, ..
+        } = &mut *inner;
+        let new = Revocations::from_pem(payload).ok();
+        set(&stock.revocations, revocations, name, new, "CRL")
+    }
+
+    /// `commit ssl crl-file <name>`
+    pub fn commit_revocations(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let new = under_way(&inner.revocations, name)?;
+        let old = inner.stock.revocations.insert(name.into(), Some(new));
+        let committed = inner.published(name);
+        if committed.is_err() {
+            restore(&mut inner.stock.revocations, name, old);
+        } else {
+            inner.revocations = None;
+        }
+        committed
+    }
+
+    /// `abort ssl crl-file <name>`
+    pub fn abort_revocations(&self, name: &str) -> Told {
+        abort(&mut self.inner().revocations, name)
+    }
+
+    /// `del ssl crl-file <name>`
+    pub fn delete_revocations(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let used = inner.uses_file(name);
+        remove(&mut inner.stock.revocations, name, used, "CRL")
+    }
+
+    /// `add ssl crt-list <list> <certificate>`, or with the options and filters
+    /// of a whole line, which the caller has read.
+    pub fn add_to_list(
+        &self,
+        list_name: &str,
+        certificate: &str,
+        (options, option_words): (TlsLine, &str),
+        filters: Vec<Filter>,
+    ) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't edit the crt-list: {why}"));
+        match inner.stock.certificates.get(certificate) {
+            None => return failed(format!("certificate '{certificate}' does not exist!")),
+            Some(None) => return failed(format!("certificate '{certificate}' is empty!")),
+            Some(Some(_)) => {}
+        }
+        let Some(list) = inner.stock.lists.get_mut(list_name) else {
+            return failed(format!("crt-list '{list_name}' does not exist!"));
+        };
+        room(list.entries.len())?;
+        let lines = list.lines;
+        list.lines += 1;
+        list.entries.push(Entry {
+            certificate: certificate.into(),
+            line: list.lines,
+            options,
+            option_words: option_words.into(),
+            filters,
+        });
+        match inner.publish(|one| one.uses_list(list_name)) {
+            Ok(count) => Ok(format!(
+                "Inserting certificate '{certificate}' in crt-list '{list_name}'{}\nSuccess!\n",
+                ".".repeat(count)
+            )),
+            Err(why) => {
+                if let Some(list) = inner.stock.lists.get_mut(list_name) {
+                    list.entries.pop();
+                    list.lines = lines;
+                }
+                failed(why)
+            }
+        }
+    }
+
+    /// `del ssl crt-list <list> <certificate[:line]>`
+    pub fn delete_from_list(&self, list_name: &str, asked: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));
+        let numbered = asked.rsplit_once(':');
+        let numbered = numbered.and_then(|(name, line)| Some((name, line.parse::<u32>().ok()?)));
+        let (name, line) = numbered.map_or((asked, None), |(name, line)| (name, Some(line)));
+        let Some(list) = inner.stock.lists.get_mut(list_name) else {
+            return failed(format!("crt-list '{list_name}' does not exist!"));
+        };
+        let entries = list.entries.iter().enumerate();
+        let same: Vec<(usize, u32)> = entries
+            .filter(|(_, entry)| *entry.certificate == *name)
+            .map(|(at, entry)| (at, entry.line))
+            .collect();
+        let lines = || {
+            let all: Vec<String> = same.iter().map(|(_, line)| line.to_string()).collect();
+            all.join(", ")
+        };
+        let at = match (&same[..], line) {
+            ([], _) => {
+                return failed(format!(
+                    "certificate '{name}' can't be found in crt-list '{list_name}'!"
+                ));
+            }
+            ([(at, _)], None) => *at,
+            (_, None) => {
+                return failed(format!(
+                    "found the certificate '{name}' in several entries, please specify a line number preceded by colons ({})!",
+                    lines()
+                ));
+            }
+            (_, Some(line)) => match same.iter().find(|(_, one)| *one == line) {
+                Some((at, _)) => *at,
+                None => {
+                    return failed(format!(
+                        "found a certificate '{name}' but the line number is incorrect, please specify a correct line number preceded by colons ({})!",
+                        lines()
+                    ));
+                }
+            },
+        };
+        let entry = list.entries.remove(at);
+        let is_first = at == 0;
+        if is_first
+            && inner
+                .dependents()
+                .iter()
+                .any(|one| one.uses_list(list_name))
+        {
+            // Whoever matches nothing is shown it.
+            if let Some(list) = inner.stock.lists.get_mut(list_name) {
+                list.entries.insert(at, entry);
+            }
+            return failed(format!(
+                "certificate '{name}' cannot be deleted, it is used as default certificate"
+            ));
+        }
+        match inner.publish(|one| one.uses_list(list_name)) {
+            Ok(_) => Ok(format!(
+                "Entry '{name}' deleted in crtlist '{list_name}'!\n"
+            )),
+            Err(why) => {
+                if let Some(list) = inner.stock.lists.get_mut(list_name) {
+                    list.entries.insert(at, entry);
+                }
+                failed(why)
+            }
+        }
+    }
+}
+
+fn room(entries: usize) -> Result<(), StoreError> {
+    match entries < ENTRIES_MAX {
+        true => Ok(()),
+        false => refuse(format!("There are {ENTRIES_MAX} already!")),
+    }
+}
+
+fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Result<(), String> {
+    let cert_error = |error: CertError| words_of(&error, name);
+    match part {
+        Part::Pem => {
+            // A certificate that is set alone leaves no key of another one behind.
+            let mut new = Parts {
+                issuer: parts.issuer.clone(),
+                ocsp: parts.ocsp.clone(),
+                ..Parts::default()
+            };
+            new.take(payload).map_err(cert_error)?;
+            if new.chain.is_empty() {
+                return Err(cert_error(CertError::NoCertificate));
+            }
+            *parts = new;
+            Ok(())
+        }
+        Part::Key => {
+            let chain = std::mem::take(&mut parts.chain);
+            parts.key = None;
+            let taken = parts.take(payload);
+            parts.chain = chain;
+            taken.map_err(cert_error)?;
+            match parts.key.is_some() {
+                true => Ok(()),
+                false => Err(format!("No Private Key found in '{name}.key'.")),
+            }
+        }
+        Part::Issuer => parts.take_issuer(payload).map_err(cert_error),
+        Part::Ocsp => match decoded(payload) {
+            Some(der) => {
+                parts.ocsp = Some(der);
+                Ok(())
+            }
+            None => Err("the payload is not the Base64 of an OCSP response".to_owned()),
+        },
+        Part::Sctl => Err("signed certificate timestamps are not sent here".to_owned()),
+    }
+}
+
+fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
+    match transaction {
+        None => refuse("No ongoing transaction!"),
+        Some(under_way) if *under_way.name != *name => refuse(other_transaction(
+            &under_way.name,
+            name,
+            "abort a transaction for",
+        )),
+        Some(_) => {
+            *transaction = None;
+            Ok(format!("Transaction aborted for certificate '{name}'!\n"))
+        }
+    }
+}
+
+fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, kind: &str) -> Told {
+    if all.contains_key(name) {
+        return refuse(format!("{kind} file '{name}' already exists!"));
+    }
+    room(all.len())?;
+    all.insert(name.into(), None);
+    Ok(format!("New {kind} file created '{name}'!\n"))
+}
+
+fn set<T>(
+    all: &BTreeMap<Box<str>, Option<Arc<T>>>,
+    transaction: &mut Option<Transaction<Arc<T>>>,
+    name: &str,
+    new: Option<T>,
+    kind: &str,
+) -> Told {
+    let failed = |why: &str| refuse(format!("{why}\nCan't update {name}!"));
+    if let Some(under_way) = &transaction
+        && *under_way.name != *name
+    {
+        return failed(&other_transaction(&under_way.name, name, "set"));
+    }
+    if !all.contains_key(name) {
+        return failed(&format!(
+            "Can't replace a {kind} file which is not referenced by the configuration!"
+        ));
+    }
+    let Some(new) = new else {
+        return failed("Invalid payload");
+    };
+    let verb = match transaction {
+        Some(_) => "updated",
+        None => "created",
+    };
+    *transaction = Some(Transaction {
+        name: name.into(),
+        new: Arc::new(new),
+    });
+    Ok(format!("transaction {verb} for {kind} {name}!\n"))
+}
+
+fn under_way<T>(
+    transaction: &Option<Transaction<Arc<T>>>,
+    name: &str,
+) -> Result<Arc<T>, StoreError> {
+    match transaction {
+        None => refuse(format!("No ongoing transaction! !\nCan't commit {name}!")),
+        Some(one) if *one.name != *name => refuse(format!(
+            "{}\nCan't commit {name}!",
+            other_transaction(&one.name, name, "commit")
+        )),
+        Some(one) => Ok(Arc::clone(&one.new)),
+    }
+}
+
+fn restore<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, old: Option<Option<T>>) {
+    match old {
+        Some(old) => all.insert(name.into(), old),
+        None => all.remove(name),
+    };
+}
+
+fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, kind: &str) -> Told {
+    let failed = |why: &str| {
+        refuse(format!(
+            "Can't remove the {kind} file: {kind} file '{name}' {why}"
+        ))
+    };
+    if !all.contains_key(name) {
+        return failed("doesn't exist!");
+    }
+    if used {
+        return failed("in use, can't be deleted!");
+    }
+    all.remove(name);
+    Ok(format!("{kind} file '{name}' deleted!\n"))
+}
+
+impl Inner {
+    /// Puts a certificate in the place of the one of its name; how many use it.
+    fn replace_certificate(&mut self, name: &str, new: Certified) -> Result<usize, String> {
+        let new = Some(Arc::new(new));
+        let old = self.stock.certificates.insert(name.into(), new);
+        let published = self.publish(|one| one.uses_certificate(name));
+        if published.is_err() {
+            restore(&mut self.stock.certificates, name, old);
+        }
+        published
+    }
+
+    fn published(&mut self, name: &str) -> Told {
+        let lists = self.lists_with_file(name);
+        let uses = |one: &dyn Dependent| {
+            one.names_file(name) || lists.iter().any(|list| one.uses_list(list))
+        };
+        match self.publish(uses) {
+            Ok(count) => Ok(format!(
+                "Committing {name}{}\nSuccess!\n",
+                ".".repeat(count)
+            )),
+            Err(why) => refuse(format!("{why}\nCan't commit {name}!")),
+        }
+    }
+
+    /// The lists of which a line names a file of authorities or revoked ones.
+    fn lists_with_file(&self, name: &str) -> Vec<Box<str>> {
+        let names = |entry: &Entry| {
+            let of = &entry.options;
+            let named = [&of.ca_file, &of.ca_verify_file, &of.crl_file];
+            named.into_iter().flatten().any(|named| **named == *name)
+        };
+        let lists = self.stock.lists.iter();
+        let lists = lists.filter(|(_, list)| list.entries.iter().any(names));
+        lists.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a certificate is shown, or stands in a list.
+    pub(super) fn uses_certificate(&mut self, name: &str) -> bool {
+        let mut lists = self.stock.lists.values();
+        lists.any(|list| list.entries.iter().any(|entry| *entry.certificate == *name))
+            || self
+                .dependents()
+                .iter()
+                .any(|one| one.uses_certificate(name))
+    }
+
+    /// Whether a file of authorities or of revoked ones is used.
+    pub(super) fn uses_file(&mut self, name: &str) -> bool {
+        !self.lists_with_file(name).is_empty()
+            || self.dependents().iter().any(|one| one.names_file(name))
+    }
+}

@@ -1,0 +1,197 @@
+//! Certificates, authorities, lists of what they revoked and lists of
+//! certificates of a configuration, by the names under which operators know
+//! them; and the changes that operators make. A change is prepared for all who
+//! use what is changed, and then taken in by all of them or by none. Handshakes
+//! never look here.
+
+mod command;
+mod show;
+
+pub use command::StoreError;
+
+use super::acceptor::AcceptorError;
+use super::authorities::Authorities;
+use super::certified::{Certified, Parts};
+use super::crt_list::List;
+use super::revocation::Revocations;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What a dependent does when all have prepared.
+pub type Prepared = Box<dyn FnOnce() + Send>;
+
+/// Who uses what the store holds.
+pub trait Dependent: Send + Sync {
+    /// Makes all that follows from what the store holds now, without using it yet.
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
+    /// Whether it shows a certificate.
+    fn uses_certificate(&self, name: &str) -> bool;
+    /// Whether it uses a list of certificates.
+    fn uses_list(&self, name: &str) -> bool;
+    /// Whether its line names a file of authorities or of revoked certificates.
+    fn names_file(&self, name: &str) -> bool;
+}
+
+/// What there is, by name. None: it was made by an operator and holds nothing yet.
+#[derive(Debug, Default)]
+pub struct Stock {
+    certificates: BTreeMap<Box<str>, Option<Arc<Certified>>>,
+    authorities: BTreeMap<Box<str>, Option<Arc<Authorities>>>,
+    revocations: BTreeMap<Box<str>, Option<Arc<Revocations>>>,
+    lists: BTreeMap<Box<str>, List>,
+}
+
+fn found<'m, T>(
+    map: &'m BTreeMap<Box<str>, Option<T>>,
+    name: &str,
+) -> Result<&'m T, AcceptorError> {
+    let found = map.get(name).and_then(Option::as_ref);
+    found.ok_or_else(|| AcceptorError::Missing(name.into()))
+}
+
+impl Stock {
+    /// A certificate.
+    pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, AcceptorError> {
+        found(&self.certificates, name)
+    }
+
+    /// The authorities of a file.
+    pub fn authorities(&self, name: &str) -> Result<Arc<Authorities>, AcceptorError> {
+        found(&self.authorities, name).map(Arc::clone)
+    }
+
+    /// What a file says was revoked.
+    pub fn revocations(&self, name: &str) -> Result<Arc<Revocations>, AcceptorError> {
+        found(&self.revocations, name).map(Arc::clone)
+    }
+
+    /// A list of certificates.
+    pub fn list(&self, name: &str) -> Result<&List, AcceptorError> {
+        let list = self.lists.get(name);
+        list.ok_or_else(|| AcceptorError::Missing(name.into()))
+    }
+}
+
+/// A change that is not committed: one of a kind at a time.
+#[derive(Debug)]
+struct Transaction<T> {
+    name: Box<str>,
+    new: T,
+}
+
+#[derive(Default)]
+struct Inner {
+    stock: Stock,
+    certificate: Option<Transaction<Parts>>,
+    authorities: Option<Transaction<Arc<Authorities>>>,
+    revocations: Option<Transaction<Arc<Revocations>>>,
+    dependents: Vec<Weak<dyn Dependent>>,
+}
+
+/// All of a configuration.
+#[derive(Default)]
+pub struct Store(Mutex<Inner>);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.inner();
+        write!(f, "Store({} certificates)", inner.stock.certificates.len())
+    }
+}
+
+impl Store {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what there is.
+    pub fn with<R>(&self, look: impl FnOnce(&Stock) -> R) -> R {
+        look(&self.inner().stock)
+    }
+
+    /// A certificate.
+    pub fn certificate(&self, name: &str) -> Option<Arc<Certified>> {
+        let inner = self.inner();
+        inner.stock.certificate(name).ok().map(Arc::clone)
+    }
+
+    /// The authorities of a file.
+    pub fn authorities(&self, name: &str) -> Option<Arc<Authorities>> {
+        self.inner().stock.authorities(name).ok()
+    }
+
+    /// What a file says was revoked.
+    pub fn revocations(&self, name: &str) -> Option<Arc<Revocations>> {
+        self.inner().stock.revocations(name).ok()
+    }
+
+    /// Whether a certificate was loaded.
+    pub fn has_certificate(&self, name: &str) -> bool {
+        self.inner().stock.certificates.contains_key(name)
+    }
+
+    /// Whether a list was loaded.
+    pub fn has_list(&self, name: &str) -> bool {
+        self.inner().stock.lists.contains_key(name)
+    }
+
+    /// Takes a loaded certificate in.
+    pub fn add_certificate(&self, name: &str, certified: Certified) {
+        let mut inner = self.inner();
+        let certified = Some(Arc::new(certified));
+        inner.stock.certificates.insert(name.into(), certified);
+    }
+
+    /// Takes the authorities of a file in.
+    pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
+        let mut inner = self.inner();
+        inner
+            .stock
+            .authorities
+            .insert(name.into(), Some(authorities));
+    }
+
+    /// Takes in what a file says was revoked.
+    pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
+        let mut inner = self.inner();
+        inner
+            .stock
+            .revocations
+            .insert(name.into(), Some(revocations));
+    }
+
+    /// Takes a list of certificates in.
+    pub fn add_list(&self, name: &str, list: List) {
+        self.inner().stock.lists.insert(name.into(), list);
+    }
+
+    /// Somebody who is to be asked about changes for as long as they live.
+    pub fn depend(&self, dependent: Weak<dyn Dependent>) {
+        self.inner().dependents.push(dependent);
+    }
+}
+
+impl Inner {
+    fn dependents(&mut self) -> Vec<Arc<dyn Dependent>> {
+        self.dependents.retain(|one| one.strong_count() > 0);
+        self.dependents.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets those who use what was changed prepare, and then take it in; how
+    /// many they are. Where one cannot nothing is taken in.
+    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> bool) -> Result<usize, String> {
+        let mut prepared = Vec::new();
+        for dependent in self.dependents() {
+            if uses(&*dependent) {
+                prepared.push(dependent.prepare(&self.stock)?);
+            }
+        }
+        let count = prepared.len();
+        prepared.into_iter().for_each(|take_in| take_in());
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

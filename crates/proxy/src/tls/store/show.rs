@@ -1,0 +1,315 @@
+//! What operators are shown of the store (`show ssl …`). No key is any of it.
+
+use super::command::{StoreError, Told};
+use super::{Inner, Store, Transaction};
+use crate::tls::authorities::Authorities;
+use crate::tls::certified::{Certified, Parts};
+use crate::tls::der::{Der, INTEGER, OCTET_STRING, SEQUENCE};
+use crate::tls::describe::{self, hex};
+use crate::tls::revocation::Revocations;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The names of one kind, those under way first.
+fn names<T, N>(
+    transaction: Option<&Transaction<N>>,
+    all: &BTreeMap<Box<str>, T>,
+    show: impl Fn(&T) -> String,
+    show_new: impl Fn(&N) -> String,
+) -> String {
+    let mut out = String::new();
+    if let Some(one) = transaction {
+        let _ = writeln!(out, "# transaction\n*{}{}", one.name, show_new(&one.new));
+    }
+    out.push_str("# filename\n");
+    for (name, found) in all {
+        let _ = writeln!(out, "{name}{}", show(found));
+    }
+    out
+}
+
+fn head(name: &str, status: &str) -> String {
+    format!("Filename: {name}\nStatus: {status}\n")
+}
+
+/// A name, and which of its entries, from 1 on, is asked for.
+fn indexed(asked: &str) -> (&str, Option<usize>) {
+    match asked.rsplit_once(':') {
+        Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
+            (name, index.parse().ok())
+        }
+        _ => (asked, None),
+    }
+}
+
+impl Store {
+    /// `show ssl cert`
+    pub fn show_certificates(&self) -> String {
+        let inner = self.inner();
+        let nothing = |_: &_| String::new();
+        names(
+            inner.certificate.as_ref(),
+            &inner.stock.certificates,
+            nothing,
+            |_| String::new(),
+        )
+    }
+
+    /// `show ssl cert <name>`, `<name>.ocsp`, `*<name>`
+    pub fn show_certificate(&self, asked: &str) -> Told {
+        let mut inner = self.inner();
+        let missing = || {
+            let words = "Can't display the certificate: Not found or the certificate is a bundle!";
+            Err(StoreError(words.to_owned()))
+        };
+        if let Some(name) = asked.strip_prefix('*') {
+            let under_way = inner.certificate.as_ref().filter(|one| *one.name == *name);
+            let Some(under_way) = under_way else {
+                return missing();
+            };
+            return Ok(head(asked, "Unused") + &parts(&under_way.new, None));
+        }
+        let all = &inner.stock.certificates;
+        if !all.contains_key(asked)
+            && let Some(stem) = asked.strip_suffix(".ocsp")
+            && let Some(Some(found)) = all.get(stem)
+        {
+            return Ok(ocsp(found));
+        }
+        let Some(found) = all.get(asked).cloned() else {
+            return missing();
+        };
+        let Some(found) = found else {
+            return Ok(head(asked, "Empty") + "OCSP Response Key: \n");
+        };
+        let status = match inner.uses_certificate(asked) {
+            true => "Used",
+            false => "Unused",
+        };
+        Ok(head(asked, status) + &parts(&found.parts, Some(&found)))
+    }
+
+    /// `show ssl ca-file`
+    pub fn show_authorities(&self) -> String {
+        let inner = self.inner();
+        let count = |all: &Authorities| format!(" - {} certificate(s)", all.len());
+        names(
+            inner.authorities.as_ref(),
+            &inner.stock.authorities,
+            |found| match found {
+                Some(all) => count(all),
+                None => " - 0 certificate(s)".to_owned(),
+            },
+            |new| count(new),
+        )
+    }
+
+    /// `show ssl ca-file <name>[:<index>]`, `*<name>`
+    pub fn show_authority(&self, asked: &str) -> Told {
+        let (name, index) = indexed(asked);
+        let (found, status) = self.file(
+            name,
+            |inner| &inner.stock.authorities,
+            |inner| &inner.authorities,
+            "CA file",
+        )?;
+        let mut out = head(name, status);
+        for (at, authority) in found.iter().flat_map(|all| all.iter()).enumerate() {
+            if index.is_none_or(|index| index == at + 1) {
+                let _ = writeln!(out, " \nCertificate #{}:", at + 1);
+                describe::certificate(&authority.der, &mut out);
+            }
+        }
+        Ok(out)
+    }
+
+    /// `show ssl crl-file`
+    pub fn show_revocations(&self) -> String {
+        let inner = self.inner();
+        let nothing = |_: &_| String::new();
+        names(
+            inner.revocations.as_ref(),
+            &inner.stock.revocations,
+            nothing,
+            |_| String::new(),
+        )
+    }
+
+    /// `show ssl crl-file <name>[:<index>]`, `*<name>`
+    pub fn show_revocation(&self, asked: &str) -> Told {
+        let (name, index) = indexed(asked);
+        let (found, status) = self.file(
+            name,
+            |inner| &inner.stock.revocations,
+            |inner| &inner.revocations,
+            "CRL file",
+        )?;
+        let mut out = head(name, status);
+        if let Some(found) = found {
+            revocations(&found, index, &mut out);
+        }
+        Ok(out)
+    }
+
+    fn file<T>(
+        &self,
+        name: &str,
+        all: impl Fn(&Inner) -> &BTreeMap<Box<str>, Option<std::sync::Arc<T>>>,
+        transaction: impl Fn(&Inner) -> &Option<Transaction<std::sync::Arc<T>>>,
+        kind: &str,
+    ) -> Result<(Option<std::sync::Arc<T>>, &'static str), StoreError> {
+        let mut inner = self.inner();
+        let missing = StoreError(format!("Can't display the {kind} : Not found!"));
+        if let Some(plain) = name.strip_prefix('*') {
+            let under_way = transaction(&inner)
+                .as_ref()
+                .filter(|one| *one.name == *plain);
+            let found = under_way.map(|one| one.new.clone());
+            return found.map(|found| (Some(found), "Unused")).ok_or(missing);
+        }
+        let Some(found) = all(&inner).get(name).cloned() else {
+            return Err(missing);
+        };
+        let used = inner.uses_file(name);
+        Ok((found, if used { "Used" } else { "Unused" }))
+    }
+
+    /// `show ssl crt-list`
+    pub fn show_lists(&self) -> String {
+        let inner = self.inner();
+        let names = inner.stock.lists.keys();
+        names.map(|name| format!("{name}\n")).collect()
+    }
+
+    /// `show ssl crt-list [-n] <name>`
+    pub fn show_list(&self, name: &str, numbered: bool) -> Told {
+        let inner = self.inner();
+        let Some(list) = inner.stock.lists.get(name) else {
+            return Err(StoreError("didn't find the specified filename".to_owned()));
+        };
+        let mut out = format!("# {name}\n");
+        for entry in &list.entries {
+            let _ = match numbered {
+                true => writeln!(out, "{}", entry.numbered()),
+                false => writeln!(out, "{entry}"),
+            };
+        }
+        Ok(out)
+    }
+
+    /// `show ssl ocsp-response`
+    pub fn show_ocsp(&self) -> String {
+        let inner = self.inner();
+        let certificates = inner.stock.certificates.values().flatten();
+        let mut ids: Vec<&Vec<u8>> = certificates
+            .filter(|found| found.ocsp().is_some())
+            .filter_map(|found| found.ocsp_id.as_ref())
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut out = String::from("# Certificate IDs\n");
+        for id in ids {
+            let _ = writeln!(out, "Certificate ID key : {}", hex(id, false));
+            identifier(id, &mut out);
+        }
+        out
+    }
+
+    /// `show ssl ocsp-response <id>`
+    pub fn show_ocsp_of(&self, id: &str) -> Told {
+        let inner = self.inner();
+        let certificates = inner.stock.certificates.values().flatten();
+        let same = |found: &&std::sync::Arc<Certified>| {
+            let own = found.ocsp_id.as_ref();
+            own.is_some_and(|own| hex(own, false).eq_ignore_ascii_case(id))
+        };
+        let found = certificates
+            .filter(|found| found.ocsp().is_some())
+            .find(same);
+        let words = "Can't display the OCSP response: Certificate ID not found";
+        found
+            .map(|found| ocsp(found))
+            .ok_or_else(|| StoreError(words.to_owned()))
+    }
+}
+
+/// A CertID in words.
+fn identifier(id: &[u8], out: &mut String) {
+    let fields = (|| {
+        let mut fields = Der(id).take(SEQUENCE)?.inside();
+        fields.take(SEQUENCE)?;
+        let name = fields.take(OCTET_STRING)?.content;
+        let key = fields.take(OCTET_STRING)?.content;
+        Some((name, key, fields.take(INTEGER)?.content))
+    })();
+    if let Some((name, key, serial)) = fields {
+        let _ = writeln!(out, " Certificate ID:");
+        let _ = writeln!(out, "   Issuer Name Hash: {}", hex(name, true));
+        let _ = writeln!(out, "   Issuer Key Hash: {}", hex(key, true));
+        let _ = writeln!(out, "   Serial Number: {}", hex(serial, true));
+    }
+}
+
+fn ocsp(found: &Certified) -> String {
+    let Some(response) = found.ocsp() else {
+        return String::new();
+    };
+    let mut out = String::from("OCSP Response Data:\n    OCSP Response Status: successful (0x0)\n");
+    identifier(&response.id, &mut out);
+    let status = match response.status {
+        crate::tls::ocsp::Status::Good => "good",
+        crate::tls::ocsp::Status::Revoked => "revoked",
+    };
+    let _ = writeln!(out, "    Cert Status: {status}");
+    let _ = writeln!(
+        out,
+        "    This Update: {}",
+        describe::time(response.this_update_s)
+    );
+    let _ = writeln!(
+        out,
+        "    Next Update: {}",
+        describe::time(response.next_update_s)
+    );
+    out
+}
+
+fn parts(parts: &Parts, found: Option<&Certified>) -> String {
+    let mut out = String::new();
+    let mut chain = parts.chain.iter();
+    if let Some(leaf) = chain.next() {
+        describe::certificate(leaf, &mut out);
+    }
+    for issuer in chain {
+        if let Some(info) = crate::tls::certificate::Certificate::parse(issuer) {
+            let _ = writeln!(out, "Chain Subject: {}", describe::name(&info.subject));
+            let _ = writeln!(out, "Chain Issuer: {}", describe::name(&info.issuer));
+        }
+    }
+    let id = found.filter(|found| found.ocsp().is_some());
+    let id = id.and_then(|found| found.ocsp_id.as_deref());
+    let _ = writeln!(
+        out,
+        "OCSP Response Key: {}",
+        hex(id.unwrap_or_default(), false)
+    );
+    out
+}
+
+fn revocations(found: &Revocations, index: Option<usize>, out: &mut String) {
+    for (at, list) in found.iter().enumerate() {
+        if index.is_some_and(|index| index != at + 1) {
+            continue;
+        }
+        let _ = writeln!(out, " \nCertificate Revocation List #{}:", at + 1);
+        let _ = writeln!(out, "Issuer: {}", describe::name(&list.issuer));
+        let _ = writeln!(out, "Last Update: {}", describe::time(list.this_update_s));
+        if let Some(next) = list.next_update_s {
+            let _ = writeln!(out, "Next Update: {}", describe::time(next));
+        }
+        let _ = match list.len() {
+            0 => writeln!(out, "No Revoked Certificates."),
+            count => writeln!(out, "Revoked Certificates: {count}"),
+        };
+    }
+}

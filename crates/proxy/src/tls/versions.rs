@@ -1,0 +1,204 @@
+//! Which versions of TLS are spoken: what `ssl-min-ver`, `ssl-max-ver`,
+//! `no-tlsv1x` and `force-tlsv1x` of a line and of `global` come to. There are
+//! two versions here, 1.2 and 1.3; what is older is never spoken.
+
+use crate::config::{SpokenVersions, TlsVersion, TlsVersions};
+use std::fmt;
+
+/// Why no version is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoVersion {
+    /// All are switched off.
+    AllOff,
+    /// Only versions are left that are spoken no more, up to this one.
+    TooOld(TlsVersion),
+}
+
+impl fmt::Display for NoVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoVersion::AllOff => f.write_str("all SSL/TLS versions are disabled"),
+            NoVersion::TooOld(version) => write!(
+                f,
+                "only {} or older is left, and Evenkeel speaks TLSv1.2 and TLSv1.3",
+                version.name()
+            ),
+        }
+    }
+}
+
+/// What is worth a word although it works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remark {
+    /// `no-…` means nothing beside `ssl-min-ver` or `ssl-max-ver`.
+    SinglesIgnored,
+    /// The lowest that was asked for is not spoken; 1.2 is.
+    Raised(TlsVersion),
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remark::SinglesIgnored => f.write_str(
+                "no-sslv3/no-tlsv1x are ignored beside 'ssl-min-ver', 'ssl-max-ver' and 'force-…'",
+            ),
+            Remark::Raised(version) => write!(
+                f,
+                "{} is not spoken any more: TLSv1.2 is the lowest version",
+                version.name()
+            ),
+        }
+    }
+}
+
+const ALL: [TlsVersion; 5] = [
+    TlsVersion::Ssl3,
+    TlsVersion::Tls10,
+    TlsVersion::Tls11,
+    TlsVersion::Tls12,
+    TlsVersion::Tls13,
+];
+
+impl TlsVersion {
+    /// As `ssl-min-ver` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            TlsVersion::Ssl3 => "SSLv3",
+            TlsVersion::Tls10 => "TLSv1.0",
+            TlsVersion::Tls11 => "TLSv1.1",
+            TlsVersion::Tls12 => "TLSv1.2",
+            TlsVersion::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+/// The bounds of a line over those of the defaults, and which versions are off
+/// where bounds are not given.
+fn merged(
+    line: &TlsVersions,
+    defaults: &TlsVersions,
+) -> (Option<TlsVersion>, Option<TlsVersion>, Vec<TlsVersion>) {
+    let min = line.min.or(defaults.min);
+    let max = line.max.or(defaults.max);
+    let off = line.off.iter().chain(&defaults.off).copied().collect();
+    (min, max, off)
+}
+
+/// Which are spoken.
+pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersions, NoVersion> {
+    let (min, max, off) = merged(line, defaults);
+    let bounded = min.is_some() || max.is_some();
+    // As in HAProxy: a highest version below the usual lowest one is the lowest too.
+    let lowest = min.unwrap_or_else(|| max.map_or(TlsVersion::Tls12, |m| m.min(TlsVersion::Tls12)));
+    let highest = max.unwrap_or(TlsVersion::Tls13);
+    let is_on = |version: &TlsVersion| {
+        (lowest..=highest).contains(version) && (bounded || !off.contains(version))
+    };
+    let spoken = SpokenVersions {
+        tls12: is_on(&TlsVersion::Tls12),
+        tls13: is_on(&TlsVersion::Tls13),
+    };
+    if spoken.tls12 || spoken.tls13 {
+        return Ok(spoken);
+    }
+    // Nobody speaks SSLv3, and so does no HAProxy of the last years: with it alone all are off.
+    let old = ALL[1..].iter().rev().find(|version| is_on(version));
+    Err(old.map_or(NoVersion::AllOff, |version| NoVersion::TooOld(*version)))
+}
+
+/// What is worth a word of versions that work.
+pub fn remarks(line: &TlsVersions, defaults: &TlsVersions) -> Vec<Remark> {
+    let (min, max, off) = merged(line, defaults);
+    let mut found = Vec::new();
+    if !off.is_empty() && (min.is_some() || max.is_some()) {
+        found.push(Remark::SinglesIgnored);
+    }
+    if let Some(old) = min.filter(|min| *min < TlsVersion::Tls12) {
+        found.push(Remark::Raised(old));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TlsVersion::{Ssl3, Tls10, Tls11, Tls12, Tls13};
+
+    fn versions(
+        min: Option<TlsVersion>,
+        max: Option<TlsVersion>,
+        off: &[TlsVersion],
+    ) -> TlsVersions {
+        TlsVersions {
+            min,
+            max,
+            off: off.to_vec(),
+        }
+    }
+
+    fn of(line: TlsVersions) -> Result<(bool, bool), NoVersion> {
+        spoken(&line, &TlsVersions::default()).map(|found| (found.tls12, found.tls13))
+    }
+
+    #[test]
+    fn the_usual_is_both_versions() {
+        assert_eq!(of(TlsVersions::default()), Ok((true, true)));
+        assert_eq!(of(versions(Some(Tls12), None, &[])), Ok((true, true)));
+        assert_eq!(of(versions(Some(Ssl3), None, &[])), Ok((true, true)));
+        assert_eq!(of(versions(Some(Tls13), None, &[])), Ok((false, true)));
+        assert_eq!(of(versions(None, Some(Tls12), &[])), Ok((true, false)));
+    }
+
+    #[test]
+    fn single_versions_are_off_only_where_no_bounds_are_given() {
+        assert_eq!(of(versions(None, None, &[Tls13])), Ok((true, false)));
+        assert_eq!(of(versions(None, None, &[Tls12])), Ok((false, true)));
+        assert_eq!(of(versions(Some(Tls12), None, &[Tls13])), Ok((true, true)));
+    }
+
+    #[test]
+    fn what_is_left_below_the_spoken_ones_is_refused_by_name() {
+        assert_eq!(
+            of(versions(None, Some(Tls11), &[])),
+            Err(NoVersion::TooOld(Tls11))
+        );
+        assert_eq!(
+            of(versions(Some(Tls10), Some(Tls10), &[])),
+            Err(NoVersion::TooOld(Tls10))
+        );
+        assert_eq!(
+            of(versions(Some(Ssl3), Some(Ssl3), &[])),
+            Err(NoVersion::AllOff)
+        );
+        assert_eq!(
+            of(versions(Some(Tls13), Some(Tls12), &[])),
+            Err(NoVersion::AllOff)
+        );
+        assert_eq!(
+            of(versions(None, None, &[Tls12, Tls13])),
+            Err(NoVersion::AllOff)
+        );
+    }
+
+    #[test]
+    fn a_line_goes_over_the_defaults_and_single_ones_add_up() {
+        let defaults = versions(Some(Tls13), None, &[]);
+        let both = spoken(&versions(Some(Tls12), None, &[]), &defaults);
+        assert_eq!(both, Ok(SpokenVersions::default()));
+        let off = spoken(
+            &versions(None, None, &[Tls12]),
+            &versions(None, None, &[Tls13]),
+        );
+        assert_eq!(off, Err(NoVersion::AllOff));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told() {
+        let none = TlsVersions::default();
+        assert_eq!(
+            remarks(&versions(Some(Tls10), None, &[Ssl3]), &none),
+            [Remark::SinglesIgnored, Remark::Raised(Tls10)]
+        );
+        assert_eq!(remarks(&versions(None, None, &[Ssl3, Tls10]), &none), []);
+    }
+}

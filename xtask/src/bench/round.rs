@@ -1,0 +1,483 @@
+//! How one round of a case is taken.
+//!
+//! A round begins with fresh processes, so that the luck of one process (where its
+//! memory lies) is not in every round.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::case::{Case, Kind, Secure, Traffic};
+use super::configuration::{self, File, PORT_VARIABLES};
+use super::error::Error;
+use super::load::{self, Generator};
+use super::origin::{BODY_SIZES_BYTES, Origin};
+use super::process::{self, Cores, PortNames, Proxy, Side};
+use super::secure::{self, Clients, Key, Talk};
+use super::statistics;
+
+/// What `--quick` divides the numbers of requests by.
+const QUICK_DIVISOR: u64 = 8;
+/// Slices of a round, in which the sides take turns, and those before it which are
+/// not measured.
+const SLICES: u64 = 8;
+const WARM_UP_SLICES: u64 = 2;
+/// A proxy that is less busy than this waits for the load: the other core is
+/// shared, or too slow for it.
+const BUSY_LEAST: f64 = 0.85;
+/// Connections and requests which warm a proxy up before its memory is read.
+const IDLE_WARM_UP: (usize, u64) = (64, 2000);
+/// The same over TLS, each request with a handshake.
+const SECURE_WARM_UP: (usize, u64) = (64, 200);
+/// What a proxy answers by itself.
+const PONG: &[u8] = b"pong";
+
+/// What every sample needs.
+#[derive(Debug)]
+pub struct Bench {
+    pub cores: Cores,
+    pub origin: Origin,
+    pub body: Arc<[u8]>,
+    /// For the generated files; removed at the end.
+    pub folder: PathBuf,
+    pub quick: bool,
+}
+
+/// The programs that are compared.
+#[derive(Debug)]
+pub struct Sides {
+    pub left: Side,
+    pub right: Side,
+    pub nginx: Option<Side>,
+}
+
+/// One sample of one side.
+#[derive(Debug)]
+pub struct Sample {
+    /// A number for each metric of the case.
+    pub values: Vec<f64>,
+    /// How busy the proxy's core was by it, where that says something.
+    pub busy: Option<f64>,
+    /// What should be known about the numbers.
+    pub notes: Vec<String>,
+}
+
+impl Case {
+    /// Writes the file of this case.
+    pub fn configuration(&self, bench: &Bench) -> Result<PathBuf, Error> {
+        self.file.write(&bench.folder)
+    }
+
+    /// The sides that this case measures: left, right, and nginx where it can do it.
+    pub fn sides<'s>(&self, sides: &'s Sides) -> Vec<&'s Side> {
+        let mut measured = vec![&sides.left, &sides.right];
+        if matches!(self.kind, Kind::Secure(_) | Kind::SecureIdle(_)) {
+            measured.extend(&sides.nginx);
+        }
+        measured
+    }
+
+    /// Measures these sides once.
+    pub fn round<'s>(
+        &self,
+        bench: &'s Bench,
+        sides: &[&'s Side],
+        configuration: &Path,
+    ) -> Result<Vec<Sample>, Error> {
+        let start = |side: &&'s Side| Served::start(bench, side, configuration, self.file);
+        match &self.kind {
+            Kind::Traffic(traffic) => {
+                let lanes: Result<Vec<_>, Error> = sides
+                    .iter()
+                    .map(|side| traffic.lane(bench, start(side)?, self.file))
+                    .collect();
+                alternate(bench, lanes?, &traffic.plan(bench), self.file)
+            }
+            Kind::Secure(secure) => {
+                let lanes: Result<Vec<_>, Error> = sides
+                    .iter()
+                    .map(|side| secure.lane(bench, start(side)?, self.file))
+                    .collect();
+                alternate(bench, lanes?, &secure.plan(bench), self.file)
+            }
+            Kind::Idle(counts) => each(sides, |side| {
+                let mut served = start(side)?;
+                let result = idle_of(bench, &served, counts);
+                served.explained(result)
+            }),
+            Kind::SecureIdle(count) => each(sides, |side| {
+                let mut served = start(side)?;
+                let result = secure_idle_of(bench, &served, *count);
+                served.explained(result)
+            }),
+            Kind::Check => each(sides, |side| check(bench, side, configuration)),
+        }
+    }
+}
+
+fn each<'s>(
+    sides: &[&'s Side],
+    measure: impl FnMut(&&'s Side) -> Result<Sample, Error>,
+) -> Result<Vec<Sample>, Error> {
+    sides.iter().map(measure).collect()
+}
+
+/// A proxy with the ports that it got.
+#[derive(Debug)]
+struct Served<'s> {
+    side: &'s Side,
+    proxy: Proxy,
+    port: u16,
+    /// nginx has none.
+    statistics_port: Option<u16>,
+}
+
+impl<'s> Served<'s> {
+    fn start(
+        bench: &Bench,
+        side: &'s Side,
+        configuration: &Path,
+        file: File,
+    ) -> Result<Self, Error> {
+        let port = process::free_port()?;
+        if let (true, File::Https(key)) = (side.is_nginx(), file) {
+            let (folder, origin) = (&bench.folder, bench.origin.port);
+            let configuration = configuration::write_nginx(key, folder, port, origin)?;
+            return Ok(Self {
+                side,
+                proxy: Proxy::start_nginx(side, &configuration, folder, port, bench.cores)?,
+                port,
+                statistics_port: None,
+            });
+        }
+        let statistics_port = process::free_port()?;
+        let [ours, statistics, origin] = PORT_VARIABLES;
+        let names: PortNames = [
+            (ours, port),
+            (statistics, statistics_port),
+            (origin, bench.origin.port),
+        ];
+        Ok(Self {
+            side,
+            proxy: Proxy::start(side, configuration, &names, port, bench.cores)?,
+            port,
+            statistics_port: Some(statistics_port),
+        })
+    }
+
+    /// Names the side, or the proxy's end where that was the cause.
+    fn explained<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| self.proxy.explain(self.side, error))
+    }
+
+    /// A note, when the proxy did not count what it answered.
+    fn verify_counted(&self, file: File, requests: u64, connections: u64) -> Option<String> {
+        let (column, least) = match file {
+            File::Tcp => ("stot", connections),
+            _ => ("req_tot", requests),
+        };
+        match statistics::frontend_counter(self.statistics_port?, column) {
+            Some(count) if count >= least => None,
+            Some(count) => Some(format!("its statistics say {column} {count}, not {least}")),
+            None => Some(format!(
+                "its statistics do not tell {column} of the frontend"
+            )),
+        }
+    }
+}
+
+/// What is done in a round.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// Requests in each slice.
+    slice: u64,
+    connections: usize,
+    /// The origin serves them, not the proxy.
+    from_origin: bool,
+    /// The load is meant to keep the proxy busy all the time.
+    busy: bool,
+}
+
+/// The clients of one side.
+trait Load {
+    /// Makes exactly so many requests.
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error>;
+    /// What follows is measured.
+    fn is_warm(&mut self);
+}
+
+impl Load for Generator<'_> {
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+        Generator::run(self, requests, connections)
+    }
+
+    fn is_warm(&mut self) {
+        self.compare_bodies(false);
+    }
+}
+
+impl Load for Clients<'_> {
+    fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+        Clients::run(self, requests, connections)
+    }
+
+    fn is_warm(&mut self) {
+        Clients::is_warm(self);
+    }
+}
+
+/// One side of a round of traffic.
+struct Lane<'s, L> {
+    // Dropped before the proxy: clients leave, then it ends.
+    clients: L,
+    served: Served<'s>,
+    used: Duration,
+    wall: Duration,
+}
+
+impl<'s, L: Load> Lane<'s, L> {
+    fn new(served: Served<'s>, clients: L) -> Self {
+        Self {
+            clients,
+            served,
+            used: Duration::ZERO,
+            wall: Duration::ZERO,
+        }
+    }
+
+    fn warm_up(&mut self, plan: &Plan) -> Result<(), Error> {
+        let requests = plan.slice * WARM_UP_SLICES;
+        let result = self.clients.run(requests, plan.connections);
+        self.served.explained(result)?;
+        self.clients.is_warm();
+        Ok(())
+    }
+
+    fn slice(&mut self, origin: &Origin, plan: &Plan) -> Result<(), Error> {
+        let before = self.served.proxy.quiet_cpu_ns()?;
+        let served_before = origin.served();
+        let begin = Instant::now();
+        let result = self.clients.run(plan.slice, plan.connections);
+        self.served.explained(result)?;
+        self.wall += begin.elapsed();
+        let after = self.served.proxy.quiet_cpu_ns()?;
+        self.used += Duration::from_nanos(after.saturating_sub(before));
+        let served = origin.served() - served_before;
+        let asked = if plan.from_origin { plan.slice } else { 0 };
+        if served == asked {
+            Ok(())
+        } else {
+            Err(Error::Unserved { asked, served })
+        }
+    }
+}
+
+/// The proxies live through the round and take turns by slices: what else happens
+/// on the machine then meets all of them.
+fn alternate<L: Load>(
+    bench: &Bench,
+    mut lanes: Vec<Lane<'_, L>>,
+    plan: &Plan,
+    file: File,
+) -> Result<Vec<Sample>, Error> {
+    for lane in &mut lanes {
+        lane.warm_up(plan)?;
+    }
+    for _ in 0..SLICES {
+        for lane in &mut lanes {
+            lane.slice(&bench.origin, plan)?;
+        }
+    }
+    let all = plan.slice * (WARM_UP_SLICES + SLICES);
+    let samples = lanes.into_iter().map(|lane| {
+        let busy = lane.used.as_secs_f64() / lane.wall.as_secs_f64();
+        let counted = lane
+            .served
+            .verify_counted(file, all, plan.connections as u64);
+        let idle = (plan.busy && busy < BUSY_LEAST).then(|| {
+            "its core was idle at times: the load was too slow, or the machine not idle".to_owned()
+        });
+        Sample {
+            values: vec![lane.used.as_secs_f64() * 1e6 / (plan.slice * SLICES) as f64],
+            busy: Some(busy),
+            notes: [counted, idle].into_iter().flatten().collect(),
+        }
+    });
+    Ok(samples.collect())
+}
+
+fn slice_of(requests: u64, connections: usize, quick: bool) -> u64 {
+    let requests = if quick {
+        requests / QUICK_DIVISOR
+    } else {
+        requests
+    };
+    (requests / SLICES).max(connections as u64)
+}
+
+impl Traffic {
+    fn plan(&self, bench: &Bench) -> Plan {
+        Plan {
+            slice: slice_of(self.requests, self.connections, bench.quick),
+            connections: self.connections,
+            from_origin: true,
+            busy: true,
+        }
+    }
+
+    fn lane<'s>(
+        &self,
+        bench: &'s Bench,
+        served: Served<'s>,
+        file: File,
+    ) -> Result<Lane<'s, Generator<'s>>, Error> {
+        let folder = if file == File::Tcp { "plain" } else { "bench" };
+        let clients = Generator::new(load::Job {
+            port: served.port,
+            path: format!("/{folder}/{}", self.body_bytes),
+            body: &bench.body[..self.body_bytes],
+            keep_alive: self.keep_alive,
+        })?;
+        Ok(Lane::new(served, clients))
+    }
+}
+
+impl Secure {
+    fn plan(&self, bench: &Bench) -> Plan {
+        let streams = match self.talk {
+            Talk::Http2 { streams } => streams,
+            _ => 1,
+        };
+        Plan {
+            slice: slice_of(self.requests, self.connections * streams, bench.quick),
+            connections: self.connections,
+            from_origin: self.body_bytes > 0,
+            // The clients' half of the cryptography costs about as much.
+            busy: false,
+        }
+    }
+
+    fn lane<'s>(
+        &self,
+        bench: &'s Bench,
+        served: Served<'s>,
+        file: File,
+    ) -> Result<Lane<'s, Clients<'s>>, Error> {
+        let mut job = secure_job(bench, &served, self.body_bytes, key_of(file));
+        job.old = self.old;
+        job.talk = self.talk;
+        Ok(Lane::new(served, Clients::new(job)?))
+    }
+}
+
+fn key_of(file: File) -> Key {
+    match file {
+        File::Https(key) => key,
+        _ => Key::Ecdsa,
+    }
+}
+
+/// Asks for a body of the origin, or for what the proxy answers by itself.
+fn secure_job<'a>(
+    bench: &'a Bench,
+    served: &Served<'_>,
+    body_bytes: usize,
+    key: Key,
+) -> secure::Job<'a> {
+    let (path, body) = match body_bytes {
+        0 => ("/pong".to_owned(), PONG),
+        bytes => (format!("/bench/{bytes}"), &bench.body[..bytes]),
+    };
+    secure::Job {
+        port: served.port,
+        path,
+        body,
+        key,
+        old: false,
+        talk: Talk::Http1,
+    }
+}
+
+fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sample, Error> {
+    let size = BODY_SIZES_BYTES[0];
+    let job = load::Job {
+        port: served.port,
+        path: format!("/bench/{size}"),
+        body: &bench.body[..size],
+        keep_alive: true,
+    };
+    // What the first requests of a process cost is not the connections'.
+    let (connections, requests) = IDLE_WARM_UP;
+    let mut warm_up = Generator::new(job.clone())?;
+    warm_up.run(requests, connections)?;
+    drop(warm_up);
+    served.proxy.quiet_cpu_ns()?;
+    let before = served.proxy.anonymous_bytes()?;
+    let mut clients = Generator::new(job)?;
+    let mut values = Vec::new();
+    for &count in counts {
+        clients.raise_idle(count)?;
+        values.push(grown(served, before, count)?);
+        clients.verify_idle()?;
+    }
+    Ok(Sample {
+        values,
+        busy: None,
+        notes: Vec::new(),
+    })
+}
+
+fn secure_idle_of(bench: &Bench, served: &Served<'_>, count: usize) -> Result<Sample, Error> {
+    let job = secure_job(bench, served, BODY_SIZES_BYTES[0], Key::Ecdsa);
+    let (connections, requests) = SECURE_WARM_UP;
+    let mut warm_up = Clients::new(job.clone())?;
+    warm_up.run(requests, connections)?;
+    drop(warm_up);
+    served.proxy.quiet_cpu_ns()?;
+    let before = served.proxy.anonymous_bytes()?;
+    let mut clients = Clients::new(job)?;
+    clients.raise_idle(count)?;
+    let value = grown(served, before, count)?;
+    clients.verify_idle()?;
+    Ok(Sample {
+        values: vec![value],
+        busy: None,
+        notes: Vec::new(),
+    })
+}
+
+/// What each of so many connections added to the proxy's memory.
+fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, Error> {
+    served.proxy.quiet_cpu_ns()?;
+    let after = served.proxy.anonymous_bytes()?;
+    // At least a byte, so that a ratio exists.
+    let grown = after.saturating_sub(before).max(count as u64);
+    Ok(grown as f64 / count as f64)
+}
+
+fn check(bench: &Bench, side: &Side, configuration: &Path) -> Result<Sample, Error> {
+    let mistaken = File::ManyServersMistaken.write(&bench.folder)?;
+    match process::check(side, &mistaken, bench.cores) {
+        Err(Error::CheckFailed {
+            status: Some(_), ..
+        }) => {}
+        Err(error) => return Err(error),
+        Ok(_) => {
+            return Err(Error::AcceptsMistake {
+                label: side.label.clone(),
+            });
+        }
+    }
+    let cost = process::check(side, configuration, bench.cores)?;
+    let mebibytes = cost.peak_bytes as f64 / (1024.0 * 1024.0);
+    let values = vec![milliseconds(cost.wall), milliseconds(cost.cpu), mebibytes];
+    Ok(Sample {
+        values,
+        busy: None,
+        notes: Vec::new(),
+    })
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,588 @@
+//! The clients over TLS: handshakes, requests over connections that stay, and
+//! HTTP/2, each verified.
+//!
+//! One thread (the caller's), edge-triggered epoll, rustls. What is measured is the
+//! proxy's CPU time, so these clients need no great speed, but they say exactly
+//! which version, suite and group is spoken, and whether a session goes on.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use lab::tls::{CipherSuite, NamedGroup, Offer, TlsClient, Versions};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+
+use super::answer::{Expected, Reader};
+use super::error::Error;
+use super::http2;
+use super::load::{OPENING_MAX, STALL_SECONDS};
+
+/// Events taken by one wait.
+const EVENTS_MAX: usize = 256;
+/// Bytes taken by one read of a socket, and by one of what it held.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Sessions that one place for a connection keeps.
+const SESSIONS_MAX: usize = 8;
+/// Streams that each connection of the largest case has.
+pub const STREAMS_MAX: usize = 100;
+
+/// Which key the certificate has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// ECDSA over P-256.
+    Ecdsa,
+    /// RSA with 2048 bits.
+    Rsa,
+}
+
+/// What goes over the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    /// A connection for each request, its session new or resumed.
+    Handshakes { resumed: bool },
+    /// One request after the other on connections that stay.
+    Http1,
+    /// As many streams as that on each connection.
+    Http2 { streams: usize },
+}
+
+/// What to ask for.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The port of the proxy on 127.0.0.1.
+    pub port: u16,
+    /// The path of every request.
+    pub path: String,
+    /// The body of every answer.
+    pub body: &'a [u8],
+    /// The key of the certificate that is expected.
+    pub key: Key,
+    /// Whether TLS 1.2 is spoken, not 1.3.
+    pub old: bool,
+    /// What is spoken over it.
+    pub talk: Talk,
+}
+
+impl Job<'_> {
+    /// The settings of TLS: one suite and one group, so that every proxy does the
+    /// same work, whatever it would rather do.
+    fn config(&self) -> Result<ClientConfig, Error> {
+        let suite = match (self.old, self.key) {
+            (false, _) => CipherSuite::TLS13_AES_128_GCM_SHA256,
+            (true, Key::Ecdsa) => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            (true, Key::Rsa) => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        };
+        let http2 = matches!(self.talk, Talk::Http2 { .. });
+        let offer = Offer {
+            sni: Some("www.example.com"),
+            alpn: if http2 { &["h2"] } else { &["http/1.1"] },
+            versions: if self.old {
+                Versions::Only12
+            } else {
+                Versions::Only13
+            },
+            suites: &[suite],
+            // The second one only because a key on P-256 is shown in TLS 1.2 to
+            // nobody who does not name that curve.
+            groups: &[NamedGroup::X25519, NamedGroup::secp256r1],
+            ..Offer::default()
+        };
+        let client = TlsClient::here(&offer).map_err(Error::Laboratory)?;
+        Ok(ClientConfig::clone(&client.config()))
+    }
+
+    fn request(&self) -> Vec<u8> {
+        let connection = match self.talk {
+            Talk::Handshakes { .. } => "Connection: close\r\n",
+            _ => "",
+        };
+        format!(
+            "GET {} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+             {connection}\r\n",
+            self.path
+        )
+        .into_bytes()
+    }
+}
+
+/// What is read of the answers.
+#[derive(Debug)]
+enum Speaker {
+    Http1 {
+        reader: Box<Reader>,
+        /// A request is under way.
+        busy: bool,
+    },
+    Http2(Box<http2::Client>),
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Open {
+    socket: OwnedFd,
+    tls: ClientConnection,
+    speaker: Speaker,
+    /// The answer is complete, the end of the connection is not there yet.
+    ending: bool,
+    /// Its handshake was looked at.
+    verified: bool,
+}
+
+/// A place for a connection.
+#[derive(Debug)]
+struct Place {
+    /// With its own sessions, so that each place finds one to resume.
+    config: Arc<ClientConfig>,
+    open: Option<Open>,
+}
+
+/// How far a run is.
+#[derive(Debug)]
+struct Pace {
+    started: u64,
+    completed: u64,
+    requests: u64,
+    /// Each connection gets one request only.
+    once: bool,
+}
+
+/// The clients. Dropping it closes all connections.
+pub struct Clients<'a> {
+    job: Job<'a>,
+    request: Vec<u8>,
+    config: ClientConfig,
+    name: ServerName<'static>,
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+    sealed: Vec<u8>,
+    plain: Vec<u8>,
+    places: Vec<Place>,
+    compare: bool,
+    /// Sessions have to be resumed from now on.
+    resuming: bool,
+}
+
+impl<'a> Clients<'a> {
+    /// Clients without a connection yet.
+    pub fn new(job: Job<'a>) -> Result<Self, Error> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(Error::system("creating an epoll descriptor"))?;
+        let empty = epoll::Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        };
+        Ok(Self {
+            request: job.request(),
+            config: job.config()?,
+            name: ServerName::try_from("www.example.com").map_err(|_| Error::NoPort)?,
+            job,
+            epoll,
+            events: vec![empty; EVENTS_MAX],
+            sealed: vec![0; READ_BYTES_MAX],
+            plain: vec![0; READ_BYTES_MAX],
+            places: Vec::new(),
+            compare: true,
+            resuming: false,
+        })
+    }
+
+    /// What comes from now on is measured: bodies are only counted, and sessions
+    /// resumed where the job says so.
+    pub fn is_warm(&mut self) {
+        self.compare = false;
+        self.resuming = self.job.talk == Talk::Handshakes { resumed: true };
+    }
+
+    /// Makes exactly `requests` requests over `connections` connections.
+    pub fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error> {
+        self.extend(connections);
+        let mut pace = Pace {
+            started: 0,
+            completed: 0,
+            requests,
+            once: false,
+        };
+        for index in 0..connections {
+            self.begin(index, &mut pace)?;
+        }
+        self.drive(&mut pace, connections)
+    }
+
+    /// Raises the number of idle connections to `connections`, with one request
+    /// on each new one.
+    pub fn raise_idle(&mut self, connections: usize) -> Result<(), Error> {
+        let before = self.places.len();
+        self.extend(connections);
+        let first = connections.min(before + OPENING_MAX);
+        let mut pace = Pace {
+            started: 0,
+            completed: 0,
+            requests: connections.saturating_sub(before) as u64,
+            once: true,
+        };
+        for index in before..first {
+            self.begin(index, &mut pace)?;
+        }
+        self.drive(&mut pace, first)
+    }
+
+    /// Fails when a connection that should be idle ended.
+    pub fn verify_idle(&mut self) -> Result<(), Error> {
+        let mut pace = Pace {
+            started: 0,
+            completed: 0,
+            requests: 0,
+            once: true,
+        };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let count = epoll::wait(&self.epoll, &mut self.events[..], Some(&now))
+            .map_err(Error::system("waiting for events"))?;
+        for at in 0..count {
+            let index = self.events[at].data.u64() as usize;
+            self.pass(index, &mut pace)?;
+        }
+        Ok(())
+    }
+
+    fn extend(&mut self, connections: usize) {
+        while self.places.len() < connections {
+            let mut config = self.config.clone();
+            config.resumption = match self.job.talk {
+                Talk::Handshakes { resumed: true } => Resumption::in_memory_sessions(SESSIONS_MAX),
+                _ => Resumption::disabled(),
+            };
+            self.places.push(Place {
+                config: Arc::new(config),
+                open: None,
+            });
+        }
+    }
+
+    fn drive(&mut self, pace: &mut Pace, first: usize) -> Result<(), Error> {
+        let mut fresh = first;
+        let patience = Timespec {
+            tv_sec: STALL_SECONDS as i64,
+            tv_nsec: 0,
+        };
+        while pace.completed < pace.requests {
+            let count = match epoll::wait(&self.epoll, &mut self.events[..], Some(&patience)) {
+                Ok(0) => {
+                    return Err(Error::Stalled {
+                        outstanding: pace.started - pace.completed,
+                        seconds: STALL_SECONDS,
+                    });
+                }
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(Error::system("waiting for events")(error)),
+            };
+            for at in 0..count {
+                let before = pace.completed;
+                let index = self.events[at].data.u64() as usize;
+                self.pass(index, pace)?;
+                // Idle ones are opened one by one, as the last are done.
+                while pace.once && pace.completed > before && pace.started < pace.requests {
+                    self.begin(fresh, pace)?;
+                    fresh += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a connection if it must, and begins what may begin.
+    fn begin(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+        if pace.started == pace.requests {
+            return Ok(());
+        }
+        if self.places[index].open.is_none() {
+            self.open(index)?;
+        }
+        self.pump(index, pace)
+    }
+
+    fn open(&mut self, index: usize) -> Result<(), Error> {
+        let failed = |doing| {
+            move |errno: Errno| Error::Connection {
+                connection: index,
+                doing,
+                source: errno.into(),
+            }
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
+            .map_err(failed("opening a socket"))?;
+        rustix::net::sockopt::set_tcp_nodelay(&socket, true).map_err(failed("TCP_NODELAY"))?;
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.job.port);
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Err(failed("connecting")(errno)),
+        }
+        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let data = EventData::new_u64(index as u64);
+        epoll::add(&self.epoll, &socket, data, interest).map_err(failed("watching"))?;
+        let place = &mut self.places[index];
+        let tls = ClientConnection::new(place.config.clone(), self.name.clone());
+        let speaker = match self.job.talk {
+            Talk::Http2 { streams } => {
+                Speaker::Http2(Box::new(http2::Client::new(&self.job.path, streams)))
+            }
+            _ => Speaker::Http1 {
+                reader: Box::new(Reader::new()),
+                busy: false,
+            },
+        };
+        place.open = Some(Open {
+            socket,
+            tls: tls.map_err(|source| secured(index, source))?,
+            speaker,
+            ending: false,
+            verified: false,
+        });
+        Ok(())
+    }
+
+    /// Begins what may begin on an open connection, and sends what is to be sent.
+    fn pump(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+        let Some(open) = &mut self.places[index].open else {
+            return Ok(());
+        };
+        // rustls keeps what is written before the handshake is done.
+        let failed = |source: io::Error| Error::Connection {
+            connection: index,
+            doing: "sending",
+            source,
+        };
+        match &mut open.speaker {
+            Speaker::Http1 { reader, busy } => {
+                if !*busy && pace.started < pace.requests && !open.ending {
+                    *busy = true;
+                    reader.reset();
+                    pace.started += 1;
+                    write_all(&mut open.tls, &self.request).map_err(failed)?;
+                }
+            }
+            Speaker::Http2(client) => {
+                while client.has_room() && pace.started < pace.requests {
+                    client.request();
+                    pace.started += 1;
+                    if pace.once {
+                        break;
+                    }
+                }
+                write_all(&mut open.tls, &client.output).map_err(failed)?;
+                client.output.clear();
+            }
+        }
+        while open.tls.wants_write() {
+            match open.tls.write_tls(&mut Sender(&open.socket)) {
+                Ok(_) => {}
+                // Room is a new edge.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Not there yet: the connection opens.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there, and goes on.
+    fn pass(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+        let mut ended = false;
+        while let Some(open) = &mut self.places[index].open {
+            let failed = |errno: Errno| Error::Connection {
+                connection: index,
+                doing: "receiving",
+                source: errno.into(),
+            };
+            match rustix::net::recv(&open.socket, &mut self.sealed[..], RecvFlags::empty()) {
+                Ok((0, _)) => {
+                    ended = true;
+                    break;
+                }
+                Ok((bytes, _)) => {
+                    self.receive(index, bytes, pace)?;
+                    if bytes < READ_BYTES_MAX {
+                        break;
+                    }
+                }
+                Err(Errno::AGAIN | Errno::NOTCONN) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        // The end may stand right behind the last bytes, without an edge of its own.
+        let place = &mut self.places[index];
+        if !ended && place.open.as_ref().is_some_and(|open| open.ending) {
+            let open = place.open.as_ref().map(|open| &open.socket);
+            let mut byte = [0];
+            let peeked =
+                open.map(|socket| rustix::net::recv(socket, &mut byte[..], RecvFlags::PEEK));
+            ended = match peeked {
+                Some(Ok((bytes, _))) => bytes == 0,
+                Some(Err(errno)) => errno != Errno::AGAIN,
+                None => false,
+            };
+        }
+        if ended {
+            let whole = place.open.take().is_some_and(|open| open.ending);
+            if !whole {
+                let fault = super::answer::Fault::ClosedIdle;
+                return Err(Error::Answer {
+                    connection: index,
+                    fault,
+                });
+            }
+            pace.completed += 1;
+            return self.begin(index, pace);
+        }
+        if pace.once && pace.started == pace.requests {
+            return self.flush_only(index);
+        }
+        self.pump_unless_once(index, pace)
+    }
+
+    /// Idle connections get no second request.
+    fn pump_unless_once(&mut self, index: usize, pace: &mut Pace) -> Result<(), Error> {
+        if pace.once {
+            self.flush_only(index)
+        } else {
+            self.pump(index, pace)
+        }
+    }
+
+    fn flush_only(&mut self, index: usize) -> Result<(), Error> {
+        let mut none = Pace {
+            started: 0,
+            completed: 0,
+            requests: 0,
+            once: true,
+        };
+        self.pump(index, &mut none)
+    }
+
+    /// Decrypts what was received, and takes it.
+    fn receive(&mut self, index: usize, bytes: usize, pace: &mut Pace) -> Result<(), Error> {
+        let Self {
+            places,
+            sealed,
+            plain,
+            job,
+            compare,
+            resuming,
+            ..
+        } = self;
+        let Some(open) = &mut places[index].open else {
+            return Ok(());
+        };
+        let expected = Expected {
+            body: job.body,
+            compare: *compare,
+        };
+        let mut input = &sealed[..bytes];
+        while !input.is_empty() {
+            // From memory, so the only error is that there is no room.
+            let taken = open.tls.read_tls(&mut input);
+            let state = open.tls.process_new_packets();
+            let state = state.map_err(|source| secured(index, source))?;
+            if taken.is_err() && state.plaintext_bytes_to_read() == 0 {
+                return Err(secured(index, rustls::Error::HandshakeNotComplete));
+            }
+            if !open.verified && !open.tls.is_handshaking() {
+                open.verified = true;
+                open.verify(index, job, *resuming)?;
+            }
+            let mut left = state.plaintext_bytes_to_read();
+            while left > 0 {
+                let part = left.min(plain.len());
+                let read = io::Read::read(&mut open.tls.reader(), &mut plain[..part]);
+                let read = read.map_err(|source| Error::Connection {
+                    connection: index,
+                    doing: "reading what was decrypted",
+                    source,
+                })?;
+                left -= read;
+                open.take(index, &plain[..read], expected, job.talk, pace)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Fails when the session is not what the case is about.
+    fn verify(&self, connection: usize, job: &Job<'_>, resuming: bool) -> Result<(), Error> {
+        let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        if resuming && !resumed {
+            return Err(Error::NotResumed { connection });
+        }
+        let group = self.tls.negotiated_key_exchange_group();
+        if group.is_some_and(|group| group.name() != NamedGroup::X25519) {
+            return Err(Error::OtherGroup { connection });
+        }
+        let http2 = matches!(job.talk, Talk::Http2 { .. });
+        if http2 && self.tls.alpn_protocol() != Some(b"h2") {
+            return Err(Error::NoHttp2 { connection });
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        connection: usize,
+        bytes: &[u8],
+        expected: Expected<'_>,
+        talk: Talk,
+        pace: &mut Pace,
+    ) -> Result<(), Error> {
+        match &mut self.speaker {
+            Speaker::Http1 { reader, busy } => {
+                let complete = reader.take(bytes, expected);
+                let complete = complete.map_err(|fault| Error::Answer { connection, fault })?;
+                if complete && matches!(talk, Talk::Handshakes { .. }) {
+                    self.ending = true;
+                } else if complete {
+                    *busy = false;
+                    pace.completed += 1;
+                }
+            }
+            Speaker::Http2(client) => {
+                let complete = client.take(bytes, expected);
+                pace.completed += complete.map_err(|fault| Error::Http2 { connection, fault })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn secured(connection: usize, source: rustls::Error) -> Error {
+    Error::Secure { connection, source }
+}
+
+fn write_all(tls: &mut ClientConnection, bytes: &[u8]) -> io::Result<()> {
+    io::Write::write_all(&mut tls.writer(), bytes)
+}
+
+/// A socket as rustls writes to it.
+struct Sender<'s>(&'s OwnedFd);
+
+impl io::Write for Sender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::net::send(self.0, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
