@@ -302,7 +302,7 @@ const OWN_MAX: usize = 16;
 #[derive(Default)]
 struct Left {
     /// Server connections that no other client may use.
-    own: RefCell<Vec<Box<ServerConnection>>>,
+    own: RefCell<Vec<ServerConnection>>,
     last_server: Cell<Option<u32>>,
 }
 
@@ -326,13 +326,13 @@ async fn http2(client: &mut Client) {
                 before,
             } = request;
             let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
-            client.own = left.own.borrow_mut().pop();
+            client.own = left.own.borrow_mut().pop().map(Box::new);
             client.last_server = left.last_server.get();
             let (own, last) = request::serve_stream(client, stream, parsed).await;
             left.last_server.set(last.or(left.last_server.get()));
             let mut kept = left.own.borrow_mut();
             let room = kept.len() < OWN_MAX;
-            kept.extend(own.filter(|_| room));
+            kept.extend(own.filter(|_| room).map(|own| *own));
         }));
     };
     pool_box(mux::serve(transport, input.take(), session, begin)).await;

@@ -280,6 +280,41 @@ fn websockets_pass_between_the_versions() {
     assert_eq!(answer.brief(), "200 hibye");
 }
 
+#[test]
+fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
+    let origin = Origin::new(|peer, _| {
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, head, end) => {
+                    assert!(head.contains(":protocol: websocket\n"), "{head}");
+                    assert!(!head.contains("sec-websocket-key"), "{head}");
+                    assert!(!end);
+                    peer.fields(id, ":status: 200\n", false);
+                }
+                Seen::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = bed.client();
+    client.send(
+        "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // The answer to this key stands in RFC 6455.
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{head}"
+    );
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"HELLO");
+}
+
 fn accept_of(key: &str) -> String {
     let head = format!(
         "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
