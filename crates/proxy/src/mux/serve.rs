@@ -91,7 +91,12 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let now = reactor::now();
                 stream.times.request = Some(now);
                 stream.bytes_in += stream.request.wire_len() as u64;
-                let length = mapping::expected_length(&parsed, end);
+                // What follows a request for a tunnel is no body.
+                let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
+                let length = match tunnel {
+                    true => None,
+                    false => mapping::expected_length(&parsed, end),
+                };
                 Opened::Begin((stream, parsed), length)
             }
             Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {

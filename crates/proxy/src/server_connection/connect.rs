@@ -195,7 +195,7 @@ pub async fn connect(
     }
     let http2 = maybe_http2 && speaks_http2(server, tls.as_deref());
     let (link, mux) = if http2 {
-        let mux = ServerMux::start(transport, &stream.config.global.tune, false);
+        let mux = ServerMux::start(transport, &stream.config.global.tune, tls.is_some());
         let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
         let link = mux.open().ok_or_else(refused)?;
         (Link::Http2(link), Some(mux))
