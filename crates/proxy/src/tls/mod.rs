@@ -40,7 +40,6 @@ mod turn;
 pub mod verify;
 pub mod versions;
 
-pub use connector::Connector;
 #[cfg(test)]
 mod tests;
 
