@@ -278,17 +278,11 @@ impl Inner {
                 data,
                 end_stream,
             } => {
-                match find(&self.table, stream).map(|at| &mut self.slots[at as usize]) {
-                    Some(slot) => {
-                        slot.received.push(data);
-                        slot.received_end |= end_stream;
-                        self.woke |= slot.wake(Interest::READ);
-                    }
+                let (place, bytes) = (find(&self.table, stream), data.len() as u32);
+                match place.map(|at| &mut self.slots[at as usize]) {
+                    Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
-                    None => {
-                        let bytes = data.len() as u32;
-                        self.connection.consumed(stream, bytes);
-                    }
+                    None => self.connection.consumed(stream, bytes),
                 }
                 Step::More
             }
