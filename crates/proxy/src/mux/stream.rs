@@ -263,6 +263,18 @@ impl MuxStream {
         Poll::Pending
     }
 
+    /// Ready when the stream is no more: reset by the peer, or its connection is
+    /// lost. A peer that only sends nothing more still takes what is sent.
+    pub fn poll_lost(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if slot.gone.is_some() {
+            return Poll::Ready(());
+        }
+        slot.wait(Interest::GONE, context);
+        Poll::Pending
+    }
+
     /// Ends both sides at once.
     pub fn reset(&self, code: ErrorCode) {
         let mut inner = self.shared.inner.borrow_mut();

@@ -274,7 +274,14 @@ impl Moving {
         self.incoming.compact();
         loop {
             match self.incoming.read_from(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Many peers may stall here, and each with little.
+                    self.incoming.shrink();
+                    self.outgoing.shrink();
+                    socket.readable().await;
+                    self.incoming.expand();
+                    self.outgoing.expand();
+                }
                 other => return other,
             }
         }
