@@ -11,6 +11,8 @@ mod faults;
 mod hostile;
 mod hostile_http2;
 mod hostile_seam;
+mod hostile_servers;
+mod hostile_tls;
 mod http2;
 mod limits;
 mod lists;

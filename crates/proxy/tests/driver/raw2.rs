@@ -226,17 +226,6 @@ impl Raw {
         }
     }
 
-    /// How the connection ends: the code of its GOAWAY, None without one.
-    pub fn goes_away(&mut self) -> Option<u32> {
-        let mut last = None;
-        while let Some(frame) = self.next() {
-            if frame.kind == GOAWAY {
-                last = Some(code(&frame.payload[4..]));
-            }
-        }
-        last
-    }
-
     /// Sends pieces until the connection ends or there are no more, and reads
     /// what comes meanwhile, unless `deaf`. Says how it ended, None: not yet.
     pub fn flood(&mut self, pieces: impl Iterator<Item = Vec<u8>>, deaf: bool) -> Option<u32> {
