@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Files with a certificate, and the text of a proxy that serves it on `{0}`, and
 /// on `{1}` with little patience.
-fn secure(origin: &Origin) -> (Scratch, String) {
+pub fn secure(origin: &Origin) -> (Scratch, String) {
     let files = Scratch::new().unwrap();
     let authority = Authority::new("test").unwrap();
     let leaf = Leaf {
@@ -42,9 +42,15 @@ fn secure(origin: &Origin) -> (Scratch, String) {
 }
 
 fn client(versions: Versions) -> TlsClient {
+    client_of(versions, &[])
+}
+
+/// A client that offers these protocols.
+pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
     let offer = Offer {
         sni: Some("localhost"),
         versions,
+        alpn,
         suites: match versions {
             Versions::Only12 => &[CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256],
             _ => &[],

@@ -10,6 +10,7 @@ mod exchange;
 mod faults;
 mod hostile;
 mod hostile_http2;
+mod hostile_idle;
 mod hostile_seam;
 mod hostile_servers;
 mod hostile_tls;
