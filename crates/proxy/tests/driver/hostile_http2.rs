@@ -411,3 +411,49 @@ fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
     client.send(headers(id(300), &get("/events"), true));
     while client.next().expect("a head").kind != DATA {}
 }
+
+#[test]
+fn a_client_that_was_slow_gets_all_of_all_answers() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = origin(&Gate::default());
+    let bed = Bed::new(&text(&origin));
+    const STREAMS: u32 = 30;
+    for window in [0, 0x7fff_ffff_u32] {
+        let mut client = Raw::new(bed.client());
+        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+        client.send(
+            [
+                &protocol::http2::PREFACE[..],
+                &frame(SETTINGS, 0, 0, &settings),
+            ]
+            .concat(),
+        );
+        client.send(frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+        for n in 0..STREAMS {
+            client.send(headers(id(n), &get("/big"), true));
+        }
+        bed.counts("back/s", "scur", &format!("scur={STREAMS}"));
+        pause(100);
+        if window == 0 {
+            // Windows in two steps, the last streams first.
+            for more in [100_u32, 5 << 20] {
+                for n in (0..STREAMS).rev() {
+                    client.send(frame(WINDOW_UPDATE, 0, id(n), &more.to_be_bytes()));
+                }
+            }
+        }
+        let (mut ended, mut bytes) = (0, 0);
+        while ended < STREAMS {
+            let seen = client.next().expect("an answer");
+            if seen.kind == DATA {
+                bytes += seen.payload.len();
+                ended += u32::from(seen.flags & raw2::END_STREAM != 0);
+            }
+            assert_ne!(seen.kind, raw2::RST_STREAM);
+        }
+        assert_eq!(bytes, STREAMS as usize * 4_194_304);
+        at_rest(&bed);
+    }
+}

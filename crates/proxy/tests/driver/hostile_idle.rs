@@ -279,10 +279,9 @@ fn whatever_waits_uses_no_processor() {
         let gate = Gate::default();
         let origin = origin(&gate);
         let (_files, text) = secure(&origin);
-        let plain = "frontend plain\n bind 127.0.0.1:{2}\n default_backend back\n";
         let long =
             "defaults\n mode http\n timeout client 1h\n timeout server 1h\n timeout connect 5s\n";
-        let bed = Bed::new(&format!("{long}{plain}{text}"));
+        let bed = Bed::new(&format!("{long}{text}"));
         for make in [of_http2, of_tls] {
             let all = make(&bed);
             if comes_to_rest() {

@@ -3,7 +3,7 @@
 //! byte.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause};
-use crate::raw2::{DATA, END_STREAM, Raw, block, frame, headers};
+use crate::raw2::{DATA, END_STREAM, HEADERS, Raw, block, frame, headers};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -476,4 +476,168 @@ fn settled_without(bed: &Bed, seen: &Seen, name: &str) {
         }
         pause(5);
     }
+}
+
+#[test]
+fn what_is_sent_into_a_tunnel_that_was_refused_reaches_no_server() {
+    const EVIL: &[u8] = b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n";
+    let (origin, seen) = recorder();
+    let bed = Bed::new(&origin.behind("", ""));
+    let extended = |protocol| {
+        let connect = (":method", "CONNECT");
+        vec![connect, (":protocol", protocol), S, A, P]
+    };
+    let tunnels = [
+        extended("websocket"),
+        extended("x"),
+        vec![(":method", "CONNECT"), (":authority", "h:1")],
+    ];
+    for fields in tunnels {
+        let mut client = Raw::client(bed.client());
+        let fields = list(&fields);
+        let fields: Vec<_> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        // The server is not asked what it thinks of a tunnel before this is sent;
+        // to CONNECT it says yes, and what follows is a tunnel's.
+        let tunnel = fields.iter().all(|(name, _)| *name != b":protocol");
+        client.send(headers(1, &block(&fields), false));
+        client.send(frame(DATA, 0, 1, EVIL));
+        if tunnel {
+            client.send(frame(DATA, END_STREAM, 1, b""));
+        }
+        client.outcome(1);
+        drop(client);
+        let at = Instant::now();
+        while seen.lock().unwrap().is_empty() && at.elapsed() < PATIENCE {
+            pause(1);
+        }
+        let reached = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(reached.len(), 1, "{reached:?}");
+        let behind = reached[0].split_once("\\r\\n\\r\\n").map(|(_, rest)| rest);
+        assert!(tunnel || behind == Some(""), "{reached:?}");
+    }
+}
+
+/// What a server of HTTP/2 was asked, all its requests.
+fn recorder2() -> (Origin, Seen) {
+    let seen: Seen = Arc::default();
+    let note = Arc::clone(&seen);
+    let origin = Origin::new(move |peer: Peer, _| {
+        let Some(mut raw) = Raw::origin(peer) else {
+            return;
+        };
+        while let Some(one) = raw.next() {
+            match one.kind {
+                HEADERS => {
+                    let text = raw.fields(&one.payload);
+                    let first = text.starts_with(':');
+                    note.lock().unwrap().push(text);
+                    if !first || one.flags & END_STREAM != 0 {
+                        raw.send(headers(one.stream, &block(&[(b":status", b"200")]), true));
+                    }
+                }
+                DATA => {
+                    let text = format!("{}\n", one.payload.escape_ascii());
+                    note.lock().unwrap().push(text);
+                    if one.flags & END_STREAM != 0 {
+                        raw.send(headers(one.stream, &block(&[(b":status", b"200")]), true));
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+    (origin, seen)
+}
+
+/// Requests of HTTP/1, and what of them reaches a server of HTTP/2: nothing, or
+/// exactly that.
+fn old_requests() -> Vec<(&'static str, Option<&'static str>)> {
+    const GET: &str = ":method: GET\n:scheme: http\n:authority: h\n:path: /a\n";
+    vec![
+        ("GET /a HTTP/1.1\r\nHost: h\r\n\r\n", Some(GET)),
+        (
+            "GET /a HTTP/1.1\r\nHost: h\r\nConnection: x, close\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\n\r\n",
+            Some(GET),
+        ),
+        (
+            "GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nConnection: upgrade, http2-settings\r\n\r\n",
+            Some(GET),
+        ),
+        (
+            // The server is only promised what its stream can bring.
+            "GET /a HTTP/1.1\r\nHost: h\r\nTE: chunked, trailers\r\n\r\n",
+            Some(":method: GET\n:scheme: http\n:authority: h\n:path: /a\nte: trailers\n"),
+        ),
+        ("GET /a HTTP/1.1\r\nHost: h\r\n:path: /evil\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\n:method: EVIL\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\nX y: z\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\nX : z\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h\r\nHost: evil\r\n\r\n", None),
+        ("GET /a HTTP/1.1\r\nHost: h evil\r\n\r\n", None),
+        ("GET http://evil/a HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET a HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("G(T /a HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n",
+            None,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            None,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: +5\r\n\r\nhello",
+            None,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
+            Some(
+                ":method: POST\n:scheme: http\n:authority: h\n:path: /a\ncontent-length: 5\nhello\n",
+            ),
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;evil\r\nhello\r\n0\r\n\r\n",
+            Some(":method: POST\n:scheme: http\n:authority: h\n:path: /a\nhello\n"),
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nContent-Length: 9\r\nHost: evil\r\nX: y\r\nTransfer-Encoding: x\r\n\r\n",
+            Some(":method: POST\n:scheme: http\n:authority: h\n:path: /a\nhello\nx: y\n"),
+        ),
+    ]
+}
+
+#[test]
+fn requests_of_http1_reach_a_server_of_http2_without_what_is_of_a_connection() {
+    let (origin, seen) = recorder2();
+    let text = format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
+         backend back\n server s 127.0.0.1:{} proto h2\n",
+        origin.port
+    );
+    let bed = Bed::new(&text);
+    let mut wrong = Vec::new();
+    for (request, reaches) in old_requests() {
+        let mut client = bed.client();
+        client.send(request);
+        let status = client.answer().status;
+        assert_eq!(
+            bed.client().ask("GET /good HTTP/1.1\r\nHost: h\r\n\r\n"),
+            "200 "
+        );
+        let mut reached = std::mem::take(&mut *seen.lock().unwrap());
+        reached.retain(|one| !one.contains(":path: /good\n"));
+        let reached = reached.concat();
+        let fine = (status == 200) == reaches.is_some() && reached == reaches.unwrap_or_default();
+        if against_haproxy() {
+            println!("{request:?}: {status} {reached:?}");
+        } else if !fine {
+            wrong.push(format!("{request:?}: {status} {reached:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -486,6 +486,37 @@ fn servers_that_break_the_rules_are_told_from_those_that_answer() {
     bed.counts("back/s", "scur qcur", "");
 }
 
+#[test]
+fn a_server_that_allows_no_streams_gets_none_and_its_clients_an_error() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::new(|peer, _| {
+        let Some(mut raw) = Raw::origin(peer) else {
+            return;
+        };
+        raw.send(frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]));
+        while let Some(seen) = raw.next() {
+            if seen.kind == HEADERS {
+                raw.send(word(RST_STREAM, seen.stream, 7));
+            }
+        }
+    });
+    let text = format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
+         backend back\n timeout connect 200ms\n timeout server 1s\n timeout queue 1s\n\
+         server s 127.0.0.1:{} proto h2\n",
+        origin.port
+    );
+    let bed = Bed::new(&text);
+    for _ in 0..5 {
+        let answer = bed.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+    }
+    bed.counts("back/s", "scur qcur", "");
+    assert!(origin.accepted() < 100, "{} connections", origin.accepted());
+}
+
 /// A small random number generator: the same numbers for the same seed.
 struct Random(u64);
 

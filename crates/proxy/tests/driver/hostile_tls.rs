@@ -5,6 +5,7 @@
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy};
 use crate::living::{self, apart, peak_during};
 use crate::peer2::Peer2;
+use crate::raw2::{Raw, get, headers};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use lab::Scratch;
 use lab::pki::{Authority, Leaf};
@@ -37,8 +38,9 @@ pub fn secure(origin: &Origin) -> (Scratch, String) {
         bind(1)
     );
     let front = format!("frontend front\n{} default_backend back\n", bind(0));
+    let plain = "frontend plain\n bind 127.0.0.1:{2}\n default_backend back\n";
     let back = format!("backend back\n server s 127.0.0.1:{}\n", origin.port);
-    (files, soon + &front + &back)
+    (files, soon + plain + &front + &back)
 }
 
 fn client(versions: Versions) -> TlsClient {
@@ -422,4 +424,38 @@ fn a_body_that_was_cut_off_never_looks_whole() {
         assert!(seen.reset.is_some(), "{answer:?}: {seen:?}");
         assert_eq!(bed.end(), "200 SD");
     }
+}
+
+/// In a process of its own, since it takes the descriptors away.
+#[test]
+fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
+    if against_haproxy() {
+        return;
+    }
+    apart(
+        "hostile_tls::streams_and_handshakes_go_on_when_descriptors_are_there_again",
+        || {
+            use nix::sys::resource::{Resource, getrlimit, setrlimit};
+            let (_files, text) = secure(&Origin::echo());
+            let bed = Bed::new(&(text + " retries 0\n"));
+            ask(&bed);
+            let mut new = Raw::client(bed.client_of(2));
+            let mut held: Vec<Peer> = (0..20).map(|_| bed.client_of(0)).collect();
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+            // No server's connection any more, nor a client's.
+            setrlimit(Resource::RLIMIT_NOFILE, used - 1, hard).unwrap();
+            for n in 0..50 {
+                new.send(headers(2 * n + 1, &get("/a"), true));
+                assert_eq!(new.outcome(2 * n + 1), "503", "{n}");
+            }
+            for client in &mut held {
+                client.try_send(hello());
+            }
+            setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
+            new.send(headers(201, &get("/a"), true));
+            assert_eq!(new.outcome(201), "200");
+            ask(&bed);
+        },
+    );
 }
