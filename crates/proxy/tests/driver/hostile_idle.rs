@@ -200,6 +200,17 @@ fn half_hello(bed: &Bed) -> crate::bed::Peer {
     peer
 }
 
+fn of_handshakes(bed: &Bed) -> Vec<(&'static str, Held)> {
+    vec![
+        ("TLS, half a hello", Box::new(half_hello(bed))),
+        ("TLS, half a hello and the end", {
+            let mut peer = half_hello(bed);
+            peer.half_close();
+            Box::new(peer)
+        }),
+    ]
+}
+
 fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
     let old = || b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
     let closed = |mut connection: TlsConnection| -> Held {
@@ -222,12 +233,6 @@ fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
         Box::new(connection)
     };
     vec![
-        ("TLS, half a hello", Box::new(half_hello(bed))),
-        ("TLS, half a hello and the end", {
-            let mut peer = half_hello(bed);
-            peer.half_close();
-            Box::new(peer)
-        }),
         ("TLS, idle", Box::new(served())),
         ("TLS, half a record", half(served())),
         ("TLS, closed", closed(served())),
@@ -289,7 +294,7 @@ fn whatever_waits_uses_no_processor() {
         let long =
             "defaults\n mode http\n timeout client 1h\n timeout server 1h\n timeout connect 5s\n";
         let bed = Bed::new(&format!("{long}{text}"));
-        for make in [of_http2, of_stalled, of_tls] {
+        for make in [of_http2, of_stalled, of_handshakes, of_tls] {
             let all = make(&bed);
             if comes_to_rest() {
                 continue;

@@ -250,6 +250,11 @@ fn authorities() -> Vec<Case> {
             &[M, S, (":authority", "h:i"), P],
         )
         .reaches("GET /a HTTP/1.1\\r\\nhost: h:i\\r\\n\\r\\n"),
+    ]
+}
+
+fn schemes_and_tunnels() -> Vec<Case> {
+    vec![
         case("an empty scheme", &[M, (":scheme", ""), A, P]),
         case(
             "CRLF in the scheme",
@@ -418,6 +423,7 @@ fn requests_that_would_be_others_in_http1_reach_no_server() {
         values(),
         pseudo_headers(),
         authorities(),
+        schemes_and_tunnels(),
         lengths(),
         stricter(),
     ]

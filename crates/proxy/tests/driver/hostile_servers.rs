@@ -205,6 +205,11 @@ fn ends() -> Vec<Case> {
                 trailers(&[(b"x", b"y\r\n\r\nHTTP/1.1 200 OK")], true),
             ],
         ),
+    ]
+}
+
+fn without_bodies() -> Vec<Case> {
+    vec![
         case(
             "a body for HEAD",
             Any,
@@ -463,6 +468,7 @@ fn servers_that_break_the_rules_are_told_from_those_that_answer() {
         heads(),
         bodies(),
         ends(),
+        without_bodies(),
         connections(),
         windows(),
         broken(),
