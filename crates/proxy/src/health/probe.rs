@@ -6,6 +6,8 @@
 use super::http::{ANSWER_MAX, Answer, judge, request};
 use crate::config::{Check, CheckKind, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus};
+use crate::tls::Connector;
+use crate::tls::connector::no_name;
 use protocol::proxy_protocol::{Checksum, Header};
 use std::borrow::Cow;
 use std::io;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
@@ -128,21 +131,34 @@ async fn run(
     let Some(target) = target(server) else {
         return CheckResult::new(CheckStatus::SocketError, 0).info("no address to check");
     };
-    let deadline = began + limits.connect;
-    let mut connection = match timeout_at(deadline, connect(&target, proxy, server)).await {
+    let connected_by = began + limits.connect;
+    let connection = match timeout_at(connected_by, connect(&target, proxy, server)).await {
         Err(_) => return CheckResult::new(CheckStatus::Layer4Timeout, 0),
         Ok(Err(ConnectError::Local(error))) => return failed(CheckStatus::SocketError, &error),
         Ok(Err(ConnectError::Remote(error))) => return failed(CheckStatus::Layer4Error, &error),
         Ok(Ok(connection)) => connection,
     };
-    let Connection { wire, ends } = &mut connection;
-    let deadline = limits
-        .answer
-        .map_or(deadline, |answer| Instant::now() + answer);
+    let Connection { mut wire, ends } = connection;
     let mut out = Vec::new();
-    proxy_header(server, *ends, &mut out);
+    proxy_header(server, ends, &mut out);
     let check = &proxy.check;
     let asks = check.kind == CheckKind::Http;
+    let secured = match tls_of(server) {
+        None => false,
+        Some(connector) => {
+            let secured = timeout_at(connected_by, secure(wire, connector, server, asks, &out));
+            match secured.await {
+                Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
+                Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
+                Ok(Ok(secured)) => wire = secured,
+            }
+            out.clear();
+            true
+        }
+    };
+    let deadline = limits
+        .answer
+        .map_or(connected_by, |answer| Instant::now() + answer);
     if asks {
         out.extend_from_slice(&request(check, state));
     }
@@ -151,18 +167,72 @@ async fn run(
             wire.write_all(&out).await?;
         }
         if asks {
-            answer(wire, check, up).await
+            answer(&mut wire, check, up).await
         } else {
             Ok(None)
         }
     };
     match timeout_at(deadline, exchange).await {
         Ok(Ok(Some(result))) => result,
+        Ok(Ok(None)) if secured => CheckResult::new(CheckStatus::Layer6Ok, 0),
         Ok(Ok(None)) => CheckResult::new(CheckStatus::Layer4Ok, 0),
         Ok(Err(error)) => failed(CheckStatus::SocketError, &error),
         Err(_) if asks => CheckResult::new(CheckStatus::Layer7Timeout, 0),
         Err(_) => CheckResult::new(CheckStatus::Layer4Timeout, 0),
     }
+}
+
+/// How a server's checks speak TLS, if they do.
+fn tls_of(server: &Server) -> Option<&Connector> {
+    let options = &server.options;
+    let elsewhere = options.check_host.is_some() || options.check_port.is_some();
+    options
+        .tls
+        .for_checks(elsewhere)
+        .map(|connector| &**connector)
+}
+
+/// Makes the handshake of a check, behind what is to be sent in clear; Err says
+/// why not, in HAProxy's words.
+async fn secure(
+    mut wire: Pin<Box<dyn Wire>>,
+    connector: &Connector,
+    server: &Server,
+    asks: bool,
+    first: &[u8],
+) -> Result<Pin<Box<dyn Wire>>, &'static str> {
+    const FAILED: &str = "SSL handshake failure";
+    let tls = &server.options.tls;
+    let name = match &tls.check_sni {
+        Some(name) => connector.name(name.as_bytes()).map_err(|_| FAILED)?,
+        None => no_name(),
+    };
+    let mut alpn = tls.check_alpn.clone().unwrap_or_else(|| connector.alpn());
+    // The question of a check is HTTP/1.
+    alpn.retain(|protocol| !asks || protocol != b"h2");
+    let config = connector.config_offering(alpn);
+    wire.write_all(first).await.map_err(|_| FAILED)?;
+    match TlsConnector::from(config).connect(name, wire).await {
+        Ok(stream) => Ok(Box::pin(stream)),
+        Err(error) => Err(match (is_mismatch(&error), &tls.check_sni) {
+            (false, _) => FAILED,
+            (true, None) => "Server presented an SSL certificate different from the configured one",
+            (true, Some(_)) => {
+                "Server presented an SSL certificate different from the expected one"
+            }
+        }),
+    }
+}
+
+/// Whether a handshake failed because the certificate is for another name.
+fn is_mismatch(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName
+        ))
+    )
 }
 
 struct Connection {
@@ -275,6 +345,8 @@ async fn answer(
         let read = match read {
             // What came before a reset can be enough.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset && have > 0 => 0,
+            // Nor does every server end TLS before it ends the connection.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             other => other?,
         };
         bytes.truncate(have + read);
@@ -288,3 +360,6 @@ async fn answer(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -432,15 +432,15 @@ rows! {
     "ecdhe", "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
         "The one curve of key exchanges. `curves` is the better word.";
     "force-sslv3", "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
-        "Refused with `ssl`: SSLv3 is not spoken.";
+        "Refused with `ssl`: SSLv3 is broken and is not spoken here.";
     "force-tlsv10", "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
-        "Refused with `ssl`: TLS 1.0 is not spoken.";
+        "Refused with `ssl`: TLS 1.0 is withdrawn and is not spoken here.";
     "force-tlsv11", "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
-        "Refused with `ssl`: TLS 1.1 is not spoken.";
+        "Refused with `ssl`: TLS 1.1 is withdrawn and is not spoken here.";
     "force-tlsv12", "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
-        "Only TLS 1.2 is spoken.";
+        "Only TLS 1.2 is spoken. `ssl-min-ver` and `ssl-max-ver` say it better.";
     "force-tlsv13", "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
-        "Only TLS 1.3 is spoken.";
+        "Only TLS 1.3 is spoken. `ssl-min-ver TLSv1.3` says it better.";
     "generate-certificates", "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
         "Would sign a certificate for whatever name a client asks for. It is not built yet and refused.";
     "no-alpn", "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,

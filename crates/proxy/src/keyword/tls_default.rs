@@ -49,7 +49,21 @@ fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     let path = loader.path(word);
     loader.config.global.tls.dh_param_file = Some(path);
+    without_dh(args, word);
     args.end()
+}
+
+/// Tells that parameters of Diffie-Hellman have no use here.
+fn without_dh(args: &mut Args<'_>, word: &Word) {
+    let message = format!(
+        "'{}': Diffie-Hellman over numbers is not done",
+        args.keyword
+    );
+    args.tell(
+        Diagnostic::warning(&codes::TLS_LACKING, word.span, message)
+            .label("has no effect")
+            .help("remove the line: exchanges over elliptic curves need no parameters"),
+    );
 }
 
 const BEGIN_DH: &[u8] = b"-----BEGIN DH PARAMETERS-----";
@@ -270,7 +284,11 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     } else {
         0
     };
+    let word = args.peek();
     let number = args.count("a number", least..=i32::MAX as u32)?;
+    if let Some(word) = word.filter(|_| args.keyword == "tune.ssl.default-dh-param") {
+        without_dh(args, word);
+    }
     let tls = &mut loader.config.global.tls;
     let some = (number > 0).then_some(number);
     match args.keyword {
@@ -336,7 +354,7 @@ pub static LINES: &[LineRow] = &[
         "ssl-dh-param-file <file>",
         "# ssl-dh-param-file /etc/ssl/dh.pem",
         dh_file,
-        "The parameters of Diffie-Hellman key exchanges up to TLS 1.2. Exchanges over elliptic curves, which are preferred, need none.",
+        "Parameters of Diffie-Hellman key exchanges over numbers, which are not done here: exchanges over elliptic curves need none. The file is looked at, and a warning says that it has no effect.",
     ),
     row(
         "ssl-default-bind-ciphers",
@@ -467,9 +485,9 @@ pub static LINES: &[LineRow] = &[
     row(
         "tune.ssl.default-dh-param",
         "tune.ssl.default-dh-param <bits>",
-        "tune.ssl.default-dh-param 2048",
+        "# tune.ssl.default-dh-param 2048",
         number,
-        "The size of Diffie-Hellman keys where no file gives parameters, 1024 or more.",
+        "The size of Diffie-Hellman keys over numbers, 1024 or more. Such exchanges are not done here, and a warning says so.",
     ),
     row(
         "tune.ssl.cachesize",

@@ -6,12 +6,11 @@ use crate::config::Named;
 use crate::load::outside::Unreadable;
 use crate::load::{Loader, codes};
 use crate::tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
-use crate::tls::build::provider;
+use crate::tls::certified::signing_key;
+use crate::tls::pem::Contents;
 use crate::tls::revocation::Revocations;
 use language::source::Text;
 use language::{Diagnostic, Word};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +20,6 @@ use std::sync::Arc;
 
 /// Largest file of certificates, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Certificates of a chain that we show.
-const CHAIN_MAX: usize = 1_000;
 
 /// What was read already: a hundred servers may name the same file.
 #[derive(Debug, Default)]
@@ -107,7 +104,7 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
     let is_meant = |name: &&std::ffi::OsString| {
         let bytes = name.as_bytes();
         let ends = |end: &&str| bytes.ends_with(end.as_bytes());
-        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(|end| ends(&end))
+        !bytes.starts_with(b".") && DIRECTORY_EXTENSIONS.iter().any(ends)
     };
     let files = entries.iter().filter(is_meant);
     files
@@ -149,16 +146,14 @@ pub(crate) fn client_certificate(
         secret.map_err(|error| unusable(args, word, path, reason(error)))
     };
     let text = read(loader, &path)?;
-    let mut chain = Vec::new();
-    for der in CertificateDer::pem_slice_iter(text.bytes()).take(CHAIN_MAX) {
-        chain.push(der.map_err(|_| unusable(args, word, &path, "its PEM cannot be read"))?);
-    }
-    if chain.is_empty() {
+    let contents = Contents::parse(text.bytes());
+    let contents = contents.map_err(|why| unusable(args, word, &path, why))?;
+    if contents.certificates.is_empty() {
         return Err(unusable(args, word, &path, "it holds no certificate"));
     }
-    let key = match PrivateKeyDer::from_pem_slice(text.bytes()) {
-        Ok(key) => key,
-        Err(_) => {
+    let key = match contents.key {
+        Some(key) => key,
+        None => {
             let mut beside = path.clone().into_os_string();
             beside.push(".key");
             let none = || {
@@ -166,14 +161,13 @@ pub(crate) fn client_certificate(
                 unusable(args, word, &path, why)
             };
             let text = read(loader, Path::new(&beside)).map_err(|_| none())?;
-            PrivateKeyDer::from_pem_slice(text.bytes()).map_err(|_| none())?
+            let contents = Contents::parse(text.bytes());
+            let contents = contents.map_err(|why| unusable(args, word, Path::new(&beside), why))?;
+            contents.key.ok_or_else(none)?
         }
     };
-    let key = provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| unusable(args, word, &path, error))?;
-    let certified = CertifiedKey::new(chain, key);
+    let key = signing_key(&key).map_err(|why| unusable(args, word, &path, why))?;
+    let certified = CertifiedKey::new(contents.certificates, key);
     certified
         .keys_match()
         .map_err(|_| unusable(args, word, &path, "its key is not that of its certificate"))?;

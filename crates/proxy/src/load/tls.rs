@@ -3,7 +3,7 @@
 
 use super::check::display;
 use super::{Loader, codes};
-use crate::config::{Bind, BindTls};
+use crate::config::{Bind, BindTls, ProxyIndex};
 use crate::keyword::tls_words;
 use crate::tls::acceptor::{Acceptor, AcceptorError};
 use crate::tls::resume::resumption;
@@ -25,20 +25,27 @@ impl Loader {
             }
             let name = proxy.name.clone();
             let mut binds = std::mem::take(&mut proxy.binds);
+            let refused = self.refused.any(ProxyIndex(at as u32), &["bind"]);
             for bind in &mut binds {
                 let Some(words) = bind.tls_words.clone() else {
                     continue;
                 };
                 let known = made.entry(Arc::as_ptr(&words));
                 bind.tls = known
-                    .or_insert_with(|| self.finish_bind(&name, bind, &words))
+                    .or_insert_with(|| self.finish_bind((&name, refused), bind, &words))
                     .clone();
             }
             self.config.proxies[at].binds = binds;
         }
     }
 
-    fn finish_bind(&mut self, proxy: &str, bind: &Bind, words: &Arc<BindTls>) -> Made {
+    /// `refused`: a line of the proxy was, so that something may be missing.
+    fn finish_bind(
+        &mut self,
+        (proxy, refused): (&str, bool),
+        bind: &Bind,
+        words: &Arc<BindTls>,
+    ) -> Made {
         if !words.ssl {
             if !words.sources.is_empty() {
                 let told = format!(
@@ -81,8 +88,12 @@ impl Loader {
                 Some(acceptor)
             }
             Err(error) => {
-                // A certificate that could not be loaded was told.
-                if self.diagnostics.errors() == 0 || !matches!(error, AcceptorError::Missing(_)) {
+                let of_files = matches!(
+                    error,
+                    AcceptorError::Missing(_) | AcceptorError::NoCertificate
+                );
+                // What could not be loaded was told.
+                if !(of_files && refused) {
                     self.refuse_bind(proxy, bind, &error);
                 }
                 None

@@ -17,6 +17,12 @@ pub enum CheckStatus {
     Layer4Timeout,
     /// The connection was refused or not possible.
     Layer4Error,
+    /// A TLS handshake was made.
+    Layer6Ok,
+    /// No TLS handshake in time.
+    Layer6Timeout,
+    /// The TLS handshake failed.
+    Layer6Invalid,
     /// The connection stood, no answer in time.
     Layer7Timeout,
     /// The answer was not understood or not as expected.
@@ -38,6 +44,9 @@ impl CheckStatus {
             CheckStatus::Layer4Ok => "L4OK",
             CheckStatus::Layer4Timeout => "L4TOUT",
             CheckStatus::Layer4Error => "L4CON",
+            CheckStatus::Layer6Ok => "L6OK",
+            CheckStatus::Layer6Timeout => "L6TOUT",
+            CheckStatus::Layer6Invalid => "L6RSP",
             CheckStatus::Layer7Timeout => "L7TOUT",
             CheckStatus::Layer7Invalid => "L7RSP",
             CheckStatus::Layer7Ok => "L7OK",
@@ -63,6 +72,9 @@ impl CheckStatus {
             6 => Some(CheckStatus::Layer4Ok),
             7 => Some(CheckStatus::Layer4Timeout),
             8 => Some(CheckStatus::Layer4Error),
+            9 => Some(CheckStatus::Layer6Ok),
+            10 => Some(CheckStatus::Layer6Timeout),
+            11 => Some(CheckStatus::Layer6Invalid),
             12 => Some(CheckStatus::Layer7Timeout),
             13 => Some(CheckStatus::Layer7Invalid),
             15 => Some(CheckStatus::Layer7Ok),
@@ -81,6 +93,9 @@ impl CheckStatus {
             CheckStatus::Layer4Ok => "Layer4 check passed",
             CheckStatus::Layer4Timeout => "Layer4 timeout",
             CheckStatus::Layer4Error => "Layer4 connection problem",
+            CheckStatus::Layer6Ok => "Layer6 check passed",
+            CheckStatus::Layer6Timeout => "Layer6 timeout",
+            CheckStatus::Layer6Invalid => "Layer6 invalid response",
             CheckStatus::Layer7Timeout => "Layer7 timeout",
             CheckStatus::Layer7Invalid => "Layer7 invalid response",
             CheckStatus::Layer7Ok => "Layer7 check passed",
@@ -105,6 +120,9 @@ const CHECK_STATUSES: &[CheckStatus] = &[
     CheckStatus::Layer4Ok,
     CheckStatus::Layer4Timeout,
     CheckStatus::Layer4Error,
+    CheckStatus::Layer6Ok,
+    CheckStatus::Layer6Timeout,
+    CheckStatus::Layer6Invalid,
     CheckStatus::Layer7Timeout,
     CheckStatus::Layer7Invalid,
     CheckStatus::Layer7Ok,
@@ -142,7 +160,9 @@ impl CheckResult {
     /// A result whose status says whether it passed.
     pub fn new(status: CheckStatus, duration_ms: u32) -> Self {
         let verdict = match status {
-            CheckStatus::Layer4Ok | CheckStatus::Layer7Ok => Verdict::Passed,
+            CheckStatus::Layer4Ok | CheckStatus::Layer6Ok | CheckStatus::Layer7Ok => {
+                Verdict::Passed
+            }
             CheckStatus::Layer7OkConditional => Verdict::Conditional,
             _ => Verdict::Failed,
         };

@@ -317,8 +317,8 @@ impl Maker<'_> {
         if let Some(known) = groups.iter().position(|group| group.settings == settings) {
             return Ok(known);
         }
-        let old = self.before.groups.iter();
-        let old = old.filter(|group| group.settings == settings).next_back();
+        let mut old = self.before.groups.iter();
+        let old = old.find(|group| group.settings == settings);
         let group = match old {
             Some(group) => group.clone(),
             None => {
@@ -417,4 +417,4 @@ impl Dependent for Acceptor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -364,4 +364,4 @@ impl Certified {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -122,6 +122,13 @@ impl Connector {
         Arc::clone(&self.made().config)
     }
 
+    /// For a connection that offers other protocols (`check-alpn`).
+    pub fn config_offering(&self, alpn: Vec<Vec<u8>>) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.made().config);
+        config.alpn_protocols = alpn;
+        Arc::new(config)
+    }
+
     /// What it was made from.
     pub fn settings(&self) -> ClientSettings {
         self.made().settings.clone()

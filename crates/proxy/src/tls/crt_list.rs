@@ -133,7 +133,9 @@ pub struct List {
 mod tests {
     use super::*;
 
-    fn cut(text: &str) -> Result<Option<(&str, Vec<&str>, Vec<&str>)>, LineError> {
+    type Cut<'t> = (&'t str, Vec<&'t str>, Vec<&'t str>);
+
+    fn cut(text: &str) -> Result<Option<Cut<'_>>, LineError> {
         let of = |all: &[Range<usize>]| all.iter().map(|w| &text[w.clone()]).collect();
         let found = words(text.as_bytes(), 0..text.len())?;
         Ok(found.map(|w| (&text[w.certificate.clone()], of(&w.options), of(&w.filters))))

@@ -35,6 +35,10 @@ pub const SEQUENCE: u8 = 0x30;
 
 impl<'a> Der<'a> {
     /// The next element; None at the end and where there is none.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a reader that stops at what it cannot read is no iterator over all"
+    )]
     pub fn next(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         // Tags of more than one byte are in no certificate.

@@ -144,9 +144,8 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemEr
             }
             // Headers of RFC 1421 stand before an empty line.
             encrypted |= one.starts_with(b"Proc-Type:") && one.ends_with(b"ENCRYPTED");
-            if one.contains(&b':') || (one.is_empty() && body == next) {
-                body = behind;
-            } else if one.is_empty() && encrypted {
+            let between = one.is_empty() && (body == next || encrypted);
+            if one.contains(&b':') || between {
                 body = behind;
             }
             next = behind;

@@ -42,6 +42,8 @@ pub struct ServerTls {
     pub verify_host: Option<Box<str>>,
     /// `ca-file`
     pub authorities: Option<Named<Authorities>>,
+    /// A file of it was refused: what it lacks for that is not told again.
+    pub refused: bool,
     /// `crl-file`
     pub crls: Option<Named<Revocations>>,
     /// `crt`

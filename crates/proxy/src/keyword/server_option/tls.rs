@@ -113,7 +113,7 @@ pub static OPTIONS: &[ServerRow] = &[
         "check-sni <name>",
         "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
         check_sni,
-        "The name that checks send as the host that is wanted.",
+        "The name that checks send as the host that is wanted. With `verify required` the certificate must be for it.",
     ),
     row(
         "alpn",
@@ -175,14 +175,14 @@ pub static OPTIONS: &[ServerRow] = &[
         "sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
         list,
-        "The signature algorithms that the server may use.",
+        "The signature algorithms that the server may use. Without it all that are safe are offered.",
     ),
     row(
         "client-sigalgs",
         "client-sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
         list,
-        "The signature algorithms for the certificate of `crt`.",
+        "The signature algorithms for the certificate of `crt`. Without it all that fit its key are used.",
     ),
     row(
         "ssl-min-ver",
@@ -203,21 +203,21 @@ pub static OPTIONS: &[ServerRow] = &[
         "no-sslv3",
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
         version,
-        "SSLv3 is not spoken, with this word or without.",
+        "SSLv3 is not spoken, with this word or without. Remove it when the line is next touched.",
     ),
     row(
         "no-tlsv10",
         "no-tlsv10",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
         version,
-        "TLS 1.0 is not spoken, with this word or without.",
+        "TLS 1.0 is not spoken, with this word or without. Remove it when the line is next touched.",
     ),
     row(
         "no-tlsv11",
         "no-tlsv11",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
         version,
-        "TLS 1.1 is not spoken, with this word or without.",
+        "TLS 1.1 is not spoken, with this word or without. Remove it when the line is next touched.",
     ),
     row(
         "no-tlsv12",
@@ -238,7 +238,7 @@ pub static OPTIONS: &[ServerRow] = &[
         "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
         version,
-        "Refused with `ssl`: SSLv3 is not spoken.",
+        "Refused together with `ssl`: SSLv3 is not spoken.",
     ),
     row(
         "force-tlsv10",
@@ -315,7 +315,9 @@ fn verify_host(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
 
 fn ca_file(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<file>")?;
-    options.tls.authorities = Some(tls_files::authorities(loader, args, word)?);
+    let found = tls_files::authorities(loader, args, word);
+    options.tls.refused |= found.is_err();
+    options.tls.authorities = Some(found?);
     Ok(())
 }
 
@@ -381,7 +383,8 @@ pub(crate) fn finish(loader: &mut Loader) {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
             let server = &mut loader.config.proxies[proxy].servers[index];
-            if !server.options.tls.ssl && !server.options.tls.check_ssl {
+            let tls = &server.options.tls;
+            if (!tls.ssl && !tls.check_ssl) || tls.refused {
                 continue;
             }
             let what = format!("server '{name}/{}'", server.name);
@@ -440,3 +443,6 @@ fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
             .label("TLS cannot be spoken with it"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ fn mistakes_of_bind_lines_are_told() {
         "frontend f\n    timeout client 5s\n    bind\n    bind :\n    bind 127.0.0.1\n    bind :0\n    bind :90-80\n    \
          bind :99999\n    bind udp@:53\n    bind quic4@:443\n    bind :101 ssl crt /x alpn h2\n    bind :102 nmae x\n    \
          bind :103 mss 99999\n    bind :104 backlog x\n    bind :105 id 0\n    bind :80-81 id 5\n    bind :106 mode 999\n    \
-         bind :107 user nosuchuser\n    bind :108 maxconn x\n    bind :109 proto h2\n    bind :110 thread 1/2\n    \
+         bind :107 user nosuchuser\n    bind :108 maxconn x\n    bind :109 proto quic\n    bind :110 thread 1/2\n    \
          bind :83 process 1/all\n    bind :84 level admin\n    bind :85\n    bind :85\n"
     ));
 }

@@ -54,7 +54,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} 0 0 0 - {port} - 0 {} - - 0",
+                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} 0 0 0 - {port} - {} {} - - 0",
                 proxy.id,
                 proxy.name,
                 server.id,
@@ -67,6 +67,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
                 check_result(&report),
                 if report.checked { report.streak } else { 0 },
                 check_state(server, &report),
+                u8::from(server.options.tls.ssl),
                 server.options.check_port.unwrap_or(0),
             );
         }
@@ -109,6 +110,9 @@ fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
         CheckStatus::Layer4Ok => 6,
         CheckStatus::Layer4Timeout => 7,
         CheckStatus::Layer4Error => 8,
+        CheckStatus::Layer6Ok => 9,
+        CheckStatus::Layer6Timeout => 10,
+        CheckStatus::Layer6Invalid => 11,
         CheckStatus::Layer7Timeout => 12,
         CheckStatus::Layer7Invalid => 13,
         CheckStatus::Layer7Ok => 15,

@@ -1,3 +1,5 @@
+//! Whole handshakes in memory by the configurations that are built. No socket.
+
 use super::*;
 use crate::config::{ClientAuth, SpokenVersions, Verify};
 use crate::tls::authorities::Authorities;

@@ -1,3 +1,5 @@
+//! Lists of ciphers; the expected orders are those of `openssl ciphers`.
+
 use super::*;
 
 fn kept(text: &str) -> Vec<&'static str> {

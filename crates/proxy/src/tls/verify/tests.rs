@@ -1,3 +1,6 @@
+//! Who is believed; the expected numbers are those that HAProxy 2.6 shows for
+//! the same certificates.
+
 use super::*;
 use crate::config::{ClientAuth, Verify};
 use lab::pki::{self, Authority, Issued, Leaf};
