@@ -23,7 +23,14 @@ fn served() -> (Store, Arc<Acceptor>) {
     let store = Store::default();
     add(&store, "a.pem", &["a.com"], KeyKind::Ecdsa);
     let entries = vec![entry("a.pem", 1, &[])];
-    store.add_list("list", List { entries, lines: 1 });
+    store.add_list(
+        "list",
+        List {
+            entries,
+            lines: 1,
+            is_directory: false,
+        },
+    );
     let words = BindTls {
         ssl: true,
         sources: vec![CertificateSource::List("list".into())],
@@ -145,7 +152,7 @@ fn a_new_certificate_goes_into_a_list_and_out_again() {
     add("n.pem").unwrap();
     assert_eq!(
         told(store.show_list("list", true)),
-        "# list\na.pem:1\nn.pem:2 [alpn h2 ] a.b !c.d\nn.pem:3\n"
+        "# list\na.pem:1\nn.pem:2 [alpn h2] a.b !c.d\nn.pem:3\n"
     );
     assert!(told(store.delete_certificate("n.pem")).contains("in use"));
     assert!(told(store.delete_from_list("list", "n.pem")).contains("(2, 3)!"));

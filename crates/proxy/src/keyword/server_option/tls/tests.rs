@@ -1,6 +1,6 @@
 //! Words of `server` lines about TLS, with real files in a directory of the test.
 
-use crate::config::{HttpProto, ServerOptions, WebSocketProto};
+use crate::config::{HttpProtocol, ServerOptions, WebSocketProto};
 use crate::keyword::testing::{backend, codes_of, load_text};
 use lab::pki::{Authority, Leaf};
 use std::path::PathBuf;
@@ -55,8 +55,8 @@ fn each_word_sets_what_it_says() {
     assert_eq!(tls.check_sni.as_deref(), Some("c.example"));
     let sni = tls.sni.as_ref().map(|(text, _)| &**text);
     assert_eq!(sni, Some("req.hdr(host),lower"));
-    assert_eq!(all.proto, Some(HttpProto::H2));
-    assert_eq!(all.check_proto, Some(HttpProto::H1));
+    assert_eq!(all.protocol, Some(HttpProtocol::Http2));
+    assert_eq!(all.check_proto, Some(HttpProtocol::Http1));
     assert_eq!(all.web_socket, WebSocketProto::H2);
     let connector = tls.for_traffic().expect("a connector");
     assert!(connector.names_differ());
