@@ -254,7 +254,7 @@ mod tests {
     impl Bed {
         fn new(name: &str) -> Bed {
             let mut bundle = load_text("global\n");
-            bundle.extend([b'#'; 3 * COPY_BYTES]);
+            bundle.resize(bundle.len() + 3 * COPY_BYTES, b'#');
             Bed::with(name, &bundle)
         }
 

@@ -4,14 +4,14 @@ use crate::http1::{BodyLength, Parsed, RequestFacts};
 use crate::message::{Message, Refusal, TargetForm, Version};
 
 /// Makes a request ready for a server of HTTP/1, as HAProxy writes it: a path for
-/// its target, and chunks where no length is known. A request of HTTP/1 stays as
+/// its target unless `set-uri` gave a URL, and chunks where no length is known. A request of HTTP/1 stays as
 /// it is. Written once, after all rules.
 pub fn request_to_http1(message: &mut Message, parsed: &Parsed) -> Result<(), Refusal> {
     if message.version() != Version::Http2 {
         return Ok(());
     }
     let parts = message.target_parts();
-    if parts.form == TargetForm::Absolute {
+    if parts.form == TargetForm::Absolute && message.is_target_composed() {
         let rest = message.target().get(parts.path_start).copied();
         let front: &[u8] = match rest {
             Some(b'/') => b"",

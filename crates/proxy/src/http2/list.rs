@@ -13,18 +13,12 @@ pub(super) enum Of {
     Trailers,
 }
 
-/// A walk over a list which knows where it is, for faults.
-pub(super) struct Walk<I> {
-    fields: I,
-    /// Names and values before the next field.
-    at: usize,
-}
-
 /// A field, and where it stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
+    /// Names and values before it, in bytes.
     pub(super) at: usize,
 }
 
@@ -38,28 +32,17 @@ impl Found<'_> {
     }
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> Iterator for Walk<I> {
-    type Item = Found<'a>;
-
-    fn next(&mut self) -> Option<Found<'a>> {
-        let (name, value) = self.fields.next()?;
-        let at = self.at;
-        self.at += name.len() + value.len();
-        Some(Found { name, value, at })
+/// The fields of a list that is whole.
+pub(super) fn walk(list: &FieldList) -> Result<impl Iterator<Item = Found<'_>>, Fault> {
+    if list.is_overflowed() {
+        return Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes()));
     }
-}
-
-/// Walks over the fields of a list that is whole.
-pub(super) fn walk<'a>(
-    list: &'a FieldList,
-) -> Result<Walk<impl Iterator<Item = (&'a [u8], &'a [u8])>>, Fault> {
-    match list.is_overflowed() {
-        true => Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes())),
-        false => Ok(Walk {
-            fields: list.iter(),
-            at: 0,
-        }),
-    }
+    let mut next = 0;
+    Ok(list.iter().map(move |(name, value)| {
+        let at = next;
+        next += name.len() + value.len();
+        Found { name, value, at }
+    }))
 }
 
 /// A pseudo-header that is here for the first time.
@@ -74,7 +57,7 @@ pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result
 /// which nobody counts as part of a value.
 pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
     let name = field.name;
-    if !name.iter().all(|b| NAME_BYTES[*b as usize] == *b) || name.is_empty() {
+    if !name.iter().all(|b| is_lower(*b)) || name.is_empty() {
         return Err(field.fault(name_fault(name)));
     }
     if memchr::memchr3(0, b'\r', b'\n', field.value).is_some() {
@@ -86,6 +69,13 @@ pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
         return Err(field.fault(FaultKind::ConnectionSpecific));
     }
     Ok(value)
+}
+
+/// Bytes of a name which are no capital letters.
+fn is_lower(byte: u8) -> bool {
+    let kept = NAME_BYTES[byte as usize];
+    // 0 stands for no such byte, and is none itself.
+    kept == byte && kept != 0
 }
 
 #[cold]

@@ -12,8 +12,10 @@ pub type Pair<'a> = (&'a [u8], &'a [u8]);
 /// Why a message cannot be sent over HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unsendable {
-    /// A target that is neither a path, a URL, `*` nor CONNECT's.
+    /// A target that is neither a path, a URL, `*` of OPTIONS nor CONNECT's.
     Target,
+    /// A WebSocket for nobody: extended CONNECT has an authority.
+    Authority,
     /// It is no request, or no response.
     Kind,
 }
@@ -57,7 +59,7 @@ pub fn request<'a>(
     let path = &target[parts.path_start..];
     let (scheme, path): (_, &[u8]) = match (parts.form, path) {
         (TargetForm::Origin, path) => (scheme, path),
-        (TargetForm::Asterisk, _) => (scheme, b"*"),
+        (TargetForm::Asterisk, _) if method == b"OPTIONS" => (scheme, b"*"),
         (TargetForm::Absolute, b"") if method == b"OPTIONS" => (&target[..parts.scheme_end], b"*"),
         (TargetForm::Absolute, b"") => (&target[..parts.scheme_end], b"/"),
         (TargetForm::Absolute, [b'/', ..]) => (&target[..parts.scheme_end], path),
@@ -65,6 +67,9 @@ pub fn request<'a>(
     };
     let authority = authority_of(message);
     let is_tunnel = websocket::is_request(message);
+    if is_tunnel && authority.is_empty() {
+        return Err(Unsendable::Authority);
+    }
     let pseudo = [
         (&b":method"[..], if is_tunnel { b"CONNECT" } else { method }),
         (b":scheme", scheme),
@@ -87,9 +92,10 @@ pub fn request<'a>(
     })
 }
 
-/// The host, which rules may have set; without one that of the target.
+/// The host, which rules may have set; without one that of the target. Nothing
+/// where it names nobody.
 fn authority_of(message: &Message) -> &[u8] {
-    match message.get(b"host") {
+    let authority = match message.get(b"host") {
         Some(host) => host,
         None => {
             let authority = message.target_authority().unwrap_or_default();
@@ -98,6 +104,10 @@ fn authority_of(message: &Message) -> &[u8] {
                 None => authority,
             }
         }
+    };
+    match authority.first() {
+        Some(b':') => b"",
+        _ => authority,
     }
 }
 

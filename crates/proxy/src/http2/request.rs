@@ -165,7 +165,8 @@ fn is_scheme(scheme: &[u8]) -> bool {
 /// it is its target.
 fn check_authority(pseudo: &Pseudo<'_>, kind: &Kind<'_>) -> Result<(), Fault> {
     match (pseudo.authority, kind) {
-        (Some(b""), _) => Err(Fault::new(FaultKind::AuthorityEmpty, 0)),
+        // Nor does a port alone.
+        (Some(b"" | [b':', ..]), _) => Err(Fault::new(FaultKind::AuthorityEmpty, 0)),
         (None, Kind::Plain { .. }) => Ok(()),
         (None, _) => Err(Fault::new(FaultKind::PseudoMissing, 0)),
         (Some(authority), Kind::Connect) => {

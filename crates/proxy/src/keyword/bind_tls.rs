@@ -424,7 +424,7 @@ rows! {
     "client-sigalgs", "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
         "The signature algorithms that clients may use with their certificates.";
     "crl-file", "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
-        "Lists of clients' certificates (PEM) that were taken back.";
+        "Lists of clients' certificates (PEM) that were taken back. A client that shows one of them is refused.";
     "crt", "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
         "A certificate (PEM) with those of its issuers and its key, or a directory of such files; it may be given several times. The key \
          may stand in the file of the same name with `.key` behind it. A client is shown the one for the name that it asks for, and the \
@@ -436,7 +436,7 @@ rows! {
         "A file that names certificates, one a line, each perhaps with options of its own in brackets and the names of hosts that it is \
          shown for: `site.pem [alpn h2] *.example.com !old.example.com`.";
     "curves", "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
-        "The elliptic curves of key exchanges, the preferred first.";
+        "The elliptic curves of key exchanges, the preferred first. Names are those of OpenSSL.";
     "default-crt", "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
         "The certificate that is shown where none is for the name that a client asks for. Without it that is the first `crt`. Given \
          twice, with keys of two kinds, the client's abilities choose.";
@@ -455,19 +455,19 @@ rows! {
     "generate-certificates", "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
         "Would sign a certificate for whatever name a client asks for. It is not built yet and refused.";
     "no-alpn", "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
-        "Nothing is offered by ALPN, which is the default.";
+        "Nothing is offered by ALPN, which is the default. It undoes an `alpn` before it.";
     "no-ca-names", "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
-        "Clients are not told whom the listener believes.";
+        "Clients are not told whom the listener believes. They choose a certificate without that help.";
     "no-sslv3", "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
-        "SSLv3 is not spoken, with this word or without.";
+        "SSLv3 is not spoken, with this word or without. Remove it when the line is next touched.";
     "no-strict-sni", "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
         "Undoes a `strict-sni` that stands before it on the line.";
     "no-tls-tickets", "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
         "Sessions are kept here to be resumed, and not in tickets that clients keep.";
     "no-tlsv10", "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
-        "TLS 1.0 is not spoken, with this word or without.";
+        "TLS 1.0 is not spoken, with this word or without. Remove it when the line is next touched.";
     "no-tlsv11", "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
-        "TLS 1.1 is not spoken, with this word or without.";
+        "TLS 1.1 is not spoken, with this word or without. Remove it when the line is next touched.";
     "no-tlsv12", "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
         "TLS 1.2 is not spoken. `ssl-min-ver` is the better word.";
     "no-tlsv13", "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
@@ -475,9 +475,9 @@ rows! {
     "npn", "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
         "The draft before ALPN, out of use since 2014: it has no effect, and a warning says so. Write `alpn`.";
     "prefer-client-ciphers", "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
-        "The client's order of ciphers counts, not the listener's.";
+        "The client's order of ciphers counts, not the listener's. It suits clients that know which one is fast for them.";
     "sigalgs", "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
-        "The signature algorithms of handshakes.";
+        "The signature algorithms of handshakes, the preferred first. Names are those of OpenSSL.";
     "ssl", "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
         "TLS is spoken on this listener. It needs a certificate: `crt` or `crt-list`.";
     "ssl-max-ver", "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,

@@ -135,13 +135,8 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     let named = loader.based(&crt.bytes, base);
     let path = loader.place(&named, crt.span);
     let bytes = loader.outside.read_secret(&path, FILE_BYTES_MAX);
-    let bytes = bytes.map_err(|error| {
-        let told = format!(
-            "unable to stat SSL certificate from file '{named}' : {}.",
-            std::io::Error::from(error)
-        );
-        Box::new(Diagnostic::error(&codes::UNREADABLE, crt.span, told).label("named here"))
-    })?;
+    let bytes =
+        bytes.map_err(|error| crate::load::certificates::unreadable(crt.span, &named, error))?;
     loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
 }
 

@@ -113,6 +113,18 @@ pub(super) static LINES: &[LineRow] = &[
         },
     },
     LineRow {
+        name: "option httpslog",
+        places: places::ALL,
+        syntax: "option httpslog",
+        doc: "The lines of `option httplog` with what is known of the client's TLS behind: errors, whether the session was resumed, the name asked for, version and cipher.",
+        example: "option httpslog",
+        build: |loader, args| {
+            args.end()?;
+            loader.proxy().log_format = Some(built_in(BuiltIn::Https));
+            Ok(())
+        },
+    },
+    LineRow {
         name: "option tcplog",
         places: places::ALL,
         syntax: "option tcplog",

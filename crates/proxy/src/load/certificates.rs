@@ -512,9 +512,10 @@ impl Loader {
     }
 }
 
-fn unreadable(span: Span, name: &str, error: Unreadable) -> Box<Diagnostic> {
+/// A file of a certificate that could not be read.
+pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Box<Diagnostic> {
     let told = format!(
-        "unable to stat SSL certificate from file '{name}' : {}.",
+        "unable to stat SSL certificate from file '{name}' : {}",
         reason(error)
     );
     Box::new(

@@ -29,17 +29,21 @@ fn check(proxy: &mut Proxy) -> Option<Diagnostic> {
     let format = proxy.log_format.clone()?;
     let name = format!("{} '{}'", proxy.kind.name(), proxy.name);
     if proxy.mode == Mode::Tcp {
-        let http = [BuiltIn::Http, BuiltIn::Clf];
-        if http
+        let http = [
+            (BuiltIn::Http, "httplog"),
+            (BuiltIn::Clf, "httplog"),
+            (BuiltIn::Https, "httpslog"),
+        ];
+        let named = http
             .into_iter()
-            .any(|which| Arc::ptr_eq(&format, &built_in(which)))
-        {
+            .find(|(which, _)| Arc::ptr_eq(&format, &built_in(*which)));
+        if let Some((_, option)) = named {
             proxy.log_format = Some(built_in(BuiltIn::Tcp));
             return Some(
                 Diagnostic::warning(
                     &codes::IGNORED_IN_MODE,
                     proxy.span,
-                    format!("'option httplog' not usable with {name} (needs 'mode http'), 'option tcplog' is used"),
+                    format!("'option {option}' not usable with {name} (needs 'mode http'), 'option tcplog' is used"),
                 )
                 .label("in 'mode tcp'")
                 .help("write `option tcplog` in it"),

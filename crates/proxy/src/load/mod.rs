@@ -5,7 +5,7 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
-mod certificates;
+pub(crate) mod certificates;
 mod check;
 pub mod codes;
 mod line;

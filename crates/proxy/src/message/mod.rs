@@ -93,6 +93,8 @@ pub struct Message {
     fields: Fields,
     kind: Kind,
     version: Version,
+    /// See [`Message::is_target_composed`].
+    composed: bool,
 }
 
 impl Default for Message {
@@ -109,6 +111,7 @@ impl Message {
             fields: Fields::new(),
             kind: Kind::Empty,
             version: Version::Http11,
+            composed: false,
         }
     }
 
@@ -122,6 +125,7 @@ impl Message {
         self.fields.clear();
         self.kind = Kind::Empty;
         self.version = Version::Http11;
+        self.composed = false;
     }
 
     /// A request from its parts; forgets what was here.
@@ -159,7 +163,8 @@ impl Message {
         Ok(())
     }
 
-    /// As [`Self::begin_request_checked`], with a target in pieces.
+    /// As [`Self::begin_request_checked`], with a target that is composed of
+    /// pieces.
     pub(crate) fn begin_request_of(
         &mut self,
         method: &[u8],
@@ -182,6 +187,7 @@ impl Message {
             target_len: target.iter().map(|piece| piece.len() as u32).sum(),
         };
         self.version = version;
+        self.composed = true;
         Ok(())
     }
 
@@ -325,6 +331,13 @@ impl Message {
     /// The target of a request as it is written.
     pub fn target(&self) -> &[u8] {
         &self.fields.bytes()[self.target_range()]
+    }
+
+    /// Whether the target was put together from what a client of HTTP/2 says in
+    /// parts, and no rule gave another: then scheme and authority are for rules
+    /// and logs, and a server of HTTP/1 gets the path.
+    pub fn is_target_composed(&self) -> bool {
+        self.composed
     }
 
     /// The status of a response; 0 for a request.

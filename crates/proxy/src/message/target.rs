@@ -130,6 +130,7 @@ impl Message {
     pub fn set_target(&mut self, target: &[u8]) -> Result<(), Refusal> {
         let parts = TargetParts::of(target);
         self.set_target_pieces(0, &[target], usize::MAX)?;
+        self.composed = false;
         if parts.form == TargetForm::Absolute {
             let authority = &target[parts.authority_start..parts.path_start];
             let host = authority.rsplit(|b| *b == b'@').next().unwrap_or(authority);

@@ -1,7 +1,7 @@
 //! Where lists of fields become messages and messages lists: `http2` does it,
 //! this calls it with what a connection knows.
 
-use crate::http1::{Fault, Limits, Parsed, RequestFacts};
+use crate::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts};
 use crate::http2::{self, outgoing};
 use crate::message::{Fields, Message};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
@@ -77,8 +77,13 @@ pub(super) fn lost(_: SendError) -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-/// The length that a head declares; the strict mapping has checked its digits.
-pub(super) fn declared_length(head: &Message) -> Option<u64> {
-    let digits = head.get(b"content-length")?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// How long the body behind a head has to be, where that is known: a body of
+/// any other length is malformed.
+pub(super) fn expected_length(parsed: &Parsed, end: bool) -> Option<u64> {
+    match parsed.body {
+        BodyLength::Length(bytes) => Some(bytes),
+        // A HEAD's answer, a 204: the stream may still end by itself.
+        BodyLength::None if !end && !parsed.interim => Some(0),
+        _ => None,
+    }
 }

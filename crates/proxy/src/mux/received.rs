@@ -107,13 +107,13 @@ mod tests {
 
     #[test]
     fn bytes_come_out_as_they_went_in_whatever_the_pieces() {
-        let all: Vec<u8> = (0..60_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let all: Vec<u8> = (0..9_000_u32).map(|n| (n * 7 % 251) as u8).collect();
         for (into, out) in [
-            (1, 9_000),
-            (9_000, 1),
+            (7, 8_000),
+            (8_000, 7),
             (4096, 4096),
             (5_000, 333),
-            (60_000, 100),
+            (9_000, 100),
         ] {
             let (mut received, mut got) = (Received::default(), Vec::new());
             for piece in all.chunks(into) {

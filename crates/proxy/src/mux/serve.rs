@@ -14,6 +14,7 @@ use crate::stream::{self, Endpoint, Session, Stream, leaving};
 use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
+use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -90,9 +91,11 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let now = reactor::now();
                 stream.times.request = Some(now);
                 stream.bytes_in += stream.request.wire_len() as u64;
-                let length = match end {
+                // What follows a request for a tunnel is no body.
+                let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
+                let length = match tunnel {
                     true => None,
-                    false => mapping::declared_length(&stream.request),
+                    false => mapping::expected_length(&parsed, end),
                 };
                 Opened::Begin((stream, parsed), length)
             }
@@ -113,8 +116,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 }
 
 impl<B: FnMut(Request)> ClientSide<'_, B> {
-    /// Before a request: goes over to the newest configuration, where the
-    /// listener is still there.
+    /// Goes over to the newest configuration, where the listener is still
+    /// there. Streams that are under way keep theirs.
     fn go_over(&mut self) {
         if worker().is_newest(&self.session.config) {
             return;
@@ -163,7 +166,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     }
 
     /// Words for the log of the frontend.
-    fn tell(&self, error: &ConnectionError) {
+    fn tell(&self, why: &dyn Display) {
         let source = match self.session.source {
             Endpoint::Inet(address) => {
                 format!("{}:{}", address.ip().to_canonical(), address.port())
@@ -172,7 +175,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         };
         let frontend = self.session.frontend();
         let text = format!(
-            "HTTP/2 connection from {source} to frontend {} closed: {error}.",
+            "HTTP/2 connection from {source} to frontend {} closed: {why}.",
             frontend.name
         );
         log::notice(&self.session.config, frontend, Level::Warning, &text);
@@ -200,6 +203,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
     }
 
     fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+        self.go_over();
         let client_ms = self.session.frontend().timeouts.client_ms;
         let stuck = view.stuck_since.zip(client_ms);
         let mut next = (None, Then::Ask);
@@ -248,6 +252,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         match then {
             Then::Announce => self.announced = Some(reactor::now()),
             Then::GoAway(ErrorCode::EnhanceYourCalm) => {
+                self.tell(&"too many faults (ENHANCE_YOUR_CALM)");
                 self.session
                     .frontend()
                     .state

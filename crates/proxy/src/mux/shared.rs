@@ -278,17 +278,11 @@ impl Inner {
                 data,
                 end_stream,
             } => {
-                match find(&self.table, stream).map(|at| &mut self.slots[at as usize]) {
-                    Some(slot) => {
-                        slot.received.push(data);
-                        slot.received_end |= end_stream;
-                        self.woke |= slot.wake(Interest::READ);
-                    }
+                let (place, bytes) = (find(&self.table, stream), data.len() as u32);
+                match place.map(|at| &mut self.slots[at as usize]) {
+                    Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
-                    None => {
-                        let bytes = data.len() as u32;
-                        self.connection.consumed(stream, bytes);
-                    }
+                    None => self.connection.consumed(stream, bytes),
                 }
                 Step::More
             }
@@ -521,7 +515,7 @@ fn take_head(
         Ok(_) if slot.heads.len() >= HEADS_MAX => Err(()),
         Ok(parsed) => {
             slot.received_end |= end;
-            let length = mapping::declared_length(&message).filter(|_| !end && !parsed.interim);
+            let length = mapping::expected_length(&parsed, end);
             slot.heads.push_back((message, parsed));
             Ok(length)
         }

@@ -106,6 +106,13 @@ impl Slot {
         true
     }
 
+    /// Keeps a piece of the body; says whether a reader was woken.
+    pub(super) fn take_data(&mut self, data: &[u8], end: bool) -> bool {
+        self.received.push(data);
+        self.received_end |= end;
+        self.wake(Interest::READ)
+    }
+
     /// Both sides have ended as they should.
     pub(super) fn is_complete(&self) -> bool {
         self.received_end && self.sent_end

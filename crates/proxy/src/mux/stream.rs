@@ -169,6 +169,15 @@ impl MuxStream {
         Ok(())
     }
 
+    /// Whether the server lets streams be tunnels of other protocols (RFC 8441);
+    /// None: it has not said what it lets yet.
+    pub fn takes_extended_connect(&self) -> Option<bool> {
+        let inner = self.shared.inner.borrow();
+        let connection = &inner.connection;
+        let said = connection.is_settled() || connection.is_closed() || inner.over;
+        said.then(|| connection.peer_settings().connect_protocol)
+    }
+
     /// Sends the head of a request to a server; the stream gets its number now.
     /// `facts` and `limits` are for the answer. `ConnectionRefused` when the
     /// connection takes no more streams: use another one.

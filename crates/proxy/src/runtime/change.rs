@@ -9,6 +9,7 @@ use crate::config::{Config, Global};
 use crate::listener::{self, Listening, Open};
 use crate::reactor;
 use crate::state;
+use crate::tls;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,6 +57,7 @@ impl Running {
         let config = Arc::new(config);
         listener::listen_again(&config, &listening);
         let listening = Open::following(listening, &runtime.listening());
+        tls::resume::set_limits(&config.global.tls);
         runtime.set_connections_max(options.connections_max);
         runtime.threads.store(threads, Ordering::Relaxed);
         {

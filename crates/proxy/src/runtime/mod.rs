@@ -13,6 +13,7 @@ use crate::config::{Config, Proxy};
 use crate::listener::{self, Listening, Open};
 use crate::reactor::{self, Instant};
 use crate::state::{self, Counters, Gauge, Rate};
+use crate::tls;
 use crate::worker;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -327,6 +328,7 @@ pub fn serve(
     let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
     state::set_shards(threads);
+    tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);
     listener::listen_again(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);

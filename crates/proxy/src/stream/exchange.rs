@@ -26,6 +26,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 /// A request on its way.
 pub struct Outgoing<'r> {
@@ -131,7 +132,13 @@ async fn once(
     let mut head = worker().scratch();
     match &server.link {
         Link::Http1(_) => write_request(&stream.request, &mut head),
-        Link::Http2(link) => ask(stream, link, outgoing)?,
+        Link::Http2(link) => {
+            if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await
+            {
+                return Err(Failure::Malformed);
+            }
+            ask(stream, link, outgoing)?;
+        }
     }
     let client_ms = stream.frontend().timeouts.client_ms;
     let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
@@ -182,6 +189,22 @@ async fn once(
     }
 }
 
+/// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of
+/// its connection, which may be just now.
+async fn takes_websocket(server: &MuxStream) -> bool {
+    for _ in 0..SETTINGS_TRIES {
+        match server.takes_extended_connect() {
+            Some(takes) => return takes,
+            None => reactor::sleep(SETTINGS_PAUSE).await,
+        }
+    }
+    false
+}
+
+/// How long a server has to say what it takes: so many pauses.
+const SETTINGS_TRIES: u32 = 400;
+const SETTINGS_PAUSE: Duration = Duration::from_millis(5);
+
 /// Sends the head of a request to a server that speaks HTTP/2.
 fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = outgoing.request.upgrade;
@@ -207,7 +230,8 @@ fn write_request(request: &Message, out: &mut Vec<u8>) {
         return request.write_http1(out);
     }
     let parts = request.target_parts();
-    if parts.form != TargetForm::Absolute {
+    // A URL that a rule gave goes on as such.
+    if parts.form != TargetForm::Absolute || !request.is_target_composed() {
         return request.write_http1(out);
     }
     let path = request.target().get(parts.path_start..).unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface
 use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
+use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::stats;
 use crate::worker::worker;
@@ -111,10 +112,16 @@ pub async fn serve(client: &mut Client) -> Next {
 }
 
 /// Serves one request of an HTTP/2 client. Its head stands in `stream`, its body
-/// comes and its answer goes by the client's link, which ends with it.
-pub async fn serve_stream(mut client: Client, mut stream: Box<Stream>, request: Parsed) {
+/// comes and its answer goes by the client's link, which ends with it. Gives back
+/// what the next stream of the same connection may use.
+pub async fn serve_stream(
+    mut client: Client,
+    mut stream: Box<Stream>,
+    request: Parsed,
+) -> (Option<Box<ServerConnection>>, Option<u32>) {
     run(&mut client, &mut stream, request).await;
     finish(stream);
+    (client.own, client.last_server)
 }
 
 /// How a connection ends whose request and answer are complete.

@@ -15,6 +15,7 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use rustix::net::SocketAddrAny;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -294,6 +295,17 @@ fn speaks_http2(session: &Session) -> bool {
     }
 }
 
+/// Server connections that one client's HTTP/2 connection keeps for itself.
+const OWN_MAX: usize = 16;
+
+/// What the streams of an HTTP/2 connection leave to the next ones.
+#[derive(Default)]
+struct Left {
+    /// Server connections that no other client may use.
+    own: RefCell<Vec<ServerConnection>>,
+    last_server: Cell<Option<u32>>,
+}
+
 /// Many requests at once: the connection speaks HTTP/2.
 async fn http2(client: &mut Client) {
     let Client {
@@ -303,15 +315,25 @@ async fn http2(client: &mut Client) {
         ..
     } = client;
     let Link::Http1(transport) = link else { return };
+    let left = Rc::<Left>::default();
     let begin = |request: mux::Request| {
-        let mux::Request {
-            mux,
-            stream,
-            parsed,
-            before,
-        } = request;
-        let client = Client::of_stream(Rc::clone(&stream.session), mux, before);
-        reactor::spawn(pool_box(request::serve_stream(client, stream, parsed)));
+        let left = Rc::clone(&left);
+        reactor::spawn(pool_box(async move {
+            let mux::Request {
+                mux,
+                stream,
+                parsed,
+                before,
+            } = request;
+            let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
+            client.own = left.own.borrow_mut().pop().map(Box::new);
+            client.last_server = left.last_server.get();
+            let (own, last) = request::serve_stream(client, stream, parsed).await;
+            left.last_server.set(last.or(left.last_server.get()));
+            let mut kept = left.own.borrow_mut();
+            let room = kept.len() < OWN_MAX;
+            kept.extend(own.filter(|_| room).map(|own| *own));
+        }));
     };
     pool_box(mux::serve(transport, input.take(), session, begin)).await;
 }

@@ -402,15 +402,12 @@ async fn hello(
 /// answered.
 fn foreign(socket: &Socket, moving: &mut Moving) {
     const UNEXPECTED_MESSAGE: u8 = 10;
-    match moving.incoming.filled() {
-        [
-            kind::HANDSHAKE | kind::ALERT | kind::DATA | kind::CHANGE_CIPHER,
-            3,
-            ..,
-        ] => {
-            moving.alert(socket, UNEXPECTED_MESSAGE);
-        }
-        _ => {}
+    let speaks_tls = matches!(
+        moving.incoming.filled(),
+        [kind::CHANGE_CIPHER..=kind::DATA, 3, ..]
+    );
+    if speaks_tls {
+        moving.alert(socket, UNEXPECTED_MESSAGE);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::build::Resumption;
 use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, now_s};
-use crate::config::{BindTls, ServerSettings};
+use crate::config::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -35,10 +35,11 @@ struct Shard {
 
 /// Sets how many sessions are kept, and for how long: `tune.ssl.cachesize` and
 /// `tune.ssl.lifetime`.
-pub fn set_limits(sessions: Option<u32>, lifetime_s: Option<u32>) {
-    let sessions = sessions.unwrap_or(SESSIONS_DEFAULT).min(SESSIONS_MAX);
-    MOST.store(sessions, Relaxed);
-    LIFETIME.store(lifetime_s.unwrap_or(LIFETIME_S), Relaxed);
+pub fn set_limits(settings: &TlsDefaults) {
+    let sessions = settings.cached_sessions_max.unwrap_or(SESSIONS_DEFAULT);
+    MOST.store(sessions.min(SESSIONS_MAX), Relaxed);
+    let lifetime_s = settings.session_lifetime_s.unwrap_or(LIFETIME_S);
+    LIFETIME.store(lifetime_s, Relaxed);
 }
 
 /// How long a session may be resumed, seconds.

@@ -82,9 +82,9 @@ struct Inner {
     tail: u32,
     outgoing: Option<Bytes>,
     /// Plaintext that rustls opened with the end of the handshake.
-    early: Option<Box<Vec<u8>>>,
+    early: Vec<u8>,
     /// The beginning of a handshake message that goes on in the next record.
-    joining: Option<Box<Vec<u8>>>,
+    joining: Vec<u8>,
     end: End,
     fruitless: u8,
     /// The peer wants our keys changed before the next data.
@@ -130,8 +130,8 @@ impl Session {
                 plain: 0,
                 tail: 0,
                 outgoing: None,
-                early: (!made.early.is_empty()).then(|| Box::new(made.early)),
-                joining: None,
+                early: made.early,
+                joining: Vec::new(),
                 end: End::Open,
                 fruitless: 0,
                 wants_update: false,
@@ -242,6 +242,14 @@ impl Session {
         inner.outgoing = None;
     }
 
+    /// Changes the keys that we send with, as a peer may do at any time.
+    #[cfg(test)]
+    pub(super) fn change_keys(&self, socket: &Socket, asks: bool) {
+        let mut inner = self.inner.borrow_mut();
+        assert!(inner.update_sending(asks).is_ok());
+        let _ = inner.flush(socket, false);
+    }
+
     /// The connection is about to be closed: says goodbye if there is room.
     pub fn goodbye(&self, socket: &Socket) {
         let mut inner = self.inner.borrow_mut();
@@ -267,7 +275,7 @@ impl Inner {
     /// Whether a read would not block, after the records that are there were
     /// opened up to the first data.
     fn has_something(&mut self, socket: &Socket) -> bool {
-        self.early.is_some() || self.plain > 0 || self.open_next(socket) || self.end != End::Open
+        !self.early.is_empty() || self.plain > 0 || self.open_next(socket) || self.end != End::Open
     }
 
     /// Reads once from the socket.
@@ -298,7 +306,7 @@ impl Inner {
         if out.is_empty() {
             return Ok(0);
         }
-        if self.early.is_some() {
+        if !self.early.is_empty() {
             return Ok(self.read_early(out));
         }
         let mut n = 0;
@@ -324,13 +332,12 @@ impl Inner {
     }
 
     fn read_early(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
-        let Some(early) = &mut self.early else {
-            return 0;
-        };
-        let n = early.len().min(out.len());
-        copy(&early[..n], &mut out[..n]);
-        early.drain(..n);
-        self.early.take_if(|early| early.is_empty());
+        let n = self.early.len().min(out.len());
+        copy(&self.early[..n], &mut out[..n]);
+        self.early.drain(..n);
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
         n
     }
 
@@ -379,7 +386,7 @@ impl Inner {
             return Ok(None);
         };
         let (kind, content, total) = self.opener.open(header, bytes.filled_mut())?;
-        if kind != kind::HANDSHAKE && self.joining.is_some() {
+        if kind != kind::HANDSHAKE && !self.joining.is_empty() {
             // A message may not be interleaved with anything.
             return Err(Fault::Unexpected);
         }
@@ -404,7 +411,7 @@ impl Inner {
                 self.alerted(level, code);
             }
             kind::HANDSHAKE => {
-                let mut joined = self.joining.take().unwrap_or_default();
+                let mut joined = std::mem::take(&mut self.joining);
                 joined.extend_from_slice(&bytes.filled()[content]);
                 bytes.consume(total);
                 self.messages(joined)?;
@@ -430,7 +437,7 @@ impl Inner {
     }
 
     /// Handshake messages after the handshake; what is not whole is kept.
-    fn messages(&mut self, mut joined: Box<Vec<u8>>) -> Result<(), Fault> {
+    fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), Fault> {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -446,7 +453,7 @@ impl Inner {
         }
         joined.drain(..at);
         if !joined.is_empty() {
-            self.joining = Some(joined);
+            self.joining = joined;
         }
         Ok(())
     }
@@ -506,10 +513,10 @@ impl Inner {
         Ok(())
     }
 
-    /// New keys for what we send, and says so to the peer.
-    fn update_sending(&mut self) -> Result<(), Fault> {
-        // An update that does not ask for one.
-        let message = [message::KEY_UPDATE, 0, 0, 1, 0];
+    /// New keys for what we send, and says so to the peer, which may be asked
+    /// for the same.
+    fn update_sending(&mut self, asks: bool) -> Result<(), Fault> {
+        let message = [message::KEY_UPDATE, 0, 0, 1, asks.into()];
         if matches!(self.secrets, LaterKeys::Fixed(_)) {
             return Err(Fault::Internal);
         }
@@ -548,7 +555,7 @@ impl Inner {
     /// Seals what fits of some plaintext.
     fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, Fault> {
         if self.wants_update || self.sealer.is_worn() {
-            self.update_sending()?;
+            self.update_sending(false)?;
         }
         let most = usize::from(self.content_max);
         let overhead = self.sealer.overhead();

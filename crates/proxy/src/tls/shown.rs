@@ -200,7 +200,7 @@ fn characters(value: Element<'_>) -> Option<Vec<u8>> {
     let bytes = value.content;
     let wide = |size: usize| -> Option<Vec<u8>> {
         let mut text = String::new();
-        if bytes.len() % size != 0 {
+        if !bytes.len().is_multiple_of(size) {
             return None;
         }
         for character in bytes.chunks(size) {

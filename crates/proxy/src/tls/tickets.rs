@@ -258,7 +258,7 @@ impl Ticketer {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let master = match &self.file {
             Some(file) => file.opening(name)?,
-            None => opening(name, now_s)?,
+            None => opening(name, now_s, self.lifetime_s())?,
         };
         let key = master.key(&self.settings)?;
         let mut content = sealed.to_vec();
@@ -313,7 +313,8 @@ fn forget(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
     keys.retain(|master| now_s.abs_diff(master.made_s) <= KEY_SEALS_S + longest_s);
 }
 
-fn opening(name: &[u8; NAME], now_s: u64) -> Option<Master> {
+fn opening(name: &[u8; NAME], now_s: u64, lifetime_s: u64) -> Option<Master> {
+    LONGEST_S.fetch_max(lifetime_s, Relaxed);
     let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     forget(&mut keys, now_s, LONGEST_S.load(Relaxed));
     keys.iter().find(|master| master.name == *name).cloned()

@@ -188,12 +188,12 @@ fn a_client_that_says_nonsense_gets_400() {
 }
 
 #[test]
-fn the_preface_of_http_2_gets_400() {
+fn the_preface_of_http_2_gets_400_where_only_http_1_is_spoken() {
     if against_haproxy() {
         return;
     }
     let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = Bed::new(&origin.behind("", "").replace(":{0}", ":{0} proto h1"));
     assert!(
         bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0")
             .starts_with("HTTP/1.1 400 ")

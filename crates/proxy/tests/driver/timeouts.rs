@@ -194,7 +194,8 @@ fn a_queue_is_left_by_time_and_by_clients_that_go() {
     undisturbed(|| {
         let origin = Origin::new(|mut peer, _| {
             peer.head();
-            pause(300);
+            // Long after both who wait have left.
+            pause(1500);
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         });
         for (option, goes) in [("", "503 sQ"), ("option abortonclose", "0 CQ")] {

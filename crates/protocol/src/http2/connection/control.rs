@@ -97,11 +97,16 @@ impl Connection {
         if bytes == 0 {
             return self.stream_error(id, ErrorCode::ProtocolError);
         }
-        match widened(stream.send_window, bytes) {
-            Some(window) => stream.send_window = window,
-            None => return self.stream_error(id, ErrorCode::FlowControlError),
-        }
-        Ok(Step::Window { stream: Some(id) })
+        let Some(window) = widened(stream.send_window, bytes) else {
+            return self.stream_error(id, ErrorCode::FlowControlError);
+        };
+        stream.send_window = window;
+        // Where we have ended the stream nobody waits for it.
+        Ok(if stream.we_ended {
+            Step::Again
+        } else {
+            Step::Window { stream: Some(id) }
+        })
     }
 
     fn pinged(&mut self, head: Head, payload: &[u8]) -> Result<Step, Why> {
@@ -148,7 +153,7 @@ impl Connection {
 
     pub(super) fn begin_settings(&mut self, head: Head) -> Result<(), Why> {
         on_connection(head)?;
-        if head.length % 6 != 0 || (head.has(FLAG_ACK) && head.length != 0) {
+        if !head.length.is_multiple_of(6) || (head.has(FLAG_ACK) && head.length != 0) {
             return Err(Why::FrameLength);
         }
         if head.has(FLAG_ACK) {

@@ -11,8 +11,8 @@ pub struct Rate {
     pub burst: u32,
     /// So many in a second, for ever.
     pub per_second: u32,
-    /// So many for each piece of useful work: a stream that ended well, a
-    /// DATA frame with content.
+    /// So many for each piece of useful work: a stream that ended well, DATA
+    /// with content.
     pub per_work: u32,
 }
 
@@ -28,7 +28,8 @@ pub struct Limits {
     /// Frames without content that end nothing (CVE-2019-9518).
     pub empty_frames: Rate,
     /// DATA frames of fewer bytes than anyone has a reason for: even an empty
-    /// message of gRPC has 5. Only DATA frames of some length count as work.
+    /// message of gRPC has 5. Work is counted by
+    /// the KiB.
     pub tiny_data: Rate,
     /// SETTINGS with their acknowledgements (CVE-2019-9515), and GOAWAY.
     pub settings: Rate,
@@ -37,12 +38,13 @@ pub struct Limits {
     pub pings: Rate,
     /// PRIORITY frames (CVE-2019-9513).
     pub priorities: Rate,
-    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Only
-    /// DATA frames of some length count as work.
+    /// WINDOW_UPDATE frames (CVE-2019-9511, CVE-2019-9517). Work
+    /// is counted by the KiB.
     pub window_updates: Rate,
     /// Frames of unknown types.
     pub unknown_frames: Rate,
-    /// Frames on streams that are closed.
+    /// Frames on streams that are closed: what a client sends of a body that
+    /// was denied, until it hears of it, is many.
     pub late_frames: Rate,
     /// CONTINUATION frames of one header block (CVE-2024-27316).
     pub continuations_max: u32,
@@ -63,7 +65,7 @@ impl Default for Limits {
         };
         Limits {
             rapid_resets: rate(500, 100, 1),
-            forced_resets: rate(100, 10, 0),
+            forced_resets: rate(100, 10, 1),
             refused_streams: rate(1_000, 100, 1),
             empty_frames: rate(100, 10, 1),
             tiny_data: rate(10_000, 1_000, 1),
@@ -72,7 +74,7 @@ impl Default for Limits {
             priorities: rate(1_000, 100, 4),
             window_updates: rate(10_000, 1_000, 4),
             unknown_frames: rate(1_000, 100, 4),
-            late_frames: rate(10_000, 1_000, 0),
+            late_frames: rate(20_000, 10_000, 4),
             continuations_max: 32,
             header_block_bytes_max: 128 * 1024,
             output_bytes_max: 64 * 1024,
@@ -135,6 +137,9 @@ impl Flood {
 
 /// DATA frames from this length on count as bulk.
 const BULK_BYTES_MIN: usize = 128;
+/// And so many bytes more count as another piece: there are clients that give
+/// windows back every 4 KiB, twice.
+const BULK_BYTES: usize = 1024;
 
 /// One level. All in `u32` that may wrap: there is one for every kind of flood
 /// in every connection.
@@ -171,7 +176,7 @@ impl Meters {
     pub(super) fn data(&mut self, bytes: usize) {
         self.work = self.work.wrapping_add(1);
         if bytes >= BULK_BYTES_MIN {
-            self.bulk = self.bulk.wrapping_add(1);
+            self.bulk = self.bulk.wrapping_add(1 + (bytes / BULK_BYTES) as u32);
         }
     }
 

@@ -374,6 +374,12 @@ impl Connection {
         self.acknowledged
     }
 
+    /// Whether the preface, or a header block, has begun and not ended: what
+    /// the owner's patience for a head is measured by.
+    pub fn is_gathering(&self) -> bool {
+        matches!(self.reading, Reading::Preface { .. }) || self.block.is_open()
+    }
+
     /// Whether the connection failed, or both sides are done: a GOAWAY with
     /// the last stream was sent or came, and no stream is left. Write the
     /// output and close.
@@ -381,7 +387,8 @@ impl Connection {
         self.failed || (self.is_going_away() && self.streams.len() == 0)
     }
 
-    /// Whether the connection takes and opens no new stream.
+    /// Whether either side said that it ends: by GOAWAY with the last stream,
+    /// or, from the peer, any.
     pub fn is_going_away(&self) -> bool {
         self.failed || self.accepted_last.is_some() || self.peer_last.is_some()
     }

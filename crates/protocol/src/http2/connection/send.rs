@@ -101,7 +101,8 @@ impl Connection {
     }
 
     /// Sends a list of fields: a head, an interim one, or trailers. Pseudo
-    /// fields come first, names are in lower case: the owner has seen to it.
+    /// fields come first, names are in lower case: the owner has seen to it,
+    /// and that few wait in the output, which takes any number of them.
     pub fn send_headers<'f>(
         &mut self,
         stream: StreamId,
@@ -131,7 +132,8 @@ impl Connection {
     }
 
     /// How many bytes of DATA `send_data` would take now: the least of the
-    /// stream's window, the connection's, and the room in the output.
+    /// stream's window, the connection's, and the room in the output. No event
+    /// tells that the output was written: its owner knows, and wakes writers.
     pub fn send_capacity(&self, stream: StreamId) -> usize {
         let Some(stream) = self.streams.get(stream.0) else {
             return 0;

@@ -46,6 +46,7 @@ fn requests_of_http1_leave_their_connection_behind() {
         ("CONNECT u.com:443 HTTP/1.1\r\nHost: u.com\r\n\r\n", ":method=CONNECT :authority=u.com:443"),
         ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
          ":method=CONNECT :scheme=http :authority=u :path=/a :protocol=websocket sec-websocket-version=13"),
+        ("GET /a HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "Authority"),
         ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n", ":method=GET :scheme=http :authority=u :path=/a"),
         ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: websocket\r\n\r\n", ":method=GET :scheme=http :authority=u :path=/a"),
     ];
@@ -136,6 +137,17 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
         written(&connect, false),
         "CONNECT ex.com:443 HTTP/1.1|host: ex.com:443|| none"
     );
+    // What rules made of the target goes on.
+    let (result, mut message) = request_of(&of("GET", "/p?a"), true);
+    message.set_path(b"/new").unwrap();
+    message.set(b"host", b"other").unwrap();
+    request_to_http1(&mut message, &result.unwrap()).unwrap();
+    assert_eq!(message.target(), b"/new?a");
+    let (result, mut message) = request_of(&of("GET", "/p?a"), true);
+    message.set_target(b"http://other.com/zz").unwrap();
+    request_to_http1(&mut message, &result.unwrap()).unwrap();
+    assert_eq!(message.target(), b"http://other.com/zz");
+    assert_eq!(message.get(b"host"), Some(&b"other.com"[..]));
     // Of HTTP/1 nothing is changed.
     let (parsed, mut message) = http1_request("GET http://u/a HTTP/1.1\r\nHost: u\r\n\r\n");
     request_to_http1(&mut message, &parsed).unwrap();

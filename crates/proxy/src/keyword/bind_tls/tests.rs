@@ -131,7 +131,7 @@ fn what_is_wrong_with_a_certificate_is_told_in_haproxys_words_and_more() {
         ("crt bare.pem", "E0220", format!("No Private Key found in '{}.key'.", path("bare.pem"))),
         ("crt key.pem", "E0220", format!("unable to load certificate from file '{}'.", path("key.pem"))),
         ("crt encrypted.pem", "E0220", format!("'{}': its private key is encrypted", path("encrypted.pem"))),
-        ("crt none.pem", "E0111", format!("unable to stat SSL certificate from file '{}' : No such file or directory.", path("none.pem"))),
+        ("crt none.pem", "E0111", format!("unable to stat SSL certificate from file '{}' : No such file or directory", path("none.pem"))),
         ("crt empty", "E0222", "Proxy 'f': no SSL certificate specified for bind '127.0.0.1:1' at [test.cfg:8] (use 'crt').".to_owned()),
         ("crt @web/x", "E0220", "no `crt-store` has loaded '@web/x'".to_owned()),
         ("crt old.pem", "W0301", String::new()),

@@ -187,8 +187,8 @@ proptest! {
             bytes[at] = byte;
         }
         if cuts {
-            let length = bytes.len();
-            bytes.truncate(cut.index(length));
+            let length = cut.index(bytes.len());
+            bytes.truncate(length);
         }
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording.clone()));

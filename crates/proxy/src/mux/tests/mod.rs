@@ -85,7 +85,9 @@ impl<B> Accept for TestSide<B> {
         let mut message = Message::new();
         match mapping::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
-                let length = mapping::declared_length(&message).filter(|_| !end);
+                let length = mapping::expected_length(&parsed, end);
+                // What the handlers look at is the path.
+                crate::http2::request_to_http1(&mut message, &parsed).unwrap();
                 Opened::Begin((message, parsed), length)
             }
             Err(_) => Opened::Reset(ErrorCode::ProtocolError),
@@ -204,7 +206,7 @@ fn ask(mux: &ServerMux, path: &str) -> MuxStream {
 async fn write_all(stream: &MuxStream, data: &[u8], piece: usize, end: bool) -> io::Result<()> {
     let mut done = 0;
     while done < data.len() {
-        let rest = &data[done..data.len().min(done + piece)];
+        let rest = &data[done..data.len().min(done.saturating_add(piece))];
         let last = end && done + rest.len() == data.len();
         match stream.try_write(rest, last) {
             Ok(n) => done += n,
@@ -239,8 +241,10 @@ async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
 /// Answers with the path as the body.
 async fn echo_path(stream: MuxStream, message: Message) {
     let body = message.target().to_vec();
-    stream.send_head(&answer(200), false).unwrap();
-    write_all(&stream, &body, usize::MAX, true).await.unwrap();
+    // The other end may be gone.
+    if stream.send_head(&answer(200), false).is_ok() {
+        let _ = write_all(&stream, &body, usize::MAX, true).await;
+    }
 }
 
 /// Answers with what comes, as it comes, trailers too.

@@ -29,12 +29,12 @@ async fn many(concurrent: usize, total: usize) {
 
 #[test]
 fn thousands_of_requests_one_after_the_other_share_a_connection() {
-    on_loop(|| many(1, 5_000));
+    on_loop(|| many(1, 2_000));
 }
 
 #[test]
 fn thousands_of_requests_side_by_side_share_a_connection() {
-    on_loop(|| many(100, 10_000));
+    on_loop(|| many(100, 5_000));
 }
 
 #[test]

@@ -46,6 +46,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True when the connection began with a PROXY header.";
+    "fc_err", number(no_error), "acl failed fc_err gt 0",
+        "The number of the error that ended the client's connection before it became a stream, as in HAProxy's list (34 is a failed TLS handshake); \
+         0 for all that rules ever see, since such a connection has no stream.";
+    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, no_error_text), "acl good fc_err_str Success",
+        "The text of `fc_err`: `Success` for a connection that lives.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major version of HTTP of the client's connection: 1 or 2. A connection that speaks no HTTP has none.";
     "so_id", number(so_id), "acl first_listener so_id 1",
@@ -135,6 +140,14 @@ fn fc_dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // A listener with `accept-proxy` refuses what has no header.
     Some(Value::Bool(stream.session.bind().accept_proxy))
+}
+
+fn no_error<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(0))
+}
+
+fn no_error_text<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(b"Success"))
 }
 
 fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

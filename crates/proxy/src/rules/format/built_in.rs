@@ -2,7 +2,9 @@
 //! written in the language of formats and compiled once.
 
 use super::{Dialect, Format, parse};
+use crate::load::{LoadOptions, Loader};
 use crate::rules::argument::Piece as Source;
+use crate::rules::{Expression, Usage};
 use std::sync::{Arc, OnceLock};
 
 /// A format that an option names.
@@ -14,32 +16,37 @@ pub enum BuiltIn {
     Clf,
     /// `option tcplog`
     Tcp,
+    /// `option httpslog`
+    Https,
 }
 
 const HTTP: &[u8] = b"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc \
     %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 const CLF: &[u8] = b"%{+Q}o %{-Q}ci - - [%trg] %r %ST %B \"\" \"\" %cp %ms %ft %b %s \
     %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl";
+/// What follows the format of `option httplog`.
+const HTTPS: &[u8] = b" %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/\
+    %[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
 const TCP: &[u8] = b"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
 
 /// The compiled format.
 pub fn built_in(which: BuiltIn) -> Arc<Format> {
-    static FORMATS: OnceLock<[Arc<Format>; 3]> = OnceLock::new();
-    let formats = FORMATS.get_or_init(|| [HTTP, CLF, TCP].map(|text| Arc::new(compile(text))));
+    static FORMATS: OnceLock<[Arc<Format>; 4]> = OnceLock::new();
+    let formats = FORMATS.get_or_init(|| {
+        let https = [HTTP, HTTPS].concat();
+        [HTTP, CLF, TCP, &https].map(|text| Arc::new(compile(text)))
+    });
     formats[which as usize].clone()
 }
 
-fn compile(text: &'static [u8]) -> Format {
+fn compile(text: &[u8]) -> Format {
     let source = Source::built_in(text);
-    let none = &mut |_| {
-        Err(Box::new(language::Diagnostic::global(
-            &crate::rules::action::codes::FORMAT_SYNTAX,
-            language::Severity::Error,
-            "built-in formats hold no expressions",
-        )))
-    };
+    // Their expressions name nothing of a file.
+    let mut loader = Loader::new(language::Environment::empty(), LoadOptions::default());
+    let expression = &mut |start| Expression::parse_part(&mut loader, &source, start, Usage::LOG);
     // The texts above are right; a test compiles them.
-    let pieces = parse::pieces(&source, Dialect::Log, &mut Vec::new(), none).unwrap_or_default();
+    let pieces =
+        parse::pieces(&source, Dialect::Log, &mut Vec::new(), expression).unwrap_or_default();
     Format {
         pieces,
         dialect: Dialect::Log,
@@ -52,7 +59,7 @@ mod tests {
 
     #[test]
     fn built_in_formats_compile() {
-        for which in [BuiltIn::Http, BuiltIn::Clf, BuiltIn::Tcp] {
+        for which in [BuiltIn::Http, BuiltIn::Clf, BuiltIn::Tcp, BuiltIn::Https] {
             assert!(built_in(which).pieces.len() > 10, "{which:?}");
         }
     }

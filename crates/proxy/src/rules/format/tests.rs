@@ -168,6 +168,11 @@ fn tls_of_the_client_shows_in_names_and_values_of_its_own() {
     use rustls::{CipherSuite, ProtocolVersion};
     let mut stream = served();
     let text = "%ft %sslv %sslc %{+Q}sslc";
+    let https = |stream: &Stream| {
+        let line = String::from_utf8(built_in(BuiltIn::Https).fill(stream)).unwrap();
+        line.rsplit_once("\" ").map(|(_, rest)| rest.to_owned())
+    };
+    assert_eq!(https(&stream).as_deref(), Some("0/-/-/-/0 -/-/-"));
     assert_eq!(show(text, Usage::LOG, &stream), "web - - \"\"");
     let info = crate::tls::Info::new(
         ProtocolVersion::TLSv1_3,
@@ -177,6 +182,10 @@ fn tls_of_the_client_shows_in_names_and_values_of_its_own() {
     assert_eq!(
         show(text, Usage::LOG, &stream),
         "web~ TLSv1.3 TLS_AES_128_GCM_SHA256 \"TLS_AES_128_GCM_SHA256\""
+    );
+    assert_eq!(
+        https(&stream).as_deref(),
+        Some("0/0000000000000000/0/0/0 -/TLSv1.3/TLS_AES_128_GCM_SHA256")
     );
 }
 

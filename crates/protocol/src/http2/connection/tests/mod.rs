@@ -8,6 +8,7 @@ mod interop;
 mod pair;
 mod random;
 mod rules;
+mod types;
 
 use super::super::frame::{
     CONTINUATION, DATA, FLAG_ACK, FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY,
@@ -266,5 +267,51 @@ fn requested(stream: u32, end: bool) -> Seen {
         end,
         trailers: false,
         over: false,
+    }
+}
+
+/// How a sequence of frames has to be answered.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// GOAWAY.
+    Connection(ErrorCode, Why),
+    /// RST_STREAM on that stream, and the connection goes on.
+    Stream(u32, ErrorCode),
+    /// Neither.
+    Fine,
+}
+
+fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, Answer)]) {
+    for (name, frames, answer) in cases {
+        let all = frames.concat();
+        // At once, and byte by byte.
+        for step in [all.len().max(1), 1] {
+            let mut connection = start();
+            let mut events = Vec::new();
+            for piece in all.chunks(step) {
+                events.extend(feed(&mut connection, piece));
+            }
+            let complaints = complaints(&mut connection);
+            let failure = events
+                .iter()
+                .find(|event| matches!(event, Seen::Failed(..)));
+            match *answer {
+                Answer::Connection(code, why) => {
+                    assert_eq!(failure, Some(&Seen::Failed(code, why)), "{name}");
+                    assert_eq!(complaints.last(), Some(&(0, code)), "{name}");
+                    assert!(connection.is_closed(), "{name}");
+                }
+                Answer::Stream(stream, code) => {
+                    assert_eq!(failure, None, "{name}");
+                    assert_eq!(complaints, [(stream, code)], "{name}");
+                    // The tables and windows are still right.
+                    let after = feed(&mut connection, &get(2001));
+                    assert_eq!(after, [requested(2001, true)], "{name}");
+                }
+                Answer::Fine => {
+                    assert_eq!((failure, complaints), (None, vec![]), "{name}: {events:?}");
+                }
+            }
+        }
     }
 }

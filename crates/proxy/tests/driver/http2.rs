@@ -1,0 +1,399 @@
+//! HTTP/2 with clients and with servers: streams meet the same rules, queues,
+//! logs and counters as requests of HTTP/1.
+
+use crate::bed::{Bed, Origin, settle};
+use crate::peer2::{Peer2, Seen, request};
+use protocol::http2::ErrorCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// An origin of HTTP/2 that answers "N: METHOD PATH BODY", N being the number of
+/// its connection.
+fn echo() -> Origin {
+    Origin::new(|peer, number| {
+        let mut peer = Peer2::origin(peer);
+        let mut open: Vec<(u32, String, Vec<u8>)> = Vec::new();
+        loop {
+            let ended = match peer.next() {
+                Seen::Fields(id, head, end) if !open.iter().any(|one| one.0 == id) => {
+                    open.push((id, head, Vec::new()));
+                    end.then_some(id)
+                }
+                Seen::Data(id, data, end) => {
+                    for one in open.iter_mut().filter(|one| one.0 == id) {
+                        one.2.extend(&data);
+                    }
+                    end.then_some(id)
+                }
+                Seen::Fields(id, ..) => Some(id),
+                Seen::Closed => return,
+                _ => None,
+            };
+            let Some(at) = open.iter().position(|one| Some(one.0) == ended) else {
+                continue;
+            };
+            let (id, head, body) = open.remove(at);
+            let value = |name: &str| {
+                let line = head.lines().find(|line| line.starts_with(name));
+                line.unwrap_or_default()[name.len()..].trim().to_owned()
+            };
+            let (method, path) = (value(":method:"), value(":path:"));
+            let text = format!(
+                "{number}: {method} {path} {}",
+                String::from_utf8_lossy(&body)
+            );
+            peer.fields(id, ":status: 200\nx-origin: h2\n", false);
+            peer.data(id, text.as_bytes(), true);
+        }
+    })
+}
+
+/// The text of a proxy before a server of HTTP/2.
+fn before(origin: &Origin, back: &str) -> String {
+    format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
+         backend back\n server s 127.0.0.1:{} proto h2\n{back}\n",
+        origin.port
+    )
+}
+
+#[test]
+fn requests_of_http2_meet_rules_logs_and_counters() {
+    let origin = Origin::echo();
+    let front =
+        " http-request deny if { path /no }\n http-request return status 418 if { path /tea }";
+    let bed = Bed::new(&origin.behind(front, ""));
+    let mut client = Peer2::client(bed.client());
+    assert_eq!(client.ask("/a"), "200 0: GET /a ");
+    assert_eq!(bed.end(), "200 --");
+    assert!(client.ask("/no").starts_with("403 <html>"));
+    assert_eq!(bed.end(), "403 PR");
+    assert_eq!(client.ask("/tea"), "418 ");
+    assert_eq!(bed.end(), "418 LR");
+    let head = client.fields(0, &request("HEAD", "/h"), true);
+    assert_eq!(client.answer(head).brief(), "200 ");
+    bed.counts(
+        "front",
+        "req_tot dreq conn_tot",
+        "req_tot=4 dreq=1 conn_tot=1",
+    );
+    bed.counts("back/s", "stot connect reuse", "stot=2 connect=1 reuse=1");
+}
+
+#[test]
+fn bodies_and_trailers_pass_between_the_versions() {
+    let origin = Origin::new(|mut peer, _| {
+        let head = peer.head().unwrap();
+        assert!(
+            head.starts_with("POST /up HTTP/1.1\r\nhost: h\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        assert_eq!(
+            peer.until("x-end: 1\r\n\r\n"),
+            "5\r\nhello\r\n0\r\nx-end: 1\r\n\r\n"
+        );
+        peer.send(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             3\r\nyes\r\n0\r\nX-Sum: 3\r\n\r\n",
+        );
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, &request("POST", "/up"), false);
+    client.data(id, b"hello", false);
+    client.fields(id, "x-end: 1\n", true);
+    let answer = client.answer(id);
+    assert_eq!(answer.head, ":status: 200\n");
+    assert_eq!(answer.body, b"yes");
+    assert_eq!(answer.trailers, "x-sum: 3\n");
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_body_of_any_size_passes_between_two_of_http2() {
+    let origin = echo();
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, &request("POST", "/big"), false);
+    let body = vec![b'x'; 1 << 20];
+    client.data(id, &body, true);
+    let answer = client.answer(id);
+    assert_eq!(answer.body.len(), body.len() + "0: POST /big ".len());
+    assert!(answer.head.contains("x-origin: h2\n"));
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn a_client_of_http1_is_served_by_a_server_of_http2() {
+    let origin = echo();
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = bed.client();
+    client.send(
+        "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    );
+    let answer = client.answer();
+    assert_eq!(answer.body, b"0: POST /p hi");
+    assert!(
+        answer.head.contains("transfer-encoding: chunked\r\n"),
+        "{}",
+        answer.head
+    );
+    // The connection lives on.
+    assert_eq!(
+        client.ask("GET /q HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 0: GET /q "
+    );
+    client.send("GET /r HTTP/1.0\r\nHost: h\r\n\r\n");
+    assert_eq!(client.answer().body, b"0: GET /r ");
+    assert_eq!(client.ends(), "FIN");
+}
+
+#[test]
+fn what_ends_before_its_time_is_reset() {
+    let origin = Origin::closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    assert_eq!(client.ask("/a"), "200 abc reset");
+    assert_eq!(bed.end(), "200 SD");
+    // The connection goes on.
+    assert_eq!(client.ask("/b"), "200 abc reset");
+}
+
+#[test]
+fn a_stream_that_its_client_gives_up_is_over() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head();
+        peer.ends();
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.get("/a");
+    settle();
+    client.reset(id, ErrorCode::Cancel);
+    assert_eq!(bed.end(), "400 CH");
+    bed.counts("back/s", "scur", "");
+}
+
+#[test]
+fn many_streams_share_a_servers_connection() {
+    for (reuse, wanted) in [("safe", 1), ("always", 1), ("never", 20)] {
+        let origin = echo();
+        let bed = Bed::new(&before(&origin, &format!(" http-reuse {reuse}")));
+        let mut client = Peer2::client(bed.client());
+        let asked: Vec<u32> = (0..20).map(|n| client.get(&format!("/{n}"))).collect();
+        for (n, id) in asked.into_iter().enumerate() {
+            let said = client.answer(id).brief();
+            assert!(said.ends_with(&format!(": GET /{n} ")), "{said}");
+        }
+        assert_eq!(origin.accepted(), wanted, "{reuse}");
+        bed.counts("back/s", "stot", "stot=20");
+    }
+}
+
+#[test]
+fn max_reuse_bounds_the_streams_of_a_connection() {
+    let origin = echo();
+    let text = before(&origin, "").replace("proto h2", "proto h2 max-reuse 2");
+    let bed = Bed::new(&format!("{text} http-reuse always\n"));
+    let mut client = Peer2::client(bed.client());
+    let said: String = (0..6).map(|_| client.ask("/")[4..5].to_owned()).collect();
+    assert_eq!(said, "000111");
+}
+
+#[test]
+fn a_connection_that_nobody_may_share_is_its_clients_own() {
+    let origin = echo();
+    let bed = Bed::new(&before(&origin, " http-reuse never"));
+    for wanted in ["000", "111"] {
+        let mut client = Peer2::client(bed.client());
+        let said: String = (0..3).map(|_| client.ask("/")[4..5].to_owned()).collect();
+        assert_eq!(said, wanted);
+    }
+}
+
+#[test]
+fn a_stream_that_the_server_refused_is_sent_again() {
+    let refused = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&refused);
+    let origin = Origin::new(move |peer, _| {
+        let mut peer = Peer2::origin(peer);
+        let mut body = Vec::new();
+        loop {
+            match peer.next() {
+                Seen::Fields(id, ..) if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
+                    peer.reset(id, ErrorCode::RefusedStream);
+                }
+                Seen::Data(id, data, end) => {
+                    body.extend(data);
+                    if end {
+                        peer.fields(id, ":status: 200\n", false);
+                        peer.data(id, &body, true);
+                    }
+                }
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, &request("POST", "/"), false);
+    // The body comes when the server has refused: all of it is there still.
+    let seen = Arc::clone(&refused);
+    let at = std::time::Instant::now();
+    while seen.load(Ordering::SeqCst) < 2 && at.elapsed() < crate::bed::PATIENCE {
+        std::thread::yield_now();
+    }
+    client.data(id, b"once", true);
+    assert_eq!(client.answer(id).brief(), "200 once");
+    let ended = bed.ended(1).remove(0);
+    assert_eq!(
+        (ended.brief().as_str(), ended.retries.as_str()),
+        ("200 --", "1")
+    );
+}
+
+#[test]
+fn websockets_pass_between_the_versions() {
+    let of_http1 = Origin::new(|mut peer, _| {
+        let head = peer.head().unwrap();
+        assert!(head.starts_with("GET /ws HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("upgrade: websocket\r\n"), "{head}");
+        let key = head.split_once("sec-websocket-key: ").unwrap().1;
+        let key = key.split("\r\n").next().unwrap();
+        peer.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\nhi",
+            accept_of(key)
+        ));
+        assert_eq!(peer.exactly(5), b"hello");
+        peer.send("bye");
+    });
+    let bed = Bed::new(&of_http1.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    let head = ":method: CONNECT\n:protocol: websocket\n:scheme: http\n:path: /ws\n:authority: h\n";
+    let id = client.fields(0, head, false);
+    client.data(id, b"hello", false);
+    let answer = client.answer(id);
+    assert!(answer.head.starts_with(":status: 200\n"), "{}", answer.head);
+    assert_eq!(answer.brief(), "200 hibye");
+}
+
+#[test]
+fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
+    let origin = Origin::new(|peer, _| {
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, head, end) => {
+                    assert!(head.contains(":protocol: websocket\n"), "{head}");
+                    assert!(!head.contains("sec-websocket-key"), "{head}");
+                    assert!(!end);
+                    peer.fields(id, ":status: 200\n", false);
+                }
+                Seen::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = bed.client();
+    client.send(
+        "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    // The answer to this key stands in RFC 6455.
+    assert!(
+        head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+        "{head}"
+    );
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"HELLO");
+}
+
+fn accept_of(key: &str) -> String {
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-key: {key}\r\n\r\n"
+    );
+    let mut message = proxy::message::Message::new();
+    let limits = proxy::http1::Limits::default();
+    proxy::http1::parse_request(head.as_bytes(), &limits, &mut message).unwrap();
+    let accept = proxy::http2::websocket::Accept::of(&message).unwrap();
+    String::from_utf8_lossy(accept.as_bytes()).into_owned()
+}
+
+#[test]
+fn connect_makes_tunnels_over_http2() {
+    let origin = Origin::new(|peer, _| {
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, head, end) => {
+                    assert!(
+                        head.starts_with(":method: CONNECT\n:authority: h:80\n"),
+                        "{head}"
+                    );
+                    assert!(!end);
+                    peer.fields(id, ":status: 200\n", false);
+                }
+                Seen::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = bed.client();
+    client.send("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n");
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 200"));
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"HELLO");
+    client.half_close();
+    assert_eq!(client.ends(), "FIN");
+    assert_eq!(bed.end(), "200 --");
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, ":method: CONNECT\n:authority: h:80\n", false);
+    settle();
+    client.data(id, b"abc", true);
+    let answer = client.answer(id);
+    assert_eq!(answer.brief(), "200 ABC", "{answer:?} {:?}", bed.ended(1));
+}
+
+#[test]
+fn proto_decides_what_a_listener_speaks() {
+    let origin = Origin::echo();
+    let text = origin.behind("", "").replace(":{0}", ":{0} proto h1");
+    let bed = Bed::new(&text);
+    assert!(
+        bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .starts_with("HTTP/1.1 400")
+    );
+    drop(bed);
+    let text = origin.behind("", "").replace(":{0}", ":{0} proto h2");
+    let bed = Bed::new(&text);
+    assert_eq!(Peer2::client(bed.client()).ask("/a"), "200 0: GET /a ");
+}
+
+#[test]
+fn a_rule_that_rejects_ends_the_connection() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind(" http-request reject if { path /no }", ""));
+    let mut client = Peer2::client(bed.client());
+    assert_eq!(client.ask("/a"), "200 0: GET /a ");
+    client.get("/no");
+    loop {
+        match client.next() {
+            Seen::GoAway(code) => {
+                assert_eq!(code, ErrorCode::EnhanceYourCalm);
+                break;
+            }
+            Seen::Closed => panic!("no GOAWAY"),
+            _ => {}
+        }
+    }
+}

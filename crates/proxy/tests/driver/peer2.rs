@@ -1,0 +1,228 @@
+//! Ends of HTTP/2 connections, clients' and origins': scripted, blocking, with
+//! the protocol's own state machine below.
+
+use crate::peer::Peer;
+use protocol::http2::{Connection, ErrorCode, Event, Options, Role, StreamId};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+
+/// What an end of a connection saw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// A head or trailers, as lines "name: value", and whether that was all.
+    Fields(u32, String, bool),
+    /// Data, and whether that was all.
+    Data(u32, Vec<u8>, bool),
+    /// A stream was reset.
+    Reset(u32, ErrorCode),
+    /// The peer will take no more streams.
+    GoAway(ErrorCode),
+    /// The connection is closed.
+    Closed,
+}
+
+/// An answer as a client sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Answer2 {
+    /// Its head.
+    pub head: String,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// What stood behind the body.
+    pub trailers: String,
+    /// It was broken off.
+    pub reset: Option<ErrorCode>,
+}
+
+impl Answer2 {
+    /// Status and body: "200 text"; "reset" where it was broken off.
+    pub fn brief(&self) -> String {
+        let status = self.head.lines().next().unwrap_or_default();
+        let status = status.trim_start_matches(":status: ");
+        let body = String::from_utf8_lossy(&self.body);
+        let end = if self.reset.is_some() { " reset" } else { "" };
+        format!("{status} {body}{end}")
+    }
+}
+
+/// One end of an HTTP/2 connection.
+pub struct Peer2 {
+    peer: Peer,
+    connection: Connection,
+    ahead: VecDeque<Seen>,
+}
+
+impl Peer2 {
+    /// A client.
+    pub fn client(peer: Peer) -> Peer2 {
+        Peer2::new(peer, Role::Client)
+    }
+
+    /// An origin.
+    pub fn origin(peer: Peer) -> Peer2 {
+        Peer2::new(peer, Role::Server)
+    }
+
+    fn new(peer: Peer, role: Role) -> Peer2 {
+        let mut options = Options::new(role);
+        options.connect_protocol = true;
+        let mut peer = Peer2 {
+            peer,
+            connection: Connection::new(options),
+            ahead: VecDeque::new(),
+        };
+        peer.flush();
+        peer
+    }
+
+    fn flush(&mut self) -> bool {
+        let output = self.connection.output();
+        let (n, sent) = (output.len(), self.peer.socket.write_all(output).is_ok());
+        self.connection.output_consumed(n);
+        sent
+    }
+
+    /// Reads once and notes what it means.
+    fn more(&mut self) {
+        let mut bytes = [0; 65536];
+        let n = self.peer.socket.read(&mut bytes).unwrap_or(0);
+        if n == 0 {
+            self.ahead.push_back(Seen::Closed);
+            return;
+        }
+        let mut input = &bytes[..n];
+        loop {
+            let (taken, event) = self.connection.receive(input, 0);
+            input = &input[taken..];
+            let seen = match event {
+                Event::NeedMore => break,
+                Event::Headers {
+                    stream,
+                    fields,
+                    end_stream,
+                    ..
+                } => {
+                    let mut text = String::new();
+                    for (name, value) in fields.iter() {
+                        let (name, value) = (name.escape_ascii(), value.escape_ascii());
+                        text += &format!("{name}: {value}\n");
+                    }
+                    Seen::Fields(stream.0, text, end_stream)
+                }
+                Event::Data {
+                    stream,
+                    data,
+                    end_stream,
+                } => {
+                    let data = data.to_vec();
+                    self.connection.consumed(stream, data.len() as u32);
+                    Seen::Data(stream.0, data, end_stream)
+                }
+                Event::Reset { stream, code, .. } => Seen::Reset(stream.0, code),
+                Event::GoAway { code, .. } => Seen::GoAway(code),
+                Event::Failed(error) => panic!("{error}"),
+                _ => continue,
+            };
+            self.ahead.push_back(seen);
+        }
+        self.flush();
+    }
+
+    /// What comes next.
+    pub fn next(&mut self) -> Seen {
+        loop {
+            if let Some(seen) = self.ahead.pop_front() {
+                return seen;
+            }
+            self.more();
+        }
+    }
+
+    /// Sends fields, "name: value" in lines; as a client on a new stream for 0.
+    pub fn fields(&mut self, stream: u32, text: &str, end: bool) -> u32 {
+        let id = match stream {
+            0 => self.connection.open().expect("a stream"),
+            number => StreamId(number),
+        };
+        let fields = text.lines().map(|line| {
+            let at = 1 + line[1..].find(':').expect("a name");
+            (line[..at].as_bytes(), line[at + 1..].trim().as_bytes())
+        });
+        let _ = self.connection.send_headers(id, fields, end);
+        self.flush();
+        id.0
+    }
+
+    /// Asks for a path of host `h`, without a body.
+    pub fn get(&mut self, path: &str) -> u32 {
+        self.fields(0, &request("GET", path), true)
+    }
+
+    /// Sends data.
+    pub fn data(&mut self, stream: u32, mut data: &[u8], end: bool) {
+        loop {
+            let taken = self.connection.send_data(StreamId(stream), data, end);
+            data = &data[taken.expect("an open stream")..];
+            self.flush();
+            if data.is_empty() {
+                return;
+            }
+            self.more();
+        }
+    }
+
+    /// Gives a stream up.
+    pub fn reset(&mut self, stream: u32, code: ErrorCode) {
+        self.connection.reset(StreamId(stream), code);
+        self.flush();
+    }
+
+    /// The whole answer on a stream, interim ones left out; what comes on others
+    /// is kept.
+    pub fn answer(&mut self, stream: u32) -> Answer2 {
+        let mut answer = Answer2::default();
+        let mut others = VecDeque::new();
+        loop {
+            let seen = self.next();
+            let ended = match seen {
+                Seen::Fields(id, text, end) if id == stream => {
+                    if answer.head.is_empty() || answer.head.starts_with(":status: 1") {
+                        answer.head = text;
+                    } else {
+                        answer.trailers = text;
+                    }
+                    end
+                }
+                Seen::Data(id, data, end) if id == stream => {
+                    answer.body.extend(data);
+                    end
+                }
+                Seen::Reset(id, code) if id == stream => {
+                    answer.reset = Some(code);
+                    true
+                }
+                Seen::Closed => panic!("closed after {answer:?}"),
+                other => {
+                    others.push_back(other);
+                    false
+                }
+            };
+            if ended {
+                others.append(&mut self.ahead);
+                self.ahead = others;
+                return answer;
+            }
+        }
+    }
+
+    /// Asks and reads the answer.
+    pub fn ask(&mut self, path: &str) -> String {
+        let stream = self.get(path);
+        self.answer(stream).brief()
+    }
+}
+
+/// The fields of a request for a path of host `h`.
+pub fn request(method: &str, path: &str) -> String {
+    format!(":method: {method}\n:scheme: http\n:authority: h\n:path: {path}\n")
+}
