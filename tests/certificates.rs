@@ -461,10 +461,9 @@ listen site
     std::thread::scope(|scope| {
         let _stops = StopsLoad(&stop);
         let [one, two, fresh, resuming] = &accounts;
-        let (kept, new, again) = (load(false), load(false), load(true));
-        let kept = &kept;
-        scope.spawn(|| kept.kept(one));
-        scope.spawn(|| kept.kept(two));
+        let [first, second, new, again] = [false, false, false, true].map(load);
+        scope.spawn(move || first.kept(one));
+        scope.spawn(move || second.kept(two));
         scope.spawn(move || new.fresh(fresh));
         scope.spawn(move || again.fresh(resuming));
         for change in 0..CHANGES {

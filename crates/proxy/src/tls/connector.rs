@@ -236,7 +236,8 @@ impl Dependent for Connector {
     }
 
     fn file_uses(&self, name: &str) -> usize {
-        usize::from(self.names_file(name))
+        let shows = self.files.certificate.is_some();
+        usize::from(shows && self.names_file(name))
     }
 
     fn names_file(&self, name: &str) -> bool {

@@ -243,7 +243,16 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
 fn unknown(words: &[&str]) -> String {
     let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
     let first = words.first().copied().unwrap_or_default();
-    let mut near: Vec<&Row> = own.iter().filter(|row| row.words[0] == first).collect();
+    // Those that begin with as many of the words as any does.
+    let same = |row: &&Row| {
+        let both = row.words.iter().zip(words);
+        both.take_while(|(one, other)| one == other).count()
+    };
+    let most = own.iter().map(|row| same(&row)).max().unwrap_or(0);
+    let mut near: Vec<&Row> = own
+        .iter()
+        .filter(|row| most > 0 && same(row) == most)
+        .collect();
     if near.is_empty() && !first.is_empty() {
         let name = suggest::nearest(first, own.iter().map(|row| row.words[0]));
         near = own

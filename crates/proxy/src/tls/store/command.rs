@@ -441,7 +441,8 @@ impl Inner {
     ) -> Result<usize, String> {
         let new = Some(Arc::new(new));
         let old = self.stock.certificates.insert(name.into(), new);
-        let published = self.publish(|one| one.certificate_uses(name));
+        let published =
+            self.publish(|one| Some(one.certificate_uses(name)).filter(|uses| *uses > 0));
         if published.is_err() {
             restore(&mut self.stock.certificates, name, old);
         }
@@ -450,11 +451,10 @@ impl Inner {
 
     fn published(&mut self, name: &str) -> Told {
         let lists = self.lists_with_file(name);
-        // A line that shows no certificate yet has to know of it, too.
+        // A line that shows no certificate has to know of it, too.
         let uses = |one: &dyn Dependent| {
             let listed = lists.iter().any(|list| one.list_uses(list) > 0);
-            let named = one.names_file(name) || listed;
-            one.file_uses(name).max(usize::from(named))
+            (one.names_file(name) || listed).then(|| one.file_uses(name))
         };
         match self.publish(uses) {
             Ok(count) => Ok(format!(

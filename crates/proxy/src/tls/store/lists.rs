@@ -94,7 +94,7 @@ impl Store {
             option_words: option_words.into(),
             filters,
         });
-        match inner.publish(|one| one.list_uses(name)) {
+        match inner.publish_list(name) {
             Ok(count) => Ok(format!("{begun}{}\nSuccess!\n", ".".repeat(count))),
             Err(why) => {
                 if let Some(list) = inner.stock.lists.get_mut(name) {
@@ -122,7 +122,9 @@ impl Store {
         // Whoever matches nothing is shown the first one.
         if at == 0 {
             let dependents = inner.dependents();
-            let users = dependents.iter().filter(|one| one.list_uses(name) > 0);
+            // The last line comes first, as HAProxy tells it.
+            let users = dependents.iter().rev();
+            let users = users.filter(|one| one.list_uses(name) > 0);
             let places: String = users
                 .map(|one| format!("\t- {}\n", one.place().line))
                 .collect();
@@ -136,7 +138,7 @@ impl Store {
             return failed(format!("crt-list '{name}' does not exist!"));
         };
         let entry = list.entries.remove(at);
-        match inner.publish(|one| one.list_uses(name)) {
+        match inner.publish_list(name) {
             Ok(_) => Ok(format!(
                 "Entry '{certificate}' deleted in crtlist '{name}'!\n"
             )),

@@ -218,14 +218,14 @@ impl Inner {
     }
 
     /// Lets those who use what was changed prepare, and then take it in; how
-    /// often they use it. Where one cannot nothing is taken in.
-    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> usize) -> Result<usize, String> {
+    /// often they use it, by `uses`, which is None for all others. Where one
+    /// cannot nothing is taken in.
+    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> Option<usize>) -> Result<usize, String> {
         let (mut prepared, mut count) = (Vec::new(), 0);
         for dependent in self.dependents() {
-            let used = uses(&*dependent);
-            if used == 0 {
+            let Some(used) = uses(&*dependent) else {
                 continue;
-            }
+            };
             count += used;
             let place = dependent.place().clone();
             let made = dependent.prepare(&self.stock);
@@ -237,6 +237,11 @@ impl Inner {
         }
         prepared.into_iter().for_each(|take_in| take_in());
         Ok(count)
+    }
+
+    /// The same of those who use a list.
+    fn publish_list(&mut self, name: &str) -> Result<usize, String> {
+        self.publish(|one| Some(one.list_uses(name)).filter(|uses| *uses > 0))
     }
 }
 
