@@ -23,17 +23,17 @@ fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
 }
 
 /// The fields of a CertID: algorithm, both hashes, the number.
-fn fields(id: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
+fn fields(id: &[u8]) -> Option<[&[u8]; 4]> {
     let mut fields = inside(&mut Der(id), SEQUENCE)?;
     let algorithm = inside(&mut fields, SEQUENCE)?.take(OID)?.content;
     let name = fields.take(OCTET_STRING)?.content;
     let key = fields.take(OCTET_STRING)?.content;
-    Some((algorithm, name, key, fields.take(INTEGER)?.content))
+    Some([algorithm, name, key, fields.take(INTEGER)?.content])
 }
 
 /// A CertID in the list of them.
 pub fn identifier(id: &[u8], out: &mut String) {
-    if let Some((_, name, key, serial)) = fields(id) {
+    if let Some([_, name, key, serial]) = fields(id) {
         let _ = writeln!(out, " Certificate ID:");
         let _ = writeln!(out, "   Issuer Name Hash: {}", hex(name, true));
         let _ = writeln!(out, "   Issuer Key Hash: {}", hex(key, true));
@@ -105,7 +105,7 @@ pub fn response(response: &Response) -> String {
         );
     }
     let _ = writeln!(out, "    Responses:");
-    if let Some((algorithm, name, key, serial)) = fields(&response.id) {
+    if let Some([algorithm, name, key, serial]) = fields(&response.id) {
         let algorithm = match algorithm {
             SHA1 => "sha1",
             _ => "sha256",

@@ -298,10 +298,10 @@ fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Resul
     let cert_error = |error: CertError| words_of(&error, name) + "\n";
     match part {
         Part::Pem => {
-            // A certificate that is set alone leaves no key of another one behind.
+            // A certificate that is set alone leaves no key of another one behind,
+            // nor what was said of that. The issuer counts only where it fits.
             let mut new = Parts {
                 issuer: parts.issuer.clone(),
-                ocsp: parts.ocsp.clone(),
                 ..Parts::default()
             };
             new.take(payload).map_err(cert_error)?;

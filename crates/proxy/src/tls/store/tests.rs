@@ -283,6 +283,17 @@ fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
     assert!(told(store.show_certificate("a.pem.ocsp")).contains("Cert Status: good"));
     assert!(told(store.show_ocsp_of(&describe_hex(&id))).contains("good"));
     assert!(told(store.show_certificate("z")).contains("Can't display"));
+    // Another certificate comes without the answer about this one.
+    let other = issue("other.com");
+    store
+        .set_certificate("a.pem", other.bundle().as_bytes())
+        .unwrap();
+    assert_eq!(told(store.show_certificate("*a.pem.ocsp")), "");
+    assert_eq!(
+        told(store.commit_certificate("a.pem")),
+        "Committing a.pem\nSuccess!\n"
+    );
+    assert_eq!(store.show_ocsp(), "");
 }
 
 /// The tickets of the process, as listeners of files have them.
