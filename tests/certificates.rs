@@ -8,7 +8,7 @@ use lab::{Origin, Place, Scratch, Signal, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -119,108 +119,119 @@ backend b
         )
     }
 
-    /// Commands, one after the other, with `@` for the directory.
+    /// What a word of the table stands for.
+    fn payload(&self, word: &str) -> String {
+        match word {
+            "$new" => self.new.bundle(),
+            "$certificate" => self.new.certificate_pem.clone(),
+            "$key" => self.new.key_pem.clone(),
+            "$mixed" => self.mixed.clone(),
+            "$two" => [
+                self.authority.certificate_pem(),
+                self.other.certificate_pem(),
+            ]
+            .concat(),
+            "$revoked" => self.authority.crl(&[b"\x05", b"\x12\x34"]).unwrap(),
+            text => text.to_owned(),
+        }
+    }
+
+    /// Commands, one after the other.
     fn commands(&self) -> Vec<String> {
-        let (new, new_certificate) = (self.new.bundle(), &self.new.certificate_pem);
-        let two = [
-            self.authority.certificate_pem(),
-            self.other.certificate_pem(),
-        ]
-        .concat();
-        let revoked = self.authority.crl(&[b"\x05", b"\x12\x34"]).unwrap();
-        let mut all: Vec<String> = Vec::new();
-        let mut plain =
-            |text: &str| all.extend(text.lines().map(|line| format!("{}\n", line.trim())));
-        plain(SHOWN);
-        let payloads = [
-            ("set ssl cert @/a.pem", new.as_str()),
-            ("show ssl cert", ""),
-            ("show ssl cert *@/a.pem", ""),
-            ("set ssl cert @/a.pem", new_certificate),
-            ("commit ssl cert @/a.pem", ""),
-            ("set ssl cert @/a.pem.key", &self.new.key_pem),
-            ("commit ssl cert @/b.pem", ""),
-            ("abort ssl cert @/b.pem", ""),
-            ("commit ssl cert @/a.pem", ""),
-            ("commit ssl cert @/a.pem", ""),
-            ("abort ssl cert @/a.pem", ""),
-            ("show ssl cert @/a.pem", ""),
-            ("set ssl cert @/a.pem", &self.mixed),
-            ("commit ssl cert @/a.pem", ""),
-            ("abort ssl cert @/a.pem", ""),
-            ("set ssl cert @/a.pem", "junk"),
-            ("set ssl cert @/a.pem.key", "junk"),
-            ("set ssl cert @/a.pem.issuer", "junk"),
-            ("set ssl cert @/nope.pem", &new),
-            ("new ssl cert @/a.pem", ""),
-            ("new ssl cert new.pem", ""),
-            ("show ssl cert new.pem", ""),
-            ("add ssl crt-list @/list new.pem", ""),
-            ("set ssl cert new.pem", &new),
-            ("commit ssl cert new.pem", ""),
-            ("show ssl cert new.pem", ""),
-            ("add ssl crt-list @/nope new.pem", ""),
-            ("add ssl crt-list @/list nope.pem", ""),
-            ("add ssl crt-list @/list new.pem", ""),
-            (
-                "add ssl crt-list @/list",
-                "new.pem [ssl-min-ver TLSv1.2 verify none] n.com !x.n.com",
-            ),
-            ("add ssl crt-list @/list", "new.pem [foo bar] n.com"),
-            ("add ssl crt-list @/list", "[verify none] new.pem"),
-            ("add ssl crt-list @/list", "new.pem\nnew.pem"),
-            ("show ssl crt-list -n @/list", ""),
-            ("del ssl cert new.pem", ""),
-            ("del ssl cert nope.pem", ""),
-            ("del ssl crt-list @/list new.pem", ""),
-            ("del ssl crt-list @/list new.pem:99", ""),
-            ("del ssl crt-list @/list new.pem:x", ""),
-            ("del ssl crt-list @/list nope.pem", ""),
-            ("del ssl crt-list @/nope new.pem", ""),
-            ("del ssl crt-list @/list @/b.pem:1", ""),
-            ("del ssl crt-list @/list @/b.pem:3", ""),
-            ("del ssl crt-list @/list new.pem:5", ""),
-            ("del ssl crt-list @/list new.pem", ""),
-            ("show ssl crt-list @/list", ""),
-            ("del ssl cert new.pem", ""),
-            ("set ssl ca-file @/ca", &two),
-            ("set ssl ca-file @/ca2", &two),
-            ("set ssl ca-file @/ca", "junk"),
-            ("show ssl ca-file *@/ca:2", ""),
-            ("commit ssl ca-file @/ca2", ""),
-            ("abort ssl ca-file @/ca2", ""),
-            ("commit ssl ca-file @/ca", ""),
-            ("commit ssl ca-file @/ca", ""),
-            ("show ssl ca-file @/ca", ""),
-            ("set ssl ca-file @/ca2", &two),
-            ("commit ssl ca-file @/ca2", ""),
-            ("set ssl ca-file @/nope", &two),
-            ("new ssl ca-file @/ca", ""),
-            ("new ssl ca-file new", ""),
-            ("show ssl ca-file new", ""),
-            ("del ssl ca-file new", ""),
-            ("del ssl ca-file nope", ""),
-            ("del ssl ca-file @/ca", ""),
-            ("set ssl crl-file @/crl", &revoked),
-            ("show ssl crl-file *@/crl", ""),
-            ("commit ssl crl-file @/crl", ""),
-            ("show ssl crl-file @/crl:1", ""),
-            ("new ssl crl-file new", ""),
-            ("show ssl crl-file", ""),
-            ("show ssl crl-file new", ""),
-            ("abort ssl crl-file @/crl", ""),
-            ("del ssl crl-file new", ""),
-            ("del ssl crl-file @/crl", ""),
-            ("del ssl crl-file @/ca", ""),
-        ];
-        all.extend(payloads.iter().map(|(command, payload)| match *payload {
+        let shown = SHOWN.lines().map(|line| format!("{}\n", line.trim()));
+        let changes = CHANGED.iter().map(|(command, payload)| match *payload {
             "" => format!("{command}\n"),
-            payload => with_payload(command, payload),
-        }));
+            payload => with_payload(command, &self.payload(payload)),
+        });
         let directory = self.scratch.path().display().to_string();
-        all.iter().map(|one| one.replace('@', &directory)).collect()
+        let all = shown.chain(changes);
+        all.map(|one| one.replace('@', &directory)).collect()
     }
 }
+
+/// Changes, and what is asked between them: commands, with `@` for the directory,
+/// and payloads.
+const CHANGED: &[(&str, &str)] = &[
+    ("set ssl cert @/a.pem", "$new"),
+    ("show ssl cert", ""),
+    ("show ssl cert *@/a.pem", ""),
+    ("set ssl cert @/a.pem", "$certificate"),
+    ("commit ssl cert @/a.pem", ""),
+    ("set ssl cert @/a.pem.key", "$key"),
+    ("commit ssl cert @/b.pem", ""),
+    ("abort ssl cert @/b.pem", ""),
+    ("commit ssl cert @/a.pem", ""),
+    ("commit ssl cert @/a.pem", ""),
+    ("abort ssl cert @/a.pem", ""),
+    ("show ssl cert @/a.pem", ""),
+    ("set ssl cert @/a.pem", "$mixed"),
+    ("commit ssl cert @/a.pem", ""),
+    ("abort ssl cert @/a.pem", ""),
+    ("set ssl cert @/a.pem", "junk"),
+    ("set ssl cert @/a.pem.key", "junk"),
+    ("set ssl cert @/a.pem.issuer", "junk"),
+    ("set ssl cert @/nope.pem", "$new"),
+    ("new ssl cert @/a.pem", ""),
+    ("new ssl cert new.pem", ""),
+    ("show ssl cert new.pem", ""),
+    ("add ssl crt-list @/list new.pem", ""),
+    ("set ssl cert new.pem", "$new"),
+    ("commit ssl cert new.pem", ""),
+    ("show ssl cert new.pem", ""),
+    ("add ssl crt-list @/nope new.pem", ""),
+    ("add ssl crt-list @/list nope.pem", ""),
+    ("add ssl crt-list @/list new.pem", ""),
+    (
+        "add ssl crt-list @/list",
+        "new.pem [ssl-min-ver TLSv1.2 verify none] n.com !x.n.com",
+    ),
+    ("add ssl crt-list @/list", "new.pem [foo bar] n.com"),
+    ("add ssl crt-list @/list", "[verify none] new.pem"),
+    ("add ssl crt-list @/list", "new.pem\nnew.pem"),
+    ("show ssl crt-list -n @/list", ""),
+    ("del ssl cert new.pem", ""),
+    ("del ssl cert nope.pem", ""),
+    ("del ssl crt-list @/list new.pem", ""),
+    ("del ssl crt-list @/list new.pem:99", ""),
+    ("del ssl crt-list @/list new.pem:x", ""),
+    ("del ssl crt-list @/list nope.pem", ""),
+    ("del ssl crt-list @/nope new.pem", ""),
+    ("del ssl crt-list @/list @/b.pem:1", ""),
+    ("del ssl crt-list @/list @/b.pem:3", ""),
+    ("del ssl crt-list @/list new.pem:5", ""),
+    ("del ssl crt-list @/list new.pem", ""),
+    ("show ssl crt-list @/list", ""),
+    ("del ssl cert new.pem", ""),
+    ("set ssl ca-file @/ca", "$two"),
+    ("set ssl ca-file @/ca2", "$two"),
+    ("set ssl ca-file @/ca", "junk"),
+    ("show ssl ca-file *@/ca:2", ""),
+    ("commit ssl ca-file @/ca2", ""),
+    ("abort ssl ca-file @/ca2", ""),
+    ("commit ssl ca-file @/ca", ""),
+    ("commit ssl ca-file @/ca", ""),
+    ("show ssl ca-file @/ca", ""),
+    ("set ssl ca-file @/ca2", "$two"),
+    ("commit ssl ca-file @/ca2", ""),
+    ("set ssl ca-file @/nope", "$two"),
+    ("new ssl ca-file @/ca", ""),
+    ("new ssl ca-file new", ""),
+    ("show ssl ca-file new", ""),
+    ("del ssl ca-file new", ""),
+    ("del ssl ca-file nope", ""),
+    ("del ssl ca-file @/ca", ""),
+    ("set ssl crl-file @/crl", "$revoked"),
+    ("show ssl crl-file *@/crl", ""),
+    ("commit ssl crl-file @/crl", ""),
+    ("show ssl crl-file @/crl:1", ""),
+    ("new ssl crl-file new", ""),
+    ("show ssl crl-file", ""),
+    ("show ssl crl-file new", ""),
+    ("abort ssl crl-file @/crl", ""),
+    ("del ssl crl-file new", ""),
+    ("del ssl crl-file @/crl", ""),
+    ("del ssl crl-file @/ca", ""),
+];
 
 /// What is asked before anything changes.
 const SHOWN: &str = "show ssl cert
@@ -409,24 +420,22 @@ fn shown(address: SocketAddr, offer: &Offer) -> Option<Vec<u8>> {
     connection.negotiated().certificates.first().cloned()
 }
 
-#[test]
-fn certificates_change_under_load_and_no_request_fails() {
-    const CHANGES: usize = 6;
-    let authority = Authority::new("CA").unwrap();
-    let issue = || {
-        let leaf = Leaf {
-            names: &["site.test"],
-            ..Leaf::default()
-        };
-        authority.issue(&leaf).unwrap()
-    };
-    let origin = Origin::here("app").unwrap();
-    let scratch = Scratch::new().unwrap();
-    scratch.write("site.pem", issue().bundle()).unwrap();
-    let address = here();
-    let config = format!(
-        "global
-    user root
+/// A site whose certificate changes.
+struct Changing {
+    proxy: Supervisor,
+    address: SocketAddr,
+    authority: Authority,
+}
+
+impl Changing {
+    fn start(origin: &Origin) -> Changing {
+        let authority = Authority::new("CA").unwrap();
+        let (scratch, address) = (Scratch::new().unwrap(), here());
+        scratch
+            .write("site.pem", issue(&authority).bundle())
+            .unwrap();
+        let config = format!(
+            "global
     stats socket {{dir}}/sock level admin
 defaults
     mode http
@@ -437,23 +446,70 @@ listen site
     bind {address} ssl crt {{dir}}/site.pem
     server s {}
 ",
-        origin.address()
-    );
-    let proxy = Supervisor::start(scratch, &config);
-    let (file, socket) = (
-        proxy.scratch.path().join("site.pem"),
-        proxy.scratch.path().join("sock"),
-    );
-    let roots = [authority.der()];
+            origin.address()
+        );
+        Changing {
+            proxy: Supervisor::start(scratch, &config),
+            address,
+            authority,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.proxy.scratch.path().join(name)
+    }
+
+    /// Whether a new handshake gets this certificate.
+    fn shows(&self, offer: &Offer, new: &Issued) -> bool {
+        shown(self.address, offer).as_ref() == Some(&new.der)
+    }
+
+    /// By the file, which is then taken in.
+    fn change_by_file(&self, offer: &Offer) {
+        let new = issue(&self.authority);
+        std::fs::write(self.path("site.pem"), new.bundle()).unwrap();
+        self.proxy.reload();
+        assert!(eventually(SOON, || self.shows(offer, &new)), "not taken in");
+    }
+
+    /// By the socket.
+    fn change_by_command(&self, offer: &Offer) {
+        let new = issue(&self.authority);
+        let (file, socket) = (self.path("site.pem"), self.path("sock"));
+        let name = file.display();
+        let set = with_payload(&format!("set ssl cert {name}"), &new.bundle());
+        let told = ask(&socket, &set);
+        assert!(told.is_some_and(|said| said.contains("created")));
+        let done = ask(&socket, &format!("commit ssl cert {name}\n"));
+        assert!(done.is_some_and(|said| said.contains("Success!")));
+        // Nobody has to wait for it.
+        assert!(self.shows(offer, &new), "not committed");
+    }
+}
+
+fn issue(authority: &Authority) -> Issued {
+    let leaf = Leaf {
+        names: &["site.test"],
+        ..Leaf::default()
+    };
+    authority.issue(&leaf).unwrap()
+}
+
+#[test]
+fn certificates_change_under_load_and_no_request_fails() {
+    const CHANGES: usize = 6;
+    let origin = Origin::here("app").unwrap();
+    let site = Changing::start(&origin);
+    let roots = [site.authority.der()];
     let offer = Offer {
         sni: Some("site.test"),
         roots: &roots,
         ..Offer::default()
     };
-    assert!(eventually(SOON, || shown(address, &offer).is_some()));
+    assert!(eventually(SOON, || shown(site.address, &offer).is_some()));
     let stop = AtomicBool::new(false);
     let load = |resume| Load {
-        address,
+        address: site.address,
         offer: Offer { resume, ..offer },
         stop: &stop,
     };
@@ -468,23 +524,9 @@ listen site
         scope.spawn(move || again.fresh(resuming));
         for change in 0..CHANGES {
             let before: Vec<usize> = accounts.iter().map(Account::answered).collect();
-            let new = issue();
-            if change % 2 == 0 {
-                std::fs::write(&file, new.bundle()).unwrap();
-                proxy.reload();
-                let is_new = || shown(address, &offer).as_ref() == Some(&new.der);
-                assert!(eventually(SOON, is_new), "change {change} is not taken in");
-            } else {
-                let name = file.display();
-                let set = ask(
-                    &socket,
-                    &with_payload(&format!("set ssl cert {name}"), &new.bundle()),
-                );
-                assert!(set.is_some_and(|said| said.contains("created")));
-                let done = ask(&socket, &format!("commit ssl cert {name}\n"));
-                assert!(done.is_some_and(|said| said.contains("Success!")));
-                // Nobody has to wait for it.
-                assert_eq!(shown(address, &offer), Some(new.der));
+            match change % 2 {
+                0 => site.change_by_file(&offer),
+                _ => site.change_by_command(&offer),
             }
             let asked_since = || {
                 let mut both = accounts.iter().zip(&before);
