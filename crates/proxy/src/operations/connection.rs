@@ -3,7 +3,7 @@
 //! ends in `<<` has a payload: the lines behind it up to an empty one. Any of
 //! that may hold keys, so whatever came is wiped when it is dropped.
 
-use super::command::{self, Action, Context, Session};
+use super::command::{self, Action, Context, Payload, Session};
 use super::socket::Rights;
 use crate::takeover::{self, TakeoverError};
 use std::io;
@@ -98,7 +98,7 @@ where
                 let told = format!("The payload is longer than {PAYLOAD_MAX} bytes.\n\n");
                 return write(&mut stream, told.as_bytes(), session.timeout).await;
             };
-            session.payload = Some(Arc::new(payload));
+            session.payload = Some(Arc::new(Payload(payload)));
         }
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {

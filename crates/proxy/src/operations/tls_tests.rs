@@ -1,7 +1,7 @@
 //! Conversations about certificates. The sequence beside haproxy's is a scenario;
 //! here is what can only be seen from within, and what differs from it on purpose.
 
-use super::command::Context;
+use super::command::{Context, Payload};
 use super::connection::PAYLOAD_MAX;
 use super::tests::{ask, block_on, context, talk};
 use crate::config::StatsLevel;
@@ -214,6 +214,12 @@ fn a_payload_that_is_too_long_is_refused_and_changes_nothing() {
     assert!(answer.contains("payload is longer"), "{answer}");
     let shown = bed.admin("show ssl cert");
     assert!(!shown.contains("# transaction"), "{shown}");
+}
+
+#[test]
+fn a_payload_is_not_shown_to_who_looks_at_the_session() {
+    let payload = Payload("PRIVATE KEY".to_owned().into());
+    assert_eq!(format!("{payload:?}"), "Payload(11 bytes)");
 }
 
 #[test]

@@ -17,7 +17,8 @@ use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
 use crate::runtime::Runtime;
 use language::suggest;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -42,8 +43,26 @@ pub struct Session {
     pub ended: bool,
     /// How long it may be silent.
     pub timeout: Duration,
-    /// What stood behind `<<`. It may hold keys: it is wiped when it is dropped.
-    pub payload: Option<Arc<Zeroizing<String>>>,
+    /// What stood behind `<<`.
+    pub payload: Option<Arc<Payload>>,
+}
+
+/// What stood behind `<<`. It may hold keys: it is wiped when it is dropped, and
+/// shown to nobody.
+pub struct Payload(pub Zeroizing<String>);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+impl Deref for Payload {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 type Run = fn(&Context, &mut Session, &[&str]) -> String;

@@ -172,7 +172,7 @@ pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> Stri
     let _held = context.runtime.hold_lists();
     let store = store(context);
     let text = match (&session.payload, words.get(4)) {
-        (Some(payload), _) => payload.as_str(),
+        (Some(payload), _) => &***payload,
         (None, Some(certificate)) => {
             let options = Default::default();
             return said(store.add_to_list(list, certificate, (options, ""), Vec::new()));
@@ -199,7 +199,7 @@ pub fn delete_from_list(context: &Context, _: &Session, words: &[&str]) -> Strin
 
 /// `set ssl ocsp-response <response>`, or with it as the payload.
 pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> String {
-    let payload = session.payload.as_ref().map(|payload| payload.as_str());
+    let payload = session.payload.as_ref().map(|payload| &***payload);
     match payload.or(words.get(3).copied()) {
         Some(response) => said(store(context).set_ocsp(response.as_bytes())),
         None => "'set ssl ocsp-response' expects response in base64 encoding.\n".to_owned(),
