@@ -3,8 +3,8 @@
 
 use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
-use lab::tls::{Offer, TlsClient};
-use lab::{Origin, Place, Scratch, Signal, eventually, free_port};
+use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+use lab::{Origin, Place, Probe, Scratch, Signal, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -541,4 +541,50 @@ fn certificates_change_under_load_and_no_request_fails() {
         .each_ref()
         .map(|one| one.failed.load(Ordering::SeqCst));
     assert_eq!(failed, [0; 4], "of two kept, new and resuming clients");
+}
+
+#[test]
+fn servers_are_believed_by_the_authorities_of_now() {
+    let (right, wrong) = (
+        Authority::new("Right").unwrap(),
+        Authority::new("Wrong").unwrap(),
+    );
+    let speaks = TlsServer::new(&issue(&right), &Terms::default()).unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let origin = Origin::tls(Place::Here, "app", free, speaks).unwrap();
+    let scratch = Scratch::new().unwrap();
+    let file = scratch.write("ca", right.certificate_pem()).unwrap();
+    let (file, address) = (file.display(), here());
+    let config = format!(
+        "global
+    stats socket {{dir}}/sock level admin
+defaults
+    mode http
+    retries 0
+    timeout client 30s
+    timeout server 30s
+    timeout connect 30s
+listen site
+    bind {address}
+    http-reuse always
+    server s {} ssl verify required ca-file {file}
+",
+        origin.address()
+    );
+    let peer = Program::Evenkeel
+        .start(Place::Here, &config, address)
+        .unwrap();
+    let socket = peer.directory().join("sock");
+    let mut probe = Probe::new(Place::Here, address);
+    let mut status = || probe.get("/").unwrap().status;
+    assert_eq!((status(), status()), (200, 200));
+    // A connection that is kept would answer still.
+    for (authority, expected) in [(&wrong, 503), (&right, 200)] {
+        let set = format!("set ssl ca-file {file}");
+        let told = ask(&socket, &with_payload(&set, authority.certificate_pem()));
+        assert!(told.is_some_and(|said| said.contains("created")));
+        let done = ask(&socket, &format!("commit ssl ca-file {file}\n"));
+        assert!(done.is_some_and(|said| said.contains("Success!")));
+        assert_eq!(status(), expected);
+    }
 }
