@@ -9,4 +9,6 @@ mod proxy_protocol;
 mod same_bytes;
 mod small_business;
 mod statistics;
+mod tls_clients;
+mod tls_site;
 mod traffic;
