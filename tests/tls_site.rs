@@ -85,6 +85,7 @@ impl Site {
         let config = format!(
             "user root; worker_processes 1; events {{}} http {{ access_log off; keepalive_requests 100000;
              client_body_temp_path {{dir}}/body; client_max_body_size 0;
+             ssl_protocols TLSv1.2 TLSv1.3;
              server {{ listen {address} ssl; root {}; {more}
              ssl_certificate {certificate}; ssl_certificate_key {certificate};
              location / {{ dav_methods PUT; }} }} }}",
