@@ -3,7 +3,7 @@
 
 use crate::program::{Program, evenkeel};
 use crate::tls_site::{NAME, Site, all_said, here, much, output, said};
-use lab::{Origin, Peer, Place};
+use lab::{Origin, Place};
 use std::net::SocketAddr;
 use std::process::Command;
 

@@ -13,7 +13,6 @@ pub const NAME: &str = "site.test";
 /// Certificates and keys as files.
 pub struct Site {
     pub scratch: Scratch,
-    pub authority: Authority,
 }
 
 impl Site {
@@ -50,7 +49,7 @@ impl Site {
         ] {
             scratch.write(name, text).unwrap();
         }
-        Site { scratch, authority }
+        Site { scratch }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
