@@ -28,9 +28,14 @@ fn open_files(pid: i32) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let mut found = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
+        // Whatever has no name in a file system may be a pipe or wait for events.
+        let target = std::fs::read_link(&path).unwrap_or_default();
         let regular = std::fs::metadata(&path).is_ok_and(|data| data.is_file());
-        if let (true, Ok(bytes)) = (regular, std::fs::read(&path)) {
-            found.push((std::fs::read_link(&path).unwrap_or(path), bytes));
+        if !target.starts_with("/") || !regular {
+            continue;
+        }
+        if let Ok(bytes) = std::fs::read(&path) {
+            found.push((target, bytes));
         }
     }
     found

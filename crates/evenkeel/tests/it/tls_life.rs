@@ -413,3 +413,134 @@ fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
     }
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
+
+/// An HTTP/2 connection by hand: what frames come, by type, with their payload.
+fn next_frame(connection: &mut TlsConnection) -> Option<(u8, Vec<u8>)> {
+    use std::io::Read;
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    connection.read_exact(&mut payload).ok()?;
+    Some((head[3], payload))
+}
+
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+/// Waits for a frame of a type; None when the connection ends before.
+fn awaits(connection: &mut TlsConnection, kind: u8) -> Option<Vec<u8>> {
+    loop {
+        let (found, payload) = next_frame(connection)?;
+        if found == kind {
+            return Some(payload);
+        }
+    }
+}
+
+fn http2(bed: &Bed) -> TlsConnection {
+    use std::io::Write;
+    let offer = Offer {
+        sni: Some(NAME),
+        alpn: &["h2"],
+        ..Offer::default()
+    };
+    let client = TlsClient::here(&offer).unwrap().timeout(PATIENCE);
+    let mut connection = client.connect(bed.address()).unwrap();
+    assert_eq!(connection.negotiated().alpn.as_deref(), Some("h2"));
+    let mut opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    opening.extend([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]);
+    connection.write_all(&opening).unwrap();
+    awaits(&mut connection, SETTINGS).unwrap();
+    connection
+}
+
+fn ping(connection: &mut TlsConnection) -> bool {
+    use std::io::Write;
+    let ping = [&[0, 0, 8, PING, 0, 0, 0, 0, 0][..], b"evenkeel"].concat();
+    connection.write_all(&ping).is_ok() && awaits(connection, PING).is_some()
+}
+
+#[test]
+fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
+    let bed = Bed::new();
+    bed.write("", &bed.usual(), "");
+    let supervised = bed.run();
+    let mut idle = http2(&bed);
+    for n in 0..3 {
+        let more = format!("    http-response set-header x-version {n}\n");
+        bed.write("", &bed.usual(), &more);
+        reloads(&supervised);
+        assert!(ping(&mut idle), "change {n} closed it");
+    }
+    supervised.signal(Signal::SIGUSR1);
+    let said = awaits(&mut idle, GOAWAY).expect("a GOAWAY before the end");
+    assert_eq!(&said[4..8], [0; 4], "no error");
+    // With nothing under way the process ends by itself.
+    assert_eq!(supervised.finish().code(), Some(0));
+}
+
+#[test]
+fn a_connection_whose_listener_loses_http2_is_told_to_go() {
+    let bed = Bed::new();
+    bed.write("", &bed.usual(), "");
+    let supervised = bed.run();
+    let mut idle = http2(&bed);
+    bed.write("", "", "");
+    reloads(&supervised);
+    assert!(awaits(&mut idle, GOAWAY).is_some(), "no GOAWAY");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn takeovers_under_load_fail_no_request_over_tls() {
+    lab::skip_unless_installed!("curl");
+    let bed = Bed::new();
+    let socket = bed.word("s");
+    let global = format!("    stats socket {socket} mode 600 level admin expose-fd listeners\n");
+    bed.write(&global, &bed.usual(), "");
+    let begin = |more: &[&str]| {
+        let all = [&["haproxy", "-db", "-f", "a.cfg"], more].concat();
+        Ended(start(evenkeel(), bed.scratch.path(), all))
+    };
+    let mut serving = begin(&[]);
+    bed.serves();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let curls = scope.spawn(|| {
+            let mut asked = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let url = bed.url("");
+                let all = [url.as_str(); 5];
+                assert_eq!(ends_well(bed.curl(&all)).stdout, b"webwebwebwebweb");
+                asked += 1;
+            }
+            asked
+        });
+        let kept = scope.spawn(|| {
+            // A client that keeps its connection until it is told to close it, and
+            // comes back with its session.
+            let client = bed.client(true, Versions::Both);
+            let mut connection = client.connect(bed.address()).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let answer = connection.get("/").unwrap();
+                assert_eq!(answer.status, 200);
+                let closes = |said: &str| said.eq_ignore_ascii_case("close");
+                if answer.header("connection").is_some_and(closes) {
+                    connection = client.connect(bed.address()).unwrap();
+                }
+            }
+        });
+        for _ in 0..4 {
+            let pid = serving.0.id().to_string();
+            let next = begin(&["-x", &socket, "-sf", &pid]);
+            let mut before = std::mem::replace(&mut serving, next);
+            let ended = || before.0.try_wait().is_ok_and(|status| status.is_some());
+            assert!(eventually(PATIENCE, ended), "the one before does not end");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(curls.join().unwrap() > 0);
+        kept.join().unwrap();
+    });
+}
