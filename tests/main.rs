@@ -10,4 +10,8 @@ mod proxy_protocol;
 mod same_bytes;
 mod small_business;
 mod statistics;
+mod tls_browser;
+mod tls_chain;
+mod tls_clients;
+mod tls_site;
 mod traffic;

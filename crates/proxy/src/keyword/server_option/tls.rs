@@ -146,10 +146,10 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "check-proto",
-        "check-proto h1",
-        "server web1 192.0.2.11:80 check check-proto h1",
+        "check-proto { h1 | h2 | none }",
+        "server web1 192.0.2.11:80 check check-proto h2",
         check_proto,
-        "The version of HTTP that checks speak: HTTP/1. HTTP/2 is not built yet.",
+        "The version of HTTP that checks speak. Without it that of `proto`, else what ALPN chooses.",
     ),
     row(
         "ciphers",
@@ -360,6 +360,7 @@ fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
     let span = args.peek().map(|word| word.span).unwrap_or_default();
     match one_of(args, &["h1", "h2", "fcgi", "none"])? {
         "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
+        "h2" => options.check_proto = Some(HttpProtocol::Http2),
         other => {
             let what = format!("'check-proto {other}'");
             return Err(super::not_built(span, &what));
