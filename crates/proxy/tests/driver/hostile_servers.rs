@@ -683,7 +683,7 @@ fn play(raw: &mut Raw, random: &mut Random, client: bool) {
     }
 }
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 500;
 
 #[test]
 fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
@@ -712,7 +712,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                 good.port, wild.port, echo.port
             );
             let bed = Bed::new(&text);
-            let mut base = 0;
+            let mut marks = Vec::new();
             for seed in 0..SEEDS {
                 let mut random = Random::new(seed);
                 let port = random.below(3);
@@ -729,13 +729,15 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                 if seed % 100 == 99 {
                     at_rest(&bed);
                     println!("{} bytes live behind seed {seed}", living::bytes());
-                }
-                if seed == SEEDS / 2 - 1 {
-                    base = living::bytes();
+                    marks.push(living::bytes());
                 }
             }
-            let after = living::bytes();
-            assert!(after < base + (1 << 20), "{base} bytes, then {after}");
+            // Pools fill up to their bounds; what leaks grows every time.
+            let grown = marks.windows(2).map(|two| two[1].saturating_sub(two[0]));
+            assert!(
+                grown.min().is_some_and(|least| least < 1 << 20),
+                "{marks:?}"
+            );
         },
     );
 }

@@ -171,7 +171,7 @@ fn a_stream_that_its_client_gives_up_is_over() {
     let id = client.get("/a");
     settle();
     client.reset(id, ErrorCode::Cancel);
-    assert_eq!(bed.end(), "400 CH");
+    assert_eq!(bed.end(), "0 CD");
     bed.counts("back/s", "scur", "");
 }
 
