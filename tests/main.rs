@@ -1,5 +1,6 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod certificates;
 mod changes;
 mod logs;
 mod overload;
