@@ -442,6 +442,12 @@ fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
     slow.finish.send(()).unwrap();
     assert_eq!(ends_well(under_way).stdout.len(), SLOW_BYTES);
     assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
+    // Whoever supervises now has the keys, too.
+    let role = supervised.role().unwrap();
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(eventually(PATIENCE, || !lives(role)));
+    bed.serves();
+    assert_eq!(bed.connect().get("/").unwrap().text(), "new");
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
