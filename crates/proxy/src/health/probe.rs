@@ -175,7 +175,9 @@ async fn run(
             wire.write_all(&out).await?;
         }
         if asks && speaks_http2 {
-            http2::ask(&mut wire, check, state, (up, secured)).await.map(Some)
+            http2::ask(&mut wire, check, state, (up, secured))
+                .await
+                .map(Some)
         } else if asks {
             answer(&mut wire, check, up).await
         } else {

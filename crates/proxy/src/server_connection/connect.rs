@@ -161,8 +161,7 @@ pub async fn connect(
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
-    let private =
-        server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
+    let private = server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
     let connector = server.options.tls.for_traffic().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http

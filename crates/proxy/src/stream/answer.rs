@@ -167,10 +167,7 @@ impl Failure {
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
-            Failure::Abandoned
-                | Failure::GivenUp
-                | Failure::Upload(_)
-                | Failure::LateUpload(_)
+            Failure::Abandoned | Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_)
         )
     }
 

@@ -9,9 +9,7 @@ use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::server_connection::{
-    ConnectFailure, ServerConnection, Wanted, connect, forced_version,
-};
+use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
 use crate::transport::Transport;
 use crate::worker::worker;

@@ -257,7 +257,9 @@ impl Alias {
             Alias::CapturedRequestCookie | Alias::CapturedResponseCookie => put.missing(),
             Alias::Status => match stream.status() {
                 // As haproxy has it, of what was no request at all over HTTP/2.
-                0 if stream.http && !stream.request.method().is_empty() => put.out.extend_from_slice(b"-1"),
+                0 if stream.http && !stream.request.method().is_empty() => {
+                    put.out.extend_from_slice(b"-1")
+                }
                 status => decimal(put.out, u64::from(status), 1),
             },
             // Letters are never quoted.
