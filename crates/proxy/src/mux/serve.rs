@@ -45,8 +45,10 @@ pub async fn serve(
     begin: impl FnMut(Request),
 ) {
     let options = settings::of_clients(&session.config.global.tune);
+    let open_max = options.concurrent_streams_max.saturating_mul(2);
     let connection = Connection::new(options);
     let shared = Shared::new(connection, Weak::new(), false);
+    shared.inner.borrow_mut().open_max = open_max;
     let mut side = ClientSide {
         session,
         begin,

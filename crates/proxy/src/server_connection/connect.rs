@@ -4,7 +4,7 @@ use super::ServerConnection;
 use super::secured::{Secured, Wanted, forced_version, secure};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
-use crate::reactor::{self, Socket, pool_box, with_deadline};
+use crate::reactor::{self, Instant, Socket, pool_box, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Link, Stream, write_all};
 use crate::tls::Connector;
@@ -189,15 +189,7 @@ pub async fn connect(
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
     }
-    if let Some(version) = server.options.send_proxy {
-        let header = proxy_header(stream, version);
-        let sent = with_deadline(deadline, write_all(&transport, &header, None)).await;
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
-            Err(_) => return Err(ConnectFailure::Timeout),
-        }
-    }
+    announce(&transport, stream, server, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
         let secured = pool_box(secure(&mut transport, connector, stream, forced, deadline));
@@ -229,6 +221,24 @@ pub async fn connect(
         way,
         private,
     })
+}
+
+/// Sends the PROXY header, where the server's line asks for one.
+async fn announce(
+    transport: &Transport,
+    stream: &Stream,
+    server: &Server,
+    deadline: Option<Instant>,
+) -> Result<(), ConnectFailure> {
+    let Some(version) = server.options.send_proxy else {
+        return Ok(());
+    };
+    let header = proxy_header(stream, version);
+    match with_deadline(deadline, write_all(transport, &header, None)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ConnectFailure::Refused(error.into())),
+        Err(_) => Err(ConnectFailure::Timeout),
+    }
 }
 
 /// Whether ALPN may come to HTTP/2.
