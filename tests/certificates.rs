@@ -5,8 +5,8 @@ use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
 use lab::tls::{Offer, Terms, TlsClient, TlsServer};
 use lab::{Origin, Place, Probe, Scratch, Signal, eventually, free_port};
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,15 +18,21 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-/// What a statistics socket answers; None where nobody listens.
-fn ask(socket: &Path, command: &str) -> Option<String> {
-    let mut stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    stream.write_all(command.as_bytes()).ok()?;
-    stream.shutdown(Shutdown::Write).ok()?;
+/// What a statistics socket answers. A program that serves already may not have
+/// put it into its place yet.
+fn ask(socket: &Path, command: &str) -> io::Result<String> {
+    let mut connected = None;
+    let is_there = eventually(SOON, || {
+        connected = UnixStream::connect(socket).ok();
+        connected.is_some()
+    });
+    assert!(is_there, "nobody listens at {}", socket.display());
+    let mut stream = connected.ok_or(io::ErrorKind::NotConnected)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(command.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A command with a payload.
@@ -296,7 +302,8 @@ fn commands_about_certificates_answer_as_haproxys() {
         let socket = peer.directory().join("sock");
         let directory = peer.directory().display().to_string();
         let answer = |command: &String| {
-            let answer = ask(&socket, command).expect("the socket answers");
+            let answer = ask(&socket, command);
+            let answer = answer.unwrap_or_else(|error| panic!("{program:?}: {command}: {error}"));
             answer.replace(&directory, "DIR")
         };
         commands.iter().map(answer).collect::<Vec<String>>()
@@ -479,9 +486,9 @@ listen site
         let name = file.display();
         let set = with_payload(&format!("set ssl cert {name}"), &new.bundle());
         let told = ask(&socket, &set);
-        assert!(told.is_some_and(|said| said.contains("created")));
+        assert!(told.is_ok_and(|said| said.contains("created")));
         let done = ask(&socket, &format!("commit ssl cert {name}\n"));
-        assert!(done.is_some_and(|said| said.contains("Success!")));
+        assert!(done.is_ok_and(|said| said.contains("Success!")));
         // Nobody has to wait for it.
         assert!(self.shows(offer, &new), "not committed");
     }
@@ -582,9 +589,9 @@ listen site
     for (authority, expected) in [(&wrong, 503), (&right, 200)] {
         let set = format!("set ssl ca-file {file}");
         let told = ask(&socket, &with_payload(&set, authority.certificate_pem()));
-        assert!(told.is_some_and(|said| said.contains("created")));
+        assert!(told.is_ok_and(|said| said.contains("created")));
         let done = ask(&socket, &format!("commit ssl ca-file {file}\n"));
-        assert!(done.is_some_and(|said| said.contains("Success!")));
+        assert!(done.is_ok_and(|said| said.contains("Success!")));
         assert_eq!(status(), expected);
     }
 }
