@@ -37,6 +37,29 @@ impl Bytes {
         }
     }
 
+    /// One without memory, until it is to hold bytes.
+    pub(super) fn without_memory() -> Bytes {
+        Bytes {
+            memory: Box::default(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Has memory from here on.
+    pub(super) fn hold(&mut self) {
+        if self.memory.is_empty() {
+            *self = Bytes::take();
+        }
+    }
+
+    /// Gives its memory back if nothing is in it.
+    pub(super) fn release(&mut self) {
+        if self.is_empty() {
+            *self = Bytes::without_memory();
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
@@ -113,11 +136,36 @@ impl Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
+        if memory.is_empty() {
+            return;
+        }
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < POOLED_MAX {
                 pool.push(memory);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_held_only_while_there_are_bytes() {
+        let mut bytes = Bytes::without_memory();
+        assert!(bytes.spare().is_empty() && !bytes.extend(b"no room"));
+        bytes.hold();
+        assert!(bytes.extend(b"bytes"));
+        bytes.hold();
+        bytes.release();
+        assert_eq!(bytes.filled(), b"bytes");
+        bytes.consume(5);
+        bytes.release();
+        assert!(bytes.spare().is_empty());
+        drop(bytes);
+        let pooled = POOL.with(|pool| pool.borrow().iter().all(|memory| memory.len() == CAPACITY));
+        assert!(pooled);
     }
 }

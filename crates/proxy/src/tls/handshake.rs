@@ -251,8 +251,8 @@ fn look(clear: &mut Clear, bytes: &[u8]) {
 impl Moving {
     fn new() -> Moving {
         Moving {
-            incoming: Bytes::take(),
-            outgoing: Bytes::take(),
+            incoming: Bytes::without_memory(),
+            outgoing: Bytes::without_memory(),
             early: Vec::new(),
             clear: Clear::default(),
             secrets: Secrets::default(),
@@ -269,12 +269,31 @@ impl Moving {
         }
     }
 
-    /// Waits for more bytes; how many came, 0 at the end.
+    /// Makes room for what rustls may put out in one step.
+    async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
+        self.outgoing.hold();
+        if self.outgoing.spare().len() < STEP_MAX {
+            self.flush(socket).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for more bytes, and for its turn; how many came, 0 at the end. What
+    /// is empty holds no memory meanwhile: peers take their time, and thousands
+    /// may come at once.
     async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
-        self.incoming.compact();
+        self.outgoing.release();
+        self.incoming.release();
         loop {
+            socket.readable().await;
+            turn::wait().await;
+            self.incoming.hold();
+            self.incoming.compact();
             match self.incoming.read_from(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    turn::unused();
+                    self.incoming.release();
+                }
                 other => return other,
             }
         }
@@ -283,6 +302,7 @@ impl Moving {
     /// Sends an alert in clear, if there is room, before a handshake began.
     fn alert(&mut self, socket: &Socket, code: u8) {
         let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
+        self.outgoing.hold();
         if self.outgoing.extend(&record) {
             let _ = self.outgoing.write_to(socket, false);
         }
@@ -326,8 +346,12 @@ pub async fn accept(
 ) -> Result<(Session, Info), Failure> {
     with_deadline(terms.deadline, async {
         let mut moving = Moving::new();
-        if !moving.incoming.extend(input) {
-            return Err(Failure::Foreign);
+        if !input.is_empty() {
+            turn::wait().await;
+            moving.incoming.hold();
+            if !moving.incoming.extend(input) {
+                return Err(Failure::Foreign);
+            }
         }
         let (config, sni) = hello(socket, &mut moving, choose).await?;
         let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
@@ -422,10 +446,7 @@ async fn drive(
     let mut verified = Outcome::default();
     let broken = |_: io::Error| Failure::Closed;
     loop {
-        if moving.outgoing.spare().len() < STEP_MAX {
-            moving.flush(socket).await.map_err(broken)?;
-        }
-        turn::wait().await;
+        moving.make_room(socket).await.map_err(broken)?;
         look(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
         let (step, outcome) =

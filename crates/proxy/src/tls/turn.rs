@@ -5,19 +5,28 @@
 use crate::reactor::{self, Instant};
 use std::cell::Cell;
 
-/// Steps of handshakes in one turn. Not each step computes much.
-const STEPS_MAX: u32 = 8;
+/// Handshakes that go on in one turn, each by what was read of its peer once.
+const STEPS_MAX: u32 = 4;
 
 thread_local! {
     /// The turn, by when it began, and the steps in it.
     static TURN: Cell<(Instant, u32)> = const { Cell::new((Instant::from_nanos(0), 0)) };
 }
 
-/// Waits until a step may be made.
+/// Waits until a handshake may go on. Before its memory is taken: many that wait
+/// hold nothing.
 pub(super) async fn wait() {
     while !try_now() {
         reactor::yield_now().await;
     }
+}
+
+/// Nothing had come to go on with: another handshake may.
+pub(super) fn unused() {
+    TURN.with(|turn| {
+        let (at, steps) = turn.get();
+        turn.set((at, steps.saturating_sub(1)));
+    });
 }
 
 fn try_now() -> bool {
