@@ -1,10 +1,10 @@
 //! Making a connection to a server.
 
 use super::ServerConnection;
-use super::secured::{Secured, Wanted, secure};
+use super::secured::{Secured, Wanted, forced_version, secure};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
-use crate::reactor::{self, Socket, pool_box, with_deadline};
+use crate::reactor::{self, Instant, Socket, pool_box, with_deadline};
 use crate::state::Tally;
 use crate::stream::{Link, Stream, write_all};
 use crate::tls::Connector;
@@ -71,6 +71,13 @@ impl ServerConnection {
     /// Whether it goes where a new one for this stream would.
     pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
         if !Wanted::of(server, stream).is_of(self.tls.as_ref()) {
+            return false;
+        }
+        let version = match forced_version(server, stream).or(server.options.protocol) {
+            None if server.options.tls.for_traffic().is_none() => Some(HttpProtocol::Http1),
+            version => version,
+        };
+        if version.is_some_and(|v| self.link.is_http2() != (v == HttpProtocol::Http2)) {
             return false;
         }
         if !goes_by_client(server) {
@@ -151,11 +158,14 @@ pub async fn connect(
     server: &Server,
     shared: bool,
 ) -> Result<ServerConnection, ConnectFailure> {
-    let private = server.options.send_proxy.is_some() || goes_by_client(server);
+    let forced = forced_version(server, stream);
+    let protocol = forced.or(server.options.protocol);
+    // Streams of other kinds are not for it.
+    let private = server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
     let connector = server.options.tls.for_traffic().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
-        && match server.options.protocol {
+        && match protocol {
             Some(protocol) => protocol == HttpProtocol::Http2,
             None => connector.as_ref().is_some_and(|c| offers_http2(c)),
         };
@@ -179,21 +189,13 @@ pub async fn connect(
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
     }
-    if let Some(version) = server.options.send_proxy {
-        let header = proxy_header(stream, version);
-        let sent = with_deadline(deadline, write_all(&transport, &header, None)).await;
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
-            Err(_) => return Err(ConnectFailure::Timeout),
-        }
-    }
+    announce(&transport, stream, server, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
-        let secured = pool_box(secure(&mut transport, connector, stream, deadline));
+        let secured = pool_box(secure(&mut transport, connector, stream, forced, deadline));
         tls = Some(secured.await?);
     }
-    let http2 = maybe_http2 && speaks_http2(server, tls.as_deref());
+    let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
     let (link, mux) = if http2 {
         let mux = ServerMux::start(transport, &stream.config.global.tune, tls.is_some());
         let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
@@ -221,14 +223,32 @@ pub async fn connect(
     })
 }
 
+/// Sends the PROXY header, where the server's line asks for one.
+async fn announce(
+    transport: &Transport,
+    stream: &Stream,
+    server: &Server,
+    deadline: Option<Instant>,
+) -> Result<(), ConnectFailure> {
+    let Some(version) = server.options.send_proxy else {
+        return Ok(());
+    };
+    let header = proxy_header(stream, version);
+    match with_deadline(deadline, write_all(transport, &header, None)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ConnectFailure::Refused(error.into())),
+        Err(_) => Err(ConnectFailure::Timeout),
+    }
+}
+
 /// Whether ALPN may come to HTTP/2.
 fn offers_http2(connector: &Connector) -> bool {
     connector.alpn().iter().any(|name| name == b"h2")
 }
 
 /// Whether a connection that stands speaks HTTP/2: by `proto`, else by ALPN.
-fn speaks_http2(server: &Server, tls: Option<&Secured>) -> bool {
-    match server.options.protocol {
+fn speaks_http2(protocol: Option<HttpProtocol>, tls: Option<&Secured>) -> bool {
+    match protocol {
         Some(protocol) => protocol == HttpProtocol::Http2,
         None => tls.is_some_and(|tls| tls.info.alpn.as_deref() == Some(b"h2")),
     }

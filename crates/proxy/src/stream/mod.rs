@@ -4,7 +4,8 @@
 //!
 //! `session` is the client's connection; `request` one request's life in its
 //! order; `exchange` and `answer` what passes between it and a server; `body`
-//! and `tunnel` move bytes; `finish` counts and logs.
+//! and `tunnel` move bytes, `link` is what they move them by: a connection, or a
+//! stream of HTTP/2; `finish` counts and logs.
 
 mod answer;
 mod body;

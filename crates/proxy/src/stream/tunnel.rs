@@ -104,14 +104,8 @@ fn poll_half(
             }
             if !half.shut {
                 half.buffer = None;
-                match to.shutdown_write() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if to.poll_writable(context).is_pending() {
-                            return Ok(moved);
-                        }
-                        continue;
-                    }
-                    Ok(()) | Err(_) => {}
+                if !poll_shut(to, context) {
+                    return Ok(moved);
                 }
                 half.shut = true;
                 moved.written = true;
@@ -137,6 +131,20 @@ fn poll_half(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Err(Side::From),
+        }
+    }
+}
+
+/// Ends our sending to one side; false while there is no room even for that.
+fn poll_shut(to: &Link, context: &mut Context<'_>) -> bool {
+    loop {
+        match to.shutdown_write() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if to.poll_writable(context).is_pending() {
+                    return false;
+                }
+            }
+            Ok(()) | Err(_) => return true,
         }
     }
 }

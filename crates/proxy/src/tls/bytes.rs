@@ -37,8 +37,8 @@ impl Bytes {
         }
     }
 
-    /// One without memory, until it is to hold bytes.
-    pub(super) fn without_memory() -> Bytes {
+    /// One that holds no memory: nothing fits in before [`Bytes::expand`].
+    pub(super) fn none() -> Bytes {
         Bytes {
             memory: Box::default(),
             start: 0,
@@ -46,17 +46,20 @@ impl Bytes {
         }
     }
 
-    /// Has memory from here on.
-    pub(super) fn hold(&mut self) {
-        if self.memory.is_empty() {
-            *self = Bytes::take();
-        }
+    /// Gives back all memory but that of the bytes: for a peer that is waited for.
+    pub(super) fn shrink(&mut self) {
+        let mut kept = Bytes::none();
+        kept.memory = self.filled().into();
+        kept.end = kept.memory.len();
+        *self = kept;
     }
 
-    /// Gives its memory back if nothing is in it.
-    pub(super) fn release(&mut self) {
-        if self.is_empty() {
-            *self = Bytes::without_memory();
+    /// Has memory again where it was given back.
+    pub(super) fn expand(&mut self) {
+        if self.memory.len() < CAPACITY {
+            let mut whole = Bytes::take();
+            whole.extend(self.filled());
+            *self = whole;
         }
     }
 
@@ -136,7 +139,7 @@ impl Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        if memory.is_empty() {
+        if memory.len() < CAPACITY {
             return;
         }
         let _ = POOL.try_with(|pool| {
@@ -154,18 +157,21 @@ mod tests {
 
     #[test]
     fn memory_is_held_only_while_there_are_bytes() {
-        let mut bytes = Bytes::without_memory();
+        let mut bytes = Bytes::none();
         assert!(bytes.spare().is_empty() && !bytes.extend(b"no room"));
-        bytes.hold();
-        assert!(bytes.extend(b"bytes"));
-        bytes.hold();
-        bytes.release();
-        assert_eq!(bytes.filled(), b"bytes");
+        bytes.expand();
+        assert!(bytes.extend(b"some bytes"));
         bytes.consume(5);
-        bytes.release();
+        bytes.shrink();
+        assert_eq!(bytes.filled(), b"bytes");
         assert!(bytes.spare().is_empty());
+        bytes.expand();
+        assert!(bytes.extend(b" more"));
+        assert_eq!(bytes.filled(), b"bytes more");
+        bytes.consume(10);
+        bytes.shrink();
         drop(bytes);
-        let pooled = POOL.with(|pool| pool.borrow().iter().all(|memory| memory.len() == CAPACITY));
-        assert!(pooled);
+        // What was small did not come into the pool.
+        POOL.with_borrow(|pool| assert!(pool.iter().all(|memory| memory.len() == CAPACITY)));
     }
 }

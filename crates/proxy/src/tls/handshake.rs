@@ -251,12 +251,19 @@ fn look(clear: &mut Clear, bytes: &[u8]) {
 impl Moving {
     fn new() -> Moving {
         Moving {
-            incoming: Bytes::without_memory(),
-            outgoing: Bytes::without_memory(),
+            incoming: Bytes::none(),
+            outgoing: Bytes::none(),
             early: Vec::new(),
             clear: Clear::default(),
             secrets: Secrets::default(),
         }
+    }
+
+    /// Holds no more than what came: for as long as the peer, or a turn, is
+    /// waited for, and many may wait.
+    fn shrink(&mut self) {
+        self.incoming.shrink();
+        self.outgoing.shrink();
     }
 
     async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
@@ -271,28 +278,27 @@ impl Moving {
 
     /// Makes room for what rustls may put out in one step.
     async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
-        self.outgoing.hold();
         if self.outgoing.spare().len() < STEP_MAX {
             self.flush(socket).await?;
+            self.outgoing.expand();
         }
         Ok(())
     }
 
-    /// Waits for more bytes, and for its turn; how many came, 0 at the end. What
-    /// is empty holds no memory meanwhile: peers take their time, and thousands
-    /// may come at once.
+    /// Waits for more bytes, and for its turn; how many came, 0 at the end. Only
+    /// what came holds memory meanwhile: peers take their time, and thousands may
+    /// come at once.
     async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
-        self.outgoing.release();
-        self.incoming.release();
+        self.shrink();
         loop {
             socket.readable().await;
             turn::wait().await;
-            self.incoming.hold();
+            self.incoming.expand();
             self.incoming.compact();
             match self.incoming.read_from(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     turn::unused();
-                    self.incoming.release();
+                    self.incoming.shrink();
                 }
                 other => return other,
             }
@@ -302,7 +308,7 @@ impl Moving {
     /// Sends an alert in clear, if there is room, before a handshake began.
     fn alert(&mut self, socket: &Socket, code: u8) {
         let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
-        self.outgoing.hold();
+        self.outgoing.expand();
         if self.outgoing.extend(&record) {
             let _ = self.outgoing.write_to(socket, false);
         }
@@ -348,7 +354,7 @@ pub async fn accept(
         let mut moving = Moving::new();
         if !input.is_empty() {
             turn::wait().await;
-            moving.incoming.hold();
+            moving.incoming.expand();
             if !moving.incoming.extend(input) {
                 return Err(Failure::Foreign);
             }

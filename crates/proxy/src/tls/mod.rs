@@ -25,6 +25,7 @@ pub mod keylog;
 mod names;
 mod objects;
 pub mod ocsp;
+mod ocsp_text;
 pub mod pem;
 mod record;
 pub mod resume;

@@ -42,6 +42,12 @@ impl Transport {
         self.tls = Some(Box::new(session));
     }
 
+    /// Its TLS, for tests of it.
+    #[cfg(test)]
+    pub(crate) fn tls(&self) -> Option<&tls::Session> {
+        self.tls.as_deref()
+    }
+
     /// Whether its bytes are carried by TLS.
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()
