@@ -287,13 +287,14 @@ impl<'a> Clients<'a> {
                 Err(error) => return Err(Error::system("waiting for events")(error)),
             };
             for at in 0..count {
-                let before = pace.completed;
+                let mut answered = pace.completed;
                 let index = self.events[at].data.u64() as usize;
                 self.pass(index, pace)?;
                 // Idle ones are opened one by one, as the last are done.
-                while pace.once && pace.completed > before && pace.started < pace.requests {
+                while pace.once && pace.completed > answered && pace.started < pace.requests {
                     self.begin(fresh, pace)?;
                     fresh += 1;
+                    answered += 1;
                 }
             }
         }

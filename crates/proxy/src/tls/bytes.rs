@@ -150,3 +150,28 @@ impl Drop for Bytes {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_held_only_while_there_are_bytes() {
+        let mut bytes = Bytes::none();
+        assert!(bytes.spare().is_empty() && !bytes.extend(b"no room"));
+        bytes.expand();
+        assert!(bytes.extend(b"some bytes"));
+        bytes.consume(5);
+        bytes.shrink();
+        assert_eq!(bytes.filled(), b"bytes");
+        assert!(bytes.spare().is_empty());
+        bytes.expand();
+        assert!(bytes.extend(b" more"));
+        assert_eq!(bytes.filled(), b"bytes more");
+        bytes.consume(10);
+        bytes.shrink();
+        drop(bytes);
+        // What was small did not come into the pool.
+        POOL.with_borrow(|pool| assert!(pool.iter().all(|memory| memory.len() == CAPACITY)));
+    }
+}

@@ -251,8 +251,8 @@ fn look(clear: &mut Clear, bytes: &[u8]) {
 impl Moving {
     fn new() -> Moving {
         Moving {
-            incoming: Bytes::take(),
-            outgoing: Bytes::take(),
+            incoming: Bytes::none(),
+            outgoing: Bytes::none(),
             early: Vec::new(),
             clear: Clear::default(),
             secrets: Secrets::default(),
@@ -266,12 +266,6 @@ impl Moving {
         self.outgoing.shrink();
     }
 
-    /// Has room again.
-    fn expand(&mut self) {
-        self.incoming.expand();
-        self.outgoing.expand();
-    }
-
     async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         look(&mut self.clear, self.outgoing.filled());
         loop {
@@ -282,15 +276,29 @@ impl Moving {
         }
     }
 
-    /// Waits for more bytes; how many came, 0 at the end.
+    /// Makes room for what rustls may put out in one step.
+    async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.outgoing.spare().len() < STEP_MAX {
+            self.flush(socket).await?;
+            self.outgoing.expand();
+        }
+        Ok(())
+    }
+
+    /// Waits for more bytes, and for its turn; how many came, 0 at the end. Only
+    /// what came holds memory meanwhile: peers take their time, and thousands may
+    /// come at once.
     async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
-        self.incoming.compact();
+        self.shrink();
         loop {
+            socket.readable().await;
+            turn::wait().await;
+            self.incoming.expand();
+            self.incoming.compact();
             match self.incoming.read_from(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.shrink();
-                    socket.readable().await;
-                    self.expand();
+                    turn::unused();
+                    self.incoming.shrink();
                 }
                 other => return other,
             }
@@ -300,6 +308,7 @@ impl Moving {
     /// Sends an alert in clear, if there is room, before a handshake began.
     fn alert(&mut self, socket: &Socket, code: u8) {
         let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
+        self.outgoing.expand();
         if self.outgoing.extend(&record) {
             let _ = self.outgoing.write_to(socket, false);
         }
@@ -343,8 +352,12 @@ pub async fn accept(
 ) -> Result<(Session, Info), Failure> {
     with_deadline(terms.deadline, async {
         let mut moving = Moving::new();
-        if !moving.incoming.extend(input) {
-            return Err(Failure::Foreign);
+        if !input.is_empty() {
+            turn::wait().await;
+            moving.incoming.expand();
+            if !moving.incoming.extend(input) {
+                return Err(Failure::Foreign);
+            }
         }
         let (config, sni) = hello(socket, &mut moving, choose).await?;
         let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
@@ -439,14 +452,7 @@ async fn drive(
     let mut verified = Outcome::default();
     let broken = |_: io::Error| Failure::Closed;
     loop {
-        if moving.outgoing.spare().len() < STEP_MAX {
-            moving.flush(socket).await.map_err(broken)?;
-        }
-        if !turn::try_now() {
-            moving.shrink();
-            turn::wait().await;
-            moving.expand();
-        }
+        moving.make_room(socket).await.map_err(broken)?;
         look(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
         let (step, outcome) =

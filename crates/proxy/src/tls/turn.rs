@@ -1,32 +1,216 @@
 //! Fairness between handshakes and everything else: a handshake computes for
 //! half a millisecond or more, so only some may do so in one turn of the loop.
-//! The others wait for the next, behind what is established.
+//! The others stand in a queue behind what is established; only its first looks
+//! again in each turn, so thousands that wait cost nothing.
 
 use crate::reactor::{self, Instant};
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
-/// Steps of handshakes in one turn. Not each step computes much.
-const STEPS_MAX: u32 = 8;
+/// Handshakes that go on in one turn, each by what was read of its peer once.
+const STEPS_MAX: u32 = 4;
 
-thread_local! {
+/// Who goes on, and who waits.
+struct Queue {
     /// The turn, by when it began, and the steps in it.
-    static TURN: Cell<(Instant, u32)> = const { Cell::new((Instant::from_nanos(0), 0)) };
+    turn: Instant,
+    steps: u32,
+    /// The number of the next that waits.
+    next: u64,
+    /// Those who wait, by their numbers. The first has always been woken.
+    waiting: VecDeque<(u64, Waker)>,
 }
 
-/// Waits until a step may be made.
-pub(super) async fn wait() {
-    while !try_now() {
-        reactor::yield_now().await;
+thread_local! {
+    static QUEUE: RefCell<Queue> = const {
+        RefCell::new(Queue {
+            turn: Instant::from_nanos(0),
+            steps: 0,
+            next: 0,
+            waiting: VecDeque::new(),
+        })
+    };
+}
+
+/// Waits until a handshake may go on. Before its memory is taken: many that wait
+/// hold nothing.
+pub(super) fn wait() -> impl Future<Output = ()> {
+    Wait { number: None }
+}
+
+/// Nothing had come to go on with: another handshake may.
+pub(super) fn unused() {
+    QUEUE.with_borrow_mut(|queue| queue.steps = queue.steps.saturating_sub(1));
+}
+
+struct Wait {
+    /// Its number, while it stands in the queue.
+    number: Option<u64>,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        QUEUE.with_borrow_mut(|queue| match self.number {
+            None if queue.waiting.is_empty() && queue.step() => Poll::Ready(()),
+            None => {
+                self.number = Some(queue.enter(context.waker()));
+                Poll::Pending
+            }
+            Some(number) => {
+                let is_first = queue.waiting.front().is_some_and(|(at, _)| *at == number);
+                if is_first && queue.step() {
+                    self.number = None;
+                    queue.leave(number);
+                    return Poll::Ready(());
+                }
+                queue.stay(number, context.waker());
+                Poll::Pending
+            }
+        })
     }
 }
 
-/// Whether a step may be made now: it is counted then.
-pub(super) fn try_now() -> bool {
-    let now = reactor::now();
-    TURN.with(|turn| {
-        let (at, steps) = turn.get();
-        let steps = if at == now { steps } else { 0 };
-        turn.set((now, steps.saturating_add(1)));
-        steps < STEPS_MAX
-    })
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            // Without a queue the thread is ending.
+            let _ = QUEUE.try_with(|queue| queue.borrow_mut().leave(number));
+        }
+    }
+}
+
+impl Queue {
+    /// Whether one more may go on in this turn; then it is counted.
+    fn step(&mut self) -> bool {
+        let now = reactor::now();
+        if self.turn != now {
+            (self.turn, self.steps) = (now, 0);
+        }
+        let may = self.steps < STEPS_MAX;
+        self.steps += u32::from(may);
+        may
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        self.waiting
+            .binary_search_by_key(&number, |(at, _)| *at)
+            .ok()
+    }
+
+    fn wake_first(&self) {
+        if let Some((_, waker)) = self.waiting.front() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Stands behind all others.
+    fn enter(&mut self, waker: &Waker) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.waiting.push_back((number, waker.clone()));
+        if self.waiting.len() == 1 {
+            self.wake_first();
+        }
+        number
+    }
+
+    /// Waits on; the first looks again in the next turn.
+    fn stay(&mut self, number: u64, waker: &Waker) {
+        let Some(place) = self.place(number) else {
+            return;
+        };
+        if !self.waiting[place].1.will_wake(waker) {
+            self.waiting[place].1 = waker.clone();
+        }
+        if place == 0 {
+            self.wake_first();
+        }
+    }
+
+    /// Waits no more; whoever is the first now is woken.
+    fn leave(&mut self, number: u64) {
+        let Some(place) = self.place(number) else {
+            return;
+        };
+        self.waiting.remove(place);
+        if place == 0 {
+            self.wake_first();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::tests::{on_loop, turn};
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::rc::Rc;
+
+    /// Has a future wait in the queue.
+    async fn begin(wait: &mut (impl Future<Output = ()> + Unpin)) {
+        poll_fn(|context| {
+            assert!(Pin::new(&mut *wait).poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[test]
+    fn all_go_on_in_their_order_a_few_a_turn() {
+        const ALL: u32 = 50;
+        let went = on_loop(|| async {
+            let went = Rc::new(RefCell::new(Vec::new()));
+            for number in 0..ALL {
+                let went = Rc::clone(&went);
+                reactor::spawn(async move {
+                    wait().await;
+                    went.borrow_mut().push((number, reactor::now()));
+                });
+            }
+            while went.borrow().len() < ALL as usize {
+                turn().await;
+            }
+            went.take()
+        });
+        assert!(went.iter().map(|(number, _)| *number).eq(0..ALL));
+        let most = STEPS_MAX as usize;
+        assert!(went.windows(most + 1).all(|few| few[0].1 < few[most].1));
+    }
+
+    #[test]
+    fn whoever_gives_up_holds_nobody_up() {
+        on_loop(|| async {
+            turn().await;
+            for _ in 0..STEPS_MAX {
+                wait().await;
+            }
+            let (mut first, mut second) = (Box::pin(wait()), Box::pin(wait()));
+            begin(&mut first).await;
+            begin(&mut second).await;
+            let last = pin!(wait());
+            drop(second);
+            drop(first);
+            last.await;
+            QUEUE.with_borrow(|queue| assert!(queue.waiting.is_empty()));
+        });
+    }
+
+    #[test]
+    fn a_step_that_was_not_used_is_anothers() {
+        on_loop(|| async {
+            turn().await;
+            let began = reactor::now();
+            for _ in 0..10 * STEPS_MAX {
+                wait().await;
+                unused();
+            }
+            assert_eq!(reactor::now(), began);
+        });
+    }
 }
