@@ -301,7 +301,7 @@ fn streams_are_what_section_5_says() {
     let ended = [held(1, WHOLE)];
     let gone = [held(1, END_HEADERS), rst(1)];
     let with = |first: &[Vec<u8>], last: Vec<u8>| [first, &[last]].concat();
-    let many = (0..101).map(|n| held(n * 2 + 1, WHOLE)).collect();
+    let many: Vec<_> = (0..101).map(|n| held(n * 2 + 1, WHOLE)).collect();
     check(&[
         (
             "DATA of an idle stream",
@@ -356,7 +356,7 @@ fn streams_are_what_section_5_says() {
             vec![held(5, WHOLE), frame(HEADERS, WHOLE, 3, &block(&GET))],
             refused,
         ),
-        ("too many", many, "reset 201 RefusedStream"),
+        ("too many", with(&many, rst(1)), "reset 201 RefusedStream"),
         (
             "PUSH_PROMISE of a client",
             vec![frame(PUSH_PROMISE, END_HEADERS, 1, &[0, 0, 0, 2])],

@@ -130,8 +130,8 @@ fn monitors_may_speak_http2() {
 #[test]
 fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
     let origin = Origin::echo();
-    let rules = " http-response set-status 418 if { var(txn.p) /tea }\n \
-                 http-response deny if { var(txn.p) /no }";
+    let rules = " http-response set-status 418 if { var(txn.p) -m str /tea }\n \
+                 http-response deny if { var(txn.p) -m str /no }";
     let front = " http-request set-var(txn.p) path";
     let bed = Bed::new(&origin.behind(front, rules));
     let mut client = Peer2::client(bed.client());
