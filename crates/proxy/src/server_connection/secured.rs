@@ -23,25 +23,35 @@ pub struct Secured {
     pub info: Rc<Info>,
 }
 
-/// The name that a connection for a stream has to be made for. None: each is
-/// as good as the other.
-pub struct Wanted(Option<ServerName<'static>>);
+/// The name that a connection for a stream has to be made for.
+pub enum Wanted {
+    /// Each is as good as the other.
+    Any,
+    /// This one.
+    Name(ServerName<'static>),
+    /// One that cannot be asked for: no connection is one for it.
+    Impossible,
+}
 
 impl Wanted {
-    /// That of a stream; a name that cannot be asked for is found out when a
-    /// connection is made.
+    /// That of a stream; a name that cannot be asked for is told of when a
+    /// connection is to be made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.options.tls.for_traffic();
-        let differ = connector.filter(|connector| connector.names_differ());
-        Wanted(differ.and_then(|connector| connector.server_name(stream).ok()))
+        match connector.filter(|connector| connector.names_differ()) {
+            None => Wanted::Any,
+            Some(connector) => connector
+                .server_name(stream)
+                .map_or(Wanted::Impossible, Wanted::Name),
+        }
     }
 
     /// Whether a connection was made for it.
     pub fn is_of(&self, secured: Option<&Rc<Secured>>) -> bool {
-        match (&self.0, secured) {
-            (Some(name), Some(secured)) => secured.name == *name,
-            (None, _) => true,
-            (Some(_), None) => false,
+        match (self, secured) {
+            (Wanted::Name(name), Some(secured)) => secured.name == *name,
+            (Wanted::Any, _) => true,
+            (Wanted::Name(_), None) | (Wanted::Impossible, _) => false,
         }
     }
 }
@@ -65,7 +75,7 @@ pub(super) async fn secure(
         failure => ConnectFailure::Insecure(failure),
     };
     let tls = &stream.config.global.tls;
-    let terms = Terms::new(deadline, tls.record_max, tls.connections_max).map_err(failed)?;
+    let terms = Terms::new(deadline, tls).map_err(failed)?;
     let mut config = connector.config();
     if tls.key_log {
         Arc::make_mut(&mut config).key_log = Arc::new(Collector);

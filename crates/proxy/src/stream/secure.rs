@@ -51,7 +51,7 @@ fn deadline(client: &Client) -> Option<Instant> {
 
 async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
     let tls = &client.session.config.global.tls;
-    let terms = Terms::new(deadline(client), tls.record_max, tls.connections_max)?;
+    let terms = Terms::new(deadline(client), tls)?;
     let input = client.input.take();
     let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
     let (mut shown, mut offer) = (None, None);

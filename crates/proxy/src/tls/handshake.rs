@@ -8,9 +8,10 @@ use super::hello::{Assembled, Cursor, HELLO_BYTES_MAX, Hello, assemble};
 use super::info::{Clear, Info};
 use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
-use super::session::{Established, LaterKeys, Session, alert};
+use super::session::{Established, LaterKeys, Records, Session, alert};
 use super::turn;
 use super::verify::{Outcome, with_outcome};
+use crate::config::TlsDefaults;
 use crate::reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -22,8 +23,6 @@ use std::sync::Arc;
 
 /// The longest record, with room to spare: what rustls may put out in one step.
 const STEP_MAX: usize = 18 * 1024;
-/// Content of records where nothing says otherwise.
-const CONTENT_MAX: u16 = 16 * 1024;
 
 /// Why there is no TLS connection.
 #[derive(Debug)]
@@ -201,7 +200,7 @@ impl Party {
             secrets: from,
             incoming: Some(moving.incoming),
             early: moving.early,
-            content_max: terms.content_max,
+            records: terms.records,
             counted: terms.counted,
         }))
     }
@@ -294,24 +293,18 @@ impl Moving {
 pub struct Terms {
     /// Until when it has to be done.
     pub deadline: Option<Instant>,
-    /// Content of a record at most: `tune.ssl.maxrecord`.
-    content_max: u16,
+    records: Records,
     counted: Counted,
 }
 
 impl Terms {
-    /// `connections_max` is `maxsslconn`: as many as that are no more.
-    pub fn new(
-        deadline: Option<Instant>,
-        record_max: Option<u32>,
-        connections_max: Option<u32>,
-    ) -> Result<Terms, Failure> {
-        let content_max = record_max.filter(|most| *most > 0);
-        let content_max = content_max.and_then(|most| u16::try_from(most).ok());
+    /// By the settings of a file: there are no more connections than
+    /// `maxsslconn` allows.
+    pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
         Ok(Terms {
             deadline,
-            content_max: content_max.unwrap_or(CONTENT_MAX),
-            counted: Counted::new(connections_max).ok_or(Failure::TooMany)?,
+            records: Records::of(tls.record_max, tls.record_hard_max),
+            counted: Counted::new(tls.connections_max).ok_or(Failure::TooMany)?,
         })
     }
 }
@@ -363,7 +356,8 @@ async fn hello(
     loop {
         match assemble(moving.incoming.filled()) {
             Assembled::Whole(body) => {
-                let Some(hello) = Hello::of_body(&body) else {
+                let hello = Hello::of_body(&body);
+                let Some(hello) = hello.filter(Hello::names_one_host_at_most) else {
                     moving.alert(socket, 50);
                     return Err(Failure::Foreign);
                 };

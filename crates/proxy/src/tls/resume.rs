@@ -59,30 +59,38 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
             sessions: Arc::new(NoServerSessionStorage {}),
         };
     }
-    let digest = digest(settings);
-    let text = |keys: &[u8]| FileKeys::parse(std::str::from_utf8(keys).ok()?).ok();
-    // The loader has told of keys that cannot be read.
-    let file = words.ticket_keys.as_ref();
-    let file = file.and_then(|file| text(file.keys.bytes())).map(Arc::new);
+    let digest = digest(words, settings);
+    let keys = |text: &[u8]| FileKeys::parse(std::str::from_utf8(text).ok()?).ok();
+    // The loader has told of keys that cannot be read. Keys of our own in their
+    // place are not what was asked for: then there are no tickets.
+    let tickets = match &words.ticket_keys {
+        None => Some(Ticketer::new(digest, None, None)),
+        Some(file) => {
+            keys(file.keys.bytes()).map(|keys| Ticketer::new(digest, None, Some(Arc::new(keys))))
+        }
+    };
     Resumption {
-        tickets: Some(Arc::new(Ticketer::new(digest, None, file))),
+        tickets: tickets.map(|tickets| Arc::new(tickets) as _),
         sessions: Sessions::of(digest),
     }
 }
 
-/// All that a client had to show for its session, and what was agreed on with it.
-fn digest(settings: &ServerSettings) -> SettingsDigest {
+/// All that a client had to show for its session, who we were to it, and what
+/// was agreed on with it: a listener that shows other certificates is another
+/// server, though its name is the same.
+fn digest(words: &BindTls, settings: &ServerSettings) -> SettingsDigest {
     let client = &settings.client;
+    let words = format!(
+        "{:?} {:?} {:?} {:?}",
+        client.mode, settings.parameters, settings.alpn, words.sources
+    );
     let authorities = client.authorities.iter().chain(&client.more_authorities);
     let authorities = authorities.flat_map(|list| list.iter().map(|one| one.der.as_ref()));
     let lists = client.crls.iter().flat_map(|lists| lists.iter());
-    let lists: Vec<String> = lists.map(|list| format!("{:?}", list.signed)).collect();
-    let words = format!(
-        "{:?} {:?} {:?}",
-        client.mode, settings.parameters, settings.alpn
-    );
-    let parts = authorities.chain(lists.iter().map(String::as_bytes));
-    SettingsDigest::of(parts.chain([words.as_bytes()]))
+    let lists = lists.flat_map(|list| [&*list.signed.message, &*list.signed.signature]);
+    let parts = [words.as_bytes(), b"authorities"].into_iter();
+    let parts = parts.chain(authorities).chain([&b"lists"[..]]);
+    SettingsDigest::of(parts.chain(lists))
 }
 
 /// How often a session was looked for, and how often there was none.
@@ -180,6 +188,71 @@ mod tests {
         assert!(!one.put(b"id 2".to_vec(), vec![0; SESSION_BYTES_MAX + 1]));
         let (lookups, misses) = lookups();
         assert!(lookups >= 4 && misses >= 2);
+    }
+
+    #[test]
+    fn settings_and_certificates_that_differ_share_no_sessions() {
+        use crate::config::{CertificateSource, ClientAuth, Verify};
+        use crate::tls::authorities::Authorities;
+        use crate::tls::revocation::Revocations;
+        use lab::pki::Authority;
+        let named = |name: &str| BindTls {
+            sources: vec![CertificateSource::Certificates(vec![name.into()])],
+            ..BindTls::default()
+        };
+        let (one, other) = (Authority::new("ca").unwrap(), Authority::new("ca").unwrap());
+        let believed = |all: &[&Authority]| {
+            let text: String = all.iter().map(|a| a.certificate_pem()).collect();
+            Some(Arc::new(Authorities::from_pem(text.as_bytes()).unwrap()))
+        };
+        let crls = |text: &str| Some(Arc::new(Revocations::from_pem(text.as_bytes()).unwrap()));
+        let asks = |mode, authorities, crls| ServerSettings {
+            client: ClientAuth {
+                mode,
+                authorities,
+                crls,
+                ..ClientAuth::default()
+            },
+            ..ServerSettings::default()
+        };
+        let list = one.crl(&[]).unwrap();
+        let all = [
+            digest(&named("a.pem"), &ServerSettings::default()),
+            digest(&named("b.pem"), &ServerSettings::default()),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Optional, believed(&[&one]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&other]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one, &other]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one]), crls(&list)),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(
+                    Verify::Required,
+                    believed(&[&one]),
+                    crls(&one.crl(&[b"1"]).unwrap()),
+                ),
+            ),
+        ];
+        for (at, digest) in all.iter().enumerate() {
+            assert!(!all[..at].contains(digest), "{at}");
+        }
+        let again = asks(Verify::Required, believed(&[&one]), crls(&list));
+        assert_eq!(all[6], digest(&named("a.pem"), &again));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
+use crate::config::TlsDefaults;
 use crate::reactor::tests::on_loop;
 use crate::reactor::tests::sockets::descriptors;
 use crate::reactor::{self, Assumed, Buffer, Socket};
@@ -17,6 +18,8 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+
+mod peers;
 
 struct Configs {
     server: Arc<ServerConfig>,
@@ -64,7 +67,7 @@ fn configs(version: &'static SupportedProtocolVersion, suite: Option<CipherSuite
 }
 
 fn terms(deadline: Option<reactor::Instant>) -> Terms {
-    Terms::new(deadline, None, None).unwrap()
+    Terms::new(deadline, &TlsDefaults::default()).unwrap()
 }
 
 fn sockets() -> (Socket, Socket) {

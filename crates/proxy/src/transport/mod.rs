@@ -42,6 +42,12 @@ impl Transport {
         self.tls = Some(Box::new(session));
     }
 
+    /// Its records, for tests that send what nobody should.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> Option<&tls::Session> {
+        self.tls.as_deref()
+    }
+
     /// Whether its bytes are carried by TLS.
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()
