@@ -4,6 +4,7 @@
 use super::ConnectFailure;
 use crate::config::Server;
 use crate::reactor::Instant;
+use crate::state::Tally;
 use crate::stream::Stream;
 use crate::tls::handshake::{self, Failure, Terms};
 use crate::tls::keylog::Collector;
@@ -59,7 +60,7 @@ impl Wanted {
 /// The handshake over a connection that stands.
 pub(super) async fn secure(
     transport: &mut Transport,
-    connector: &Connector,
+    (server, connector): (&Server, &Connector),
     stream: &Stream,
     deadline: Option<Instant>,
 ) -> Result<Rc<Secured>, ConnectFailure> {
@@ -80,8 +81,17 @@ pub(super) async fn secure(
     if tls.key_log {
         Arc::make_mut(&mut config).key_log = Arc::new(Collector);
     }
-    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms);
-    let (session, info) = made.await.map_err(failed)?;
+    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms).await;
+    let tally = match &made {
+        Ok((_, info)) if info.resumed => Tally::TlsResumed,
+        Ok(_) => Tally::TlsSessions,
+        Err(_) => Tally::TlsFailed,
+    };
+    server.state.counters.here().count(tally);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend.here().count(tally);
+    }
+    let (session, info) = made.map_err(failed)?;
     if !info.resumed {
         counters().server_keys.count(worker().now_ms());
     }

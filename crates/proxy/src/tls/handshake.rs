@@ -9,8 +9,8 @@ use super::info::{Clear, Info};
 use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
 use super::session::{Established, LaterKeys, Records, Session, alert};
-use super::turn;
 use super::verify::{Outcome, with_outcome};
+use super::{tickets, turn};
 use crate::config::TlsDefaults;
 use crate::reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
@@ -35,8 +35,10 @@ pub enum Failure {
     Closed,
     /// What came is no TLS.
     Foreign,
+    /// What came is HTTP in clear.
+    Http,
     /// The name or something else of the hello is refused by our settings.
-    Refused,
+    Refused(Refusal),
     /// There are as many connections as `maxsslconn` allows.
     TooMany,
     /// The peer and we do not agree, or one does not believe the other.
@@ -367,9 +369,9 @@ async fn hello(
                 let sni = sni.map(|name| name.to_ascii_lowercase().into_boxed_str());
                 return match chosen {
                     Ok(config) => Ok((config, sni)),
-                    Err(Refusal(code)) => {
-                        moving.alert(socket, code);
-                        Err(Failure::Refused)
+                    Err(refusal) => {
+                        moving.alert(socket, refusal.0);
+                        Err(Failure::Refused(refusal))
                     }
                 };
             }
@@ -379,8 +381,7 @@ async fn hello(
                 return Err(Failure::Foreign);
             }
             Assembled::Foreign => {
-                foreign(socket, moving);
-                return Err(Failure::Foreign);
+                return Err(foreign(socket, moving));
             }
         }
         let nothing = moving.incoming.is_empty();
@@ -394,7 +395,7 @@ async fn hello(
 
 /// Answers what is no hello: a peer that speaks TLS is told why, others are not
 /// answered.
-fn foreign(socket: &Socket, moving: &mut Moving) {
+fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
     const UNEXPECTED_MESSAGE: u8 = 10;
     let speaks_tls = matches!(
         moving.incoming.filled(),
@@ -402,6 +403,14 @@ fn foreign(socket: &Socket, moving: &mut Moving) {
     );
     if speaks_tls {
         moving.alert(socket, UNEXPECTED_MESSAGE);
+    }
+    let methods = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "];
+    match methods
+        .iter()
+        .any(|method| moving.incoming.filled().starts_with(method))
+    {
+        true => Failure::Http,
+        false => Failure::Foreign,
     }
 }
 
@@ -414,6 +423,7 @@ async fn drive(
     terms: Terms,
 ) -> Result<(Session, Info), Failure> {
     let mut verified = Outcome::default();
+    let mut began_s = None;
     let broken = |_: io::Error| Failure::Closed;
     loop {
         if moving.outgoing.spare().len() < STEP_MAX {
@@ -422,8 +432,11 @@ async fn drive(
         turn::wait().await;
         look(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
-        let (step, outcome) =
-            with_outcome(|| with_secrets(&mut secrets, || party.step(&mut moving)));
+        let (step, outcome) = with_outcome(|| {
+            with_secrets(&mut secrets, || {
+                tickets::with_beginning(&mut began_s, || party.step(&mut moving))
+            })
+        });
         moving.secrets = secrets;
         if outcome.verified {
             verified = outcome;

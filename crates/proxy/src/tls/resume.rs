@@ -3,12 +3,13 @@
 //! only their own.
 
 use super::build::Resumption;
-use super::tickets::{FileKeys, LIFETIME_S, SettingsDigest, Ticketer, now_s};
+use super::tickets::{FileKeys, LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, now_s};
 use crate::config::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Sessions where `tune.ssl.cachesize` does not say.
 const SESSIONS_DEFAULT: u32 = 20_000;
@@ -26,9 +27,17 @@ static STORE: LazyLock<[Mutex<Shard>; SHARDS]> = LazyLock::new(Default::default)
 
 type Key = (SettingsDigest, Vec<u8>);
 
+/// A session, with its secrets.
+#[derive(Clone)]
+struct Kept {
+    value: Zeroizing<Vec<u8>>,
+    until_s: u64,
+    began_s: u64,
+}
+
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<Key, (Vec<u8>, u64)>,
+    sessions: HashMap<Key, Kept>,
     /// In the order of their coming; some are no more.
     order: VecDeque<Key>,
 }
@@ -116,12 +125,15 @@ impl Sessions {
         LOOKUPS.fetch_add(1, Relaxed);
         let key = self.key(id);
         let found = with_shard(id, |shard| {
-            let (value, until_s) = if take {
+            let kept = if take {
                 shard.sessions.remove(&key)?
             } else {
                 shard.sessions.get(&key)?.clone()
             };
-            (now_s() <= until_s).then_some(value)
+            let now_s = now_s();
+            let goes_on =
+                now_s <= kept.until_s && goes_on(kept.began_s, now_s, u64::from(lifetime_s()));
+            goes_on.then(|| kept.value.to_vec())
         });
         if found.is_none() {
             MISSES.fetch_add(1, Relaxed);
@@ -143,9 +155,14 @@ impl StoresServerSessions for Sessions {
             return false;
         }
         let key = self.key(&id);
-        let until_s = now_s() + u64::from(LIFETIME.load(Relaxed));
+        let now_s = now_s();
+        let kept = Kept {
+            value: Zeroizing::new(value),
+            until_s: now_s + u64::from(LIFETIME.load(Relaxed)),
+            began_s: began_s(now_s),
+        };
         with_shard(&id, |shard| {
-            shard.sessions.insert(key.clone(), (value, until_s));
+            shard.sessions.insert(key.clone(), kept);
             shard.order.push_back(key);
             while shard.order.len() > most.div_ceil(SHARDS) {
                 if let Some(oldest) = shard.order.pop_front() {

@@ -263,6 +263,25 @@ impl Session {
         self.inner.borrow().end != End::Open
     }
 
+    /// Ready when the peer has said that nothing more comes from it, or its side
+    /// is closed. What stands before its goodbye is not looked past: while that
+    /// is not read, only the end of the socket tells.
+    pub fn poll_closed(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.borrow_mut();
+        while !inner.has_something(socket) {
+            inner.release();
+            if socket.poll_readable(context).is_pending() {
+                break;
+            }
+            // WouldBlock is waited for in the next round; what failed is noted.
+            let _ = inner.fill(socket);
+        }
+        match inner.end {
+            End::Open => socket.poll_peer_closed(context),
+            End::Closed | End::Cut | End::Failed(_) => Poll::Ready(()),
+        }
+    }
+
     /// Whether the connection ended without the peer saying so: what was read
     /// may have been cut off by somebody on the way.
     pub fn is_cut(&self) -> bool {
@@ -303,11 +322,10 @@ impl Session {
 
 #[cfg(test)]
 impl Session {
-    /// Sends a record of any kind and content, as a hostile peer would.
-    pub(super) fn say(&self, socket: &Socket, kind: u8, content: &[u8]) {
+    /// Queues a record of any kind and content, as a hostile peer would.
+    pub(super) fn say(&self, kind: u8, content: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         inner.queue(kind, content).expect("it is sealed");
-        inner.flush(socket, false).expect("it is sent");
     }
 
     /// The next records are sealed with other keys, and the peer is told nothing.

@@ -29,6 +29,9 @@ where
 {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+    while tls.conn.is_handshaking() {
+        tls.conn.complete_io(tls.sock).unwrap();
+    }
     for round in 0..60 {
         let most = [3, 200, 20_000, 70_000][round % 4];
         let sent = pattern(1 + numbers.below(most));
@@ -103,9 +106,10 @@ fn rustls_own_records_and_ours_are_the_same_with_every_suite() {
 }
 
 /// What a transport says to its peer, record by record.
-fn say(from: &Transport, kind: u8, content: &[u8]) {
+async fn say(from: &Transport, kind: u8, content: &[u8]) {
     let session = from.records().expect("it is TLS");
-    session.say(from.socket(), kind, content);
+    session.say(kind, content);
+    from.flushed().await.unwrap();
 }
 
 /// What a server and a client say when the other has sent these records.
@@ -120,7 +124,7 @@ fn told(version: &'static SupportedProtocolVersion, records: &[(u8, &[u8])]) {
                 false => (server, client),
             };
             for (kind, content) in &records {
-                say(&from, *kind, content);
+                say(&from, *kind, content).await;
             }
             let error = read(&to, 1).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{records:?}");
@@ -179,8 +183,10 @@ fn what_nobody_may_send_ends_the_connection() {
 
 #[test]
 fn records_without_data_are_taken_only_so_often_in_a_row() {
-    const EMPTY: &[(u8, &[u8])] = &[(kind::DATA, &[]); 33];
-    const CANCELED: &[(u8, &[u8])] = &[(kind::ALERT, &[1, 90] as &[u8]); 33];
+    const EMPTY_BODY: &[u8] = &[];
+    const CANCELED_BODY: &[u8] = &[1, 90];
+    const EMPTY: &[(u8, &[u8])] = &[(kind::DATA, EMPTY_BODY); 33];
+    const CANCELED: &[(u8, &[u8])] = &[(kind::ALERT, CANCELED_BODY); 33];
     for version in [&TLS12, &TLS13] {
         told(version, EMPTY);
         told(version, CANCELED);
@@ -190,9 +196,9 @@ fn records_without_data_are_taken_only_so_often_in_a_row() {
         let ((client, _), (server, _)) = established(&configs).await;
         for n in 0..200 {
             for _ in 0..30 {
-                say(&client, kind::DATA, b"");
+                say(&client, kind::DATA, b"").await;
             }
-            say(&client, kind::DATA, b"x");
+            say(&client, kind::DATA, b"x").await;
             assert_eq!(read(&server, 1).await.unwrap(), b"x", "{n}");
         }
     });
@@ -206,11 +212,11 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
         for n in 0..5 {
             // A byte in each record, then many wishes at once.
             for byte in [24, 0, 0, 1, 1] {
-                say(&client, kind::HANDSHAKE, &[byte]);
+                say(&client, kind::HANDSHAKE, &[byte]).await;
             }
             client.records().unwrap().use_next_key();
             for _ in 0..n {
-                say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 1]);
+                say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
                 client.records().unwrap().use_next_key();
             }
             write(&client, b"question").await.unwrap();
@@ -219,8 +225,8 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
             assert_eq!(read(&client, 6).await.unwrap(), b"answer");
         }
         // Data under the old keys is nothing.
-        say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 0]);
-        say(&client, kind::DATA, b"old");
+        say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 0]).await;
+        say(&client, kind::DATA, b"old").await;
         let error = read(&server, 1).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     });
@@ -231,8 +237,8 @@ fn renegotiation_is_declined_at_once_and_the_connection_goes_on() {
     on_loop(|| async {
         let configs = configs(&TLS12, None);
         let ((client, _), (server, _)) = established(&configs).await;
-        say(&client, kind::HANDSHAKE, &[1, 0, 0, 2, 3, 3]);
-        say(&server, kind::HANDSHAKE, &[0, 0, 0, 0]);
+        say(&client, kind::HANDSHAKE, &[1, 0, 0, 2, 3, 3]).await;
+        say(&server, kind::HANDSHAKE, &[0, 0, 0, 0]).await;
         for transport in [&client, &server] {
             let pending =
                 poll_fn(|context| Poll::Ready(transport.poll_readable(context).is_pending()));
@@ -253,9 +259,9 @@ fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
         for version in [&TLS12, &TLS13] {
             let configs = configs(version, None);
             let ((client, _), (server, _)) = established(&configs).await;
-            say(&client, kind::DATA, b"last");
-            say(&client, kind::ALERT, &[1, 0]);
-            say(&client, kind::DATA, b"more");
+            say(&client, kind::DATA, b"last").await;
+            say(&client, kind::ALERT, &[1, 0]).await;
+            say(&client, kind::DATA, b"more").await;
             assert_eq!(read(&server, 100).await.unwrap(), b"last");
             assert!(!server.is_cut() && server.is_peer_closed());
             // The other direction is open still.
@@ -263,7 +269,7 @@ fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
             assert_eq!(read(&client, 6).await.unwrap(), b"answer");
 
             let ((client, _), (server, _)) = established(&configs).await;
-            say(&client, kind::ALERT, &[2, 40]);
+            say(&client, kind::ALERT, &[2, 40]).await;
             let error = read(&server, 1).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
@@ -333,5 +339,32 @@ fn records_are_short_at_the_beginning_and_never_longer_than_the_hard_bound() {
             data.iter().all(|n| *n <= 8000) && data.contains(&8000),
             "{data:?}"
         );
+    });
+}
+
+#[test]
+fn a_goodbye_alone_tells_that_the_peer_is_gone() {
+    async fn is_gone(transport: &Transport) -> bool {
+        poll_fn(|context| Poll::Ready(transport.poll_peer_closed(context).is_ready())).await
+    }
+    on_loop(|| async {
+        for version in [&TLS12, &TLS13] {
+            let configs = configs(version, None);
+            let ((client, _), (server, _)) = established(&configs).await;
+            assert!(!is_gone(&server).await && !is_gone(&client).await);
+            // Its socket stays open.
+            say(&client, kind::ALERT, &[1, 0]).await;
+            poll_fn(|context| server.poll_peer_closed(context)).await;
+            assert_eq!(read(&server, 1).await.unwrap(), b"");
+
+            // Behind data that nobody has read it is not seen, and nothing is lost.
+            let ((client, _), (server, _)) = established(&configs).await;
+            say(&client, kind::DATA, b"data").await;
+            say(&client, kind::ALERT, &[1, 0]).await;
+            server.readable().await;
+            assert!(!is_gone(&server).await);
+            assert_eq!(read(&server, 4).await.unwrap(), b"data");
+            poll_fn(|context| server.poll_peer_closed(context)).await;
+        }
     });
 }
