@@ -113,14 +113,15 @@ fn ten_thousand_who_cannot_take_a_server_are_passed_over_quickly() {
     let new = following(&old, Balance::RoundRobin, &[("other", limited(1))]);
     let own = granted(&new);
     let newer = waits(&new);
-    let at = Instant::now();
-    let found = first_to_accept(&new.proxies[0].state.queue.list(), state(&new, 0));
-    assert!(found.is_some());
-    assert!(
-        at.elapsed() < Duration::from_millis(20),
-        "{:?}",
+    // Looked at one by one for each of the others they would take seconds; the
+    // best of a few tries, so that a machine that stands still is no failure.
+    let tries = (0..10).map(|_| {
+        let at = Instant::now();
+        let found = first_to_accept(&new.proxies[0].state.queue.list(), state(&new, 0));
+        assert!(found.is_some());
         at.elapsed()
-    );
+    });
+    assert!(tries.min() < Some(Duration::from_millis(500)));
     drop(own);
     assert!(wait(newer, SOON).is_some());
     drop(tickets);

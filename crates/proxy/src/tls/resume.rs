@@ -3,7 +3,7 @@
 //! only their own.
 
 use super::build::Resumption;
-use super::tickets::{FileKeys, LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, now_s};
+use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, now_s};
 use crate::config::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
@@ -69,17 +69,10 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
         };
     }
     let digest = digest(words, settings);
-    let keys = |text: &[u8]| FileKeys::parse(std::str::from_utf8(text).ok()?).ok();
-    // The loader has told of keys that cannot be read. Keys of our own in their
-    // place are not what was asked for: then there are no tickets.
-    let tickets = match &words.ticket_keys {
-        None => Some(Ticketer::new(digest, None, None)),
-        Some(file) => {
-            keys(file.keys.bytes()).map(|keys| Ticketer::new(digest, None, Some(Arc::new(keys))))
-        }
-    };
+    let file = words.ticket_keys.as_ref();
+    let file = file.map(|file| Arc::clone(&file.ring));
     Resumption {
-        tickets: tickets.map(|tickets| Arc::new(tickets) as _),
+        tickets: Some(Arc::new(Ticketer::new(digest, None, file))),
         sessions: Sessions::of(digest),
     }
 }

@@ -311,6 +311,14 @@ impl Session {
         inner.outgoing = None;
     }
 
+    /// Changes the keys that we send with, as a peer may do at any time.
+    #[cfg(test)]
+    pub(super) fn change_keys(&self, socket: &Socket, asks: bool) {
+        let mut inner = self.inner.borrow_mut();
+        assert!(inner.update_sending(asks).is_ok());
+        let _ = inner.flush(socket, false);
+    }
+
     /// The connection is about to be closed: says goodbye if there is room.
     pub fn goodbye(&self, socket: &Socket) {
         let mut inner = self.inner.borrow_mut();
@@ -603,10 +611,10 @@ impl Inner {
         Ok(())
     }
 
-    /// New keys for what we send, and says so to the peer.
-    fn update_sending(&mut self) -> Result<(), Fault> {
-        // An update that does not ask for one.
-        let message = [message::KEY_UPDATE, 0, 0, 1, 0];
+    /// New keys for what we send, and says so to the peer, which may be asked
+    /// for the same.
+    fn update_sending(&mut self, asks: bool) -> Result<(), Fault> {
+        let message = [message::KEY_UPDATE, 0, 0, 1, asks.into()];
         if matches!(self.secrets, LaterKeys::Fixed(_)) {
             return Err(Fault::Internal);
         }
@@ -645,7 +653,7 @@ impl Inner {
     /// Seals what fits of some plaintext.
     fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, Fault> {
         if self.wants_update || self.sealer.is_worn() {
-            self.update_sending()?;
+            self.update_sending(false)?;
         }
         self.begin();
         let overhead = self.sealer.overhead();

@@ -348,6 +348,36 @@ fn tickets_do_not_spoil_an_idle_connection() {
 }
 
 #[test]
+fn keys_change_when_either_side_wants_it() {
+    on_loop(|| async {
+        let configs = configs(&TLS13, None);
+        let ((client, _), (server, _)) = established(&configs).await;
+        for asks in [false, true, true, false] {
+            client.tls().unwrap().change_keys(client.socket(), asks);
+            write(&client, b"to the server").await.unwrap();
+            assert_eq!(read(&server, 13).await.unwrap(), b"to the server");
+            write(&server, b"to the client").await.unwrap();
+            assert_eq!(read(&client, 13).await.unwrap(), b"to the client");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_only_changes_keys_is_thrown_out() {
+    on_loop(|| async {
+        let configs = configs(&TLS13, None);
+        let ((client, _), (server, _)) = established(&configs).await;
+        for _ in 0..33 {
+            client.tls().unwrap().change_keys(client.socket(), true);
+        }
+        // So many writes are more than one turn of a task may do.
+        client.flushed().await.unwrap();
+        let error = read(&server, 1).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    });
+}
+
+#[test]
 fn a_changed_byte_ends_the_connection() {
     on_loop(|| async {
         for version in [&TLS13, &TLS12] {

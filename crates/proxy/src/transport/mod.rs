@@ -42,9 +42,9 @@ impl Transport {
         self.tls = Some(Box::new(session));
     }
 
-    /// Its records, for tests that send what nobody should.
+    /// Its TLS, for tests of it.
     #[cfg(test)]
-    pub(crate) fn records(&self) -> Option<&tls::Session> {
+    pub(crate) fn tls(&self) -> Option<&tls::Session> {
         self.tls.as_deref()
     }
 

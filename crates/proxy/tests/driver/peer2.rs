@@ -146,7 +146,7 @@ impl Peer2 {
         };
         let fields = text.lines().map(|line| {
             let at = 1 + line[1..].find(':').expect("a name");
-            (line[..at].as_bytes(), line[at + 1..].trim().as_bytes())
+            (&line.as_bytes()[..at], line[at + 1..].trim().as_bytes())
         });
         let _ = self.connection.send_headers(id, fields, end);
         self.flush();

@@ -263,7 +263,7 @@ fn what_is_not_whole_changes_nothing() {
 }
 
 #[test]
-fn ten_thousand_servers_are_a_few_megabytes_and_milliseconds() {
+fn ten_thousand_servers_are_a_few_megabytes() {
     let config = process(10_000);
     for server in &config.proxies[0].servers {
         for n in 0..20 {
@@ -286,8 +286,6 @@ fn ten_thousand_servers_are_a_few_megabytes_and_milliseconds() {
     );
     assert!(told.bytes.len() < 3_000_000);
     assert!(told.mark.rest(None).len() < 1000);
-    // Far above what it takes, without optimization and with neighbours.
-    assert!(telling.as_millis() < 2000 && hearing.as_millis() < 5000);
 }
 
 proptest! {

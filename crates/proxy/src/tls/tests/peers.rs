@@ -107,7 +107,7 @@ fn rustls_own_records_and_ours_are_the_same_with_every_suite() {
 
 /// What a transport says to its peer, record by record.
 async fn say(from: &Transport, kind: u8, content: &[u8]) {
-    let session = from.records().expect("it is TLS");
+    let session = from.tls().expect("it is TLS");
     session.say(kind, content);
     from.flushed().await.unwrap();
 }
@@ -214,10 +214,10 @@ fn keys_change_in_pieces_and_the_wish_for_ours_is_met_before_the_next_data() {
             for byte in [24, 0, 0, 1, 1] {
                 say(&client, kind::HANDSHAKE, &[byte]).await;
             }
-            client.records().unwrap().use_next_key();
+            client.tls().unwrap().use_next_key();
             for _ in 0..n {
                 say(&client, kind::HANDSHAKE, &[24, 0, 0, 1, 1]).await;
-                client.records().unwrap().use_next_key();
+                client.tls().unwrap().use_next_key();
             }
             write(&client, b"question").await.unwrap();
             assert_eq!(read(&server, 8).await.unwrap(), b"question");
