@@ -333,7 +333,8 @@ fn records_that_carry_nothing_end_their_connection() {
     let bed = Bed::new(&text);
     let hello = &hello()[5..];
     beside(&bed, || {
-        let floods: [(&str, &[(u8, &[u8])]); 6] = [
+        type Flood<'f> = (&'f str, &'f [(u8, &'f [u8])]);
+        let floods: [Flood<'_>; 6] = [
             ("renegotiation", &[(22, hello)]),
             ("warnings", &[(21, &[1, 90])]),
             ("no_renegotiation", &[(21, &[1, 100])]),

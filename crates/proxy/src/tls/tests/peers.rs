@@ -112,8 +112,11 @@ async fn say(from: &Transport, kind: u8, content: &[u8]) {
     from.flushed().await.unwrap();
 }
 
+/// A record: what it is, and what is in it.
+type Sent<'s> = (u8, &'s [u8]);
+
 /// What a server and a client say when the other has sent these records.
-fn told(version: &'static SupportedProtocolVersion, records: &[(u8, &[u8])]) {
+fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
     let records: Vec<(u8, Vec<u8>)> = records.iter().map(|(k, c)| (*k, c.to_vec())).collect();
     on_loop(move || async move {
         let configs = configs(version, None);
@@ -139,7 +142,7 @@ fn told(version: &'static SupportedProtocolVersion, records: &[(u8, &[u8])]) {
 #[test]
 fn what_nobody_may_send_ends_the_connection() {
     const UPDATE: &[u8] = &[24, 0, 0, 1, 0];
-    let of_13: &[&[(u8, &[u8])]] = &[
+    let of_13: &[&[Sent<'_>]] = &[
         // Messages of the handshake when it is over; a request for a certificate.
         &[(kind::HANDSHAKE, &[1, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[13, 0, 0, 0])],
@@ -169,7 +172,7 @@ fn what_nobody_may_send_ends_the_connection() {
         &[(0, b"")],
     ];
     of_13.iter().for_each(|records| told(&TLS13, records));
-    let of_12: &[&[(u8, &[u8])]] = &[
+    let of_12: &[&[Sent<'_>]] = &[
         &[(kind::HANDSHAKE, UPDATE)],
         &[(kind::HANDSHAKE, &[20, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[4, 0, 0, 0])],
@@ -185,8 +188,8 @@ fn what_nobody_may_send_ends_the_connection() {
 fn records_without_data_are_taken_only_so_often_in_a_row() {
     const EMPTY_BODY: &[u8] = &[];
     const CANCELED_BODY: &[u8] = &[1, 90];
-    const EMPTY: &[(u8, &[u8])] = &[(kind::DATA, EMPTY_BODY); 33];
-    const CANCELED: &[(u8, &[u8])] = &[(kind::ALERT, CANCELED_BODY); 33];
+    const EMPTY: &[Sent<'_>] = &[(kind::DATA, EMPTY_BODY); 33];
+    const CANCELED: &[Sent<'_>] = &[(kind::ALERT, CANCELED_BODY); 33];
     for version in [&TLS12, &TLS13] {
         told(version, EMPTY);
         told(version, CANCELED);
