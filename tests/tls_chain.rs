@@ -130,75 +130,78 @@ const HOPS: &[(&str, &str)] = &[
     ("send-proxy", "accept-proxy"),
 ];
 
+/// What the second program says of the hop between both.
+fn hop(server: &str, bind: &str) -> String {
+    let both = |word| server.contains(word) && bind.contains(word);
+    let (alpn, major) = match (both("h2"), both("alpn")) {
+        (true, _) => ("h2", 2),
+        (false, true) => ("http/1.1", 1),
+        (false, false) => ("", 1),
+    };
+    let version = match server.contains("force-tlsv12") {
+        true => "tlsv1.2",
+        false => "tlsv1.3",
+    };
+    format!("x-hop: {alpn},{version},{major}\r\n")
+}
+
+/// A chain of both programs, asked by curl over both versions of HTTP.
+fn passes(site: &Site, (first, second): (Program, Program), (server, bind): (&str, &str)) {
+    let what = format!("{first:?} {second:?} '{server}' '{bind}'");
+    let (ca, crt) = (site.word("ca.pem"), site.word("site.pem"));
+    let origin = Origin::here("web").unwrap();
+    let (outer, inner) = (here(), here());
+    let tell = "        option forwardfor\n        http-request set-header x-hop %[ssl_fc_alpn],%[ssl_fc_protocol],%[fc_http_major]\n";
+    let last = listen(
+        &format!("{inner} ssl crt {crt} {bind}"),
+        tell,
+        &origin.address().to_string(),
+    );
+    let last = second.start(Place::Here, &last, inner).unwrap();
+    let words = format!("{inner} ssl verify required ca-file {ca} verifyhost {NAME} {server}");
+    let both = format!("{outer} ssl crt {crt} alpn h2,http/1.1");
+    let front = listen(&both, "", &words);
+    let front = first.start(Place::Here, &front, outer).unwrap();
+    let (url, body) = (
+        format!("https://{NAME}:{}/", outer.port()),
+        format!("@{}", site.word("body")),
+    );
+    for flag in ["--http2", "--http1.1"] {
+        let asked = [flag, "--fail", "--data-binary", &body, &url, &url];
+        let answer = site.curl(outer, &asked);
+        assert!(
+            answer.status.success() && answer.stdout == b"webweb",
+            "{what} {flag}: {}\n{}\n{}",
+            all_said(&answer),
+            front.output(),
+            last.output()
+        );
+    }
+    let heads = origin.take_requests();
+    assert_eq!(heads.len(), 4, "{what}: {heads:?}");
+    for head in heads {
+        let head = head.to_lowercase();
+        assert!(head.contains(&hop(server, bind)), "{what}: {head}");
+        assert!(
+            head.contains("x-forwarded-for: 127.0.0.1"),
+            "{what}: {head}"
+        );
+    }
+}
+
 #[test]
 fn chains_with_haproxy_pass_requests_and_bodies_by_tls_and_http2_in_both_orders() {
     lab::skip_unless_installed!("haproxy");
     lab::skip_unless_installed!("curl");
     let site = Site::new();
     std::fs::write(site.path("body"), much(1 << 20)).unwrap();
-    let body = format!("@{}", site.word("body"));
-    let (ca, crt) = (site.word("ca.pem"), site.word("site.pem"));
-    for (first, second) in [
+    for programs in [
         (Program::Evenkeel, Program::Haproxy),
         (Program::Haproxy, Program::Evenkeel),
         (Program::Evenkeel, Program::Evenkeel),
     ] {
-        for (server, bind) in HOPS {
-            let origin = Origin::here("web").unwrap();
-            let (outer, inner) = (here(), here());
-            let tell = "        option forwardfor\n        http-request set-header x-hop %[ssl_fc_alpn],%[ssl_fc_protocol],%[fc_http_major]\n";
-            let last = listen(
-                &format!("{inner} ssl crt {crt} {bind}"),
-                tell,
-                &origin.address().to_string(),
-            );
-            let last = second.start(Place::Here, &last, inner).unwrap();
-            let words =
-                format!("{inner} ssl verify required ca-file {ca} verifyhost {NAME} {server}");
-            let front = listen(
-                &format!("{outer} ssl crt {crt} alpn h2,http/1.1"),
-                "",
-                &words,
-            );
-            let front = first.start(Place::Here, &front, outer).unwrap();
-            let what = format!("{first:?} {second:?} '{server}' '{bind}'");
-            for flag in ["--http2", "--http1.1"] {
-                let url = format!("https://{NAME}:{}/", outer.port());
-                let asked = [flag, "--fail", "--data-binary", &body, &url, &url];
-                let answer = site.curl(outer, &asked);
-                assert!(
-                    answer.status.success() && answer.stdout == b"webweb",
-                    "{what} {flag}: {}\n{}\n{}",
-                    all_said(&answer),
-                    front.output(),
-                    last.output()
-                );
-            }
-            let h2 = server.contains("h2") && bind.contains("h2");
-            let version = if server.contains("force-tlsv12") {
-                "TLSv1.2"
-            } else {
-                "TLSv1.3"
-            };
-            let heads = origin.take_requests();
-            assert_eq!(heads.len(), 4, "{what}: {heads:?}");
-            for head in heads {
-                let major = if h2 { 2 } else { 1 };
-                let alpn = match (h2, bind.contains("alpn") && server.contains("alpn")) {
-                    (true, _) => "h2",
-                    (false, true) => "http/1.1",
-                    (false, false) => "",
-                };
-                let hop = format!("x-hop: {alpn},{version},{major}\r\n");
-                assert!(
-                    head.to_lowercase().contains(&hop.to_lowercase()),
-                    "{what}: {hop} {head}"
-                );
-                assert!(
-                    head.to_lowercase().contains("x-forwarded-for: 127.0.0.1"),
-                    "{what}: {head}"
-                );
-            }
+        for hop in HOPS {
+            passes(&site, programs, *hop);
         }
     }
 }

@@ -185,6 +185,9 @@ fn openssl_agrees_on_versions_suites_groups_and_protocols() {
         ("-alpn http/1.1", "ALPN protocol: http/1.1"),
         ("-alpn http/1.1,h2", "ALPN protocol: h2"),
         ("", "No ALPN negotiated"),
+        // As HAProxy: whoever offers only what is not ours speaks HTTP/1.
+        ("-alpn spdy/3.1,foo", "No ALPN negotiated"),
+        ("-alpn spdy/3.1,foo", "subject=CN = site.test"),
         ("-status", "OCSP response: no response sent"),
         (
             "-tls1_1 -cipher DEFAULT@SECLEVEL=0",

@@ -109,6 +109,9 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
         for (path, _) in named.filter(|(path, _)| !states.contains(*path)) {
             places.add(path);
         }
+        for path in loaded.recording.listed() {
+            places.add_all_of(path);
+        }
     }
     places.into_directories()
 }
@@ -118,6 +121,8 @@ struct Place {
     names: BTreeSet<OsString>,
     /// It was named itself, for the configuration files in it.
     listed: bool,
+    /// Whatever is in it counts, also what comes.
+    every: bool,
     /// A file that a line names stands here, and none of the configuration.
     only_named: bool,
 }
@@ -173,6 +178,16 @@ impl Places {
         self.place(&at).listed = true;
     }
 
+    /// A directory of which a line takes all files, as `crt` does.
+    fn add_all_of(&mut self, path: &Path) {
+        // Where it leads to: the way there was added with its name.
+        if let Ok(path) = std::fs::canonicalize(path)
+            && path.is_dir()
+        {
+            self.place(&path).every = true;
+        }
+    }
+
     fn place(&mut self, at: &Path) -> &mut Place {
         let new = Place {
             only_named: self.named,
@@ -191,7 +206,7 @@ impl Places {
             .map(|(path, place)| WatchedDirectory {
                 path: bytes(path.as_os_str()),
                 names: place.names.iter().map(|name| bytes(name)).collect(),
-                every: false,
+                every: place.every,
                 suffix: match place.listed {
                     true => b".cfg".to_vec(),
                     false => Vec::new(),

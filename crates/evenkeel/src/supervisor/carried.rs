@@ -100,7 +100,9 @@ impl Supervisor {
     pub(super) fn keep_state(&mut self, rest: bool, descriptors: Vec<OwnedFd>) {
         // The rest belongs to whoever asked for the state before. What another
         // process of ours gets of it is memory that cannot change, and bounded.
-        let state = descriptors.into_iter().next().filter(|_| !rest);
+        let paused = self.upgrade_has_paused();
+        let state = descriptors.into_iter().next();
+        let state = state.filter(|_| !rest && !paused);
         if let Some(state) = state.filter(is_state) {
             self.carried.state = Some(Arc::new(state));
         }

@@ -7,7 +7,7 @@ use crate::supervised::Supervised;
 use crate::tls_life::Bed;
 use lab::eventually;
 use lab::pki::{Issued, KeyKind};
-use lab::tls::Versions;
+use lab::tls::{Offer, TlsClient, Versions};
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -198,6 +198,56 @@ fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
     assert_eq!(shown(), second.der);
     std::fs::write(&site, &whole).unwrap();
     assert!(eventually(PATIENCE, || shown() == third.der), "not noticed");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
+    let bed = Bed::new();
+    let sites = bed.scratch.path().join("sites");
+    let archive = bed.scratch.path().join("archive");
+    std::fs::create_dir(&sites).unwrap();
+    std::fs::create_dir(&archive).unwrap();
+    let issue = |name: &str, path: &Path| {
+        let leaf = lab::pki::Leaf {
+            names: &[name],
+            ..lab::pki::Leaf::default()
+        };
+        let issued = bed.authority.issue(&leaf).unwrap();
+        std::fs::write(path, issued.bundle()).unwrap();
+        issued.der
+    };
+    // As programs that renew do it: a link to what stands elsewhere.
+    let first = issue("site.test", &archive.join("1.pem"));
+    let link = bed.scratch.path().join("live.pem");
+    std::os::unix::fs::symlink("archive/1.pem", &link).unwrap();
+    issue("one.test", &sites.join("one.pem"));
+    let bind = format!("ssl crt {} crt {}", bed.word("live.pem"), bed.word("sites"));
+    bed.write("    watch files delay 200ms\n", &bind, "");
+    let supervised = bed.run();
+    let shown = |name: &'static str| {
+        let offer = Offer {
+            sni: Some(name),
+            ..Offer::default()
+        };
+        let client = TlsClient::here(&offer).unwrap();
+        let connection = client.connect(bed.address()).unwrap();
+        connection.negotiated().certificates[0].clone()
+    };
+    assert_eq!(shown("two.test"), first);
+    let second = issue("two.test", &sites.join("two.pem"));
+    assert!(
+        eventually(PATIENCE, || shown("two.test") == second),
+        "the new file"
+    );
+    let third = issue("site.test", &archive.join("2.pem"));
+    let new = bed.scratch.path().join("live.new");
+    std::os::unix::fs::symlink("archive/2.pem", &new).unwrap();
+    std::fs::rename(&new, &link).unwrap();
+    assert!(
+        eventually(PATIENCE, || shown("site.test") == third),
+        "the link"
+    );
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 

@@ -414,6 +414,43 @@ fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
+#[test]
+fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
+    lab::skip_unless_installed!("curl");
+    let bed = Bed::new();
+    let slow = slow();
+    let program = bed.scratch.path().join("evenkeel");
+    let copy = |to: &std::path::Path| {
+        // By another process: see the tests of upgrades.
+        let status = Command::new("cp").arg(evenkeel()).arg(to).status();
+        assert!(status.unwrap().success());
+    };
+    copy(&program);
+    let write = |more| bed.write_to("", &bed.usual(), more, &slow.address.to_string());
+    write("");
+    let supervised = Supervised::start(&program, bed.scratch.path(), ["run", "-f", "a.cfg"]);
+    bed.serves();
+    let old = supervised.role().unwrap();
+    let under_way = bed.curl(&[&bed.url("slow")]);
+    slow.begun.recv_timeout(PATIENCE).unwrap();
+    let new = bed.scratch.path().join("new");
+    copy(&new);
+    std::fs::rename(&new, &program).unwrap();
+    write("    http-request return status 200 content-type text/plain string new\n");
+    reloads(&supervised);
+    assert_eq!(bed.connect().get("/").unwrap().text(), "new");
+    slow.finish.send(()).unwrap();
+    assert_eq!(ends_well(under_way).stdout.len(), SLOW_BYTES);
+    assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
+    // Whoever supervises now has the keys, too.
+    let role = supervised.role().unwrap();
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(eventually(PATIENCE, || !lives(role)));
+    bed.serves();
+    assert_eq!(bed.connect().get("/").unwrap().text(), "new");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
 /// An HTTP/2 connection by hand: what frames come, by type, with their payload.
 fn next_frame(connection: &mut TlsConnection) -> Option<(u8, Vec<u8>)> {
     use std::io::Read;

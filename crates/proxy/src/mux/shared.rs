@@ -271,12 +271,9 @@ impl Inner {
                         Err(()) => false,
                     };
                     self.refuse_unless(fine, stream, accept)
-                } else if accepts && self.open >= self.open_max {
-                    // Those that were reset still have tasks: see `open_max`.
-                    self.connection.reset(stream, ErrorCode::RefusedStream);
-                    Step::More
                 } else if accepts {
-                    let opened = accept.accept(fields, end_stream);
+                    let room = self.open < self.open_max;
+                    let opened = ask(room, fields, end_stream, accept);
                     self.opened(stream, opened, end_stream, accept)
                 } else {
                     Step::More
@@ -479,6 +476,14 @@ impl Inner {
             self.granted.push(at);
         }
         false
+    }
+}
+
+/// Has a request taken in, where there is room for its task.
+fn ask<A: Accept>(room: bool, fields: &FieldList, end: bool, accept: &mut A) -> Opened<A::Request> {
+    match room {
+        true => accept.accept(fields, end),
+        false => Opened::Reset(ErrorCode::RefusedStream),
     }
 }
 

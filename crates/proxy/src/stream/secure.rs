@@ -85,6 +85,10 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         if tls.key_log {
             Arc::make_mut(&mut config).key_log = Arc::new(Collector);
         }
+        if none_in_common(hello, &config.alpn_protocols) {
+            // HAProxy goes on without a protocol; rustls would end it.
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         Ok(config)
     };
     let Link::Http1(transport) = &mut client.link else {
@@ -109,6 +113,13 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     transport.secure(session);
     client.session.set_secure(info);
     Ok(resumed)
+}
+
+/// Whether a client offers application protocols, and only those that are not ours.
+fn none_in_common(hello: &Hello<'_>, ours: &[Vec<u8>]) -> bool {
+    let mut offered = hello.protocols().peekable();
+    let any = offered.peek().is_some();
+    any && !offered.any(|protocol| ours.iter().any(|own| own == protocol))
 }
 
 fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {

@@ -108,34 +108,24 @@ fn half_closed(raw: Raw) -> Held {
 const H2: &[&str] = &["h2"];
 const H1: &[&str] = &["http/1.1"];
 
+fn wait() -> Vec<u8> {
+    headers(1, &get("/wait"), true)
+}
+
+fn tunnel() -> Vec<u8> {
+    let fields = block(&[
+        (b":method", b"CONNECT"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"http"),
+        (b":authority", b"h"),
+        (b":path", b"/tunnel"),
+    ]);
+    headers(1, &fields, false)
+}
+
 fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
-    let no_window = || frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    let windows = || {
-        let settings = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
-        let more = frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
-        [settings, more].concat()
-    };
-    let wait = || headers(1, &get("/wait"), true);
     let begun = || headers(1, &get("/begun"), true);
     let upload = || headers(1, &method("POST", "/wait"), false);
-    let tunnel = || {
-        let fields = block(&[
-            (b":method", b"CONNECT"),
-            (b":protocol", b"websocket"),
-            (b":scheme", b"http"),
-            (b":authority", b"h"),
-            (b":path", b"/tunnel"),
-        ]);
-        headers(1, &fields, false)
-    };
-    let stuck: Vec<Vec<u8>> = (0..50)
-        .map(|n| headers(2 * n + 1, &get("/big"), true))
-        .collect();
-    let deaf = [&[windows()], &stuck[..]].concat();
-    // More than is read while the answers of it are not.
-    let asked: Vec<Vec<u8>> = (0..99)
-        .map(|n| headers(2 * n + 101, &get("/a"), true))
-        .collect();
     vec![
         ("idle", Box::new(plain(bed, &[]))),
         ("idle and half closed", half_closed(plain(bed, &[]))),
@@ -162,14 +152,26 @@ fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
             "and half closed, in the tunnel",
             half_closed(plain(bed, &[tunnel()])),
         ),
-        (
-            "no window",
-            Box::new(plain(bed, &[&[no_window()], &stuck[..]].concat())),
-        ),
-        (
-            "no window, half closed",
-            half_closed(plain(bed, &[&[no_window()], &stuck[..]].concat())),
-        ),
+    ]
+}
+
+/// Clients whose answers do not go out.
+fn of_stalled(bed: &Bed) -> Vec<(&'static str, Held)> {
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let large = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let more = frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    let stuck: Vec<Vec<u8>> = (0..50)
+        .map(|n| headers(2 * n + 1, &get("/big"), true))
+        .collect();
+    let closed = [&[no_window], &stuck[..]].concat();
+    let deaf = [&[large, more], &stuck[..]].concat();
+    // More than is read while the answers of it are not.
+    let asked: Vec<Vec<u8>> = (0..99)
+        .map(|n| headers(2 * n + 101, &get("/a"), true))
+        .collect();
+    vec![
+        ("no window", Box::new(plain(bed, &closed))),
+        ("no window, half closed", half_closed(plain(bed, &closed))),
         ("nobody reads", Box::new(plain(bed, &deaf))),
         ("nobody reads, half closed", half_closed(plain(bed, &deaf))),
         (
@@ -191,8 +193,25 @@ fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
     ]
 }
 
+/// A client that has sent the beginning of a hello.
+fn half_hello(bed: &Bed) -> crate::bed::Peer {
+    let mut peer = bed.client();
+    peer.try_send([22, 3, 1, 1, 0, 1, 0, 0]);
+    peer
+}
+
+fn of_handshakes(bed: &Bed) -> Vec<(&'static str, Held)> {
+    vec![
+        ("TLS, half a hello", Box::new(half_hello(bed))),
+        ("TLS, half a hello and the end", {
+            let mut peer = half_hello(bed);
+            peer.half_close();
+            Box::new(peer)
+        }),
+    ]
+}
+
 fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
-    let wait = || headers(1, &get("/wait"), true);
     let old = || b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
     let closed = |mut connection: TlsConnection| -> Held {
         connection.close().unwrap();
@@ -207,11 +226,6 @@ fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
         connection.get("/a").unwrap();
         connection
     };
-    let mut begun = bed.client();
-    begun.try_send([22, 3, 1, 1, 0, 1, 0, 0]);
-    let mut begun_and_closed = bed.client();
-    begun_and_closed.try_send([22, 3, 1, 1, 0, 1, 0, 0]);
-    begun_and_closed.half_close();
     let half = |connection: TlsConnection| -> Held {
         // The beginning of a record.
         let mut socket = connection.socket();
@@ -219,8 +233,6 @@ fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
         Box::new(connection)
     };
     vec![
-        ("TLS, half a hello", Box::new(begun)),
-        ("TLS, half a hello and the end", Box::new(begun_and_closed)),
         ("TLS, idle", Box::new(served())),
         ("TLS, half a record", half(served())),
         ("TLS, closed", closed(served())),
@@ -282,7 +294,7 @@ fn whatever_waits_uses_no_processor() {
         let long =
             "defaults\n mode http\n timeout client 1h\n timeout server 1h\n timeout connect 5s\n";
         let bed = Bed::new(&format!("{long}{text}"));
-        for make in [of_http2, of_tls] {
+        for make in [of_http2, of_stalled, of_handshakes, of_tls] {
             let all = make(&bed);
             if comes_to_rest() {
                 continue;

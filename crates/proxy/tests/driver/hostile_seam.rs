@@ -217,6 +217,11 @@ fn pseudo_headers() -> Vec<Case> {
         case("NUL in the path", &[M, S, A, (":path", "/a\0b")]),
         case("DEL in the path", &[M, S, A, (":path", "/a\x7f")]),
         case("obs-text in the path", &[M, S, A, (":path", "/\\xff")]),
+    ]
+}
+
+fn authorities() -> Vec<Case> {
+    vec![
         case("an empty authority", &[M, S, (":authority", ""), P]),
         case(
             "a space in the authority",
@@ -245,6 +250,11 @@ fn pseudo_headers() -> Vec<Case> {
             &[M, S, (":authority", "h:i"), P],
         )
         .reaches("GET /a HTTP/1.1\\r\\nhost: h:i\\r\\n\\r\\n"),
+    ]
+}
+
+fn schemes_and_tunnels() -> Vec<Case> {
+    vec![
         case("an empty scheme", &[M, (":scheme", ""), A, P]),
         case(
             "CRLF in the scheme",
@@ -287,6 +297,41 @@ fn pseudo_headers() -> Vec<Case> {
             "two hosts without an authority",
             &[M, S, P, ("host", "h"), ("host", "evil")],
         ),
+    ]
+}
+
+/// What 2.6 lets pass and RFC 9113 or 9110 do not, and what nobody may refuse.
+fn stricter() -> Vec<Case> {
+    vec![
+        case(
+            "a user in the authority",
+            &[M, S, (":authority", "evil@h"), P],
+        ),
+        case(
+            "a user in the authority, against host",
+            &[M, S, (":authority", "evil@h"), P, ("host", "h")],
+        ),
+        case("a fragment", &[M, S, A, (":path", "/a#b")]),
+        case("half an address", &[M, S, (":authority", "[::1"), P]),
+        case("a space in host", &[M, S, P, ("host", "h evil")]),
+        case("a slash in host", &[M, S, P, ("host", "h/evil")]),
+        case("two slashes", &[M, S, A, (":path", "//evil/a")])
+            .reaches("GET //evil/a HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n"),
+        // Where 2.6 sends the server a URL.
+        case("a scheme of its own", &[M, (":scheme", "javascript"), A, P]).reaches(PLAIN),
+        case(
+            "the port of the scheme",
+            &[M, S, (":authority", "h:80"), P, ("host", "h")],
+        )
+        .reaches(PLAIN),
+        case(
+            "OPTIONS of all",
+            &[(":method", "OPTIONS"), S, A, (":path", "*")],
+        )
+        .reaches("OPTIONS * HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n"),
+        with("x", "a\tb")
+            .named("a tab in a value")
+            .reaches("GET /a HTTP/1.1\\r\\nhost: h\\r\\nx: a\\tb\\r\\n\\r\\n"),
     ]
 }
 
@@ -373,10 +418,18 @@ fn requests_that_would_be_others_in_http1_reach_no_server() {
     let (origin, seen) = recorder();
     let bed = Bed::new(&origin.behind("", ""));
     let mut wrong = Vec::new();
-    let cases: Vec<Case> = [names(), values(), pseudo_headers(), lengths()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let cases: Vec<Case> = [
+        names(),
+        values(),
+        pseudo_headers(),
+        authorities(),
+        schemes_and_tunnels(),
+        lengths(),
+        stricter(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(cases.len() > 60);
     for case in &cases {
         let outcome = run(&bed, &seen, case);

@@ -49,7 +49,7 @@ fn echo() -> Origin {
 }
 
 /// The text of a proxy before a server of HTTP/2.
-fn before(origin: &Origin, back: &str) -> String {
+pub fn before(origin: &Origin, back: &str) -> String {
     format!(
         "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
          backend back\n server s 127.0.0.1:{} proto h2\n{back}\n",
@@ -171,7 +171,7 @@ fn a_stream_that_its_client_gives_up_is_over() {
     let id = client.get("/a");
     settle();
     client.reset(id, ErrorCode::Cancel);
-    assert_eq!(bed.end(), "400 CH");
+    assert_eq!(bed.end(), "0 CD");
     bed.counts("back/s", "scur", "");
 }
 
@@ -386,6 +386,7 @@ fn a_rule_that_rejects_ends_the_connection() {
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
     client.get("/no");
+    assert_eq!(client.next(), Seen::Reset(3, ErrorCode::EnhanceYourCalm));
     loop {
         match client.next() {
             Seen::GoAway(code) => {

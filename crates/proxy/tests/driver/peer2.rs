@@ -171,6 +171,11 @@ impl Peer2 {
         }
     }
 
+    /// Sends nothing more on the whole connection.
+    pub fn half_close(&mut self) {
+        self.peer.half_close();
+    }
+
     /// Gives a stream up.
     pub fn reset(&mut self, stream: u32, code: ErrorCode) {
         self.connection.reset(StreamId(stream), code);

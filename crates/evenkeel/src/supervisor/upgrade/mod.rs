@@ -297,6 +297,13 @@ impl Supervisor {
         stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
     }
 
+    /// Whether the role that serves is paused while another one is tried: what it
+    /// says of itself then holds for nobody who follows.
+    pub(super) fn upgrade_has_paused(&self) -> bool {
+        let stage = self.upgrade.as_ref().map(|upgrade| &upgrade.stage);
+        matches!(stage, Some(Stage::Trying(trial)) if trial.until.is_some())
+    }
+
     /// Ends what is on its way, with what it changed undone.
     pub(super) fn abandon_upgrade(&mut self) {
         let Some(upgrade) = self.upgrade.take() else {

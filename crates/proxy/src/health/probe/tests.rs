@@ -106,3 +106,76 @@ fn a_server_without_tls_fails_a_check_that_wants_it() {
         (CheckStatus::Layer6Invalid, "SSL handshake failure".into())
     );
 }
+
+/// A server of HTTP/2 that answers `/bad` with 503 and the rest with 200, and
+/// says what it was asked.
+fn origin_of_http2(asked: std::sync::mpsc::Sender<String>) -> SocketAddr {
+    use protocol::http2::{Connection, Event, Options, Role};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut connection = Connection::new(Options::new(Role::Server));
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = stream.read(&mut bytes) {
+                let mut input = &bytes[..n];
+                let mut answers = Vec::new();
+                loop {
+                    let (taken, event) = connection.receive(input, 0);
+                    input = &input[taken..];
+                    match event {
+                        Event::NeedMore => break,
+                        Event::Headers { stream, fields, .. } => {
+                            let line = |(name, value): (&[u8], &[u8])| {
+                                format!("{}: {}", name.escape_ascii(), value.escape_ascii())
+                            };
+                            let lines: Vec<String> = fields.iter().map(line).collect();
+                            let bad = lines.iter().any(|line| line == ":path: /bad");
+                            answers.push((stream, if bad { b"503" } else { b"200" }));
+                            let _ = asked.send(lines.join(", "));
+                        }
+                        _ => {}
+                    }
+                }
+                for (stream, status) in answers {
+                    let fields = [(&b":status"[..], &status[..]), (b"x-a", b"b")];
+                    let _ = connection.send_headers(stream, fields.into_iter(), false);
+                    let _ = connection.send_data(stream, b"fine", true);
+                }
+                let written = connection.output().len();
+                let sent = stream.write_all(connection.output());
+                connection.output_consumed(written);
+                if sent.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn checks_speak_http2_where_the_server_does() {
+    let (asked, questions) = std::sync::mpsc::channel();
+    let address = origin_of_http2(asked);
+    let result = |path: &str, more: &str, options: &str| {
+        let line = format!("server a {address} check inter 10s {options}");
+        check(&format!("option httpchk GET {path}\n{more}\n{line}"))
+    };
+    let host = "http-check send hdr Host h hdr Connection close";
+    let fine = result("/ok", host, "proto h2");
+    assert_eq!((fine.status, fine.code), (CheckStatus::Layer7Ok, 200));
+    assert_eq!(
+        questions.recv().expect("asked"),
+        ":method: GET, :scheme: http, :authority: h, :path: /ok"
+    );
+    let bad = result("/bad", "", "check-proto h2");
+    assert_eq!((bad.status, bad.code), (CheckStatus::Layer7Status, 503));
+    let text = result("/ok", "http-check expect string fine", "proto h2");
+    assert_eq!(text.status, CheckStatus::Layer7Ok);
+    let header = result("/ok", "http-check expect hdr name x-a value b", "proto h2");
+    assert_eq!(header.status, CheckStatus::Layer7Ok);
+    // One that speaks HTTP/1 all the same has not the answer that it wants.
+    let other = result("/ok", "", "proto h2 check-proto h1");
+    assert_eq!(other.status, CheckStatus::Layer7Invalid);
+}

@@ -95,6 +95,11 @@ impl Recording {
         all.into_iter()
     }
 
+    /// The directories that lines name for all files in them.
+    pub fn listed(&self) -> impl Iterator<Item = &Path> {
+        self.answers.entries.keys().map(|path| path.as_path())
+    }
+
     /// The files that lines name and that could be read, keys and certificates
     /// included, each once.
     pub fn read(&self) -> impl Iterator<Item = &Path> {

@@ -122,7 +122,7 @@ fn a_request_that_was_none_is_shown_as_such() {
         "web web/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 \"<BADREQ>\""
     );
     stream.local_status = 0;
-    assert_eq!(show("%ST %HU", Usage::LOG, &stream), "-1 <BADREQ>");
+    assert_eq!(show("%ST %HU", Usage::LOG, &stream), "0 <BADREQ>");
 }
 
 #[test]

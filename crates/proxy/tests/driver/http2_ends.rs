@@ -1,0 +1,226 @@
+//! How streams of HTTP/2 end before their time, and what is answered in place of
+//! what was asked: codes of resets, letters and statuses of logs, counters.
+
+use crate::bed::{Bed, Origin, settle};
+use crate::http2::before;
+use crate::peer2::{Peer2, Seen, request};
+use protocol::http2::ErrorCode;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+/// An origin of HTTP/2 that does something at each head, and tells what else it
+/// sees.
+fn origin(
+    at_head: impl Fn(&mut Peer2, u32) + Send + Sync + 'static,
+) -> (Origin, std::sync::mpsc::Receiver<Seen>) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::new(move |peer, _| {
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, ..) => at_head(&mut peer, id),
+                Seen::Closed => return,
+                seen => _ = tell.lock().unwrap().send(seen),
+            }
+        }
+    });
+    (origin, told)
+}
+
+#[test]
+fn a_stream_that_its_client_resets_ends_although_the_server_is_silent() {
+    let (origin, told) = origin(|peer, id| {
+        peer.fields(id, ":status: 200\n", false);
+        peer.data(id, b"abc", false);
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.get("/");
+    assert!(matches!(client.next(), Seen::Fields(..)));
+    assert_eq!(client.next(), Seen::Data(id, b"abc".to_vec(), false));
+    client.reset(id, ErrorCode::Cancel);
+    assert_eq!(bed.end(), "200 CD");
+    assert_eq!(told.recv().unwrap(), Seen::Reset(1, ErrorCode::Cancel));
+    bed.counts("back/s", "cli_abrt hrsp_2xx", "cli_abrt=1 hrsp_2xx=1");
+}
+
+#[test]
+fn a_client_that_only_sends_nothing_more_is_answered() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let origin = Origin::new(move |mut peer, _| {
+        peer.head();
+        *count.lock().unwrap() += 1;
+        // Until the proxy has seen the client's end.
+        settle();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        peer.ends();
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.get("/");
+    client.half_close();
+    assert_eq!(client.answer(id).brief(), "200 ok");
+    assert_eq!(bed.end(), "200 --");
+}
+
+#[test]
+fn an_answer_that_comes_before_the_request_has_ended_ends_both() {
+    let (origin, _told) = origin(|peer, id| {
+        peer.fields(id, ":status: 413\n", true);
+        peer.reset(id, ErrorCode::NoError);
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, &request("POST", "/"), false);
+    client.data(id, b"abc", false);
+    assert_eq!(client.answer(id).brief(), "413 ");
+    assert_eq!(bed.end(), "413 --");
+    assert_eq!(client.next(), Seen::Reset(id, ErrorCode::NoError));
+}
+
+#[test]
+fn nobody_is_asked_for_a_client_that_resets_while_its_body_is_waited_for() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind(" option http-buffer-request", ""));
+    let mut client = Peer2::client(bed.client());
+    let id = client.fields(0, &request("POST", "/"), false);
+    client.data(id, b"abc", false);
+    settle();
+    client.reset(id, ErrorCode::Cancel);
+    assert_eq!(bed.end(), "0 CR");
+    assert_eq!(origin.accepted(), 0);
+    bed.counts("front", "ereq", "ereq=1");
+}
+
+#[test]
+fn what_no_version_of_http_allows_is_answered_with_the_error_page() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind("", ""));
+    let mut client = Peer2::client(bed.client());
+    for (head, n) in [
+        (":method: G T\n:scheme: http\n:authority: h\n:path: /\n", 1),
+        (":method: GET\n:scheme: h t\n:authority: h\n:path: /\n", 2),
+        (
+            ":method: GET\n:scheme: http\n:authority: a b\n:path: /\n",
+            3,
+        ),
+    ] {
+        let id = client.fields(0, head, true);
+        let answer = client.answer(id).brief();
+        assert!(answer.starts_with("400 <html><body><h1>400"), "{answer}");
+        assert_eq!(bed.end(), "400 PR", "{head}");
+        bed.counts("front", "ereq", &format!("ereq={n}"));
+    }
+    // The connection goes on.
+    assert_eq!(client.ask("/a"), "200 0: GET /a ");
+}
+
+#[test]
+fn monitors_may_speak_http2() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&origin.behind(" monitor-uri /alive", ""));
+    let mut client = Peer2::client(bed.client());
+    let answer = client.ask("/alive");
+    assert!(answer.starts_with("200 <html><body><h1>200 OK"), "{answer}");
+    assert!(client.ask("/alive?x").starts_with("200 0: GET /alive?x"));
+}
+
+#[test]
+fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
+    let origin = Origin::echo();
+    let rules = " http-response set-status 418 if { var(txn.p) /tea }\n \
+                 http-response deny if { var(txn.p) /no }";
+    let front = " http-request set-var(txn.p) path";
+    let bed = Bed::new(&origin.behind(front, rules));
+    let mut client = Peer2::client(bed.client());
+    assert!(client.ask("/tea").starts_with("418"));
+    assert!(client.ask("/no").starts_with("502"));
+    bed.counts("back/s", "hrsp_2xx hrsp_4xx hrsp_5xx", "hrsp_2xx=2");
+    bed.counts(
+        "front",
+        "hrsp_2xx hrsp_4xx hrsp_5xx",
+        "hrsp_4xx=1 hrsp_5xx=1",
+    );
+}
+
+/// A request for a WebSocket.
+const WEB_SOCKET: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
+     Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+     Sec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn websockets_have_the_version_that_ws_says() {
+    // A server that speaks HTTP/2 on its first connection, for what is no
+    // WebSocket, and HTTP/1 on the second.
+    let origin = Origin::new(|mut peer, number| {
+        if number == 1 {
+            assert!(peer.head().unwrap().starts_with("GET /ws HTTP/1.1\r\n"));
+            peer.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                 Upgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello",
+            );
+            peer.ends();
+            return;
+        }
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, ..) => {
+                    peer.fields(id, ":status: 200\n", false);
+                    peer.data(id, b"two", true);
+                }
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let text = before(&origin, "").replace("proto h2", "proto h2 ws h1");
+    let bed = Bed::new(&text);
+    let mut client = bed.client();
+    let plain = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(client.ask(plain), "200 two");
+    let mut socket = bed.client();
+    socket.send(WEB_SOCKET);
+    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    assert_eq!(socket.exactly(5), b"hello");
+    // Others go on as before.
+    assert_eq!(client.ask(plain), "200 two");
+    assert_eq!(origin.accepted(), 2);
+}
+
+#[test]
+fn websockets_may_need_http2_where_nothing_else_does() {
+    let origin = Origin::new(|mut peer, number| {
+        if number == 1 {
+            peer.head();
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");
+            peer.ends();
+            return;
+        }
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, head, _) => {
+                    assert!(head.contains(":protocol: websocket\n"), "{head}");
+                    peer.fields(id, ":status: 200\n", false);
+                    peer.data(id, b"hello", false);
+                }
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let text = before(&origin, "").replace("proto h2", "ws h2");
+    let bed = Bed::new(&text);
+    let mut socket = bed.client();
+    socket.send(WEB_SOCKET);
+    assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));
+    assert_eq!(socket.exactly(5), b"hello");
+    assert_eq!(
+        bed.client().ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 one"
+    );
+}
