@@ -21,8 +21,9 @@
 use crate::error::LabError;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd,
+    DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, NameConstraints, RevocationReason, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -97,6 +98,59 @@ impl Leaf<'_> {
     }
 }
 
+/// What an authority may do; `Powers::default()` is all that one can.
+#[derive(Clone, Copy, Debug)]
+pub struct Powers<'a> {
+    /// Valid until, in seconds since 1970.
+    pub not_after: Option<u64>,
+    /// Whether it is an authority by its basic constraints.
+    pub is_ca: bool,
+    /// Whether its key may sign certificates.
+    pub signs: bool,
+    /// How many others may stand below it.
+    pub path_len: Option<u8>,
+    /// Names of hosts that it may sign for; none is all.
+    pub permitted: &'a [&'a str],
+}
+
+impl Default for Powers<'_> {
+    fn default() -> Self {
+        Powers {
+            not_after: None,
+            is_ca: true,
+            signs: true,
+            path_len: None,
+            permitted: &[],
+        }
+    }
+}
+
+impl Powers<'_> {
+    fn limit(&self, params: &mut CertificateParams) {
+        if let Some(until) = self.not_after {
+            params.not_before = date_time_ymd(1970, 1, 1);
+            params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(until);
+        }
+        params.is_ca = match (self.is_ca, self.path_len) {
+            (false, _) => IsCa::ExplicitNoCa,
+            (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
+            (true, Some(most)) => IsCa::Ca(BasicConstraints::Constrained(most)),
+        };
+        if !self.signs {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        }
+        if !self.permitted.is_empty() {
+            let names = self.permitted.iter();
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: names
+                    .map(|name| GeneralSubtree::DnsName((*name).to_owned()))
+                    .collect(),
+                excluded_subtrees: Vec::new(),
+            });
+        }
+    }
+}
+
 /// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct Issued {
@@ -157,8 +211,18 @@ impl Authority {
 
     /// A root with that kind of key.
     pub fn with_key(name: &str, kind: KeyKind) -> Result<Self, LabError> {
+        Authority::root(name, kind, &Powers::default())
+    }
+
+    /// A root that may not do everything.
+    pub fn limited(name: &str, powers: &Powers<'_>) -> Result<Self, LabError> {
+        Authority::root(name, KeyKind::Ecdsa, powers)
+    }
+
+    fn root(name: &str, kind: KeyKind, powers: &Powers<'_>) -> Result<Self, LabError> {
         let key = key_pair(kind)?;
-        let (params, serial) = authority_params(name)?;
+        let (mut params, serial) = authority_params(name)?;
+        powers.limit(&mut params);
         let certificate = params.self_signed(&key).map_err(pki("sign"))?;
         Ok(Authority {
             certificate_pem: certificate.pem(),
@@ -171,8 +235,14 @@ impl Authority {
 
     /// One below this one. What it issues carries its certificate as the chain.
     pub fn intermediate(&self, name: &str) -> Result<Self, LabError> {
+        self.limited_intermediate(name, &Powers::default())
+    }
+
+    /// One below this one that may not do everything.
+    pub fn limited_intermediate(&self, name: &str, powers: &Powers<'_>) -> Result<Self, LabError> {
         let key = key_pair(KeyKind::Ecdsa)?;
         let (mut params, serial) = authority_params(name)?;
+        powers.limit(&mut params);
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(pki("sign"))?;
         Ok(Authority {
@@ -224,6 +294,12 @@ impl Authority {
     pub fn expired_crl(&self, revoked: &[&[u8]]) -> Result<String, LabError> {
         let now = now_s();
         self.crl_between(revoked, now - 10 * DAY_S, now - DAY_S)
+    }
+
+    /// A list that was made so many seconds ago, and holds.
+    pub fn crl_of_before(&self, age_s: u64, revoked: &[&[u8]]) -> Result<String, LabError> {
+        let now = now_s();
+        self.crl_between(revoked, now - age_s, now + USUAL_FUTURE_S)
     }
 
     fn crl_between(&self, revoked: &[&[u8]], from: u64, to: u64) -> Result<String, LabError> {

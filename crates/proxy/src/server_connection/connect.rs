@@ -192,7 +192,13 @@ pub async fn connect(
     announce(&transport, stream, server, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
-        let secured = pool_box(secure(&mut transport, connector, stream, forced, deadline));
+        let secured = pool_box(secure(
+            &mut transport,
+            (server, connector),
+            stream,
+            forced,
+            deadline,
+        ));
         tls = Some(secured.await?);
     }
     let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());

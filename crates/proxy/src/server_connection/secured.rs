@@ -5,6 +5,7 @@ use super::ConnectFailure;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
 use crate::http2::websocket;
 use crate::reactor::Instant;
+use crate::state::Tally;
 use crate::stream::Stream;
 use crate::tls::handshake::{self, Failure, Terms};
 use crate::tls::keylog::Collector;
@@ -24,9 +25,15 @@ pub struct Secured {
     pub info: Rc<Info>,
 }
 
-/// The name that a connection for a stream has to be made for. None: each is
-/// as good as the other.
-pub struct Wanted(Option<ServerName<'static>>);
+/// The name that a connection for a stream has to be made for.
+pub enum Wanted {
+    /// Each is as good as the other.
+    Any,
+    /// This one.
+    Name(ServerName<'static>),
+    /// One that cannot be asked for: no connection is one for it.
+    Impossible,
+}
 
 /// The version of HTTP that a stream's connection has to speak whatever the
 /// others speak: that of WebSockets, by `ws`. With `auto` they keep to HTTP/1
@@ -53,20 +60,24 @@ pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> 
 }
 
 impl Wanted {
-    /// That of a stream; a name that cannot be asked for is found out when a
-    /// connection is made.
+    /// That of a stream; a name that cannot be asked for is told of when a
+    /// connection is to be made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.options.tls.for_traffic();
-        let differ = connector.filter(|connector| connector.names_differ());
-        Wanted(differ.and_then(|connector| connector.server_name(stream).ok()))
+        match connector.filter(|connector| connector.names_differ()) {
+            None => Wanted::Any,
+            Some(connector) => connector
+                .server_name(stream)
+                .map_or(Wanted::Impossible, Wanted::Name),
+        }
     }
 
     /// Whether a connection was made for it.
     pub fn is_of(&self, secured: Option<&Rc<Secured>>) -> bool {
-        match (&self.0, secured) {
-            (Some(name), Some(secured)) => secured.name == *name,
-            (None, _) => true,
-            (Some(_), None) => false,
+        match (self, secured) {
+            (Wanted::Name(name), Some(secured)) => secured.name == *name,
+            (Wanted::Any, _) => true,
+            (Wanted::Name(_), None) | (Wanted::Impossible, _) => false,
         }
     }
 }
@@ -74,7 +85,7 @@ impl Wanted {
 /// The handshake over a connection that stands.
 pub(super) async fn secure(
     transport: &mut Transport,
-    connector: &Connector,
+    (server, connector): (&Server, &Connector),
     stream: &Stream,
     forced: Option<HttpProtocol>,
     deadline: Option<Instant>,
@@ -91,7 +102,7 @@ pub(super) async fn secure(
         failure => ConnectFailure::Insecure(failure),
     };
     let tls = &stream.config.global.tls;
-    let terms = Terms::new(deadline, tls.record_max, tls.connections_max).map_err(failed)?;
+    let terms = Terms::new(deadline, tls).map_err(failed)?;
     let mut config = match forced {
         None => connector.config(),
         Some(HttpProtocol::Http1) => connector.config_offering(vec![b"http/1.1".to_vec()]),
@@ -100,8 +111,17 @@ pub(super) async fn secure(
     if tls.key_log {
         Arc::make_mut(&mut config).key_log = Arc::new(Collector);
     }
-    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms);
-    let (session, info) = made.await.map_err(failed)?;
+    let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms).await;
+    let tally = match &made {
+        Ok((_, info)) if info.resumed => Tally::TlsResumed,
+        Ok(_) => Tally::TlsSessions,
+        Err(_) => Tally::TlsFailed,
+    };
+    server.state.counters.here().count(tally);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend.here().count(tally);
+    }
+    let (session, info) = made.map_err(failed)?;
     if !info.resumed {
         counters().server_keys.count(worker().now_ms());
     }

@@ -98,10 +98,16 @@ pub enum Tally {
     RewriteFailures,
     /// Internal errors (`eint`).
     InternalErrors,
+    /// TLS handshakes that began a session (`ssl_sess`).
+    TlsSessions,
+    /// Those that went on with one (`ssl_reused_sess`).
+    TlsResumed,
+    /// Those that failed (`ssl_failed_handshake`).
+    TlsFailed,
 }
 
 /// How many tallies there are.
-pub const TALLIES: usize = Tally::InternalErrors as usize + 1;
+pub const TALLIES: usize = Tally::TlsFailed as usize + 1;
 
 /// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

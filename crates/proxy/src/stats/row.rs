@@ -112,13 +112,6 @@ impl<'c> Row<'c> {
                 "tcp"
             },
         );
-        for column in [
-            Column::SslSess,
-            Column::SslReusedSess,
-            Column::SslFailedHandshake,
-        ] {
-            row.put(column, 0u64);
-        }
         row
     }
 
@@ -263,6 +256,9 @@ const CLIENT_SIDE: &[(Column, Tally)] = &[
     (Column::Dses, Tally::DeniedSessions),
     (Column::Wrew, Tally::RewriteFailures),
     (Column::Eint, Tally::InternalErrors),
+    (Column::SslSess, Tally::TlsSessions),
+    (Column::SslReusedSess, Tally::TlsResumed),
+    (Column::SslFailedHandshake, Tally::TlsFailed),
 ];
 
 /// What servers and backends count.
@@ -282,6 +278,9 @@ const SERVER_SIDE: &[(Column, Tally)] = &[
     (Column::Connect, Tally::Connects),
     (Column::Reuse, Tally::Reuses),
     (Column::Eint, Tally::InternalErrors),
+    (Column::SslSess, Tally::TlsSessions),
+    (Column::SslReusedSess, Tally::TlsResumed),
+    (Column::SslFailedHandshake, Tally::TlsFailed),
 ];
 
 fn listener_name(bind: &Bind) -> Cow<'_, str> {

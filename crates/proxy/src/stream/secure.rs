@@ -6,15 +6,16 @@ use super::Link;
 use super::session::Client;
 use crate::log;
 use crate::reactor::Instant;
+use crate::state::Tally;
 use crate::tls::acceptor::{Acceptor, Chosen};
 use crate::tls::certified::now_s;
 use crate::tls::counters;
 use crate::tls::handshake::{self, Failure, Refusal, Terms};
 use crate::tls::hello::Hello;
 use crate::tls::keylog::Collector;
-use crate::tls::{Offer, sni};
+use crate::tls::{Info, Offer, sni};
 use crate::worker::worker;
-use rustls::{CipherSuite, SignatureScheme};
+use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,17 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     };
     let now_ms = worker().now_ms();
     counters().rate.count(now_ms);
-    match shake(client, &acceptor).await {
+    let shaken = shake(client, &acceptor).await;
+    let tally = match &shaken {
+        Ok(true) => Tally::TlsResumed,
+        Ok(false) => Tally::TlsSessions,
+        Err(_) => Tally::TlsFailed,
+    };
+    let frontend = client.session.frontend();
+    frontend.state.frontend.here().count(tally);
+    let listener = frontend.state.listener(client.session.bind().id);
+    listener.counters.here().count(tally);
+    match shaken {
         Ok(resumed) => {
             if !resumed {
                 counters().client_keys.count(now_ms);
@@ -51,11 +62,18 @@ fn deadline(client: &Client) -> Option<Instant> {
 
 async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
     let tls = &client.session.config.global.tls;
-    let terms = Terms::new(deadline(client), tls.record_max, tls.connections_max)?;
+    let terms = Terms::new(deadline(client), tls)?;
     let input = client.input.take();
     let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
     let (mut shown, mut offer) = (None, None);
+    // What a log of a failure tells.
+    let (mut sni, mut version) = (None, ProtocolVersion::TLSv1_3);
     let choose = |hello: &Hello<'_>| {
+        let name = hello.server_name();
+        sni = name.map(|name| String::from_utf8_lossy(name).into());
+        if !hello.versions().any(|version| version == 0x0304) {
+            version = ProtocolVersion::TLSv1_2;
+        }
         if hello.version < OLDEST {
             return Err(Refusal::PROTOCOL_VERSION);
         }
@@ -77,7 +95,19 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         return Ok(true);
     };
     let socket = transport.socket();
-    let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
+    let made = handshake::accept(socket, bytes, choose, terms).await;
+    let (session, mut info) = match made {
+        Ok(made) => made,
+        Err(failure) => {
+            client.session.set_secure(Info {
+                sni,
+                offer,
+                verified: failure.verified(),
+                ..Info::broken(version, failure.broken())
+            });
+            return Err(failure);
+        }
+    };
     (info.own_certificate, info.offer) = (shown, offer);
     let resumed = info.resumed;
     transport.secure(session);
@@ -109,11 +139,9 @@ fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
 
 /// Logs why there is no connection, in HAProxy's words.
 fn failed(client: &Client, failure: &Failure) {
-    let (why, carried_nothing) = match failure {
-        Failure::Nothing | Failure::Closed => ("Connection closed during SSL handshake", true),
-        Failure::Timeout => ("Timeout during SSL handshake", true),
-        Failure::TooMany => ("Too many SSL connections", false),
-        Failure::Foreign | Failure::Refused | Failure::Tls(..) => ("SSL handshake failure", false),
-    };
-    log::connection_failed(&client.session, why, carried_nothing);
+    let carried_nothing = matches!(
+        failure,
+        Failure::Nothing | Failure::Closed | Failure::Timeout
+    );
+    log::connection_failed(&client.session, failure.broken().words(), carried_nothing);
 }

@@ -2,6 +2,7 @@
 //! what. It judges nothing; [`super::chain`] does.
 
 use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use webpki::RawPublicKeyEntity;
 
@@ -23,7 +24,7 @@ pub enum Signature {
     Good,
     /// Wrong, or of another key.
     Bad,
-    /// Made with a digest that nobody should trust any more.
+    /// Right, but made with a digest that nobody should trust any more.
     Weak,
     /// Made in a way that is not known.
     Unknown,
@@ -39,6 +40,10 @@ const WEAK: &[&[u8]] = &[
     // ECDSA with SHA-1: 1.2.840.10045.4.1
     &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1],
 ];
+
+/// RSA with SHA-1, and a key of RSA.
+const RSA_SHA1: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
+const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 
 impl Signed {
     /// From the SEQUENCE that a certificate or a list of revoked ones is.
@@ -57,10 +62,37 @@ impl Signed {
         whole.then_some((signed, message))
     }
 
+    /// Whether it is made with a digest that nobody should trust any more.
+    pub fn is_weak(&self) -> bool {
+        WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
+    }
+
+    /// Whether this key has signed it with RSA and SHA-1: of the weak ones the
+    /// only that is still met, where a file lets that pass.
+    fn verify_weak(&self, key: &[u8]) -> Signature {
+        if !self.algorithm.starts_with(RSA_SHA1) {
+            return Signature::Unknown;
+        }
+        let bits = Der(key).take(SEQUENCE).and_then(|spki| {
+            let mut inside = spki.inside();
+            let algorithm = inside.take(SEQUENCE)?.content;
+            let is_rsa = algorithm.starts_with(RSA);
+            inside.next()?.bits().filter(|_| is_rsa)
+        });
+        let Some(bits) = bits else {
+            return Signature::Unknown;
+        };
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, bits);
+        match key.verify(&self.message, &self.signature) {
+            Ok(()) => Signature::Weak,
+            Err(_) => Signature::Bad,
+        }
+    }
+
     /// Whether this key has signed it.
     pub fn verify(&self, key: &[u8]) -> Signature {
-        if WEAK.iter().any(|weak| self.algorithm.starts_with(weak)) {
-            return Signature::Weak;
+        if self.is_weak() {
+            return self.verify_weak(key);
         }
         let key = SubjectPublicKeyInfoDer::from(key);
         let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
@@ -97,8 +129,6 @@ pub struct Purposes {
     pub server: bool,
     /// For clients.
     pub client: bool,
-    /// For anything.
-    pub any: bool,
 }
 
 /// The certificate.
@@ -137,6 +167,9 @@ pub struct Certificate {
     /// `nameConstraints`
     pub constrains_names: bool,
 }
+
+/// Extensions of one certificate; real ones have some ten.
+const EXTENSIONS_MAX: usize = 64;
 
 /// keyCertSign in the first byte of `keyUsage`.
 pub const KEY_CERT_SIGN: u16 = 0x0400;
@@ -192,8 +225,16 @@ impl Certificate {
         };
         if let Some(extensions) = tbs.take(0xa3) {
             let mut list = extensions.inside().take(SEQUENCE)?.inside();
+            let mut seen: Vec<&[u8]> = Vec::new();
             while !list.is_empty() {
-                made.extension(list.take(SEQUENCE)?.inside())?;
+                let extension = list.take(SEQUENCE)?.inside();
+                let id = Der(extension.0).take(OID)?.content;
+                // Which of two would count?
+                if seen.contains(&id) || seen.len() == EXTENSIONS_MAX {
+                    return None;
+                }
+                seen.push(id);
+                made.extension(extension)?;
             }
         }
         tbs.is_empty().then_some(made)
@@ -254,17 +295,44 @@ impl Certificate {
         self.is_self_issued() && ids_agree
     }
 
-    /// Whether it may sign certificates: by its extension, or, of the time
-    /// before there were extensions, as its own issuer.
-    pub fn may_sign_certificates(&self) -> bool {
-        let usage = self
-            .key_usage
-            .is_none_or(|usage| usage & KEY_CERT_SIGN != 0);
+    /// Whether it may sign certificates: by its extensions, or, of the time
+    /// before there were those, as the root that it is.
+    pub fn may_sign_certificates(&self, is_root: bool) -> bool {
+        let usage = self.key_usage.map(|usage| usage & KEY_CERT_SIGN != 0);
         let basic = match self.basic {
             Some(basic) => basic.ca,
-            None => self.version == 1 && self.is_self_issued(),
+            None => is_root && (usage.is_some() || self.version == 1),
         };
-        usage && basic
+        usage.unwrap_or(true) && basic
+    }
+
+    /// A common name that could be a host's and stands in no alternative name.
+    /// Constraints of names have to hold for it, too; webpki does not look.
+    pub fn has_unlisted_host(&self) -> bool {
+        /// commonName, 2.5.4.3
+        const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
+        let could_be_host = |name: &[u8]| {
+            let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-_.*".contains(b);
+            name.contains(&b'.') && name.iter().all(fits)
+        };
+        let listed = |wanted: &[u8]| {
+            let mut names = Der(self.alternative_names.as_deref().unwrap_or_default());
+            std::iter::from_fn(|| names.next())
+                .any(|name| name.tag == 0x82 && name.content.eq_ignore_ascii_case(wanted))
+        };
+        let mut sets = Der(&self.subject);
+        while let Some(set) = sets.next() {
+            let mut fields = set.inside();
+            while let Some(field) = fields.take(SEQUENCE) {
+                let mut field = field.inside();
+                let is_common = field.take(OID).is_some_and(|id| id.content == COMMON_NAME);
+                let value = field.next().map_or(&[][..], |value| value.content);
+                if is_common && could_be_host(value) && !listed(value) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 }
 
@@ -278,7 +346,8 @@ fn purposes(mut value: Der<'_>) -> Option<Purposes> {
         match id.strip_prefix(&ID_KP[..]) {
             Some([1]) => found.server = true,
             Some([2]) => found.client = true,
-            _ => found.any |= id == [0x55, 0x1d, 37, 0],
+            // "For anything" is not enough for OpenSSL either.
+            _ => {}
         }
     }
     Some(found)

@@ -9,12 +9,12 @@ use super::certificate::{
 };
 use super::revocation::Revocations;
 
-/// Certificates of a chain that are looked at, as OpenSSL's own bound.
-const DEPTH_MAX: usize = 32;
+/// Certificates of a chain that are looked at; real ones have less than six.
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// Authorities, or lists, that share a name and are tried; each costs the
 /// verification of a signature.
-const SAME_NAME_MAX: usize = 8;
+pub(super) const SAME_NAME_MAX: usize = 8;
 
 /// OpenSSL's numbers.
 pub mod code {
@@ -72,7 +72,7 @@ pub struct Question<'a> {
     /// The shown certificate.
     pub leaf: &'a [u8],
     /// What was shown with it.
-    pub others: &'a [rustls::pki_types::CertificateDer<'a>],
+    pub others: &'a [Certificate],
     /// Who is believed.
     pub authorities: Option<&'a Authorities>,
     /// What was taken back; None is not asked.
@@ -118,6 +118,32 @@ pub fn verify(
     chain.signatures_and_times(question)
 }
 
+/// Whether a way up to a root that webpki has found is one for OpenSSL, too.
+/// webpki knows of a root its name and key alone, looks at no `keyUsage` and
+/// takes the first list of revoked ones that there is.
+pub fn agrees(way: Vec<Certificate>, question: &Question<'_>) -> bool {
+    let listed = |certificate: &Certificate| {
+        let lists = question.revocations.iter().flat_map(|all| all.iter());
+        let mut of = lists.filter(|list| list.issuer == certificate.issuer);
+        of.any(|list| list.has(&certificate.serial) || list.this_update_s > question.now_s)
+    };
+    let constrained = way.iter().any(|certificate| certificate.constrains_names);
+    let is_hidden = constrained && way.first().is_some_and(Certificate::has_unlisted_host);
+    if way.is_empty() || is_hidden || way.iter().any(listed) {
+        return false;
+    }
+    let in_time = |c: &Certificate| (c.not_before_s..=c.not_after_s).contains(&question.now_s);
+    if !way.iter().all(in_time) {
+        return false;
+    }
+    let mut chain = Chain {
+        certificates: way,
+        believed: 1,
+        tell: &mut |failure| failure.code == code::PERMITTED_VIOLATION,
+    };
+    chain.extensions(question).is_ok()
+}
+
 impl Chain<'_> {
     fn fail(&mut self, depth: usize, code: u8) -> Result<(), Stopped> {
         let failure = Failure {
@@ -134,12 +160,8 @@ impl Chain<'_> {
 
     /// From the shown certificate upwards to one that is believed.
     fn build(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
-        let shown: Vec<Certificate> = question
-            .others
-            .iter()
-            .take(DEPTH_MAX)
-            .filter_map(|der| Certificate::parse(der))
-            .collect();
+        let shown = question.others;
+        let now_s = question.now_s;
         let mut used = vec![false; shown.len()];
         while self.certificates.len() <= DEPTH_MAX {
             let top = self.top();
@@ -148,7 +170,7 @@ impl Chain<'_> {
             }
             let believed = question.authorities.and_then(|all| {
                 let named = all.by_subject(&top.issuer).map(|found| &found.certificate);
-                issuer_among(top, named)
+                issuer_among(top, named, now_s)
             });
             if let Some(issuer) = believed {
                 self.certificates.push(issuer.clone());
@@ -159,7 +181,8 @@ impl Chain<'_> {
                 break;
             }
             let others = shown.iter().zip(&used).filter(|(_, used)| !**used);
-            let Some(issuer) = issuer_among(top, others.map(|(found, _)| found)) else {
+            let others = others.map(|(found, _)| found);
+            let Some(issuer) = issuer_among(top, others, now_s) else {
                 break;
             };
             let index = shown.iter().position(|found| found == issuer);
@@ -201,7 +224,8 @@ impl Chain<'_> {
             if certificate.critical_unknown {
                 codes.push(code::UNHANDLED_CRITICAL_EXTENSION);
             }
-            if depth > 0 && !certificate.may_sign_certificates() {
+            let is_root = depth + 1 == self.certificates.len() && certificate.looks_self_signed();
+            if depth > 0 && !certificate.may_sign_certificates(is_root) {
                 codes.push(code::INVALID_CA);
             }
             if !fits(certificate, question.purpose, depth > 0) {
@@ -226,8 +250,7 @@ impl Chain<'_> {
     /// Signatures of all but the highest, which nobody has to believe.
     fn digests(&mut self) -> Result<(), Stopped> {
         for depth in 0..self.certificates.len() - 1 {
-            let key = &self.certificates[depth + 1].key;
-            if self.certificates[depth].signed.verify(key) == Signature::Weak {
+            if self.certificates[depth].signed.is_weak() {
                 self.fail(depth, code::CA_MD_TOO_WEAK)?;
             }
         }
@@ -241,11 +264,19 @@ impl Chain<'_> {
         for depth in 0..self.certificates.len() {
             let certificate = &self.certificates[depth];
             let issuer = self.certificates.get(depth + 1).unwrap_or(certificate);
-            let of: Vec<_> = lists
+            let mut of: Vec<_> = lists
                 .iter()
                 .filter(|list| list.issuer == certificate.issuer)
-                .take(SAME_NAME_MAX)
                 .collect();
+            // What holds now before what does not, and the newest first.
+            of.sort_by_key(|list| {
+                let holds = list.this_update_s <= question.now_s
+                    && list
+                        .next_update_s
+                        .is_none_or(|until| until >= question.now_s);
+                (!holds, std::cmp::Reverse(list.this_update_s))
+            });
+            of.truncate(SAME_NAME_MAX);
             let mut right = of.iter();
             let signed = right.find(|list| list.signed.verify(&issuer.key) == Signature::Good);
             let Some(list) = signed.or(of.first()) else {
@@ -312,10 +343,11 @@ impl Chain<'_> {
 }
 
 /// The one that has issued a certificate: by names and key identifiers, and of
-/// several the one whose key has signed it.
+/// several the one whose key has signed it, one that is valid now before others.
 fn issuer_among<'c>(
     certificate: &Certificate,
     candidates: impl Iterator<Item = &'c Certificate>,
+    now_s: i64,
 ) -> Option<&'c Certificate> {
     let fits = |candidate: &&Certificate| {
         let ids = match (&certificate.issuer_key_id, &candidate.key_id) {
@@ -324,24 +356,25 @@ fn issuer_among<'c>(
         };
         candidate.subject == certificate.issuer && ids
     };
-    let mut first = None;
-    for candidate in candidates.filter(fits).take(SAME_NAME_MAX) {
-        if certificate.signed.verify(&candidate.key) == Signature::Good {
-            return Some(candidate);
-        }
-        first = first.or(Some(candidate));
+    let mut fitting: Vec<_> = candidates.filter(fits).collect();
+    // Whether the only one has signed it is asked once, later.
+    if let [] | [_] = fitting[..] {
+        return fitting.pop();
     }
-    first
+    fitting.sort_by_key(|c| !(c.not_before_s..=c.not_after_s).contains(&now_s));
+    let mut tried = fitting.iter().take(SAME_NAME_MAX);
+    let signed = tried.find(|candidate| {
+        let signed = certificate.signed.verify(&candidate.key);
+        matches!(signed, Signature::Good | Signature::Weak)
+    });
+    signed.or(fitting.first()).copied()
 }
 
 /// Whether the extensions of a certificate allow this use of it.
 fn fits(certificate: &Certificate, purpose: Purpose, is_authority: bool) -> bool {
-    let meant = certificate.purposes.is_none_or(|purposes| {
-        purposes.any
-            || match purpose {
-                Purpose::Client => purposes.client,
-                Purpose::Server => purposes.server,
-            }
+    let meant = certificate.purposes.is_none_or(|purposes| match purpose {
+        Purpose::Client => purposes.client,
+        Purpose::Server => purposes.server,
     });
     let needed = match purpose {
         Purpose::Client => DIGITAL_SIGNATURE | KEY_AGREEMENT,

@@ -269,7 +269,9 @@ fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
         },
     };
     if let Ok(address) = bare.parse::<std::net::IpAddr>() {
-        return Some(ServerName::IpAddress(address.into()));
+        // What stands for no name must not be asked for: it is not verified.
+        let name = ServerName::IpAddress(address.into());
+        return (name != no_name()).then_some(name);
     }
     // A final dot belongs to the name system, not to the name (RFC 6066, 3).
     let bare = bare.strip_suffix('.').unwrap_or(bare);
@@ -363,7 +365,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify::handshake_signature(message, cert, dss, false)
+        verify::handshake_signature(message, cert, dss, &self.schemes, false)
     }
 
     fn verify_tls13_signature(
@@ -372,7 +374,7 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify::handshake_signature(message, cert, dss, true)
+        verify::handshake_signature(message, cert, dss, &self.schemes, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -396,7 +398,15 @@ mod tests {
         assert_eq!(name("[2001:db8::1]:80").as_deref(), Some("2001:db8::1"));
         assert_eq!(name("2001:db8::1").as_deref(), Some("2001:db8::1"));
         assert_eq!(parse_name(b""), Some(no_name()));
-        for bad in ["a b", "-x.", "a..b", "\u{e9}.com", "a:b"] {
+        for bad in [
+            "a b",
+            "-x.",
+            "a..b",
+            "\u{e9}.com",
+            "a:b",
+            "0.0.0.0",
+            "0.0.0.0:80",
+        ] {
             assert_eq!(name(bad), None, "{bad}");
         }
     }

@@ -8,9 +8,10 @@ use super::hello::{Assembled, Cursor, HELLO_BYTES_MAX, Hello, assemble};
 use super::info::{Clear, Info};
 use super::keylog::{Secrets, with_secrets};
 use super::record::{Protection, kind};
-use super::session::{Established, LaterKeys, Session, alert};
-use super::turn;
+use super::session::{Established, LaterKeys, Records, Session, alert};
 use super::verify::{Outcome, with_outcome};
+use super::{tickets, turn};
+use crate::config::TlsDefaults;
 use crate::reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
@@ -22,8 +23,6 @@ use std::sync::Arc;
 
 /// The longest record, with room to spare: what rustls may put out in one step.
 const STEP_MAX: usize = 18 * 1024;
-/// Content of records where nothing says otherwise.
-const CONTENT_MAX: u16 = 16 * 1024;
 
 /// Why there is no TLS connection.
 #[derive(Debug)]
@@ -36,8 +35,10 @@ pub enum Failure {
     Closed,
     /// What came is no TLS.
     Foreign,
+    /// What came is HTTP in clear.
+    Http,
     /// The name or something else of the hello is refused by our settings.
-    Refused,
+    Refused(Refusal),
     /// There are as many connections as `maxsslconn` allows.
     TooMany,
     /// The peer and we do not agree, or one does not believe the other.
@@ -201,7 +202,7 @@ impl Party {
             secrets: from,
             incoming: Some(moving.incoming),
             early: moving.early,
-            content_max: terms.content_max,
+            records: terms.records,
             counted: terms.counted,
         }))
     }
@@ -320,24 +321,18 @@ impl Moving {
 pub struct Terms {
     /// Until when it has to be done.
     pub deadline: Option<Instant>,
-    /// Content of a record at most: `tune.ssl.maxrecord`.
-    content_max: u16,
+    records: Records,
     counted: Counted,
 }
 
 impl Terms {
-    /// `connections_max` is `maxsslconn`: as many as that are no more.
-    pub fn new(
-        deadline: Option<Instant>,
-        record_max: Option<u32>,
-        connections_max: Option<u32>,
-    ) -> Result<Terms, Failure> {
-        let content_max = record_max.filter(|most| *most > 0);
-        let content_max = content_max.and_then(|most| u16::try_from(most).ok());
+    /// By the settings of a file: there are no more connections than
+    /// `maxsslconn` allows.
+    pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
         Ok(Terms {
             deadline,
-            content_max: content_max.unwrap_or(CONTENT_MAX),
-            counted: Counted::new(connections_max).ok_or(Failure::TooMany)?,
+            records: Records::of(tls.record_max, tls.record_hard_max),
+            counted: Counted::new(tls.connections_max).ok_or(Failure::TooMany)?,
         })
     }
 }
@@ -393,7 +388,8 @@ async fn hello(
     loop {
         match assemble(moving.incoming.filled()) {
             Assembled::Whole(body) => {
-                let Some(hello) = Hello::of_body(&body) else {
+                let hello = Hello::of_body(&body);
+                let Some(hello) = hello.filter(Hello::names_one_host_at_most) else {
                     moving.alert(socket, 50);
                     return Err(Failure::Foreign);
                 };
@@ -403,9 +399,9 @@ async fn hello(
                 let sni = sni.map(|name| name.to_ascii_lowercase().into_boxed_str());
                 return match chosen {
                     Ok(config) => Ok((config, sni)),
-                    Err(Refusal(code)) => {
-                        moving.alert(socket, code);
-                        Err(Failure::Refused)
+                    Err(refusal) => {
+                        moving.alert(socket, refusal.0);
+                        Err(Failure::Refused(refusal))
                     }
                 };
             }
@@ -415,8 +411,7 @@ async fn hello(
                 return Err(Failure::Foreign);
             }
             Assembled::Foreign => {
-                foreign(socket, moving);
-                return Err(Failure::Foreign);
+                return Err(foreign(socket, moving));
             }
         }
         let nothing = moving.incoming.is_empty();
@@ -430,7 +425,7 @@ async fn hello(
 
 /// Answers what is no hello: a peer that speaks TLS is told why, others are not
 /// answered.
-fn foreign(socket: &Socket, moving: &mut Moving) {
+fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
     const UNEXPECTED_MESSAGE: u8 = 10;
     let speaks_tls = matches!(
         moving.incoming.filled(),
@@ -438,6 +433,14 @@ fn foreign(socket: &Socket, moving: &mut Moving) {
     );
     if speaks_tls {
         moving.alert(socket, UNEXPECTED_MESSAGE);
+    }
+    let methods = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "];
+    match methods
+        .iter()
+        .any(|method| moving.incoming.filled().starts_with(method))
+    {
+        true => Failure::Http,
+        false => Failure::Foreign,
     }
 }
 
@@ -450,13 +453,17 @@ async fn drive(
     terms: Terms,
 ) -> Result<(Session, Info), Failure> {
     let mut verified = Outcome::default();
+    let mut began_s = None;
     let broken = |_: io::Error| Failure::Closed;
     loop {
         moving.make_room(socket).await.map_err(broken)?;
         look(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
-        let (step, outcome) =
-            with_outcome(|| with_secrets(&mut secrets, || party.step(&mut moving)));
+        let (step, outcome) = with_outcome(|| {
+            with_secrets(&mut secrets, || {
+                tickets::with_beginning(&mut began_s, || party.step(&mut moving))
+            })
+        });
         moving.secrets = secrets;
         if outcome.verified {
             verified = outcome;

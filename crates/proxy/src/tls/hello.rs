@@ -112,6 +112,20 @@ impl<'b> Hello<'b> {
         }
     }
 
+    /// Whether it wants no server by name, or one host alone: anything else could
+    /// be read in two ways, and OpenSSL takes it for none either.
+    pub fn names_one_host_at_most(&self) -> bool {
+        let Some(mut content) = self.extension(0) else {
+            return true;
+        };
+        let Some(mut names) = content.counted(2).filter(|_| content.0.is_empty()) else {
+            return false;
+        };
+        let (kind, host) = (names.number(1), names.counted(2));
+        let is_name = |host: Cursor<'_>| !host.0.is_empty() && !host.0.contains(&0);
+        kind == Some(0) && host.is_some_and(is_name) && names.0.is_empty()
+    }
+
     /// The application protocols that it offers, best first.
     pub fn protocols(&self) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let list = self.extension(16).and_then(|mut e| e.counted(2));
@@ -317,6 +331,34 @@ pub(crate) mod tests {
             [0x0403, 0x0804]
         );
         assert_eq!(hello.server_name(), None);
+    }
+
+    #[test]
+    fn a_list_of_names_is_one_host_or_nothing() {
+        let is_sound = |content: &[u8]| {
+            let sent = message(&extension(0, content));
+            Hello::of_body(&sent[4..]).unwrap().names_one_host_at_most()
+        };
+        assert!(is_sound(b"\0\x04\0\0\x01a"));
+        for content in [
+            &b""[..],
+            b"\0\0",
+            b"\0\x03\0\0\0",
+            // Of another kind, before a host and behind it; two hosts.
+            b"\0\x08\x01\0\x01a\0\0\x01b",
+            b"\0\x08\0\0\x01a\x01\0\x01b",
+            b"\0\x08\0\0\x01a\0\0\x01b",
+            b"\0\x04\x01\0\x01a",
+            // A zero in it, something behind it, lengths that lie.
+            b"\0\x06\0\0\x03a\0b",
+            b"\0\x04\0\0\x01ab",
+            b"\0\x05\0\0\x01a",
+            b"\0\x04\0\0\x02a",
+        ] {
+            assert!(!is_sound(content), "{content:?}");
+        }
+        let none = message(b"");
+        assert!(Hello::of_body(&none[4..]).unwrap().names_one_host_at_most());
     }
 
     proptest::proptest! {

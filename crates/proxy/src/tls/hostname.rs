@@ -55,8 +55,9 @@ fn has_common_name(subject: &[u8], name: &str) -> bool {
 /// Compares without case; `*.` stands for exactly one label, and never for one
 /// of a top-level domain.
 fn matches(pattern: &[u8], name: &str) -> bool {
+    let is_address = name.parse::<IpAddr>().is_ok();
     let name = name.as_bytes();
-    let Some(parent) = pattern.strip_prefix(b"*.") else {
+    let Some(parent) = pattern.strip_prefix(b"*.").filter(|_| !is_address) else {
         return !pattern.is_empty() && pattern.eq_ignore_ascii_case(name);
     };
     let Some(dot) = memchr::memchr(b'.', name) else {
@@ -77,6 +78,10 @@ mod tests {
         assert!(!matches(b"*.example.com", "example.com"));
         assert!(!matches(b"*.com", "example.com"));
         assert!(!matches(b"", ""));
+        assert!(!matches(b"*.0.2.7", "192.0.2.7") && matches(b"192.0.2.7", "192.0.2.7"));
+        assert!(!matches(b"a.example\0.evil", "a.example"));
+        assert!(!matches(b"*", "a.example") && !matches(b"w*.example.com", "www.example.com"));
+        assert!(!matches(b"a.example.", "a.example") && !matches(b"a.example", "a.example."));
         assert!(matches(b"host", "HOST"));
     }
 

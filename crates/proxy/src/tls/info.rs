@@ -1,6 +1,7 @@
 //! What is known of a TLS connection once its handshake is done, for fetches
 //! and logs. Nothing here decides anything.
 
+use super::failure::Broken;
 use super::hello::Hello;
 use super::keylog::Secrets;
 use super::verify::Outcome;
@@ -37,6 +38,8 @@ pub struct Info {
     pub clear: Option<Box<Clear>>,
     /// The keys, where `tune.ssl.keylog` asks for them.
     pub secrets: Option<Box<Secrets>>,
+    /// Why there is no connection: of a handshake that failed, for its log.
+    pub broken: Option<Broken>,
 }
 
 /// What stands in clear at the beginning of a handshake.
@@ -118,6 +121,15 @@ impl Info {
             offer: None,
             clear: None,
             secrets: None,
+            broken: None,
+        }
+    }
+
+    /// A handshake that failed.
+    pub fn broken(version: ProtocolVersion, broken: Broken) -> Info {
+        Info {
+            broken: Some(broken),
+            ..Info::new(version, CipherSuite::TLS_NULL_WITH_NULL_NULL)
         }
     }
 

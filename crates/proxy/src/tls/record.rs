@@ -11,6 +11,7 @@ use aws_lc_rs::aead::{
 use rustls::ConnectionTrafficSecrets;
 use std::io::IoSlice;
 use std::ops::Range;
+use zeroize::Zeroize;
 
 /// The longest content of a record.
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
@@ -42,6 +43,8 @@ pub(super) enum Fault {
     BadMac = 20,
     /// Too long.
     Overflow = 22,
+    /// A value that has no meaning there.
+    Illegal = 47,
     /// Its form is wrong.
     Decode = 50,
     /// We cannot go on.
@@ -308,6 +311,10 @@ impl Protection {
             .open_in_place_separate_tag(nonce, aad, tag, content)
             .map_err(|_| Fault::BadMac)?;
         self.sequence = next;
+        if self.form == Form::New && length > CONTENT_MAX + 1 {
+            // Padding counts, and the type.
+            return Err(Fault::Overflow);
+        }
         let (kind, length) = if self.form == Form::New {
             // Zeros are padding; the last other byte is the type.
             let at = content.iter().rposition(|byte| *byte != 0);
@@ -323,6 +330,13 @@ impl Protection {
     }
 }
 
+impl Drop for Protection {
+    fn drop(&mut self) {
+        // The key wipes itself.
+        self.iv.zeroize();
+    }
+}
+
 impl std::fmt::Debug for Protection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Never the key.
@@ -331,3 +345,6 @@ impl std::fmt::Debug for Protection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 //! only their own.
 
 use super::build::Resumption;
-use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, now_s};
+use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, now_s};
 use crate::config::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Sessions where `tune.ssl.cachesize` does not say.
 const SESSIONS_DEFAULT: u32 = 20_000;
@@ -26,9 +27,17 @@ static STORE: LazyLock<[Mutex<Shard>; SHARDS]> = LazyLock::new(Default::default)
 
 type Key = (SettingsDigest, Vec<u8>);
 
+/// A session, with its secrets.
+#[derive(Clone)]
+struct Kept {
+    value: Zeroizing<Vec<u8>>,
+    until_s: u64,
+    began_s: u64,
+}
+
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<Key, (Vec<u8>, u64)>,
+    sessions: HashMap<Key, Kept>,
     /// In the order of their coming; some are no more.
     order: VecDeque<Key>,
 }
@@ -59,7 +68,7 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
             sessions: Arc::new(NoServerSessionStorage {}),
         };
     }
-    let digest = digest(settings);
+    let digest = digest(words, settings);
     let file = words.ticket_keys.as_ref();
     let file = file.map(|file| Arc::clone(&file.ring));
     Resumption {
@@ -68,19 +77,22 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
     }
 }
 
-/// All that a client had to show for its session, and what was agreed on with it.
-fn digest(settings: &ServerSettings) -> SettingsDigest {
+/// All that a client had to show for its session, who we were to it, and what
+/// was agreed on with it: a listener that shows other certificates is another
+/// server, though its name is the same.
+fn digest(words: &BindTls, settings: &ServerSettings) -> SettingsDigest {
     let client = &settings.client;
+    let words = format!(
+        "{:?} {:?} {:?} {:?}",
+        client.mode, settings.parameters, settings.alpn, words.sources
+    );
     let authorities = client.authorities.iter().chain(&client.more_authorities);
     let authorities = authorities.flat_map(|list| list.iter().map(|one| one.der.as_ref()));
     let lists = client.crls.iter().flat_map(|lists| lists.iter());
-    let lists: Vec<String> = lists.map(|list| format!("{:?}", list.signed)).collect();
-    let words = format!(
-        "{:?} {:?} {:?}",
-        client.mode, settings.parameters, settings.alpn
-    );
-    let parts = authorities.chain(lists.iter().map(String::as_bytes));
-    SettingsDigest::of(parts.chain([words.as_bytes()]))
+    let lists = lists.flat_map(|list| [&*list.signed.message, &*list.signed.signature]);
+    let parts = [words.as_bytes(), b"authorities"].into_iter();
+    let parts = parts.chain(authorities).chain([&b"lists"[..]]);
+    SettingsDigest::of(parts.chain(lists))
 }
 
 /// How often a session was looked for, and how often there was none.
@@ -106,12 +118,15 @@ impl Sessions {
         LOOKUPS.fetch_add(1, Relaxed);
         let key = self.key(id);
         let found = with_shard(id, |shard| {
-            let (value, until_s) = if take {
+            let kept = if take {
                 shard.sessions.remove(&key)?
             } else {
                 shard.sessions.get(&key)?.clone()
             };
-            (now_s() <= until_s).then_some(value)
+            let now_s = now_s();
+            let goes_on =
+                now_s <= kept.until_s && goes_on(kept.began_s, now_s, u64::from(lifetime_s()));
+            goes_on.then(|| kept.value.to_vec())
         });
         if found.is_none() {
             MISSES.fetch_add(1, Relaxed);
@@ -133,9 +148,14 @@ impl StoresServerSessions for Sessions {
             return false;
         }
         let key = self.key(&id);
-        let until_s = now_s() + u64::from(LIFETIME.load(Relaxed));
+        let now_s = now_s();
+        let kept = Kept {
+            value: Zeroizing::new(value),
+            until_s: now_s + u64::from(LIFETIME.load(Relaxed)),
+            began_s: began_s(now_s),
+        };
         with_shard(&id, |shard| {
-            shard.sessions.insert(key.clone(), (value, until_s));
+            shard.sessions.insert(key.clone(), kept);
             shard.order.push_back(key);
             while shard.order.len() > most.div_ceil(SHARDS) {
                 if let Some(oldest) = shard.order.pop_front() {
@@ -178,6 +198,71 @@ mod tests {
         assert!(!one.put(b"id 2".to_vec(), vec![0; SESSION_BYTES_MAX + 1]));
         let (lookups, misses) = lookups();
         assert!(lookups >= 4 && misses >= 2);
+    }
+
+    #[test]
+    fn settings_and_certificates_that_differ_share_no_sessions() {
+        use crate::config::{CertificateSource, ClientAuth, Verify};
+        use crate::tls::authorities::Authorities;
+        use crate::tls::revocation::Revocations;
+        use lab::pki::Authority;
+        let named = |name: &str| BindTls {
+            sources: vec![CertificateSource::Certificates(vec![name.into()])],
+            ..BindTls::default()
+        };
+        let (one, other) = (Authority::new("ca").unwrap(), Authority::new("ca").unwrap());
+        let believed = |all: &[&Authority]| {
+            let text: String = all.iter().map(|a| a.certificate_pem()).collect();
+            Some(Arc::new(Authorities::from_pem(text.as_bytes()).unwrap()))
+        };
+        let crls = |text: &str| Some(Arc::new(Revocations::from_pem(text.as_bytes()).unwrap()));
+        let asks = |mode, authorities, crls| ServerSettings {
+            client: ClientAuth {
+                mode,
+                authorities,
+                crls,
+                ..ClientAuth::default()
+            },
+            ..ServerSettings::default()
+        };
+        let list = one.crl(&[]).unwrap();
+        let all = [
+            digest(&named("a.pem"), &ServerSettings::default()),
+            digest(&named("b.pem"), &ServerSettings::default()),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Optional, believed(&[&one]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&other]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one, &other]), None),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(Verify::Required, believed(&[&one]), crls(&list)),
+            ),
+            digest(
+                &named("a.pem"),
+                &asks(
+                    Verify::Required,
+                    believed(&[&one]),
+                    crls(&one.crl(&[b"1"]).unwrap()),
+                ),
+            ),
+        ];
+        for (at, digest) in all.iter().enumerate() {
+            assert!(!all[..at].contains(digest), "{at}");
+        }
+        let again = asks(Verify::Required, believed(&[&one]), crls(&list));
+        assert_eq!(all[6], digest(&named("a.pem"), &again));
     }
 
     #[test]

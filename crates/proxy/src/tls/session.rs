@@ -9,7 +9,7 @@
 use super::bytes::Bytes;
 use super::counters::Counted;
 use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
-use crate::reactor::Socket;
+use crate::reactor::{self, Socket};
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
@@ -22,7 +22,16 @@ use std::task::{Context, Poll, ready};
 /// warnings. Tickets count too: real servers send two or four.
 const FRUITLESS_MAX: u8 = 32;
 /// The longest message after a handshake: a ticket.
-const MESSAGE_MAX: usize = 64 * 1024;
+const TICKET_MAX: usize = 64 * 1024;
+/// Room that data leaves in `outgoing` for what has to be said behind it: an
+/// alert, or a goodbye.
+const RESERVED: usize = 128;
+/// The longest content of a record, as it is kept.
+const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
+/// So many bytes are the beginning of a transfer.
+const BEGINNING: u16 = 48 * 1024;
+/// After such a pause another begins, as HAProxy's `tune.idletimer` has it.
+const PAUSE_MS: u32 = 1000;
 /// The longest record with its header, as it may come.
 const RECORD_MAX: usize = HEADER + CONTENT_MAX + 2048;
 
@@ -41,6 +50,18 @@ mod message {
     pub(super) const CLIENT_HELLO: u8 = 1;
     pub(super) const NEW_SESSION_TICKET: u8 = 4;
     pub(super) const KEY_UPDATE: u8 = 24;
+}
+
+/// The longest body of a message that may come after the handshake; None: it
+/// may not.
+fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
+    match (secrets, message) {
+        (LaterKeys::Fixed(true), message::CLIENT_HELLO) => Some(CONTENT_MAX),
+        (LaterKeys::Fixed(false), message::HELLO_REQUEST) => Some(0),
+        (LaterKeys::Client(_), message::NEW_SESSION_TICKET) => Some(TICKET_MAX),
+        (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => Some(1),
+        _ => None,
+    }
 }
 
 /// Where the keys of a connection come from when they change.
@@ -93,10 +114,37 @@ struct Inner {
     said_goodbye: bool,
     /// Our direction of the socket is to be ended when all is flushed.
     shut_when_flushed: bool,
-    /// Content of a record at most: `tune.ssl.maxrecord`.
-    content_max: u16,
+    records: Records,
+    /// Bytes that were sent since the beginning or the last pause, as far as
+    /// that is of interest, and when the last were.
+    sent: u16,
+    sent_at_ms: u32,
     /// Counted while it lives.
     _counted: Counted,
+}
+
+/// How much a record that we send holds at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    /// At the beginning of a transfer: `tune.ssl.maxrecord`.
+    first: u16,
+    /// Always: `tune.ssl.hard-maxrecord`.
+    always: u16,
+}
+
+impl Records {
+    /// As the file has it; 0 is no bound.
+    pub(super) fn of(first: Option<u32>, always: Option<u32>) -> Records {
+        let bound = |bytes: Option<u32>| match bytes.map(u16::try_from) {
+            Some(Ok(bytes @ 1..=CONTENT_MAX_16)) => bytes,
+            _ => CONTENT_MAX_16,
+        };
+        let always = bound(always);
+        Records {
+            first: bound(first).min(always),
+            always,
+        }
+    }
 }
 
 /// What a handshake leaves.
@@ -106,7 +154,7 @@ pub(super) struct Established {
     pub(super) secrets: LaterKeys,
     pub(super) incoming: Option<Bytes>,
     pub(super) early: Vec<u8>,
-    pub(super) content_max: u16,
+    pub(super) records: Records,
     pub(super) counted: Counted,
 }
 
@@ -137,7 +185,9 @@ impl Session {
                 wants_update: false,
                 said_goodbye: false,
                 shut_when_flushed: false,
-                content_max: made.content_max.clamp(1, CONTENT_MAX as u16),
+                records: made.records,
+                sent: 0,
+                sent_at_ms: 0,
                 _counted: made.counted,
             }),
         }
@@ -213,6 +263,25 @@ impl Session {
         self.inner.borrow().end != End::Open
     }
 
+    /// Ready when the peer has said that nothing more comes from it, or its side
+    /// is closed. What stands before its goodbye is not looked past: while that
+    /// is not read, only the end of the socket tells.
+    pub fn poll_closed(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.borrow_mut();
+        while !inner.has_something(socket) {
+            inner.release();
+            if socket.poll_readable(context).is_pending() {
+                break;
+            }
+            // WouldBlock is waited for in the next round; what failed is noted.
+            let _ = inner.fill(socket);
+        }
+        match inner.end {
+            End::Open => socket.poll_peer_closed(context),
+            End::Closed | End::Cut | End::Failed(_) => Poll::Ready(()),
+        }
+    }
+
     /// Whether the connection ended without the peer saying so: what was read
     /// may have been cut off by somebody on the way.
     pub fn is_cut(&self) -> bool {
@@ -256,6 +325,26 @@ impl Session {
         inner.say_goodbye();
         inner.shut_when_flushed = false;
         let _ = inner.flush(socket, false);
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// Queues a record of any kind and content, as a hostile peer would.
+    pub(super) fn say(&self, kind: u8, content: &[u8]) {
+        let mut inner = self.inner.borrow_mut();
+        inner.queue(kind, content).expect("it is sealed");
+    }
+
+    /// The next records are sealed with other keys, and the peer is told nothing.
+    pub(super) fn use_next_key(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let keys = match &mut inner.secrets {
+            LaterKeys::Server(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Client(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Fixed(_) => panic!("TLS 1.2 has one key"),
+        };
+        inner.sealer = Protection::new(true, keys.expect("keys")).expect("a key");
     }
 }
 
@@ -366,7 +455,13 @@ impl Inner {
         while self.end == End::Open && self.plain == 0 {
             match self.open_one() {
                 Ok(Some(true)) => return true,
-                Ok(Some(false)) => {}
+                Ok(Some(false)) => {
+                    // What was answered goes out even if nobody writes; an error
+                    // is for the next write to tell.
+                    if self.outgoing.is_some() {
+                        let _ = self.flush(socket, false);
+                    }
+                }
                 Ok(None) => return false,
                 Err(fault) => {
                     self.fail(fault, socket);
@@ -410,6 +505,7 @@ impl Inner {
                 bytes.consume(total);
                 self.alerted(level, code);
             }
+            kind::HANDSHAKE if content.is_empty() => return Err(Fault::Unexpected),
             kind::HANDSHAKE => {
                 let mut joined = std::mem::take(&mut self.joining);
                 joined.extend_from_slice(&bytes.filled()[content]);
@@ -441,7 +537,8 @@ impl Inner {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
-            if length > MESSAGE_MAX {
+            // Told by its head, so that nothing else is ever collected.
+            if length > longest(&self.secrets, kind).ok_or(Fault::Unexpected)? {
                 return Err(Fault::Decode);
             }
             let Some(body) = joined.get(at + 4..at + 4 + length) else {
@@ -476,6 +573,7 @@ impl Inner {
                 match body {
                     [0] => {}
                     [1] => self.wants_update = true,
+                    [_] => return Err(Fault::Illegal),
                     _ => return Err(Fault::Decode),
                 }
                 let keys = match &mut self.secrets {
@@ -557,13 +655,17 @@ impl Inner {
         if self.wants_update || self.sealer.is_worn() {
             self.update_sending(false)?;
         }
-        let most = usize::from(self.content_max);
+        self.begin();
         let overhead = self.sealer.overhead();
         let bytes = self.outgoing.get_or_insert_with(Bytes::take);
         let mut taken = 0;
         while taken < all && !self.sealer.is_worn() {
-            let length = (all - taken).min(most);
-            if bytes.spare().len() < length + overhead {
+            let most = match self.sent < BEGINNING {
+                true => self.records.first,
+                false => self.records.always,
+            };
+            let length = (all - taken).min(usize::from(most));
+            if bytes.spare().len() < length + overhead + RESERVED {
                 break;
             }
             let n = self
@@ -571,8 +673,23 @@ impl Inner {
                 .seal(kind::DATA, pieces, length, bytes.spare())?;
             bytes.commit(n);
             taken += length;
+            self.sent = self.sent.saturating_add(length as u16);
         }
         Ok(taken)
+    }
+
+    /// Notes that something is sent: after a pause it is a new transfer. Without
+    /// bounds for one there is nothing to note.
+    fn begin(&mut self) {
+        if self.records.first == self.records.always {
+            return;
+        }
+        // It wraps: a pause of 49 days may be taken for none.
+        let now_ms = (reactor::now().as_nanos() / 1_000_000) as u32;
+        if now_ms.wrapping_sub(self.sent_at_ms) >= PAUSE_MS {
+            self.sent = 0;
+        }
+        self.sent_at_ms = now_ms;
     }
 
     fn say_goodbye(&mut self) {

@@ -4,6 +4,7 @@
 use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
+use crate::config::TlsDefaults;
 use crate::reactor::tests::on_loop;
 use crate::reactor::tests::sockets::descriptors;
 use crate::reactor::{self, Assumed, Buffer, Socket};
@@ -17,6 +18,8 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+
+mod peers;
 
 struct Configs {
     server: Arc<ServerConfig>,
@@ -64,7 +67,7 @@ fn configs(version: &'static SupportedProtocolVersion, suite: Option<CipherSuite
 }
 
 fn terms(deadline: Option<reactor::Instant>) -> Terms {
-    Terms::new(deadline, None, None).unwrap()
+    Terms::new(deadline, &TlsDefaults::default()).unwrap()
 }
 
 fn sockets() -> (Socket, Socket) {
@@ -441,7 +444,7 @@ fn what_is_no_tls_is_refused_at_once_and_not_answered() {
         let (ours, theirs) = sockets();
         ours.try_write(b"GET / HTTP/1.1\r\n").unwrap();
         let made = accept(&theirs, b"", |_| Err(Refusal::INTERNAL_ERROR), terms(None)).await;
-        assert!(matches!(made, Err(Failure::Foreign)), "{made:?}");
+        assert!(matches!(made, Err(Failure::Http)), "{made:?}");
         drop(theirs);
         assert_eq!(wait_read(&ours, &mut [0; 100]).await.unwrap(), 0);
     });
@@ -464,7 +467,10 @@ fn a_refused_name_gets_its_alert() {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::UnrecognisedName);
-        assert!(matches!(server.await, Some(Failure::Refused)));
+        assert!(matches!(
+            server.await,
+            Some(Failure::Refused(Refusal::UNRECOGNIZED_NAME))
+        ));
     });
 }
 

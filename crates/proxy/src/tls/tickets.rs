@@ -15,6 +15,7 @@ use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::server::ProducesTickets;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,12 +28,17 @@ pub const LIFETIME_S: u32 = 300;
 const KEY_SEALS_S: u64 = 3600;
 /// The longest lifetime: that of TLS 1.3.
 const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
+/// So long after the handshake that it began with, seconds, no session goes on,
+/// however often it was resumed and got new tickets (RFC 8446, 4.6.1): what a
+/// client has shown for it may hold no more.
+pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
 /// Keys of a file that are used: the last ones.
 const FILE_KEYS: usize = 3;
 /// The longest ticket that is opened; ours are shorter unless a client sends
 /// many certificates.
 const TICKET_MAX: usize = 60 * 1024;
 const NAME: usize = 16;
+const SALT: usize = 16;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
@@ -54,6 +60,35 @@ impl SettingsDigest {
     }
 }
 
+thread_local! {
+    /// When the session began that the current handshake goes on with.
+    static BEGAN_S: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Does a step of a handshake. rustls does not tell which session a new ticket
+/// belongs to: when that began is left in the thread, as `verify` does.
+pub(super) fn with_beginning<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
+    BEGAN_S.set(*began_s);
+    let done = step();
+    *began_s = BEGAN_S.take();
+    done
+}
+
+/// When the session of the current handshake began.
+pub(super) fn began_s(now_s: u64) -> u64 {
+    BEGAN_S.get().unwrap_or(now_s)
+}
+
+/// Whether a session that began then may go on: the current handshake goes on
+/// with it. A file that lets single tickets live longer has it so.
+pub(super) fn goes_on(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
+    let may = now_s.saturating_sub(began_s) <= WHOLE_LIFE_S.max(lifetime_s);
+    if may {
+        BEGAN_S.set(Some(began_s));
+    }
+    may
+}
+
 /// One secret that keys are made of.
 #[derive(Clone)]
 struct Master {
@@ -63,10 +98,14 @@ struct Master {
 }
 
 impl Master {
-    /// The key of some settings.
-    fn key(&self, settings: &SettingsDigest) -> Option<LessSafeKey> {
+    /// The key of some settings and one ticket: keys of a file seal for years, so
+    /// no key may seal more than one.
+    fn key(&self, settings: &SettingsDigest, salt: &[u8; SALT]) -> Option<LessSafeKey> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
-        let derived = hmac::sign(&key, &settings.0);
+        let mut context = hmac::Context::with_key(&key);
+        context.update(&settings.0);
+        context.update(salt);
+        let derived = context.sign();
         let key = UnboundKey::new(&AES_256_GCM, derived.as_ref()).ok()?;
         Some(LessSafeKey::new(key))
     }
@@ -235,11 +274,13 @@ impl Ticketer {
             Some(file) => file.sealing()?,
             None => sealing(now_s, self.lifetime_s())?,
         };
-        let key = master.key(&self.settings)?;
-        let mut nonce = [0; NONCE];
+        let (mut salt, mut nonce) = ([0; SALT], [0; NONCE]);
+        rand::fill(&mut salt).ok()?;
         rand::fill(&mut nonce).ok()?;
-        let mut content = Vec::with_capacity(8 + plain.len() + TAG);
+        let key = master.key(&self.settings, &salt)?;
+        let mut content = Vec::with_capacity(16 + plain.len() + TAG);
         content.extend_from_slice(&now_s.to_be_bytes());
+        content.extend_from_slice(&began_s(now_s).to_be_bytes());
         content.extend_from_slice(plain);
         key.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
@@ -247,7 +288,7 @@ impl Ticketer {
             &mut content,
         )
         .ok()?;
-        Some([&master.name[..], &nonce, &content].concat())
+        Some([&master.name[..], &salt, &nonce, &content].concat())
     }
 
     fn open(&self, ticket: &[u8], now_s: u64) -> Option<Vec<u8>> {
@@ -255,20 +296,24 @@ impl Ticketer {
             return None;
         }
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
+        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let master = match &self.file {
             Some(file) => file.opening(name)?,
             None => opening(name, now_s, self.lifetime_s())?,
         };
-        let key = master.key(&self.settings)?;
+        let key = master.key(&self.settings, salt)?;
         let mut content = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let plain = key
             .open_in_place(nonce, Aad::from(*name), &mut content)
             .ok()?;
         let (made_s, plain) = plain.split_first_chunk::<8>()?;
+        let (began_s, plain) = plain.split_first_chunk::<8>()?;
         let age_s = now_s.saturating_sub(u64::from_be_bytes(*made_s));
-        (age_s <= self.lifetime_s()).then(|| plain.to_vec())
+        let is_fresh = age_s <= self.lifetime_s();
+        let began_s = u64::from_be_bytes(*began_s);
+        (is_fresh && goes_on(began_s, now_s, self.lifetime_s())).then(|| plain.to_vec())
     }
 }
 
@@ -358,6 +403,28 @@ mod tests {
         assert_eq!(keys.len(), 1);
         forget(&mut keys, now + KEY_SEALS_S + 301, 300);
         assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_session_ends_a_day_after_it_began_however_often_it_was_resumed() {
+        let begin = now_s();
+        let one = ticketer("day");
+        let mut ticket = one.seal(b"session", begin).unwrap();
+        let mut resumed = 0;
+        for now in (begin + 300..).step_by(300) {
+            // A handshake each: it opens the last ticket and gives another.
+            let mut began = None;
+            let opened = with_beginning(&mut began, || one.open(&ticket, now));
+            if opened.is_none() {
+                assert_eq!(began, None);
+                break;
+            }
+            assert_eq!(began, Some(begin));
+            ticket = with_beginning(&mut began, || one.seal(b"session", now)).unwrap();
+            resumed += 1;
+        }
+        assert_eq!(resumed, WHOLE_LIFE_S / 300);
+        assert_eq!(began_s(7), 7);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Whether a certificate that was shown is believed: a client's or a server's.
 //!
-//! webpki decides first; what it accepts is accepted. What it refuses is looked
-//! at by OpenSSL's rules ([`super::chain`]), for the number of the error, and
-//! because a file may let errors pass, and because OpenSSL accepts what webpki
-//! never does (a certificate that is its own authority, or one of before there
-//! were extensions). rustls knows no connection while it verifies: the result is
+//! webpki decides first; what it accepts, and OpenSSL has no reason to refuse, is
+//! accepted. The rest is looked at by OpenSSL's rules ([`super::chain`]), for the
+//! number of the error, and because a file may let errors pass, and because
+//! OpenSSL accepts what webpki never does (a certificate that is its own
+//! authority, or one of before there were extensions). rustls knows no connection while it verifies: the result is
 //! left in the thread for [`with_outcome`].
 
 use super::authorities::Authorities;
 use super::build::{BuildError, provider};
 use super::certificate::Certificate;
 use super::chain::{self, Failure, Purpose, Question, code};
+use super::der::{Der, SEQUENCE};
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
 use crate::config::{ClientAuth, Verify};
@@ -24,7 +25,7 @@ use rustls::{
 };
 use std::cell::Cell;
 use std::sync::Arc;
-use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder};
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
 
 /// What a verification found: the first error of each kind, as HAProxy keeps
 /// them. Ignored errors are here too.
@@ -75,6 +76,26 @@ pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Outcome) {
     (done, CURRENT.take())
 }
 
+/// Certificates with the same name among those that a peer shows: more, and the
+/// ways that webpki tries are many.
+const SAME_SUBJECT_MAX: usize = 2;
+
+/// What a peer has shown with its own certificate, as far as it is looked at.
+fn readable(others: &[CertificateDer<'_>]) -> (Vec<Certificate>, Vec<CertificateDer<'static>>) {
+    let (mut parsed, mut ders) = (Vec::<Certificate>::new(), Vec::new());
+    for der in others.iter().take(chain::DEPTH_MAX) {
+        let Some(certificate) = Certificate::parse(der) else {
+            continue;
+        };
+        let same = parsed.iter().filter(|c| c.subject == certificate.subject);
+        if same.count() < SAME_SUBJECT_MAX {
+            parsed.push(certificate);
+            ders.push(der.clone().into_owned());
+        }
+    }
+    (parsed, ders)
+}
+
 /// What is believed, and what is let pass.
 #[derive(Clone, Debug)]
 pub(super) struct Belief {
@@ -90,6 +111,7 @@ impl Belief {
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
+        question: &Question<'_>,
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let Some(authorities) = &self.authorities else {
@@ -131,7 +153,7 @@ impl Belief {
                 now,
                 usage,
                 revocation,
-                None,
+                Some(&|path| agreed(path, authorities, question)),
             )
             .map(|_| ())
     }
@@ -147,10 +169,19 @@ impl Belief {
             verified: true,
             ..Outcome::default()
         };
-        let strict = self.webpki(leaf, others, now);
+        let (shown, others) = readable(others);
+        let question = Question {
+            leaf,
+            others: &shown,
+            authorities: self.authorities.as_deref(),
+            revocations: self.crls.as_deref(),
+            now_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            purpose: self.purpose,
+        };
+        let strict = self.webpki(leaf, &others, &question, now);
         let believed = match strict {
             Ok(()) => true,
-            Err(error) => self.leniently(leaf, others, now, &error, &mut outcome),
+            Err(error) => self.leniently(&question, &error, &mut outcome),
         };
         CURRENT.set(outcome);
         match outcome.refused {
@@ -162,26 +193,16 @@ impl Belief {
     /// By OpenSSL's rules.
     fn leniently(
         &self,
-        leaf: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        now: UnixTime,
+        question: &Question<'_>,
         strict: &webpki::Error,
         outcome: &mut Outcome,
     ) -> bool {
-        let question = Question {
-            leaf,
-            others,
-            authorities: self.authorities.as_deref(),
-            revocations: self.crls.as_deref(),
-            now_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-            purpose: self.purpose,
-        };
         let mut told = 0;
         let mut tell = |failure: Failure| {
             told += 1;
             self.passes(failure, outcome)
         };
-        if chain::verify(&question, &mut tell).is_err() {
+        if chain::verify(question, &mut tell).is_err() {
             // What cannot be read at all is never let pass.
             outcome.refused.get_or_insert(UNKNOWN);
             return false;
@@ -209,6 +230,37 @@ impl Belief {
         }
         passes
     }
+}
+
+/// Whether a way that webpki has found is one by OpenSSL's rules, too. Refused,
+/// it looks for another, and in the end those rules alone decide.
+fn agreed(
+    path: &VerifiedPath<'_>,
+    authorities: &Authorities,
+    question: &Question<'_>,
+) -> Result<(), webpki::Error> {
+    let mut way = Vec::new();
+    way.extend(Certificate::parse(question.leaf));
+    for between in path.intermediate_certificates() {
+        way.push(Certificate::parse(&between.der()).ok_or(webpki::Error::UnknownIssuer)?);
+    }
+    // An anchor is a name and a key: several certificates may have both.
+    let anchor = path.anchor();
+    let is_anchor = |certificate: &Certificate| {
+        let key = Der(&certificate.key).take(SEQUENCE);
+        certificate.looks_self_signed()
+            && key.is_some_and(|key| *key.content == *anchor.subject_public_key_info)
+    };
+    let agrees = authorities
+        .by_subject(&anchor.subject)
+        .map(|authority| &authority.certificate)
+        .filter(|certificate| is_anchor(certificate))
+        .take(chain::SAME_NAME_MAX)
+        .any(|root| {
+            let way = way.iter().chain([root]).cloned();
+            chain::agrees(way.collect(), question)
+        });
+    agrees.then_some(()).ok_or(webpki::Error::UnknownIssuer)
 }
 
 /// Notes an error of a certificate that was believed otherwise.
@@ -264,10 +316,11 @@ pub(super) fn handshake_signature(
     message: &[u8],
     certificate: &CertificateDer<'_>,
     dss: &DigitallySignedStruct,
+    offered: &[SignatureScheme],
     is_tls13: bool,
 ) -> Result<HandshakeSignatureValid, Error> {
     let known: WebPkiSupportedAlgorithms = provider().signature_verification_algorithms;
-    let usable = !is_tls13 || supported_in_tls13(dss.scheme);
+    let usable = offered.contains(&dss.scheme) && (!is_tls13 || supported_in_tls13(dss.scheme));
     let algorithms = known
         .mapping
         .iter()
@@ -349,7 +402,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        handshake_signature(message, cert, dss, false)
+        handshake_signature(message, cert, dss, &self.schemes, false)
     }
 
     fn verify_tls13_signature(
@@ -358,7 +411,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        handshake_signature(message, cert, dss, true)
+        handshake_signature(message, cert, dss, &self.schemes, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

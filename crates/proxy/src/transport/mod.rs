@@ -173,7 +173,10 @@ impl Transport {
 
     /// Ready when the peer has closed its side or the connection has failed.
     pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_peer_closed(context)
+        match &self.tls {
+            None => self.socket.poll_peer_closed(context),
+            Some(tls) => tls.poll_closed(&self.socket, context),
+        }
     }
 
     /// Ends our direction; what was written is still delivered. TLS says goodbye.

@@ -5,6 +5,7 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::{Endpoint, Stream};
+use crate::tls::Broken;
 use std::net::IpAddr;
 
 const fn address(one: super::One) -> FetchBuild {
@@ -46,10 +47,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True when the connection began with a PROXY header.";
-    "fc_err", number(no_error), "acl failed fc_err gt 0",
+    "fc_err", number(error), "acl failed fc_err gt 0",
         "The number of the error that ended the client's connection before it became a stream, as in HAProxy's list (34 is a failed TLS handshake); \
          0 for all that rules ever see, since such a connection has no stream.";
-    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, no_error_text), "acl good fc_err_str Success",
+    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, error_text), "acl good fc_err_str Success",
         "The text of `fc_err`: `Success` for a connection that lives.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major version of HTTP of the client's connection: 1 or 2. A connection that speaks no HTTP has none.";
@@ -142,12 +143,18 @@ fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     Some(Value::Bool(stream.session.bind().accept_proxy))
 }
 
-fn no_error<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(0))
+/// What ended the client's connection: only the format of its log asks.
+fn broken(stream: &Stream) -> Broken {
+    let tls = stream.session.tls.as_ref();
+    tls.and_then(|tls| tls.broken).unwrap_or_default()
 }
 
-fn no_error_text<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(b"Success"))
+fn error<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(broken(stream).connection.into()))
+}
+
+fn error_text<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(broken(stream).words().as_bytes()))
 }
 
 fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -43,9 +43,9 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_has_early", front(Type::Bool, early), "acl replayed ssl_fc_has_early",
         "True when the request came as early data, before the handshake was done: somebody may have sent it a second time. See `allow-0rtt`.";
     "ssl_fc_err", front(Type::Int, |_, s| error(client(s))), "acl broken ssl_fc_err gt 0",
-        "The number of the last error of TLS on the client's connection; 0 without one. A stream only exists once the handshake went well.";
-    "ssl_fc_err_str", front(Type::Str, |_, _| None), "acl broken ssl_fc_err_str -m found",
-        "The text of the last error of TLS on the client's connection. None without one.";
+        "The number that OpenSSL has for what ended the client's handshake, for `error-log-format`; 0 without an error: a stream only exists once the handshake went well.";
+    "ssl_fc_err_str", front(Type::Str, |_, s| error_text(client(s))), "acl broken ssl_fc_err_str -m found",
+        "The text that OpenSSL has for what ended the client's handshake, for `error-log-format`. None without an error.";
     "ssl_bc", back(Type::Bool, ssl_bc), "acl inner_tls ssl_bc",
         "True when the server's connection is over TLS.";
     "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
@@ -131,9 +131,16 @@ fn early<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Bool(client(stream)?.early_data))
 }
 
-/// A connection whose TLS fails is closed: no rule sees it any more.
+/// A connection whose TLS fails is closed: no rule sees it any more, but the
+/// format of its log does.
 fn error(info: Option<&Info>) -> Option<Value<'_>> {
-    info.map(|_| Value::Int(0))
+    let broken = info?.broken.unwrap_or_default();
+    Some(Value::Int(broken.library().into()))
+}
+
+fn error_text(info: Option<&Info>) -> Option<Value<'_>> {
+    let text = info?.broken?.library_words()?;
+    Some(Value::Str(text.into_bytes().into()))
 }
 
 #[cfg(test)]

@@ -215,6 +215,8 @@ fn outcome(stream: &Stream) -> Option<&Outcome> {
 }
 
 fn verify<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    // A handshake that failed has none, as with HAProxy.
+    super::tls::client(stream).filter(|info| info.broken.is_none())?;
     Some(Value::Int(outcome(stream)?.verify_code().into()))
 }
 

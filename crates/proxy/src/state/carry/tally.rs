@@ -42,6 +42,9 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (29, Tally::HealthAnalyseFailures),
     (30, Tally::RewriteFailures),
     (31, Tally::InternalErrors),
+    (32, Tally::TlsSessions),
+    (33, Tally::TlsResumed),
+    (34, Tally::TlsFailed),
 ];
 
 /// Writes those that are not 0, if there are any.

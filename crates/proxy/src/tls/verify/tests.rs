@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::config::{ClientAuth, Verify};
-use lab::pki::{self, Authority, Issued, Leaf};
+use lab::pki::{self, Authority, Issued, Leaf, Powers};
 
 fn believe(pem: &str) -> Option<Arc<Authorities>> {
     Some(Arc::new(
@@ -253,4 +253,158 @@ fn authorities_are_named_unless_the_file_says_no() {
     assert!(ask(&settings, &certificates(&one)).0);
     settings.no_ca_names = true;
     assert_eq!(named(&settings), 0);
+}
+
+const LONG_AGO_S: u64 = 1_000_000_000;
+
+#[test]
+fn a_root_has_to_be_one_itself_and_in_its_time() {
+    let of = |powers: Powers<'_>| {
+        let root = Authority::limited("root", &powers).expect("made");
+        let strict = settings(believe(root.certificate_pem()), None);
+        let leaf = root.issue(&client("leaf")).expect("issued");
+        (strict, certificates(&leaf))
+    };
+    let (strict, shown) = of(Powers::default());
+    assert_eq!(ask(&strict, &shown), (true, [0; 4]));
+    let (strict, shown) = of(Powers {
+        not_after: Some(LONG_AGO_S),
+        ..Powers::default()
+    });
+    refused_with(&strict, &shown, [10, 0, 10, 1]);
+    let (strict, shown) = of(Powers {
+        is_ca: false,
+        signs: false,
+        ..Powers::default()
+    });
+    assert!(!ask(&strict, &shown).0);
+    let (strict, shown) = of(Powers {
+        signs: false,
+        ..Powers::default()
+    });
+    assert!(!ask(&strict, &shown).0);
+}
+
+#[test]
+fn of_two_roots_with_one_key_the_one_in_its_time_counts() {
+    let root = Authority::new("root").expect("made");
+    let old = Authority::limited(
+        "root",
+        &Powers {
+            not_after: Some(LONG_AGO_S),
+            ..Powers::default()
+        },
+    )
+    .expect("made");
+    let leaf = root.issue(&client("leaf")).expect("issued");
+    for both in [[&old, &root], [&root, &old]] {
+        let text = both.map(Authority::certificate_pem).concat();
+        let strict = settings(believe(&text), None);
+        assert_eq!(ask(&strict, &certificates(&leaf)), (true, [0; 4]));
+    }
+}
+
+#[test]
+fn who_stands_between_needs_the_right_to_sign_and_to_sign_for_that_name() {
+    let root = Authority::new("root").expect("made");
+    let strict = settings(believe(root.certificate_pem()), None);
+    let below = |powers: Powers<'_>| root.limited_intermediate("between", &powers).expect("made");
+    let weak = below(Powers {
+        signs: false,
+        ..Powers::default()
+    });
+    let leaf = weak.issue(&client("leaf")).expect("issued");
+    refused_with(&strict, &certificates(&leaf), [79, 0, 79, 1]);
+    let narrow = below(Powers {
+        permitted: &["inside.example"],
+        ..Powers::default()
+    });
+    let named = |names: &'static [&'static str], common: &'static str| {
+        let leaf = Leaf {
+            names,
+            subject: &[("CN", common)],
+            client: true,
+            ..Leaf::default()
+        };
+        certificates(&narrow.issue(&leaf).expect("issued"))
+    };
+    assert!(ask(&strict, &named(&["a.inside.example"], "a.inside.example")).0);
+    assert!(ask(&strict, &named(&["a.inside.example"], "John Doe")).0);
+    assert!(!ask(&strict, &named(&["a.outside.example"], "John Doe")).0);
+    // A common name is a name of a host, too.
+    assert!(!ask(&strict, &named(&["a.inside.example"], "www.bank.example")).0);
+    assert!(!ask(&strict, &named(&[], "www.bank.example")).0);
+    let flat = below(Powers {
+        path_len: Some(0),
+        ..Powers::default()
+    });
+    let far = flat.intermediate("far").expect("made");
+    let leaf = far.issue(&client("leaf")).expect("issued");
+    assert!(!ask(&strict, &certificates(&leaf)).0);
+}
+
+#[test]
+fn the_newest_list_of_an_authority_counts_in_whatever_order_they_stand() {
+    let root = Authority::new("root").expect("made");
+    let leaf = root.issue(&client("leaf")).expect("issued");
+    let before = root.crl_of_before(3600, &[]).expect("list");
+    let now = root.crl_of_before(60, &[&leaf.serial]).expect("list");
+    for both in [[&before, &now], [&now, &before]] {
+        let text = both.map(String::as_str).concat();
+        let strict = settings(believe(root.certificate_pem()), crl(&text));
+        refused_with(&strict, &certificates(&leaf), [23, 23, 0, 0]);
+    }
+    // One that is given back is believed again.
+    let again = root.crl_of_before(10, &[]).expect("list");
+    let text = [&*before, &*now, &*again].concat();
+    let strict = settings(believe(root.certificate_pem()), crl(&text));
+    assert!(ask(&strict, &certificates(&leaf)).0);
+}
+
+#[test]
+fn a_hundred_certificates_with_one_name_do_not_keep_us_busy() {
+    let root = Authority::new("root").expect("made");
+    let strict = settings(believe(root.certificate_pem()), None);
+    let mut shown = Vec::new();
+    // Each could have been signed by each.
+    let evil = Authority::new("evil").expect("made");
+    for _ in 0..100 {
+        let one = evil.intermediate("evil").expect("made");
+        shown.extend(certificates(&one.issue(&client("leaf")).expect("issued")));
+    }
+    assert!(!ask(&strict, &shown).0);
+    assert!(readable(&shown).0.len() <= chain::DEPTH_MAX);
+    // A real chain among others is found all the same.
+    let between = root.intermediate("between").expect("made");
+    let mut shown = certificates(&between.issue(&client("leaf")).expect("issued"));
+    for n in 0..20 {
+        let other = Authority::new(&format!("other {n}")).expect("made");
+        shown.insert(1, CertificateDer::from(other.der().to_vec()));
+    }
+    assert!(ask(&strict, &shown).0);
+}
+
+#[test]
+fn broken_certificates_are_refused_whatever_byte_is_broken() {
+    let root = Authority::new("root").expect("made");
+    let between = root.intermediate("between").expect("made");
+    let strict = settings(believe(root.certificate_pem()), None);
+    let list = format!(
+        "{}{}",
+        root.crl(&[]).expect("list"),
+        between.crl(&[]).expect("list")
+    );
+    let listed = settings(believe(root.certificate_pem()), crl(&list));
+    let shown = certificates(&between.issue(&client("leaf")).expect("issued"));
+    for which in 0..shown.len() {
+        for at in 0..shown[which].len() {
+            let mut bytes = shown[which].to_vec();
+            // Every bit that decides of tags and lengths comes up somewhere.
+            bytes[at] ^= 1 << (at % 8);
+            let mut broken = shown.clone();
+            broken[which] = CertificateDer::from(bytes);
+            assert!(!ask(&strict, &broken).0, "certificate {which}, byte {at}");
+            let _ = (ask(&listed, &broken), ask(&all_ignored(&listed), &broken));
+        }
+    }
 }
