@@ -7,7 +7,6 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use crate::tls::hello::{Cursor, Hello};
-use std::borrow::Cow;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
@@ -32,8 +31,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The version of the client's hello, as 65536 times its major number plus the minor one. In ACLs it is written `3.1`; TLS 1.2 and 1.3 both say 3.3.";
     "req_ssl_ver", VERSION, "acl old req_ssl_ver lt 3.1",
         "The older name of `req.ssl_ver`.";
-    "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocols), "acl h2 req.ssl_alpn -m sub h2",
-        "The protocols that the client's hello offers, with commas between them: `h2,http/1.1`.";
+    "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocol), "acl h2 req.ssl_alpn h2",
+        "The protocol that the client's hello offers first by ALPN: `h2`, `acme-tls/1`.";
     "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list), "acl offers req.ssl_cipherlist -m found",
         "The bytes of the list of ciphers in the client's hello, two for each.";
     "req.ssl_st_ext", number(Needs::Request, ticket), "acl ticket req.ssl_st_ext 2",
@@ -97,12 +96,9 @@ fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     Some(Value::Int((i64::from(major) << 16) + i64::from(minor)))
 }
 
-fn protocols<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn protocol<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    hello.extension(16)?;
-    let names: Vec<&[u8]> = hello.protocols().collect();
-    let out = names.join(&b","[..]);
-    Some(Value::Str(Cow::Owned(out)))
+    hello.protocols().next().map(Value::text)
 }
 
 fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
