@@ -1,7 +1,7 @@
 //! Making a connection to a server.
 
-use super::{ServerConnection, proxy_header};
 use super::secured::{Secured, Wanted, secure};
+use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
 use crate::reactor::{self, Instant, Socket, pool_box, with_deadline};

@@ -57,11 +57,7 @@ fn extensions(stream: &Stream, wanted: ProxyExtensions) -> Tlvs {
     tlvs
 }
 
-fn push_tls(
-    tlvs: &mut Tlvs,
-    info: Option<&Info>,
-    wanted: ProxyExtensions,
-) -> Result<(), TlvError> {
+fn push_tls(tlvs: &mut Tlvs, info: Option<&Info>, wanted: ProxyExtensions) -> Result<(), TlvError> {
     let Some(info) = info else {
         return tlvs.push_ssl(&SslFields::default());
     };

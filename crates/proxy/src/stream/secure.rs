@@ -12,9 +12,9 @@ use crate::tls::counters;
 use crate::tls::handshake::{self, Failure, Refusal, Terms};
 use crate::tls::hello::Hello;
 use crate::tls::keylog::Collector;
-use crate::tls::{Offer, sni};
+use crate::tls::{Info, Mishap, Offer, sni};
 use crate::worker::worker;
-use rustls::{CipherSuite, SignatureScheme};
+use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +55,9 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     let input = client.input.take();
     let bytes = input.as_ref().map_or(&[][..], |input| input.filled());
     let (mut shown, mut offer) = (None, None);
+    let (mut wanted, mut name) = (ProtocolVersion::TLSv1_3, None);
     let choose = |hello: &Hello<'_>| {
+        (wanted, name) = (newest(hello), asked_name(hello));
         if hello.version < OLDEST {
             return Err(Refusal::PROTOCOL_VERSION);
         }
@@ -64,6 +66,10 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         let chosen = choose(acceptor, hello).ok_or(Refusal::UNRECOGNIZED_NAME)?;
         shown = Some(Arc::clone(chosen.certified.shown(now_s())));
         let mut config = chosen.config;
+        if nothing_in_common(hello, &config.alpn_protocols) {
+            // As with HAProxy there is no agreement then; rustls would refuse.
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         if tls.key_log {
             Arc::make_mut(&mut config).key_log = Arc::new(Collector);
         }
@@ -73,12 +79,48 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         return Ok(true);
     };
     let socket = transport.socket();
-    let (session, mut info) = handshake::accept(socket, bytes, choose, terms).await?;
+    let accepted = handshake::accept(socket, bytes, choose, terms).await;
+    let (session, mut info) = match accepted {
+        Ok(accepted) => accepted,
+        Err(failure) => {
+            // For `error-log-format`.
+            if let Some(mut info) = Info::failed(&failure, wanted) {
+                (info.own_certificate, info.offer, info.sni) = (shown, offer, name);
+                client.session.set_secure(info);
+            }
+            return Err(failure);
+        }
+    };
     (info.own_certificate, info.offer) = (shown, offer);
     let resumed = info.resumed;
     transport.secure(session);
     client.session.set_secure(info);
     Ok(resumed)
+}
+
+/// The newest version that a client knows.
+fn newest(hello: &Hello<'_>) -> ProtocolVersion {
+    let tls13 = hello.versions().any(|version| version == 0x0304);
+    match (tls13, hello.version) {
+        (true, _) => ProtocolVersion::TLSv1_3,
+        (false, (3, 3)) => ProtocolVersion::TLSv1_2,
+        (false, (3, 2)) => ProtocolVersion::TLSv1_1,
+        (false, (3, 1)) => ProtocolVersion::TLSv1_0,
+        _ => ProtocolVersion::SSLv3,
+    }
+}
+
+/// Whether a client offers protocols, and none of ours.
+fn nothing_in_common(hello: &Hello<'_>, ours: &[Vec<u8>]) -> bool {
+    let mut offered = hello.protocols().peekable();
+    offered.peek().is_some()
+        && !ours.is_empty()
+        && !offered.any(|name| ours.iter().any(|known| known == name))
+}
+
+fn asked_name(hello: &Hello<'_>) -> Option<Box<str>> {
+    let name = std::str::from_utf8(hello.server_name()?).ok()?;
+    Some(name.to_ascii_lowercase().into_boxed_str())
 }
 
 fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
@@ -102,7 +144,45 @@ fn failed(client: &Client, failure: &Failure) {
         Failure::Nothing | Failure::Closed => ("Connection closed during SSL handshake", true),
         Failure::Timeout => ("Timeout during SSL handshake", true),
         Failure::TooMany => ("Too many SSL connections", false),
-        Failure::Foreign | Failure::Refused | Failure::Tls(..) => ("SSL handshake failure", false),
+        failure => {
+            let mishap = Mishap::of(failure);
+            (mishap.map_or("SSL handshake failure", |m| m.text), false)
+        }
     };
     log::connection_failed(&client.session, why, carried_nothing);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::hello::tests::extension;
+
+    #[test]
+    fn protocols_that_nobody_shares_are_no_reason_to_refuse() {
+        let hello_of = |names: &[u8]| {
+            let list = [&(names.len() as u16).to_be_bytes()[..], names].concat();
+            let extensions = match names {
+                [] => Vec::new(),
+                _ => extension(16, &list),
+            };
+            let mut body = vec![3, 3];
+            body.extend([7; 32]);
+            body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+            body.extend((extensions.len() as u16).to_be_bytes());
+            body.extend(extensions);
+            body
+        };
+        let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
+        for (names, wanted) in [
+            (&b"\x02h2"[..], false),
+            (b"\x03foo\x02h2", false),
+            (b"\x03foo", true),
+            (b"", false),
+        ] {
+            let body = hello_of(names);
+            let hello = Hello::of_body(&body).unwrap();
+            assert_eq!(nothing_in_common(&hello, &ours), wanted, "{names:?}");
+            assert!(!nothing_in_common(&hello, &[]));
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! What is known of a TLS connection once its handshake is done, for fetches
 //! and logs. Nothing here decides anything.
 
+use super::handshake::Failure;
 use super::hello::Hello;
 use super::keylog::Secrets;
+use super::mishap::Mishap;
 use super::verify::Outcome;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
@@ -37,6 +39,8 @@ pub struct Info {
     pub clear: Option<Box<Clear>>,
     /// The keys, where `tune.ssl.keylog` asks for them.
     pub secrets: Option<Box<Secrets>>,
+    /// Why the handshake failed. Then only logs see this.
+    pub mishap: Option<Mishap>,
 }
 
 /// What stands in clear at the beginning of a handshake.
@@ -118,12 +122,38 @@ impl Info {
             offer: None,
             clear: None,
             secrets: None,
+            mishap: None,
         }
+    }
+
+    /// A handshake that failed: of what was agreed on there is what there was.
+    pub fn failed(failure: &Failure, wanted: ProtocolVersion) -> Option<Info> {
+        let (agreed, verified) = match failure {
+            Failure::Tls(_, verified, agreed) => (*agreed, *verified),
+            _ => (None, Outcome::default()),
+        };
+        let (version, suite) = agreed.unwrap_or((wanted, CipherSuite::TLS_NULL_WITH_NULL_NULL));
+        Some(Info {
+            mishap: Some(Mishap::of(failure)?),
+            verified,
+            ..Info::new(version, suite)
+        })
+    }
+
+    /// The same of a handshake with a server.
+    pub fn failed_with_server(failure: &Failure) -> Option<Info> {
+        let mut info = Info::failed(failure, ProtocolVersion::TLSv1_3)?;
+        info.mishap = info.mishap.map(Mishap::at_server);
+        Some(info)
     }
 
     /// The version by OpenSSL's name.
     pub fn version_name(&self) -> &'static str {
         match self.version {
+            // Older ones only in logs of clients that were refused.
+            ProtocolVersion::SSLv3 => "SSLv3",
+            ProtocolVersion::TLSv1_0 => "TLSv1",
+            ProtocolVersion::TLSv1_1 => "TLSv1.1",
             ProtocolVersion::TLSv1_2 => "TLSv1.2",
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
             _ => "unknown",

@@ -441,7 +441,10 @@ fn what_is_no_tls_is_refused_at_once_and_not_answered() {
         let (ours, theirs) = sockets();
         ours.try_write(b"GET / HTTP/1.1\r\n").unwrap();
         let made = accept(&theirs, b"", |_| Err(Refusal::INTERNAL_ERROR), terms(None)).await;
-        assert!(matches!(made, Err(Failure::Foreign)), "{made:?}");
+        assert!(
+            matches!(made, Err(Failure::Http { proxied: false })),
+            "{made:?}"
+        );
         drop(theirs);
         assert_eq!(wait_read(&ours, &mut [0; 100]).await.unwrap(), 0);
     });
@@ -460,11 +463,11 @@ fn a_refused_name_gets_its_alert() {
             accept(&theirs, b"", choose, terms(None)).await.err()
         });
         let failed = connect(&ours, configs.client.clone(), name(), None, terms(None)).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), ..)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::UnrecognisedName);
-        assert!(matches!(server.await, Some(Failure::Refused)));
+        assert!(matches!(server.await, Some(Failure::Refused(_))));
     });
 }
 
@@ -496,7 +499,7 @@ fn peers_without_a_common_version_are_told() {
                 .err()
         });
         let failed = connect(&ours, old.client.clone(), name(), None, terms(None)).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), ..)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::ProtocolVersion);

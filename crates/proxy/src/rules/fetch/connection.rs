@@ -5,7 +5,9 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::{Endpoint, Stream};
+use crate::tls::{Info, Mishap};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 const fn address(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Address, Needs::Nothing, one)
@@ -46,10 +48,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True when the connection began with a PROXY header.";
-    "fc_err", number(no_error), "acl failed fc_err gt 0",
+    "fc_err", number(fc_err), "acl failed fc_err gt 0",
         "The number of the error that ended the client's connection before it became a stream, as in HAProxy's list (34 is a failed TLS handshake); \
-         0 for all that rules ever see, since such a connection has no stream.";
-    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, no_error_text), "acl good fc_err_str Success",
+         0 for all that rules ever see: only `error-log-format` meets others.";
+    "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, fc_err_str), "acl good fc_err_str Success",
         "The text of `fc_err`: `Success` for a connection that lives.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major version of HTTP of the client's connection: 1 or 2. A connection that speaks no HTTP has none.";
@@ -142,12 +144,20 @@ fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     Some(Value::Bool(stream.session.bind().accept_proxy))
 }
 
-fn no_error<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(0))
+fn mishap(info: Option<&Rc<Info>>) -> Option<Mishap> {
+    info?.mishap
 }
 
-fn no_error_text<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(b"Success"))
+fn fc_err<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let mishap = mishap(stream.session.tls.as_ref());
+    Some(Value::Int(mishap.map_or(0, |mishap| mishap.number.into())))
+}
+
+fn fc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let mishap = mishap(stream.session.tls.as_ref());
+    Some(Value::text(
+        mishap.map_or("Success", |mishap| mishap.text).as_bytes(),
+    ))
 }
 
 fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -43,8 +43,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_has_early", front(Type::Bool, early), "acl replayed ssl_fc_has_early",
         "True when the request came as early data, before the handshake was done: somebody may have sent it a second time. See `allow-0rtt`.";
     "ssl_fc_err", front(Type::Int, |_, s| error(client(s))), "acl broken ssl_fc_err gt 0",
-        "The number of the last error of TLS on the client's connection; 0 without one. A stream only exists once the handshake went well.";
-    "ssl_fc_err_str", front(Type::Str, |_, _| None), "acl broken ssl_fc_err_str -m found",
+        "The number of the last error of TLS on the client's connection; 0 without one. Only `error-log-format` meets others, since a failed handshake leaves no stream.";
+    "ssl_fc_err_str", front(Type::Str, |_, s| error_text(client(s))), "acl broken ssl_fc_err_str -m found",
         "The text of the last error of TLS on the client's connection. None without one.";
     "ssl_bc", back(Type::Bool, ssl_bc), "acl inner_tls ssl_bc",
         "True when the server's connection is over TLS.";
@@ -64,7 +64,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when an earlier session with the server went on: its handshake was a short one.";
     "ssl_bc_err", back(Type::Int, |_, s| error(server(s))), "acl broken ssl_bc_err gt 0",
         "The number of the last error of TLS on the server's connection; 0 without one.";
-    "ssl_bc_err_str", back(Type::Str, |_, _| None), "acl broken ssl_bc_err_str -m found",
+    "ssl_bc_err_str", back(Type::Str, |_, s| error_text(server(s))), "acl broken ssl_bc_err_str -m found",
         "The text of the last error of TLS on the server's connection. None without one.";
 };
 
@@ -131,9 +131,15 @@ fn early<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::Bool(client(stream)?.early_data))
 }
 
-/// A connection whose TLS fails is closed: no rule sees it any more.
+/// A client whose TLS fails is turned away: no rule sees it, but the log does.
 fn error(info: Option<&Info>) -> Option<Value<'_>> {
-    info.map(|_| Value::Int(0))
+    let number = info?.mishap.map_or(0, |mishap| mishap.openssl());
+    Some(Value::Int(number.into()))
+}
+
+fn error_text(info: Option<&Info>) -> Option<Value<'_>> {
+    let text = info?.mishap?.openssl_text();
+    Some(Value::Str(text.into_bytes().into()))
 }
 
 #[cfg(test)]
@@ -185,6 +191,36 @@ pub(super) mod tests {
                 ("ssl_c_verify", None),
                 ("ssl_f_version", None),
                 ("ssl_fc_alg_keysize", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn failed_handshakes_tell_their_error_to_logs() {
+        use crate::tls::handshake::{Failure, Refusal};
+        let failure = Failure::Refused(Refusal::UNRECOGNIZED_NAME);
+        let front = Info::failed(&failure, ProtocolVersion::TLSv1_3);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let failure = Failure::Tls(alert, crate::tls::verify::Outcome::default(), None);
+        let back = Info::failed_with_server(&failure);
+        all_give(
+            &stream(front, back),
+            &[
+                ("fc_err", Some("34")),
+                ("fc_err_str", Some("SSL handshake failure")),
+                ("ssl_fc_err,hex", Some("000000000A0000EA")),
+                (
+                    "ssl_fc_err_str",
+                    Some("error:0A0000EA:SSL routines::callback failed"),
+                ),
+                ("ssl_fc_protocol", Some("TLSv1.3")),
+                ("ssl_fc_cipher", Some("(NONE)")),
+                ("bc_err", Some("34")),
+                ("bc_err_str", Some("SSL handshake failure")),
+                (
+                    "ssl_bc_err_str",
+                    Some("error:0A000418:SSL routines::tlsv1 alert unknown ca"),
+                ),
             ],
         );
     }
