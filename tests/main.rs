@@ -1,5 +1,6 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod certificates;
 mod changes;
 mod logs;
 mod overload;
@@ -9,4 +10,8 @@ mod proxy_protocol;
 mod same_bytes;
 mod small_business;
 mod statistics;
+mod tls_browser;
+mod tls_chain;
+mod tls_clients;
+mod tls_site;
 mod traffic;

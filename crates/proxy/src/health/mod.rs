@@ -4,6 +4,7 @@
 
 mod driver;
 mod http;
+mod http2;
 mod plan;
 mod probe;
 mod report;

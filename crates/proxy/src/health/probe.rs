@@ -4,7 +4,8 @@
 //! is so for all).
 
 use super::http::{ANSWER_MAX, Answer, judge, request};
-use crate::config::{Check, CheckKind, Proxy, Server, ServerAddress};
+use super::http2;
+use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus};
 use crate::tls::Connector;
 use crate::tls::connector::no_name;
@@ -57,7 +58,7 @@ pub(crate) fn target(server: &Server) -> Option<Target> {
     Some(Target::Inet(SocketAddr::new(ip, port)))
 }
 
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// How long the two parts of a check may take. Without `timeout check` both
@@ -143,14 +144,21 @@ async fn run(
     proxy_header(server, ends, &mut out);
     let check = &proxy.check;
     let asks = check.kind == CheckKind::Http;
+    // Without a word of either, ALPN decides.
+    let protocol = server.options.check_proto.or(server.options.protocol);
+    let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
     let secured = match tls_of(server) {
         None => false,
         Some(connector) => {
-            let secured = timeout_at(connected_by, secure(wire, connector, server, asks, &out));
+            let alpn = offered(server, connector, protocol, asks);
+            let secured = timeout_at(connected_by, secure(wire, connector, server, alpn, &out));
             match secured.await {
                 Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
                 Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
-                Ok(Ok(secured)) => wire = secured,
+                Ok(Ok((secured, chose_http2))) => {
+                    wire = secured;
+                    speaks_http2 |= protocol.is_none() && chose_http2;
+                }
             }
             out.clear();
             true
@@ -159,14 +167,18 @@ async fn run(
     let deadline = limits
         .answer
         .map_or(connected_by, |answer| Instant::now() + answer);
-    if asks {
+    if asks && !speaks_http2 {
         out.extend_from_slice(&request(check, state));
     }
     let exchange = async {
         if !out.is_empty() {
             wire.write_all(&out).await?;
         }
-        if asks {
+        if asks && speaks_http2 {
+            http2::ask(&mut wire, check, state, (up, secured))
+                .await
+                .map(Some)
+        } else if asks {
             answer(&mut wire, check, up).await
         } else {
             Ok(None)
@@ -192,28 +204,45 @@ fn tls_of(server: &Server) -> Option<&Connector> {
         .map(|connector| &**connector)
 }
 
+/// What a check offers by ALPN. What it will not speak is not offered.
+fn offered(
+    server: &Server,
+    connector: &Connector,
+    protocol: Option<HttpProtocol>,
+    asks: bool,
+) -> Vec<Vec<u8>> {
+    let given = server.options.tls.check_alpn.clone();
+    let mut alpn = given.unwrap_or_else(|| connector.alpn());
+    match protocol {
+        Some(HttpProtocol::Http1) if asks => alpn.retain(|name| name != b"h2"),
+        Some(HttpProtocol::Http2) if asks => alpn.retain(|name| name == b"h2"),
+        _ => {}
+    }
+    alpn
+}
+
 /// Makes the handshake of a check, behind what is to be sent in clear; Err says
-/// why not, in HAProxy's words.
+/// why not, in HAProxy's words. With the connection comes whether ALPN chose HTTP/2.
 async fn secure(
     mut wire: Pin<Box<dyn Wire>>,
     connector: &Connector,
     server: &Server,
-    asks: bool,
+    alpn: Vec<Vec<u8>>,
     first: &[u8],
-) -> Result<Pin<Box<dyn Wire>>, &'static str> {
+) -> Result<(Pin<Box<dyn Wire>>, bool), &'static str> {
     const FAILED: &str = "SSL handshake failure";
     let tls = &server.options.tls;
     let name = match &tls.check_sni {
         Some(name) => connector.name(name.as_bytes()).map_err(|_| FAILED)?,
         None => no_name(),
     };
-    let mut alpn = tls.check_alpn.clone().unwrap_or_else(|| connector.alpn());
-    // The question of a check is HTTP/1.
-    alpn.retain(|protocol| !asks || protocol != b"h2");
     let config = connector.config_offering(alpn);
     wire.write_all(first).await.map_err(|_| FAILED)?;
     match TlsConnector::from(config).connect(name, wire).await {
-        Ok(stream) => Ok(Box::pin(stream)),
+        Ok(stream) => {
+            let chose_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            Ok((Box::pin(stream), chose_http2))
+        }
         Err(error) => Err(match (is_mismatch(&error), &tls.check_sni) {
             (false, _) => FAILED,
             (true, None) => "Server presented an SSL certificate different from the configured one",

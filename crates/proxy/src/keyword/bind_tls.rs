@@ -10,6 +10,7 @@ use crate::tls::crt_list;
 use crate::tls::ignore::IgnoredErrors;
 use crate::tls::sni::Filter;
 use crate::tls::store::Store;
+use crate::tls::tickets::FileKeys;
 use language::keyword::Found;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::sync::Arc;
@@ -107,7 +108,7 @@ fn verify(args: &mut Args<'_>) -> Result<Verify, Box<Diagnostic>> {
 }
 
 fn not_loaded(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
-    let told = format!("'{}' : '{}' is not loaded", args.keyword, word.text());
+    let told = format!("'{}' : unable to load {}", args.keyword, word.text());
     args.wrong(&codes::UNREADABLE, word, told)
 }
 
@@ -266,7 +267,11 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
     if lengths.len() < TICKET_KEYS_MIN {
         return Err(failed("it needs three keys at least"));
     }
-    words(bind).ticket_keys = Some(TicketKeys { path, keys });
+    let text = std::str::from_utf8(keys.bytes()).unwrap_or_default();
+    let ring = FileKeys::parse(text).map_err(|error| failed(&error.to_string()))?;
+    let store = &loader.config.certificates;
+    let ring = store.ticket_keys_of(&word.text(), ring);
+    words(bind).ticket_keys = Some(TicketKeys { path, keys, ring });
     Ok(())
 }
 
@@ -338,7 +343,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let line = lines.next().unwrap_or_default();
     if lines.next().is_some() {
-        return Err("only one line is taken at a time".to_owned());
+        return Err("only one line of payload is supported!".to_owned());
     }
     let cut = crt_list::words(line.as_bytes(), 0..line.len());
     let words = cut
@@ -348,11 +353,12 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
         bytes: line.as_bytes()[place.clone()].to_vec(),
         span: Span::default(),
     };
-    let option_words: String = words
+    let option_words: Vec<&str> = words
         .options
         .iter()
-        .map(|place| format!("{} ", &line[place.clone()]))
+        .map(|place| &line[place.clone()])
         .collect();
+    let option_words = crt_list::option_words(&option_words);
     let mut options_read = TlsLine::default();
     if !words.options.is_empty() {
         let line = Line {
@@ -361,8 +367,13 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
             unset: Vec::new(),
         };
         let mut args = Args::new(&line, 0, "crt-list", "");
-        options_read = options(&mut Source::Serving(store), &mut args)
-            .map_err(|diagnostic| at_line(diagnostic.message.clone()))?;
+        options_read =
+            options(&mut Source::Serving(store), &mut args).map_err(
+                |diagnostic| match &diagnostic.message {
+                    unknown if unknown.starts_with("unknown") => at_line(unknown.clone()),
+                    told => told.clone(),
+                },
+            )?;
     }
     let filters = words.filters.iter();
     Ok(SentLine {

@@ -374,7 +374,10 @@ impl Loader {
     ) -> Result<(), Box<Diagnostic>> {
         let entries = self.outside.entries(path);
         let entries = entries.map_err(|error| unreadable(span, name, error))?;
-        let mut list = List::default();
+        let mut list = List {
+            is_directory: true,
+            ..List::default()
+        };
         for entry in entries.iter() {
             let file = path.join(entry);
             if self.passes_over(entry.as_bytes()) || self.outside.is_directory(&file) {
@@ -475,9 +478,9 @@ impl Loader {
         let (mut options, mut option_words) = (TlsLine::default(), String::new());
         let words_of: Vec<Word> = words.options.iter().map(word).collect();
         if let (Some(first), Some(last)) = (words_of.first(), words_of.last()) {
-            words_of
-                .iter()
-                .for_each(|word| option_words += &format!("{} ", word.text()));
+            let texts: Vec<_> = words_of.iter().map(Word::text).collect();
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            option_words = crt_list::option_words(&texts);
             let span = first.span.to(last.span);
             let line = Line {
                 words: words_of,

@@ -7,7 +7,7 @@ use crate::config::{Bind, BindTls, ProxyIndex};
 use crate::keyword::tls_words;
 use crate::tls::acceptor::{Acceptor, AcceptorError};
 use crate::tls::resume::resumption;
-use crate::tls::store::Dependent;
+use crate::tls::store::{Dependent, Place};
 use language::{Code, Diagnostic};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -74,7 +74,8 @@ impl Loader {
         let made = store.with(|stock| Acceptor::new(words, defaults, resumption, stock));
         match made {
             Ok(acceptor) => {
-                let acceptor = Arc::new(acceptor);
+                let place = self.bind_place(proxy, bind);
+                let acceptor = Arc::new(acceptor.at(place));
                 let weak: Weak<Acceptor> = Arc::downgrade(&acceptor);
                 let weak: Weak<dyn Dependent> = weak;
                 store.depend(weak);
@@ -101,11 +102,19 @@ impl Loader {
         }
     }
 
-    fn at(&self, proxy: &str, bind: &Bind, what: &str) -> String {
+    fn bind_place(&self, proxy: &str, bind: &Bind) -> Place {
         let file = &self.sources.file(bind.span.file).name;
         let line = self.sources.position(bind.span).line;
-        let address = display(&bind.address);
-        format!("Proxy '{proxy}': {what} for bind '{address}' at [{file}:{line}]")
+        Place {
+            owner: format!("Proxy '{proxy}'").into(),
+            what: format!("bind '{}'", display(&bind.address)).into(),
+            line: format!("{file}:{line}").into(),
+        }
+    }
+
+    fn at(&self, proxy: &str, bind: &Bind, why: &str) -> String {
+        let Place { owner, what, line } = self.bind_place(proxy, bind);
+        format!("{owner}: {why} for {what} at [{line}]")
     }
 
     fn refuse_bind(&mut self, proxy: &str, bind: &Bind, error: &AcceptorError) {

@@ -327,11 +327,15 @@ impl<'t> Driver<'t> {
                     return Poll::Ready(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.input = None,
-                // The end, or a failure: what was to be written may still be taken.
-                Ok(_) | Err(_) => {
+                read => {
                     self.input = None;
                     self.ended = true;
-                    self.shared.inner.borrow_mut().lose_unfinished();
+                    let mut inner = self.shared.inner.borrow_mut();
+                    match read {
+                        // Its end: what is still to be written may be taken.
+                        Ok(_) => inner.lose_unfinished(),
+                        Err(_) => inner.lose_all(),
+                    }
                     return Poll::Ready(());
                 }
             }

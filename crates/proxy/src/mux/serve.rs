@@ -6,7 +6,7 @@ use super::settings;
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
 use crate::http1::FaultKind::{HeadTooLong, TooManyHeaders};
-use crate::http1::{Limits, Parsed};
+use crate::http1::{Fault, Limits, Parsed};
 use crate::log::{self, Level};
 use crate::reactor::{self, Buffer, Instant};
 use crate::state::Tally;
@@ -28,8 +28,8 @@ pub struct Request {
     pub mux: MuxStream,
     /// What rules see; its request is filled, its times are set.
     pub stream: Box<Stream>,
-    /// Facts of the head.
-    pub parsed: Parsed,
+    /// Facts of the head, or why it is answered with an error.
+    pub parsed: Result<Parsed, Fault>,
     /// Streams that the connection carried before it.
     pub before: u32,
 }
@@ -45,8 +45,10 @@ pub async fn serve(
     begin: impl FnMut(Request),
 ) {
     let options = settings::of_clients(&session.config.global.tune);
+    let open_max = options.concurrent_streams_max.saturating_mul(2);
     let connection = Connection::new(options);
     let shared = Shared::new(connection, Weak::new(), false);
+    shared.inner.borrow_mut().open_max = open_max;
     let mut side = ClientSide {
         session,
         begin,
@@ -70,7 +72,7 @@ struct ClientSide<'s, B> {
 }
 
 impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
-    type Request = (Box<Stream>, Parsed);
+    type Request = (Box<Stream>, Result<Parsed, Fault>);
 
     fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
         self.go_over();
@@ -97,11 +99,17 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                     true => None,
                     false => mapping::expected_length(&parsed, end),
                 };
-                Opened::Begin((stream, parsed), length)
+                Opened::Begin((stream, Ok(parsed)), length)
             }
             Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {
                 self.refused(stream, 431);
                 Opened::Answer(b"431")
+            }
+            // No request in any version of HTTP: that is answered, and logged,
+            // by a stream of its own.
+            Err(fault) if fault.kind.http2_status().is_some() => {
+                self.malformed();
+                Opened::Begin((stream, Err(fault)), None)
             }
             Err(_) => {
                 self.refused(stream, 0);
@@ -184,7 +192,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
 
 impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
     fn begin(&mut self, mux: MuxStream, (mut stream, parsed): Self::Request) {
-        if parsed.upgrade.is_some() {
+        if parsed.as_ref().is_ok_and(|parsed| parsed.upgrade.is_some()) {
             mux.set_extended();
         }
         let before = self.streams;

@@ -55,6 +55,10 @@ pub(super) struct Inner {
     late: bool,
     /// Streams that somebody holds.
     pub(super) open: u32,
+    /// No more than so many are begun. The protocol counts a stream that was
+    /// reset no more, but its task may still have to hear of it: so a peer that
+    /// opens and resets has no more tasks than one that is served, twice.
+    pub(super) open_max: u32,
     /// Of them, those of ours that have no number yet.
     pub(super) unsent: u32,
     /// Streams so far.
@@ -120,6 +124,7 @@ impl Shared {
                 granted: Vec::new(),
                 late: false,
                 open: 0,
+                open_max: u32::MAX,
                 unsent: 0,
                 carried: 0,
                 idle_since: reactor::now(),
@@ -266,6 +271,10 @@ impl Inner {
                         Err(()) => false,
                     };
                     self.refuse_unless(fine, stream, accept)
+                } else if accepts && self.open >= self.open_max {
+                    // Those that were reset still have tasks: see `open_max`.
+                    self.connection.reset(stream, ErrorCode::RefusedStream);
+                    Step::More
                 } else if accepts {
                     let opened = accept.accept(fields, end_stream);
                     self.opened(stream, opened, end_stream, accept)

@@ -263,6 +263,18 @@ impl MuxStream {
         Poll::Pending
     }
 
+    /// Ready when the stream is [`Self::gone`]: a client that only ended its
+    /// side of the connection still waits for the answer.
+    pub fn poll_lost(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.shared.inner.borrow_mut();
+        let slot = inner.slot(self.slot);
+        if slot.gone.is_some() {
+            return Poll::Ready(());
+        }
+        slot.wait(Interest::GONE, context);
+        Poll::Pending
+    }
+
     /// Ends both sides at once.
     pub fn reset(&self, code: ErrorCode) {
         let mut inner = self.shared.inner.borrow_mut();
@@ -285,6 +297,9 @@ impl MuxStream {
     /// Ends the whole connection: with a GOAWAY that asks for calm, or without
     /// a word, so that the peer holds its side until it gives up.
     pub fn kill_connection(&self, silently: bool) {
+        if !silently {
+            self.reset(ErrorCode::EnhanceYourCalm);
+        }
         self.shared.inner.borrow_mut().killed = Some(silently);
         self.shared.wake_driver();
     }

@@ -1,8 +1,9 @@
 //! One connection of a statistics socket: lines in, answers out. A line without
 //! `prompt` ends it, as scripts expect; with it the connection stays. A line that
-//! ends in `<<` has a payload: the lines behind it up to an empty one.
+//! ends in `<<` has a payload: the lines behind it up to an empty one. Any of
+//! that may hold keys, so whatever came is wiped when it is dropped.
 
-use super::command::{self, Action, Context, Session};
+use super::command::{self, Action, Context, Payload, Session};
 use super::socket::Rights;
 use crate::takeover::{self, TakeoverError};
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Longest line, bytes.
 pub const LINE_MAX: usize = 16 * 1024;
@@ -28,6 +30,11 @@ const TELL_STATE: &str = "_getstate";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Bytes that a reader has to take within the timeout.
 const WRITE_BYTES: usize = 16 * 1024;
+/// Room for a word: no key of tickets outgrows it and leaves a copy behind.
+const WORD_BYTES: usize = 128;
+
+/// What came and may hold keys.
+type Bytes = Zeroizing<Vec<u8>>;
 
 /// Why a connection ends early.
 #[derive(Debug)]
@@ -67,7 +74,7 @@ where
         timeout: silence(context),
         payload: None,
     };
-    let mut input = Vec::new();
+    let mut input = Bytes::default();
     loop {
         let Some(line) = read_line(&mut stream, &mut input, session.timeout).await? else {
             return Ok(());
@@ -80,7 +87,7 @@ where
             Some(before) if before.ends_with([' ', '\t']) => (before, true),
             _ => (line.as_str(), false),
         };
-        let commands = split(line);
+        let commands = Zeroizing::new(split(line));
         if commands.len() > COMMANDS_MAX {
             let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
@@ -91,10 +98,10 @@ where
                 let told = format!("The payload is longer than {PAYLOAD_MAX} bytes.\n\n");
                 return write(&mut stream, told.as_bytes(), session.timeout).await;
             };
-            session.payload = Some(payload);
+            session.payload = Some(Arc::new(Payload(payload)));
         }
         let last = commands.len();
-        for (n, words) in commands.into_iter().enumerate() {
+        for (n, words) in commands.iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             if words == [HAND_OVER] {
                 let peer = stream.as_fd().try_clone_to_owned()?;
@@ -166,6 +173,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
         Action::Now(run) => run(context, session, words),
         Action::Report(report) => {
             let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let owned = Zeroizing::new(owned);
             let (context, session) = (context.clone(), session.clone());
             let work = move || {
                 let words: Vec<&str> = owned.iter().map(String::as_str).collect();
@@ -193,57 +201,79 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
 /// outer one for the end.
 async fn read_line<S: AsyncRead + Unpin>(
     stream: &mut S,
-    input: &mut Vec<u8>,
+    input: &mut Bytes,
     silent: Duration,
-) -> Result<Option<Option<String>>, Ended> {
+) -> Result<Option<Option<Zeroizing<String>>>, Ended> {
     let mut searched = 0;
     loop {
         if let Some(at) = memchr::memchr(b'\n', &input[searched..]) {
             let rest = input.split_off(searched + at + 1);
-            let line = std::mem::replace(input, rest);
-            return Ok(Some(Some(text(&line))));
+            let line = std::mem::replace(&mut **input, rest);
+            return Ok(Some(Some(text(line))));
         }
         searched = input.len();
         if searched >= LINE_MAX {
             return Ok(Some(None));
         }
-        let mut bytes = [0; 4096];
+        let mut bytes = Zeroizing::new([0; 4096]);
         let room = bytes.len().min(LINE_MAX + 1 - searched);
         let read = timeout(silent, stream.read(&mut bytes[..room])).await??;
         if read == 0 {
             // A last line without its end is one all the same.
-            let line = std::mem::take(input);
-            return Ok((!line.is_empty()).then(|| Some(text(&line))));
+            let line = std::mem::take(&mut **input);
+            return Ok((!line.is_empty()).then(|| Some(text(line))));
         }
-        input.extend_from_slice(&bytes[..read]);
+        append(input, &bytes[..read]);
     }
 }
 
 /// The lines up to an empty one, or to the end; None when they are too long.
 async fn read_payload<S: AsyncRead + Unpin>(
     stream: &mut S,
-    input: &mut Vec<u8>,
+    input: &mut Bytes,
     silent: Duration,
-) -> Result<Option<String>, Ended> {
-    let mut payload = String::new();
+) -> Result<Option<Zeroizing<String>>, Ended> {
+    let mut payload = Bytes::default();
     loop {
         match read_line(stream, input, silent).await? {
-            None => return Ok(Some(payload)),
+            None => return Ok(Some(string(std::mem::take(&mut *payload)))),
             Some(None) => return Ok(None),
-            Some(Some(line)) if line.is_empty() => return Ok(Some(payload)),
+            Some(Some(line)) if line.is_empty() => {
+                return Ok(Some(string(std::mem::take(&mut *payload))));
+            }
             Some(Some(line)) if payload.len() + line.len() < PAYLOAD_MAX => {
-                payload.push_str(&line);
-                payload.push('\n');
+                append(&mut payload, line.as_bytes());
+                append(&mut payload, b"\n");
             }
             Some(Some(_)) => return Ok(None),
         }
     }
 }
 
-fn text(line: &[u8]) -> String {
-    String::from_utf8_lossy(line)
-        .trim_end_matches(['\r', '\n'])
-        .to_owned()
+/// Adds to what came; a buffer that is outgrown is wiped.
+fn append(to: &mut Bytes, bytes: &[u8]) {
+    if to.capacity() - to.len() < bytes.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * (to.len() + bytes.len())));
+        larger.extend_from_slice(to);
+        *to = larger;
+    }
+    to.extend_from_slice(bytes);
+}
+
+/// A line without its end.
+fn text(mut line: Vec<u8>) -> Zeroizing<String> {
+    while line.pop_if(|b| matches!(*b, b'\r' | b'\n')).is_some() {}
+    string(line)
+}
+
+/// Bytes as text, not copied unless they are none.
+fn string(bytes: Vec<u8>) -> Zeroizing<String> {
+    Zeroizing::new(String::from_utf8(bytes).unwrap_or_else(|error| {
+        let mut bytes = error.into_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        bytes.zeroize();
+        text
+    }))
 }
 
 async fn write<S: AsyncWrite + Unpin>(
@@ -263,6 +293,7 @@ pub fn split(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
     let mut characters = line.chars();
+    let room = || String::with_capacity(WORD_BYTES);
     let end_word = |commands: &mut Vec<Vec<String>>, word: &mut Option<String>| {
         if let (Some(word), Some(words)) = (word.take(), commands.last_mut()) {
             words.push(word);
@@ -270,13 +301,13 @@ pub fn split(line: &str) -> Vec<Vec<String>> {
     };
     while let Some(c) = characters.next() {
         match c {
-            '\\' => word.get_or_insert_default().extend(characters.next()),
+            '\\' => word.get_or_insert_with(room).extend(characters.next()),
             ';' => {
                 end_word(&mut commands, &mut word);
                 commands.push(Vec::new());
             }
             ' ' | '\t' => end_word(&mut commands, &mut word),
-            c => word.get_or_insert_default().push(c),
+            c => word.get_or_insert_with(room).push(c),
         }
     }
     end_word(&mut commands, &mut word);

@@ -14,3 +14,5 @@ pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, 
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

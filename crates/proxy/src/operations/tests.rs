@@ -30,7 +30,7 @@ backend app
  server s3 unix@/run/s3.sock
 ";
 
-fn context(text: &str) -> Context {
+pub(super) fn context(text: &str) -> Context {
     let mut config = load_text(text).config.expect("the file is good");
     state::install(&mut config, None, state::now_ms());
     Context {
@@ -42,12 +42,12 @@ fn context(text: &str) -> Context {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().unwrap().block_on(future)
 }
 
-async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
+pub(super) async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
     let (mut peer, ours) = UnixStream::pair().unwrap();
     let context = context.clone();
     let served = tokio::spawn(async move {
@@ -61,7 +61,7 @@ async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn ask(context: &Context, level: StatsLevel, command: &str) -> String {
+pub(super) fn ask(context: &Context, level: StatsLevel, command: &str) -> String {
     block_on(talk(context, level, format!("{command}\n").as_bytes()))
 }
 

@@ -299,7 +299,13 @@ fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Ve
 /// It is not logged.
 pub fn monitor(stream: &mut Stream) -> Option<Reply> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
-    if stream.request.target() != uri {
+    let request = &stream.request;
+    let asked = match request.is_target_composed() {
+        // HTTP/2 has no other form of it.
+        true => request.path_and_query(),
+        false => request.target(),
+    };
+    if asked != uri {
         return None;
     }
     let fails = stream

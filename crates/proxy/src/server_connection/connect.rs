@@ -1,6 +1,6 @@
 //! Making a connection to a server.
 
-use super::secured::{Secured, Wanted, secure};
+use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
@@ -70,6 +70,13 @@ impl ServerConnection {
     /// Whether it goes where a new one for this stream would.
     pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
         if !Wanted::of(server, stream).is_of(self.tls.as_ref()) {
+            return false;
+        }
+        let version = match forced_version(server, stream).or(server.options.protocol) {
+            None if server.options.tls.for_traffic().is_none() => Some(HttpProtocol::Http1),
+            version => version,
+        };
+        if version.is_some_and(|v| self.link.is_http2() != (v == HttpProtocol::Http2)) {
             return false;
         }
         if !goes_by_client(server) {
@@ -150,11 +157,14 @@ pub async fn connect(
     server: &Server,
     shared: bool,
 ) -> Result<ServerConnection, ConnectFailure> {
-    let private = server.options.send_proxy.is_some() || goes_by_client(server);
+    let forced = forced_version(server, stream);
+    let protocol = forced.or(server.options.protocol);
+    // Streams of other kinds are not for it.
+    let private = server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
     let connector = server.options.tls.for_traffic().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
-        && match server.options.protocol {
+        && match protocol {
             Some(protocol) => protocol == HttpProtocol::Http2,
             None => connector.as_ref().is_some_and(|c| offers_http2(c)),
         };
@@ -181,10 +191,10 @@ pub async fn connect(
     announce(&transport, stream, server, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
-        let secured = pool_box(secure(&mut transport, connector, stream, deadline));
+        let secured = pool_box(secure(&mut transport, connector, stream, forced, deadline));
         tls = Some(secured.await?);
     }
-    let http2 = maybe_http2 && speaks_http2(server, tls.as_deref());
+    let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
     let (link, mux) = if http2 {
         let mux = ServerMux::start(transport, &stream.config.global.tune, tls.is_some());
         let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
@@ -236,8 +246,8 @@ fn offers_http2(connector: &Connector) -> bool {
 }
 
 /// Whether a connection that stands speaks HTTP/2: by `proto`, else by ALPN.
-fn speaks_http2(server: &Server, tls: Option<&Secured>) -> bool {
-    match server.options.protocol {
+fn speaks_http2(protocol: Option<HttpProtocol>, tls: Option<&Secured>) -> bool {
+    match protocol {
         Some(protocol) => protocol == HttpProtocol::Http2,
         None => tls.is_some_and(|tls| tls.info.alpn.as_deref() == Some(b"h2")),
     }

@@ -10,7 +10,7 @@ mod shared;
 
 pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};
-pub use secured::{Secured, Wanted};
+pub use secured::{Secured, Wanted, forced_version};
 
 use crate::mux::ServerMux;
 use crate::reactor::Buffer;

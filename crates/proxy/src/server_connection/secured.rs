@@ -2,7 +2,8 @@
 //! under which name one was made, since it is of use for that name only.
 
 use super::ConnectFailure;
-use crate::config::Server;
+use crate::config::{HttpProtocol, Server, WebSocketProto};
+use crate::http2::websocket;
 use crate::reactor::Instant;
 use crate::stream::Stream;
 use crate::tls::handshake::{self, Failure, Terms};
@@ -26,6 +27,30 @@ pub struct Secured {
 /// The name that a connection for a stream has to be made for. None: each is
 /// as good as the other.
 pub struct Wanted(Option<ServerName<'static>>);
+
+/// The version of HTTP that a stream's connection has to speak whatever the
+/// others speak: that of WebSockets, by `ws`. With `auto` they keep to HTTP/1
+/// where ALPN lets them choose, which every server knows.
+pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> {
+    let options = &server.options;
+    let by_alpn = match options.protocol {
+        None => options.tls.for_traffic(),
+        Some(_) => None,
+    };
+    let concerned = options.web_socket != WebSocketProto::Auto || by_alpn.is_some();
+    if !concerned || !stream.http || !websocket::is_request(&stream.request) {
+        return None;
+    }
+    match options.web_socket {
+        WebSocketProto::H1 => Some(HttpProtocol::Http1),
+        WebSocketProto::H2 => Some(HttpProtocol::Http2),
+        WebSocketProto::Auto => {
+            let alpn = by_alpn?.alpn();
+            let has = |name: &[u8]| alpn.iter().any(|known| known == name);
+            (has(b"h2") && has(b"http/1.1")).then_some(HttpProtocol::Http1)
+        }
+    }
+}
 
 impl Wanted {
     /// That of a stream; a name that cannot be asked for is found out when a
@@ -51,6 +76,7 @@ pub(super) async fn secure(
     transport: &mut Transport,
     connector: &Connector,
     stream: &Stream,
+    forced: Option<HttpProtocol>,
     deadline: Option<Instant>,
 ) -> Result<Rc<Secured>, ConnectFailure> {
     let name = connector
@@ -66,7 +92,11 @@ pub(super) async fn secure(
     };
     let tls = &stream.config.global.tls;
     let terms = Terms::new(deadline, tls.record_max, tls.connections_max).map_err(failed)?;
-    let mut config = connector.config();
+    let mut config = match forced {
+        None => connector.config(),
+        Some(HttpProtocol::Http1) => connector.config_offering(vec![b"http/1.1".to_vec()]),
+        Some(HttpProtocol::Http2) => connector.config_offering(vec![b"h2".to_vec()]),
+    };
     if tls.key_log {
         Arc::make_mut(&mut config).key_log = Arc::new(Collector);
     }

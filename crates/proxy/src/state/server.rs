@@ -307,8 +307,9 @@ impl ServerState {
         self.change_way(|way| way.of_file(of_file).0);
     }
 
-    /// An operator has set another address.
-    fn next_of_operator(&self) {
+    /// An operator has set another address, or other files for TLS: what is
+    /// connected already goes on, and is not kept for others.
+    pub(crate) fn next_of_operator(&self) {
         let low = |way: u64| u64::from((way as u32).wrapping_add(1));
         self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));
     }

@@ -4,6 +4,7 @@
 use super::body::{Body, BodyFailure, Copy};
 use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
+use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination};
 use crate::config::ProxyOption;
@@ -32,8 +33,8 @@ const INTERIM_MAX: u32 = 32;
 pub struct Incoming<'c> {
     /// The client.
     pub client: &'c Link,
-    /// Its going is to be noticed while the answer is waited for.
-    pub watched: bool,
+    /// Where its going is to be noticed while the answer is waited for.
+    pub watched: Option<Watch<'c>>,
     /// The server.
     pub server: &'c Link,
     /// What came from the server and was not used.
@@ -79,6 +80,8 @@ pub enum Failure {
     Denied(Box<Reply>),
     /// The client went before an answer came, and `option abortonclose` cares.
     Abandoned,
+    /// The client gave its stream of HTTP/2 up before an answer came.
+    GivenUp,
     /// The request's body did not arrive, before an answer began.
     Upload(BodyFailure),
     /// The request's body did not arrive whole, when an answer had begun.
@@ -125,7 +128,7 @@ impl Failure {
             }
             Failure::LateUpload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
             // Who broke off is told nothing.
-            Failure::Upload(_) | Failure::LateUpload(_) => {
+            Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_) => {
                 (Termination::ClientAbort, Phase::Data, None)
             }
             Failure::Body(BodyFailure::ReadTimeout) => {
@@ -164,7 +167,7 @@ impl Failure {
     pub fn is_clients(&self) -> bool {
         matches!(
             self,
-            Failure::Abandoned | Failure::Upload(_) | Failure::LateUpload(_)
+            Failure::Abandoned | Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_)
         )
     }
 
@@ -189,7 +192,6 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         keep,
         sent_at,
     } = incoming;
-    let watched = watched.then_some(client);
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
     let response = loop {
@@ -211,6 +213,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         }
     };
     stream.times.response = Some(reactor::now());
+    stream.server_status = stream.response.status();
     check(stream)?;
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
@@ -312,7 +315,7 @@ fn blocked(stream: &mut Stream) -> Reply {
 
 async fn read_head(
     stream: &mut Stream,
-    watched: Option<&Link>,
+    watched: Option<Watch<'_>>,
     server: &Transport,
     sent_at: &Cell<Instant>,
     input: &mut Option<Buffer>,
@@ -375,7 +378,7 @@ pub(super) fn limits(stream: &Stream) -> Limits {
 /// The next head of the answer of a server that speaks HTTP/2.
 async fn next_head(
     stream: &mut Stream,
-    watched: Option<&Link>,
+    watched: Option<Watch<'_>>,
     server: &MuxStream,
     sent_at: &Cell<Instant>,
 ) -> Result<Parsed, Failure> {
@@ -397,7 +400,7 @@ async fn next_head(
 /// something, and where that matters for the client to go.
 async fn wait<F: Future>(
     part: F,
-    watched: Option<&Link>,
+    watched: Option<Watch<'_>>,
     sent_at: &Cell<Instant>,
     server_ms: Option<u32>,
 ) -> Result<F::Output, Failure> {
@@ -409,10 +412,15 @@ async fn wait<F: Future>(
             if let Poll::Ready(output) = part.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
-            match watched.map(|client| client.poll_gone(context)) {
-                Some(Poll::Ready(())) => Poll::Ready(Err(Failure::Abandoned)),
-                Some(Poll::Pending) | None => Poll::Pending,
-            }
+            let Some(client) = watched else {
+                return Poll::Pending;
+            };
+            client.poll(context).map(|()| {
+                Err(match client.is_http2() {
+                    true => Failure::GivenUp,
+                    false => Failure::Abandoned,
+                })
+            })
         });
         match with_deadline(deadline, either).await {
             Ok(result) => return result,
@@ -479,11 +487,16 @@ async fn send(
             .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
     };
-    let result = copy.run(&mut head).await;
+    // A server that is silent does not hold a stream that nobody wants.
+    let watched = Watch::of_stream(client);
+    let result = unless_gone(watched, pin!(copy.run(&mut head)))
+        .await
+        .unwrap_or(Err(BodyFailure::WriteFailed));
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;
             stream.times.response = None;
+            stream.server_status = 0;
             Failure::Malformed
         }
         failure => Failure::Body(failure),

@@ -13,7 +13,9 @@ use crate::message::Fields;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::state::Tally;
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 /// A body of at most so many bytes is copied behind its head and sent with it:
 /// cheaper than a second piece for the kernel to gather.
@@ -381,10 +383,18 @@ impl Copy<'_> {
                 // Nothing is held while waiting.
                 *self.input = None;
             }
-            let readable = self.from.readable();
+            let (from, to) = (self.from, self.to);
+            // A stream that its receiver gave up is not read for any more, however
+            // long the sender is silent.
+            let readable = poll_fn(|context| match (from.poll_readable(context), to) {
+                (Poll::Ready(()), _) => Poll::Ready(Ok(())),
+                (Poll::Pending, Link::Http2(to)) => to.poll_lost(context).map(Err),
+                (Poll::Pending, Link::Http1(_)) => Poll::Pending,
+            });
             with_deadline(after(self.read_ms), readable)
                 .await
-                .map_err(|_| BodyFailure::ReadTimeout)?;
+                .map_err(|_| BodyFailure::ReadTimeout)?
+                .map_err(|()| BodyFailure::WriteFailed)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {
                 // An end of TLS that nobody vouches for may be one that somebody

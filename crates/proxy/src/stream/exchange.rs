@@ -142,8 +142,8 @@ async fn once(
     }
     let client_ms = stream.frontend().timeouts.client_ms;
     let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
-    let watched = serve::watched(stream, &client.link).is_some();
     let Client { link, input, .. } = client;
+    let watched = serve::watched(stream, link);
     let sent_at = Cell::new(reactor::now());
     let incoming = answer::Incoming {
         client: link,
@@ -179,6 +179,7 @@ async fn once(
     let result = both(
         pin!(copy.run(&mut head)),
         pin!(answer::relay(stream, incoming)),
+        &server.link,
     )
     .await;
     match result {
@@ -255,7 +256,11 @@ fn write_request(request: &Message, out: &mut Vec<u8>) {
 /// Runs the upload beside the answer. A client that fails ends both. An answer
 /// that is delivered first leaves the upload to go on, where the server keeps
 /// its connection: it may still be reading.
-async fn both<U, A>(mut upload: Pin<&mut U>, mut answer: Pin<&mut A>) -> Result<Delivered, Failure>
+async fn both<U, A>(
+    mut upload: Pin<&mut U>,
+    mut answer: Pin<&mut A>,
+    server: &Link,
+) -> Result<Delivered, Failure>
 where
     U: Future<Output = Result<(), BodyFailure>>,
     A: Future<Output = Result<Delivered, Failure>>,
@@ -278,9 +283,16 @@ where
                 failed_or_pending => return failed_or_pending,
             }
         }
-        match answered {
-            Some(delivered) if !uploading || !delivered.server_keeps => Poll::Ready(Ok(delivered)),
-            _ => Poll::Pending,
+        let Some(delivered) = answered else {
+            return Poll::Pending;
+        };
+        if !uploading || !delivered.server_keeps {
+            return Poll::Ready(Ok(delivered));
+        }
+        match server {
+            Link::Http1(_) => Poll::Pending,
+            // It needs no more of the request than it has (RFC 9113, section 8.1).
+            Link::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
         }
     })
     .await

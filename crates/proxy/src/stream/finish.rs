@@ -59,6 +59,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         backend_queue,
         local,
         local_status,
+        server_status,
         statistics,
         server_side,
         server_tls,
@@ -96,6 +97,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*retries, *redispatched) = (0, false);
     (*server_queue, *backend_queue) = (0, 0);
     (*local, *local_status, *statistics) = (false, 0, false);
+    *server_status = 0;
     *server_side = None;
     *server_tls = None;
     *received = None;
@@ -140,6 +142,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         backend_queue: 0,
         local: false,
         local_status: 0,
+        server_status: 0,
         statistics: false,
         server_side: None,
         server_tls: None,
@@ -256,9 +259,9 @@ fn count(stream: &Stream) {
             if stream.times.response.is_some() {
                 shard.count(Tally::Requests);
             }
-            // A page of our own is not the server's answer.
-            if status != 0 && !stream.local {
-                shard.status(status);
+            // Neither a page of our own nor what a rule made of it.
+            if stream.server_status != 0 {
+                shard.status(stream.server_status);
             }
         }
         if let Some(tally) = aborted {

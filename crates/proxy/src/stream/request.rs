@@ -111,15 +111,18 @@ pub async fn serve(client: &mut Client) -> Next {
     next
 }
 
-/// Serves one request of an HTTP/2 client. Its head stands in `stream`, its body
-/// comes and its answer goes by the client's link, which ends with it. Gives back
-/// what the next stream of the same connection may use.
+/// Serves one request of an HTTP/2 client. Its head stands in `stream`, if it was
+/// one, its body comes and its answer goes by the client's link, which ends with
+/// it. Gives back what the next stream of the same connection may use.
 pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<Stream>,
-    request: Parsed,
+    request: Result<Parsed, Fault>,
 ) -> (Option<Box<ServerConnection>>, Option<u32>) {
-    run(&mut client, &mut stream, request).await;
+    match request {
+        Ok(request) => _ = run(&mut client, &mut stream, request).await,
+        Err(fault) => refuse_head(&mut client, &mut stream, HeadFailure::Fault(fault)).await,
+    }
     finish(stream);
     (client.own, client.last_server)
 }
@@ -442,7 +445,7 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 if wait_for_body(client, stream, body, bytes, time_ms).await {
                     continue;
                 }
-                Ruled::Answer(reply::error(stream, 408))
+                without_body(stream)
             }
         };
     }
@@ -468,9 +471,17 @@ async fn statistics(
                 if wait_for_body(client, stream, body, bytes, None).await {
                     continue;
                 }
-                Ruled::Answer(reply::error(stream, 408))
+                without_body(stream)
             }
         };
+    }
+}
+
+/// What a request meets whose body did not come in time, or at all.
+fn without_body(stream: &mut Stream) -> Ruled {
+    match stream.termination {
+        Termination::ClientAbort => Ruled::Close,
+        _ => Ruled::Answer(reply::error(stream, 408)),
     }
 }
 
@@ -547,6 +558,14 @@ async fn wait_for_body(
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
                 input.compact();
                 continue;
+            }
+            // Its client has given it up: there is nobody to serve.
+            Err(_) if client.link.is_http2() => {
+                stream.termination = Termination::ClientAbort;
+                stream.phase = Phase::Request;
+                let frontend = &stream.frontend().state.frontend;
+                frontend.here().count(Tally::RequestErrors);
+                return false;
             }
             Err(_) => stream.payload_complete = true,
         }

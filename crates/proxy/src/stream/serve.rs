@@ -9,7 +9,7 @@ use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect};
+use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
 use crate::tls::Info;
 use crate::transport::Transport;
@@ -18,7 +18,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Connection attempts after the first, unless `retries` says otherwise.
@@ -139,6 +139,10 @@ impl Establish {
             Reuse::Proven => Some(2),
             Reuse::Any => Some(0),
         };
+        if forced_version(server, stream).is_some() {
+            // What is kept speaks what the others speak.
+            return None;
+        }
         let pools = &worker().pools;
         let wanted = Wanted::of(server, stream);
         if self.shared
@@ -160,13 +164,43 @@ pub enum Unserved {
     Redirected(Box<Reply>),
 }
 
-/// The client's link, where `option abortonclose` wants to know that it closed.
-/// A stream of HTTP/2 that its client gave up is looked for by nobody.
-pub fn watched<'c>(stream: &Stream, client: &'c Link) -> Option<&'c Link> {
-    stream
+/// A client whose going is to be noticed while a server is waited for.
+#[derive(Clone, Copy)]
+pub struct Watch<'c> {
+    link: &'c Link,
+    /// Also one that only sends nothing more (`option abortonclose`).
+    half: bool,
+}
+
+impl<'c> Watch<'c> {
+    /// A client's stream of HTTP/2, whatever the options: it can be given up
+    /// at any time, and says so.
+    pub fn of_stream(link: &'c Link) -> Option<Watch<'c>> {
+        let half = false;
+        link.is_http2().then_some(Watch { link, half })
+    }
+
+    /// Ready when it has gone.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        match (self.half, self.link) {
+            (false, Link::Http2(link)) => link.poll_lost(context),
+            _ => self.link.poll_gone(context),
+        }
+    }
+
+    /// Whether it is a stream that its client gave up.
+    pub fn is_http2(&self) -> bool {
+        self.link.is_http2()
+    }
+}
+
+/// The client, where `option abortonclose` wants to know that it closed. A stream
+/// of HTTP/2 that its client gave up is looked for by nobody.
+pub fn watched<'c>(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
+    let half = stream
         .backend()
-        .is_some_and(|backend| backend.has(ProxyOption::AbortOnClose) || client.is_http2())
-        .then_some(client)
+        .is_some_and(|backend| backend.has(ProxyOption::AbortOnClose));
+    (half || link.is_http2()).then_some(Watch { link, half })
 }
 
 /// Runs a future; None when the watched client closes before it is done.
@@ -174,13 +208,13 @@ pub fn watched<'c>(stream: &Stream, client: &'c Link) -> Option<&'c Link> {
 /// The future is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.
 pub fn unless_gone<F: Future>(
-    watched: Option<&Link>,
+    watched: Option<Watch<'_>>,
     mut future: Pin<&mut F>,
 ) -> impl Future<Output = Option<F::Output>> {
     poll_fn(
         move |context| match (future.as_mut().poll(context), watched) {
             (Poll::Ready(output), _) => Poll::Ready(Some(output)),
-            (Poll::Pending, Some(client)) => client.poll_gone(context).map(|()| None),
+            (Poll::Pending, Some(client)) => client.poll(context).map(|()| None),
             (Poll::Pending, None) => Poll::Pending,
         },
     )
@@ -279,6 +313,7 @@ async fn attempt(
         return Some(Ok(connection));
     }
     if how.shared
+        && forced_version(server, stream).is_none()
         && let Some(connection) = worker().pools.join_begun(stream, backend, server).await
     {
         return Some(Ok(connection));

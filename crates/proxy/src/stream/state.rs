@@ -400,6 +400,8 @@ pub struct Stream {
     pub local: bool,
     /// Status for logs when no answer's head stands in `response` (an error page).
     pub local_status: u16,
+    /// The status that the server gave, before any rule; 0 where it gave none.
+    pub server_status: u16,
     /// The answer is the statistics page.
     pub statistics: bool,
     /// Our own address on the connection to the server, where a format shows it.

@@ -9,13 +9,14 @@ use super::build::{BuildError, Resumption, server_config};
 use super::certified::{Certified, now_s};
 use super::schemes::RestrictedResolver;
 use super::sni::{Entry, Filter, Index, Offer};
-use super::store::{Dependent, Prepared, Stock};
+use super::store::{Dependent, Place, Prepared, Stock};
 use crate::config::{
     BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
 };
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -87,6 +88,7 @@ pub struct Acceptor {
     words: Arc<BindTls>,
     defaults: TlsSide,
     resumption: MakeResumption,
+    place: Place,
     state: RwLock<Arc<State>>,
 }
 
@@ -101,6 +103,8 @@ impl fmt::Debug for Acceptor {
 struct State {
     index: Index,
     groups: Vec<Group>,
+    /// With how many certificates each file of authorities or of revoked ones is used.
+    files: BTreeMap<Box<str>, usize>,
 }
 
 /// What certificates with the same settings share: sessions are resumed within it.
@@ -154,11 +158,17 @@ impl Acceptor {
             words,
             defaults,
             resumption,
+            place: Place::default(),
             state: RwLock::default(),
         };
         let state = acceptor.make(stock)?;
         acceptor.install(state);
         Ok(acceptor)
+    }
+
+    /// The same at its place in the file, which operators are told of.
+    pub fn at(self, place: Place) -> Acceptor {
+        Acceptor { place, ..self }
     }
 
     /// The certificate for a client, and how its handshake goes on.
@@ -332,8 +342,26 @@ impl Maker<'_> {
         Ok(self.state.groups.len() - 1)
     }
 
-    fn add(&mut self, name: &str, group: usize, filters: &[Filter]) -> Result<u32, AcceptorError> {
+    fn count_files(&mut self, line: &TlsLine) {
+        let own = &self.acceptor.words.line;
+        let named = [
+            line.ca_file.as_ref().or(own.ca_file.as_ref()),
+            line.ca_verify_file.as_ref().or(own.ca_verify_file.as_ref()),
+            line.crl_file.as_ref().or(own.crl_file.as_ref()),
+        ];
+        for name in named.into_iter().flatten() {
+            *self.state.files.entry(name.clone()).or_default() += 1;
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        (group, line): (usize, &TlsLine),
+        filters: &[Filter],
+    ) -> Result<u32, AcceptorError> {
         let certified = self.stock.certificate(name)?;
+        self.count_files(line);
         let group = &self.state.groups[group];
         let shows: Arc<dyn ResolvesServerCert> = Arc::new(Shows(Arc::clone(certified)));
         let resolver = match &group.settings.parameters.sigalgs {
@@ -357,7 +385,8 @@ impl Maker<'_> {
     ) -> Result<(), AcceptorError> {
         let mut all = Vec::with_capacity(names.len());
         for name in names {
-            all.push(self.add(name, group, &[])?);
+            let acceptor = self.acceptor;
+            all.push(self.add(name, (group, &acceptor.words.line), &[])?);
         }
         if default {
             all.iter().for_each(|at| self.state.index.add_default(*at));
@@ -373,7 +402,7 @@ impl Maker<'_> {
                 true => own,
                 false => self.group(&entry.options)?,
             };
-            let at = self.add(&entry.certificate, group, &entry.filters)?;
+            let at = self.add(&entry.certificate, (group, &entry.options), &entry.filters)?;
             self.first.get_or_insert_with(|| vec![at]);
         }
         Ok(())
@@ -395,24 +424,29 @@ impl Dependent for Acceptor {
         Ok(Box::new(move || self.install(new)))
     }
 
-    fn uses_certificate(&self, name: &str) -> bool {
+    fn certificate_uses(&self, name: &str) -> usize {
         let state = self.index();
-        state
-            .index
-            .entries()
-            .iter()
-            .any(|entry| &*entry.name == name)
+        let entries = state.index.entries().iter();
+        entries.filter(|entry| *entry.name == *name).count()
     }
 
-    fn uses_list(&self, name: &str) -> bool {
-        let is = |source: &CertificateSource| matches!(source, CertificateSource::List(n) if **n == *name);
-        self.words.sources.iter().any(is)
+    fn list_uses(&self, name: &str) -> usize {
+        let is = |source: &&CertificateSource| matches!(source, CertificateSource::List(n) if **n == *name);
+        self.words.sources.iter().filter(is).count()
+    }
+
+    fn file_uses(&self, name: &str) -> usize {
+        self.index().files.get(name).copied().unwrap_or_default()
     }
 
     fn names_file(&self, name: &str) -> bool {
         let line = &self.words.line;
         let named = [&line.ca_file, &line.ca_verify_file, &line.crl_file];
         named.into_iter().flatten().any(|named| **named == *name)
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 }
 

@@ -37,6 +37,32 @@ impl Bytes {
         }
     }
 
+    /// One that holds no memory: nothing fits in before [`Bytes::expand`].
+    pub(super) fn none() -> Bytes {
+        Bytes {
+            memory: Box::default(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Gives back all memory but that of the bytes: for a peer that is waited for.
+    pub(super) fn shrink(&mut self) {
+        let mut kept = Bytes::none();
+        kept.memory = self.filled().into();
+        kept.end = kept.memory.len();
+        *self = kept;
+    }
+
+    /// Has memory again where it was given back.
+    pub(super) fn expand(&mut self) {
+        if self.memory.len() < CAPACITY {
+            let mut whole = Bytes::take();
+            whole.extend(self.filled());
+            *self = whole;
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.end - self.start
     }
@@ -113,6 +139,9 @@ impl Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
+        if memory.len() < CAPACITY {
+            return;
+        }
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < POOLED_MAX {

@@ -338,6 +338,11 @@ impl Certified {
         }
     }
 
+    /// With nothing stapled to it: how it is shown to servers.
+    pub fn plain(&self) -> &Arc<CertifiedKey> {
+        &self.plain
+    }
+
     /// Its parts with the answer of OCSP, to be changed.
     pub fn parts(&self) -> Parts {
         Parts {

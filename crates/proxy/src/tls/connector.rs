@@ -2,11 +2,13 @@
 //! rustls, by which name it is called and known, and which sessions are resumed
 //! with it. It opens no connection.
 
+use super::acceptor::AcceptorError;
 use super::authorities::Authorities;
 use super::build::{self, BuildError};
 use super::chain::{Failure, Purpose, code};
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
+use super::store::{Dependent, Place, Prepared, Stock};
 use super::verify::{self, Belief};
 use super::{hostname, schemes};
 use crate::config::Parameters;
@@ -84,9 +86,22 @@ struct Made {
     config: Arc<ClientConfig>,
 }
 
+/// The files that a server's line names, by their names in the store.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Files {
+    /// `crt`
+    pub certificate: Option<Box<str>>,
+    /// `ca-file`
+    pub authorities: Option<Box<str>>,
+    /// `crl-file`
+    pub crls: Option<Box<str>>,
+}
+
 /// The connector of one server.
 #[derive(Debug)]
 pub struct Connector {
+    place: Place,
+    files: Files,
     made: RwLock<Arc<Made>>,
     /// `sni`, and how it is written.
     sni: Option<(Box<str>, Arc<Expression>)>,
@@ -107,9 +122,25 @@ impl Connector {
     ) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
+            place: Place::default(),
+            files: Files::default(),
             made: RwLock::new(Arc::new(Made { settings, config })),
             sni,
         })
+    }
+
+    /// The same at its place in the file, with what it takes from the store.
+    pub fn at(self, place: Place, files: Files) -> Connector {
+        Connector {
+            place,
+            files,
+            ..self
+        }
+    }
+
+    /// Whether it takes something of this name from the store.
+    pub fn uses(&self, name: &str) -> bool {
+        self.certificate_uses(name) > 0 || self.names_file(name)
     }
 
     fn made(&self) -> Arc<Made> {
@@ -134,13 +165,10 @@ impl Connector {
         self.made().settings.clone()
     }
 
-    /// Takes other settings for the connections from now on, as an operator
-    /// wants it who has changed a file (`commit ssl ca-file`).
-    pub fn replace(&self, settings: ClientSettings) -> Result<(), BuildError> {
-        let config = Arc::new(client_config(&settings)?);
+    /// Takes other settings for the connections from now on.
+    fn install(&self, new: Made) {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
-        *made = Arc::new(Made { settings, config });
-        Ok(())
+        *made = Arc::new(new);
     }
 
     /// `alpn` as the line has it.
@@ -175,6 +203,50 @@ impl Connector {
             None if self.made().settings.verify => Err(BadName),
             None => Ok(no_name()),
         }
+    }
+}
+
+impl Dependent for Connector {
+    /// Sessions of the settings before are forgotten with them: what was
+    /// verified under other files is not resumed.
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
+        let mut settings = self.settings();
+        let missing = |error: AcceptorError| error.to_string();
+        if let Some(name) = &self.files.certificate {
+            let found = stock.certificate(name).map_err(missing)?;
+            settings.certificate = Some(Arc::clone(found.plain()));
+        }
+        if let Some(name) = &self.files.authorities {
+            settings.authorities = Some(stock.authorities(name).map_err(missing)?);
+        }
+        if let Some(name) = &self.files.crls {
+            settings.crls = Some(stock.revocations(name).map_err(missing)?);
+        }
+        let config = client_config(&settings).map_err(|error| error.to_string())?;
+        let config = Arc::new(config);
+        Ok(Box::new(move || self.install(Made { settings, config })))
+    }
+
+    fn certificate_uses(&self, name: &str) -> usize {
+        usize::from(self.files.certificate.as_deref() == Some(name))
+    }
+
+    fn list_uses(&self, _: &str) -> usize {
+        0
+    }
+
+    fn file_uses(&self, name: &str) -> usize {
+        let shows = self.files.certificate.is_some();
+        usize::from(shows && self.names_file(name))
+    }
+
+    fn names_file(&self, name: &str) -> bool {
+        let named = [&self.files.authorities, &self.files.crls];
+        named.into_iter().any(|file| file.as_deref() == Some(name))
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
     }
 }
 

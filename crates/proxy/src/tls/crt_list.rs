@@ -127,6 +127,44 @@ pub struct List {
     pub entries: Vec<Entry>,
     /// The number of its last line.
     pub lines: u32,
+    /// A directory: what is added has to be in it.
+    pub is_directory: bool,
+}
+
+/// The options of a line in the order in which HAProxy shows them.
+pub fn option_words(words: &[&str]) -> String {
+    const ORDER: &[&str] = &[
+        "npn",
+        "alpn",
+        "no-alpn",
+        "verify",
+        "no-ca-names",
+        "allow-0rtt",
+        "ca-file",
+        "ca-verify-file",
+        "crl-file",
+        "ciphers",
+        "ciphersuites",
+        "curves",
+        "ecdhe",
+        "ssl-min-ver",
+        "ssl-max-ver",
+    ];
+    const ALONE: &[&str] = &["no-alpn", "no-ca-names", "allow-0rtt"];
+    let mut options: Vec<&[&str]> = Vec::new();
+    let mut rest = words;
+    while let Some(first) = rest.first() {
+        let length = if ALONE.contains(first) { 1 } else { 2 };
+        let (one, behind) = rest.split_at(length.min(rest.len()));
+        options.push(one);
+        rest = behind;
+    }
+    let place = |option: &&[&str]| {
+        let known = ORDER.iter().position(|name| *name == option[0]);
+        known.unwrap_or(ORDER.len())
+    };
+    options.sort_by_key(place);
+    options.concat().join(" ")
 }
 
 #[cfg(test)]
@@ -134,6 +172,23 @@ mod tests {
     use super::*;
 
     type Cut<'t> = (&'t str, Vec<&'t str>, Vec<&'t str>);
+
+    #[test]
+    fn options_are_shown_in_one_order() {
+        assert_eq!(
+            option_words(&[
+                "ssl-min-ver",
+                "TLSv1.2",
+                "allow-0rtt",
+                "sigalgs",
+                "x",
+                "alpn",
+                "h2"
+            ]),
+            "alpn h2 allow-0rtt ssl-min-ver TLSv1.2 sigalgs x"
+        );
+        assert_eq!(option_words(&["verify"]), "verify");
+    }
 
     fn cut(text: &str) -> Result<Option<Cut<'_>>, LineError> {
         let of = |all: &[Range<usize>]| all.iter().map(|w| &text[w.clone()]).collect();

@@ -4,18 +4,14 @@
 use super::certificate::Certificate;
 use super::certified::alternative_names;
 use super::der::{Der, OID, SEQUENCE};
+use super::objects;
 use aws_lc_rs::digest;
 use std::fmt::Write;
 
 /// SET
 const SET: u8 = 0x31;
-/// dNSName, rfc822Name, uniformResourceIdentifier, iPAddress
-const ALTERNATIVES: &[(u8, &str)] = &[
-    (0x82, "DNS"),
-    (0x81, "email"),
-    (0x86, "URI"),
-    (0x87, "IP Address"),
-];
+/// dNSName
+const DNS_NAME: u8 = 0x82;
 
 /// Short names of what distinguished names are made of.
 const ATTRIBUTES: &[(&[u8], &str)] = &[
@@ -113,6 +109,7 @@ pub fn key(der: &[u8]) -> Option<String> {
 fn algorithm(info: &Certificate) -> String {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
     const EC: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
+    const ED25519: &[u8] = b"\x2b\x65\x70";
     const CURVES: &[(&[u8], u32)] = &[
         (b"\x2a\x86\x48\xce\x3d\x03\x01\x07", 256),
         (b"\x2b\x81\x04\x00\x22", 384),
@@ -127,6 +124,9 @@ fn algorithm(info: &Certificate) -> String {
             let (_, bits) = CURVES.iter().find(|(oid, _)| *oid == curve)?;
             return Some(format!("EC{bits}"));
         }
+        if kind == ED25519 {
+            return Some("ED25519".to_owned());
+        }
         if kind != RSA {
             return None;
         }
@@ -139,23 +139,38 @@ fn algorithm(info: &Certificate) -> String {
     found.unwrap_or_default()
 }
 
+/// The alternative names; those that are no names of hosts leave their places
+/// empty, as HAProxy has it.
 fn alternatives(der: &[u8]) -> String {
-    let one = |(tag, value): (u8, &[u8])| {
-        let (_, kind) = ALTERNATIVES.iter().find(|(known, _)| *known == tag)?;
-        let text = match <[u8; 4]>::try_from(value) {
-            Ok(v4) if *kind == "IP Address" => std::net::Ipv4Addr::from(v4).to_string(),
-            _ => match <[u8; 16]>::try_from(value) {
-                Ok(v6) if *kind == "IP Address" => std::net::Ipv6Addr::from(v6).to_string(),
-                _ => String::from_utf8_lossy(value)
-                    .chars()
-                    .map(printable)
-                    .collect(),
-            },
-        };
-        Some(format!("{kind}:{text}"))
+    let one = |(tag, value): (u8, &[u8])| match tag {
+        DNS_NAME => {
+            let text = String::from_utf8_lossy(value);
+            format!("DNS:{}", text.chars().map(printable).collect::<String>())
+        }
+        _ => String::new(),
     };
-    let all: Vec<String> = alternative_names(der).into_iter().filter_map(one).collect();
+    let all: Vec<String> = alternative_names(der).into_iter().map(one).collect();
     all.join(", ")
+}
+
+/// A certificate's number.
+pub fn serial(number: &[u8]) -> String {
+    let short = number.strip_prefix(&[0]).filter(|rest| !rest.is_empty());
+    hex(short.unwrap_or(number), true)
+}
+
+/// How something is signed, by the long name of OpenSSL. It takes the content
+/// of the AlgorithmIdentifier.
+pub fn signature(algorithm: &[u8]) -> String {
+    let Some(oid) = Der(algorithm).take(OID) else {
+        return String::new();
+    };
+    let name = objects::name(oid.content).unwrap_or_default();
+    match name.strip_prefix("RSA-") {
+        Some(digest) => format!("{}WithRSAEncryption", digest.to_ascii_lowercase()),
+        None if name == "RSASSA-PSS" => "rsassaPss".to_owned(),
+        None => name.into_owned(),
+    }
 }
 
 /// The lines about one certificate. Secrets are none of it.
@@ -163,12 +178,8 @@ pub fn certificate(der: &[u8], out: &mut String) {
     let Some(info) = Certificate::parse(der) else {
         return;
     };
-    let serial = info
-        .serial
-        .strip_prefix(&[0])
-        .filter(|rest| !rest.is_empty());
     let print = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der);
-    let _ = writeln!(out, "Serial: {}", hex(serial.unwrap_or(&info.serial), true));
+    let _ = writeln!(out, "Serial: {}", serial(&info.serial));
     let _ = writeln!(out, "notBefore: {}", time(info.not_before_s));
     let _ = writeln!(out, "notAfter: {}", time(info.not_after_s));
     let _ = writeln!(out, "Subject Alternative Name: {}", alternatives(der));

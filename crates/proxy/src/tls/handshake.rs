@@ -276,6 +276,19 @@ impl Moving {
         }
     }
 
+    /// Holds no more than what came: for as long as the peer, or a turn, is
+    /// waited for, and many may wait.
+    fn shrink(&mut self) {
+        self.incoming.shrink();
+        self.outgoing.shrink();
+    }
+
+    /// Has room again.
+    fn expand(&mut self) {
+        self.incoming.expand();
+        self.outgoing.expand();
+    }
+
     async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         look(&mut self.clear, self.outgoing.filled());
         loop {
@@ -291,7 +304,11 @@ impl Moving {
         self.incoming.compact();
         loop {
             match self.incoming.read_from(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.readable().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.shrink();
+                    socket.readable().await;
+                    self.expand();
+                }
                 other => return other,
             }
         }
@@ -449,7 +466,11 @@ async fn drive(
         if moving.outgoing.spare().len() < STEP_MAX {
             moving.flush(socket).await.map_err(broken)?;
         }
-        turn::wait().await;
+        if !turn::try_now() {
+            moving.shrink();
+            turn::wait().await;
+            moving.expand();
+        }
         look(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
         let (step, outcome) =

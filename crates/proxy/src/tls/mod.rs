@@ -26,6 +26,7 @@ mod mishap;
 mod names;
 mod objects;
 pub mod ocsp;
+mod ocsp_text;
 pub mod pem;
 mod record;
 pub mod resume;

@@ -3,7 +3,7 @@
 //! only their own.
 
 use super::build::Resumption;
-use super::tickets::{FileKeys, LIFETIME_S, SettingsDigest, Ticketer, now_s};
+use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, now_s};
 use crate::config::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
@@ -60,10 +60,8 @@ pub fn resumption(words: &BindTls, settings: &ServerSettings) -> Resumption {
         };
     }
     let digest = digest(settings);
-    let text = |keys: &[u8]| FileKeys::parse(std::str::from_utf8(keys).ok()?).ok();
-    // The loader has told of keys that cannot be read.
     let file = words.ticket_keys.as_ref();
-    let file = file.and_then(|file| text(file.keys.bytes())).map(Arc::new);
+    let file = file.map(|file| Arc::clone(&file.ring));
     Resumption {
         tickets: Some(Arc::new(Ticketer::new(digest, None, file))),
         sessions: Sessions::of(digest),

@@ -1,7 +1,7 @@
 //! What authorities have taken back: the lists of a `crl-file`.
 
 use super::certificate::Signed;
-use super::der::{BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
+use super::der::{BOOLEAN, Der, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use std::collections::HashSet;
@@ -99,6 +99,17 @@ impl Revoked {
         self.serials.contains(serial)
     }
 
+    /// What it says, read again for people.
+    pub fn text(&self) -> RevokedText<'_> {
+        let mut text = RevokedText {
+            version: 1,
+            revoked: Vec::new(),
+        };
+        // All of it was read once.
+        let _ = text.read(&self.signed.message);
+        text
+    }
+
     /// How many are taken back.
     pub fn len(&self) -> usize {
         self.serials.len()
@@ -107,6 +118,35 @@ impl Revoked {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.serials.is_empty()
+    }
+}
+
+/// What of a list only people want to know.
+#[derive(Debug)]
+pub struct RevokedText<'a> {
+    /// 1 or 2.
+    pub version: u32,
+    /// Numbers, and since when they are taken back, seconds since 1970.
+    pub revoked: Vec<(&'a [u8], i64)>,
+}
+
+impl<'a> RevokedText<'a> {
+    fn read(&mut self, message: &'a [u8]) -> Option<()> {
+        let mut tbs = Der(message).take(SEQUENCE)?.inside();
+        if let Some(version) = tbs.take(INTEGER) {
+            self.version = version.small()?.saturating_add(1);
+        }
+        tbs.take(SEQUENCE)?;
+        tbs.take(SEQUENCE)?;
+        tbs.next()?;
+        let _ = tbs.take(UTC_TIME).or_else(|| tbs.take(GENERALIZED_TIME));
+        let mut list = tbs.take(SEQUENCE)?.inside();
+        while let Some(entry) = list.take(SEQUENCE) {
+            let mut entry = entry.inside();
+            let serial = entry.take(INTEGER)?.content;
+            self.revoked.push((serial, entry.next()?.time_s()?));
+        }
+        Some(())
     }
 }
 

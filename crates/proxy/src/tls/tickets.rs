@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::server::ProducesTickets;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -91,7 +91,7 @@ static KEYS: Mutex<Vec<Master>> = Mutex::new(Vec::new());
 /// The keys of a file of `tls-ticket-keys`.
 pub struct FileKeys {
     /// In the file's order: the last but one seals, all open.
-    masters: Vec<Master>,
+    masters: Mutex<Vec<Master>>,
 }
 
 impl fmt::Debug for FileKeys {
@@ -154,11 +154,51 @@ impl FileKeys {
             return Err(FileKeysError::TooFew);
         }
         masters.drain(..masters.len() - FILE_KEYS);
-        Ok(FileKeys { masters })
+        Ok(FileKeys {
+            masters: Mutex::new(masters),
+        })
     }
 
-    fn sealing(&self) -> Option<&Master> {
-        self.masters.iter().rev().nth(1)
+    fn masters(&self) -> MutexGuard<'_, Vec<Master>> {
+        self.masters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sealing(&self) -> Option<Master> {
+        self.masters().iter().rev().nth(1).cloned()
+    }
+
+    fn opening(&self, name: &[u8; NAME]) -> Option<Master> {
+        self.masters().iter().find(|m| m.name == *name).cloned()
+    }
+
+    /// Takes the next key, which opens now and seals after one more, in place of
+    /// the oldest. Whether it is as long as the others.
+    pub fn push(&self, key: &[u8]) -> bool {
+        let mut masters = self.masters();
+        let length = masters.first().map(|first| first.secret.len());
+        let Some((name, secret)) = key.split_first_chunk::<NAME>() else {
+            return false;
+        };
+        if length != Some(secret.len()) {
+            return false;
+        }
+        masters.remove(0);
+        masters.push(Master {
+            name: *name,
+            secret: Zeroizing::new(secret.to_vec()),
+            made_s: 0,
+        });
+        true
+    }
+
+    /// The keys as a file has them, for an operator who may see them.
+    pub fn lines(&self) -> Vec<Zeroizing<String>> {
+        let masters = self.masters();
+        let line = |master: &Master| {
+            let whole = Zeroizing::new([&master.name[..], &master.secret].concat());
+            Zeroizing::new(STANDARD.encode(&whole[..]))
+        };
+        masters.iter().map(line).collect()
     }
 }
 
@@ -192,7 +232,7 @@ impl Ticketer {
 
     fn seal(&self, plain: &[u8], now_s: u64) -> Option<Vec<u8>> {
         let master = match &self.file {
-            Some(file) => file.sealing()?.clone(),
+            Some(file) => file.sealing()?,
             None => sealing(now_s, self.lifetime_s())?,
         };
         let key = master.key(&self.settings)?;
@@ -217,7 +257,7 @@ impl Ticketer {
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let master = match &self.file {
-            Some(file) => file.masters.iter().find(|m| m.name == *name)?.clone(),
+            Some(file) => file.opening(name)?,
             None => opening(name, now_s, self.lifetime_s())?,
         };
         let key = master.key(&self.settings)?;
@@ -348,6 +388,13 @@ mod tests {
         assert!(of(&moved).open(&ticket, 100).is_some());
         let gone = [key(4, 48), key(5, 48), key(6, 48)].join("\n");
         assert!(of(&gone).open(&ticket, 100).is_none());
+        let keys = Arc::new(FileKeys::parse(&text).unwrap());
+        let serving = Ticketer::new(settings, None, Some(Arc::clone(&keys)));
+        assert!(!keys.push(&[5; 80]) && keys.push(&[5; 48]));
+        assert_eq!(*keys.lines()[2], key(5, 48));
+        let moved_on = serving.seal(b"session", 100).unwrap();
+        assert_eq!(moved_on[..NAME], [4; NAME]);
+        assert!(serving.open(&ticket, 100).is_some());
         let error = |text: &str| FileKeys::parse(text).err();
         assert_eq!(error(&key(1, 48)), Some(FileKeysError::TooFew));
         assert_eq!(error("!"), Some(FileKeysError::BadKey(1)));

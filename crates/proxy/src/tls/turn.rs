@@ -20,7 +20,8 @@ pub(super) async fn wait() {
     }
 }
 
-fn try_now() -> bool {
+/// Whether a step may be made now: it is counted then.
+pub(super) fn try_now() -> bool {
     let now = reactor::now();
     TURN.with(|turn| {
         let (at, steps) = turn.get();

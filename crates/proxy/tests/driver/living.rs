@@ -43,3 +43,42 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.realloc(at, layout, size) }
     }
 }
+
+/// Set for the process that measures, to the name of its test.
+const APART: &str = "DRIVER_APART";
+
+/// Runs a test that measures memory in a process of its own, where no other test
+/// allocates. None of them runs meanwhile: two processes might choose the same
+/// free port.
+pub fn apart(name: &str, measure: impl FnOnce()) {
+    if std::env::var_os(APART).is_some_and(|test| test == name) {
+        return measure();
+    }
+    let _alone = crate::bed::alone();
+    let measured = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", name, "--nocapture"])
+        .env(APART, name)
+        .output()
+        .expect("a process");
+    let told = String::from_utf8_lossy(&measured.stdout);
+    let failed = String::from_utf8_lossy(&measured.stderr);
+    assert!(measured.status.success(), "{told}{failed}");
+    assert!(told.contains("1 passed"), "{told}");
+}
+
+/// The most that lives while something runs, looked at often.
+pub fn peak_during<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = stop.clone();
+    let watch = std::thread::spawn(move || {
+        let mut peak = 0;
+        while !ends.load(Ordering::Relaxed) {
+            peak = peak.max(bytes());
+            std::thread::sleep(std::time::Duration::from_micros(500));
+        }
+        peak
+    });
+    let result = run();
+    stop.store(true, Ordering::Relaxed);
+    (result, watch.join().expect("the one that looks"))
+}

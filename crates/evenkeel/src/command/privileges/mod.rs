@@ -171,9 +171,11 @@ fn supervisor(config: &Config) -> Process {
 fn loader(loaded: &Loaded, config: &Config) -> Process {
     let kernel = Kernel::try_out(&Confinement::loader());
     let mut reads: Vec<String> = Vec::new();
-    for (_, file) in loaded.sources.files() {
-        if !reads.contains(&file.name) {
-            reads.push(file.name.clone());
+    let texts = loaded.sources.files().map(|(_, file)| file.name.clone());
+    let named = loaded.recording.read();
+    for name in texts.chain(named.map(|path| path.display().to_string())) {
+        if !reads.contains(&name) {
+            reads.push(name);
         }
     }
     Process {

@@ -12,7 +12,8 @@ pub struct Rate {
     /// So many in a second, for ever.
     pub per_second: u32,
     /// So many for each piece of useful work: a stream that ended well, DATA
-    /// with content.
+    /// with content. What resets streams is only made good by streams that ended
+    /// well: DATA costs an attacker nothing.
     pub per_work: u32,
 }
 
@@ -156,9 +157,11 @@ struct Meter {
 pub(super) struct Meters {
     meters: [Meter; FLOODS],
     now_ms: u32,
-    /// Useful work of any kind; of the kind that moves many bytes.
+    /// Useful work of any kind; of the kind that moves many bytes; streams that
+    /// ended well.
     work: u32,
     bulk: u32,
+    ended: u32,
 }
 
 impl Meters {
@@ -170,6 +173,7 @@ impl Meters {
     pub(super) fn stream_ended(&mut self) {
         self.work = self.work.wrapping_add(1);
         self.bulk = self.bulk.wrapping_add(1);
+        self.ended = self.ended.wrapping_add(1);
     }
 
     /// DATA with content came or went.
@@ -183,8 +187,11 @@ impl Meters {
     /// One more of these.
     pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
         let rate = flood.rate(limits);
-        let by_bulk = matches!(flood, Flood::WindowUpdates | Flood::TinyData);
-        let work = if by_bulk { self.bulk } else { self.work };
+        let work = match flood {
+            Flood::WindowUpdates | Flood::TinyData => self.bulk,
+            Flood::RapidResets | Flood::ForcedResets | Flood::RefusedStreams => self.ended,
+            _ => self.work,
+        };
         let meter = &mut self.meters[flood as usize];
         let passed_ms = u64::from(self.now_ms.wrapping_sub(meter.at_ms));
         let worked = u64::from(work.wrapping_sub(meter.work));
@@ -228,6 +235,23 @@ mod tests {
         meters.data(1);
         assert_eq!(meters.charge(Flood::Pings, &limits), Ok(()));
         assert_eq!(meters.charge(Flood::Pings, &limits), Err(Why::PingFlood));
+    }
+
+    #[test]
+    fn data_makes_no_good_for_streams_that_are_reset() {
+        let limits = Limits::default();
+        for flood in [
+            Flood::RapidResets,
+            Flood::ForcedResets,
+            Flood::RefusedStreams,
+        ] {
+            let mut meters = Meters::default();
+            let mut charge = || {
+                meters.data(1000);
+                meters.charge(flood, &limits)
+            };
+            assert!((0..2_000).any(|_| charge().is_err()), "{flood:?}");
+        }
     }
 
     #[test]

@@ -210,7 +210,8 @@ impl Connection {
     }
 
     /// Ends a stream at once by RST_STREAM. Nothing happens when it is gone.
-    /// A code that blames the peer counts among the resets that it forced.
+    /// A code that blames the peer counts among the resets that it forced, a
+    /// refusal among the streams that it opened above the limit.
     pub fn reset(&mut self, stream: StreamId, code: ErrorCode) {
         let Some(gone) = self.streams.remove(stream.0) else {
             return;
@@ -237,6 +238,11 @@ impl Connection {
                 | ErrorCode::EnhanceYourCalm
         );
         if blames && let Err(why) = self.charge(Flood::ForcedResets) {
+            self.doomed = Some(why);
+        }
+        if code == ErrorCode::RefusedStream
+            && let Err(why) = self.charge(Flood::RefusedStreams)
+        {
             self.doomed = Some(why);
         }
         if let Err(why) = self.send_reset(stream.0, code) {

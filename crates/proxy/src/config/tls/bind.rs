@@ -5,7 +5,9 @@
 use super::{TlsSide, Verify};
 use crate::load::outside::Secret;
 use crate::tls::ignore::IgnoredErrors;
+use crate::tls::tickets::FileKeys;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What may be said for a whole listener, and for a certificate of a list.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -40,13 +42,24 @@ pub enum CertificateSource {
 }
 
 /// `tls-ticket-keys`
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct TicketKeys {
     /// The file.
     pub path: PathBuf,
-    /// What it holds.
+    /// What it held when it was read.
     pub keys: Secret,
+    /// What seals and opens: all lines with this file share it, and operators
+    /// change it.
+    pub ring: Arc<FileKeys>,
 }
+
+impl PartialEq for TicketKeys {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.keys == other.keys
+    }
+}
+
+impl Eq for TicketKeys {}
 
 /// What a `bind` line says of TLS.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -2,15 +2,17 @@
 
 use super::one_of;
 use crate::config::Parameters;
-use crate::config::{HttpProtocol, Server, ServerOptions, TlsDefaults};
+use crate::config::{HttpProtocol, Server, ServerOptions, ServerTls, TlsDefaults};
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
 use crate::load::{Loader, codes};
 use crate::rules::{Expression, Usage};
 use crate::tls::Connector;
 use crate::tls::build::BuildError;
-use crate::tls::connector::ClientSettings;
+use crate::tls::certified::Parts;
+use crate::tls::connector::{ClientSettings, Files};
+use crate::tls::store::{Dependent, Place, Store};
 use language::Diagnostic;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 const fn row(
     name: &'static str,
@@ -144,10 +146,10 @@ pub static OPTIONS: &[ServerRow] = &[
     ),
     row(
         "check-proto",
-        "check-proto h1",
-        "server web1 192.0.2.11:80 check check-proto h1",
+        "check-proto { h1 | h2 | none }",
+        "server web1 192.0.2.11:80 check check-proto h2",
         check_proto,
-        "The version of HTTP that checks speak: HTTP/1. HTTP/2 is not built yet.",
+        "The version of HTTP that checks speak. Without it that of `proto`, else what ALPN chooses.",
     ),
     row(
         "ciphers",
@@ -358,6 +360,7 @@ fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
     let span = args.peek().map(|word| word.span).unwrap_or_default();
     match one_of(args, &["h1", "h2", "fcgi", "none"])? {
         "h1" | "none" => options.check_proto = Some(HttpProtocol::Http1),
+        "h2" => options.check_proto = Some(HttpProtocol::Http2),
         other => {
             let what = format!("'check-proto {other}'");
             return Err(super::not_built(span, &what));
@@ -388,8 +391,22 @@ pub(crate) fn finish(loader: &mut Loader) {
                 continue;
             }
             let what = format!("server '{name}/{}'", server.name);
+            let file = &loader.sources.file(server.span.file).name;
+            let line = loader.sources.position(server.span).line;
+            let place = Place {
+                owner: format!("Proxy '{name}'").into(),
+                what: format!("server '{}'", server.name).into(),
+                line: format!("{file}:{line}").into(),
+            };
             let (span, line) = (server.span, server.options.tls.side.versions.clone());
-            let made = connector(server, &defaults);
+            let store = &loader.config.certificates;
+            let files = files(store, &server.options.tls);
+            let made = connector(server, &defaults).map(|made| Arc::new(made.at(place, files)));
+            if let Ok(made) = &made {
+                let weak: Weak<Connector> = Arc::downgrade(made);
+                let weak: Weak<dyn Dependent> = weak;
+                store.depend(weak);
+            }
             server.options.tls.connector = made.as_ref().ok().cloned();
             tls_words::tell_versions(loader, span, &what, &line, &defaults.server.versions);
             if let Err(refused) = made {
@@ -404,7 +421,40 @@ enum Refused {
     Build(BuildError),
 }
 
-fn connector(server: &Server, defaults: &TlsDefaults) -> Result<Arc<Connector>, Refused> {
+/// Puts what a server's line names into the store, where operators change it.
+fn files(store: &Store, tls: &ServerTls) -> Files {
+    let mut files = Files::default();
+    if let Some(file) = &tls.authorities {
+        files.authorities = Some(file.name.clone());
+        if store.authorities(&file.name).is_none() {
+            store.add_authorities(&file.name, Arc::clone(&file.it));
+        }
+    }
+    if let Some(file) = &tls.crls {
+        files.crls = Some(file.name.clone());
+        if store.revocations(&file.name).is_none() {
+            store.add_revocations(&file.name, Arc::clone(&file.it));
+        }
+    }
+    if let Some(file) = &tls.certificate {
+        let parts = Parts {
+            chain: file.it.cert.clone(),
+            key: Some(Arc::clone(&file.it.key)),
+            ..Parts::default()
+        };
+        if !store.has_certificate(&file.name)
+            && let Ok((certified, _)) = parts.certify()
+        {
+            store.add_certificate(&file.name, certified);
+        }
+        // What only servers can be shown is not for operators to change.
+        let known = store.has_certificate(&file.name);
+        files.certificate = known.then(|| file.name.clone());
+    }
+    files
+}
+
+fn connector(server: &Server, defaults: &TlsDefaults) -> Result<Connector, Refused> {
     let tls = &server.options.tls;
     let side = &defaults.server;
     let settings = ClientSettings {
@@ -419,7 +469,7 @@ fn connector(server: &Server, defaults: &TlsDefaults) -> Result<Arc<Connector>, 
         no_tickets: tls.side.no_tickets || side.no_tickets,
     };
     let made = Connector::new(settings, tls.sni.clone());
-    made.map(Arc::new).map_err(Refused::Build)
+    made.map_err(Refused::Build)
 }
 
 fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {

@@ -95,6 +95,19 @@ impl Recording {
         all.into_iter()
     }
 
+    /// The files that lines name and that could be read, keys and certificates
+    /// included, each once.
+    pub fn read(&self) -> impl Iterator<Item = &Path> {
+        let answers = &self.answers;
+        let files = answers.files.iter().filter(|(_, found)| found.is_ok());
+        let secrets = answers.secrets.iter().filter(|(_, found)| found.is_ok());
+        let files = files.map(|(path, _)| path.as_path());
+        let all: BTreeSet<&Path> = files
+            .chain(secrets.map(|(path, _)| path.as_path()))
+            .collect();
+        all.into_iter()
+    }
+
     /// A number for what all files hold: the same for the same files, and with
     /// near certainty another one for others. `except` are passed over.
     pub fn content(&self, except: &BTreeSet<PathBuf>) -> u64 {

@@ -10,14 +10,18 @@ mod server;
 mod sessions;
 mod show;
 mod state;
+mod ticket_keys;
+mod tls;
 
 use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
 use crate::runtime::Runtime;
 use language::suggest;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// What commands work on.
 #[derive(Clone, Debug)]
@@ -40,7 +44,25 @@ pub struct Session {
     /// How long it may be silent.
     pub timeout: Duration,
     /// What stood behind `<<`.
-    pub payload: Option<String>,
+    pub payload: Option<Arc<Payload>>,
+}
+
+/// What stood behind `<<`. It may hold keys: it is wiped when it is dropped, and
+/// shown to nobody.
+pub struct Payload(pub Zeroizing<String>);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+impl Deref for Payload {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 type Run = fn(&Context, &mut Session, &[&str]) -> String;
@@ -97,15 +119,26 @@ const fn row(
 
 #[rustfmt::skip]
 static COMMANDS: &[Row] = &[
+    row(&["abort", "ssl", "ca-file"], "abort ssl ca-file <cafile>", "forget what was set for a file of authorities", Admin, Report(tls::abort)),
+    row(&["abort", "ssl", "cert"], "abort ssl cert <certfile>", "forget what was set for a certificate", Admin, Report(tls::abort)),
+    row(&["abort", "ssl", "crl-file"], "abort ssl crl-file <crlfile>", "forget what was set for a file of revoked certificates", Admin, Report(tls::abort)),
     row(&["add", "acl"], "add acl [@<ver>] <acl> <pattern>", "one more pattern of a list", Operator, Report(lists::add_acl)),
     row(&["add", "map"], "add map [@<ver>] <map> <key> <value>", "one more entry of a map, or a payload of them", Operator, Report(lists::add_map)),
+    row(&["add", "ssl", "crt-list"], "add ssl crt-list <list> <cert> [opts]*", "one more line of a list of certificates, or a payload with it", Admin, Report(tls::add_to_list)),
     row(&["clear", "acl"], "clear acl [@<ver>] <acl>", "remove all patterns of a list", Operator, Report(lists::clear)),
     row(&["clear", "map"], "clear map [@<ver>] <map>", "remove all entries of a map", Operator, Report(lists::clear)),
     row(&["commit", "acl"], "commit acl @<ver> <acl>", "use a version of a list that was prepared", Operator, Report(lists::commit)),
     row(&["commit", "map"], "commit map @<ver> <map>", "use a version of a map that was prepared", Operator, Report(lists::commit)),
     row(&["clear", "counters"], "clear counters [all]", "forget highest values, or all counters", Operator, Now(change::clear_counters)),
+    row(&["commit", "ssl", "ca-file"], "commit ssl ca-file <cafile>", "use what was set for a file of authorities", Admin, Report(tls::commit)),
+    row(&["commit", "ssl", "cert"], "commit ssl cert <certfile>", "use what was set for a certificate", Admin, Report(tls::commit)),
+    row(&["commit", "ssl", "crl-file"], "commit ssl crl-file <crlfile>", "use what was set for a file of revoked certificates", Admin, Report(tls::commit)),
     row(&["del", "acl"], "del acl <acl> [<key>|#<ref>]", "remove one pattern of a list", Operator, Report(lists::delete)),
     row(&["del", "map"], "del map <map> [<key>|#<ref>]", "remove one entry of a map", Operator, Report(lists::delete)),
+    row(&["del", "ssl", "ca-file"], "del ssl ca-file <cafile>", "remove a file of authorities that nobody uses", Admin, Report(tls::delete)),
+    row(&["del", "ssl", "cert"], "del ssl cert <certfile>", "remove a certificate that nobody uses", Admin, Report(tls::delete)),
+    row(&["del", "ssl", "crl-file"], "del ssl crl-file <crlfile>", "remove a file of revoked certificates that nobody uses", Admin, Report(tls::delete)),
+    row(&["del", "ssl", "crt-list"], "del ssl crt-list <list> <cert[:line]>", "remove a line of a list of certificates", Admin, Report(tls::delete_from_list)),
     row(&["disable", "frontend"], "disable frontend <frontend>", "a frontend takes no connections for now", Admin, Now(change::disable_frontend)),
     row(&["disable", "health"], "disable health <bk>/<srv>", "a server's checks rest", Admin, Now(server::disable_health)),
     row(&["disable", "server"], "disable server <bk>/<srv>", "a server goes into maintenance", Admin, Now(server::disable)),
@@ -115,6 +148,9 @@ static COMMANDS: &[Row] = &[
     row(&["get", "acl"], "get acl <acl> <value>", "tell which pattern a value meets", User, Report(lists::get)),
     row(&["get", "map"], "get map <map> <key>", "tell which entry a key meets", User, Report(lists::get)),
     row(&["get", "weight"], "get weight <bk>/<srv>", "tell a server's weight", User, Now(server::get_weight)),
+    row(&["new", "ssl", "ca-file"], "new ssl ca-file <cafile>", "one more file of authorities, empty as yet", Admin, Report(tls::create)),
+    row(&["new", "ssl", "cert"], "new ssl cert <certfile>", "one more certificate, empty as yet", Admin, Report(tls::create)),
+    row(&["new", "ssl", "crl-file"], "new ssl crl-file <crlfile>", "one more file of revoked certificates, empty as yet", Admin, Report(tls::create)),
     row(&["operator"], "operator", "this connection has the level operator at most", User, Now(operator)),
     row(&["prepare", "acl"], "prepare acl <acl>", "begin another version of a list", Operator, Report(lists::prepare)),
     row(&["prepare", "map"], "prepare map <map>", "begin another version of a map", Operator, Report(lists::prepare)),
@@ -123,6 +159,11 @@ static COMMANDS: &[Row] = &[
     row(&["set", "maxconn", "global"], "set maxconn global <n>", "another limit of the process", Admin, Now(change::maxconn_global)),
     row(&["set", "maxconn", "server"], "set maxconn server <bk>/<srv> <n>", "another limit of a server", Admin, Now(server::maxconn)),
     row(&["set", "server"], "set server <bk>/<srv> [opts]", "another state, health, weight or address", Admin, Now(server::set)),
+    row(&["set", "ssl", "ca-file"], "set ssl ca-file <cafile> <payload>", "prepare other authorities of a file", Admin, Report(tls::set)),
+    row(&["set", "ssl", "cert"], "set ssl cert <certfile> <payload>", "prepare another certificate, or a part of it", Admin, Report(tls::set)),
+    row(&["set", "ssl", "crl-file"], "set ssl crl-file <crlfile> <payload>", "prepare other revoked certificates of a file", Admin, Report(tls::set)),
+    row(&["set", "ssl", "ocsp-response"], "set ssl ocsp-response <resp|payload>", "another answer of OCSP, in Base64", Admin, Report(tls::set_ocsp)),
+    row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "the next key of session tickets", Admin, Now(ticket_keys::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "how long this connection may be silent", User, Now(change::timeout)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "another weight of a server", Admin, Now(server::set_weight)),
     row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the lists of patterns, or one's patterns", User, Report(lists::show)),
@@ -141,7 +182,14 @@ static COMMANDS: &[Row] = &[
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
     row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or tell more of them", Operator, Report(sessions::show)),
+    row(&["show", "ssl", "ca-file"], "show ssl ca-file [<cafile>[:<index>]]", "list the files of authorities, or tell one's certificates", Operator, Report(tls::show)),
+    row(&["show", "ssl", "cert"], "show ssl cert [<certfile>]", "list the certificates, or tell of one", Operator, Report(tls::show)),
+    row(&["show", "ssl", "crl-file"], "show ssl crl-file [<crlfile[:<index>>]]", "list the files of revoked certificates, or tell of one", Operator, Report(tls::show)),
+    row(&["show", "ssl", "crt-list"], "show ssl crt-list [-n] [<list>]", "list the lists of certificates, or one's lines", Admin, Report(tls::show_lists)),
+    row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the answers of OCSP, or tell one", User, Report(tls::show_ocsp)),
+    row(&["show", "ssl", "providers"], "show ssl providers", "tell whose cryptography is used", User, Now(tls::providers)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
+    row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the files of keys of session tickets, or tell their keys", User, Now(ticket_keys::show)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
     row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "a frontend takes no connections any more", Admin, Now(sessions::shut_frontend_down)),
     row(&["shutdown", "session"], "shutdown session <id>", "end a session", Admin, Report(sessions::shut_down)),
@@ -157,24 +205,18 @@ const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
 const NOT_BUILT: &[&str] = &[
-    "abort ssl",
     "add server",
-    "add ssl",
     "clear table",
-    "commit ssl",
     "del server",
-    "del ssl",
     "disable agent",
     "disable dynamic-cookie",
     "enable agent",
     "enable dynamic-cookie",
     "get var",
-    "new ssl",
     "set dynamic-cookie-key",
     "set profiling",
     "set rate-limit",
     "set severity-output",
-    "set ssl",
     "set table",
     "set var",
     "show cache",
@@ -183,12 +225,10 @@ const NOT_BUILT: &[&str] = &[
     "show peers",
     "show profiling",
     "show resolvers",
-    "show ssl",
     "show startup-logs",
     "show table",
     "show tasks",
     "show threads",
-    "show tls-keys",
     "show trace",
     "trace",
 ];
@@ -222,7 +262,16 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
 fn unknown(words: &[&str]) -> String {
     let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
     let first = words.first().copied().unwrap_or_default();
-    let mut near: Vec<&Row> = own.iter().filter(|row| row.words[0] == first).collect();
+    // Those that begin with as many of the words as any does.
+    let same = |row: &&Row| {
+        let both = row.words.iter().zip(words);
+        both.take_while(|(one, other)| one == other).count()
+    };
+    let most = own.iter().map(|row| same(&row)).max().unwrap_or(0);
+    let mut near: Vec<&Row> = own
+        .iter()
+        .filter(|row| most > 0 && same(row) == most)
+        .collect();
     if near.is_empty() && !first.is_empty() {
         let name = suggest::nearest(first, own.iter().map(|row| row.words[0]));
         near = own

@@ -198,6 +198,10 @@ impl HeaderChange {
         let done = match &self.change {
             Change::Set(format) => {
                 let value = value(format, stream);
+                if &*self.name == b"host" && stream.request.is_target_composed() {
+                    // The target of HTTP/2 follows it.
+                    stream.keep_received();
+                }
                 self.message(stream).set(&self.name, &value)
             }
             Change::Add(format) => {

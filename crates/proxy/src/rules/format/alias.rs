@@ -256,7 +256,10 @@ impl Alias {
             Alias::UniqueId => put.text_or_missing(stream.unique_id.as_deref().unwrap_or_default()),
             Alias::CapturedRequestCookie | Alias::CapturedResponseCookie => put.missing(),
             Alias::Status => match stream.status() {
-                0 if stream.http => put.out.extend_from_slice(b"-1"),
+                // As haproxy has it, of what was no request at all over HTTP/2.
+                0 if stream.http && !stream.request.method().is_empty() => {
+                    put.out.extend_from_slice(b"-1")
+                }
                 status => decimal(put.out, u64::from(status), 1),
             },
             // Letters are never quoted.

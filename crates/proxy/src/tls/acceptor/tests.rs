@@ -106,7 +106,14 @@ fn filters_of_a_list_take_the_place_of_the_names_and_may_exclude() {
         entry("b", 2, &["*.x.com", "!no.x.com", "y.com"]),
         entry("c", 3, &["!z.com"]),
     ];
-    store.add_list("list", List { entries, lines: 3 });
+    store.add_list(
+        "list",
+        List {
+            entries,
+            lines: 3,
+            is_directory: false,
+        },
+    );
     let words = BindTls {
         sources: vec![CertificateSource::List("list".into())],
         ..BindTls::default()
@@ -186,7 +193,14 @@ fn a_line_of_a_list_has_settings_of_its_own_and_others_share_theirs() {
     let mut own = entry("b", 2, &[]);
     own.options.alpn = Some(vec![b"h2".to_vec()]);
     let entries = vec![entry("a", 1, &[]), own, entry("a", 3, &["c"])];
-    store.add_list("list", List { entries, lines: 3 });
+    store.add_list(
+        "list",
+        List {
+            entries,
+            lines: 3,
+            is_directory: false,
+        },
+    );
     let made = acceptor(
         &store,
         BindTls {

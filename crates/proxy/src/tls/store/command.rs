@@ -1,16 +1,15 @@
-//! Changes by operators (`new`, `set`, `commit`, `abort`, `del ssl …`, `add ssl
-//! crt-list`), with HAProxy's words for what came of them. Names of kinds are
-//! those of the commands: `cert`, `ca-file`, `crl-file`.
+//! Changes by operators (`new`, `set`, `commit`, `abort`, `del ssl …`), with
+//! HAProxy's words for what came of them. Names of kinds are those of the
+//! commands: `cert`, `ca-file`, `crl-file`; the last two share their names.
 
 use super::{Dependent, Inner, Store, Transaction};
-use crate::config::TlsLine;
 use crate::tls::authorities::Authorities;
-use crate::tls::certified::{CertError, Certified, Parts};
+use crate::tls::certificate::Certificate;
+use crate::tls::certified::{CertError, Certified, Parts, signing_key};
 use crate::tls::crt_list::Entry;
 use crate::tls::ocsp;
-use crate::tls::pem::PemError;
+use crate::tls::pem::Contents;
 use crate::tls::revocation::Revocations;
-use crate::tls::sni::Filter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -35,7 +34,7 @@ impl std::error::Error for StoreError {}
 /// What the operator is told.
 pub type Told = Result<String, StoreError>;
 
-fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
+pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError(words.into()))
 }
 
@@ -72,22 +71,27 @@ fn part<'n>(name: &'n str, inner: &Inner) -> (&'n str, Part) {
         .unwrap_or((name, Part::Pem))
 }
 
-fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
     let bytes = payload.iter().copied();
     let text: Vec<u8> = bytes.filter(|b| !b.is_ascii_whitespace()).collect();
     let der = STANDARD.decode(text).ok()?;
     (!der.is_empty() && der.len() <= ocsp::BYTES_MAX).then_some(der)
 }
 
+/// Why a certificate is not taken in.
 fn words_of(error: &CertError, name: &str) -> String {
     match error {
         CertError::Mismatch => format!("{error} '{name}'."),
-        CertError::NoCertificate | CertError::Pem(PemError::Unfinished(_)) => {
+        CertError::Pem(_) | CertError::NoCertificate | CertError::BadCertificate(_) => {
             format!("unable to load certificate from file '{name}'.")
         }
-        CertError::NotIssuer | CertError::BadIssuer => format!("'{name}.issuer' {error}."),
+        CertError::NoKey | CertError::BadKey(_) => {
+            format!("unable to load private key from file '{name}'.")
+        }
+        CertError::NotIssuer | CertError::BadIssuer => {
+            format!("'{name}' cannot be read or parsed'.")
+        }
         CertError::OcspWithoutIssuer => format!("'{name}.ocsp' {error}."),
-        error => format!("'{name}': {error}."),
     }
 }
 
@@ -129,7 +133,7 @@ impl Store {
             }
         };
         if let Err(why) = take_part(&mut parts, part, payload, &name) {
-            return failed(&format!("{why}\nCan't load the payload"));
+            return failed(&format!("{why}Can't load the payload"));
         }
         let told = format!("Transaction {verb} for certificate {name}!\n");
         inner.certificate = Some(Transaction { name, new: parts });
@@ -178,53 +182,22 @@ impl Store {
     /// `del ssl cert <name>`
     pub fn delete_certificate(&self, name: &str) -> Told {
         let mut inner = self.inner();
-        let failed = |why: String| refuse(format!("Can't remove the certificate: {why}"));
+        let failed = |why: String| refuse(format!("Can't remove the certificate: {why}\n\n"));
         if !inner.stock.certificates.contains_key(name) {
             return failed(format!("certificate '{name}' doesn't exist!"));
         }
-        if inner.uses_certificate(name) {
+        if inner.certificate_uses(name) > 0 {
             return failed(format!("certificate '{name}' in use, can't be deleted!"));
         }
         inner.stock.certificates.remove(name);
         Ok(format!("Certificate '{name}' deleted!\n"))
     }
 
-    /// `set ssl ocsp-response <base64>`
-    pub fn set_ocsp(&self, payload: &[u8]) -> Told {
-        let Some(der) = decoded(payload) else {
-            return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
-        };
-        let id = match ocsp::Response::id_of(&der) {
-            Ok(id) => id,
-            Err(error) => return refuse(error.to_string() + "."),
-        };
-        let mut inner = self.inner();
-        let certificates = inner.stock.certificates.iter();
-        let same = |certified: &Certified| {
-            certified.ocsp_id.as_ref() == Some(&id)
-                || certified.ocsp().is_some_and(|response| response.id == id)
-        };
-        let named: Vec<(Box<str>, Arc<Certified>)> = certificates
-            .filter_map(|(name, found)| Some((name.clone(), Arc::clone(found.as_ref()?))))
-            .filter(|(_, certified)| same(certified))
-            .collect();
-        if named.is_empty() {
-            return refuse(
-                "OCSP single response: Certificate ID does not match any certificate or issuer.",
-            );
-        }
-        for (name, certified) in named {
-            match certified.with_ocsp(&der) {
-                Ok(new) => inner.replace_certificate(&name, new).map_err(StoreError)?,
-                Err(error) => return refuse(error.to_string() + "."),
-            };
-        }
-        Ok("OCSP Response updated!\n".to_owned())
-    }
-
     /// `new ssl ca-file <name>`
     pub fn new_authorities(&self, name: &str) -> Told {
-        create(&mut self.inner().stock.authorities, name, "CA")
+        let mut inner = self.inner();
+        let taken = inner.stock.revocations.contains_key(name);
+        create(&mut inner.stock.authorities, name, taken, "CA")
     }
 
     /// `set ssl ca-file <name> <payload>`
@@ -265,7 +238,9 @@ impl Store {
 
     /// `new ssl crl-file <name>`
     pub fn new_revocations(&self, name: &str) -> Told {
-        create(&mut self.inner().stock.revocations, name, "CRL")
+        let mut inner = self.inner();
+        let taken = inner.stock.authorities.contains_key(name);
+        create(&mut inner.stock.revocations, name, taken, "CRL")
     }
 
     /// `set ssl crl-file <name> <payload>`
@@ -300,170 +275,66 @@ impl Store {
     /// `del ssl crl-file <name>`
     pub fn delete_revocations(&self, name: &str) -> Told {
         let mut inner = self.inner();
+        if inner.stock.authorities.contains_key(name) {
+            return refuse(
+                "Can't remove the CRL file: 'del ssl crl-file' does not work on CA files!\n\n",
+            );
+        }
         let used = inner.uses_file(name);
         remove(&mut inner.stock.revocations, name, used, "CRL")
     }
-
-    /// `add ssl crt-list <list> <certificate>`, or with the options and filters
-    /// of a whole line, which the caller has read.
-    pub fn add_to_list(
-        &self,
-        list_name: &str,
-        certificate: &str,
-        (options, option_words): (TlsLine, &str),
-        filters: Vec<Filter>,
-    ) -> Told {
-        let mut inner = self.inner();
-        let failed = |why: String| refuse(format!("Can't edit the crt-list: {why}"));
-        match inner.stock.certificates.get(certificate) {
-            None => return failed(format!("certificate '{certificate}' does not exist!")),
-            Some(None) => return failed(format!("certificate '{certificate}' is empty!")),
-            Some(Some(_)) => {}
-        }
-        let Some(list) = inner.stock.lists.get_mut(list_name) else {
-            return failed(format!("crt-list '{list_name}' does not exist!"));
-        };
-        room(list.entries.len())?;
-        let lines = list.lines;
-        list.lines += 1;
-        list.entries.push(Entry {
-            certificate: certificate.into(),
-            line: list.lines,
-            options,
-            option_words: option_words.into(),
-            filters,
-        });
-        match inner.publish(|one| one.uses_list(list_name)) {
-            Ok(count) => Ok(format!(
-                "Inserting certificate '{certificate}' in crt-list '{list_name}'{}\nSuccess!\n",
-                ".".repeat(count)
-            )),
-            Err(why) => {
-                if let Some(list) = inner.stock.lists.get_mut(list_name) {
-                    list.entries.pop();
-                    list.lines = lines;
-                }
-                failed(why)
-            }
-        }
-    }
-
-    /// `del ssl crt-list <list> <certificate[:line]>`
-    pub fn delete_from_list(&self, list_name: &str, asked: &str) -> Told {
-        let mut inner = self.inner();
-        let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));
-        let numbered = asked.rsplit_once(':');
-        let numbered = numbered.and_then(|(name, line)| Some((name, line.parse::<u32>().ok()?)));
-        let (name, line) = numbered.map_or((asked, None), |(name, line)| (name, Some(line)));
-        let Some(list) = inner.stock.lists.get_mut(list_name) else {
-            return failed(format!("crt-list '{list_name}' does not exist!"));
-        };
-        let entries = list.entries.iter().enumerate();
-        let same: Vec<(usize, u32)> = entries
-            .filter(|(_, entry)| *entry.certificate == *name)
-            .map(|(at, entry)| (at, entry.line))
-            .collect();
-        let lines = || {
-            let all: Vec<String> = same.iter().map(|(_, line)| line.to_string()).collect();
-            all.join(", ")
-        };
-        let at = match (&same[..], line) {
-            ([], _) => {
-                return failed(format!(
-                    "certificate '{name}' can't be found in crt-list '{list_name}'!"
-                ));
-            }
-            ([(at, _)], None) => *at,
-            (_, None) => {
-                return failed(format!(
-                    "found the certificate '{name}' in several entries, please specify a line number preceded by colons ({})!",
-                    lines()
-                ));
-            }
-            (_, Some(line)) => match same.iter().find(|(_, one)| *one == line) {
-                Some((at, _)) => *at,
-                None => {
-                    return failed(format!(
-                        "found a certificate '{name}' but the line number is incorrect, please specify a correct line number preceded by colons ({})!",
-                        lines()
-                    ));
-                }
-            },
-        };
-        let entry = list.entries.remove(at);
-        let is_first = at == 0;
-        if is_first
-            && inner
-                .dependents()
-                .iter()
-                .any(|one| one.uses_list(list_name))
-        {
-            // Whoever matches nothing is shown it.
-            if let Some(list) = inner.stock.lists.get_mut(list_name) {
-                list.entries.insert(at, entry);
-            }
-            return failed(format!(
-                "certificate '{name}' cannot be deleted, it is used as default certificate"
-            ));
-        }
-        match inner.publish(|one| one.uses_list(list_name)) {
-            Ok(_) => Ok(format!(
-                "Entry '{name}' deleted in crtlist '{list_name}'!\n"
-            )),
-            Err(why) => {
-                if let Some(list) = inner.stock.lists.get_mut(list_name) {
-                    list.entries.insert(at, entry);
-                }
-                failed(why)
-            }
-        }
-    }
 }
 
-fn room(entries: usize) -> Result<(), StoreError> {
+pub(super) fn room(entries: usize) -> Result<(), StoreError> {
     match entries < ENTRIES_MAX {
         true => Ok(()),
         false => refuse(format!("There are {ENTRIES_MAX} already!")),
     }
 }
 
+/// Takes what an operator sent in as a part of a certificate, or tells why not:
+/// a whole line, or nothing.
 fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Result<(), String> {
-    let cert_error = |error: CertError| words_of(&error, name);
+    let cert_error = |error: CertError| words_of(&error, name) + "\n";
     match part {
         Part::Pem => {
-            // A certificate that is set alone leaves no key of another one behind.
+            // A certificate that is set alone leaves no key of another one behind,
+            // nor what was said of that. The issuer counts only where it fits.
             let mut new = Parts {
                 issuer: parts.issuer.clone(),
-                ocsp: parts.ocsp.clone(),
                 ..Parts::default()
             };
             new.take(payload).map_err(cert_error)?;
-            if new.chain.is_empty() {
+            let unread = |der: &_| Certificate::parse(der).is_none();
+            if new.chain.is_empty() || new.chain.iter().any(|der| unread(der)) {
                 return Err(cert_error(CertError::NoCertificate));
             }
             *parts = new;
             Ok(())
         }
         Part::Key => {
-            let chain = std::mem::take(&mut parts.chain);
-            parts.key = None;
-            let taken = parts.take(payload);
-            parts.chain = chain;
-            taken.map_err(cert_error)?;
-            match parts.key.is_some() {
-                true => Ok(()),
-                false => Err(format!("No Private Key found in '{name}.key'.")),
-            }
+            let found = Contents::parse(payload).map_err(|_| cert_error(CertError::NoKey))?;
+            let key = found.key.ok_or_else(|| cert_error(CertError::NoKey))?;
+            parts.key = Some(signing_key(&key).map_err(cert_error)?);
+            Ok(())
         }
-        Part::Issuer => parts.take_issuer(payload).map_err(cert_error),
+        // Whose issuer it is shows when all is there: the certificate may come later.
+        Part::Issuer => {
+            let bad = || cert_error(CertError::BadIssuer);
+            let found = Contents::parse(payload).map_err(|_| bad())?;
+            let issuer = found.certificates.into_iter().next().ok_or_else(bad)?;
+            Certificate::parse(&issuer).ok_or_else(bad)?;
+            parts.issuer = Some(issuer);
+            Ok(())
+        }
         Part::Ocsp => match decoded(payload) {
             Some(der) => {
                 parts.ocsp = Some(der);
                 Ok(())
             }
-            None => Err("the payload is not the Base64 of an OCSP response".to_owned()),
+            None => Err("Error reading OCSP response in base64 format".to_owned()),
         },
-        Part::Sctl => Err("signed certificate timestamps are not sent here".to_owned()),
+        Part::Sctl => Err("signed certificate timestamps are not sent here\n".to_owned()),
     }
 }
 
@@ -482,8 +353,9 @@ fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
     }
 }
 
-fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, kind: &str) -> Told {
-    if all.contains_key(name) {
+/// `taken`: the other kind of files has one of this name.
+fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, taken: bool, kind: &str) -> Told {
+    if taken || all.contains_key(name) {
         return refuse(format!("{kind} file '{name}' already exists!"));
     }
     room(all.len())?;
@@ -531,7 +403,7 @@ fn under_way<T>(
         None => refuse(format!("No ongoing transaction! !\nCan't commit {name}!")),
         Some(one) if *one.name != *name => refuse(format!(
             "{}\nCan't commit {name}!",
-            other_transaction(&one.name, name, "commit")
+            other_transaction(&one.name, name, "set")
         )),
         Some(one) => Ok(Arc::clone(&one.new)),
     }
@@ -547,7 +419,7 @@ fn restore<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, old: Option<O
 fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, kind: &str) -> Told {
     let failed = |why: &str| {
         refuse(format!(
-            "Can't remove the {kind} file: {kind} file '{name}' {why}"
+            "Can't remove the {kind} file: {kind} file '{name}' {why}\n\n"
         ))
     };
     if !all.contains_key(name) {
@@ -562,10 +434,15 @@ fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, ki
 
 impl Inner {
     /// Puts a certificate in the place of the one of its name; how many use it.
-    fn replace_certificate(&mut self, name: &str, new: Certified) -> Result<usize, String> {
+    pub(super) fn replace_certificate(
+        &mut self,
+        name: &str,
+        new: Certified,
+    ) -> Result<usize, String> {
         let new = Some(Arc::new(new));
         let old = self.stock.certificates.insert(name.into(), new);
-        let published = self.publish(|one| one.uses_certificate(name));
+        let published =
+            self.publish(|one| Some(one.certificate_uses(name)).filter(|uses| *uses > 0));
         if published.is_err() {
             restore(&mut self.stock.certificates, name, old);
         }
@@ -574,8 +451,10 @@ impl Inner {
 
     fn published(&mut self, name: &str) -> Told {
         let lists = self.lists_with_file(name);
+        // A line that shows no certificate has to know of it, too.
         let uses = |one: &dyn Dependent| {
-            one.names_file(name) || lists.iter().any(|list| one.uses_list(list))
+            let listed = lists.iter().any(|list| one.list_uses(list) > 0);
+            (one.names_file(name) || listed).then(|| one.file_uses(name))
         };
         match self.publish(uses) {
             Ok(count) => Ok(format!(
@@ -598,14 +477,14 @@ impl Inner {
         lists.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether a certificate is shown, or stands in a list.
-    pub(super) fn uses_certificate(&mut self, name: &str) -> bool {
-        let mut lists = self.stock.lists.values();
-        lists.any(|list| list.entries.iter().any(|entry| *entry.certificate == *name))
-            || self
-                .dependents()
-                .iter()
-                .any(|one| one.uses_certificate(name))
+    /// How often a certificate is shown, or stands in a list.
+    pub(super) fn certificate_uses(&mut self, name: &str) -> usize {
+        let lists = self.stock.lists.values();
+        let entries = lists.flat_map(|list| &list.entries);
+        let listed = entries.filter(|entry| *entry.certificate == *name).count();
+        let dependents = self.dependents();
+        let shown = dependents.iter().map(|one| one.certificate_uses(name));
+        listed + shown.sum::<usize>()
     }
 
     /// Whether a file of authorities or of revoked ones is used.

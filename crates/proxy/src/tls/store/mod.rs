@@ -5,6 +5,8 @@
 //! never look here.
 
 mod command;
+mod lists;
+mod ocsp;
 mod show;
 
 pub use command::StoreError;
@@ -14,9 +16,21 @@ use super::authorities::Authorities;
 use super::certified::{Certified, Parts};
 use super::crt_list::List;
 use super::revocation::Revocations;
+use super::tickets::FileKeys;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Where a dependent stands in the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// `Proxy 'www'`
+    pub owner: Box<str>,
+    /// `bind '*:443'`
+    pub what: Box<str>,
+    /// `haproxy.cfg:12`
+    pub line: Box<str>,
+}
 
 /// What a dependent does when all have prepared.
 pub type Prepared = Box<dyn FnOnce() + Send>;
@@ -25,12 +39,17 @@ pub type Prepared = Box<dyn FnOnce() + Send>;
 pub trait Dependent: Send + Sync {
     /// Makes all that follows from what the store holds now, without using it yet.
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
-    /// Whether it shows a certificate.
-    fn uses_certificate(&self, name: &str) -> bool;
-    /// Whether it uses a list of certificates.
-    fn uses_list(&self, name: &str) -> bool;
-    /// Whether its line names a file of authorities or of revoked certificates.
+    /// How often it shows a certificate.
+    fn certificate_uses(&self, name: &str) -> usize;
+    /// How often it uses a list of certificates.
+    fn list_uses(&self, name: &str) -> usize;
+    /// With how many of its certificates a file of authorities or of revoked
+    /// certificates is used.
+    fn file_uses(&self, name: &str) -> usize;
+    /// Whether its line names such a file.
     fn names_file(&self, name: &str) -> bool;
+    /// Where it stands: what operators are told of.
+    fn place(&self) -> &Place;
 }
 
 /// What there is, by name. None: it was made by an operator and holds nothing yet.
@@ -87,6 +106,8 @@ struct Inner {
     authorities: Option<Transaction<Arc<Authorities>>>,
     revocations: Option<Transaction<Arc<Revocations>>>,
     dependents: Vec<Weak<dyn Dependent>>,
+    /// The files of keys of tickets, in the order in which lines name them.
+    ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
 }
 
 /// All of a configuration.
@@ -166,6 +187,24 @@ impl Store {
         self.inner().stock.lists.insert(name.into(), list);
     }
 
+    /// The keys of a file that other lines may have named: all share them.
+    pub fn ticket_keys_of(&self, name: &str, read: FileKeys) -> Arc<FileKeys> {
+        let mut inner = self.inner();
+        let known = inner.ticket_keys.iter().find(|(known, _)| **known == *name);
+        if let Some((_, ring)) = known {
+            return Arc::clone(ring);
+        }
+        let ring = Arc::new(read);
+        inner.ticket_keys.push((name.into(), Arc::clone(&ring)));
+        ring
+    }
+
+    /// All files of keys of tickets. The last one that was named comes first, as
+    /// HAProxy numbers them.
+    pub fn ticket_keys(&self) -> Vec<(Box<str>, Arc<FileKeys>)> {
+        self.inner().ticket_keys.iter().rev().cloned().collect()
+    }
+
     /// Somebody who is to be asked about changes for as long as they live.
     pub fn depend(&self, dependent: Weak<dyn Dependent>) {
         self.inner().dependents.push(dependent);
@@ -179,17 +218,30 @@ impl Inner {
     }
 
     /// Lets those who use what was changed prepare, and then take it in; how
-    /// many they are. Where one cannot nothing is taken in.
-    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> bool) -> Result<usize, String> {
-        let mut prepared = Vec::new();
+    /// often they use it, by `uses`, which is None for all others. Where one
+    /// cannot nothing is taken in.
+    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> Option<usize>) -> Result<usize, String> {
+        let (mut prepared, mut count) = (Vec::new(), 0);
         for dependent in self.dependents() {
-            if uses(&*dependent) {
-                prepared.push(dependent.prepare(&self.stock)?);
-            }
+            let Some(used) = uses(&*dependent) else {
+                continue;
+            };
+            count += used;
+            let place = dependent.place().clone();
+            let made = dependent.prepare(&self.stock);
+            let told = |why| {
+                let Place { owner, what, line } = place;
+                format!("{owner}: {why} for {what} at [{line}].")
+            };
+            prepared.push(made.map_err(told)?);
         }
-        let count = prepared.len();
         prepared.into_iter().for_each(|take_in| take_in());
         Ok(count)
+    }
+
+    /// The same of those who use a list.
+    fn publish_list(&mut self, name: &str) -> Result<usize, String> {
+        self.publish(|one| Some(one.list_uses(name)).filter(|uses| *uses > 0))
     }
 }
 

@@ -4,9 +4,9 @@ use super::command::{StoreError, Told};
 use super::{Inner, Store, Transaction};
 use crate::tls::authorities::Authorities;
 use crate::tls::certified::{Certified, Parts};
-use crate::tls::der::{Der, INTEGER, OCTET_STRING, SEQUENCE};
 use crate::tls::describe::{self, hex};
-use crate::tls::revocation::Revocations;
+use crate::tls::ocsp_text;
+use crate::tls::revocation::{Revocations, Revoked};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -33,12 +33,15 @@ fn head(name: &str, status: &str) -> String {
 }
 
 /// A name, and which of its entries, from 1 on, is asked for.
-fn indexed(asked: &str) -> (&str, Option<usize>) {
-    match asked.rsplit_once(':') {
-        Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => {
-            (name, index.parse().ok())
-        }
-        _ => (asked, None),
+fn indexed<'a>(asked: &'a str, kind: &str) -> Result<(&'a str, Option<usize>), StoreError> {
+    let Some((name, index)) = asked.rsplit_once(':') else {
+        return Ok((asked, None));
+    };
+    match index.parse() {
+        Ok(index) if index > 0 => Ok((name, Some(index))),
+        _ => Err(StoreError(format!(
+            "wrong {kind} index after colons in '{asked}'!"
+        ))),
     }
 }
 
@@ -63,18 +66,26 @@ impl Store {
             Err(StoreError(words.to_owned()))
         };
         if let Some(name) = asked.strip_prefix('*') {
-            let under_way = inner.certificate.as_ref().filter(|one| *one.name == *name);
-            let Some(under_way) = under_way else {
+            let Some(under_way) = &inner.certificate else {
                 return missing();
             };
-            return Ok(head(asked, "Unused") + &parts(&under_way.new, None));
+            // Not whole as yet, it may be of no use.
+            let whole = || Some(under_way.new.clone().certify().ok()?.0);
+            if *under_way.name == *name {
+                let shown = parts(&under_way.new, whole().as_ref());
+                return Ok(head(asked, "Unused") + &shown);
+            }
+            return match name.strip_suffix(".ocsp") {
+                Some(stem) if *under_way.name == *stem => Ok(ocsp(whole().as_ref())),
+                _ => missing(),
+            };
         }
         let all = &inner.stock.certificates;
         if !all.contains_key(asked)
             && let Some(stem) = asked.strip_suffix(".ocsp")
-            && let Some(Some(found)) = all.get(stem)
+            && let Some(found) = all.get(stem)
         {
-            return Ok(ocsp(found));
+            return Ok(ocsp(found.as_deref()));
         }
         let Some(found) = all.get(asked).cloned() else {
             return missing();
@@ -82,9 +93,9 @@ impl Store {
         let Some(found) = found else {
             return Ok(head(asked, "Empty") + "OCSP Response Key: \n");
         };
-        let status = match inner.uses_certificate(asked) {
-            true => "Used",
-            false => "Unused",
+        let status = match inner.certificate_uses(asked) {
+            0 => "Unused",
+            _ => "Used",
         };
         Ok(head(asked, status) + &parts(&found.parts, Some(&found)))
     }
@@ -106,16 +117,20 @@ impl Store {
 
     /// `show ssl ca-file <name>[:<index>]`, `*<name>`
     pub fn show_authority(&self, asked: &str) -> Told {
-        let (name, index) = indexed(asked);
+        let (name, index) = indexed(asked, "CA")?;
         let (found, status) = self.file(
             name,
             |inner| &inner.stock.authorities,
             |inner| &inner.authorities,
             "CA file",
         )?;
-        let mut out = head(name, status);
+        // Where there is nothing to show, nothing is said of the file.
+        let mut out = String::new();
         for (at, authority) in found.iter().flat_map(|all| all.iter()).enumerate() {
             if index.is_none_or(|index| index == at + 1) {
+                if out.is_empty() {
+                    out = head(name, status);
+                }
                 let _ = writeln!(out, " \nCertificate #{}:", at + 1);
                 describe::certificate(&authority.der, &mut out);
             }
@@ -137,13 +152,14 @@ impl Store {
 
     /// `show ssl crl-file <name>[:<index>]`, `*<name>`
     pub fn show_revocation(&self, asked: &str) -> Told {
-        let (name, index) = indexed(asked);
+        let (name, index) = indexed(asked, "CRL")?;
         let (found, status) = self.file(
             name,
             |inner| &inner.stock.revocations,
             |inner| &inner.revocations,
             "CRL file",
         )?;
+        let status = found.as_ref().map_or("Empty", |_| status);
         let mut out = head(name, status);
         if let Some(found) = found {
             revocations(&found, index, &mut out);
@@ -196,82 +212,6 @@ impl Store {
         }
         Ok(out)
     }
-
-    /// `show ssl ocsp-response`
-    pub fn show_ocsp(&self) -> String {
-        let inner = self.inner();
-        let certificates = inner.stock.certificates.values().flatten();
-        let mut ids: Vec<&Vec<u8>> = certificates
-            .filter(|found| found.ocsp().is_some())
-            .filter_map(|found| found.ocsp_id.as_ref())
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut out = String::from("# Certificate IDs\n");
-        for id in ids {
-            let _ = writeln!(out, "Certificate ID key : {}", hex(id, false));
-            identifier(id, &mut out);
-        }
-        out
-    }
-
-    /// `show ssl ocsp-response <id>`
-    pub fn show_ocsp_of(&self, id: &str) -> Told {
-        let inner = self.inner();
-        let certificates = inner.stock.certificates.values().flatten();
-        let same = |found: &&std::sync::Arc<Certified>| {
-            let own = found.ocsp_id.as_ref();
-            own.is_some_and(|own| hex(own, false).eq_ignore_ascii_case(id))
-        };
-        let found = certificates
-            .filter(|found| found.ocsp().is_some())
-            .find(same);
-        let words = "Can't display the OCSP response: Certificate ID not found";
-        found
-            .map(|found| ocsp(found))
-            .ok_or_else(|| StoreError(words.to_owned()))
-    }
-}
-
-/// A CertID in words.
-fn identifier(id: &[u8], out: &mut String) {
-    let fields = (|| {
-        let mut fields = Der(id).take(SEQUENCE)?.inside();
-        fields.take(SEQUENCE)?;
-        let name = fields.take(OCTET_STRING)?.content;
-        let key = fields.take(OCTET_STRING)?.content;
-        Some((name, key, fields.take(INTEGER)?.content))
-    })();
-    if let Some((name, key, serial)) = fields {
-        let _ = writeln!(out, " Certificate ID:");
-        let _ = writeln!(out, "   Issuer Name Hash: {}", hex(name, true));
-        let _ = writeln!(out, "   Issuer Key Hash: {}", hex(key, true));
-        let _ = writeln!(out, "   Serial Number: {}", hex(serial, true));
-    }
-}
-
-fn ocsp(found: &Certified) -> String {
-    let Some(response) = found.ocsp() else {
-        return String::new();
-    };
-    let mut out = String::from("OCSP Response Data:\n    OCSP Response Status: successful (0x0)\n");
-    identifier(&response.id, &mut out);
-    let status = match response.status {
-        crate::tls::ocsp::Status::Good => "good",
-        crate::tls::ocsp::Status::Revoked => "revoked",
-    };
-    let _ = writeln!(out, "    Cert Status: {status}");
-    let _ = writeln!(
-        out,
-        "    This Update: {}",
-        describe::time(response.this_update_s)
-    );
-    let _ = writeln!(
-        out,
-        "    Next Update: {}",
-        describe::time(response.next_update_s)
-    );
-    out
 }
 
 fn parts(parts: &Parts, found: Option<&Certified>) -> String {
@@ -296,20 +236,39 @@ fn parts(parts: &Parts, found: Option<&Certified>) -> String {
     out
 }
 
+fn ocsp(found: Option<&Certified>) -> String {
+    let response = found.and_then(Certified::ocsp);
+    response.map(ocsp_text::response).unwrap_or_default()
+}
+
 fn revocations(found: &Revocations, index: Option<usize>, out: &mut String) {
     for (at, list) in found.iter().enumerate() {
-        if index.is_some_and(|index| index != at + 1) {
-            continue;
+        if index.is_none_or(|index| index == at + 1) {
+            let _ = writeln!(out, " \nCertificate Revocation List #{}:", at + 1);
+            revoked(list, out);
         }
-        let _ = writeln!(out, " \nCertificate Revocation List #{}:", at + 1);
-        let _ = writeln!(out, "Issuer: {}", describe::name(&list.issuer));
-        let _ = writeln!(out, "Last Update: {}", describe::time(list.this_update_s));
-        if let Some(next) = list.next_update_s {
-            let _ = writeln!(out, "Next Update: {}", describe::time(next));
-        }
-        let _ = match list.len() {
-            0 => writeln!(out, "No Revoked Certificates."),
-            count => writeln!(out, "Revoked Certificates: {count}"),
-        };
+    }
+}
+
+fn revoked(list: &Revoked, out: &mut String) {
+    let text = list.text();
+    let _ = writeln!(out, "Version {}", text.version);
+    let _ = writeln!(
+        out,
+        "Signature Algorithm: {}",
+        describe::signature(&list.signed.algorithm)
+    );
+    let _ = writeln!(out, "Issuer: {}", describe::name(&list.issuer));
+    let _ = writeln!(out, "Last Update: {}", describe::time(list.this_update_s));
+    if let Some(next) = list.next_update_s {
+        let _ = writeln!(out, "Next Update: {}", describe::time(next));
+    }
+    let _ = match list.is_empty() {
+        true => writeln!(out, "No Revoked Certificates."),
+        false => writeln!(out, "Revoked Certificates:"),
+    };
+    for (serial, at_s) in text.revoked {
+        let _ = writeln!(out, "    Serial Number: {}", describe::serial(serial));
+        let _ = writeln!(out, "        Revocation Date: {}", describe::time(at_s));
     }
 }

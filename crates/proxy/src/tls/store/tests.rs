@@ -23,7 +23,14 @@ fn served() -> (Store, Arc<Acceptor>) {
     let store = Store::default();
     add(&store, "a.pem", &["a.com"], KeyKind::Ecdsa);
     let entries = vec![entry("a.pem", 1, &[])];
-    store.add_list("list", List { entries, lines: 1 });
+    store.add_list(
+        "list",
+        List {
+            entries,
+            lines: 1,
+            is_directory: false,
+        },
+    );
     let words = BindTls {
         ssl: true,
         sources: vec![CertificateSource::List("list".into())],
@@ -145,7 +152,7 @@ fn a_new_certificate_goes_into_a_list_and_out_again() {
     add("n.pem").unwrap();
     assert_eq!(
         told(store.show_list("list", true)),
-        "# list\na.pem:1\nn.pem:2 [alpn h2 ] a.b !c.d\nn.pem:3\n"
+        "# list\na.pem:1\nn.pem:2 [alpn h2] a.b !c.d\nn.pem:3\n"
     );
     assert!(told(store.delete_certificate("n.pem")).contains("in use"));
     assert!(told(store.delete_from_list("list", "n.pem")).contains("(2, 3)!"));
@@ -200,6 +207,7 @@ fn authorities_and_revocations_change_with_who_uses_them() {
     );
     // What was resumable under the old authorities is not under the new ones.
     assert!(!Arc::ptr_eq(&before.ticketer, &config().ticketer));
+    sessions_of_other_authorities_are_not_resumed();
     assert_eq!(
         store.show_authorities(),
         "# filename\nca - 1 certificate(s)\n"
@@ -275,6 +283,70 @@ fn a_certificate_is_shown_with_its_answer_of_ocsp_and_without_its_key() {
     assert!(told(store.show_certificate("a.pem.ocsp")).contains("Cert Status: good"));
     assert!(told(store.show_ocsp_of(&describe_hex(&id))).contains("good"));
     assert!(told(store.show_certificate("z")).contains("Can't display"));
+    // Another certificate comes without the answer about this one.
+    let other = issue("other.com");
+    store
+        .set_certificate("a.pem", other.bundle().as_bytes())
+        .unwrap();
+    assert_eq!(told(store.show_certificate("*a.pem.ocsp")), "");
+    assert_eq!(
+        told(store.commit_certificate("a.pem")),
+        "Committing a.pem\nSuccess!\n"
+    );
+    assert_eq!(store.show_ocsp(), "");
+}
+
+/// The tickets of the process, as listeners of files have them.
+fn sessions_of_other_authorities_are_not_resumed() {
+    let store = Store::default();
+    let (old, new) = (
+        Authority::new("old").unwrap(),
+        Authority::new("new").unwrap(),
+    );
+    let authorities = Authorities::from_pem(old.certificate_pem().as_bytes()).unwrap();
+    store.add_authorities("ca", Arc::new(authorities));
+    let none = Revocations::from_pem(old.crl(&[]).unwrap().as_bytes()).unwrap();
+    store.add_revocations("crl", Arc::new(none));
+    add(&store, "a.pem", &["a.com"], KeyKind::Ecdsa);
+    let words = BindTls {
+        ssl: true,
+        line: TlsLine {
+            verify: Some(Verify::Required),
+            ca_file: Some("ca".into()),
+            crl_file: Some("crl".into()),
+            ..TlsLine::default()
+        },
+        sources: vec![crt(&["a.pem"])],
+        ..BindTls::default()
+    };
+    let made = store.with(|stock| {
+        let resumption = crate::tls::resume::resumption;
+        Acceptor::new(Arc::new(words), Default::default(), resumption, stock)
+    });
+    let made = Arc::new(made.unwrap());
+    let weak: Weak<Acceptor> = Arc::downgrade(&made);
+    store.depend(weak);
+    let ticketer = || {
+        let offer = crate::tls::sni::Offer::default();
+        Arc::clone(&made.choose(&offer).unwrap().config.ticketer)
+    };
+    let ticket = ticketer().encrypt(b"session").unwrap();
+    let certificate = issue("new.com");
+    store
+        .set_certificate("a.pem", certificate.bundle().as_bytes())
+        .unwrap();
+    store.commit_certificate("a.pem").unwrap();
+    let opens = |ticket: &[u8]| ticketer().decrypt(ticket).is_some();
+    assert!(opens(&ticket), "another certificate asks for nothing else");
+    let revoked = old.crl(&[b"\x05"]).unwrap();
+    store.set_revocations("crl", revoked.as_bytes()).unwrap();
+    store.commit_revocations("crl").unwrap();
+    assert!(!opens(&ticket), "the client may be revoked now");
+    let ticket = ticketer().encrypt(b"session").unwrap();
+    let pem = new.certificate_pem().as_bytes();
+    store.set_authorities("ca", pem).unwrap();
+    store.commit_authorities("ca").unwrap();
+    assert!(!opens(&ticket), "nobody believes the client any more");
 }
 
 fn describe_hex(bytes: &[u8]) -> String {

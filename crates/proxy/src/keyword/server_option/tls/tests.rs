@@ -115,7 +115,7 @@ fn what_cannot_be_spoken_is_refused() {
         ("ssl verify none sni nofetch(a)", "E0401"),
         ("ssl verify none sni res.hdr(a)", "E0405"),
         ("ssl verify none npn http/1.1", "E0103"),
-        ("check-proto h2", "E0103"),
+        ("check-proto fcgi", "E0103"),
     ] {
         let found = codes(text);
         assert!(found.contains(&want), "{text}: {found:?}");

@@ -1,0 +1,237 @@
+//! Private keys: no file that processes write or hold open has their bytes, the
+//! role forgets their text, what serves as nobody in an empty root signs with them
+//! all the same, and their files are told of and watched.
+
+use crate::harness::{Bench, PATIENCE, evenkeel, run};
+use crate::supervised::Supervised;
+use crate::tls_life::Bed;
+use lab::eventually;
+use lab::pki::{Issued, KeyKind};
+use lab::tls::Versions;
+use nix::sys::signal::Signal;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What is looked for: a line of the key's text.
+fn needle(issued: &Issued) -> Vec<u8> {
+    let line = issued.key_pem.lines().nth(2).unwrap();
+    line.as_bytes().to_vec()
+}
+
+fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    memchr::memmem::find(bytes, needle).is_some()
+}
+
+/// The regular and nameless files that a process holds open, with their content.
+fn open_files(pid: i32) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut found = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        // Whatever has no name in a file system may be a pipe or wait for events.
+        let target = std::fs::read_link(&path).unwrap_or_default();
+        let regular = std::fs::metadata(&path).is_ok_and(|data| data.is_file());
+        if !target.starts_with("/") || !regular {
+            continue;
+        }
+        if let Ok(bytes) = std::fs::read(&path) {
+            found.push((target, bytes));
+        }
+    }
+    found
+}
+
+fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files_below(&entry.path(), found),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+}
+
+/// How often something stands in the memory of a process; None where nobody may look.
+fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let mut found = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (range, rights) = (words.next()?, words.next()?);
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (from, to) = range.split_once('-')?;
+        let from = u64::from_str_radix(from, 16).ok()?;
+        let to = u64::from_str_radix(to, 16).ok()?;
+        let mut bytes = vec![0; usize::try_from(to - from).ok()?];
+        // What cannot be read is the kernel's.
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            found += memchr::memmem::find_iter(&bytes, needle).count();
+        }
+    }
+    Some(found)
+}
+
+fn assert_no_key(bed: &Bed, supervised: &Supervised, keys: &[Vec<u8>]) {
+    let role = supervised.role().unwrap();
+    let runtime = bed.scratch.path().join("runtime");
+    for needle in keys {
+        for (path, bytes) in open_files(role) {
+            assert!(!holds(&bytes, needle), "the role's {}", path.display());
+        }
+        let mut written = Vec::new();
+        files_below(&runtime, &mut written);
+        for path in written {
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            assert!(!holds(&bytes, needle), "{}", path.display());
+        }
+        // Some of it is wiped behind the answer to who asked for the change.
+        let wiped = || in_memory(role, needle).is_none_or(|count| count == 0);
+        assert!(
+            eventually(PATIENCE, wiped),
+            "{:?} times in the role's memory",
+            in_memory(role, needle)
+        );
+    }
+}
+
+#[test]
+fn no_file_of_the_processes_and_no_memory_of_the_role_has_the_text_of_a_key() {
+    let bed = Bed::new();
+    let mut keys = vec![needle(&bed.issue("site.pem", KeyKind::Ecdsa))];
+    bed.write("", &bed.usual(), "");
+    let supervised = bed.run();
+    assert_no_key(&bed, &supervised, &keys);
+    // A new key, and one that stands in a file of its own.
+    let second = bed.issue("second.pem", KeyKind::EcdsaP384);
+    bed.scratch
+        .write("beside.pem", second.full_chain())
+        .unwrap();
+    bed.scratch
+        .write("beside.pem.key", &second.key_pem)
+        .unwrap();
+    bed.issue("rsa.pem", KeyKind::Rsa2048);
+    keys.push(needle(&second));
+    let more = format!("{} crt {}", bed.usual(), bed.word("beside.pem"));
+    bed.write("", &more, "");
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    bed.serves();
+    assert_no_key(&bed, &supervised, &keys);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    let mut left = Vec::new();
+    files_below(&bed.scratch.path().join("runtime"), &mut left);
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
+    if !lab::may_run("keys sign in an empty root", lab::privileged()) {
+        return;
+    }
+    for key in [KeyKind::Ecdsa, KeyKind::Rsa2048, KeyKind::EcdsaP384] {
+        let bed = Bed::new();
+        bed.issue("site.pem", key);
+        let empty = bed.scratch.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        // Only root may read the key.
+        let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(bed.scratch.path().join("site.pem"), owner).unwrap();
+        let global = format!(
+            "    user nobody\n    group nogroup\n    chroot {}\n",
+            empty.display()
+        );
+        bed.write(&global, &bed.usual(), "");
+        let supervised = bed.run();
+        let role = supervised.role().unwrap();
+        for versions in [Versions::Only12, Versions::Only13] {
+            let client = bed.client(true, versions);
+            for _ in 0..3 {
+                let mut connection = client.connect(bed.address()).unwrap();
+                assert_eq!(
+                    connection.get("/").unwrap().status,
+                    200,
+                    "{key:?} {versions:?}"
+                );
+            }
+        }
+        // What seccomp does not know ends a process.
+        assert_eq!(supervised.role(), Some(role), "the role died");
+        // A change brings keys into the empty root, too.
+        bed.issue("site.pem", KeyKind::Ecdsa);
+        let outcome = supervised.reload();
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        assert_eq!(bed.connect().get("/").unwrap().status, 200);
+        assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+    }
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
+    let bed = Bed::new();
+    bed.write("    watch files delay 200ms\n", &bed.usual(), "");
+    let supervised = bed.run();
+    let shown = || {
+        let connection = bed.connect();
+        connection.negotiated().certificates[0].to_vec()
+    };
+    let first = shown();
+    let second = bed.issue("new.pem", KeyKind::Rsa2048);
+    let (new, site) = (
+        bed.scratch.path().join("new.pem"),
+        bed.scratch.path().join("site.pem"),
+    );
+    std::fs::rename(&new, &site).unwrap();
+    assert!(
+        eventually(PATIENCE, || shown() == second.der),
+        "not noticed"
+    );
+    assert_ne!(first, second.der);
+    // Half a certificate is refused; what serves stays until the rest is there.
+    let third = bed.issue("third.pem", KeyKind::Ecdsa);
+    let whole = third.bundle();
+    std::fs::write(&site, &whole[..whole.len() / 2]).unwrap();
+    let refused = supervised.reload();
+    assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
+    assert_eq!(shown(), second.der);
+    std::fs::write(&site, &whole).unwrap();
+    assert!(eventually(PATIENCE, || shown() == third.der), "not noticed");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn check_tells_which_keys_the_loader_reads() {
+    let bed = Bed::new();
+    let issued = bed.issue("site.pem", KeyKind::Ecdsa);
+    bed.scratch
+        .write("beside.pem", issued.full_chain())
+        .unwrap();
+    bed.scratch
+        .write("beside.pem.key", &issued.key_pem)
+        .unwrap();
+    let more = format!(
+        "{} crt {} ca-file {} verify optional",
+        bed.usual(),
+        bed.word("beside.pem"),
+        bed.word("ca.pem")
+    );
+    bed.write("", &more, "");
+    let bench = Bench::new();
+    let file = bed.word("a.cfg");
+    let words = ["check", "--privileges", "--format", "json", &file];
+    let outcome = run(evenkeel(), bench.scratch.path(), words);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let told: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let reads = |process: usize| told["processes"][process]["reads"].to_string();
+    for file in ["site.pem", "beside.pem", "beside.pem.key", "ca.pem"] {
+        let word = bed.word(file);
+        assert!(
+            reads(1).contains(&format!("\"{word}\"")),
+            "{word}: {}",
+            reads(1)
+        );
+        assert!(!reads(2).contains(&word), "the proxy: {}", reads(2));
+    }
+}

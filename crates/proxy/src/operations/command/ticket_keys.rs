@@ -1,0 +1,79 @@
+//! The keys of session tickets that stand in files (`show tls-keys`, `set ssl
+//! tls-key`). HAProxy shows and takes them at every level; whoever has one reads
+//! what TLS 1.2 protects, so here only an administrator does.
+
+use super::{Context, Session};
+use crate::config::StatsLevel;
+use crate::tls::tickets::FileKeys;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+type Numbered = (usize, Box<str>, Arc<FileKeys>);
+
+/// All files with their numbers.
+fn all(context: &Context) -> Vec<Numbered> {
+    let files = context.runtime.config().certificates.ticket_keys();
+    let numbered = files.into_iter().enumerate();
+    numbered
+        .map(|(at, (name, keys))| (at, name, keys))
+        .collect()
+}
+
+/// Those of a file's name, or of `#` and its number.
+fn named(context: &Context, word: &str) -> Option<Numbered> {
+    let number: Option<usize> = word.strip_prefix('#').and_then(|text| text.parse().ok());
+    all(context).into_iter().find(|(at, name, _)| match number {
+        Some(number) => *at == number,
+        None => **name == *word,
+    })
+}
+
+/// `show tls-keys [id|*]`
+pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> String {
+    let Some(word) = words.get(2) else {
+        let mut out = String::from("# id (file)\n");
+        for (at, name, _) in all(context) {
+            let _ = writeln!(out, "{at} ({name})");
+        }
+        return out;
+    };
+    let files = match *word {
+        "*" => all(context),
+        word => match named(context, word) {
+            Some(one) => vec![one],
+            None => return "'show tls-keys' unable to locate referenced filename\n".to_owned(),
+        },
+    };
+    if session.level < StatsLevel::Admin {
+        return "Permission denied\n".to_owned();
+    }
+    let mut out = String::from("# id secret\n");
+    for (at, name, keys) in files {
+        let _ = writeln!(out, "# {at} ({name})");
+        for (n, line) in keys.lines().iter().enumerate() {
+            let _ = writeln!(out, "{at}.{n} {}", line.as_str());
+        }
+    }
+    out
+}
+
+/// `set ssl tls-key [id|file] <key>`
+pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    let (Some(file), Some(key)) = (words.get(3), words.get(4)) else {
+        return "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n"
+            .to_owned();
+    };
+    let Some((_, _, keys)) = named(context, file) else {
+        return "'set ssl tls-key' unable to locate referenced filename\n".to_owned();
+    };
+    let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {
+        return "'set ssl tls-key' received invalid base64 encoded TLS key.\n".to_owned();
+    };
+    match keys.push(&key) {
+        true => "TLS ticket key updated!\n".to_owned(),
+        false => "'set ssl tls-key' received a key of wrong size.\n".to_owned(),
+    }
+}

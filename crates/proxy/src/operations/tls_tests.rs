@@ -1,0 +1,232 @@
+//! Conversations about certificates. The sequence beside haproxy's is a scenario;
+//! here is what can only be seen from within, and what differs from it on purpose.
+
+use super::command::{Context, Payload};
+use super::connection::PAYLOAD_MAX;
+use super::tests::{ask, block_on, context, talk};
+use crate::config::StatsLevel;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lab::Scratch;
+use lab::pki::{Authority, KeyKind, Leaf};
+use std::sync::Arc;
+
+/// A listener and a server with all kinds of files.
+struct Bed {
+    scratch: Scratch,
+    authority: Authority,
+    context: Context,
+}
+
+fn bundle(authority: &Authority, name: &str) -> String {
+    let leaf = Leaf {
+        names: &[name],
+        key: KeyKind::Ecdsa,
+        ..Leaf::default()
+    };
+    authority.issue(&leaf).unwrap().bundle()
+}
+
+fn key(n: u8) -> String {
+    STANDARD.encode([n; 48])
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let scratch = Scratch::new().unwrap();
+        let authority = Authority::new("CA").unwrap();
+        let write = |name: &str, text: &str| {
+            scratch.write(name, text).unwrap();
+        };
+        write("a.pem", &bundle(&authority, "a.com"));
+        write("client.pem", &bundle(&authority, "client.com"));
+        write("ca", authority.certificate_pem());
+        write("crl", &authority.crl(&[]).unwrap());
+        write("keys", &[key(1), key(2), key(3)].join("\n"));
+        let at = scratch.path().display();
+        let context = context(&format!(
+            "defaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+             frontend f\n bind 127.0.0.1:1 ssl crt {at}/a.pem ca-file {at}/ca crl-file {at}/crl verify optional tls-ticket-keys {at}/keys\n\
+             backend b\n server s 127.0.0.1:2 ssl verify required ca-file {at}/ca crl-file {at}/crl crt {at}/client.pem\n \
+             server t 127.0.0.1:2\n"
+        ));
+        Bed {
+            scratch,
+            authority,
+            context,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.scratch.path().join(name).display().to_string()
+    }
+
+    fn admin(&self, command: &str) -> String {
+        ask(&self.context, StatsLevel::Admin, command)
+    }
+
+    fn set(&self, kind: &str, name: &str, payload: &str) -> String {
+        let name = self.path(name);
+        self.admin(&format!("set ssl {kind} {name} <<\n{payload}\n"))
+    }
+
+    fn commit(&self, kind: &str, name: &str) -> String {
+        let name = self.path(name);
+        let told = self.admin(&format!("commit ssl {kind} {name}"));
+        told.replace(&name, "FILE")
+    }
+}
+
+#[test]
+fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
+    let bed = Bed::new();
+    let config = bed.context.runtime.config();
+    let [server, plain] = &config.proxies[1].servers[..] else {
+        panic!("two servers");
+    };
+    let connector = server.options.tls.for_traffic().unwrap();
+    let ways = || (server.state.way(), plain.state.way());
+    for (kind, name, payload) in [
+        ("cert", "client.pem", bundle(&bed.authority, "other.com")),
+        (
+            "ca-file",
+            "ca",
+            Authority::new("new").unwrap().certificate_pem().to_owned(),
+        ),
+        ("crl-file", "crl", bed.authority.crl(&[b"\x05"]).unwrap()),
+    ] {
+        let (before, before_ways) = (connector.config(), ways());
+        bed.set(kind, name, &payload);
+        assert!(
+            Arc::ptr_eq(&before, &connector.config()),
+            "{kind} is prepared"
+        );
+        let dots = if kind == "cert" { "." } else { ".." };
+        let told = bed.commit(kind, name);
+        assert_eq!(told, format!("Committing FILE{dots}\nSuccess!\n\n"));
+        assert!(!Arc::ptr_eq(&before, &connector.config()), "{kind}");
+        let (way, plain_way) = ways();
+        assert!(way != before_ways.0 && plain_way == before_ways.1, "{kind}");
+    }
+    // A file that it does not use leaves it alone.
+    let before = ways();
+    bed.set("cert", "a.pem", &bundle(&bed.authority, "b.com"));
+    bed.commit("cert", "a.pem");
+    assert!(ways() == before);
+}
+
+#[test]
+fn who_may_not_is_told_so() {
+    let bed = Bed::new();
+    use StatsLevel::{Admin, Operator, User};
+    for (least, command) in [
+        (Operator, "show ssl cert"),
+        (Operator, "show ssl ca-file"),
+        (Operator, "show ssl crl-file"),
+        (Admin, "show ssl crt-list"),
+        (User, "show ssl ocsp-response"),
+        (User, "show ssl providers"),
+        (User, "show tls-keys"),
+        (Admin, "show tls-keys *"),
+        (Admin, "show tls-keys #0"),
+        (Admin, "set ssl tls-key #0 x"),
+        (Admin, "set ssl ocsp-response x"),
+        (Admin, "set ssl cert x"),
+        (Admin, "new ssl ca-file"),
+        (Admin, "commit ssl crl-file"),
+        (Admin, "abort ssl cert"),
+        (Admin, "del ssl cert"),
+        (Admin, "add ssl crt-list"),
+        (Admin, "del ssl crt-list"),
+    ] {
+        for level in [User, Operator, Admin] {
+            let denied = ask(&bed.context, level, command) == "Permission denied\n\n";
+            assert_eq!(denied, level < least, "{level:?}: {command}");
+        }
+    }
+}
+
+#[test]
+fn a_transaction_is_about_one_certificate() {
+    let bed = Bed::new();
+    let new = bundle(&bed.authority, "b.com");
+    bed.set("cert", "a.pem", &new);
+    // HAProxy 2.6 puts it into the transaction of the other one.
+    let told = bed.set("cert", "client.pem", &new);
+    let told = told.replace(&bed.scratch.path().display().to_string(), "");
+    assert_eq!(
+        told,
+        "The ongoing transaction is about '/a.pem' but you are trying to set '/client.pem'\n\
+         Can't update /client.pem!\n\n"
+    );
+}
+
+#[test]
+fn keys_of_tickets_are_shown_and_moved_on() {
+    let bed = Bed::new();
+    let file = bed.path("keys");
+    assert_eq!(
+        bed.admin("show tls-keys"),
+        format!("# id (file)\n0 ({file})\n\n")
+    );
+    let told = bed.admin(&format!("set ssl tls-key #0 {}", key(4)));
+    assert_eq!(told, "TLS ticket key updated!\n\n");
+    let shown = format!(
+        "# id secret\n# 0 ({file})\n0.0 {}\n0.1 {}\n0.2 {}\n\n",
+        key(2),
+        key(3),
+        key(4)
+    );
+    assert_eq!(bed.admin("show tls-keys *"), shown);
+    assert_eq!(bed.admin(&format!("show tls-keys {file}")), shown);
+    let short = STANDARD.encode([5; 80]);
+    for (command, answer) in [
+        (
+            format!("set ssl tls-key {file} {short}"),
+            "'set ssl tls-key' received a key of wrong size.\n\n",
+        ),
+        (
+            "set ssl tls-key #0 !".to_owned(),
+            "'set ssl tls-key' received invalid base64 encoded TLS key.\n\n",
+        ),
+        (
+            "show tls-keys #1".to_owned(),
+            "'show tls-keys' unable to locate referenced filename\n\n",
+        ),
+    ] {
+        assert_eq!(bed.admin(&command), answer, "{command}");
+    }
+}
+
+#[test]
+fn a_payload_that_is_too_long_is_refused_and_changes_nothing() {
+    let bed = Bed::new();
+    let name = bed.path("a.pem");
+    let line = "x".repeat(1000) + "\n";
+    let mut input = format!("set ssl cert {name} <<\n").into_bytes();
+    while input.len() <= PAYLOAD_MAX + line.len() {
+        input.extend_from_slice(line.as_bytes());
+    }
+    let answer = block_on(async {
+        let talked = talk(&bed.context, StatsLevel::Admin, &input);
+        talked.await
+    });
+    assert!(answer.contains("payload is longer"), "{answer}");
+    let shown = bed.admin("show ssl cert");
+    assert!(!shown.contains("# transaction"), "{shown}");
+}
+
+#[test]
+fn a_payload_is_not_shown_to_who_looks_at_the_session() {
+    let payload = Payload("PRIVATE KEY".to_owned().into());
+    assert_eq!(format!("{payload:?}"), "Payload(11 bytes)");
+}
+
+#[test]
+fn what_is_near_an_unknown_command_is_told() {
+    let bed = Bed::new();
+    let told = bed.admin("abort ssl nothing");
+    assert!(told.contains("  abort ssl cert <certfile>"), "{told}");
+    let told = bed.admin("show ssl");
+    assert!(!told.contains("show stat"), "{told}");
+}

@@ -1,0 +1,459 @@
+//! Floods of HTTP/2, each through a socket and with a good client beside it: the
+//! connection ends with the right code, memory stays bounded, and all of the good
+//! client's requests are answered.
+
+use crate::bed::{Bed, Gate, Origin, against_haproxy, pause};
+use crate::living::{self, apart, peak_during};
+use crate::peer2::Peer2;
+use crate::raw2::{
+    self, ACK, CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, PRIORITY, Raw, SETTINGS,
+    WINDOW_UPDATE, block, frame, get, headers, indexed_field, method, reset,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const CALM: Option<u32> = Some(11);
+const COMPRESSION: Option<u32> = Some(9);
+/// What a flood may make live at once, both ends of the test's connections and
+/// the threads of its origin included.
+const FLOOD_BYTES_MAX: usize = 6 << 20;
+/// Frames of a flood; each ends long before.
+const FRAMES: u32 = 60_000;
+
+/// Frames that come again and again, by their number.
+type Pieces = Box<dyn Iterator<Item = Vec<u8>>>;
+
+fn each(make: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
+    Box::new((0..FRAMES).map(make))
+}
+
+/// The same behind something else.
+fn after(first: Vec<u8>, make: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
+    Box::new(std::iter::once(first).chain(each(make)))
+}
+
+fn id(n: u32) -> u32 {
+    2 * n + 1
+}
+
+/// A stream that is opened, and something on it.
+fn opened(rest: impl Fn(u32) -> Vec<u8> + 'static) -> Pieces {
+    each(move |n| [headers(id(n), &method("POST", "/slow"), false), rest(id(n))].concat())
+}
+
+fn resets() -> Vec<(&'static str, Option<u32>, Pieces)> {
+    let priority = |stream| frame(PRIORITY, 0, stream, &[0; 3]);
+    let over = |stream| frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+    vec![
+        ("rapid reset", CALM, opened(reset)),
+        (
+            "rapid reset of whole requests",
+            CALM,
+            each(|n| [headers(id(n), &get("/slow"), true), reset(id(n))].concat()),
+        ),
+        (
+            "rapid reset behind data",
+            CALM,
+            opened(|stream| [frame(DATA, 0, stream, &[7; 20]), reset(stream)].concat()),
+        ),
+        (
+            "made you reset by no window",
+            CALM,
+            opened(|stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4])),
+        ),
+        ("made you reset by too much window", CALM, opened(over)),
+        ("made you reset by a length", CALM, opened(priority)),
+        (
+            "made you reset by a second head",
+            CALM,
+            opened(|stream| headers(stream, &get("/"), false)),
+        ),
+        (
+            "made you reset by malformed requests",
+            CALM,
+            each(|n| headers(id(n), &block(&[(b":method", b"GET")]), true)),
+        ),
+        (
+            "made you reset behind data",
+            CALM,
+            opened(|stream| {
+                let data = frame(DATA, 0, stream, &[7; 20]);
+                [data, frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+            }),
+        ),
+        ("thousands of idle streams", CALM, opened(|_| Vec::new())),
+    ]
+}
+
+fn frames() -> Vec<(&'static str, Option<u32>, Pieces)> {
+    let begun = || headers(1, &method("POST", "/slow"), false);
+    let open = || frame(HEADERS, 0, 1, &get("/"));
+    let gone = || [begun(), reset(1)].concat();
+    vec![
+        (
+            "CONTINUATION of a byte",
+            CALM,
+            after(open(), |_| frame(CONTINUATION, 0, 1, &[0])),
+        ),
+        (
+            "CONTINUATION of nothing",
+            CALM,
+            after(open(), |_| frame(CONTINUATION, 0, 1, &[])),
+        ),
+        (
+            "CONTINUATION of much",
+            CALM,
+            after(open(), |_| frame(CONTINUATION, 0, 1, &[0; 16_384])),
+        ),
+        ("SETTINGS", CALM, each(|_| frame(SETTINGS, 0, 0, &[]))),
+        (
+            "SETTINGS that say much",
+            CALM,
+            each(|n| {
+                let window = [&[0, 4][..], &n.to_be_bytes()].concat();
+                frame(SETTINGS, 0, 0, &window.repeat(2000))
+            }),
+        ),
+        (
+            "acknowledgements",
+            CALM,
+            each(|_| frame(SETTINGS, ACK, 0, &[])),
+        ),
+        ("PING", CALM, each(|_| frame(PING, 0, 0, &[7; 8]))),
+        (
+            "WINDOW_UPDATE",
+            CALM,
+            each(|_| frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
+        ),
+        (
+            "WINDOW_UPDATE of a stream",
+            CALM,
+            after(begun(), |_| {
+                frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes())
+            }),
+        ),
+        (
+            "empty DATA",
+            CALM,
+            after(begun(), |_| frame(DATA, 0, 1, &[])),
+        ),
+        (
+            "DATA that is padding",
+            CALM,
+            after(begun(), |_| frame(DATA, raw2::PADDED, 1, &[3, 0, 0, 0])),
+        ),
+        (
+            "DATA of a byte",
+            CALM,
+            after(begun(), |_| frame(DATA, 0, 1, &[7])),
+        ),
+        (
+            "PRIORITY",
+            CALM,
+            each(|_| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 1])),
+        ),
+        (
+            "unknown frames",
+            CALM,
+            each(|_| frame(77, 0, 0, &[1, 2, 3])),
+        ),
+        // It ended the connection itself.
+        ("GOAWAY", None, each(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
+        (
+            "DATA on a stream that is gone",
+            CALM,
+            after(gone(), |_| frame(DATA, 0, 1, &[])),
+        ),
+        ("a bomb of HPACK", COMPRESSION, Box::new(bomb().into_iter())),
+    ]
+}
+
+/// A large name in the table, and a block that uses it again and again.
+fn bomb() -> Vec<Vec<u8>> {
+    let mut first = get("/");
+    indexed_field(&[b'y'; 4000], b"x", &mut first);
+    // The name with the number 62, an empty value.
+    let again = [0x0f, 62 - 15, 0].repeat(5000);
+    vec![headers(1, &first, true), headers(3, &again, true)]
+}
+
+/// An origin of HTTP/1: `/slow` waits for the gate, `/big` is large.
+fn origin(gate: &Gate) -> Origin {
+    let gate = gate.clone();
+    Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            if head.contains(" /slow") {
+                gate.pass();
+                return;
+            }
+            if head.contains(" /big") {
+                peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n");
+                if !(0..256).all(|_| peer.try_send([7; 16_384])) {
+                    return;
+                }
+                continue;
+            }
+            if !peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") {
+                return;
+            }
+        }
+    })
+}
+
+/// Frontends `front` and `good`, and one that gives its clients up soon.
+fn text(origin: &Origin) -> String {
+    let soon = "frontend soon\n bind 127.0.0.1:{2}\n default_backend back\n timeout client 3s\n";
+    let good = "frontend good\n bind 127.0.0.1:{1}\n default_backend back\n";
+    // What others of a flood hold must not be what the good client waits for.
+    soon.to_owned() + good + &origin.behind(" http-request deny if { path /no }", "")
+}
+
+/// Good clients, of both versions, while something else goes on: all that they
+/// ask is answered.
+fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut new, mut old) = (Peer2::client(bed.client_of(1)), bed.client_of(1));
+    let ends = stop.clone();
+    let good = std::thread::spawn(move || {
+        let mut asked = 0;
+        while asked < 3 || !ends.load(Ordering::Relaxed) {
+            assert_eq!(new.ask("/good"), "200 ok");
+            assert_eq!(old.ask("GET /good HTTP/1.1\r\nHost: h\r\n\r\n"), "200 ok");
+            asked += 1;
+        }
+    });
+    let result = run();
+    stop.store(true, Ordering::Relaxed);
+    good.join().expect("a good client");
+    result
+}
+
+/// Waits until no stream is left.
+fn at_rest(bed: &Bed) {
+    bed.counts("back/s", "scur qcur", "");
+}
+
+#[test]
+fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
+    if against_haproxy() {
+        return;
+    }
+    apart(
+        "hostile_http2::floods_end_with_the_right_code_in_bounded_memory_beside_good_clients",
+        || {
+            let gate = Gate::default();
+            let origin = origin(&gate);
+            let bed = Bed::new(&text(&origin));
+            beside(&bed, || ());
+            let mut wrong = Vec::new();
+            for (name, wanted, pieces) in resets().into_iter().chain(frames()) {
+                Bed::forget_ended();
+                let before = living::bytes();
+                let before_ereq = bed.counted("front", "ereq");
+                let (code, peak) =
+                    peak_during(|| beside(&bed, || Raw::client(bed.client()).flood(pieces, false)));
+                let grown = peak.saturating_sub(before);
+                println!("{name}: {code:?}, {grown} bytes");
+                // It is counted, but where the client ended the connection itself.
+                let counted = bed.counted("front", "ereq");
+                let is_counted = counted != before_ereq || wanted.is_none();
+                if code != wanted || grown > FLOOD_BYTES_MAX || !is_counted {
+                    wrong.push(format!("{name}: {code:?}, {grown} bytes"));
+                }
+                gate.open();
+                at_rest(&bed);
+                gate.close();
+            }
+            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        },
+    );
+}
+
+#[test]
+fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
+    let origin = origin(&Gate::default());
+    let bed = Bed::new(&text(&origin));
+    let mut client = Raw::client(bed.client());
+    let long = vec![b'y'; 9_000];
+    let mut number = 0;
+    let mut ask = |list: &[u8]| {
+        client.send(headers(id(number), list, true));
+        number += 1;
+        client.outcome(id(number - 1))
+    };
+    for _ in 0..200 {
+        let mut list = get("/");
+        raw2::field(b"x", &long, &mut list);
+        raw2::field(b"z", &long[..7_000], &mut list);
+        assert_eq!(ask(&list), "431");
+        assert_eq!(ask(&get("/a")), "200");
+    }
+    // Nor are fields that only a table makes long: they are not unpacked.
+    let mut large = get("/a");
+    indexed_field(b"x", &long[..4_000], &mut large);
+    assert_eq!(ask(&large), "200");
+    assert_eq!(ask(&[0xbe; 16_000]), "431");
+    assert_eq!(ask(&get("/a")), "200");
+}
+
+/// Where nobody reads, so much may live for each stream: its task, a buffer of
+/// plaintext, what waits to be written.
+const STALLED_STREAM_BYTES_MAX: usize = 100 * 1024;
+
+#[test]
+fn a_hundred_large_answers_without_a_window_hold_a_bound() {
+    if against_haproxy() {
+        return;
+    }
+    apart(
+        "hostile_http2::a_hundred_large_answers_without_a_window_hold_a_bound",
+        || {
+            let origin = origin(&Gate::default());
+            let bed = Bed::new(&text(&origin));
+            beside(&bed, || ());
+            // No window for streams; and one for everything, but nobody reads.
+            for window in [0_u32, 0x7fff_ffff] {
+                let before = living::bytes();
+                let mut client = Raw::new(bed.client_of(2));
+                let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+                let hello = [
+                    &protocol::http2::PREFACE[..],
+                    &frame(SETTINGS, 0, 0, &settings),
+                ];
+                client.send(hello.concat());
+                let more = 0x7fff_0000_u32.to_be_bytes();
+                client.send(frame(WINDOW_UPDATE, 0, 0, &more));
+                let ((), peak) = peak_during(|| {
+                    beside(&bed, || {
+                        for n in 0..100 {
+                            client.send(headers(id(n), &get("/big"), true));
+                        }
+                        // Until all have an answer that is stuck.
+                        bed.counts("back/s", "scur", "scur=100");
+                        pause(100);
+                    })
+                });
+                let grown = peak.saturating_sub(before);
+                println!("window {window}: {grown} bytes");
+                assert!(grown < 100 * STALLED_STREAM_BYTES_MAX, "{grown} bytes");
+                // `timeout client` ends them.
+                at_rest(&bed);
+            }
+        },
+    );
+}
+
+#[test]
+fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended() {
+    if against_haproxy() {
+        return;
+    }
+    apart(
+        "hostile_http2::connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended",
+        || {
+            const CLIENTS: usize = 1000;
+            let origin = origin(&Gate::default());
+            let bed = Bed::new(&text(&origin));
+            beside(&bed, || ());
+            let whole = raw2::preface();
+            let mut begun = [&whole[..], &frame(SETTINGS, ACK, 0, b"")].concat();
+            begun.extend(&frame(HEADERS, END_HEADERS, 1, &get("/"))[..20]);
+            // What has not been told from HTTP/1 yet has a buffer of its own.
+            let bound = |sent: usize| if sent < 24 { 80_000 } else { 16_000 };
+            for bytes in [
+                &whole[..10],
+                &whole[..24],
+                &whole[..30],
+                &whole[..],
+                &begun[..],
+            ] {
+                let before = living::bytes();
+                let mut clients: Vec<_> = (0..CLIENTS).map(|_| bed.client_of(2)).collect();
+                let ((), peak) = peak_during(|| {
+                    beside(&bed, || {
+                        for client in &mut clients {
+                            client.try_send(bytes);
+                        }
+                        for client in &mut clients {
+                            assert_ne!(client.ends(), "open");
+                        }
+                    })
+                });
+                let grown = peak.saturating_sub(before) / CLIENTS;
+                println!("{} bytes sent: {grown} bytes each", bytes.len());
+                assert!(
+                    grown < bound(bytes.len()),
+                    "{} sent: {grown} bytes each",
+                    bytes.len()
+                );
+            }
+        },
+    );
+}
+
+#[test]
+fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
+    let origin = Origin::new(|mut peer, _| {
+        peer.head();
+        // An answer without end, that says nothing more.
+        peer.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+        peer.rest();
+    });
+    let bed = Bed::new(&origin.behind(" timeout client 1h", " timeout server 1h"));
+    let mut client = Raw::client(bed.client());
+    for n in 0..300 {
+        client.send(headers(id(n), &get("/events"), true));
+        // The head has come.
+        while client.next().expect("a head").kind != DATA {}
+        client.send(reset(id(n)));
+    }
+    bed.counts("back/s", "scur", "");
+    client.send(headers(id(300), &get("/events"), true));
+    while client.next().expect("a head").kind != DATA {}
+}
+
+#[test]
+fn a_client_that_was_slow_gets_all_of_all_answers() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = origin(&Gate::default());
+    let bed = Bed::new(&text(&origin));
+    const STREAMS: u32 = 30;
+    for window in [0, 0x7fff_ffff_u32] {
+        let mut client = Raw::new(bed.client());
+        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+        client.send(
+            [
+                &protocol::http2::PREFACE[..],
+                &frame(SETTINGS, 0, 0, &settings),
+            ]
+            .concat(),
+        );
+        client.send(frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+        for n in 0..STREAMS {
+            client.send(headers(id(n), &get("/big"), true));
+        }
+        bed.counts("back/s", "scur", &format!("scur={STREAMS}"));
+        pause(100);
+        if window == 0 {
+            // Windows in two steps, the last streams first.
+            for more in [100_u32, 5 << 20] {
+                for n in (0..STREAMS).rev() {
+                    client.send(frame(WINDOW_UPDATE, 0, id(n), &more.to_be_bytes()));
+                }
+            }
+        }
+        let (mut ended, mut bytes) = (0, 0);
+        while ended < STREAMS {
+            let seen = client.next().expect("an answer");
+            if seen.kind == DATA {
+                bytes += seen.payload.len();
+                ended += u32::from(seen.flags & raw2::END_STREAM != 0);
+            }
+            assert_ne!(seen.kind, raw2::RST_STREAM);
+        }
+        assert_eq!(bytes, STREAMS as usize * 4_194_304);
+        at_rest(&bed);
+    }
+}
