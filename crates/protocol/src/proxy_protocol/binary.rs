@@ -246,18 +246,19 @@ pub(super) fn encode(header: &Header, checksum: Checksum, out: &mut Vec<u8>) {
             out.extend_from_slice(paths.destination.wire());
         }
     }
-    out.extend_from_slice(proxied.tlvs.wire());
+    // As with HAProxy it comes before all others.
+    let sum_at = out.len() + TLV_HEAD_BYTES;
     if checksum == Checksum::Crc32c {
         out.extend_from_slice(&[kind::CRC32C, 0, CHECKSUM_BYTES as u8]);
         out.extend_from_slice(&[0; CHECKSUM_BYTES]);
     }
+    out.extend_from_slice(proxied.tlvs.wire());
     // Fits: MAX_TLV_BYTES bounds what can be held, and is below 64 KiB.
     let block_bytes = (out.len() - start - FIXED_BYTES) as u16;
     out[start + 14..start + 16].copy_from_slice(&block_bytes.to_be_bytes());
     if checksum == Checksum::Crc32c {
         let sum = crc32c(&[&out[start..]]);
-        let at = out.len() - CHECKSUM_BYTES;
-        out[at..].copy_from_slice(&sum.to_be_bytes());
+        out[sum_at..sum_at + CHECKSUM_BYTES].copy_from_slice(&sum.to_be_bytes());
     }
 }
 

@@ -307,6 +307,7 @@ fn a_header_beyond_the_bound_is_refused_as_soon_as_it_says_so() {
 fn everything_told_of_tls_comes_back() {
     let mut tlvs = Tlvs::default();
     let fields = SslFields {
+        used: true,
         certificate_on_connection: true,
         certificate_in_session: true,
         verify_result: 10,

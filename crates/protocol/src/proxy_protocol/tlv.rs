@@ -258,6 +258,8 @@ impl<'a> IntoIterator for &Ssl<'a> {
 /// What to tell of TLS. That it was used is said by saying anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SslFields<'a> {
+    /// See [`Ssl::is_used`].
+    pub used: bool,
     /// See [`Ssl::certificate_on_connection`].
     pub certificate_on_connection: bool,
     /// See [`Ssl::certificate_in_session`].
@@ -278,7 +280,7 @@ pub struct SslFields<'a> {
 
 impl SslFields<'_> {
     fn encode(&self) -> Result<Vec<u8>, TlvError> {
-        let mut client = SSL_CLIENT;
+        let mut client = if self.used { SSL_CLIENT } else { 0 };
         if self.certificate_on_connection {
             client |= SSL_CERTIFICATE_CONNECTION;
         }
@@ -290,9 +292,9 @@ impl SslFields<'_> {
         for (kind, value) in [
             (ssl_kind::VERSION, self.version),
             (ssl_kind::COMMON_NAME, self.common_name),
-            (ssl_kind::CIPHER, self.cipher),
-            (ssl_kind::SIGNATURE_ALGORITHM, self.signature_algorithm),
             (ssl_kind::KEY_ALGORITHM, self.key_algorithm),
+            (ssl_kind::SIGNATURE_ALGORITHM, self.signature_algorithm),
+            (ssl_kind::CIPHER, self.cipher),
         ] {
             let Some(value) = value else { continue };
             let found_bytes = out.len() + TLV_HEAD_BYTES + value.len();

@@ -24,7 +24,7 @@ pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
-pub use server::{Server, ServerAddress, ServerOptions};
+pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,

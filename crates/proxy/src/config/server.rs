@@ -7,6 +7,27 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// What a PROXY header of version 2 tells besides addresses and ALPN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProxyExtensions {
+    /// A checksum.
+    pub checksum: bool,
+    /// The name that the client's TLS asked for.
+    pub authority: bool,
+    /// The stream's `unique-id-format`.
+    pub unique_id: bool,
+    /// The client's TLS and its version.
+    pub tls: bool,
+    /// With `tls`: the common name of the client's certificate.
+    pub common_name: bool,
+    /// With `tls`: the cipher.
+    pub cipher: bool,
+    /// With `tls`: how the certificate that was shown is signed.
+    pub signature: bool,
+    /// With `tls`: the key of the certificate that was shown.
+    pub key: bool,
+}
+
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServerAddress {
@@ -57,6 +78,8 @@ pub struct ServerOptions {
     pub check_send_proxy: bool,
     /// `send-proxy` (1) or `send-proxy-v2` (2).
     pub send_proxy: Option<u8>,
+    /// `send-proxy-v2-ssl`, `proxy-v2-options`: what else the header of version 2 tells.
+    pub proxy_extensions: ProxyExtensions,
     /// `proto`: the version of HTTP that is spoken with it whatever is negotiated.
     pub protocol: Option<HttpProtocol>,
     /// `cookie`: the value that stands for this server.
@@ -119,6 +142,7 @@ impl Default for ServerOptions {
             check_port: None,
             check_send_proxy: false,
             send_proxy: None,
+            proxy_extensions: ProxyExtensions::default(),
             protocol: None,
             cookie: None,
             source: None,

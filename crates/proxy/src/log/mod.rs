@@ -188,7 +188,10 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
     };
     let mut message = worker().scratch();
     if let Some(format) = &frontend.error_log_format {
-        format.append(&new_stream(Rc::clone(session), false), &mut message);
+        let mut stream = new_stream(Rc::clone(session), false);
+        stream.phase = Phase::Request;
+        stream.termination = Termination::Proxy;
+        format.append(&stream, &mut message);
     } else {
         // Writing to a Vec cannot fail.
         let _ = match session.source {

@@ -137,6 +137,9 @@ impl Expression {
         if build.waits {
             return !stream.payload_complete;
         }
+        if build.of_hello && fetch::hello_is_whole(&self.arguments, stream) {
+            return false;
+        }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
             (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
                 !stream.payload_complete && (!build.http || fetch::request_awaited(stream))

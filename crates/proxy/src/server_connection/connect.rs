@@ -1,7 +1,7 @@
 //! Making a connection to a server.
 
-use super::ServerConnection;
 use super::secured::{Secured, Wanted, forced_version, secure};
+use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
 use crate::reactor::{self, Instant, Socket, pool_box, with_deadline};
@@ -13,7 +13,6 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
-use protocol::proxy_protocol::{Checksum, Endpoints, Header, Proxied, Tlvs, Transport as Layer4};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -239,7 +238,7 @@ async fn announce(
     let Some(version) = server.options.send_proxy else {
         return Ok(());
     };
-    let header = proxy_header(stream, version);
+    let header = proxy_header::of(stream, server, version);
     match with_deadline(deadline, write_all(transport, &header, None)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ConnectFailure::Refused(error.into())),
@@ -258,25 +257,4 @@ fn speaks_http2(protocol: Option<HttpProtocol>, tls: Option<&Secured>) -> bool {
         Some(protocol) => protocol == HttpProtocol::Http2,
         None => tls.is_some_and(|tls| tls.info.alpn.as_deref() == Some(b"h2")),
     }
-}
-
-fn proxy_header(stream: &Stream, version: u8) -> Vec<u8> {
-    use crate::stream::Endpoint::Inet;
-    let endpoints = match (stream.source(), stream.destination()) {
-        (Inet(source), Inet(destination)) => {
-            Endpoints::between(Layer4::Stream, source, destination)
-        }
-        _ => Endpoints::Unknown,
-    };
-    let proxied = Header::Proxied(Proxied {
-        endpoints,
-        tlvs: Tlvs::default(),
-    });
-    let mut bytes = Vec::new();
-    if version == 1 {
-        proxied.encode_text(&mut bytes);
-    } else {
-        proxied.encode_binary(Checksum::None, &mut bytes);
-    }
-    bytes
 }

@@ -4,6 +4,7 @@
 
 mod connect;
 mod pool;
+mod proxy_header;
 mod secured;
 mod shared;
 

@@ -168,6 +168,7 @@ fn same_way(one: &Server, other: &Server) -> bool {
         let options = &server.options;
         (
             options.send_proxy,
+            options.proxy_extensions,
             options.source,
             options.tcp_user_timeout_ms,
             options.tcp_fast_open,

@@ -71,9 +71,7 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     let choose = |hello: &Hello<'_>| {
         let name = hello.server_name();
         sni = name.map(|name| String::from_utf8_lossy(name).into());
-        if !hello.versions().any(|version| version == 0x0304) {
-            version = ProtocolVersion::TLSv1_2;
-        }
+        version = newest(hello);
         if hello.version < OLDEST {
             return Err(Refusal::PROTOCOL_VERSION);
         }
@@ -82,12 +80,12 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         let chosen = choose(acceptor, hello).ok_or(Refusal::UNRECOGNIZED_NAME)?;
         shown = Some(Arc::clone(chosen.certified.shown(now_s())));
         let mut config = chosen.config;
+        if none_in_common(hello, &config.alpn_protocols) {
+            // As with HAProxy there is no agreement then; rustls would refuse.
+            Arc::make_mut(&mut config).alpn_protocols.clear();
+        }
         if tls.key_log {
             Arc::make_mut(&mut config).key_log = Arc::new(Collector);
-        }
-        if none_in_common(hello, &config.alpn_protocols) {
-            // HAProxy goes on without a protocol; rustls would end it.
-            Arc::make_mut(&mut config).alpn_protocols.clear();
         }
         Ok(config)
     };
@@ -102,8 +100,8 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
             client.session.set_secure(Info {
                 sni,
                 offer,
-                verified: failure.verified(),
-                ..Info::broken(version, failure.broken())
+                own_certificate: shown,
+                ..Info::failed(&failure, version)
             });
             return Err(failure);
         }
@@ -113,6 +111,18 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
     transport.secure(session);
     client.session.set_secure(info);
     Ok(resumed)
+}
+
+/// The newest version that a client knows.
+fn newest(hello: &Hello<'_>) -> ProtocolVersion {
+    let tls13 = hello.versions().any(|version| version == 0x0304);
+    match (tls13, hello.version) {
+        (true, _) => ProtocolVersion::TLSv1_3,
+        (false, (3, 3)) => ProtocolVersion::TLSv1_2,
+        (false, (3, 2)) => ProtocolVersion::TLSv1_1,
+        (false, (3, 1)) => ProtocolVersion::TLSv1_0,
+        _ => ProtocolVersion::SSLv3,
+    }
 }
 
 /// Whether a client offers application protocols, and only those that are not ours.
@@ -144,4 +154,38 @@ fn failed(client: &Client, failure: &Failure) {
         Failure::Nothing | Failure::Closed | Failure::Timeout
     );
     log::connection_failed(&client.session, failure.broken().words(), carried_nothing);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::hello::tests::extension;
+
+    #[test]
+    fn protocols_that_nobody_shares_are_no_reason_to_refuse() {
+        let hello_of = |names: &[u8]| {
+            let list = [&(names.len() as u16).to_be_bytes()[..], names].concat();
+            let extensions = match names {
+                [] => Vec::new(),
+                _ => extension(16, &list),
+            };
+            let mut body = vec![3, 3];
+            body.extend([7; 32]);
+            body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+            body.extend((extensions.len() as u16).to_be_bytes());
+            body.extend(extensions);
+            body
+        };
+        let ours = [b"h2".to_vec(), b"http/1.1".to_vec()];
+        for (names, wanted) in [
+            (&b"\x02h2"[..], false),
+            (b"\x03foo\x02h2", false),
+            (b"\x03foo", true),
+            (b"", false),
+        ] {
+            let body = hello_of(names);
+            let hello = Hello::of_body(&body).unwrap();
+            assert_eq!(none_in_common(&hello, &ours), wanted, "{names:?}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
+use crate::tls::Info;
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::future::{Future, poll_fn};
@@ -383,6 +384,10 @@ fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
 fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
     count_at_server(stream, Tally::ConnectErrors);
     stream.phase = Phase::Connect;
+    if let ConnectFailure::Insecure(failure) = failure {
+        // For the log: `bc_err`, `ssl_bc_err`.
+        stream.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
+    }
     stream.termination = match failure {
         ConnectFailure::Timeout => Termination::ServerTimeout,
         ConnectFailure::Refused(error) if out_of_resources(error) => Termination::Resource,

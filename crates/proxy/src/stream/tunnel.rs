@@ -395,6 +395,8 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         input: server_input,
         ..
     } = server;
+    stream.payload = Vec::new();
+    stream.payload_complete = false;
     log::stream_answered(stream);
     carry(stream, &client.link, input, &link, server_input, &slot).await;
     if stream
@@ -425,6 +427,7 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
         return true;
     }
     let deadline = after(Some(delay_ms.unwrap_or(0)));
+    stream.payload_complete = false;
     loop {
         if let Some(buffer) = input.as_ref().filter(|b| b.len() > stream.payload.len()) {
             stream.payload.clear();
@@ -454,8 +457,8 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
             },
         }
     }
-    stream.payload = Vec::new();
-    stream.payload_complete = false;
+    // It stays for the choice of the backend and of the server.
+    stream.payload_complete = true;
     true
 }
 

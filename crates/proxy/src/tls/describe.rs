@@ -100,6 +100,11 @@ pub fn time(seconds: i64) -> String {
     time.strftime("%b %e %H:%M:%S %Y GMT").to_string()
 }
 
+/// The key of a certificate: `RSA2048`, `EC256`.
+pub fn key(der: &[u8]) -> Option<String> {
+    Some(algorithm(&Certificate::parse(der)?)).filter(|name| !name.is_empty())
+}
+
 /// `RSA2048`, `EC256`
 fn algorithm(info: &Certificate) -> String {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";

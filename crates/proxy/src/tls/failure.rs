@@ -3,7 +3,6 @@
 //! nearest is told. It decides nothing.
 
 use super::handshake::{Failure, Refusal};
-use super::verify::Outcome;
 use rustls::{AlertDescription, Error, PeerIncompatible};
 use std::fmt;
 
@@ -89,6 +88,15 @@ impl Broken {
         }
     }
 
+    /// The same on a server's connection: HAProxy has one number for whatever went
+    /// wrong with TLS there.
+    pub fn at_server(self) -> Broken {
+        Broken {
+            connection: connection::HANDSHAKE,
+            ..self
+        }
+    }
+
     /// HAProxy's words.
     pub fn words(self) -> &'static str {
         match self.connection {
@@ -131,19 +139,11 @@ impl Failure {
             Failure::Http => of(connection::HANDSHAKE, 0x9c),
             Failure::Refused(Refusal::PROTOCOL_VERSION) => of(connection::HANDSHAKE, 0x102),
             Failure::Refused(_) => of(connection::HANDSHAKE, 0xea),
-            Failure::Tls(error, verified) => match verified.refused {
+            Failure::Tls(error, verified, _) => match verified.refused {
                 Some(failure) if failure.depth > 0 => of(connection::AUTHORITY, 0x86),
                 Some(_) => of(connection::CERTIFICATE, 0x86),
                 None => of(connection::HANDSHAKE, reason(error)),
             },
-        }
-    }
-
-    /// What was found of the peer's certificate.
-    pub fn verified(&self) -> Outcome {
-        match self {
-            Failure::Tls(_, verified) => *verified,
-            _ => Outcome::default(),
         }
     }
 }
@@ -174,6 +174,7 @@ fn number(alert: AlertDescription) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::super::chain;
+    use super::super::verify::Outcome;
     use super::*;
 
     /// As HAProxy 2.6 logs them with OpenSSL 3.0.
@@ -184,7 +185,7 @@ mod tests {
             let library = broken.library_words().unwrap_or_default();
             format!("{} {} {}", broken.connection, broken.words(), library)
         };
-        let tls = |error| Failure::Tls(error, Outcome::default());
+        let tls = |error| Failure::Tls(error, Outcome::default(), None);
         assert_eq!(
             told(tls(Error::NoCertificatesPresented)),
             "34 SSL handshake failure \
@@ -204,7 +205,7 @@ mod tests {
                 refused: Some(failure),
                 ..Outcome::default()
             };
-            told(Failure::Tls(Error::NoCertificatesPresented, verified))
+            told(Failure::Tls(Error::NoCertificatesPresented, verified, None))
         };
         assert_eq!(
             refused(0),

@@ -17,7 +17,9 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{
+    CipherSuite, ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig,
+};
 use std::io;
 use std::sync::Arc;
 
@@ -42,12 +44,15 @@ pub enum Failure {
     /// There are as many connections as `maxsslconn` allows.
     TooMany,
     /// The peer and we do not agree, or one does not believe the other.
-    Tls(rustls::Error, Outcome),
+    Tls(rustls::Error, Outcome, Option<Agreed>),
 }
+
+/// What both had agreed on when a handshake failed.
+pub type Agreed = (ProtocolVersion, CipherSuite);
 
 /// A failure of rustls where nothing was verified.
 fn untried(error: rustls::Error) -> Failure {
-    Failure::Tls(error, Outcome::default())
+    Failure::Tls(error, Outcome::default(), None)
 }
 
 /// Why a hello is refused: the alert that the client gets.
@@ -155,6 +160,13 @@ impl Party {
             Party::Server(connection) => step!(connection, moving, ReadEarlyData),
             Party::Client(connection) => step!(connection, moving),
         }
+    }
+
+    /// Version and suite, as soon as both are chosen.
+    fn agreed(&self) -> Option<Agreed> {
+        let common = self.common();
+        let suite = common.negotiated_cipher_suite()?;
+        Some((common.protocol_version()?, suite.suite()))
     }
 
     fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
@@ -480,6 +492,7 @@ async fn drive(
                 }
             }
             Err(error) => {
+                let agreed = party.agreed();
                 // What rustls has to say of it: an alert.
                 moving.incoming.consume(usize::MAX);
                 while party.common().wants_write() && moving.outgoing.spare().len() >= STEP_MAX {
@@ -487,8 +500,9 @@ async fn drive(
                         break;
                     }
                 }
+                without_certificate(&error, agreed, &mut moving);
                 let _ = moving.outgoing.write_to(socket, false);
-                return Err(Failure::Tls(error, verified));
+                return Err(Failure::Tls(error, verified, agreed));
             }
         }
     }
@@ -499,4 +513,19 @@ async fn drive(
     info.secrets = (!secrets.is_empty()).then(|| Box::new(secrets));
     let session = party.establish(moving, terms).map_err(untried)?;
     Ok((session, info))
+}
+
+/// Whoever shows no certificate where one is required is told so only in TLS 1.3;
+/// before it there was no such alert, and rustls sends the new one all the same.
+fn without_certificate(error: &rustls::Error, agreed: Option<Agreed>, moving: &mut Moving) {
+    const CERTIFICATE_REQUIRED: u8 = 116;
+    let older = agreed.is_some_and(|(version, _)| version == ProtocolVersion::TLSv1_2);
+    if !older || *error != rustls::Error::NoCertificatesPresented {
+        return;
+    }
+    if let [.., kind::ALERT, 3, 3, 0, 2, alert::FATAL, code] = moving.outgoing.filled_mut()
+        && *code == CERTIFICATE_REQUIRED
+    {
+        *code = Refusal::HANDSHAKE_FAILURE.0;
+    }
 }

@@ -2,6 +2,7 @@
 //! and logs. Nothing here decides anything.
 
 use super::failure::Broken;
+use super::handshake::Failure;
 use super::hello::Hello;
 use super::keylog::Secrets;
 use super::verify::Outcome;
@@ -125,17 +126,34 @@ impl Info {
         }
     }
 
-    /// A handshake that failed.
-    pub fn broken(version: ProtocolVersion, broken: Broken) -> Info {
+    /// A handshake that failed: of what was agreed on there is what there was.
+    pub fn failed(failure: &Failure, wanted: ProtocolVersion) -> Info {
+        let (agreed, verified) = match failure {
+            Failure::Tls(_, verified, agreed) => (*agreed, *verified),
+            _ => (None, Outcome::default()),
+        };
+        let (version, suite) = agreed.unwrap_or((wanted, CipherSuite::TLS_NULL_WITH_NULL_NULL));
         Info {
-            broken: Some(broken),
-            ..Info::new(version, CipherSuite::TLS_NULL_WITH_NULL_NULL)
+            broken: Some(failure.broken()),
+            verified,
+            ..Info::new(version, suite)
         }
+    }
+
+    /// The same of a handshake with a server.
+    pub fn failed_with_server(failure: &Failure) -> Info {
+        let mut info = Info::failed(failure, ProtocolVersion::TLSv1_3);
+        info.broken = info.broken.map(Broken::at_server);
+        info
     }
 
     /// The version by OpenSSL's name.
     pub fn version_name(&self) -> &'static str {
         match self.version {
+            // Older ones only in logs of clients that were refused.
+            ProtocolVersion::SSLv3 => "SSLv3",
+            ProtocolVersion::TLSv1_0 => "TLSv1",
+            ProtocolVersion::TLSv1_1 => "TLSv1.1",
             ProtocolVersion::TLSv1_2 => "TLSv1.2",
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
             _ => "unknown",

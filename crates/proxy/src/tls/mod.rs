@@ -50,6 +50,7 @@ pub use connector::Connector;
 pub use counters::{Counted, TlsCounters, counters};
 pub use failure::Broken;
 pub use info::{Clear, Info, Offer};
+
 pub use session::Session;
 pub use shown::{Name, Shown};
 pub use versions::NoVersion;

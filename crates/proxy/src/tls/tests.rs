@@ -463,7 +463,7 @@ fn a_refused_name_gets_its_alert() {
             accept(&theirs, b"", choose, terms(None)).await.err()
         });
         let failed = connect(&ours, configs.client.clone(), name(), None, terms(None)).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), ..)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::UnrecognisedName);
@@ -502,7 +502,7 @@ fn peers_without_a_common_version_are_told() {
                 .err()
         });
         let failed = connect(&ours, old.client.clone(), name(), None, terms(None)).await;
-        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), _)) = failed else {
+        let Err(Failure::Tls(rustls::Error::AlertReceived(alert), ..)) = failed else {
             panic!("{failed:?}");
         };
         assert_eq!(alert, rustls::AlertDescription::ProtocolVersion);

@@ -105,3 +105,62 @@ fn without_a_server_there_is_nothing() {
         "stot=1 econ=1 hrsp_5xx=1",
     );
 }
+
+/// A client's hello that asks for a name and for protocols.
+fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
+    fn counted(content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u16).to_be_bytes()[..], content].concat()
+    }
+    let entry = [&[0][..], &counted(name.as_bytes())].concat();
+    let names: Vec<u8> = protocols
+        .iter()
+        .flat_map(|name| [&[name.len() as u8][..], name.as_bytes()].concat())
+        .collect();
+    let extensions = [
+        &[0, 0][..],
+        &counted(&counted(&entry)),
+        &[0, 16],
+        &counted(&counted(&names)),
+    ]
+    .concat();
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend(counted(&extensions));
+    let mut record = vec![0x16, 3, 1];
+    record.extend((body.len() as u16 + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend((body.len() as u16).to_be_bytes());
+    record.extend(body);
+    record
+}
+
+#[test]
+fn tls_that_is_passed_through_is_routed_by_its_hello() {
+    let site = |name: &'static str| Origin::new(move |mut peer, _| peer.send(name));
+    let (shop, acme, rest) = (site("shop"), site("acme"), site("rest"));
+    let bed = Bed::new(&format!(
+        "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n \
+         tcp-request content accept if {{ req.ssl_hello_type 1 }}\n \
+         use_backend acme if {{ req.ssl_alpn acme-tls/1 }}\n \
+         use_backend shop if {{ req.ssl_sni -i shop.example }} {{ req.ssl_ver 3.1:3.3 }}\n \
+         default_backend rest\n\
+         backend shop\n mode tcp\n server s 127.0.0.1:{}\n\
+         backend acme\n mode tcp\n server s 127.0.0.1:{}\n\
+         backend rest\n mode tcp\n tcp-request inspect-delay 10s\n \
+         tcp-request content reject if {{ req.ssl_sni -m end .bad }}\n \
+         server b 127.0.0.1:{}\n",
+        shop.port, acme.port, rest.port
+    ));
+    for (name, protocols, wanted) in [
+        ("Shop.example", &["h2", "http/1.1"][..], "shop FIN"),
+        ("shop.example", &["acme-tls/1"], "acme FIN"),
+        ("shop.example", &["h2", "acme-tls/1"], "shop FIN"),
+        ("b.example", &[], "rest FIN"),
+        ("shop.bad", &[], "FIN"),
+    ] {
+        let mut client = bed.client();
+        client.send(hello(name, protocols));
+        assert_eq!(client.ends(), wanted, "{name} {protocols:?}");
+    }
+}

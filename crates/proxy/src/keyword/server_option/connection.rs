@@ -1,7 +1,7 @@
 //! Options about the connections to a server.
 
 use super::{not_built, one_of};
-use crate::config::{HttpProtocol, ServerOptions, WebSocketProto};
+use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
@@ -27,6 +27,49 @@ pub static OPTIONS: &[ServerRow] = &[
               the client's address.",
         example: "server web1 192.0.2.11:8080 send-proxy-v2",
         build: |_, options, _| send_proxy(options, Some(2)),
+    },
+    ServerRow {
+        name: "send-proxy-v2-ssl",
+        places: places::SERVER,
+        syntax: "send-proxy-v2-ssl",
+        doc: "Like `send-proxy-v2`; the header also tells whether the client spoke TLS, by which version, and \
+              whether it showed a certificate.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl",
+        build: |_, options, _| send_proxy_tls(options, false),
+    },
+    ServerRow {
+        name: "send-proxy-v2-ssl-cn",
+        places: places::SERVER,
+        syntax: "send-proxy-v2-ssl-cn",
+        doc: "Like `send-proxy-v2-ssl`; the header also tells the common name of the client's certificate.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl-cn",
+        build: |_, options, _| send_proxy_tls(options, true),
+    },
+    ServerRow {
+        name: "proxy-v2-options",
+        places: places::SERVER,
+        syntax: "proxy-v2-options <option>[,<option>]*",
+        doc: "What the header of `send-proxy-v2` tells besides the addresses: `ssl`, `cert-cn`, `ssl-cipher`, \
+              `cert-sig`, `cert-key` (of TLS with the client), `authority` (the name that it asked for), \
+              `unique-id`, and `crc32c`, a checksum.",
+        example: "server web1 192.0.2.11:8080 send-proxy-v2 proxy-v2-options authority,crc32c",
+        build: proxy_v2_options,
+    },
+    ServerRow {
+        name: "no-send-proxy-v2-ssl",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2-ssl",
+        doc: "Undoes a `send-proxy-v2-ssl` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl",
+        build: |_, options, _| send_proxy(options, None),
+    },
+    ServerRow {
+        name: "no-send-proxy-v2-ssl-cn",
+        places: places::SERVER,
+        syntax: "no-send-proxy-v2-ssl-cn",
+        doc: "Undoes a `send-proxy-v2-ssl-cn` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl-cn",
+        build: |_, options, _| send_proxy(options, None),
     },
     ServerRow {
         name: "no-send-proxy",
@@ -127,6 +170,56 @@ pub static OPTIONS: &[ServerRow] = &[
 
 fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
     options.send_proxy = version;
+    if version.is_none() {
+        options.proxy_extensions = ProxyExtensions::default();
+    }
+    Ok(())
+}
+
+fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
+    options.send_proxy = Some(2);
+    options.proxy_extensions.tls = true;
+    options.proxy_extensions.common_name |= common_name;
+    Ok(())
+}
+
+const PROXY_V2_OPTIONS: [&str; 8] = [
+    "ssl",
+    "cert-cn",
+    "ssl-cipher",
+    "cert-sig",
+    "cert-key",
+    "authority",
+    "crc32c",
+    "unique-id",
+];
+
+fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<option>[,<option>]*")?;
+    let told = &mut options.proxy_extensions;
+    for name in word.str().split(',') {
+        let flag = match name {
+            "ssl" => &mut told.tls,
+            "cert-cn" => &mut told.common_name,
+            "ssl-cipher" => &mut told.cipher,
+            "cert-sig" => &mut told.signature,
+            "cert-key" => &mut told.key,
+            "authority" => &mut told.authority,
+            "crc32c" => &mut told.checksum,
+            "unique-id" => &mut told.unique_id,
+            _ => {
+                let message = format!("'{name}' : proxy v2 option not implemented.");
+                let mut told = Diagnostic::error(&codes::BAD_VALUE, word.span, message);
+                if let Some(near) = language::suggest::nearest(name, PROXY_V2_OPTIONS) {
+                    told = told.help(format!("did you mean '{near}'?"));
+                }
+                return Err(Box::new(told));
+            }
+        };
+        *flag = true;
+    }
+    // What is told of TLS stands within what says that it was spoken.
+    told.tls |= told.common_name || told.cipher || told.signature || told.key;
     Ok(())
 }
 

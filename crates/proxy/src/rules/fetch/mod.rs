@@ -37,6 +37,7 @@ mod tls_offer;
 mod tls_secret;
 
 pub use constant::{borrowed, variable_value};
+pub(super) use tls_hello::hello_is_whole;
 
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
@@ -79,6 +80,8 @@ pub struct FetchBuild {
     pub versions: bool,
     /// Its value is not known before the inspection ends, though it needs nothing.
     pub waits: bool,
+    /// It looks at a hello of TLS: once that is whole its value stays.
+    pub of_hello: bool,
     /// Checks its arguments.
     pub prepare: Option<Prepare>,
     /// Finds its value.
@@ -105,6 +108,7 @@ impl FetchBuild {
             variants: false,
             versions: false,
             waits: false,
+            of_hello: false,
             prepare: None,
             one,
             each: None,
@@ -145,6 +149,12 @@ impl FetchBuild {
     /// Its arguments are checked by this.
     pub const fn prepare(mut self, prepare: Prepare) -> Self {
         self.prepare = Some(prepare);
+        self
+    }
+
+    /// See [`FetchBuild::of_hello`].
+    pub const fn of_hello(mut self) -> Self {
+        self.of_hello = true;
         self
     }
 

@@ -7,12 +7,18 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::{WEIGHT_SCALE, now_ms};
 use crate::stream::Stream;
+use crate::tls::Broken;
 
 const fn of_server(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
+    "bc_err", "bc_err", FetchBuild::new(Type::Int, Needs::Server, bc_err), "acl inner_tls_failed bc_err 34",
+        "The number of the error that ended the connection to the server before it carried anything, as in HAProxy's list: 34 is a failed TLS handshake, 0 no \
+         error. None where there was no connection.";
+    "bc_err_str", "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
+        "The text of `bc_err`: `Success` without an error.";
     "srv_id", "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
         "The id of the server that the stream has. Useful in rules for answers.";
     "srv_name", "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
@@ -32,6 +38,22 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_iweight", "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
         "The weight of a server as the file gives it.";
 };
+
+/// What went wrong with the connection. None: none was tried.
+fn broken(stream: &Stream) -> Option<Broken> {
+    match &stream.server_tls {
+        Some(info) => Some(info.broken.unwrap_or_default()),
+        None => stream.times.connected.map(|_| Broken::default()),
+    }
+}
+
+fn bc_err<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(broken(stream)?.connection.into()))
+}
+
+fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(broken(stream)?.words().as_bytes()))
+}
 
 fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
     let (backend, name) = arguments.server(0)?;

@@ -64,7 +64,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when an earlier session with the server went on: its handshake was a short one.";
     "ssl_bc_err", back(Type::Int, |_, s| error(server(s))), "acl broken ssl_bc_err gt 0",
         "The number of the last error of TLS on the server's connection; 0 without one.";
-    "ssl_bc_err_str", back(Type::Str, |_, _| None), "acl broken ssl_bc_err_str -m found",
+    "ssl_bc_err_str", back(Type::Str, |_, s| error_text(server(s))), "acl broken ssl_bc_err_str -m found",
         "The text of the last error of TLS on the server's connection. None without one.";
 };
 
@@ -192,6 +192,36 @@ pub(super) mod tests {
                 ("ssl_c_verify", None),
                 ("ssl_f_version", None),
                 ("ssl_fc_alg_keysize", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn failed_handshakes_tell_their_error_to_logs() {
+        use crate::tls::handshake::{Failure, Refusal};
+        let failure = Failure::Refused(Refusal::UNRECOGNIZED_NAME);
+        let front = Info::failed(&failure, ProtocolVersion::TLSv1_3);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
+        let failure = Failure::Tls(alert, crate::tls::verify::Outcome::default(), None);
+        let back = Info::failed_with_server(&failure);
+        all_give(
+            &stream(Some(front), Some(back)),
+            &[
+                ("fc_err", Some("34")),
+                ("fc_err_str", Some("SSL handshake failure")),
+                ("ssl_fc_err,hex", Some("000000000A0000EA")),
+                (
+                    "ssl_fc_err_str",
+                    Some("error:0A0000EA:SSL routines::callback failed"),
+                ),
+                ("ssl_fc_protocol", Some("TLSv1.3")),
+                ("ssl_fc_cipher", Some("(NONE)")),
+                ("bc_err", Some("34")),
+                ("bc_err_str", Some("SSL handshake failure")),
+                (
+                    "ssl_bc_err_str",
+                    Some("error:0A000418:SSL routines::tlsv1 alert unknown ca"),
+                ),
             ],
         );
     }

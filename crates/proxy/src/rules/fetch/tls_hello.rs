@@ -7,15 +7,16 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use crate::tls::hello::{Cursor, Hello};
-use std::borrow::Cow;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
 }
 
-const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name).variants();
-const VERSION: FetchBuild = number(Needs::Request, version).versions();
-const HELLO: FetchBuild = number(Needs::Request, hello_type);
+const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name)
+    .variants()
+    .of_hello();
+const VERSION: FetchBuild = number(Needs::Request, version).versions().of_hello();
+const HELLO: FetchBuild = number(Needs::Request, hello_type).of_hello();
 const ANSWER: FetchBuild = number(Needs::Response, hello_type);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
@@ -32,13 +33,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The version of the client's hello, as 65536 times its major number plus the minor one. In ACLs it is written `3.1`; TLS 1.2 and 1.3 both say 3.3.";
     "req_ssl_ver", VERSION, "acl old req_ssl_ver lt 3.1",
         "The older name of `req.ssl_ver`.";
-    "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocols), "acl h2 req.ssl_alpn -m sub h2",
-        "The protocols that the client's hello offers, with commas between them: `h2,http/1.1`.";
-    "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list), "acl offers req.ssl_cipherlist -m found",
+    "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocol).of_hello(), "acl h2 req.ssl_alpn h2",
+        "The protocol that the client's hello offers first by ALPN: `h2`, `acme-tls/1`.";
+    "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list).of_hello(), "acl offers req.ssl_cipherlist -m found",
         "The bytes of the list of ciphers in the client's hello, two for each.";
-    "req.ssl_st_ext", number(Needs::Request, ticket), "acl ticket req.ssl_st_ext 2",
+    "req.ssl_st_ext", number(Needs::Request, ticket).of_hello(), "acl ticket req.ssl_st_ext 2",
         "Whether the client's hello knows session tickets: 0 it does not, 1 it asks for one, 2 it sends one.";
-    "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves), "acl curves req.ssl_ec_ext",
+    "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves).of_hello(), "acl curves req.ssl_ec_ext",
         "True when the client's hello knows elliptic curves.";
     "res.ssl_hello_type", ANSWER, "acl server_hello res.ssl_hello_type 2",
         "The type of the TLS handshake message that the server's answer begins with: 2 is a server's hello.";
@@ -77,6 +78,18 @@ fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
     Hello::of_body(cursor.take(length)?)
 }
 
+/// Whether more bytes will not change what is said of the client's hello: it is
+/// whole, or what came is none.
+pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -> bool {
+    let bytes = payload(arguments, stream);
+    match bytes.first() {
+        Some(&RECORD_HANDSHAKE) => handshake(bytes)
+            .is_some_and(|(kind, length, rest)| kind != CLIENT_HELLO || rest.0.len() >= length),
+        Some(_) => true,
+        None => false,
+    }
+}
+
 fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
@@ -97,12 +110,9 @@ fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     Some(Value::Int((i64::from(major) << 16) + i64::from(minor)))
 }
 
-fn protocols<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn protocol<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    hello.extension(16)?;
-    let names: Vec<&[u8]> = hello.protocols().collect();
-    let out = names.join(&b","[..]);
-    Some(Value::Str(Cow::Owned(out)))
+    hello.protocols().next().map(Value::text)
 }
 
 fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
