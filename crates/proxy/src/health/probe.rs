@@ -121,6 +121,21 @@ fn words(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
+/// A connection to where a server is checked, or what its failure says.
+async fn reach(
+    target: &Target,
+    proxy: &Proxy,
+    server: &Server,
+    by: Instant,
+) -> Result<Connection, CheckResult> {
+    match timeout_at(by, connect(target, proxy, server)).await {
+        Err(_) => Err(CheckResult::new(CheckStatus::Layer4Timeout, 0)),
+        Ok(Err(ConnectError::Local(error))) => Err(failed(CheckStatus::SocketError, &error)),
+        Ok(Err(ConnectError::Remote(error))) => Err(failed(CheckStatus::Layer4Error, &error)),
+        Ok(Ok(connection)) => Ok(connection),
+    }
+}
+
 async fn run(
     proxy: &Proxy,
     server: &Server,
@@ -133,13 +148,11 @@ async fn run(
         return CheckResult::new(CheckStatus::SocketError, 0).info("no address to check");
     };
     let connected_by = began + limits.connect;
-    let connection = match timeout_at(connected_by, connect(&target, proxy, server)).await {
-        Err(_) => return CheckResult::new(CheckStatus::Layer4Timeout, 0),
-        Ok(Err(ConnectError::Local(error))) => return failed(CheckStatus::SocketError, &error),
-        Ok(Err(ConnectError::Remote(error))) => return failed(CheckStatus::Layer4Error, &error),
-        Ok(Ok(connection)) => connection,
+    let reached = reach(&target, proxy, server, connected_by).await;
+    let (mut wire, ends) = match reached {
+        Ok(Connection { wire, ends }) => (wire, ends),
+        Err(result) => return result,
     };
-    let Connection { mut wire, ends } = connection;
     let mut out = Vec::new();
     proxy_header(server, ends, &mut out);
     let check = &proxy.check;
@@ -175,9 +188,8 @@ async fn run(
             wire.write_all(&out).await?;
         }
         if asks && speaks_http2 {
-            http2::ask(&mut wire, check, state, (up, secured))
-                .await
-                .map(Some)
+            let asked = http2::ask(&mut wire, check, state, (up, secured));
+            asked.await.map(Some)
         } else if asks {
             answer(&mut wire, check, up).await
         } else {

@@ -4,9 +4,9 @@ use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::mux::ServerMux;
-use crate::reactor::{self, Instant, Socket, pool_box, with_deadline};
+use crate::reactor::{Instant, Socket, pool_box, with_deadline};
 use crate::state::Tally;
-use crate::stream::{Link, Stream, write_all};
+use crate::stream::{Link, Stream, after, write_all};
 use crate::tls::Connector;
 use crate::tls::handshake::Failure;
 use crate::transport::Transport;
@@ -17,7 +17,6 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 /// Why a connection was not made.
 #[derive(Debug)]
@@ -181,8 +180,7 @@ pub async fn connect(
     worker()
         .pools
         .make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
-    let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
-    let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
+    let deadline = after(backend.timeouts.connect_ms.or(backend.timeouts.server_ms));
     match with_deadline(deadline, transport.connected()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
@@ -201,19 +199,13 @@ pub async fn connect(
         tls = Some(secured.await?);
     }
     let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
-    let (link, mux) = if http2 {
-        let mux = ServerMux::start(transport, &stream.config.global.tune, tls.is_some());
-        let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
-        let link = mux.open().ok_or_else(refused)?;
-        (Link::Http2(link), Some(mux))
-    } else {
-        (Link::Http1(transport), None)
+    let (link, mux) = match http2 {
+        true => first_stream(transport, &stream.config.global.tune, tls.is_some())?,
+        false => (Link::Http1(transport), None),
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
-        let pools = &worker().pools;
-        pools
-            .shared
-            .add(&server.state, mux.clone(), way, tls.clone());
+        let shared = &worker().pools.shared;
+        shared.add(&server.state, mux.clone(), way, tls.clone());
         making.made();
     }
     Ok(ServerConnection {
@@ -226,6 +218,18 @@ pub async fn connect(
         way,
         private,
     })
+}
+
+/// A connection that speaks HTTP/2, and a stream on it.
+fn first_stream(
+    transport: Transport,
+    tune: &Tune,
+    secure: bool,
+) -> Result<(Link, Option<ServerMux>), ConnectFailure> {
+    let mux = ServerMux::start(transport, tune, secure);
+    let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
+    let link = mux.open().ok_or_else(refused)?;
+    Ok((Link::Http2(link), Some(mux)))
 }
 
 /// Sends the PROXY header, where the server's line asks for one.

@@ -34,6 +34,7 @@ pub use finish::{bad_request, new_stream};
 pub use link::Link;
 pub use reply::{Reply, error as error_page};
 pub(crate) use serve::silence;
+pub(crate) use session::after;
 pub use session::begin;
 pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};
 pub use write::{WriteFailure, write_all};

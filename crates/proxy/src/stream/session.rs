@@ -183,7 +183,7 @@ fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
 }
 
 /// A point so many milliseconds from now; none without a limit.
-pub(super) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
+pub(crate) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
     timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
 }
 

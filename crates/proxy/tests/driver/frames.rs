@@ -174,7 +174,6 @@ fn check(cases: &[(&str, Vec<Vec<u8>>, &str)]) {
 
 #[test]
 fn frames_are_what_section_4_says() {
-    let continued = frame(HEADERS, END_STREAM, 1, &block(&GET)[..5]);
     check(&[
         ("GET", vec![get_with(&[])], "answer 1"),
         ("an unknown kind", vec![frame(0x16, 0, 0, b"abc")], "pong"),
@@ -199,6 +198,13 @@ fn frames_are_what_section_4_says() {
             vec![frame(HEADERS, WHOLE, 1, &[0; 16_385])],
             "goaway FrameSizeError",
         ),
+    ]);
+}
+
+#[test]
+fn a_head_in_pieces_is_what_section_4_says() {
+    let continued = frame(HEADERS, END_STREAM, 1, &block(&GET)[..5]);
+    check(&[
         (
             "PRIORITY between HEADERS and CONTINUATION",
             vec![continued.clone(), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9])],
@@ -366,7 +372,7 @@ fn streams_are_what_section_5_says() {
 }
 
 #[test]
-fn each_kind_of_frame_is_what_section_6_says() {
+fn frames_of_streams_are_what_section_6_says() {
     let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
     let padded = |length: u8| {
         frame(
@@ -415,6 +421,13 @@ fn each_kind_of_frame_is_what_section_6_says() {
             vec![held(1, END_HEADERS), frame(RST_STREAM, 0, 1, &[0; 3])],
             size,
         ),
+    ]);
+}
+
+#[test]
+fn settings_are_what_section_6_says() {
+    let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
+    check(&[
         (
             "SETTINGS of a stream",
             vec![frame(SETTINGS, 0, 1, b"")],
@@ -455,6 +468,14 @@ fn each_kind_of_frame_is_what_section_6_says() {
             vec![setting(0xff, 1)],
             "pong",
         ),
+    ]);
+}
+
+#[test]
+fn frames_of_connections_are_what_section_6_says() {
+    let (refused, size) = ("goaway ProtocolError", "goaway FrameSizeError");
+    let on = |stream, kind| frame(kind, 0, stream, &[0; 8]);
+    check(&[
         ("PING of a stream", vec![on(1, PING)], refused),
         (
             "PING of another length",
@@ -506,17 +527,8 @@ fn each_kind_of_frame_is_what_section_6_says() {
 }
 
 #[test]
-fn requests_are_what_section_8_says() {
+fn header_fields_are_what_section_8_says() {
     let reset = "reset 1 ProtocolError";
-    let body = |length: &str, pieces: &[&[u8]]| {
-        let fields = [&HELD[..], &[("content-length", length)]].concat();
-        let mut out = vec![frame(HEADERS, END_HEADERS, 1, &block(&fields))];
-        for (piece, at) in pieces.iter().zip(1..) {
-            let flags = if at == pieces.len() { END_STREAM } else { 0 };
-            out.push(frame(DATA, flags, 1, piece));
-        }
-        out
-    };
     check(&[
         (
             "a capital letter",
@@ -573,6 +585,13 @@ fn requests_are_what_section_8_says() {
             vec![get_with(&[("te", "trailers")])],
             "answer 1",
         ),
+    ]);
+}
+
+#[test]
+fn pseudo_headers_and_characters_are_what_section_8_says() {
+    let reset = "reset 1 ProtocolError";
+    check(&[
         ("no method", vec![without(0)], reset),
         ("no scheme", vec![without(1)], reset),
         ("no path", vec![without(3)], reset),
@@ -606,6 +625,22 @@ fn requests_are_what_section_8_says() {
             vec![only(&[&[(":method", "CONNECT")], &GET[1..]].concat())],
             reset,
         ),
+    ]);
+}
+
+#[test]
+fn lengths_and_trailers_are_what_section_8_says() {
+    let reset = "reset 1 ProtocolError";
+    let body = |length: &str, pieces: &[&[u8]]| {
+        let fields = [&HELD[..], &[("content-length", length)]].concat();
+        let mut out = vec![frame(HEADERS, END_HEADERS, 1, &block(&fields))];
+        for (piece, at) in pieces.iter().zip(1..) {
+            let flags = if at == pieces.len() { END_STREAM } else { 0 };
+            out.push(frame(DATA, flags, 1, piece));
+        }
+        out
+    };
+    check(&[
         ("less than was announced", body("9", &[b"abc"]), reset),
         ("more than was announced", body("2", &[b"abc"]), reset),
         ("more in two pieces", body("4", &[b"abc", b"def"]), reset),
