@@ -1,7 +1,7 @@
 //! Case `reload`: many changes with differing files under load, every tenth of
 //! them mistaken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -35,6 +35,8 @@ const MEMORY_GROWTH: f64 = 1.10;
 const MEMORY_SLACK_BYTES: u64 = 2 * 1024 * 1024;
 /// By how many the descriptors may differ: idle server connections come and go.
 const DESCRIPTORS_SLACK: u64 = 16;
+/// How long they may take to go.
+const REST: Duration = Duration::from_secs(15);
 
 /// Memory and descriptors of all processes at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,6 +51,20 @@ impl Footprint {
             bytes: family.iter().map(|kin| kin.anonymous_bytes).sum(),
             descriptors: family.iter().map(|kin| kin.descriptors).sum(),
         }
+    }
+}
+
+/// The processes once they have no more descriptors than at first, or after a
+/// while all the same: idle server connections go, what is lost stays.
+fn at_rest(running: &Running<'_>, baseline: Footprint) -> Vec<Kin> {
+    let until = Instant::now() + REST;
+    loop {
+        let family = running.family();
+        let more = Footprint::of(&family).descriptors > baseline.descriptors + DESCRIPTORS_SLACK;
+        if !more || Instant::now() >= until {
+            return family;
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -99,7 +115,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
     // Before the counters: what comes between is counted and not awaited.
     let seen = crowd.tally().requests;
     let counted = running.counters()?;
-    let family = running.family();
+    let family = at_rest(&running, changes.baseline);
     let workers = running.workers();
     let elapsed = crowd.elapsed();
     let tally = crowd.stop()?;
