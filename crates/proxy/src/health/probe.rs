@@ -147,28 +147,28 @@ async fn run(
     // Without a word of either, ALPN decides.
     let protocol = server.options.check_proto.or(server.options.protocol);
     let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
-    let mut counted = None;
-    let secured = match tls_of(server) {
-        None => false,
-        Some(connector) => {
-            counted = Counted::new(None);
-            let alpn = offered(server, connector, protocol, asks);
-            let secured = timeout_at(connected_by, secure(wire, connector, server, alpn, &out));
-            let secured = secured.await;
-            let made = secured.as_ref().ok().and_then(|made| made.as_ref().ok());
-            count(proxy, server, made.map(|made| made.resumed));
-            match secured {
-                Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
-                Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
-                Ok(Ok(made)) => {
-                    wire = made.wire;
-                    speaks_http2 |= protocol.is_none() && made.chose_http2;
-                }
+    let mut held = None;
+    let secured = tls_of(server).is_some();
+    if let Some(connector) = tls_of(server) {
+        let alpn = offered(server, connector, protocol, asks);
+        held = Counted::new(None);
+        let securing = secure(wire, connector, server, alpn, &out);
+        let made = timeout_at(connected_by, securing).await;
+        count(
+            proxy,
+            server,
+            made.as_ref().ok().and_then(|m| m.as_ref().ok()),
+        );
+        match made {
+            Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
+            Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
+            Ok(Ok(made)) => {
+                wire = made.wire;
+                speaks_http2 |= protocol.is_none() && made.chose_http2;
             }
-            out.clear();
-            true
         }
-    };
+        out.clear();
+    }
     let deadline = limits
         .answer
         .map_or(connected_by, |answer| Instant::now() + answer);
@@ -194,14 +194,23 @@ async fn run(
         }
     };
     let exchanged = timeout_at(deadline, exchange).await;
-    drop(counted);
+    drop(held);
+    verdict(check.kind, secured, exchanged)
+}
+
+/// What an exchange came to; none is over time, and one without a result asked nothing.
+fn verdict(
+    kind: CheckKind,
+    secured: bool,
+    exchanged: Result<io::Result<Option<CheckResult>>, tokio::time::error::Elapsed>,
+) -> CheckResult {
     match exchanged {
         Ok(Ok(Some(result))) => result,
         Ok(Ok(None)) if secured => CheckResult::new(CheckStatus::Layer6Ok, 0),
         Ok(Ok(None)) => CheckResult::new(CheckStatus::Layer4Ok, 0),
         Ok(Err(error)) => failed(CheckStatus::SocketError, &error),
-        Err(_) if says_hello => CheckResult::new(CheckStatus::Layer6Timeout, 0),
-        Err(_) if asks => CheckResult::new(CheckStatus::Layer7Timeout, 0),
+        Err(_) if kind == CheckKind::TlsHello => CheckResult::new(CheckStatus::Layer6Timeout, 0),
+        Err(_) if kind == CheckKind::Http => CheckResult::new(CheckStatus::Layer7Timeout, 0),
         Err(_) => CheckResult::new(CheckStatus::Layer4Timeout, 0),
     }
 }
@@ -234,10 +243,10 @@ fn offered(
 }
 
 /// Counts a handshake of a check; None has failed.
-fn count(proxy: &Proxy, server: &Server, resumed: Option<bool>) {
-    let tally = match resumed {
-        Some(true) => Tally::TlsResumed,
-        Some(false) => Tally::TlsSessions,
+fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
+    let tally = match made {
+        Some(made) if made.resumed => Tally::TlsResumed,
+        Some(_) => Tally::TlsSessions,
         None => Tally::TlsFailed,
     };
     server.state.counters.here().count(tally);
