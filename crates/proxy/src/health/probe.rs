@@ -121,6 +121,23 @@ fn words(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
+/// Connects; Err is the result of a check that cannot.
+async fn reach(
+    proxy: &Proxy,
+    server: &Server,
+    connected_by: Instant,
+) -> Result<Connection, CheckResult> {
+    let Some(target) = target(server) else {
+        return Err(CheckResult::new(CheckStatus::SocketError, 0).info("no address to check"));
+    };
+    match timeout_at(connected_by, connect(&target, proxy, server)).await {
+        Err(_) => Err(CheckResult::new(CheckStatus::Layer4Timeout, 0)),
+        Ok(Err(ConnectError::Local(error))) => Err(failed(CheckStatus::SocketError, &error)),
+        Ok(Err(ConnectError::Remote(error))) => Err(failed(CheckStatus::Layer4Error, &error)),
+        Ok(Ok(connection)) => Ok(connection),
+    }
+}
+
 async fn run(
     proxy: &Proxy,
     server: &Server,
@@ -129,17 +146,11 @@ async fn run(
     began: Instant,
 ) -> CheckResult {
     let limits = Limits::of(proxy, server);
-    let Some(target) = target(server) else {
-        return CheckResult::new(CheckStatus::SocketError, 0).info("no address to check");
-    };
     let connected_by = began + limits.connect;
-    let connection = match timeout_at(connected_by, connect(&target, proxy, server)).await {
-        Err(_) => return CheckResult::new(CheckStatus::Layer4Timeout, 0),
-        Ok(Err(ConnectError::Local(error))) => return failed(CheckStatus::SocketError, &error),
-        Ok(Err(ConnectError::Remote(error))) => return failed(CheckStatus::Layer4Error, &error),
-        Ok(Ok(connection)) => connection,
+    let Connection { mut wire, ends } = match reach(proxy, server, connected_by).await {
+        Ok(connection) => connection,
+        Err(result) => return result,
     };
-    let Connection { mut wire, ends } = connection;
     let mut out = Vec::new();
     proxy_header(server, ends, &mut out);
     let check = &proxy.check;
