@@ -12,6 +12,8 @@ pub enum CheckKind {
     Connect,
     /// An HTTP request.
     Http,
+    /// The first message of TLS (`option ssl-hello-chk`).
+    TlsHello,
 }
 
 /// Name and value of a header field.

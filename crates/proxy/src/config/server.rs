@@ -2,6 +2,7 @@
 
 use super::{HttpProtocol, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
+use crate::tls::Connector;
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -188,4 +189,16 @@ pub struct Server {
     /// address or other options of its connections make another way.
     /// [`crate::state::install`] numbers them.
     pub way: u32,
+}
+
+impl Server {
+    /// How connections for traffic speak TLS, as its file or later an operator
+    /// says; None is without.
+    pub fn traffic_tls(&self) -> Option<&Arc<Connector>> {
+        let tls = &self.options.tls;
+        match self.state.tls_override() {
+            None => tls.for_traffic(),
+            Some(on) => tls.connector.as_ref().filter(|_| on),
+        }
+    }
 }

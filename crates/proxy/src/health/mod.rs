@@ -3,6 +3,7 @@
 //! only part with sockets and a clock. Its results go to the server's state.
 
 mod driver;
+mod hello;
 mod http;
 mod http2;
 mod plan;

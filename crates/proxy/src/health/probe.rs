@@ -4,11 +4,11 @@
 //! is so for all).
 
 use super::http::{ANSWER_MAX, Answer, judge, request};
-use super::http2;
+use super::{hello, http2};
 use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
-use crate::state::{CheckResult, CheckStatus};
-use crate::tls::Connector;
+use crate::state::{CheckResult, CheckStatus, Tally};
 use crate::tls::connector::no_name;
+use crate::tls::{Connector, Counted};
 use protocol::proxy_protocol::{Checksum, Header};
 use std::borrow::Cow;
 use std::io;
@@ -121,14 +121,16 @@ fn words(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
-/// A connection to where a server is checked, or what its failure says.
+/// Connects; Err is the result of a check that cannot.
 async fn reach(
-    target: &Target,
     proxy: &Proxy,
     server: &Server,
-    by: Instant,
+    connected_by: Instant,
 ) -> Result<Connection, CheckResult> {
-    match timeout_at(by, connect(target, proxy, server)).await {
+    let Some(target) = target(server) else {
+        return Err(CheckResult::new(CheckStatus::SocketError, 0).info("no address to check"));
+    };
+    match timeout_at(connected_by, connect(&target, proxy, server)).await {
         Err(_) => Err(CheckResult::new(CheckStatus::Layer4Timeout, 0)),
         Ok(Err(ConnectError::Local(error))) => Err(failed(CheckStatus::SocketError, &error)),
         Ok(Err(ConnectError::Remote(error))) => Err(failed(CheckStatus::Layer4Error, &error)),
@@ -144,13 +146,9 @@ async fn run(
     began: Instant,
 ) -> CheckResult {
     let limits = Limits::of(proxy, server);
-    let Some(target) = target(server) else {
-        return CheckResult::new(CheckStatus::SocketError, 0).info("no address to check");
-    };
     let connected_by = began + limits.connect;
-    let reached = reach(&target, proxy, server, connected_by).await;
-    let (mut wire, ends) = match reached {
-        Ok(Connection { wire, ends }) => (wire, ends),
+    let Connection { mut wire, ends } = match reach(proxy, server, connected_by).await {
+        Ok(connection) => connection,
         Err(result) => return result,
     };
     let mut out = Vec::new();
@@ -160,30 +158,39 @@ async fn run(
     // Without a word of either, ALPN decides.
     let protocol = server.options.check_proto.or(server.options.protocol);
     let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
-    let secured = match tls_of(server) {
-        None => false,
-        Some(connector) => {
-            let alpn = offered(server, connector, protocol, asks);
-            let secured = timeout_at(connected_by, secure(wire, connector, server, alpn, &out));
-            match secured.await {
-                Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
-                Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
-                Ok(Ok((secured, chose_http2))) => {
-                    wire = secured;
-                    speaks_http2 |= protocol.is_none() && chose_http2;
-                }
+    let mut held = None;
+    let secured = tls_of(server).is_some();
+    if let Some(connector) = tls_of(server) {
+        let alpn = offered(server, connector, protocol, asks);
+        held = Counted::new(None);
+        let securing = secure(wire, connector, server, alpn, &out);
+        let made = timeout_at(connected_by, securing).await;
+        count(
+            proxy,
+            server,
+            made.as_ref().ok().and_then(|m| m.as_ref().ok()),
+        );
+        match made {
+            Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
+            Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
+            Ok(Ok(made)) => {
+                wire = made.wire;
+                speaks_http2 |= protocol.is_none() && made.chose_http2;
             }
-            out.clear();
-            true
         }
-    };
+        out.clear();
+    }
     let deadline = limits
         .answer
         .map_or(connected_by, |answer| Instant::now() + answer);
+    let says_hello = check.kind == CheckKind::TlsHello;
     if asks && !speaks_http2 {
         out.extend_from_slice(&request(check, state));
     }
     let exchange = async {
+        if says_hello {
+            return hello::ask(&mut wire, out).await.map(Some);
+        }
         if !out.is_empty() {
             wire.write_all(&out).await?;
         }
@@ -196,12 +203,24 @@ async fn run(
             Ok(None)
         }
     };
-    match timeout_at(deadline, exchange).await {
+    let exchanged = timeout_at(deadline, exchange).await;
+    drop(held);
+    verdict(check.kind, secured, exchanged)
+}
+
+/// What an exchange came to; none is over time, and one without a result asked nothing.
+fn verdict(
+    kind: CheckKind,
+    secured: bool,
+    exchanged: Result<io::Result<Option<CheckResult>>, tokio::time::error::Elapsed>,
+) -> CheckResult {
+    match exchanged {
         Ok(Ok(Some(result))) => result,
         Ok(Ok(None)) if secured => CheckResult::new(CheckStatus::Layer6Ok, 0),
         Ok(Ok(None)) => CheckResult::new(CheckStatus::Layer4Ok, 0),
         Ok(Err(error)) => failed(CheckStatus::SocketError, &error),
-        Err(_) if asks => CheckResult::new(CheckStatus::Layer7Timeout, 0),
+        Err(_) if kind == CheckKind::TlsHello => CheckResult::new(CheckStatus::Layer6Timeout, 0),
+        Err(_) if kind == CheckKind::Http => CheckResult::new(CheckStatus::Layer7Timeout, 0),
         Err(_) => CheckResult::new(CheckStatus::Layer4Timeout, 0),
     }
 }
@@ -233,15 +252,33 @@ fn offered(
     alpn
 }
 
+/// Counts a handshake of a check; None has failed.
+fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
+    let tally = match made {
+        Some(made) if made.resumed => Tally::TlsResumed,
+        Some(_) => Tally::TlsSessions,
+        None => Tally::TlsFailed,
+    };
+    server.state.counters.here().count(tally);
+    proxy.state.backend.here().count(tally);
+}
+
+/// A connection whose handshake is done.
+struct Secured {
+    wire: Pin<Box<dyn Wire>>,
+    chose_http2: bool,
+    resumed: bool,
+}
+
 /// Makes the handshake of a check, behind what is to be sent in clear; Err says
-/// why not, in HAProxy's words. With the connection comes whether ALPN chose HTTP/2.
+/// why not, in HAProxy's words.
 async fn secure(
     mut wire: Pin<Box<dyn Wire>>,
     connector: &Connector,
     server: &Server,
     alpn: Vec<Vec<u8>>,
     first: &[u8],
-) -> Result<(Pin<Box<dyn Wire>>, bool), &'static str> {
+) -> Result<Secured, &'static str> {
     const FAILED: &str = "SSL handshake failure";
     let tls = &server.options.tls;
     let name = match &tls.check_sni {
@@ -252,8 +289,14 @@ async fn secure(
     wire.write_all(first).await.map_err(|_| FAILED)?;
     match TlsConnector::from(config).connect(name, wire).await {
         Ok(stream) => {
-            let chose_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            Ok((Box::pin(stream), chose_http2))
+            let session = stream.get_ref().1;
+            let chose_http2 = session.alpn_protocol() == Some(b"h2");
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            Ok(Secured {
+                wire: Box::pin(stream),
+                chose_http2,
+                resumed,
+            })
         }
         Err(error) => Err(match (is_mismatch(&error), &tls.check_sni) {
             (false, _) => FAILED,

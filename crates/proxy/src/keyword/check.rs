@@ -28,6 +28,15 @@ pub static LINES: &[LineRow] = &[
         build: tcp_check,
     },
     LineRow {
+        name: "option ssl-hello-chk",
+        places: places::BACK,
+        syntax: "option ssl-hello-chk",
+        doc: "Health checks of this backend send the first message of SSLv3, and a server that answers it at all, if only to \
+              refuse so old a version, is alive. `check-ssl` is the better check: it makes the whole handshake.",
+        example: "option ssl-hello-chk",
+        build: tls_hello,
+    },
+    LineRow {
         name: "http-check send",
         places: places::BACK,
         syntax: "http-check send [meth <method>] [uri <uri>] [ver <version>] [hdr <name> <value>]… [body <text>]",
@@ -137,6 +146,12 @@ fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckReques
 fn tcp_check(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     loader.proxy().check.kind = CheckKind::Connect;
+    Ok(())
+}
+
+fn tls_hello(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.end()?;
+    loader.proxy().check.kind = CheckKind::TlsHello;
     Ok(())
 }
 
@@ -441,6 +456,10 @@ mod tests {
             backend("option httpchk\noption tcp-check").check.kind,
             CheckKind::Connect
         );
+        assert_eq!(
+            backend("option httpchk\noption ssl-hello-chk").check.kind,
+            CheckKind::TlsHello
+        );
     }
 
     #[test]
@@ -449,6 +468,7 @@ mod tests {
             ("option httpchk GET / HTTP/1.1 x", "E0202"),
             ("no option httpchk", "E0109"),
             ("option tcp-check x", "E0202"),
+            ("option ssl-hello-chk x", "E0202"),
             ("http-check expect", "E0201"),
             ("http-check expect status", "E0201"),
             ("http-check expect status 2x", "E0207"),

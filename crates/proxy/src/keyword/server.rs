@@ -285,7 +285,9 @@ pub fn finish_servers(loader: &mut Loader) {
                 );
             }
         }
-        if let (Some(span), CheckKind::Connect) = (proxy.check.rules, proxy.check.kind) {
+        if let (Some(span), CheckKind::Connect | CheckKind::TlsHello) =
+            (proxy.check.rules, proxy.check.kind)
+        {
             told.push(
                 Diagnostic::warning(
                     &codes::CHECK_RULES_IDLE,

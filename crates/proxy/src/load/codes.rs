@@ -191,7 +191,7 @@ codes! {
         "A `bind` line names certificates and does not say `ssl`: clear text is spoken there. HAProxy says nothing about it.";
     TLS_NOT_DONE = "W0305", "option of TLS without effect",
         "The option belongs to something that TLS of today does not have, or that is not needed here: NPN, which ALPN replaced in 2014, \
-         or the signing of certificates on the fly without `generate-certificates`. The message says which. Remove it.";
+         early data towards servers, or the signing of certificates on the fly without `generate-certificates`. The message says which. Remove it.";
     OCSP_IGNORED = "W0306", "OCSP answer not stapled",
         "A file `.ocsp` holds no answer about its certificate that holds now: it is no answer, is about another certificate, or has \
          expired. Nothing is stapled, which clients accept unless the certificate demands it.";

@@ -66,7 +66,7 @@ pub(super) fn ask(context: &Context, level: StatsLevel, command: &str) -> String
 }
 
 const SET_SERVER_USAGE: &str =
-    "usage: set server <backend>/<server> addr | health | state | weight\n\n";
+    "usage: set server <backend>/<server> addr | health | ssl | state | weight\n\n";
 
 /// Commands, one after the other on one state, and their answers.
 const COMMANDS: &[(&str, &str)] = &[
@@ -106,6 +106,14 @@ const COMMANDS: &[(&str, &str)] = &[
     ("set weight app/s1", "Require <weight> or <weight%>.\n\n"),
     ("set server app/s1", SET_SERVER_USAGE),
     ("set server app/s1 foo", SET_SERVER_USAGE),
+    (
+        "set server app/s1 ssl",
+        "'set server <srv> ssl' expects 'on' or 'off'.\n\n",
+    ),
+    (
+        "set server app/s1 ssl on",
+        "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n\n",
+    ),
     (
         "set server app/s1 state foo",
         "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",

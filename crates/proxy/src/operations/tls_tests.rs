@@ -78,6 +78,27 @@ impl Bed {
 }
 
 #[test]
+fn an_operator_switches_the_tls_of_a_server_off_and_on() {
+    let bed = Bed::new();
+    let config = bed.context.runtime.config();
+    let servers = || config.proxies.iter().flat_map(|proxy| &proxy.servers);
+    let server = servers().find(|server| &*server.name == "s").expect("s");
+    let updated = "server ssl setting updated.\n\n";
+    assert!(server.traffic_tls().is_some());
+    let way = server.state.way();
+    assert_eq!(bed.admin("set server b/s ssl off"), updated);
+    assert!(server.traffic_tls().is_none() && server.options.tls.for_checks(false).is_some());
+    assert!(server.state.way() != way, "kept connections are for others");
+    assert_eq!(bed.admin("set server b/s ssl on"), updated);
+    assert!(server.traffic_tls().is_some());
+    let cannot =
+        "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n\n";
+    assert_eq!(bed.admin("set server b/t ssl on"), cannot);
+    let expects = "'set server <srv> ssl' expects 'on' or 'off'.\n\n";
+    assert_eq!(bed.admin("set server b/s ssl ON"), expects);
+}
+
+#[test]
 fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
     let bed = Bed::new();
     let config = bed.context.runtime.config();

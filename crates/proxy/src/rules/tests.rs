@@ -318,6 +318,7 @@ fn predefined_acls_are_all_there() {
         "HTTP_1.1",
         "HTTP_URL_SLASH",
         "METH_GET",
+        "REQ_CONTENT",
         "TRUE",
         "WAIT_END",
     ];

@@ -72,7 +72,7 @@ impl ServerConnection {
             return false;
         }
         let version = match forced_version(server, stream).or(server.options.protocol) {
-            None if server.options.tls.for_traffic().is_none() => Some(HttpProtocol::Http1),
+            None if server.traffic_tls().is_none() => Some(HttpProtocol::Http1),
             version => version,
         };
         if version.is_some_and(|v| self.link.is_http2() != (v == HttpProtocol::Http2)) {
@@ -160,7 +160,7 @@ pub async fn connect(
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
     let private = server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
-    let connector = server.options.tls.for_traffic().cloned();
+    let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
         && match protocol {

@@ -41,7 +41,7 @@ pub enum Wanted {
 pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> {
     let options = &server.options;
     let by_alpn = match options.protocol {
-        None => options.tls.for_traffic(),
+        None => server.traffic_tls(),
         Some(_) => None,
     };
     let concerned = options.web_socket != WebSocketProto::Auto || by_alpn.is_some();
@@ -63,7 +63,7 @@ impl Wanted {
     /// That of a stream; a name that cannot be asked for is told of when a
     /// connection is to be made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
-        let connector = server.options.tls.for_traffic();
+        let connector = server.traffic_tls();
         match connector.filter(|connector| connector.names_differ()) {
             None => Wanted::Any,
             Some(connector) => connector

@@ -15,7 +15,7 @@ use super::{Counters, Gauge, LastTime, ProxyState, Rate};
 use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One of the ways that there have been to a server.
@@ -81,6 +81,9 @@ const PERSISTENT: u32 = 2;
 const UP: u32 = 4;
 const BACKUP: u32 = 8;
 const ADDRESS_SET: u32 = 16;
+/// What an operator said of TLS; 0 is nothing.
+const TLS_ON: u8 = 1;
+const TLS_OFF: u8 = 2;
 
 /// uids of servers that are no more, to be given out again. Whoever knows a
 /// server by its uid holds the server too, or can bear to mean another.
@@ -121,6 +124,8 @@ pub struct ServerState {
     checks_stopped: AtomicBool,
     /// See [`Way`].
     way: AtomicU64,
+    /// What an operator said of TLS.
+    tls: AtomicU8,
     /// `pool-purge-delay` of the newest file, milliseconds.
     purge_delay_ms: AtomicU32,
     /// Percent of its weight and limit that it gets while it warms up.
@@ -183,6 +188,7 @@ impl ServerState {
             retired: AtomicBool::new(false),
             checks_stopped: AtomicBool::new(false),
             way: AtomicU64::new(0),
+            tls: AtomicU8::new(0),
             purge_delay_ms: AtomicU32::new(0),
             throttle: AtomicU32::new(100),
             interest: AtomicBool::new(false),
@@ -294,6 +300,24 @@ impl ServerState {
             return None;
         }
         self.control().address.map(ServerAddress::Inet)
+    }
+
+    /// Whether an operator said that connections to it speak TLS; None is as the
+    /// file has it.
+    pub fn tls_override(&self) -> Option<bool> {
+        match self.tls.load(Ordering::Acquire) {
+            TLS_ON => Some(true),
+            TLS_OFF => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Lets connections to it speak TLS from now on, or not.
+    pub(crate) fn set_tls(&self, on: bool) {
+        let new = if on { TLS_ON } else { TLS_OFF };
+        if self.tls.swap(new, Ordering::AcqRel) != new {
+            self.next_of_operator();
+        }
     }
 
     /// The way to it: which of its file's, and how often an operator has set

@@ -32,8 +32,11 @@ impl<T> Clone for Named<T> {
 pub struct ServerTls {
     /// `ssl`
     pub ssl: bool,
-    /// `check-ssl`: checks speak TLS although they go elsewhere, or the traffic does not.
-    pub check_ssl: bool,
+    /// An `ssl` was said for it, on its line or by `default-server`; a later `no-ssl` leaves it so.
+    pub ssl_said: bool,
+    /// `check-ssl`: checks speak TLS although they go elsewhere, or the traffic does not;
+    /// `no-check-ssl`: they never do. None: as the traffic does.
+    pub check_ssl: Option<bool>,
     /// Versions, ciphers and the like.
     pub side: TlsSide,
     /// `verify`; None is what `ssl-server-verify` says.
@@ -69,9 +72,10 @@ impl ServerTls {
     }
 
     /// How connections for checks are made; None is without TLS. Checks that go
-    /// to an address or a port of their own speak TLS only if `check-ssl` says so.
+    /// to an address or a port of their own speak TLS only if `check-ssl` says so, and
+    /// with `no-check-ssl` none does.
     pub fn for_checks(&self, elsewhere: bool) -> Option<&Arc<Connector>> {
-        let wanted = self.check_ssl || (self.ssl && !elsewhere);
+        let wanted = self.check_ssl.unwrap_or(self.ssl && !elsewhere);
         self.connector.as_ref().filter(|_| wanted)
     }
 }

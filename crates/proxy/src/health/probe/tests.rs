@@ -65,9 +65,63 @@ fn checks_of_a_server_with_tls_speak_it() {
     assert_eq!(told(&check(&asked)).0, CheckStatus::Layer7Ok);
     let only_checks = server("check-ssl verify none check-sni origin.example");
     assert_eq!(told(&check(&only_checks)).0, CheckStatus::Layer6Ok);
+    let never = server("ssl verify none no-check-ssl");
+    assert_eq!(told(&check(&never)).0, CheckStatus::Layer4Ok);
     // To a port of their own they do not, unless it is said.
     let own_port = server(&format!("ssl verify none port {}", address.port()));
     assert_eq!(told(&check(&own_port)).0, CheckStatus::Layer4Ok);
+}
+
+/// Checks of `option ssl-hello-chk` at somebody who answers the first bytes so,
+/// and then waits for the check's end if he does.
+fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 256];
+            let _ = stream.read(&mut bytes);
+            let _ = stream.write_all(answer);
+            while waits && matches!(stream.read(&mut bytes), Ok(1..)) {}
+        }
+    });
+    let inter = if waits { "300ms" } else { "10s" };
+    let line = format!("option ssl-hello-chk\nserver a {address} check inter {inter}");
+    told(&check(&line))
+}
+
+#[test]
+fn a_hello_is_answered_by_who_speaks_tls_and_by_nobody_else() {
+    // Each beside haproxy 2.6.12, whose words for an end are longer.
+    let ok = (CheckStatus::Layer6Ok, String::new());
+    let bad = (CheckStatus::Layer6Invalid, String::new());
+    assert_eq!(hello(b"\x15\x03\x00\x00\x02\x02\x28", false), ok);
+    assert_eq!(hello(b"\x16\x03\x00\x00\x02rest", false), ok);
+    assert_eq!(hello(b"HTTP/1.1 400 Bad", false), bad);
+    assert_eq!(hello(b"\x14\x03\x00garbage", false), bad);
+    let ended = (CheckStatus::Layer6Invalid, "empty response".into());
+    assert_eq!(hello(b"", false), ended);
+    assert_eq!(hello(b"\x16", true).0, CheckStatus::Layer6Timeout);
+    // What there is to speak TLS with here answers, if only with an alert.
+    let real = format!(
+        "option ssl-hello-chk\nserver a {} check inter 10s",
+        origin()
+    );
+    assert_eq!(told(&check(&real)), ok);
+}
+
+#[test]
+fn handshakes_of_checks_are_counted() {
+    let line = format!("server a {} check inter 10s ssl verify none", origin());
+    let proxy = backend(&line);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(probe(&proxy, &proxy.servers[0], None, true));
+    let made = |counters: &crate::state::Counters| counters.read(Tally::TlsSessions);
+    assert_eq!(made(&proxy.servers[0].state.counters), 1);
+    assert_eq!(made(&proxy.state.backend), 1);
 }
 
 #[test]

@@ -37,7 +37,10 @@ pub static OPTIONS: &[ServerRow] = &[
         "ssl",
         "ssl",
         "server web1 192.0.2.11:443 ssl verify none",
-        |_, options, _| set(&mut options.tls.ssl, true),
+        |_, options, _| {
+            options.tls.ssl_said = true;
+            set(&mut options.tls.ssl, true)
+        },
         "Connections to the server speak TLS. Its certificate is verified unless `verify none` or \
          `ssl-server-verify none` says otherwise, which needs a `ca-file`.",
     ),
@@ -52,15 +55,21 @@ pub static OPTIONS: &[ServerRow] = &[
         "check-ssl",
         "check-ssl",
         "server web1 192.0.2.11:80 check port 443 check-ssl verify none",
-        |_, options, _| set(&mut options.tls.check_ssl, true),
+        |_, options, _| {
+            options.tls.check_ssl = Some(true);
+            Ok(())
+        },
         "Checks speak TLS although they go to a port or an address of their own, or the traffic does not.",
     ),
     row(
         "no-check-ssl",
         "no-check-ssl",
-        "server web1 192.0.2.11:80 no-check-ssl",
-        |_, options, _| set(&mut options.tls.check_ssl, false),
-        "Undoes a `check-ssl` of `default-server`.",
+        "server web1 192.0.2.11:443 ssl verify none check no-check-ssl",
+        |_, options, _| {
+            options.tls.check_ssl = Some(false);
+            Ok(())
+        },
+        "Checks speak no TLS although the traffic does, and a `check-ssl` of `default-server` is undone.",
     ),
     row(
         "verify",
@@ -142,7 +151,14 @@ pub static OPTIONS: &[ServerRow] = &[
         "npn <protocol>[,<protocol>…]",
         "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
         npn,
-        "Refused: the draft before ALPN went out of use in 2014. Write `alpn`.",
+        "Without effect, and a warning says so: the draft before ALPN went out of use in 2014. Write `alpn`.",
+    ),
+    row(
+        "allow-0rtt",
+        "allow-0rtt",
+        "# server web1 192.0.2.11:443 ssl verify none allow-0rtt",
+        allow_0rtt,
+        "Without effect, and a warning says so: no request is sent to a server before the handshake with it is done.",
     ),
     row(
         "check-proto",
@@ -349,11 +365,21 @@ fn check_sni(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
 
 fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<protocols>")?;
-    Err(Box::new(
-        Diagnostic::error(&codes::NOT_BUILT, args.keyword_span(), "'npn' is not built")
-            .label("NPN went out of use in 2014")
+    let told = "'npn' has no effect: the draft before ALPN is not spoken any more";
+    args.tell(
+        Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
             .help(format!("write 'alpn {}'", word.text())),
-    ))
+    );
+    Ok(())
+}
+
+fn allow_0rtt(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let told = "'allow-0rtt' has no effect on a server: nothing is sent to it before the handshake is done";
+    args.tell(
+        Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
+            .help("remove it; on a 'bind' line it has an effect"),
+    );
+    Ok(())
 }
 
 fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -387,7 +413,9 @@ pub(crate) fn finish(loader: &mut Loader) {
             let name = loader.config.proxies[proxy].name.clone();
             let server = &mut loader.config.proxies[proxy].servers[index];
             let tls = &server.options.tls;
-            if (!tls.ssl && !tls.check_ssl) || tls.refused {
+            let speaks = tls.ssl || tls.check_ssl == Some(true);
+            // An operator may switch on what a later `no-ssl` has undone.
+            if (!speaks && !tls.ssl_said) || tls.refused {
                 continue;
             }
             let what = format!("server '{name}/{}'", server.name);
@@ -409,7 +437,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             }
             server.options.tls.connector = made.as_ref().ok().cloned();
             tls_words::tell_versions(loader, span, &what, &line, &defaults.server.versions);
-            if let Err(refused) = made {
+            if let (true, Err(refused)) = (speaks, made) {
                 loader.tell(refusal(span, &what, &refused));
             }
         }

@@ -6,7 +6,7 @@ use crate::operations::server::{set_admin, set_health, set_weight as put_weight}
 use crate::state::{AdminState, HealthState, Shutdown, WEIGHT_MAX, now_ms};
 use std::net::{IpAddr, SocketAddr};
 
-const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
+const USAGE: &str = "usage: set server <backend>/<server> addr | health | ssl | state | weight\n";
 const STATES: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n";
 const HEALTHS: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n";
 
@@ -124,12 +124,28 @@ pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
             agent if agent.starts_with("agent") => {
                 "agent checks are not enabled on this server.\n".into()
             }
-            other @ ("check-addr" | "check-port" | "fqdn" | "ssl") => {
+            "ssl" => tls(server, value),
+            other @ ("check-addr" | "check-port" | "fqdn") => {
                 format!("'set server <srv> {other}' is known, but not built yet.\n")
             }
             _ => USAGE.into(),
         }
     })
+}
+
+/// Checks go on as the file says.
+fn tls(server: &Server, word: Option<&&str>) -> String {
+    let on = match word {
+        Some(&"on") => true,
+        Some(&"off") => false,
+        _ => return "'set server <srv> ssl' expects 'on' or 'off'.\n".into(),
+    };
+    if server.options.tls.connector.is_none() {
+        return "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n"
+            .into();
+    }
+    server.state.set_tls(on);
+    "server ssl setting updated.\n".into()
 }
 
 fn admin(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {

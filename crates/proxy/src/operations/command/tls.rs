@@ -97,7 +97,7 @@ pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
 fn renew(config: &Config, name: &str) {
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
     for server in servers {
-        let connector = server.options.tls.for_traffic();
+        let connector = server.options.tls.connector.as_ref();
         if connector.is_some_and(|connector| connector.uses(name)) {
             server.state.next_of_operator();
         }

@@ -65,6 +65,15 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "silent-drop if { src 192.0.2.0/24 }",
         build: silent_drop,
     },
+    ActionRow {
+        name: "wait-for-handshake",
+        places: &[places::REQUEST],
+        syntax: "wait-for-handshake",
+        doc: "Goes on once the TLS handshake of the client's connection is done. It always is here: a request that came as early data \
+              (`allow-0rtt`) is not looked at before, so no rule sees one that somebody may have sent a second time.",
+        example: "wait-for-handshake if { ssl_fc_has_early }",
+        build: |_, _| Ok(Action::Pass),
+    },
 ];
 
 fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {

@@ -72,6 +72,8 @@ pub(crate) struct Rule {
 pub(super) enum Action {
     /// Ends the rules or the stream.
     Flow(flow::Flow),
+    /// Nothing is left to be done.
+    Pass,
     /// Answers.
     Answer(Box<answer::Answer>),
     /// Redirects.
@@ -121,6 +123,7 @@ impl Action {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         match self {
             Action::Flow(flow) => flow.run(stream),
+            Action::Pass => Step::Next,
             Action::Answer(answer) => answer.run(stream),
             Action::Redirect(redirection) => redirection.run(stream),
             Action::Header(change) => change.run(stream),

@@ -30,9 +30,10 @@ const fn counted(needs: Needs) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "req.len", "req.len", number(Needs::Request, length), "acl talks req.len gt 0",
-        "How many bytes of the request are there to be inspected. While it inspects, `tcp-request content` counts again when more arrive.";
-    "req_len", "req_len", number(Needs::Request, length), "acl talks req_len gt 0",
+    "req.len", "req.len", number(Needs::Request, inspected), "acl talks req.len gt 0",
+        "How many bytes of the request are there to be inspected. While it inspects, `tcp-request content` counts again when more arrive. \
+         Of HTTP that is the head, of any version, and what is there of the body.";
+    "req_len", "req_len", number(Needs::Request, inspected), "acl talks req_len gt 0",
         "The older name of `req.len`.";
     "req.payload", "req.payload(<offset>,<length>)", part(Needs::Request), "acl ssh req.payload(0,4) -m bin 5353482d",
         "So many bytes of the request from an offset on. It waits until they are there; with a length of 0 it takes all when the inspection ends.";
@@ -62,6 +63,25 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 fn length<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::count(payload(arguments, stream).len()))
+}
+
+/// What HAProxy counts for a start line besides its words, and for a head's end.
+const START_LINE_BYTES: usize = 20;
+const HEAD_END_BYTES: usize = 1;
+
+/// The bytes of a request. A head of HTTP counts as in HAProxy, by what it says
+/// and not by how its version writes it.
+fn inspected<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let body = payload(arguments, stream).len();
+    let request = &stream.request;
+    if !stream.http || !request.is_request() {
+        return Some(Value::count(body));
+    }
+    let words = request.method().len() + request.target().len() + "HTTP/1.1".len();
+    let fields = request.fields().iter();
+    let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+    let head = START_LINE_BYTES + words + fields + HEAD_END_BYTES;
+    Some(Value::count(head + body))
 }
 
 /// Whether no more bytes will come on the side that is looked at.

@@ -433,6 +433,31 @@ fn content_rules_see_requests_too() {
     let (stream, verdict) = request("tcp-request content reject if { path /a/b }");
     assert!(matches!(verdict, Verdict::Reject));
     assert_eq!(state(&stream), "PR");
+    let rejects = |rule: &str| {
+        let (_, verdict) = request(&format!("tcp-request content {rule}"));
+        matches!(verdict, Verdict::Reject)
+    };
+    assert!(rejects("reject if { req.len gt 0 }"));
+    assert!(rejects("reject if HTTP"));
+    assert!(!rejects("accept if HTTP\ntcp-request content reject"));
+}
+
+#[test]
+fn what_there_is_of_a_request_counts_as_in_haproxy() {
+    // haproxy 2.6.12 says 83 of this one.
+    let text = b"GET /a HTTP/1.1\r\nhost: 127.0.0.1:18461\r\nuser-agent: curl/7.88.1\r\naccept: */*\r\n\r\n";
+    for (rule, refused) in [("req.len 83", true), ("req_len 82", false)] {
+        let lines = format!("tcp-request content reject if {{ {rule} }}");
+        let mut stream = with(&lines, sample::request(text));
+        let verdict = http_request(&mut stream, false);
+        assert_eq!(matches!(verdict, Verdict::Reject), refused, "{rule}");
+    }
+}
+
+#[test]
+fn a_wait_for_the_handshake_passes_on() {
+    let lines = "http-request wait-for-handshake\nhttp-request deny";
+    assert!(matches!(request(lines).1, Verdict::Answer(_)));
 }
 
 #[test]

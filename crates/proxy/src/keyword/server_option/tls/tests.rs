@@ -47,7 +47,7 @@ fn each_word_sets_what_it_says() {
          ssl-max-ver TLSv1.3 no-ssl-reuse no-tls-tickets check-ssl proto h2 ws h2 check-proto h1",
     );
     let tls = &all.tls;
-    assert!(tls.ssl && tls.check_ssl && tls.no_reuse && tls.side.no_tickets);
+    assert!(tls.ssl && tls.check_ssl == Some(true) && tls.no_reuse && tls.side.no_tickets);
     assert_eq!(tls.verify, Some(false));
     assert_eq!(tls.verify_host.as_deref(), Some("www.example"));
     assert_eq!(tls.alpn, [b"h2".to_vec(), b"http/1.1".to_vec()]);
@@ -79,7 +79,9 @@ fn default_server_hands_its_words_on_and_a_line_undoes_them() {
     };
     assert!(a.options.tls.for_traffic().is_some());
     let undone = &b.options.tls;
-    assert!(undone.connector.is_none() && !undone.ssl && !undone.check_ssl);
+    assert!(undone.for_traffic().is_none() && undone.for_checks(false).is_none());
+    // An operator may switch it on again.
+    assert!(undone.connector.is_some() && !undone.ssl);
     assert!(!undone.no_reuse && !undone.side.no_tickets);
 }
 
@@ -87,6 +89,8 @@ fn default_server_hands_its_words_on_and_a_line_undoes_them() {
 fn checks_of_their_own_place_speak_tls_only_where_it_is_said() {
     let plain = options("ssl verify none");
     assert!(plain.tls.for_checks(false).is_some() && plain.tls.for_checks(true).is_none());
+    let never = options("ssl verify none no-check-ssl");
+    assert!(never.tls.for_traffic().is_some() && never.tls.for_checks(false).is_none());
     let only = options("check-ssl verify none");
     assert!(only.tls.for_traffic().is_none() && only.tls.for_checks(true).is_some());
 }
@@ -114,7 +118,6 @@ fn what_cannot_be_spoken_is_refused() {
         ("ssl verify none crt /no/such/file", "E0231"),
         ("ssl verify none sni nofetch(a)", "E0401"),
         ("ssl verify none sni res.hdr(a)", "E0405"),
-        ("ssl verify none npn http/1.1", "E0103"),
         ("check-proto fcgi", "E0103"),
     ] {
         let found = codes(text);
@@ -125,6 +128,8 @@ fn what_cannot_be_spoken_is_refused() {
 #[test]
 fn what_is_left_out_is_told() {
     for (text, want) in [
+        ("ssl verify none npn http/1.1", "W0305"),
+        ("ssl verify none allow-0rtt", "W0305"),
         (
             "ssl verify none ciphers DHE-RSA-AES128-SHA:ECDHE-RSA-AES128-GCM-SHA256",
             "W0122",
