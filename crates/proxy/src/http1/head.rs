@@ -170,6 +170,8 @@ impl Noted {
         }
     }
 
+    // In the loop over the fields of every head.
+    #[inline(always)]
     fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
         // Lengths first: nearly all names are none of these.
         let (seen, is) = match name.len() {

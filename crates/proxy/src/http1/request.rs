@@ -106,6 +106,7 @@ fn finish(
 }
 
 /// Whether the client waits for `100 Continue`.
+#[inline]
 pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
     noted.expect.any()
         && message.version() != Version::Http10

@@ -33,14 +33,17 @@ pub fn request_to_http1(message: &mut Message, parsed: &Parsed) -> Result<(), Re
 /// Makes a response ready for a client of HTTP/1: one without a body says so,
 /// since HTTP/1 would take the close for its end. Chunks are for
 /// [`crate::http1::to_client`], which knows the client.
+#[inline]
 pub fn response_to_http1(
     message: &mut Message,
     parsed: &Parsed,
     request: &RequestFacts,
 ) -> Result<(), Refusal> {
+    if message.version() != Version::Http2 {
+        return Ok(());
+    }
     let has_none_ever = parsed.interim || request.head || matches!(message.status(), 204 | 304);
-    if message.version() != Version::Http2
-        || parsed.body != BodyLength::None
+    if parsed.body != BodyLength::None
         || has_none_ever
         || message.fields().contains(b"content-length")
     {

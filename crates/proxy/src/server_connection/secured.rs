@@ -38,16 +38,30 @@ pub enum Wanted {
 /// The version of HTTP that a stream's connection has to speak whatever the
 /// others speak: that of WebSockets, by `ws`. With `auto` they keep to HTTP/1
 /// where ALPN lets them choose, which every server knows.
+#[inline]
 pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> {
     let options = &server.options;
     let by_alpn = match options.protocol {
         None => server.traffic_tls(),
         Some(_) => None,
     };
-    let concerned = options.web_socket != WebSocketProto::Auto || by_alpn.is_some();
-    if !concerned || !stream.http || !websocket::is_request(&stream.request) {
+    if options.web_socket == WebSocketProto::Auto && by_alpn.is_none() {
         return None;
     }
+    forced_for(server, stream, by_alpn)
+}
+
+/// The same, where it depends on the stream.
+#[inline(never)]
+fn forced_for(
+    server: &Server,
+    stream: &Stream,
+    by_alpn: Option<&Arc<Connector>>,
+) -> Option<HttpProtocol> {
+    if !stream.http || !websocket::is_request(&stream.request) {
+        return None;
+    }
+    let options = &server.options;
     match options.web_socket {
         WebSocketProto::H1 => Some(HttpProtocol::Http1),
         WebSocketProto::H2 => Some(HttpProtocol::Http2),

@@ -78,7 +78,29 @@ pub(super) struct Shared {
 impl Shared {
     /// A stream of a connection to a server. Of one that nobody uses only if it
     /// has carried at least so many streams; None: of none such.
+    #[inline]
     pub(super) fn join(
+        &self,
+        described: &Server,
+        wanted: &Wanted,
+        streams_min: Option<u32>,
+    ) -> Option<ServerConnection> {
+        // Most servers have none, and their streams should not pay for the search.
+        if self.has_group(&described.state) {
+            self.find(described, wanted, streams_min)
+        } else {
+            None
+        }
+    }
+
+    #[inline]
+    fn has_group(&self, server: &ServerState) -> bool {
+        let groups = self.by_server.borrow();
+        groups.get(server.uid as usize).is_some_and(Option::is_some)
+    }
+
+    #[inline(never)]
+    fn find(
         &self,
         described: &Server,
         wanted: &Wanted,

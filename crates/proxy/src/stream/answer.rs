@@ -248,6 +248,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
 
 /// Makes the head of the answer say how its body ends and what becomes of the
 /// client's connection.
+#[inline(always)]
 fn frame(
     stream: &mut Stream,
     client: &Link,
@@ -488,10 +489,12 @@ async fn send(
         sent_at: None,
     };
     // A server that is silent does not hold a stream that nobody wants.
-    let watched = Watch::of_stream(client);
-    let result = unless_gone(watched, pin!(copy.run(&mut head)))
-        .await
-        .unwrap_or(Err(BodyFailure::WriteFailed));
+    let result = match Watch::of_stream(client) {
+        None => copy.run(&mut head).await,
+        watched => unless_gone(watched, pin!(copy.run(&mut head)))
+            .await
+            .unwrap_or(Err(BodyFailure::WriteFailed)),
+    };
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

@@ -53,7 +53,11 @@ pub async fn run(
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
-        let begins = outgoing.body.restart();
+        // Only a server of HTTP/2 says that it has not looked at a request.
+        let begins = match &server.link {
+            Link::Http1(_) => None,
+            Link::Http2(_) => outgoing.body.restart(),
+        };
         let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
@@ -85,7 +89,9 @@ pub async fn run(
             break delivered;
         }
         fresh = true;
-        outgoing.body = begins.unwrap_or(Body::Done);
+        if let Some(begins) = begins {
+            outgoing.body = begins;
+        }
         match serve::reconnect(stream).await {
             Some(connection) => server = connection,
             None => break delivered,
@@ -226,10 +232,18 @@ fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(
 /// Writes the head of a request for a server that speaks HTTP/1. One that came
 /// over HTTP/2 has a whole URL for its target, of which such a server gets the
 /// path; logs go on showing what came, so the message stays as it is.
+#[inline]
 fn write_request(request: &Message, out: &mut Vec<u8>) {
-    if request.version() != Version::Http2 {
-        return request.write_http1(out);
+    if request.version() == Version::Http2 {
+        write_downgraded(request, out);
+    } else {
+        request.write_http1(out);
     }
+}
+
+/// Writes the head of one that came over HTTP/2.
+#[inline(never)]
+fn write_downgraded(request: &Message, out: &mut Vec<u8>) {
     let parts = request.target_parts();
     // A URL that a rule gave goes on as such.
     if parts.form != TargetForm::Absolute || !request.is_target_composed() {

@@ -67,10 +67,17 @@ impl Transport {
     }
 
     /// Reads into the room of a buffer, see [`Buffer::read_from`].
+    #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        let Some(tls) = &self.tls else {
-            return buffer.read_from(&self.socket);
-        };
+        match &self.tls {
+            None => buffer.read_from(&self.socket),
+            Some(tls) => self.open_into(tls, buffer),
+        }
+    }
+
+    /// Reads by TLS. Out of line: most of what reads has none.
+    #[inline(never)]
+    fn open_into(&self, tls: &tls::Session, buffer: &mut Buffer) -> io::Result<usize> {
         if buffer.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
