@@ -4,7 +4,7 @@
 //!
 //! A request has the form that HAProxy 2.6 shows to rules and logs: its target is
 //! `https://host/path`, its first header `host`, its last the cookies in one line.
-//! What HTTP/1 must not see of that is taken out by [`request_to_http1`].
+//! What HTTP/1 must not see of that is taken out by [`write_request`].
 //!
 //! Checks that HTTP/1 has as well (hosts, lengths, bytes of a target) are HTTP/1's
 //! own: there is one reading, not two that could differ.
@@ -16,7 +16,7 @@ mod request;
 mod response;
 pub mod websocket;
 
-pub use downgrade::{request_to_http1, response_to_http1};
+pub use downgrade::{response_to_http1, write_request};
 pub use list::trailers;
 pub use request::request;
 pub use response::response;

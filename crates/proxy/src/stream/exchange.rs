@@ -13,7 +13,7 @@ use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
-use crate::message::{Message, TargetForm, Version};
+use crate::http2;
 use crate::mux::MuxStream;
 use crate::queue::Slot;
 use crate::reactor;
@@ -137,7 +137,10 @@ async fn once(
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
     match &server.link {
-        Link::Http1(_) => write_request(&stream.request, &mut head),
+        Link::Http1(_) => {
+            let chunked = outgoing.body.needs_chunks();
+            http2::write_request(&stream.request, chunked, &mut head);
+        }
         Link::Http2(link) => {
             if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await
             {
@@ -229,44 +232,6 @@ fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(
         })
 }
 
-/// Writes the head of a request for a server that speaks HTTP/1. One that came
-/// over HTTP/2 has a whole URL for its target, of which such a server gets the
-/// path; logs go on showing what came, so the message stays as it is.
-#[inline]
-fn write_request(request: &Message, out: &mut Vec<u8>) {
-    if request.version() == Version::Http2 {
-        write_downgraded(request, out);
-    } else {
-        request.write_http1(out);
-    }
-}
-
-/// Writes the head of one that came over HTTP/2.
-#[inline(never)]
-fn write_downgraded(request: &Message, out: &mut Vec<u8>) {
-    let parts = request.target_parts();
-    // A URL that a rule gave goes on as such.
-    if parts.form != TargetForm::Absolute || !request.is_target_composed() {
-        return request.write_http1(out);
-    }
-    let path = request.target().get(parts.path_start..).unwrap_or_default();
-    let front: &[u8] = match path.first() {
-        Some(b'/') => b"",
-        None if request.method() == b"OPTIONS" => b"*",
-        _ => b"/",
-    };
-    out.reserve(request.wire_len());
-    for piece in [request.method(), b" ", front, path, b" HTTP/1.1\r\n"] {
-        out.extend_from_slice(piece);
-    }
-    for (name, value) in request.fields().iter() {
-        for piece in [name, b": ", value, b"\r\n"] {
-            out.extend_from_slice(piece);
-        }
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Runs the upload beside the answer. A client that fails ends both. An answer
 /// that is delivered first leaves the upload to go on, where the server keeps
 /// its connection: it may still be reading.
@@ -316,13 +281,8 @@ where
 fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     let request = outgoing.request;
     if matches!(outgoing.body, Body::Stream(None)) {
-        // HTTP/1 knows no other way for a length that is not known ahead. One
-        // that a rule made up is not what comes.
+        // A length that a rule made up is not what comes.
         stream.request.remove(b"content-length");
-        let _ = stream
-            .request
-            .fields_mut()
-            .set(b"transfer-encoding", b"chunked");
     }
     crate::rules::unique_id(stream);
     forward_for(stream);

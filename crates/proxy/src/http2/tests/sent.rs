@@ -110,12 +110,22 @@ fn trailers_leave_behind_what_none_may_have() {
     assert_eq!(joined(outgoing::trailers(&trailers)), "x-t=1 grpc-status=1");
 }
 
+/// A request as a server of HTTP/1 reads what is written for it.
+fn at_http1(message: &Message, parsed: &Parsed) -> Message {
+    let mut wire = Vec::new();
+    write_request(message, parsed.body == BodyLength::Stream, &mut wire);
+    let mut read = Message::new();
+    let outcome = parse_request(&wire, &Limits::default(), &mut read);
+    assert!(matches!(outcome, Ok(Outcome::Done(_))), "{outcome:?}");
+    read
+}
+
 #[test]
 fn a_server_of_http1_gets_a_path_and_chunks() {
     let written = |fields: &[(&str, &str)], end| {
-        let (result, mut message) = request_of(fields, end);
+        let (result, message) = request_of(fields, end);
         let parsed = result.unwrap();
-        request_to_http1(&mut message, &parsed).unwrap();
+        let message = at_http1(&message, &parsed);
         describe(Ok(parsed), &message)
     };
     let front = [(":scheme", "https"), (":authority", "ex.com")];
@@ -141,15 +151,31 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
     let (result, mut message) = request_of(&of("GET", "/p?a"), true);
     message.set_path(b"/new").unwrap();
     message.set(b"host", b"other").unwrap();
-    request_to_http1(&mut message, &result.unwrap()).unwrap();
+    let message = at_http1(&message, &result.unwrap());
     assert_eq!(message.target(), b"/new?a");
     let (result, mut message) = request_of(&of("GET", "/p?a"), true);
     message.set_target(b"http://other.com/zz").unwrap();
-    request_to_http1(&mut message, &result.unwrap()).unwrap();
+    let message = at_http1(&message, &result.unwrap());
     assert_eq!(message.target(), b"http://other.com/zz");
     assert_eq!(message.get(b"host"), Some(&b"other.com"[..]));
     // Of HTTP/1 nothing is changed.
-    let (parsed, mut message) = http1_request("GET http://u/a HTTP/1.1\r\nHost: u\r\n\r\n");
-    request_to_http1(&mut message, &parsed).unwrap();
+    let (parsed, message) = http1_request("GET http://u/a HTTP/1.1\r\nHost: u\r\n\r\n");
+    let message = at_http1(&message, &parsed);
     assert_eq!(message.target(), b"http://u/a");
+}
+
+/// Without its framing the body would be read as the next request.
+#[test]
+fn a_head_that_rules_filled_to_its_limit_says_all_the_same_that_chunks_follow() {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "ex.com"),
+        (":path", "/p"),
+    ];
+    let (result, mut message) = request_of(&fields, false);
+    message.set_limit(message.wire_len());
+    assert!(message.add(b"transfer-encoding", b"chunked").is_err());
+    let read = at_http1(&message, &result.unwrap());
+    assert_eq!(read.get(b"transfer-encoding"), Some(&b"chunked"[..]));
 }
