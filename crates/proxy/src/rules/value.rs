@@ -175,17 +175,20 @@ impl<'a> Value<'a> {
         match self {
             Value::Bool(b) => Some(*b),
             Value::Int(n) => Some(*n != 0),
+            Value::Str(s) if s.is_empty() => None,
             Value::Str(s) => Some(leading_integer(s) != 0),
             _ => None,
         }
     }
 
-    /// As a number. Text counts as far as its leading digits go, 0 without any.
+    /// As a number. Text counts as far as its leading digits go, 0 without any;
+    /// where there is no text there is no number.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Value::Bool(b) => Some(i64::from(*b)),
             Value::Int(n) => Some(*n),
             Value::Ipv4(ip) => Some(i64::from(u32::from(*ip))),
+            Value::Str(s) if s.is_empty() => None,
             Value::Str(s) => Some(leading_integer(s)),
             _ => None,
         }
