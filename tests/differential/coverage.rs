@@ -12,7 +12,7 @@ static ELSEWHERE: &[(&str, &str)] = &[];
 fn names(expression: &str) -> BTreeSet<String> {
     let (mut depth, mut quote, mut escaped) = (0, None, false);
     let mut parts = vec![String::new()];
-    for c in expression.chars() {
+    for c in expression.trim_matches('\'').chars() {
         match (c, quote) {
             _ if escaped => escaped = false,
             ('\\', _) => escaped = true,

@@ -107,7 +107,10 @@ impl Bed {
         let config = self.config(program);
         let peer = match program.start(Place::Here, &config, self.address(0)) {
             Ok(peer) => peer,
-            Err(error) => panic!("{program:?} with\n{}\n{error}", numbered(&config)),
+            Err(error) => {
+                let error = error.to_string();
+                panic!("{program:?}: {error}\n{}", lines_named(&config, &error))
+            }
         };
         let old = program == Program::Haproxy;
         let samples = self.family.samples.iter().enumerate();
@@ -227,10 +230,14 @@ fn sorted_headers(text: &str) -> String {
     format!("{start}\r\n{}\r\n\r\n{body}", lines.join("\r\n"))
 }
 
-fn numbered(config: &str) -> String {
+/// The lines of a file that a message names by `:number`.
+fn lines_named(config: &str, message: &str) -> String {
     let mut out = String::new();
     for (n, line) in config.lines().enumerate() {
-        let _ = writeln!(out, "{:4} {line}", n + 1);
+        let behind = |end| message.contains(&format!(":{}{end}", n + 1));
+        if [']', ':', ' '].into_iter().any(behind) {
+            let _ = writeln!(out, "{:4} {line}", n + 1);
+        }
     }
     out
 }

@@ -248,7 +248,10 @@ impl Patterns {
             Set::Int(ranges) => in_range(ranges, value.integer()?),
             Set::Len(ranges) => value.with_text(|text| in_range(ranges, text.len() as i64)),
             Set::Ip(networks) => networks.find(value.address()?),
-            Set::Bin(list) => value.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
+            Set::Bin(list) => match value {
+                Value::Bin(bytes) => list.iter().position(|p| **p == **bytes),
+                other => other.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
+            },
             Set::Reg(list) => value.with_text(|text| list.iter().position(|r| r.is_match(text))),
             _ => value.with_text(|text| self.find_text(text)),
         }
