@@ -83,7 +83,11 @@ fn everything_built_is_compared_with_haproxy() {
         unknown.is_empty(),
         "cases cover what is not built: {unknown:?}"
     );
-    eprintln!("{} of {} not compared: {missing:#?}", missing.len(), built.len());
+    eprintln!(
+        "{} of {} not compared: {missing:#?}",
+        missing.len(),
+        built.len()
+    );
 }
 
 #[test]

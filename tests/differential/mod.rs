@@ -35,13 +35,20 @@ mod coverage;
 mod run;
 mod table;
 
+mod cryptography;
+mod json;
 mod number;
 mod text;
 
 use table::{Case, Family, Normal, Sample, case, sample};
 
 /// All of them.
-static FAMILIES: &[&Family] = &[&number::FAMILY, &text::FAMILY];
+static FAMILIES: &[&Family] = &[
+    &cryptography::FAMILY,
+    &json::FAMILY,
+    &number::FAMILY,
+    &text::FAMILY,
+];
 
 /// The request of a sample that brings none, but for its end.
 const REQUEST: &str = "GET /dir/file.html?a=1&b=two HTTP/1.1\r\nHost: www.example.org:8080\r\n\

@@ -72,7 +72,9 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        assigned,
     } = used;
+    *assigned = Default::default();
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -153,6 +155,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        assigned: Default::default(),
     }
 }
 
@@ -190,6 +193,7 @@ pub fn bad_request(mut stream: Box<Stream>, status: u16) {
 /// Counts and logs a stream that has ended, and keeps its memory.
 pub fn finish(mut stream: Box<Stream>) {
     stream.times.ended = Some(reactor::now());
+    stream.settle();
     #[cfg(debug_assertions)]
     if let Some(observer) = OBSERVER.get() {
         observer(&stream);

@@ -8,6 +8,7 @@
 //! stream of HTTP/2; `finish` counts and logs.
 
 mod answer;
+mod assigned;
 mod body;
 mod capture;
 mod exchange;
@@ -30,6 +31,7 @@ mod write;
 
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
+pub use assigned::Captured;
 pub use finish::{bad_request, new_stream};
 pub use link::Link;
 pub use reply::{Reply, error as error_page};

@@ -422,6 +422,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// What converters changed and is not made yet.
+    pub assigned: super::assigned::Assigned,
 }
 
 impl Stream {

@@ -3,13 +3,20 @@
 //! and gives, and its function. A converter changes nothing but its value.
 
 mod address;
+mod assign;
+mod cipher;
+mod digest;
 mod encoding;
 pub mod hash;
 mod json;
+mod json_query;
+mod key;
 mod lookup;
+mod md5;
 mod number;
 mod text;
 pub mod time;
+mod token;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
@@ -88,13 +95,18 @@ use rows;
 
 static FAMILIES: &[&[ConverterRow]] = &[
     address::ROWS,
+    assign::ROWS,
+    cipher::ROWS,
+    digest::ROWS,
     encoding::ROWS,
     hash::ROWS,
     json::ROWS,
+    json_query::ROWS,
     lookup::ROWS,
     number::ROWS,
     text::ROWS,
     time::ROWS,
+    token::ROWS,
 ];
 
 /// All converters by name.
