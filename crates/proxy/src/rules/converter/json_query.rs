@@ -244,18 +244,21 @@ impl<'t> Found<'t> {
                 true => number(text),
                 false => Some(Value::text(text)),
             },
-            b'[' => Some(Value::text(text)),
+            b'[' if !as_number => Some(Value::text(text)),
             _ => None,
         }
     }
 }
 
 fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
+    /// From here on a floating point number is beyond 64 bits.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let text = std::str::from_utf8(text).ok()?;
-    text.parse()
-        .ok()
-        .or_else(|| text.parse::<f64>().ok().map(|n| n as i64))
-        .map(Value::Int)
+    if let Ok(whole) = text.parse() {
+        return Some(Value::Int(whole));
+    }
+    let near: f64 = text.parse().ok()?;
+    (near.abs() < BEYOND).then_some(Value::Int(near as i64))
 }
 
 /// Compiles the path that stands first, and what stands behind it, into the list of

@@ -116,6 +116,7 @@ fn prepare_verify(
     let of_variable = maybe_variable(arguments, 0, span)?;
     let name = arguments.text(0).unwrap_or(b"");
     let known = algorithm(name);
+    let no_file = matches!(known, Some(Check::Hmac(_))) || name == b"none";
     if known.is_none() && !of_variable && name != b"none" {
         return Err(bad_argument(
             span,
@@ -125,7 +126,7 @@ fn prepare_verify(
             ),
         ));
     }
-    if maybe_variable(arguments, 1, span)? || matches!(known, Some(Check::Hmac(_))) {
+    if maybe_variable(arguments, 1, span)? || no_file {
         return Ok(());
     }
     let file = String::from_utf8_lossy(arguments.text(1).unwrap_or(b"")).into_owned();
