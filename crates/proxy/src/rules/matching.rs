@@ -257,6 +257,14 @@ impl Patterns {
         }
     }
 
+    /// The regular expression of a number, where patterns are such.
+    pub fn regular(&self, at: usize) -> Option<&Regular> {
+        match &self.set {
+            Set::Reg(list) => list.get(at),
+            _ => None,
+        }
+    }
+
     fn find_text(&self, text: &[u8]) -> Option<usize> {
         // Comparisons of few texts need no lowered copy.
         match &self.set {

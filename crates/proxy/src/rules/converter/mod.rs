@@ -4,16 +4,22 @@
 
 mod address;
 mod assign;
+mod choice;
 mod cipher;
 mod digest;
 mod encoding;
+mod fix;
+mod forwarded;
 pub mod hash;
 mod json;
 mod json_query;
 mod key;
 mod lookup;
 mod md5;
+mod mqtt;
 mod number;
+mod protobuf;
+mod proxies;
 mod text;
 pub mod time;
 mod token;
@@ -96,14 +102,20 @@ use rows;
 static FAMILIES: &[&[ConverterRow]] = &[
     address::ROWS,
     assign::ROWS,
+    choice::ROWS,
     cipher::ROWS,
     digest::ROWS,
     encoding::ROWS,
+    fix::ROWS,
+    forwarded::ROWS,
     hash::ROWS,
     json::ROWS,
     json_query::ROWS,
     lookup::ROWS,
+    mqtt::ROWS,
     number::ROWS,
+    protobuf::ROWS,
+    proxies::ROWS,
     text::ROWS,
     time::ROWS,
     token::ROWS,
