@@ -35,18 +35,24 @@ mod coverage;
 mod run;
 mod table;
 
+mod choice;
 mod cryptography;
 mod json;
+mod map;
 mod number;
+mod protocols;
 mod text;
 
 use table::{Case, Family, Normal, Sample, case, sample};
 
 /// All of them.
 static FAMILIES: &[&Family] = &[
+    &choice::FAMILY,
     &cryptography::FAMILY,
     &json::FAMILY,
+    &map::FAMILY,
     &number::FAMILY,
+    &protocols::FAMILY,
     &text::FAMILY,
 ];
 

@@ -257,9 +257,13 @@ pub fn compare(family: &'static Family) {
     let theirs = bed.serve(Program::Haproxy);
     let ours = bed.serve(Program::Evenkeel);
     let samples = family.samples.iter();
-    let names = samples.map(|sample| (sample.expression, sample.differs, sample.newer));
+    let named = |sample: &Sample| match sample.request {
+        Some(request) => format!("{} of {request:?}", sample.expression),
+        None => sample.expression.to_owned(),
+    };
+    let names = samples.map(|sample| (named(sample), sample.differs, sample.newer));
     let cases = family.cases.iter();
-    let names = names.chain(cases.map(|case| (case.name, case.differs, case.newer)));
+    let names = names.chain(cases.map(|case| (case.name.to_owned(), case.differs, case.newer)));
     let known = differences();
     let mut wrong = String::new();
     for ((name, differs, newer), (theirs, ours)) in names.zip(theirs.iter().zip(&ours)) {

@@ -21,8 +21,8 @@ const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "set-var", "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
         "http-request set-header x-host %[hdr(host),lower,set-var(txn.host)]",
-        "Sets a variable to the value and passes the value on. With conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, their opposites) it is set only where \
-         all hold.";
+        "Sets a variable to the value and passes the value on. With conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, their opposites) all must hold, or \
+         there is no value.";
     "unset-var", "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
         "http-request set-header x-host %[hdr(host),unset-var(txn.host)]",
         "Forgets a variable and passes the value on.";
@@ -59,11 +59,12 @@ fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Op
         let condition = condition.ok().and_then(SetWhen::named);
         condition.is_none_or(|condition| condition.holds(name, &value, stream))
     };
-    if (1..arguments.list.len()).all(holds) {
-        let owned = value.clone().into_owned();
-        if let Some(owned) = set_variable_of_session(stream, name, owned) {
-            stream.assign(name, Some(owned));
-        }
+    if !(1..arguments.list.len()).all(holds) {
+        return None;
+    }
+    let owned = value.clone().into_owned();
+    if let Some(owned) = set_variable_of_session(stream, name, owned) {
+        stream.assign(name, Some(owned));
     }
     Some(value)
 }

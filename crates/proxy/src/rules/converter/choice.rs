@@ -71,8 +71,8 @@ fn weight(parameters: &[u8]) -> u32 {
     };
     let number = std::str::from_utf8(number.trim_ascii()).ok();
     let number: Option<f32> = number.and_then(|number| number.parse().ok());
-    // What is no number counts for nothing.
-    number.map_or(0, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
+    // What is no number takes no weight away.
+    number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
 fn language<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

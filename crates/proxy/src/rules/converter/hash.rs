@@ -257,8 +257,7 @@ pub fn wt6(bytes: &[u8]) -> u32 {
     let (mut a, mut b) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
     let (mut left, mut right) = (6, 18);
     for byte in bytes {
-        // Bytes have a sign there.
-        let byte = *byte as i8 as u32;
+        let byte = u32::from(*byte);
         let (turned, added) = (!(a ^ byte), !b.wrapping_add(byte));
         (a, b) = (added.rotate_left(left), turned.rotate_left(right));
         let mixed = ((a >> 16) ^ b) & 0xffff;

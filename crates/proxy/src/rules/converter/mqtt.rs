@@ -204,8 +204,7 @@ impl<'t> Packet<'t> {
         let flags = body.byte()?;
         let (will, will_quality) = (flags & 4 != 0, (flags >> 3) & 3);
         let (password, username) = (flags & 0x40 != 0, flags & 0x80 != 0);
-        let will_is_odd = !will && flags & 0x38 != 0;
-        if flags & 1 != 0 || will_quality == 3 || will_is_odd {
+        if flags & 1 != 0 || (will && will_quality == 3) {
             return None;
         }
         self.number("flags", flags.into());
@@ -256,7 +255,13 @@ impl<'t> Packet<'t> {
 }
 
 fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(Packet::parse(&value.into_bytes()?).is_some()))
+    let bytes = value.into_bytes()?;
+    let mut reader = Reader(&bytes);
+    reader.byte()?;
+    let length = usize::try_from(reader.varied()?).ok()?;
+    // Of a packet that is not whole nothing can be said.
+    reader.take(length)?;
+    Some(Value::Bool(Packet::parse(&bytes).is_some()))
 }
 
 fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

@@ -131,11 +131,10 @@ fn typed<'t>(name: &str, field: &'t [u8]) -> Option<Value<'t>> {
     Some(Value::Int(match name {
         "int32" => i64::from(number()? as i32),
         "uint32" => i64::from(number()? as u32),
-        "bool" => i64::from(number()? != 0),
         "enum" => i64::from(number()? as i32),
         "sint32" => i64::from(folded(number()?) as i32),
         "sint64" => folded(number()?),
-        "int64" | "uint64" => number()? as i64,
+        "int64" | "uint64" | "bool" => number()? as i64,
         "fixed64" | "sfixed64" => eight()? as i64,
         "double" => f64::from_bits(eight()?) as i64,
         "fixed32" => four()?.into(),
