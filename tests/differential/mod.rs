@@ -37,6 +37,7 @@ mod table;
 
 mod choice;
 mod cryptography;
+mod fetch;
 mod json;
 mod map;
 mod number;
@@ -49,6 +50,7 @@ use table::{Case, Family, Normal, Sample, case, sample};
 static FAMILIES: &[&Family] = &[
     &choice::FAMILY,
     &cryptography::FAMILY,
+    &fetch::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,

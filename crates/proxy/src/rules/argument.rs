@@ -2,6 +2,7 @@
 //! quotes and escapes, and turning each into what the keyword asked for.
 
 use super::codes;
+use super::condition::Condition;
 pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
@@ -160,6 +161,8 @@ pub enum Argument {
     Regex(Arc<Regular>),
     /// A map.
     Map(Arc<Map>),
+    /// ACLs that must all hold.
+    Acls(Arc<Condition>),
 }
 
 /// The side whose message a fetch looks at.
@@ -257,6 +260,14 @@ impl Arguments {
     pub fn regex(&self, n: usize) -> Option<&Regular> {
         match self.at(n)? {
             Argument::Regex(regex) => Some(regex),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a list of ACLs.
+    pub fn acls(&self, n: usize) -> Option<&Condition> {
+        match self.at(n)? {
+            Argument::Acls(acls) => Some(acls),
             _ => None,
         }
     }

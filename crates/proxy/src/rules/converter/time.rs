@@ -52,6 +52,20 @@ pub fn check_unit(
     }
 }
 
+/// The same where it is the only argument.
+pub fn check_only_unit(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let unit = arguments.list.first().cloned().flatten();
+    let mut behind = Arguments {
+        list: vec![None, unit],
+        ..Arguments::default()
+    };
+    check_unit(loader, &mut behind, span)
+}
+
 /// How many microseconds a unit has.
 fn unit_us(unit: Option<&[u8]>) -> i64 {
     match unit {

@@ -19,6 +19,7 @@ macro_rules! rows {
     };
 }
 
+mod acls;
 mod capture;
 mod connection;
 mod constant;
@@ -35,6 +36,7 @@ mod tls_certificate;
 mod tls_hello;
 mod tls_offer;
 mod tls_secret;
+mod transaction;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
@@ -166,6 +168,7 @@ impl FetchBuild {
 }
 
 static FAMILIES: &[&[FetchRow]] = &[
+    acls::ROWS,
     capture::ROWS,
     connection::ROWS,
     constant::ROWS,
@@ -185,6 +188,7 @@ static FAMILIES: &[&[FetchRow]] = &[
     tls_hello::ROWS,
     tls_offer::ROWS,
     tls_secret::ROWS,
+    transaction::ROWS,
 ];
 
 /// All fetches by name.
