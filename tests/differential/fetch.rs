@@ -315,46 +315,58 @@ static SAMPLES: &[Sample] = &[
     sample("url").asked(MANY),
     sample("capture.req.uri").asked(MANY).differs("capture.req"),
     sample("req.hdrs,length").asked(MANY),
-    sample("path").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("pathq").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("query").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_ip").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_port").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("base").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("baseq").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url32").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("base32").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("req.ver").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("method").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_param(b)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(e)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(g)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(e,;)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.ver").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("method,length").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("path").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("pathq").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("query").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_ip").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_port").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("base").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("baseq").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url32").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("base32").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("req.ver").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("method").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("url_param(b)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(e)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(g)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("urlp(e,;)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.ver").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("method,length").asked("GET http://[::1]/p HTTP/1.1\r\nHost: a.b\r\n"),
+    sample("path").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("pathq").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("query").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("url").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("url_ip").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("url_port").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("base").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("baseq").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("url32").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("base32").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("req.ver").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("method").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("url_param(b)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("urlp(e)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("urlp(g)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("urlp(e,;)").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("capture.req.uri")
+        .asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n")
+        .differs("capture.req"),
+    sample("capture.req.method")
+        .asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n")
+        .differs("capture.req"),
+    sample("capture.req.ver").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("method,length").asked("GET http://1.2.3.4:81/p?q HTTP/1.1\r\nHost: 1.2.3.4:81\r\n"),
+    sample("path").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("pathq").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("query").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("url").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("url_ip")
+        .asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n")
+        .differs("url_ip"),
+    sample("url_port")
+        .asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n")
+        .differs("url_ip"),
+    sample("base").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("baseq").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("url32").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("base32").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("req.ver").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("method").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("url_param(b)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("urlp(e)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("urlp(g)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("urlp(e,;)").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("capture.req.uri")
+        .asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n")
+        .differs("capture.req"),
+    sample("capture.req.method")
+        .asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n")
+        .differs("capture.req"),
+    sample("capture.req.ver").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
+    sample("method,length").asked("GET http://[::1]/p HTTP/1.1\r\nHost: [::1]\r\n"),
     sample("path").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("pathq").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("query").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
@@ -371,8 +383,10 @@ static SAMPLES: &[Sample] = &[
     sample("urlp(e)").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(g)").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(e,;)").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
+    sample("capture.req.uri").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
+    sample("capture.req.method")
+        .asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
     sample("capture.req.ver").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("method,length").asked("OPTIONS * HTTP/1.1\r\nHost: a.b\r\n"),
     sample("path").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
@@ -391,8 +405,12 @@ static SAMPLES: &[Sample] = &[
     sample("urlp(e)").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(g)").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(e,;)").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
+    sample("capture.req.uri")
+        .asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
+    sample("capture.req.method")
+        .asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
     sample("capture.req.ver").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
     sample("method,length").asked("GET /a;b?c?d&e=f;g=h HTTP/1.1\r\nHost: a.b\r\n"),
     sample("path").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
@@ -411,8 +429,12 @@ static SAMPLES: &[Sample] = &[
     sample("urlp(e)").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
     sample("urlp(g)").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
     sample("urlp(e,;)").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("POST // HTTP/1.0\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("POST // HTTP/1.0\r\nHost: a.b\r\n").differs("capture.req"),
+    sample("capture.req.uri")
+        .asked("POST // HTTP/1.0\r\nHost: a.b\r\n")
+        .differs("capture.req"),
+    sample("capture.req.method")
+        .asked("POST // HTTP/1.0\r\nHost: a.b\r\n")
+        .differs("capture.req"),
     sample("capture.req.ver").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
     sample("method,length").asked("POST // HTTP/1.0\r\nHost: a.b\r\n"),
     sample("path").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
@@ -431,8 +453,12 @@ static SAMPLES: &[Sample] = &[
     sample("urlp(e)").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(g)").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(e,;)").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
+    sample("capture.req.uri")
+        .asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
+    sample("capture.req.method")
+        .asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
     sample("capture.req.ver").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("method,length").asked("GET /?a=1?b=2 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("path").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
@@ -451,8 +477,10 @@ static SAMPLES: &[Sample] = &[
     sample("urlp(e)").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(g)").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("urlp(e,;)").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
-    sample("capture.req.uri").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
-    sample("capture.req.method").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n").differs("capture.req"),
+    sample("capture.req.uri").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
+    sample("capture.req.method")
+        .asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n")
+        .differs("capture.req"),
     sample("capture.req.ver").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("method,length").asked("CONNECT a.b:443 HTTP/1.1\r\nHost: a.b\r\n"),
     sample("status").answered(ANSWER),
@@ -475,7 +503,9 @@ static SAMPLES: &[Sample] = &[
     sample("res.cook(a)").answered(ANSWER),
     sample("res.cook(b)").answered(ANSWER),
     sample("res.cook_cnt(a)").answered(ANSWER),
-    sample("res.cook_cnt").answered(ANSWER).differs("res.cook_cnt"),
+    sample("res.cook_cnt")
+        .answered(ANSWER)
+        .differs("res.cook_cnt"),
     sample("res.cook_val(a)").answered(ANSWER),
     sample("scook(a)").answered(ANSWER),
     sample("scook_cnt(a)").answered(ANSWER),
@@ -490,8 +520,12 @@ static SAMPLES: &[Sample] = &[
     sample("be_id").answered(ANSWER),
     sample("capture.res.ver").answered(ANSWER),
     sample("capture.res.hdr(0)").answered(ANSWER),
-    sample("capture.req.method").answered(ANSWER).differs("capture.req"),
-    sample("capture.req.uri").answered(ANSWER).differs("capture.req"),
+    sample("capture.req.method")
+        .answered(ANSWER)
+        .differs("capture.req"),
+    sample("capture.req.uri")
+        .answered(ANSWER)
+        .differs("capture.req"),
     sample("bc_dst").answered(ANSWER),
     sample("bc_dst_port").answered(ANSWER),
     sample("bc_src").answered(ANSWER),

@@ -185,7 +185,7 @@ fn talk(address: SocketAddr, bytes: &[u8], half_close: bool) -> Result<(u16, Str
     let late = |e: &std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
     let mut said = bytes_as_text(&said);
     if end.as_ref().is_err_and(late) {
-        said += "<and no end>";
+        return Err(format!("{said}<and no end>"));
     }
     Ok((port, said))
 }
