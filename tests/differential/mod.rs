@@ -36,6 +36,7 @@ mod run;
 mod table;
 
 mod choice;
+mod condition;
 mod cryptography;
 mod fetch;
 mod json;
@@ -49,6 +50,7 @@ use table::{Case, Family, Normal, Sample, case, sample};
 /// All of them.
 static FAMILIES: &[&Family] = &[
     &choice::FAMILY,
+    &condition::FAMILY,
     &cryptography::FAMILY,
     &fetch::FAMILY,
     &json::FAMILY,
