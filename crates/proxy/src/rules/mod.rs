@@ -27,6 +27,7 @@ mod map;
 mod pattern;
 mod run;
 mod shared;
+mod tables;
 #[cfg(test)]
 mod tests;
 
