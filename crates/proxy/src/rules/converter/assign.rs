@@ -20,17 +20,17 @@ const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "set-var", "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
-        "http-request set-header x-host %[hdr(host),lower,set-var(txn.host)]",
+        "acl example hdr(host),lower,set-var(txn.host) -m found",
         "Sets a variable to the value and passes the value on. With conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, their opposites) all must hold, or \
          there is no value.";
     "unset-var", "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
-        "http-request set-header x-host %[hdr(host),unset-var(txn.host)]",
+        "acl example hdr(host),unset-var(txn.host) -m found",
         "Forgets a variable and passes the value on.";
     "capture-req", "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
-        "http-request set-header x-host %[hdr(host),capture-req(0)]",
+        "acl example hdr(host),capture-req(0) -m found",
         "Keeps the value in a slot of the request's captures, which `declare capture` makes, and passes it on.";
     "capture-res", "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
-        "http-response set-header x-kind %[res.hdr(content-type),capture-res(0)]",
+        "acl example res.hdr(content-type),capture-res(0) -m found",
         "Keeps the value in a slot of the answer's captures, which `declare capture` makes, and passes it on.";
 };
 

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "param", "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
-        "http-request set-var(txn.user) query,param(user)",
+        "acl example query,param(user) -m found",
         "The value of the first parameter of a name in a text as `a=1&b=2`. A parameter without a value is an empty text. The delimiter is one character, `&` by itself.";
     "language", "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
         "acl french req.fhdr(accept-language),language(es;fr;en) -m str fr",

@@ -36,11 +36,11 @@ const fn cbc(apply: super::Apply) -> ConverterBuild {
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "aes_gcm_dec", "aes_gcm_dec(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_dec).prepare(prepare_gcm_dec),
-        "http-request set-var(txn.plain) req.hdr(x-secret),b64dec,aes_gcm_dec(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag)",
+        "acl example req.hdr(x-secret),b64dec,aes_gcm_dec(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
         "Decrypts with AES in its mode GCM and a key of 128, 192 or 256 bits. Nonce (12 bytes), key, tag and data that the tag proves besides are in Base64, or \
          variables that hold them so. There is no value where the tag is wrong.";
     "aes_gcm_enc", "aes_gcm_enc(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_enc).prepare(prepare_gcm_enc),
-        "http-request set-var(txn.secret) src,aes_gcm_enc(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag)",
+        "acl example src,aes_gcm_enc(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
         "Encrypts with AES in its mode GCM. The arguments are those of `aes_gcm_dec`, but the tag, which is a variable that it sets.";
     "aes_cbc_dec", "aes_cbc_dec(<bits>,<vector>,<key>)", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
         "Decrypts with AES in its mode CBC and a key of 128, 192 or 256 bits. Nothing proves what was encrypted: whoever can, uses `aes_gcm_dec`.";

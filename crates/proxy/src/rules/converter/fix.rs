@@ -9,10 +9,10 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid), "tcp-request content reject unless { req.payload(0,0),fix_is_valid }",
+    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid), "acl example req.payload(0,0),fix_is_valid",
         "Whether bytes are a message of FIX: BeginString, BodyLength and MsgType come first and CheckSum last, and length and sum are right.";
     "fix_tag_value", "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
-        "tcp-request content set-var(sess.sender) req.payload(0,0),fix_tag_value(SenderCompID)",
+        "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
         "The value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, MsgType, SenderCompID, TargetCompID or CheckSum.";
 };
 

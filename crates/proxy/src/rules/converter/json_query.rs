@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "json_query", "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
-        "http-request set-header x-user %[req.body,json_query('$.user.name')]",
+        "acl example req.body,json_query('$.user.name') -m found",
         "Looks a value up in JSON: `$` is the whole, `.name` a member, `[0]` an element, and a backslash comes before a dot of a name. A text comes without its \
          quotes, a boolean as one, a number as its text or, with the type `int`, as a number; an array as its text.";
 };

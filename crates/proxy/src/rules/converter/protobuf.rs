@@ -15,10 +15,10 @@ const fn build(apply: super::Apply) -> ConverterBuild {
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "protobuf", "protobuf(<field>[,<type>])", build(protobuf), "http-request set-var(txn.latitude) req.body,protobuf(48.59.1,int32)",
+    "protobuf", "protobuf(<field>[,<type>])", build(protobuf), "acl example req.body,protobuf(48.59.1,int32) -m found",
         "A field of a Protocol Buffers message by its numbers, from the outermost message inwards. Without a type its bytes as they are; with one (`int32`, `sint64`, \
          `bool`, `fixed32`, `double` and so on) a number.";
-    "ungrpc", "ungrpc(<field>[,<type>])", build(ungrpc), "http-request set-var(txn.latitude) req.body,ungrpc(48.59.1,int32)",
+    "ungrpc", "ungrpc(<field>[,<type>])", build(ungrpc), "acl example req.body,ungrpc(48.59.1,int32) -m found",
         "As `protobuf`, of the first message of gRPC in a body, behind its five bytes. A compressed message has no fields.";
 };
 

@@ -22,7 +22,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Whether the server of this name, `server` or `backend/server`, is up.";
     "fe_exists", "fe_exists", ConverterBuild::new(Type::Str, Type::Bool, fe_exists), "acl known hdr(x-frontend),fe_exists",
         "Whether there is a frontend of this name.";
-    "x509_v_err_str", "x509_v_err_str", ConverterBuild::new(Type::Int, Type::Str, x509), "http-response set-header x-verify %[ssl_c_verify,x509_v_err_str]",
+    "x509_v_err_str", "x509_v_err_str", ConverterBuild::new(Type::Int, Type::Str, x509), "acl example ssl_c_verify,x509_v_err_str -m found",
         "The name of the number of an error of certificates, as `ssl_c_verify` gives it: `X509_V_OK`, `X509_V_ERR_CERT_HAS_EXPIRED`. A number without a name stays.";
 };
 

@@ -25,13 +25,13 @@ const fn part(apply: super::Apply) -> ConverterBuild {
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "jwt_header_query", "jwt_header_query[(<path>[,<type>])]", part(header),
-        "http-request set-var(txn.alg) http_auth_bearer,jwt_header_query('$.alg')",
+        "acl example req.hdr(x-token),jwt_header_query('$.alg') -m found",
         "The header of a JSON Web Token as JSON, or what `json_query` finds in it.";
     "jwt_payload_query", "jwt_payload_query[(<path>[,<type>])]", part(payload),
-        "http-request set-var(txn.issuer) http_auth_bearer,jwt_payload_query('$.iss')",
+        "acl example req.hdr(x-token),jwt_payload_query('$.iss') -m found",
         "What a JSON Web Token says, as JSON, or what `json_query` finds in it. It is worth nothing before `jwt_verify`.";
     "jwt_verify", "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
-        "http-request deny unless { http_auth_bearer,jwt_verify(HS256,secret) 1 }",
+        "acl example req.hdr(x-token),jwt_verify(HS256,secret) 1",
         "Checks the signature of a JSON Web Token by an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those of 384 and 512 bits, or a variable) and a key: the \
          secret of an HS algorithm, or else a PEM file with a public key or a certificate. 1 is right, 0 wrong, -1 an algorithm that nobody knows, -2 one that is not \
          built, -3 no token, -5 no key.";

@@ -16,7 +16,7 @@ const ACL: FetchBuild = FetchBuild::new(Type::Bool, Needs::Nothing, acl)
     .prepare(prepare);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "acl", "acl([!]<name>[,[!]<name>…])", ACL, "http-request set-var(txn.read) acl(METH_GET,!LOCALHOST)",
+    "acl", "acl([!]<name>[,[!]<name>…])", ACL, "acl example acl(METH_GET,!LOCALHOST) -m found",
         "Whether all of these ACLs hold; a `!` before a name turns it around. They must stand above, as in a condition.";
 };
 

@@ -43,7 +43,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The number of the thread that serves, from 0 on.";
     "tgroup", "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
         "The number of the group of threads, which is always 1.";
-    "stopping", "stopping", fetch(Type::Bool, stopping), "http-response set-header connection close if { stopping }",
+    "stopping", "stopping", fetch(Type::Bool, stopping), "acl example stopping",
         "True when the process takes no new connections any more and only finishes what it has.";
     "rand", "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
         "A random number from 0 to the range less one; without a range of 32 bits. It is good for sharing out, not for secrets.";

@@ -22,13 +22,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          error. None where there was no connection.";
     "bc_err_str", "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
         "The text of `bc_err`: `Success` without an error.";
-    "bc_src", "bc_src", FetchBuild::new(Type::Address, Needs::Server, bc_src).prepare(show_side), "http-response set-header x-from %[bc_src]",
+    "bc_src", "bc_src", FetchBuild::new(Type::Address, Needs::Server, bc_src).prepare(show_side), "acl example bc_src -m found",
         "Our own address on the connection to the server; none before it stands.";
-    "bc_src_port", "bc_src_port", FetchBuild::new(Type::Int, Needs::Server, bc_src_port).prepare(show_side), "http-response set-header x-from %[bc_src_port]",
+    "bc_src_port", "bc_src_port", FetchBuild::new(Type::Int, Needs::Server, bc_src_port).prepare(show_side), "acl example bc_src_port -m found",
         "Our own port on the connection to the server; none before it stands.";
-    "bc_dst", "bc_dst", FetchBuild::new(Type::Address, Needs::Server, bc_dst), "http-response set-header x-to %[bc_dst]",
+    "bc_dst", "bc_dst", FetchBuild::new(Type::Address, Needs::Server, bc_dst), "acl example bc_dst -m found",
         "The address of the server that the stream is connected to.";
-    "bc_dst_port", "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "http-response set-header x-to %[bc_dst_port]",
+    "bc_dst_port", "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
         "The port of the server that the stream is connected to.";
     "srv_id", "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
         "The id of the server that the stream has. Useful in rules for answers.";

@@ -26,53 +26,53 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "When the client's connection was accepted (of later requests of it: when the answer before ended), in seconds since 1970, or in the unit `ms` or `us`.";
     "request_date", "request_date[(<unit>)]", date(request_date), "acl old request_date lt 1700000000",
         "When the first byte of the request came, in seconds since 1970, or in the unit `ms` or `us`.";
-    "req.timer.idle", "req.timer.idle", number(Needs::Nothing, idle), "http-request set-header x-idle %[req.timer.idle]",
+    "req.timer.idle", "req.timer.idle", number(Needs::Nothing, idle), "acl example req.timer.idle -m found",
         "Milliseconds before the first byte of the request: `%Ti` of log formats.";
-    "req.timer.tq", "req.timer.tq", number(Needs::Nothing, total_request), "http-request set-header x-tq %[req.timer.tq]",
+    "req.timer.tq", "req.timer.tq", number(Needs::Nothing, total_request), "acl example req.timer.tq -m found",
         "Milliseconds from the accept to the whole head of the request: `%Tq`.";
-    "req.timer.hdr", "req.timer.hdr", number(Needs::Nothing, request_head), "http-request set-header x-tr %[req.timer.hdr]",
+    "req.timer.hdr", "req.timer.hdr", number(Needs::Nothing, request_head), "acl example req.timer.hdr -m found",
         "Milliseconds from the first byte of the request to its whole head: `%TR`.";
-    "req.timer.queue", "req.timer.queue", number(Needs::Nothing, queue), "http-response set-header x-tw %[req.timer.queue]",
+    "req.timer.queue", "req.timer.queue", number(Needs::Nothing, queue), "acl example req.timer.queue -m found",
         "Milliseconds in queues: `%Tw`; -1 before.";
-    "bc.timer.connect", "bc.timer.connect", number(Needs::Nothing, connect), "http-response set-header x-tc %[bc.timer.connect]",
+    "bc.timer.connect", "bc.timer.connect", number(Needs::Nothing, connect), "acl example bc.timer.connect -m found",
         "Milliseconds until the connection to the server stood: `%Tc`; -1 before.";
-    "res.timer.hdr", "res.timer.hdr", number(Needs::Nothing, answer_head), "http-response set-header x-tr %[res.timer.hdr]",
+    "res.timer.hdr", "res.timer.hdr", number(Needs::Nothing, answer_head), "acl example res.timer.hdr -m found",
         "Milliseconds from the connection to the server to the whole head of its answer: `%Tr`; -1 before.";
-    "res.timer.data", "res.timer.data", number(Needs::Nothing, data), "http-response set-header x-td %[res.timer.data]",
+    "res.timer.data", "res.timer.data", number(Needs::Nothing, data), "acl example res.timer.data -m found",
         "Milliseconds of moving data, up to now: `%Td`; -1 before the answer.";
-    "res.timer.user", "res.timer.user", number(Needs::Nothing, user), "http-response set-header x-tu %[res.timer.user]",
+    "res.timer.user", "res.timer.user", number(Needs::Nothing, user), "acl example res.timer.user -m found",
         "Milliseconds as the client felt them, up to now: `%Tu`.";
-    "txn.timer.user", "txn.timer.user", number(Needs::Nothing, user), "http-response set-header x-tu %[txn.timer.user]",
+    "txn.timer.user", "txn.timer.user", number(Needs::Nothing, user), "acl example txn.timer.user -m found",
         "Milliseconds as the client felt them, up to now: `%Tu`.";
-    "txn.timer.total", "txn.timer.total", number(Needs::Nothing, active), "http-response set-header x-ta %[txn.timer.total]",
+    "txn.timer.total", "txn.timer.total", number(Needs::Nothing, active), "acl example txn.timer.total -m found",
         "Milliseconds from the first byte of the request up to now: `%Ta`.";
-    "fc.timer.handshake", "fc.timer.handshake", number(Needs::Nothing, handshake), "http-request set-header x-th %[fc.timer.handshake]",
+    "fc.timer.handshake", "fc.timer.handshake", number(Needs::Nothing, handshake), "acl example fc.timer.handshake -m found",
         "Milliseconds of handshakes, PROXY and TLS, before the first request: `%Th`.";
-    "fc.timer.total", "fc.timer.total", number(Needs::Nothing, total), "http-request set-header x-tt %[fc.timer.total]",
+    "fc.timer.total", "fc.timer.total", number(Needs::Nothing, total), "acl example fc.timer.total -m found",
         "Milliseconds of the client's connection that this stream has had, up to now: `%Tt`.";
-    "bytes_in", "bytes_in", number(Needs::Nothing, bytes_in), "log-format %[bytes_in]",
+    "bytes_in", "bytes_in", number(Needs::Nothing, bytes_in), "acl example bytes_in -m found",
         "How many bytes the client sent of this stream.";
-    "bytes_out", "bytes_out", number(Needs::Nothing, bytes_out), "log-format %[bytes_out]",
+    "bytes_out", "bytes_out", number(Needs::Nothing, bytes_out), "acl example bytes_out -m found",
         "How many bytes the client was sent of this stream.";
-    "req.bytes_in", "req.bytes_in", number(Needs::Nothing, bytes_in), "log-format %[req.bytes_in]",
+    "req.bytes_in", "req.bytes_in", number(Needs::Nothing, bytes_in), "acl example req.bytes_in -m found",
         "How many bytes of the request came from the client.";
-    "res.bytes_out", "res.bytes_out", number(Needs::Nothing, bytes_out), "log-format %[res.bytes_out]",
+    "res.bytes_out", "res.bytes_out", number(Needs::Nothing, bytes_out), "acl example res.bytes_out -m found",
         "How many bytes of the answer went to the client.";
-    "txn.status", "txn.status", number(Needs::Nothing, status), "log-format %[txn.status]",
+    "txn.status", "txn.status", number(Needs::Nothing, status), "acl example txn.status -m found",
         "The status that the client gets, also of pages of the proxy's own; none before there is one.";
-    "txn.sess_term_state", "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "log-format %[txn.sess_term_state]",
+    "txn.sess_term_state", "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
         "The two letters of `%ts`: what ended the stream, and where it was then; `--` of one that is well.";
-    "txn.conn_retries", "txn.conn_retries", number(Needs::Nothing, retries), "log-format %[txn.conn_retries]",
+    "txn.conn_retries", "txn.conn_retries", number(Needs::Nothing, retries), "acl example txn.conn_retries -m found",
         "How many connection attempts to servers were repeated.";
-    "txn.redispatched", "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "log-format %[txn.redispatched]",
+    "txn.redispatched", "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "acl example txn.redispatched -m found",
         "Whether another server was taken than the one that was chosen first.";
-    "txn.id32", "txn.id32", number(Needs::Nothing, id), "log-format %[txn.id32]",
+    "txn.id32", "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
         "A number of 32 bits for the stream, which is not used again soon.";
-    "bc_be_queue", "bc_be_queue", number(Needs::Backend, backend_queue), "log-format %[bc_be_queue]",
+    "bc_be_queue", "bc_be_queue", number(Needs::Backend, backend_queue), "acl example bc_be_queue -m found",
         "How many streams were before this one in the backend's queue: `%bq`.";
-    "bc_srv_queue", "bc_srv_queue", number(Needs::Server, server_queue), "log-format %[bc_srv_queue]",
+    "bc_srv_queue", "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
         "How many streams were before this one in the server's queue: `%sq`.";
-    "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "http-response set-header x-id %[unique-id]",
+    "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id that `unique-id-format` makes of the stream.";
 };
 
