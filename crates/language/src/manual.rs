@@ -222,6 +222,7 @@ mod tests {
         Documented {
             kind,
             name,
+            family: "Time limits",
             places: &["defaults", "frontend"],
             syntax: "timeout client <timeout>",
             doc: "Closes a connection whose client sends nothing for so long. Set it in every \
