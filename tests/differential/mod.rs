@@ -22,9 +22,9 @@
 //! - **refused** lines of a frontend, which neither program may accept.
 //!
 //! What must differ (a client's port, a time) is named by `.normal(…)`. What differs
-//! for a reason carries `.differs("key")`: the key of a line in
-//! `crates/proxy/src/keyword/differences.tsv`, which the manual prints; a case that
-//! does not differ any more fails. What haproxy of the version installed does not
+//! for a reason carries `.differs("key")`: a key of the table of differences in
+//! `crates/proxy/src/differences.rs`, which the manual prints; a case that does not
+//! differ any more fails. What haproxy of the version installed does not
 //! know yet is `.newer("the value")`: only ours is asked, and has to say that.
 //!
 //! To add a family: copy `number.rs`, add it below and to [`FAMILIES`]. To see one

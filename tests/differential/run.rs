@@ -246,10 +246,10 @@ fn lines_named(config: &str, message: &str) -> String {
 
 /// The keys of the differences that the manual tells.
 fn differences() -> Vec<String> {
-    let file = root().join("crates/proxy/src/keyword/differences.tsv");
+    let file = root().join("crates/proxy/src/differences.rs");
     let text = std::fs::read_to_string(file).unwrap();
-    text.lines()
-        .filter_map(|line| Some(line.split_once('\t')?.0.to_owned()))
+    let keys = text.lines().filter_map(|line| line.trim().strip_prefix("key: \""));
+    keys.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
         .collect()
 }
 
@@ -271,7 +271,7 @@ pub fn compare(family: &'static Family) {
     for ((name, differs, newer), (theirs, ours)) in names.zip(theirs.iter().zip(&ours)) {
         let explained = differs.is_some_and(|key| known.iter().any(|known| known == key));
         if let (Some(key), false) = (differs, explained) {
-            let _ = writeln!(wrong, "== {name}: differences.tsv has no line '{key}'");
+            let _ = writeln!(wrong, "== {name}: differences.rs has no key '{key}'");
         }
         if (theirs != ours) != differs.is_some() {
             let should = if newer.is_some() { "wanted" } else { "haproxy" };

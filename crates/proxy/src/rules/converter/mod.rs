@@ -29,7 +29,7 @@ use super::fetch::Prepare;
 use super::value::{Type, Value};
 use crate::keyword::known::KNOWN;
 use crate::stream::Stream;
-use language::keyword::{Keyword, Table};
+use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
 /// Changes a value.
@@ -99,26 +99,26 @@ macro_rules! rows {
 }
 use rows;
 
-static FAMILIES: &[&[ConverterRow]] = &[
-    address::ROWS,
-    assign::ROWS,
-    choice::ROWS,
-    cipher::ROWS,
-    digest::ROWS,
-    encoding::ROWS,
-    fix::ROWS,
-    forwarded::ROWS,
-    hash::ROWS,
-    json::ROWS,
-    json_query::ROWS,
-    lookup::ROWS,
-    mqtt::ROWS,
-    number::ROWS,
-    protobuf::ROWS,
-    proxies::ROWS,
-    text::ROWS,
-    time::ROWS,
-    token::ROWS,
+static FAMILIES: &[Family<ConverterBuild>] = &[
+    ("Converters of addresses", address::ROWS),
+    ("Converters that keep their value", assign::ROWS),
+    ("Converters that pick and compare", choice::ROWS),
+    ("Encryption and decryption", cipher::ROWS),
+    ("Digests", digest::ROWS),
+    ("Converters of encodings", encoding::ROWS),
+    ("Converters of protocols", fix::ROWS),
+    ("Converters of Forwarded", forwarded::ROWS),
+    ("Hashes", hash::ROWS),
+    ("Converters of JSON", json::ROWS),
+    ("Converters of JSON", json_query::ROWS),
+    ("Maps", lookup::ROWS),
+    ("Converters of protocols", mqtt::ROWS),
+    ("Converters of numbers", number::ROWS),
+    ("Converters of protocols", protobuf::ROWS),
+    ("Converters that ask for proxies", proxies::ROWS),
+    ("Converters of text", text::ROWS),
+    ("Converters of times", time::ROWS),
+    ("Tokens", token::ROWS),
 ];
 
 /// All converters by name.

@@ -1,0 +1,177 @@
+//! Where this data plane differs from HAProxy, and why: the table that the
+//! manual prints and that the tests which hold both against each other name by
+//! its keys. A difference that is not written down here is a mistake.
+
+use language::manual::Difference;
+
+/// All of them, by what they are about.
+pub static DIFFERENCES: &[Difference] = &[
+    Difference {
+        key: "body-cut",
+        about: "mode",
+        haproxy: "Passes a body on that ends too early over TLS or in chunks, as if it were whole.",
+        here: "A body that breaks off (TLS without close_notify, chunks without an end) is never passed on as whole: the client's connection is broken off, too.",
+        reason: "The client must be able to tell a whole file from half of one.",
+    },
+    Difference {
+        key: "http2-host",
+        about: "proto",
+        haproxy: "Takes HTTP/2 requests whose `host` differs from `:authority`, user names in addresses, and bytes above 127 in paths.",
+        here: "These requests are refused.",
+        reason: "Two programs on the way could understand them in two ways, which is how requests are smuggled past rules.",
+    },
+    Difference {
+        key: "http2-header-list",
+        about: "tune.bufsize",
+        haproxy: "Ends the stream of a header list that is too long.",
+        here: "The request is answered with 431, and the connection lives on.",
+        reason: "A browser shows what is wrong; other requests of the same connection are not its matter.",
+    },
+    Difference {
+        key: "resumption-ignored-errors",
+        about: "crt-ignore-err",
+        haproxy: "Resumes TLS sessions of clients whose certificates had errors that are ignored.",
+        here: "Such sessions are not resumed.",
+        reason: "A resumed session shows no error to `ssl_c_verify`: what was known of the client would be lost.",
+    },
+    Difference {
+        key: "ticket-keys-admin",
+        about: "stats socket",
+        haproxy: "`show tls-keys` prints keys to operators of every level.",
+        here: "It needs the level `admin`.",
+        reason: "Who has the keys reads recorded traffic.",
+    },
+    Difference {
+        key: "redispatch-pause",
+        about: "option redispatch",
+        haproxy: "Waits a second before each retry, except where another server is taken.",
+        here: "The same, but for a retry to another server nothing is waited for, whatever the interval says.",
+        reason: "A stream that belongs to no server gains nothing by waiting for the one that failed.",
+    },
+    Difference {
+        key: "early-data",
+        about: "allow-0rtt",
+        haproxy: "Hands early data to rules before the handshake is done.",
+        here: "Early data is accepted and held until the handshake is done.",
+        reason: "What may be a replay reaches no rule and no server; the round trip is not saved.",
+    },
+    Difference {
+        key: "ub64dec",
+        about: "ub64dec",
+        haproxy: "Decodes padding at the end, which this form of Base64 has not, to one byte too many.",
+        here: "Padding counts for nothing.",
+        reason: "Who pads all the same means the same bytes.",
+    },
+    Difference {
+        key: "port-only",
+        about: "port_only",
+        haproxy: "Computes with the letters of what stands for a port and is no number.",
+        here: "It is 0, as without a port.",
+        reason: "A number made of letters means nothing.",
+    },
+    Difference {
+        key: "json-query-numbers",
+        about: "json_query",
+        haproxy: "Writes a number anew with six digits: 12345678901234567890 becomes 1.23457e+19.",
+        here: "A number is given as it is written.",
+        reason: "Identifiers are numbers, too, and must not lose digits.",
+    },
+    Difference {
+        key: "json-query-unicode",
+        about: "json_query",
+        haproxy: "Gives one byte of a character that is written as `\\u` with four digits.",
+        here: "The character is given in UTF-8.",
+        reason: "What comes out is the text that was meant.",
+    },
+    Difference {
+        key: "jwt-query-whole",
+        about: "jwt_payload_query",
+        haproxy: "Has no value without a path (2.6).",
+        here: "Without a path the whole JSON is the value.",
+        reason: "The documentation says so, and later versions do it.",
+    },
+    Difference {
+        key: "language-zero",
+        about: "language",
+        haproxy: "Has no value when a language with a weight of 0 stands before others (2.6).",
+        here: "That language is passed over, and what follows it counts.",
+        reason: "A weight of 0 refuses one language and no other.",
+    },
+    Difference {
+        key: "mqtt-properties",
+        about: "mqtt_field_value",
+        haproxy: "Gives 0 for a numeric property that a CONNACK has not.",
+        here: "A property that is not there has no value.",
+        reason: "0 would be a limit that nobody set.",
+    },
+    Difference {
+        key: "fix-empty-value",
+        about: "fix_is_valid",
+        haproxy: "Lets a tag without a value pass (2.6).",
+        here: "It makes the message invalid.",
+        reason: "The documentation and FIX say so.",
+    },
+    Difference {
+        key: "protobuf-float",
+        about: "protobuf",
+        haproxy: "Turns a negative number of the type `float` into a large one (2.6).",
+        here: "It stays negative.",
+        reason: "The sign is part of the number.",
+    },
+    Difference {
+        key: "ungrpc-compressed",
+        about: "ungrpc",
+        haproxy: "Takes the bytes of a compressed message for fields.",
+        here: "A message that is marked as compressed has no fields.",
+        reason: "What they would say is chance.",
+    },
+    Difference {
+        key: "capture-req",
+        about: "capture.req.uri",
+        haproxy: "Knows method and target of the request only where something logs requests (2.6).",
+        here: "They are always known.",
+        reason: "A rule should not depend on a log format.",
+    },
+    Difference {
+        key: "cook-val",
+        about: "cook_val",
+        haproxy: "Computes with the characters of a cookie that is no number.",
+        here: "It is 0.",
+        reason: "A number made of other characters means nothing.",
+    },
+    Difference {
+        key: "res-cook-cnt",
+        about: "res.cook_cnt",
+        haproxy: "Counts the attributes of Set-Cookie headers, too, where no name is given.",
+        here: "The cookies are counted.",
+        reason: "`path=/` is no cookie.",
+    },
+    Difference {
+        key: "url-ip",
+        about: "url_ip",
+        haproxy: "Sees IPv4 addresses in a URL only; so does `url_port`.",
+        here: "IPv6 addresses in brackets are seen, too.",
+        reason: "They are as good a host.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
+        let rows = crate::keyword::registry().documented();
+        let mut keys = HashSet::new();
+        for difference in DIFFERENCES {
+            assert!(keys.insert(difference.key), "{}", difference.key);
+            assert_eq!(language::manual::slug(difference.key), difference.key);
+            let found = language::manual::look_up(difference.about, &rows);
+            assert!(!found.rows.is_empty(), "no keyword {}", difference.about);
+            for text in [difference.haproxy, difference.here, difference.reason] {
+                assert!(text.ends_with('.'), "{}: {text}", difference.key);
+            }
+        }
+    }
+}
