@@ -5,8 +5,26 @@ use crate::program::binary;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What is compared elsewhere, or cannot be: kind, name, and why.
-static ELSEWHERE: &[(&str, &str)] = &[];
+/// What has no case yet, by the beginnings of `kind name`. Whoever adds a family
+/// takes its beginning out of here.
+static WITHOUT_CASES: &[&str] = &[
+    // Their families come with the actions themselves.
+    "http-request action ",
+    "http-response action ",
+    "http-after-response action ",
+    "tcp-request connection action ",
+    "tcp-request session action ",
+    "tcp-request content action ",
+    // These need a client that speaks TLS; tests of `tls_*.rs` look at what they say.
+    "fetch ssl_",
+    "fetch req.ssl_",
+    "fetch req_ssl_",
+    "fetch rep_ssl_",
+    "fetch res.ssl_",
+    // These need `tcp-response` rules.
+    "fetch res.len",
+    "fetch res.payload",
+];
 
 /// The names in an expression: its fetch, and its converters.
 fn names(expression: &str) -> BTreeSet<String> {
@@ -70,11 +88,13 @@ fn everything_built_is_compared_with_haproxy() {
         }
     }
     let built = built();
-    covered.extend(ELSEWHERE.iter().map(|(name, _)| (*name).to_owned()));
     let missing: Vec<_> = built
         .iter()
         .filter(|name| !covered.contains(*name) && !is_variant(&built, name))
         .collect();
+    let (later, missing): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|name| WITHOUT_CASES.iter().any(|begin| name.starts_with(begin)));
     let unknown: Vec<_> = covered
         .iter()
         .filter(|name| !built.contains(*name))
@@ -83,11 +103,8 @@ fn everything_built_is_compared_with_haproxy() {
         unknown.is_empty(),
         "cases cover what is not built: {unknown:?}"
     );
-    eprintln!(
-        "{} of {} not compared: {missing:#?}",
-        missing.len(),
-        built.len()
-    );
+    eprintln!("{} without a case: {later:?}", later.len());
+    assert!(missing.is_empty(), "no case covers {missing:#?}");
 }
 
 #[test]

@@ -26,6 +26,8 @@ const MANY: &str = "GET /a?x=1&y=2&x=3&z=&w HTTP/1.1\r\nHost: h\r\nX: a, b,c\r\n
 const ANSWER: &str = "HTTP/1.1 206 Partial\r\nX: a, b,c\r\nx: d\r\nY:\r\nIp: 1.2.3.4\r\nN: 12\r\nSet-Cookie: a=1; path=/\r\nSet-Cookie: b=\"2\"; a=9\r\n";
 
 static SAMPLES: &[Sample] = &[
+    sample("req_ver"),
+    sample("req_proto_http"),
     sample("always_true"),
     sample("always_false"),
     sample("bool(true)"),
@@ -569,6 +571,15 @@ static CASES: &[Case] = &[
             b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\na=1&b=2",
             b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ])
+        .normal(&[Normal::HeaderOrder]),
+    case("the id of a stream")
+        .covers(&["fetch unique-id"])
+        .lines(
+            "unique-id-format %[path]-%[src]\n unique-id-header x-id\n\
+             http-response set-header x-id %[unique-id]\n default_backend @CASE@\n",
+        )
+        .sections("backend @CASE@\n server s @SERVER@")
+        .send(&[b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"])
         .normal(&[Normal::HeaderOrder]),
     case("bytes of a stream")
         .covers(&[

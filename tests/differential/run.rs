@@ -248,7 +248,9 @@ fn lines_named(config: &str, message: &str) -> String {
 fn differences() -> Vec<String> {
     let file = root().join("crates/proxy/src/differences.rs");
     let text = std::fs::read_to_string(file).unwrap();
-    let keys = text.lines().filter_map(|line| line.trim().strip_prefix("key: \""));
+    let keys = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("key: \""));
     keys.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
         .collect()
 }

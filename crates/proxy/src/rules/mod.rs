@@ -33,10 +33,10 @@ mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
-pub(crate) use action::{set_variable, unset_variable};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
+pub(crate) use action::{set_variable, unset_variable};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;

@@ -29,9 +29,9 @@ mod state;
 mod tunnel;
 mod write;
 
+pub use assigned::Captured;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use assigned::Captured;
 pub use finish::{bad_request, new_stream};
 pub use link::Link;
 pub use reply::{Reply, error as error_page};

@@ -167,7 +167,12 @@ impl SetWhen {
     }
 
     /// Whether it holds for a variable and its new value.
-    pub(in crate::rules) fn holds(self, name: VariableName, new: &Value<'_>, stream: &Stream) -> bool {
+    pub(in crate::rules) fn holds(
+        self,
+        name: VariableName,
+        new: &Value<'_>,
+        stream: &Stream,
+    ) -> bool {
         let empty = || matches!(new, Value::Str(s) | Value::Bin(s) if s.is_empty());
         match self {
             SetWhen::Empty => empty(),

@@ -10,9 +10,22 @@ use crate::stream::{Captured, Stream};
 use language::{Diagnostic, Span, suggest};
 
 const NAMES: [&str; 8] = [
-    "ifexists", "ifnotexists", "ifempty", "ifnotempty", "ifset", "ifnotset", "ifgt", "iflt",
+    "ifexists",
+    "ifnotexists",
+    "ifempty",
+    "ifnotempty",
+    "ifset",
+    "ifnotset",
+    "ifgt",
+    "iflt",
 ];
-const CONDITIONED: &[Kind] = &[Kind::Variable, Kind::Text, Kind::Text, Kind::Text, Kind::Text];
+const CONDITIONED: &[Kind] = &[
+    Kind::Variable,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+];
 
 const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(input, input, apply)
@@ -77,7 +90,11 @@ fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(value)
 }
 
-fn check_slot(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_slot(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         Some(0..) => Ok(()),
         _ => Err(bad_argument(span, "slots have numbers from 0 on".into())),

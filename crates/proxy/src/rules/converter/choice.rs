@@ -29,7 +29,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Whether a byte of the value is a control character.";
 };
 
-fn check_param(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_param(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.text(1) {
         None | Some([_]) => Ok(()),
         Some(_) => Err(bad_argument(span, "the delimiter is one character".into())),
@@ -77,7 +81,11 @@ fn weight(parameters: &[u8]) -> u32 {
 
 fn language<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let known = arguments.text(0)?;
-    let among = |name: &[u8]| known.split(|b| *b == b';').find(|k| *k == name && !k.is_empty());
+    let among = |name: &[u8]| {
+        known
+            .split(|b| *b == b';')
+            .find(|k| *k == name && !k.is_empty())
+    };
     let text = value.into_text();
     let mut best: Option<(u32, &'a [u8])> = None;
     for item in text.split(|b| *b == b',') {

@@ -24,8 +24,10 @@ const TAG_BYTES: usize = 16;
 const NONCE_BYTES: usize = 12;
 
 const fn gcm(apply: super::Apply) -> ConverterBuild {
-    ConverterBuild::new(Type::Bin, Type::Bin, apply)
-        .takes(&[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text], 4)
+    ConverterBuild::new(Type::Bin, Type::Bin, apply).takes(
+        &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text],
+        4,
+    )
 }
 
 const fn cbc(apply: super::Apply) -> ConverterBuild {
@@ -84,7 +86,11 @@ fn prepare_gcm_enc(
     (4..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_cbc(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare_cbc(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     check_bits(arguments, span)?;
     key::prepare(arguments, 1, span)?;
     key::prepare(arguments, 2, span)

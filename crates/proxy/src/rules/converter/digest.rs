@@ -51,7 +51,8 @@ fn named(name: &[u8]) -> Option<usize> {
                 let bits = known.trim_start_matches("sha").as_bytes();
                 let rest = name.get(3..).unwrap_or(b"");
                 let rest = rest.strip_prefix(b"2").unwrap_or(rest);
-                name.get(..3).is_some_and(|n| n.eq_ignore_ascii_case(b"sha"))
+                name.get(..3)
+                    .is_some_and(|n| n.eq_ignore_ascii_case(b"sha"))
                     && rest.strip_prefix(b"-").is_some_and(|rest| rest == bits)
             })
     };
@@ -92,7 +93,11 @@ impl Hash {
     }
 }
 
-fn check_bits(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn check_bits(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -190,7 +195,10 @@ mod tests {
             "750c783e6ab0b503eaa86e310a5db738"
         );
         assert_eq!(
-            hex(hash("sha1").hmac(&[0xaa; 80], b"Test Using Larger Than Block-Size Key - Hash Key First")),
+            hex(hash("sha1").hmac(
+                &[0xaa; 80],
+                b"Test Using Larger Than Block-Size Key - Hash Key First"
+            )),
             "aa4ae5e15272d00e95705637ce8a3b55ed402112"
         );
     }

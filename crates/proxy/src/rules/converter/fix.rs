@@ -33,11 +33,20 @@ const NAMES: [(&str, u32); 6] = [
     ("CheckSum", CHECK_SUM),
 ];
 
-const VERSIONS: [&[u8]; 6] = [b"FIX.4.0", b"FIX.4.1", b"FIX.4.2", b"FIX.4.3", b"FIX.4.4", b"FIXT.1.1"];
+const VERSIONS: [&[u8]; 6] = [
+    b"FIX.4.0",
+    b"FIX.4.1",
+    b"FIX.4.2",
+    b"FIX.4.3",
+    b"FIX.4.4",
+    b"FIXT.1.1",
+];
 
 fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
-    let named = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text));
+    let named = NAMES
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(&text));
     let tag = match named {
         Some((_, tag)) => *tag,
         None => text
@@ -95,7 +104,9 @@ fn check(bytes: &[u8]) -> Option<()> {
         return None;
     }
     let (tag, sum, _) = field(bytes, end)?;
-    let wanted = bytes[..end].iter().fold(0_u8, |sum, b| sum.wrapping_add(*b));
+    let wanted = bytes[..end]
+        .iter()
+        .fold(0_u8, |sum, b| sum.wrapping_add(*b));
     let right = tag == CHECK_SUM && sum.len() == 3 && number(sum)? == usize::from(wanted);
     right.then_some(())
 }

@@ -109,7 +109,11 @@ fn hidden(text: &[u8]) -> bool {
 
 fn port_number(text: &[u8]) -> Option<u16> {
     let digits = text.len() <= 5 && text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
 }
 
 fn node(text: &[u8]) -> Option<(Name<'_>, Option<&[u8]>)> {
@@ -152,7 +156,10 @@ fn host(text: &[u8]) -> bool {
         None => text.split_at(memchr::memchr(b':', text).unwrap_or(text.len())),
     };
     let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
-    let port = rest.is_empty() || rest.strip_prefix(b":").is_some_and(|p| port_number(p).is_some());
+    let port = rest.is_empty()
+        || rest
+            .strip_prefix(b":")
+            .is_some_and(|p| port_number(p).is_some());
     !name.is_empty() && name.iter().all(fits) && port
 }
 
@@ -223,7 +230,10 @@ mod tests {
         let rows = [
             ("for=127.0.0.1;proto=http", "1"),
             ("proto=custom", "0"),
-            ("for=\"[2001:db8::1]:4711\";by=_me;host=\"a.example:80\"", "1"),
+            (
+                "for=\"[2001:db8::1]:4711\";by=_me;host=\"a.example:80\"",
+                "1",
+            ),
             ("for=[2001:db8::1]", "0"),
             ("for=unknown, for=\"_a:_b\"", "1"),
             ("for=1.2.3.4;for=1.2.3.4", "0"),
@@ -237,13 +247,17 @@ mod tests {
         ];
         for (header, wanted) in rows {
             let found = of(header, "rfc7239_is_valid");
-            assert!(found.as_deref() == Some(wanted) || header.is_empty(), "{header}");
+            assert!(
+                found.as_deref() == Some(wanted) || header.is_empty(),
+                "{header}"
+            );
         }
     }
 
     #[test]
     fn fields_and_nodes_are_found() {
-        let header = "proto=https;host=\"haproxy.example:80\";for=\"[2001:db8::17]:4711\";by=\"1.2.3.4:_p\"";
+        let header =
+            "proto=https;host=\"haproxy.example:80\";for=\"[2001:db8::17]:4711\";by=\"1.2.3.4:_p\"";
         let rows = [
             ("rfc7239_field(proto)", Some("https")),
             ("rfc7239_field(host)", Some("haproxy.example:80")),

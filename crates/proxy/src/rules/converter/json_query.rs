@@ -58,7 +58,8 @@ pub(super) fn steps(path: &[u8]) -> Option<Vec<Box<[u8]>>> {
             INDEX => {
                 let end = after.iter().position(|b| *b == b']')?;
                 let inner = &after[..end];
-                let quoted = |q: u8| inner.len() >= 2 && inner.starts_with(&[q]) && inner.ends_with(&[q]);
+                let quoted =
+                    |q: u8| inner.len() >= 2 && inner.starts_with(&[q]) && inner.ends_with(&[q]);
                 if quoted(b'\'') || quoted(b'"') {
                     step[0] = KEY;
                     step.extend_from_slice(&inner[1..inner.len() - 1]);
@@ -116,7 +117,10 @@ fn value_end(text: &[u8], at: usize) -> Option<usize> {
             }
             _ => {
                 let rest = &text[at..];
-                let length = rest.iter().take_while(|b| !b",:]}\" \t\r\n[{".contains(b)).count();
+                let length = rest
+                    .iter()
+                    .take_while(|b| !b",:]}\" \t\r\n[{".contains(b))
+                    .count();
                 if length == 0 {
                     return None;
                 }
@@ -270,7 +274,10 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<D
         Some(other) => {
             return Err(bad_argument(
                 span,
-                format!("the type is 'int', not '{}'", String::from_utf8_lossy(other)),
+                format!(
+                    "the type is 'int', not '{}'",
+                    String::from_utf8_lossy(other)
+                ),
             ));
         }
     };
@@ -285,7 +292,9 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<D
         ));
     };
     let steps = steps.into_iter().map(|step| Some(Argument::Text(step)));
-    arguments.list = std::iter::once(Some(Argument::Bool(as_number))).chain(steps).collect();
+    arguments.list = std::iter::once(Some(Argument::Bool(as_number)))
+        .chain(steps)
+        .collect();
     Ok(())
 }
 
@@ -323,7 +332,11 @@ mod tests {
         let rows: &[(&str, bool, Option<Value<'_>>)] = &[
             ("$.a.b[0]", false, Some(Value::text(b"1"))),
             ("$.a.b[0]", true, Some(Value::Int(1))),
-            ("$.a.b[1].c\\.d", false, Some(Value::text("e\n\u{e4}".as_bytes()))),
+            (
+                "$.a.b[1].c\\.d",
+                false,
+                Some(Value::text("e\n\u{e4}".as_bytes())),
+            ),
             ("$['a'].b[2]", false, Some(Value::text(b"-2.5"))),
             ("$.a.b[2]", true, Some(Value::Int(-2))),
             ("$.t", false, Some(Value::Bool(true))),
@@ -341,7 +354,17 @@ mod tests {
     #[test]
     fn nonsense_and_depth_end_it() {
         let deep = "[".repeat(100_000);
-        for text in ["", "{", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":\"\\", "{a:1}", "]", &deep] {
+        for text in [
+            "",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":\"",
+            "{\"a\":\"\\",
+            "{a:1}",
+            "]",
+            &deep,
+        ] {
             assert_eq!(look(text, "$.a", false), None);
             assert_eq!(look(text, "$", false), None);
         }

@@ -46,9 +46,8 @@ const OF_CONNACK: [i64; 16] = [
 ];
 
 fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
-    let text = |n: usize| {
-        String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).to_ascii_lowercase()
-    };
+    let text =
+        |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).to_ascii_lowercase();
     let packet = match &*text(0) {
         "connect" | "1" => CONNECT,
         "connack" | "2" => CONNACK,
@@ -130,9 +129,7 @@ impl<'t> Reader<'t> {
             match number {
                 1 | 23 | 25 | 36 | 37 | 40 | 41 | 42 => digits(self.byte()?.into()),
                 19 | 33 | 34 => digits(self.two()?.into()),
-                2 | 17 | 24 | 39 => {
-                    digits(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
-                }
+                2 | 17 | 24 | 39 => digits(u32::from_be_bytes(self.take(4)?.try_into().ok()?)),
                 11 => digits(self.varied()?),
                 3 | 8 | 9 | 18 | 21 | 22 | 26 | 28 | 31 => Cow::Borrowed(self.text()?),
                 38 => {

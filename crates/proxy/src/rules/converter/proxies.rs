@@ -40,7 +40,10 @@ fn server<'a>(value: Value<'_>, stream: &'a Stream) -> Option<&'a Server> {
     let name = named(value)?;
     let (backend, name) = match name.split_once('/') {
         Some((backend, name)) => (stream.config.proxy(stream.config.backend(backend)?), name),
-        None => (stream.backend().unwrap_or_else(|| stream.frontend()), &*name),
+        None => (
+            stream.backend().unwrap_or_else(|| stream.frontend()),
+            &*name,
+        ),
     };
     backend.servers.iter().find(|server| *server.name == *name)
 }

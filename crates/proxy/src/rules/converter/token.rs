@@ -10,8 +10,8 @@ use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use crate::tls;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use language::{Diagnostic, Span};
@@ -160,11 +160,7 @@ fn read_key(loader: &mut Loader, file: &str, span: Span) -> Result<Vec<u8>, Box<
     })
 }
 
-fn verify<'a>(
-    arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
     let token = value.into_bytes()?;
     let named = |n: usize| -> Option<Cow<'a, [u8]>> {
         match arguments.variable(n) {
@@ -176,12 +172,7 @@ fn verify<'a>(
     Some(Value::Int(checked(&token, &name, key, arguments.text(2))))
 }
 
-fn checked(
-    token: &[u8],
-    name: &[u8],
-    secret: Option<Cow<'_, [u8]>>,
-    public: Option<&[u8]>,
-) -> i64 {
+fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {
     if name == b"none" {
         // Only a token without any signature says so.
         return match parts(token) {

@@ -20,7 +20,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Whether all of these ACLs hold; a `!` before a name turns it around. They must stand above, as in a condition.";
 };
 
-fn prepare(loader: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+fn prepare(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
     let names: Vec<String> = (0..arguments.list.len())
         .filter_map(|n| arguments.text(n))
         .map(|name| String::from_utf8_lossy(name).into_owned())
