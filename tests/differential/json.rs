@@ -27,10 +27,10 @@ const fn of(expression: &'static str) -> Sample {
 
 /// With a token of each kind.
 const fn token(expression: &'static str) -> Sample {
-    sample(expression).asked(concat!(
+    sample(expression).asked(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Hs: eyJhbGciOiAiSFMyNTYiLCAidHlwIjogIkpXVCJ9.eyJpc3MiOiAibWUiLCAiZXhwIjogMTcwMDAwMDAwMCwgIm9rIjogdHJ1ZSwgInBpIjogMy41LCAibGlzdCI6IFsxLCAiYiJdLCAibyI6IHsiYS5iIjogImMifX0.MxFV68RlS5wL1Du9xBAHgEI1cUUL-OX4-tpZF9dXdN0\r\nX-Hs5: eyJhbGciOiAiSFM1MTIiLCAidHlwIjogIkpXVCJ9.eyJpc3MiOiAibWUiLCAiZXhwIjogMTcwMDAwMDAwMCwgIm9rIjogdHJ1ZSwgInBpIjogMy41LCAibGlzdCI6IFsxLCAiYiJdLCAibyI6IHsiYS5iIjogImMifX0.zRVInqopPYXCqhQhstzBWCEYs8NKjM2hgvCzeDtN7RFq6Vbf9-f0vUDDQviLBjyvWkmOYPowXwIFD49Y6dcLzQ\r\nX-Rs: eyJhbGciOiAiUlMyNTYiLCAidHlwIjogIkpXVCJ9.eyJhIjogMX0.yzxJhpaW5SnjwPl24eOisZQQ4T6apNeRXegCfFa4ZNC0LkR1LW3qNmyvRSV6uDflF-55d7NzafQS4VRG1uFnfagb9jOBwo0djA5uNPpsk1kqqzNKa5uc-3t4d6xfsrkyCjnv2QPcvj6iB1fJ6b4NPXG3bqqL5JSaaQkys4lU_ubGXFhthfA2JqnBgT_nne56HrgV4vYxF6oGaZzq03PoaO1kVqyrcyH9R94ivSUCdYc5kbzTcXjkS1KziMCApIHDZD0ql_ibM_heWE7xwEGLDeMKUgvIXTNBb0IuqhByGRo7glOZHNjgmXLGa9Wfzw2x5JWCVIo3abLq4qeouUneNA\r\nX-Es: eyJhbGciOiAiRVMyNTYiLCAidHlwIjogIkpXVCJ9.eyJhIjogMX0.4fASxUZWCoe0nSjsvAwogQDA8q88KUIAXnn48wDz06uhLXr4ahsIJ9znqZg-RUQYKVw4D6EoHVm3iwC-H-DGFQ\r\nX-None: eyJhbGciOiAibm9uZSIsICJ0eXAiOiAiSldUIn0.eyJhIjogMX0.\r\n\
          X-Short: a.b\r\nX-Bad: a.b.c\r\nX-Long: a.b.c.d\r\n"
-    ))
+    )
 }
 
 static SAMPLES: &[Sample] = &[

@@ -183,7 +183,7 @@ fn talk(address: SocketAddr, bytes: &[u8], half_close: bool) -> Result<(u16, Str
     let mut said = Vec::new();
     let end = stream.take(ANSWER_MAX).read_to_end(&mut said);
     let late = |e: &std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
-    let mut said = bytes_as_text(&said);
+    let said = bytes_as_text(&said);
     if end.as_ref().is_err_and(late) {
         return Err(format!("{said}<and no end>"));
     }

@@ -40,6 +40,7 @@ pub const fn sample(expression: &'static str) -> Sample {
     }
 }
 
+#[allow(dead_code, reason = "not every one is needed by a family at all times")]
 impl Sample {
     pub const fn asked(mut self, request: &'static str) -> Self {
         self.request = Some(request);
@@ -102,6 +103,7 @@ pub const fn case(name: &'static str) -> Case {
     }
 }
 
+#[allow(dead_code, reason = "not every one is needed by a family at all times")]
 impl Case {
     pub const fn covers(mut self, covers: &'static [&'static str]) -> Self {
         self.covers = covers;

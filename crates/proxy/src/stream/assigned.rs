@@ -30,6 +30,10 @@ pub enum Captured {
 
 /// The changes that are not made yet. Most streams never have one.
 #[derive(Default, Debug)]
+#[expect(
+    clippy::box_collection,
+    reason = "one word in a stream, and rarely there"
+)]
 pub struct Assigned(RefCell<Option<Box<Vec<Change>>>>);
 
 impl Stream {

@@ -56,7 +56,7 @@ fn check_conditions(
         let name = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
         if SetWhen::named(&name).is_none() {
             let mut diagnostic = bad_argument(span, format!("unknown condition '{name}'"));
-            if let Some(near) = suggest::nearest(&name, NAMES.into_iter()) {
+            if let Some(near) = suggest::nearest(&name, NAMES) {
                 diagnostic.help = Some(format!("did you mean '{near}'?"));
             }
             return Err(diagnostic);
