@@ -13,6 +13,7 @@ mod bind_option;
 pub mod bind_tls;
 mod capture;
 pub mod check;
+mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod environment;
@@ -75,6 +76,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Listeners", bind::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
