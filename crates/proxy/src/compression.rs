@@ -92,8 +92,8 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
 }
 
 /// Looks at an answer. With an encoder its body is to be compressed: its length
-/// is no more in its head. [`announced`] adds what the head says instead.
-pub fn response(stream: &mut Stream, parsed: &Parsed) -> Option<Box<Encoder>> {
+/// is no more in its head, and HTTP/1 gets it in chunks (`in_chunks`).
+pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option<Box<Encoder>> {
     let algorithm = stream.compression.wanted?;
     let settings = settings(stream, of_response)?;
     let response = &stream.response;
@@ -113,14 +113,11 @@ pub fn response(stream: &mut Stream, parsed: &Parsed) -> Option<Box<Encoder>> {
     let response = &mut stream.response;
     response.remove(b"content-length");
     weaken_etag(response);
-    Some(encoder)
-}
-
-/// Says in the head of an answer how its body is compressed.
-pub fn announced(stream: &mut Stream) {
-    if let Some(algorithm) = stream.compression.used {
-        announce(&mut stream.response, algorithm, true);
+    if in_chunks && parsed.body != BodyLength::Chunked {
+        _ = response.add(b"transfer-encoding", b"chunked");
     }
+    announce(response, algorithm, true);
+    Some(encoder)
 }
 
 /// Counts at both proxies of a stream.

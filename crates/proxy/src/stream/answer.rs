@@ -225,10 +225,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             tunnel: true,
         });
     }
-    let encoder = compression::response(stream, &response);
+    let in_chunks = !client.is_http2();
+    let encoder = compression::response(stream, &response, in_chunks);
     let announced = match &encoder {
         // Its length is another, and not known ahead.
-        Some(_) if response.body != BodyLength::Chunked => BodyLength::Stream,
+        Some(_) if in_chunks => BodyLength::Chunked,
         _ => response.body,
     };
     let shown = Parsed {
@@ -236,7 +237,6 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         ..response
     };
     let framing = frame(stream, client, keep, &shown, &facts);
-    compression::announced(stream);
     rules::http_after_response(stream);
     let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
