@@ -6,6 +6,7 @@ mod answers;
 mod bed;
 mod change;
 mod clock;
+mod compression;
 mod exchange;
 mod faults;
 mod frames;
