@@ -67,6 +67,8 @@ pub struct Config {
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.
     pub sessions: Presence,
+    /// The `cache` sections.
+    pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
 }
 
 impl Config {

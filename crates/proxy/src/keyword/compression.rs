@@ -150,7 +150,7 @@ pub(super) static LINES: &[LineRow] = &[
     ),
 ];
 
-fn compression<'l>(loader: &'l mut Loader) -> &'l mut Compression {
+fn compression(loader: &mut Loader) -> &mut Compression {
     loader.proxy().compression.get_or_insert_default()
 }
 

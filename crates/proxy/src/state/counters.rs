@@ -112,10 +112,14 @@ pub enum Tally {
     CompressionBypassed,
     /// Compressed answers (`comp_rsp`).
     CompressedAnswers,
+    /// Requests that looked into a cache (`cache_lookups`).
+    CacheLookups,
+    /// Those that it answered (`cache_hits`).
+    CacheHits,
 }
 
 /// How many tallies there are.
-pub const TALLIES: usize = Tally::CompressedAnswers as usize + 1;
+pub const TALLIES: usize = Tally::CacheHits as usize + 1;
 
 /// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

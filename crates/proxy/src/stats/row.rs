@@ -190,7 +190,7 @@ impl<'c> Row<'c> {
         self.values[Column::Lastsess as usize] = Value::S32(ago);
     }
 
-    /// What HTTP/2 and the cache did not, and what compression did.
+    /// What HTTP/2 did not, and what compression and the cache did.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
         let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
@@ -204,8 +204,8 @@ impl<'c> Row<'c> {
             self.put(column, counters.read(tally));
         }
         if self.http() {
-            self.put(C::CacheLookups, 0u64);
-            self.put(C::CacheHits, 0u64);
+            self.put(C::CacheLookups, counters.read(Tally::CacheLookups));
+            self.put(C::CacheHits, counters.read(Tally::CacheHits));
         }
     }
 

@@ -7,6 +7,7 @@ use super::reply::{Reply, error as error_page};
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination};
+use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
@@ -479,6 +480,7 @@ async fn send(
     if body.is_done() && !chunked {
         let sent = send_head(stream, client, true).await;
         log::stream_answered(stream);
+        cache::complete(stream);
         return sent;
     }
     let head_bytes = stream.response.wire_len() as u64;
@@ -519,6 +521,7 @@ async fn send(
             encoder,
             bytes: &mut coded,
         }),
+        cache: stream.cache.is_some().then_some(&mut stream.cache),
     };
     // A server that is silent does not hold a stream that nobody wants.
     let result = match Watch::of_stream(client) {
@@ -527,6 +530,9 @@ async fn send(
             .await
             .unwrap_or(Err(BodyFailure::WriteFailed)),
     };
+    if result.is_ok() {
+        cache::complete(stream);
+    }
     if encoder.is_some() {
         compression::count(stream, Tally::CompressedIn, coded.0);
         compression::count(stream, Tally::CompressedOut, coded.1);

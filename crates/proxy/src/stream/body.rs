@@ -8,6 +8,7 @@ use super::link::{Link, write_data};
 use super::meter::Meter;
 use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
+use crate::cache;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
@@ -287,6 +288,8 @@ pub struct Copy<'c> {
     pub sent_at: Option<&'c Cell<Instant>>,
     /// What the body is compressed with.
     pub encoder: Option<Encoding<'c>>,
+    /// Who keeps a copy of the body as it came.
+    pub cache: Option<&'c mut Option<Box<cache::Used>>>,
 }
 
 /// An encoder, and who is told what it made of how many bytes.
@@ -323,6 +326,9 @@ impl Copy<'_> {
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
+        if let Some(cache) = &mut self.cache {
+            cache::piece(cache, data);
+        }
         let data = match &mut self.encoder {
             None => data,
             Some(encoding) => {

@@ -202,6 +202,7 @@ async fn once(
             encoder,
             bytes: &mut coded,
         }),
+        cache: None,
     };
     let result = both(
         pin!(copy.run(&mut head)),

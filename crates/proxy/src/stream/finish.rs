@@ -74,6 +74,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         phase,
         listed: _,
         compression,
+        cache,
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
@@ -108,6 +109,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
     *compression = Default::default();
+    *cache = None;
 }
 
 /// A stream to which nothing has happened yet.
@@ -157,6 +159,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         phase: Phase::Done,
         listed: Default::default(),
         compression: Default::default(),
+        cache: None,
     }
 }
 

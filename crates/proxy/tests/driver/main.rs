@@ -4,6 +4,7 @@
 mod addresses;
 mod answers;
 mod bed;
+mod cache;
 mod change;
 mod clock;
 mod compression;

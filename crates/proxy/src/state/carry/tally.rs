@@ -49,6 +49,8 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (36, Tally::CompressedOut),
     (37, Tally::CompressionBypassed),
     (38, Tally::CompressedAnswers),
+    (39, Tally::CacheLookups),
+    (40, Tally::CacheHits),
 ];
 
 /// Writes those that are not 0, if there are any.
