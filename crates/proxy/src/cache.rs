@@ -11,7 +11,7 @@ mod control;
 mod store;
 mod vary;
 
-pub use store::{Cache, Entry, Settings};
+pub use store::{Cache, Entry, Keyed, Settings};
 
 use crate::message::{Message, Version};
 use crate::reactor;

@@ -68,10 +68,15 @@ pub struct Cache {
     stored: Mutex<Stored>,
 }
 
+/// An entry with its turn.
+type Turned = (u64, Arc<Entry>);
+/// An entry with its key.
+pub type Keyed = (Box<[u8]>, Arc<Entry>);
+
 #[derive(Debug, Default)]
 struct Stored {
     /// The entries of a key, with their turns.
-    entries: HashMap<Box<[u8]>, Vec<(u64, Arc<Entry>)>>,
+    entries: HashMap<Box<[u8]>, Vec<Turned>>,
     /// Keys in the order in which their entries came.
     turns: BTreeMap<u64, Box<[u8]>>,
     next: u64,
@@ -147,7 +152,7 @@ impl Cache {
     }
 
     /// How many bytes are stored, and the entries of all keys, at most so many.
-    pub fn report(&self, most: usize) -> (usize, Vec<(Box<[u8]>, Arc<Entry>)>) {
+    pub fn report(&self, most: usize) -> (usize, Vec<Keyed>) {
         let stored = self.stored();
         let mut all = Vec::new();
         for (turn, key) in stored.turns.iter().take(most) {
