@@ -21,6 +21,9 @@ static WITHOUT_CASES: &[&str] = &[
     "fetch req_ssl_",
     "fetch rep_ssl_",
     "fetch res.ssl_",
+    // Their families come with compression and caches.
+    "fetch res.comp",
+    "fetch res.cache",
     // These need `tcp-response` rules.
     "fetch res.len",
     "fetch res.payload",
