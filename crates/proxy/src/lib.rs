@@ -26,6 +26,7 @@ pub mod server_connection;
 pub mod state;
 pub mod stats;
 pub mod stream;
+pub mod tables;
 pub mod takeover;
 pub mod tls;
 pub mod transport;
@@ -37,6 +38,7 @@ pub fn codes() -> impl Iterator<Item = &'static language::Code> {
         load::codes::CODES,
         rules::codes::CODES,
         rules::action_codes::CODES,
+        tables::codes::CODES,
     ];
     families.into_iter().flatten().copied()
 }

@@ -47,7 +47,10 @@ impl Side {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
                     loop {
-                        match timeout(FORGET_EVERY, changed.changed()).await {
+                        let next = timeout(FORGET_EVERY, changed.changed()).await;
+                        // What has expired gives its memory back.
+                        shared.config().tables.sweep();
+                        match next {
                             Ok(Ok(())) => checks.change(&shared.config()),
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have

@@ -79,6 +79,8 @@ pub struct Tune {
     pub bufsize: usize,
     /// `tune.maxrewrite`, bytes kept free of it for rewriting.
     pub maxrewrite: usize,
+    /// `tune.stick-counters`.
+    pub stick_counters: u32,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
     /// `tune.http.logurilen`, bytes of a request line that are logged.
@@ -132,6 +134,7 @@ impl Default for Tune {
         Tune {
             bufsize: 16384,
             maxrewrite: 1024,
+            stick_counters: crate::tables::tracked::COUNTERS_DEFAULT,
             headers_max: 101,
             log_uri_max: 1024,
             accept_max: None,

@@ -10,6 +10,7 @@ mod global;
 mod http2;
 mod proxy;
 mod server;
+mod stick;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
@@ -25,6 +26,7 @@ pub use proxy::{
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use stick::StickRule;
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
@@ -63,6 +65,8 @@ pub struct Config {
     pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
+    /// Stick tables.
+    pub tables: crate::tables::Tables,
     /// Clients' connections that run under it.
     pub sessions: Presence,
 }

@@ -30,6 +30,8 @@ pub mod server;
 pub mod server_option;
 mod server_states;
 mod stats;
+mod stick;
+pub(crate) mod stick_table;
 mod stats_socket;
 mod switching;
 mod tcp_rules;
@@ -92,6 +94,9 @@ static LINES: &[&[LineRow]] = &[
     server_states::LINES,
     stats::LINES,
     stats::OWN,
+    stick::LINES,
+    stick_table::LINES,
+    stick_table::TUNE,
     stats_socket::LINES,
     tcp_rules::LINES,
     switching::LINES,

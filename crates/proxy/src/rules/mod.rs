@@ -35,7 +35,7 @@ pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes 
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
-pub use argument::Lookup;
+pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;
 pub use converter::{ConverterBuild, ConverterRow};

@@ -53,6 +53,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
     }
+    config.tables.adopt(old.map(|old| &old.tables));
     config.frontends = config
         .iter()
         .filter(|(_, proxy)| proxy.kind.is_frontend())

@@ -8,6 +8,7 @@ use crate::message::Message;
 use crate::reactor;
 use crate::rules::Variables;
 use crate::state::Tally;
+use crate::tables::tracked;
 use crate::worker::worker;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,7 +73,9 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        tracked,
     } = used;
+    *tracked = None;
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -153,6 +156,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        tracked: None,
     }
 }
 
@@ -196,6 +200,7 @@ pub fn finish(mut stream: Box<Stream>) {
     }
     count(&stream);
     log::stream_ended(&stream);
+    tracked::ended(&mut stream);
     serve::leave_backend(&stream);
     worker().keep_stream(stream);
 }

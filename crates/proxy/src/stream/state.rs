@@ -5,6 +5,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::tables::{SessionTrackers, Trackers};
 use crate::tls;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
@@ -91,6 +92,8 @@ pub struct Session {
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
+    /// Entries of tables that it tracks.
+    pub tracked: OnceCell<SessionTrackers>,
 }
 
 /// Source and destination as rules set them.
@@ -115,6 +118,7 @@ impl Session {
             rewritten: OnceCell::new(),
             tls: None,
             variables: Default::default(),
+            tracked: OnceCell::new(),
         }
     }
 
@@ -177,6 +181,7 @@ impl Session {
             // Streams that are under way on the same connection keep theirs.
             variables: old.variables.clone(),
             tls: old.tls.clone(),
+            tracked: old.tracked.clone(),
         });
     }
 
@@ -422,6 +427,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// Entries of tables that it tracks.
+    pub tracked: Option<Box<Trackers>>,
 }
 
 impl Stream {

@@ -12,6 +12,7 @@ mod flow;
 mod header;
 mod logging;
 mod redirect;
+mod table;
 mod target;
 mod variable;
 
@@ -88,6 +89,8 @@ pub(super) enum Action {
     Capture(Box<capture::CaptureValue>),
     /// Changes an address as rules and logs see it.
     Address(Box<address::AddressChange>),
+    /// Tracks an entry of a table, or changes one.
+    Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
     /// Waits for a part of the body.
@@ -131,6 +134,7 @@ impl Action {
             Action::Variable(change) => change.run(stream),
             Action::Capture(capture) => capture.run(stream),
             Action::Address(change) => change.run(stream),
+            Action::Table(action) => action.run(stream),
             Action::LogLevel(level) => {
                 stream.log_level = Some(*level);
                 Step::Next
@@ -301,6 +305,9 @@ static FAMILIES: &[&[ActionRow]] = &[
     header::ROWS,
     logging::ROWS,
     redirect::ROWS,
+    table::CHANGE,
+    table::TRACK,
+    table::TRACK_MORE,
     target::ROWS,
     variable::ROWS,
 ];

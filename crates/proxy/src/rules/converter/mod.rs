@@ -8,6 +8,7 @@ pub mod hash;
 mod json;
 mod lookup;
 mod number;
+mod table;
 mod text;
 pub mod time;
 
@@ -93,6 +94,8 @@ static FAMILIES: &[&[ConverterRow]] = &[
     json::ROWS,
     lookup::ROWS,
     number::ROWS,
+    table::ROWS,
+    table::VALUES,
     text::ROWS,
     time::ROWS,
 ];

@@ -30,6 +30,7 @@ mod proxy;
 mod rdp;
 mod request;
 mod server;
+mod table;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
@@ -177,6 +178,14 @@ static FAMILIES: &[&[FetchRow]] = &[
     rdp::ROWS,
     request::ROWS,
     server::ROWS,
+    table::BY_COUNTER,
+    table::BY_FIRST,
+    table::BY_SECOND,
+    table::BY_SOURCE,
+    table::BY_THIRD,
+    table::OF_ELEMENT,
+    table::OF_TABLE,
+    table::OF_TRACKING,
     tls::ROWS,
     tls_certificate::ROWS,
     tls_certificate::CLIENT,
