@@ -194,6 +194,10 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `node`; the host's name where the file gives none.
     pub node: Option<Box<str>>,
+    /// `localpeer`
+    pub local_peer: Option<Box<str>>,
+    /// `tune.peers.max-updates-at-once`
+    pub peers_batch: Option<u32>,
     /// `description`.
     pub description: Option<Box<str>>,
     /// `log`.
@@ -265,6 +269,8 @@ impl Default for Global {
             chroot: None,
             pidfile: None,
             node: None,
+            local_peer: None,
+            peers_batch: None,
             description: None,
             logs: Vec::new(),
             log_tag: None,

@@ -8,6 +8,7 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod peers;
 mod proxy;
 mod server;
 mod stick;
@@ -21,6 +22,7 @@ pub use global::{
     Watch,
 };
 pub use http2::{Http2, Http2Side};
+pub use peers::{Peer, Peers};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
@@ -65,6 +67,8 @@ pub struct Config {
     pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
+    /// Who shares tables with this process.
+    pub peers: Vec<Peers>,
     /// Stick tables.
     pub tables: crate::tables::Tables,
     /// Clients' connections that run under it.

@@ -23,6 +23,7 @@ mod legacy;
 mod log;
 mod monitor;
 mod option;
+pub(crate) mod peers;
 pub mod places;
 mod proxy;
 mod redirect;
@@ -88,6 +89,8 @@ static LINES: &[&[LineRow]] = &[
     monitor::LINES,
     option::LINES,
     option::SPECIAL,
+    peers::GLOBAL,
+    peers::LINES,
     proxy::LINES,
     redirect::LINES,
     server::LINES,

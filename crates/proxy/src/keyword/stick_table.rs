@@ -6,7 +6,7 @@ use crate::load::{Loader, Section};
 use crate::tables::codes;
 use crate::tables::{
     DataType, ELEMENTS_MAX, KeyType, LENGTH_DEFAULT, LENGTH_MAX, Layout, Make, Settings, Shape,
-    StickTable, store,
+    StickTable, TEXT_DEFAULT, store,
 };
 use language::value::{self, TimeUnit};
 use language::{Diagnostic, Span, Word, suggest};
@@ -153,7 +153,10 @@ fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Box<Diagnostic>> {
         let names = KeyType::NAMES.map(|(name, _)| name);
         return Err(not_one_of(args, word, word.str(), &names));
     };
-    let mut length = LENGTH_DEFAULT;
+    let mut length = match key {
+        KeyType::String => TEXT_DEFAULT,
+        _ => LENGTH_DEFAULT,
+    };
     if matches!(key, KeyType::String | KeyType::Binary) && args.take("len") {
         length = args.count("<length>", 1..=LENGTH_MAX)?;
     }

@@ -53,6 +53,12 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
     }
+    for peers in &mut config.peers {
+        let before = old.into_iter().flat_map(|old| &old.peers);
+        if let Some(before) = before.into_iter().find(|before| before.name == peers.name) {
+            peers.state = Arc::clone(&before.state);
+        }
+    }
     config.tables.adopt(old.map(|old| &old.tables));
     config.frontends = config
         .iter()

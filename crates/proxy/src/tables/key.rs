@@ -20,6 +20,8 @@ pub enum KeyType {
 
 /// Length of texts and bytes where the line says none.
 pub const LENGTH_DEFAULT: u32 = 32;
+/// The same of texts, which have an end in HAProxy's memory.
+pub const TEXT_DEFAULT: u32 = 31;
 /// Longest key: what a buffer of the smallest size holds.
 pub const LENGTH_MAX: u32 = 16_384;
 

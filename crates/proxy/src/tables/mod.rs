@@ -19,7 +19,7 @@ mod tests;
 
 pub use data::{Cell, DataType, ELEMENTS_MAX, Layout, Shape, Stored};
 pub use entry::Held;
-pub use key::{KeyType, LENGTH_DEFAULT, LENGTH_MAX};
+pub use key::{KeyType, LENGTH_DEFAULT, LENGTH_MAX, TEXT_DEFAULT};
 pub use set::{StickTable, TablePlace, Tables};
 pub use store::{Make, Removal, Settings, Table};
 pub use tracked::{Level, SessionTrackers, Trackers};

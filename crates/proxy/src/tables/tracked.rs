@@ -186,7 +186,10 @@ pub fn answer_failure(stream: &Stream) {
 #[inline]
 pub fn ended(stream: &mut Stream) {
     if any(stream) {
-        let (bytes_in, bytes_out) = (stream.bytes_in, stream.bytes_out);
+        // What was no request moved nothing, as in HAProxy.
+        let counts = !stream.http || stream.request.start().is_some();
+        let moved = (stream.bytes_in, stream.bytes_out);
+        let (bytes_in, bytes_out) = if counts { moved } else { (0, 0) };
         each(stream, |held| {
             if bytes_in > 0 {
                 held.add(DataType::BytesInCnt, 0, bytes_in);

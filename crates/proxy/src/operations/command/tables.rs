@@ -183,6 +183,13 @@ fn entry(held: &Held, out: &mut String) {
     out.push('\n');
 }
 
+/// `show peers [<section>]`.
+pub fn peers(context: &Context, _: &Session, words: &[&str]) -> String {
+    let config = context.runtime.config();
+    crate::peers::report(&config, words.get(2).copied())
+        .unwrap_or_else(|| "No such peers\n".into())
+}
+
 /// The keys of a table in HAProxy's order: that of their bytes.
 fn sorted(table: &Table) -> Vec<Box<[u8]>> {
     let mut keys = table.keys();
