@@ -11,12 +11,12 @@ mod dictionary;
 mod integer;
 mod message;
 mod session;
-mod value;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use integer::{read as read_integer, write as write_integer};
-pub use message::{Control, Fault, Message, MESSAGE_BYTES_MAX};
+pub use message::{Control, Fault, MESSAGE_BYTES_MAX, Message};
 pub use session::{Event, Hello, Role, Session, State, Status, Update};
 pub use value::{Field, KeyType, Kind, Stored, TableDescription, Value};
 

@@ -41,6 +41,8 @@ impl Dictionary {
 
     /// The text of a number.
     pub fn text(&self, number: u64) -> Option<&str> {
-        self.texts.get((number as usize).checked_sub(1)?)?.as_deref()
+        self.texts
+            .get((number as usize).checked_sub(1)?)?
+            .as_deref()
     }
 }

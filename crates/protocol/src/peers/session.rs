@@ -390,7 +390,8 @@ impl Session {
     fn definition(&mut self, content: &[u8]) -> Option<()> {
         let (number, description) = TableDescription::read(content)?;
         let mut ours = self.tables.iter();
-        let ours = ours.position(|one| one.name == description.name && one.has_keys_of(&description));
+        let ours =
+            ours.position(|one| one.name == description.name && one.has_keys_of(&description));
         let known = self.theirs.iter().position(|one| one.number == number);
         let at = match known {
             Some(at) => at,
@@ -438,7 +439,9 @@ impl Session {
             let same = |one: &&super::value::Stored| one.bit == field.bit;
             let ours = ours.and_then(|ours| ours.stored.iter().find(same));
             let mut all = theirs.description.stored.iter();
-            let period = all.find(|one| one.bit == field.bit).map(|one| one.period_ms);
+            let period = all
+                .find(|one| one.bit == field.bit)
+                .map(|one| one.period_ms);
             // A rate over another period says something else.
             ours.is_some_and(|ours| period == Some(ours.period_ms))
         };
@@ -480,7 +483,11 @@ impl Session {
             fields,
         } = update;
         if self.current_out != Some(*table) {
-            if self.described.get(*table).is_some_and(|described| !described) {
+            if self
+                .described
+                .get(*table)
+                .is_some_and(|described| !described)
+            {
                 self.describe(*table);
             } else {
                 let mut content = Vec::new();

@@ -4,17 +4,28 @@ use super::*;
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks_exact(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+    digits
+        .chunks_exact(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect()
 }
 
 fn number(bit: u8, element: u32, n: u64) -> Field {
     let value = Value::Number(n);
-    Field { bit, element, value }
+    Field {
+        bit,
+        element,
+        value,
+    }
 }
 
 /// `type string size 100 expire 1h store http_req_cnt`, and one with servers.
 fn tables() -> Vec<TableDescription> {
-    let plain = |bit| Stored { bit, elements: 1, period_ms: 0 };
+    let plain = |bit| Stored {
+        bit,
+        elements: 1,
+        period_ms: 0,
+    };
     vec![
         TableDescription {
             name: b"ts".to_vec(),
@@ -38,13 +49,21 @@ fn established(role: Role) -> Session {
     match role {
         Role::Accepting => {
             let events = session.handle(b"HAProxyS 2.1\nB\nA 9616 1\n", 0).unwrap();
-            let hello = Hello { to: "B".into(), from: "A".into(), process: 9616 };
+            let hello = Hello {
+                to: "B".into(),
+                from: "A".into(),
+                process: 9616,
+            };
             assert_eq!(events, [Event::Greeted(hello)]);
             session.welcome(Status::Succeeded);
             assert_eq!(session.output(), b"200\n");
         }
         Role::Connecting => {
-            let hello = Hello { to: "B".into(), from: "A".into(), process: 7 };
+            let hello = Hello {
+                to: "B".into(),
+                from: "A".into(),
+                process: 7,
+            };
             session.greet(&hello);
             assert_eq!(session.output(), b"HAProxyS 2.1\nB\nA 7 1\n");
             assert_eq!(session.handle(b"200\n", 0), Ok(vec![Event::Established]));
@@ -96,12 +115,25 @@ fn what_haproxy_sends_is_understood() {
     }
     let update = |table, number, key: &[u8], fields| {
         let expires_in_ms = None;
-        Event::Update(Update { table, number, expires_in_ms, key: key.to_vec(), fields })
+        Event::Update(Update {
+            table,
+            number,
+            expires_in_ms,
+            key: key.to_vec(),
+            fields,
+        })
     };
-    let text = |text: &str| Field { bit: 19, element: 0, value: Value::Text(Some(text.into())) };
+    let text = |text: &str| Field {
+        bit: 19,
+        element: 0,
+        value: Value::Text(Some(text.into())),
+    };
     assert_eq!(events.len(), 2);
     assert_eq!(events[0], update(0, 2, b"/a", vec![number(9, 0, 1)]));
-    assert_eq!(events[1], update(1, 1, b"/a", vec![number(0, 0, 1), text("s1")]));
+    assert_eq!(
+        events[1],
+        update(1, 1, b"/a", vec![number(0, 0, 1), text("s1")])
+    );
     session.acknowledge();
     assert_eq!(session.output(), unhex("0a840504000000020a84050100000001"));
 }
@@ -111,11 +143,27 @@ fn what_is_sent_are_the_bytes_of_haproxy() {
     let mut session = established(Role::Connecting);
     let expires_in_ms = None;
     let fields = vec![number(9, 0, 1)];
-    session.push(&Update { table: 0, number: 2, expires_in_ms, key: b"/a".to_vec(), fields });
-    let text = Field { bit: 19, element: 0, value: Value::Text(Some("s1".into())) };
+    session.push(&Update {
+        table: 0,
+        number: 2,
+        expires_in_ms,
+        key: b"/a".to_vec(),
+        fields,
+    });
+    let text = Field {
+        bit: 19,
+        element: 0,
+        value: Value::Text(Some("s1".into())),
+    };
     for (number_, key) in [(1, b"/a"), (2, b"/b")] {
         let fields = vec![number(0, 0, 1), text.clone()];
-        session.push(&Update { table: 1, number: number_, expires_in_ms, key: key.to_vec(), fields });
+        session.push(&Update {
+            table: 1,
+            number: number_,
+            expires_in_ms,
+            key: key.to_vec(),
+            fields,
+        });
     }
     let expected = "0a820c010274730620f011f0d9dc0c 0a800800000002022f6101 \
                     0a820d0201620611f1f1fe00f0eda301 0a800d00000001022f61010401027331 0a8106022f62010101";
@@ -123,14 +171,30 @@ fn what_is_sent_are_the_bytes_of_haproxy() {
     let all = session.output().len();
     session.sent(all, 5);
     let fields = vec![number(9, 0, 300_000)];
-    session.push(&Update { table: 0, number: 3, expires_in_ms: Some(9), key: b"/a".to_vec(), fields });
-    assert_eq!(session.output(), unhex("0a8301 01 0a860b 00000009 022f61 f0af9100"));
+    session.push(&Update {
+        table: 0,
+        number: 3,
+        expires_in_ms: Some(9),
+        key: b"/a".to_vec(),
+        fields,
+    });
+    assert_eq!(
+        session.output(),
+        unhex("0a8301 01 0a860b 00000009 022f61 f0af9100")
+    );
 }
 
 #[test]
 fn what_one_session_sends_another_understands() {
     let (mut one, mut other) = (established(Role::Connecting), established(Role::Accepting));
-    let fields = vec![number(0, 0, 3), Field { bit: 19, element: 0, value: Value::Text(None) }];
+    let fields = vec![
+        number(0, 0, 3),
+        Field {
+            bit: 19,
+            element: 0,
+            value: Value::Text(None),
+        },
+    ];
     let update = |number| Update {
         table: 1,
         number,
@@ -148,7 +212,16 @@ fn what_one_session_sends_another_understands() {
     assert_eq!(events[3], Event::Resynced { whole: true });
     other.acknowledge();
     let answers = one.handle(other.output(), 4).unwrap();
-    assert_eq!(answers, [Event::Confirmed, Event::Acknowledged { table: 1, number: 10 }]);
+    assert_eq!(
+        answers,
+        [
+            Event::Confirmed,
+            Event::Acknowledged {
+                table: 1,
+                number: 10
+            }
+        ]
+    );
 }
 
 #[test]
@@ -175,7 +248,11 @@ fn greetings_that_are_none_are_refused() {
         assert_eq!(session.output(), *answer);
     }
     let mut session = Session::new(Role::Connecting, tables(), 0);
-    session.greet(&Hello { to: "B".into(), from: "A".into(), process: 1 });
+    session.greet(&Hello {
+        to: "B".into(),
+        from: "A".into(),
+        process: 1,
+    });
     assert_eq!(session.handle(b"503\n", 0), Err(Fault::Refused(503)));
 }
 
@@ -198,7 +275,10 @@ fn hostile_messages_end_the_connection() {
         let mut session = established(Role::Accepting);
         let result = session.handle(&unhex(hex), 0);
         let waits = result.as_ref().is_ok_and(|events| events.is_empty());
-        assert!(result.is_err() || waits && hex.starts_with("0a820f"), "{hex}: {result:?}");
+        assert!(
+            result.is_err() || waits && hex.starts_with("0a820f"),
+            "{hex}: {result:?}"
+        );
     }
 }
 

@@ -135,7 +135,10 @@ impl TableDescription {
         let types = KEY_TYPES.iter().find(|(_, key)| *key == self.key);
         integer::write(out, types.map_or(0, |(code, _)| *code));
         integer::write(out, self.key_length.into());
-        let bits = self.stored.iter().fold(0u64, |bits, one| bits | 1 << one.bit);
+        let bits = self
+            .stored
+            .iter()
+            .fold(0u64, |bits, one| bits | 1 << one.bit);
         integer::write(out, bits);
         integer::write(out, self.expire_ms.into());
         for one in &self.stored {

@@ -48,4 +48,3 @@ impl Peers {
         self.bind.or(self.own()?.address)
     }
 }
-

@@ -36,7 +36,9 @@ const FORMATS: [(&str, SyslogFormat); 8] = [
     ("raw", SyslogFormat::Raw),
 ];
 
-const LOG_PLACES: &[&str] = &["global", "defaults", "frontend", "listen", "backend", "peers"];
+const LOG_PLACES: &[&str] = &[
+    "global", "defaults", "frontend", "listen", "backend", "peers",
+];
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {

@@ -31,9 +31,9 @@ pub mod server;
 pub mod server_option;
 mod server_states;
 mod stats;
+mod stats_socket;
 mod stick;
 pub(crate) mod stick_table;
-mod stats_socket;
 mod switching;
 mod tcp_rules;
 #[cfg(test)]

@@ -113,12 +113,21 @@ fn section(loader: &mut Loader) -> &mut Peers {
 /// The first line of a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let Some(name) = line.word(1) else {
-        let told = Diagnostic::error(&load_codes::SECTION_NAME, line.end(), "'peers' expects a name");
+        let told = Diagnostic::error(
+            &load_codes::SECTION_NAME,
+            line.end(),
+            "'peers' expects a name",
+        );
         loader.tell(told.label("a name is missing here"));
         return Section::Refused;
     };
     let text = name.text();
-    if let Some(before) = loader.config.peers.iter().find(|peers| *peers.name == *text) {
+    if let Some(before) = loader
+        .config
+        .peers
+        .iter()
+        .find(|peers| *peers.name == *text)
+    {
         let told = format!("peers section '{text}' declared twice");
         let told = Diagnostic::error(&load_codes::DUPLICATE_NAME, name.span, told)
             .label("this name is taken")
@@ -186,12 +195,18 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
 /// `bind` in the section.
 pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek().map(|word| word.text().into_owned());
-    let address = match word.as_deref().and_then(|word| word.strip_prefix([':', '*'])) {
+    let address = match word
+        .as_deref()
+        .and_then(|word| word.strip_prefix([':', '*']))
+    {
         Some(rest) => {
             let word = args.required("<address>:<port>")?;
             let port = rest.trim_start_matches(':').parse().map_err(|_| {
                 let told = format!("'{}' is no address to listen at", word.text());
-                Box::new(Diagnostic::error(&codes::PEERS_LINE, word.span, told).label("a port is expected"))
+                Box::new(
+                    Diagnostic::error(&codes::PEERS_LINE, word.span, told)
+                        .label("a port is expected"),
+                )
             })?;
             SocketAddr::from(([0, 0, 0, 0], port))
         }
@@ -238,7 +253,10 @@ impl Loader {
                     Diagnostic::warning(
                         &codes::NO_LOCAL_PEER,
                         peers.span,
-                        format!("peers section '{}' has no peer named '{}'", peers.name, peers.local),
+                        format!(
+                            "peers section '{}' has no peer named '{}'",
+                            peers.name, peers.local
+                        ),
                     )
                     .label("this process is not among them")
                     .help("name one of them with `localpeer` in the global section, or with `-L`"),
@@ -250,4 +268,3 @@ impl Loader {
         }
     }
 }
-

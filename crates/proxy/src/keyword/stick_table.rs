@@ -37,7 +37,8 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             format!("stick-table name '{name}' conflicts with the table before it"),
         );
         return Err(Box::new(
-            told.label("one table too many").also(before.span, "the first one"),
+            told.label("one table too many")
+                .also(before.span, "the first one"),
         ));
     }
     table(loader, args, &name, Some(index), span)
@@ -111,7 +112,10 @@ pub(super) fn table(
         )
     };
     let (key, length) = draft.key.ok_or_else(|| missing("a type"))?;
-    let size = draft.size.filter(|n| *n > 0).ok_or_else(|| missing("a size"))?;
+    let size = draft
+        .size
+        .filter(|n| *n > 0)
+        .ok_or_else(|| missing("a size"))?;
     let place = loader.config.tables.place(name);
     loader.config.tables.all.push(StickTable {
         name: name.into(),
@@ -141,7 +145,9 @@ fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Box
     );
     let told = told.label(format!("one of {} is expected", options.join(", ")));
     Box::new(match suggest::nearest(text, options.iter().copied()) {
-        Some(near) => told.help(format!("did you mean '{near}'?")).fix(word.span, near),
+        Some(near) => told
+            .help(format!("did you mean '{near}'?"))
+            .fix(word.span, near),
         None => told,
     })
 }
@@ -192,12 +198,16 @@ fn data(args: &Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Bu
             let number = list.next().and_then(|text| text.parse().ok());
             let number = number.filter(|n| (1..=ELEMENTS_MAX).contains(n));
             elements = number.ok_or_else(|| {
-                wrong(format!("'{name}' wants a number of elements, 1 to {ELEMENTS_MAX}"))
+                wrong(format!(
+                    "'{name}' wants a number of elements, 1 to {ELEMENTS_MAX}"
+                ))
             })?;
         }
         let mut period_ms = 0;
         if kind.shape() == Shape::Rate {
-            let text = list.next().ok_or_else(|| wrong(format!("'{name}' wants a period: `{name}(10s)`")))?;
+            let text = list
+                .next()
+                .ok_or_else(|| wrong(format!("'{name}' wants a period: `{name}(10s)`")))?;
             let time = value::milliseconds(text, TimeUnit::Milliseconds);
             period_ms = time.map_err(|_| wrong(format!("'{text}' is no period")))?;
             if period_ms == 0 {
@@ -344,7 +354,6 @@ pub(super) static TUNE: &[LineRow] = &[LineRow {
     },
 }];
 
-
 #[cfg(test)]
 mod tests {
     use crate::keyword::testing::{codes_of, load_text};
@@ -358,9 +367,18 @@ mod tests {
         let config = loaded.config.expect("it loads");
         let table = config.tables.by_name("b").expect("it is there");
         assert_eq!((table.make.key, table.make.length), (KeyType::String, 64));
-        assert_eq!((table.make.size, table.settings.expire_ms), (10_240, 30_000));
+        assert_eq!(
+            (table.make.size, table.settings.expire_ms),
+            (10_240, 30_000)
+        );
         assert!(table.settings.no_purge);
-        let kinds: Vec<_> = table.make.layout.stored().iter().map(|s| (s.kind, s.elements, s.period_ms)).collect();
+        let kinds: Vec<_> = table
+            .make
+            .layout
+            .stored()
+            .iter()
+            .map(|s| (s.kind, s.elements, s.period_ms))
+            .collect();
         assert_eq!(
             kinds,
             [
@@ -375,20 +393,35 @@ mod tests {
     #[test]
     fn mistakes_of_tables_are_told() {
         let rows = [
-            ("stick-table type ip size 1m expire 10s store conn_rate(10s)", None),
+            (
+                "stick-table type ip size 1m expire 10s store conn_rate(10s)",
+                None,
+            ),
             ("stick-table type ip", Some("E0464")),
             ("stick-table size 10", Some("E0464")),
             ("stick-table type ipv5 size 10", Some("E0464")),
             ("stick-table type ip size 10 expires 5s", Some("E0464")),
             ("stick-table type ip size 10 store conn_rate", Some("E0461")),
-            ("stick-table type ip size 10 store conn_rat(5s)", Some("E0461")),
+            (
+                "stick-table type ip size 10 store conn_rat(5s)",
+                Some("E0461"),
+            ),
             ("stick-table type ip size 10 store gpc", Some("E0461")),
             ("stick-table type ip size 10 store gpc(101)", Some("E0461")),
             ("stick-table type ip size 10 peers nobody", Some("E0468")),
-            ("stick-table type ip size 10\nstick-table type ip size 10", Some("E0465")),
+            (
+                "stick-table type ip size 10\nstick-table type ip size 10",
+                Some("E0465"),
+            ),
             ("tcp-request content track-sc0 src", Some("E0460")),
-            ("stick-table type ip size 10\ntcp-request content track-sc3 src", Some("E0462")),
-            ("stick-table type ip size 10\ntcp-request content track-sc0 bool(1)", Some("E0463")),
+            (
+                "stick-table type ip size 10\ntcp-request content track-sc3 src",
+                Some("E0462"),
+            ),
+            (
+                "stick-table type ip size 10\ntcp-request content track-sc0 bool(1)",
+                Some("E0463"),
+            ),
         ];
         for (lines, code) in rows {
             let codes = codes_of(lines);

@@ -108,7 +108,9 @@ fn with<T>(state: &PeersState, look: impl FnOnce(&mut Section) -> T) -> Option<T
 async fn run(state: Arc<PeersState>) {
     let mut tasks = JoinSet::new();
     let found = with(&state, |section| (section.peers.len(), section.listens));
-    let Some((count, listens)) = found else { return };
+    let Some((count, listens)) = found else {
+        return;
+    };
     for peer in 0..count {
         tasks.spawn(connect_always(Arc::clone(&state), peer));
     }
@@ -334,7 +336,10 @@ impl Connection {
     fn count(&self, what: usize) {
         if let Some((peer, _)) = self.peer {
             with(&self.state, |section| {
-                let count = section.peers.get_mut(peer).and_then(|peer| peer.counts.get_mut(what));
+                let count = section
+                    .peers
+                    .get_mut(peer)
+                    .and_then(|peer| peer.counts.get_mut(what));
                 if let Some(count) = count {
                     *count = count.wrapping_add(1);
                 }
@@ -388,7 +393,9 @@ impl Connection {
                         session.describe(lesson.table);
                     }
                     if lesson.shard < shared.table.shard_count() {
-                        shared.table.keys_of(lesson.shard, moment(), &mut lesson.keys);
+                        shared
+                            .table
+                            .keys_of(lesson.shard, moment(), &mut lesson.keys);
                         lesson.shard += 1;
                     } else {
                         (lesson.table, lesson.shard) = (lesson.table + 1, 0);
@@ -441,7 +448,9 @@ impl Connection {
                 }
                 Event::Resynced { whole } => {
                     if let Some((peer, _)) = self.peer {
-                        with(&self.state, |section| section.learned_all(peer, whole, now_ms()));
+                        with(&self.state, |section| {
+                            section.learned_all(peer, whole, now_ms())
+                        });
                     }
                 }
                 Event::Confirmed => {}
@@ -469,7 +478,10 @@ impl Connection {
             if hello.to != *section.local {
                 return Err(Status::WrongRemote);
             }
-            let found = section.peers.iter().position(|peer| *peer.name == *hello.from);
+            let found = section
+                .peers
+                .iter()
+                .position(|peer| *peer.name == *hello.from);
             let Some(at) = found else {
                 return Err(Status::WrongLocal);
             };

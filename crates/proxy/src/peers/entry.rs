@@ -99,9 +99,8 @@ pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update) 
             held.set_expires_in_ms(ms.min(table.expire_ms()));
         }
     }
-    let other = write_to.filter(|other| {
-        other.make.key == table.make.key && other.make.length == table.make.length
-    });
+    let other = write_to
+        .filter(|other| other.make.key == table.make.key && other.make.length == table.make.length);
     if let Some(held) = other.and_then(|other| other.get(&key)) {
         set(&held, &update.fields, |kind| WRITTEN.contains(&kind));
     }
@@ -122,7 +121,9 @@ fn set(held: &Held, fields: &[Field], takes: impl Fn(DataType) -> bool) {
                 held.set_rate_parts(cell, (*age_ms, *current, *previous));
             }
             (Value::Text(text), Shape::Word) => {
-                let number = text.as_deref().map_or(0, |text| held.table().words.number(text));
+                let number = text
+                    .as_deref()
+                    .map_or(0, |text| held.table().words.number(text));
                 held.write(cell, number.into());
             }
             _ => {}

@@ -45,7 +45,9 @@ fn one(out: &mut String, number: usize, section: &Section, peers: &Peers) {
     for (at, peer) in section.peers.iter().enumerate() {
         remote(out, at + 1, peer, section);
     }
-    let address = peers.listens().map_or_else(|| "-".into(), |a| a.to_string());
+    let address = peers
+        .listens()
+        .map_or_else(|| "-".into(), |a| a.to_string());
     let _ = writeln!(
         out,
         "  0x0: id={}(local,inactive) addr={address} last_status=NONE last_hdshk=<NEVER>",
@@ -59,7 +61,11 @@ fn remote(out: &mut String, number: usize, peer: &Peer, section: &Section) {
         || "<NEVER>".into(),
         |greeted| format!("{}s", greeted.elapsed().as_secs()),
     );
-    let active = if peer.established { "active" } else { "inactive" };
+    let active = if peer.established {
+        "active"
+    } else {
+        "inactive"
+    };
     let _ = writeln!(
         out,
         "  {number:#x}: id={}(remote,{active}) addr={address} last_status={} last_hdshk={greeted}",
@@ -88,7 +94,12 @@ fn remote(out: &mut String, number: usize, peer: &Peer, section: &Section) {
             of(&peer.learned),
             shared.last
         );
-        let _ = writeln!(out, "              table id={} used={}", shared.table.name, shared.table.used());
+        let _ = writeln!(
+            out,
+            "              table id={} used={}",
+            shared.table.name,
+            shared.table.used()
+        );
     }
 }
 

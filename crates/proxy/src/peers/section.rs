@@ -129,7 +129,10 @@ fn shared(config: &Config, peers: &Peers) -> Vec<Shared> {
         Some(Shared {
             description: entry::describe(described, table),
             table: Arc::clone(table),
-            write_to: described.write_to.as_ref().and_then(|place| place.get().cloned()),
+            write_to: described
+                .write_to
+                .as_ref()
+                .and_then(|place| place.get().cloned()),
             updates: BTreeMap::new(),
             numbers: HashMap::new(),
             last: 0,
@@ -223,7 +226,10 @@ impl Section {
                 }
                 shared.updates.insert(shared.last, key);
             }
-            let have = self.peers.iter().filter_map(|peer| peer.acknowledged.get(at));
+            let have = self
+                .peers
+                .iter()
+                .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
             while let Some(first) = shared.updates.first_entry() {
@@ -262,7 +268,10 @@ impl Section {
 
     /// Whom to ask for everything, if this peer is to be asked now.
     pub fn asks(&mut self, peer: usize, now: Milliseconds) -> bool {
-        if self.resync != Resync::Done && now >= self.resync_until && self.peers.iter().all(|p| p.asked || !p.established) {
+        if self.resync != Resync::Done
+            && now >= self.resync_until
+            && self.peers.iter().all(|p| p.asked || !p.established)
+        {
             self.resync = Resync::Done;
         }
         let is_free = self.resync == Resync::Needed;

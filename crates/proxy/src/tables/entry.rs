@@ -90,7 +90,8 @@ impl Held {
     fn words(&self, cell: Cell) -> &[AtomicU32] {
         let make = &self.table.make;
         let data = HEAD + make.key.bytes(make.length).div_ceil(4) as usize;
-        self.row().words(data + cell.at as usize, 3.min(cell.shape.words() as usize))
+        self.row()
+            .words(data + cell.at as usize, 3.min(cell.shape.words() as usize))
     }
 
     /// A value: a count, or the events of the last period.

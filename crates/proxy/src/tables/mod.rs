@@ -12,10 +12,10 @@ mod rate;
 mod set;
 pub mod stick;
 pub mod store;
-pub mod tracked;
-pub mod words;
 #[cfg(test)]
 mod tests;
+pub mod tracked;
+pub mod words;
 
 pub use data::{Cell, DataType, ELEMENTS_MAX, Layout, Shape, Stored};
 pub use entry::Held;

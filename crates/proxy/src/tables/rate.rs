@@ -56,8 +56,7 @@ impl<'w> Rate<'w> {
         if age > u32::MAX / 2 {
             age = 0;
         }
-        let (mut current, mut previous) =
-            (self.current.load(Relaxed), self.previous.load(Relaxed));
+        let (mut current, mut previous) = (self.current.load(Relaxed), self.previous.load(Relaxed));
         if age >= period_ms {
             age -= period_ms;
             (current, previous) = (0, current);

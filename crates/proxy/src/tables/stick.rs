@@ -29,7 +29,10 @@ pub fn server(stream: &Stream) -> Option<ServerIndex> {
 /// Looks at the rules of a request; `assigned`: it belongs to a server already.
 #[inline]
 pub fn request(stream: &mut Stream, assigned: bool) {
-    if stream.backend().is_some_and(|backend| !backend.stick.is_empty()) {
+    if stream
+        .backend()
+        .is_some_and(|backend| !backend.stick.is_empty())
+    {
         match_request(stream, assigned);
     }
 }
@@ -54,16 +57,15 @@ fn match_request(stream: &mut Stream, assigned: bool) {
         }
     }
     if sticking.server.is_some() || !sticking.keys.is_empty() {
-        let own = stream.tracked.get_or_insert_with(|| Box::new(Trackers::default()));
+        let own = stream
+            .tracked
+            .get_or_insert_with(|| Box::new(Trackers::default()));
         own.sticking = Some(Box::new(sticking));
     }
 }
 
 /// The table of a rule and the key that it has, where its condition holds.
-fn key<'r>(
-    stream: &Stream,
-    rule: &'r StickRule,
-) -> Option<(&'r Arc<super::Table>, Box<[u8]>)> {
+fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table>, Box<[u8]>)> {
     let holds = rule.condition.as_ref().is_none_or(|when| when.test(stream));
     if !holds {
         return None;
@@ -71,7 +73,9 @@ fn key<'r>(
     let table = rule.table.get()?;
     let value = rule.expression.evaluate(stream)?;
     let make = &table.make;
-    let key = make.key.with(make.length, value, |key| Box::<[u8]>::from(key))?;
+    let key = make
+        .key
+        .with(make.length, value, |key| Box::<[u8]>::from(key))?;
     // An empty text is no key to stick by.
     (!key.is_empty()).then_some((table, key))
 }
@@ -104,7 +108,10 @@ fn address(server: &Server) -> String {
 /// The server has answered: tables are told.
 #[inline]
 pub fn answer(stream: &mut Stream) {
-    if stream.backend().is_some_and(|backend| !backend.stick.is_empty()) {
+    if stream
+        .backend()
+        .is_some_and(|backend| !backend.stick.is_empty())
+    {
         store(stream);
     }
 }

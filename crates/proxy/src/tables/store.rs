@@ -205,7 +205,9 @@ impl<'t> Row<'t> {
     }
 
     pub fn holders(self) -> u32 {
-        self.0.get(HOLDERS).map_or(0, |holders| holders.load(Acquire))
+        self.0
+            .get(HOLDERS)
+            .map_or(0, |holders| holders.load(Acquire))
     }
 
     pub fn set_expires(self, at: u32) {
@@ -228,7 +230,11 @@ impl<'t> Row<'t> {
     }
 
     fn set_key(self, key: &[u8]) {
-        for (word, bytes) in self.words(HEAD, key.len().div_ceil(4)).iter().zip(key.chunks(4)) {
+        for (word, bytes) in self
+            .words(HEAD, key.len().div_ceil(4))
+            .iter()
+            .zip(key.chunks(4))
+        {
             word.store(pack(bytes), Relaxed);
         }
     }
@@ -275,7 +281,9 @@ impl Table {
                 newest: NONE,
                 news: VecDeque::new(),
             }),
-            chunks: (0..shard_size.div_ceil(chunk)).map(|_| OnceLock::new()).collect(),
+            chunks: (0..shard_size.div_ceil(chunk))
+                .map(|_| OnceLock::new())
+                .collect(),
         };
         let table = Table {
             name: name.into(),

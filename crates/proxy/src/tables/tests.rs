@@ -50,7 +50,10 @@ fn an_entry_is_found_again_with_what_was_counted() {
     let held = table.find(b"a").expect("it is there");
     assert_eq!(held.get(DataType::HttpReqCnt, 0), Some(3));
     assert_eq!(held.get(DataType::HttpReqRate, 0), Some(3));
-    assert_eq!(held.get(DataType::BytesInCnt, 0), Some(3 * u64::from(u32::MAX)));
+    assert_eq!(
+        held.get(DataType::BytesInCnt, 0),
+        Some(3 * u64::from(u32::MAX))
+    );
     assert_eq!((held.key(), held.others()), (b"a".to_vec(), 0));
     assert_eq!(table.used(), 1);
 }
@@ -74,7 +77,13 @@ fn the_oldest_entry_that_nobody_holds_gives_way() {
 
 #[test]
 fn nopurge_refuses_what_finds_no_room() {
-    let table = table(2, Settings { no_purge: true, ..FOR_LONG });
+    let table = table(
+        2,
+        Settings {
+            no_purge: true,
+            ..FOR_LONG
+        },
+    );
     assert!(table.get(b"a").is_some() && table.get(b"b").is_some());
     assert!(table.get(b"c").is_none());
     assert_eq!(table.remove(b"a"), Removal::Removed);
@@ -83,7 +92,13 @@ fn nopurge_refuses_what_finds_no_room() {
 
 #[test]
 fn entries_expire_unless_somebody_holds_them() {
-    let table = table(10, Settings { expire_ms: 20, ..FOR_LONG });
+    let table = table(
+        10,
+        Settings {
+            expire_ms: 20,
+            ..FOR_LONG
+        },
+    );
     let held = table.get(b"held").expect("room");
     drop(table.get(b"gone"));
     std::thread::sleep(Duration::from_millis(40));
@@ -99,8 +114,17 @@ fn entries_expire_unless_somebody_holds_them() {
 
 #[test]
 fn what_comes_again_after_it_expired_begins_anew() {
-    let table = table(10, Settings { expire_ms: 20, ..FOR_LONG });
-    table.get(b"a").expect("room").add(DataType::HttpReqCnt, 0, 5);
+    let table = table(
+        10,
+        Settings {
+            expire_ms: 20,
+            ..FOR_LONG
+        },
+    );
+    table
+        .get(b"a")
+        .expect("room")
+        .add(DataType::HttpReqCnt, 0, 5);
     std::thread::sleep(Duration::from_millis(40));
     let held = table.get(b"a").expect("room");
     assert_eq!(held.get(DataType::HttpReqCnt, 0), Some(0));
@@ -111,12 +135,17 @@ fn a_large_table_keeps_all_that_it_has_room_for_and_no_more() {
     let table = table(20_000, FOR_LONG);
     for n in 0..30_000u32 {
         let key = n.to_string();
-        table.get(key.as_bytes()).expect("room").add(DataType::HttpReqCnt, 0, n.into());
+        table
+            .get(key.as_bytes())
+            .expect("room")
+            .add(DataType::HttpReqCnt, 0, n.into());
         assert!(table.used() <= 20_000);
     }
     assert!(table.used() > 19_000, "{}", table.used());
     for n in 29_900..30_000u64 {
-        let held = table.find(n.to_string().as_bytes()).expect("the newest stay");
+        let held = table
+            .find(n.to_string().as_bytes())
+            .expect("the newest stay");
         assert_eq!(held.get(DataType::HttpReqCnt, 0), Some(n));
     }
     for key in table.keys() {
@@ -152,7 +181,13 @@ fn threads_count_into_the_same_entries() {
 
 #[test]
 fn news_name_each_entry_once() {
-    let table = table(10, Settings { has_peers: true, ..FOR_LONG });
+    let table = table(
+        10,
+        Settings {
+            has_peers: true,
+            ..FOR_LONG
+        },
+    );
     for key in [b"a", b"b", b"a"] {
         table.get(key).expect("room").note();
     }

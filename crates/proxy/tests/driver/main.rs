@@ -31,6 +31,7 @@ mod reuse;
 mod sessions;
 mod settings;
 mod shutdown;
+mod tables;
 mod takeover;
 mod tcp;
 mod timeouts;

@@ -80,7 +80,8 @@ fn one_line(table: &Table, out: &mut String) {
 fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
     let make = &table.make;
     let value = make.key.parse(text)?;
-    make.key.with(make.length, value, |key| Box::<[u8]>::from(key))
+    make.key
+        .with(make.length, value, |key| Box::<[u8]>::from(key))
 }
 
 const KEY_EXPECTED: &str = "Key value expected\n";
@@ -186,8 +187,7 @@ fn entry(held: &Held, out: &mut String) {
 /// `show peers [<section>]`.
 pub fn peers(context: &Context, _: &Session, words: &[&str]) -> String {
     let config = context.runtime.config();
-    crate::peers::report(&config, words.get(2).copied())
-        .unwrap_or_else(|| "No such peers\n".into())
+    crate::peers::report(&config, words.get(2).copied()).unwrap_or_else(|| "No such peers\n".into())
 }
 
 /// The keys of a table in HAProxy's order: that of their bytes.
@@ -247,8 +247,7 @@ fn each(table: &Arc<Table>, mut look: impl FnMut(&Held)) {
 
 /// `set table <table> key <key> [data.<type> <value>]...`.
 pub fn set(context: &Context, _: &Session, words: &[&str]) -> String {
-    const USAGE: &str =
-        "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n";
+    const USAGE: &str = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n";
     let Some(name) = words.get(2) else {
         return USAGE.into();
     };
@@ -259,7 +258,8 @@ pub fn set(context: &Context, _: &Session, words: &[&str]) -> String {
         ["key", text, data @ ..] => set_entry(&table, text, data),
         ["key"] => KEY_EXPECTED.into(),
         [word, ..] if word.starts_with("data.") => {
-            "content-based lookup is only supported with the \"show\" and \"clear\" actions\n".into()
+            "content-based lookup is only supported with the \"show\" and \"clear\" actions\n"
+                .into()
         }
         _ => USAGE.into(),
     }

@@ -3,8 +3,8 @@
 use super::{Action, ActionRow, Build, RuleSet, Step, places};
 use crate::load::Loader;
 use crate::rules::Expression;
-use crate::tables::{DataType, Level, TablePlace, codes, tracked};
 use crate::stream::Stream;
+use crate::tables::{DataType, Level, TablePlace, codes, tracked};
 use language::Diagnostic;
 use std::sync::Arc;
 
@@ -219,10 +219,18 @@ fn checked(loader: &Loader, build: &Build<'_, '_>, counter: u32) -> Result<u32, 
 fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnostic>> {
     let parts = build.list.unwrap_or_default().split(',');
     let numbers: Vec<u32> = parts.filter_map(|part| part.trim().parse().ok()).collect();
-    if numbers.len() == count && build.list.is_some_and(|list| list.split(',').count() == count) {
+    if numbers.len() == count
+        && build
+            .list
+            .is_some_and(|list| list.split(',').count() == count)
+    {
         return Ok(numbers);
     }
-    let wanted = if count == 1 { "a counter" } else { "an index and a counter" };
+    let wanted = if count == 1 {
+        "a counter"
+    } else {
+        "an index and a counter"
+    };
     Err(build.wrong(
         &codes::BAD_COUNTER,
         build.word,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 fn find(table: &Arc<Table>, value: Value<'_>) -> Option<Held> {
     let make = &table.make;
-    make.key.with(make.length, value, |key| table.find(key)).flatten()
+    make.key
+        .with(make.length, value, |key| table.find(key))
+        .flatten()
 }
 
 /// A value of the key's entry; 0 where there is none.
@@ -19,7 +21,10 @@ fn get(
     element: Option<i64>,
 ) -> Option<u64> {
     let table = table?;
-    let cell = table.make.layout.cell(kind, u32::try_from(element?).ok()?)?;
+    let cell = table
+        .make
+        .layout
+        .cell(kind, u32::try_from(element?).ok()?)?;
     Some(find(table, value).map_or(0, |held| held.read(cell)))
 }
 
@@ -148,14 +153,9 @@ fn at(arguments: &Arguments) -> Option<u32> {
     u32::try_from(arguments.int(0)?).ok()
 }
 
-fn time<'a>(
-    arguments: &'a Arguments,
-    value: Value<'a>,
-    of: fn(&Held) -> u32,
-) -> Option<Value<'a>> {
+fn time<'a>(arguments: &'a Arguments, value: Value<'a>, of: fn(&Held) -> u32) -> Option<Value<'a>> {
     match find(arguments.table(0)?, value) {
         Some(held) => Some(Value::count(of(&held))),
         None => arguments.int(1).map(Value::Int),
     }
 }
-

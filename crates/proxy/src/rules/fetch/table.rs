@@ -101,15 +101,20 @@ fn of_source(
     let element = u32::try_from(element?).ok()?;
     let table = table?;
     let source = Value::ip(stream.source().ip()?);
-    let found = table.make.key.with(table.make.length, source, |key| {
-        match changes(what) {
+    let found = table
+        .make
+        .key
+        .with(table.make.length, source, |key| match changes(what) {
             true => table.get(key),
             false => table.find(key),
-        }
-    })?;
+        })?;
     match found {
         Some(held) => ask(&held, what, element).map(Value::count),
-        None => table.make.layout.cell(kind_of(what), element).map(|_| Value::Int(0)),
+        None => table
+            .make
+            .layout
+            .cell(kind_of(what), element)
+            .map(|_| Value::Int(0)),
     }
 }
 

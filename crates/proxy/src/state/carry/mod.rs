@@ -69,7 +69,12 @@ pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
 /// tables the small ones.
 pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Vec<u8> {
     let gathered = Gathered::of(config, runtime);
-    tell::tell(&gathered, runtime, true, Some((&config.tables, Which::Small)))
+    tell::tell(
+        &gathered,
+        runtime,
+        true,
+        Some((&config.tables, Which::Small)),
+    )
 }
 
 /// Why nothing was taken in.

@@ -299,6 +299,9 @@ mod tests {
         }
         let all = super::super::export(&config, None).bytes.len();
         let kept = super::super::export_kept(&config, None).len();
-        assert!(all > 8 * KEPT_ENTRIES_MAX as usize && kept < 1000, "{all} {kept}");
+        assert!(
+            all > 8 * KEPT_ENTRIES_MAX as usize && kept < 1000,
+            "{all} {kept}"
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! States to bytes.
 
 use super::gather::{Gathered, GatheredProxy};
+use super::tables::Which;
 use super::tag;
 use super::tally::{self, Sums};
-use super::tables::Which;
 use super::wire::Writer;
 use super::{HEAD, VERSION, monotonic_ms};
 use crate::runtime::Runtime;
