@@ -137,7 +137,11 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     }
     let from_environment = loader.environment.get("HAPROXY_LOCALPEER");
     let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
-    let local = loader.config.global.local_peer.clone();
+    // Another name than the host's is one of the command line, which counts for more.
+    let host = String::from_utf8_lossy(crate::log::hostname()).into_owned();
+    let of_line = from_environment.clone().filter(|name| *name != host);
+    let of_file = loader.config.global.local_peer.clone();
+    let local = of_line.map(String::into_boxed_str).or(of_file);
     let local = local.or(from_environment.map(String::into_boxed_str));
     loader.config.peers.push(Peers {
         name: text.into(),

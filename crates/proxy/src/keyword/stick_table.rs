@@ -6,10 +6,11 @@ use crate::load::{Loader, Section};
 use crate::tables::codes;
 use crate::tables::{
     DataType, ELEMENTS_MAX, KeyType, LENGTH_DEFAULT, LENGTH_MAX, Layout, Make, Settings, Shape,
-    StickTable, TEXT_DEFAULT, store,
+    StickTable, TEXT_DEFAULT, TablePlace, store,
 };
 use language::value::{self, TimeUnit};
 use language::{Diagnostic, Span, Word, suggest};
+use std::sync::Arc;
 
 pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "stick-table",
@@ -51,6 +52,9 @@ struct Draft {
     size: Option<u32>,
     settings: Settings,
     data: Vec<(DataType, u32, u32)>,
+    peers: Option<Box<str>>,
+    write_to: Option<Arc<TablePlace>>,
+    server_by_address: bool,
 }
 
 /// Reads a table's options and adds it.
@@ -61,48 +65,7 @@ pub(super) fn table(
     proxy: Option<ProxyIndex>,
     span: Span,
 ) -> Built {
-    let mut draft = Draft::default();
-    let (mut peers, mut write_to, mut server_by_address) = (None, None, false);
-    while let Some(word) = args.next() {
-        match word.str() {
-            "type" => draft.key = Some(key(args)?),
-            "size" => {
-                let bytes = args.size_up_to("a size", store::SIZE_MAX.into())?;
-                draft.size = Some(bytes as u32);
-            }
-            "expire" => draft.settings.expire_ms = args.time_ms(TimeUnit::Milliseconds)?,
-            "nopurge" => draft.settings.no_purge = true,
-            "peers" => {
-                let word = args.required("the name of a peers section")?;
-                draft.settings.has_peers = true;
-                loader.table_peers.push((word.text().into(), word.span));
-                peers = Some(word.text().into());
-            }
-            "srvkey" => {
-                let word = args.required("'addr' or 'name'")?;
-                server_by_address = match word.str() {
-                    "addr" => true,
-                    "name" => false,
-                    other => return Err(not_one_of(args, word, other, &["addr", "name"])),
-                };
-            }
-            "write-to" => {
-                let word = args.required("the name of a table")?;
-                loader.name_table(&word.text(), word.span);
-                write_to = Some(loader.config.tables.place(&word.text()));
-            }
-            "store" => {
-                let word = args.required("types of data")?;
-                data(args, word, &mut draft.data)?;
-            }
-            other => {
-                let options = [
-                    "type", "size", "expire", "nopurge", "peers", "srvkey", "write-to", "store",
-                ];
-                return Err(not_one_of(args, word, other, &options));
-            }
-        }
-    }
+    let draft = options(loader, args)?;
     let missing = |what: &str| {
         let told = format!("'{}' wants {what}", args.keyword);
         Box::new(
@@ -129,12 +92,58 @@ pub(super) fn table(
         },
         data: draft.data,
         settings: draft.settings,
-        peers,
-        write_to,
-        server_by_address,
+        peers: draft.peers,
+        write_to: draft.write_to,
+        server_by_address: draft.server_by_address,
         place,
     });
     Ok(())
+}
+
+/// Reads what stands behind the keyword.
+fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Box<Diagnostic>> {
+    let mut draft = Draft::default();
+    while let Some(word) = args.next() {
+        match word.str() {
+            "type" => draft.key = Some(key(args)?),
+            "size" => {
+                let bytes = args.size_up_to("a size", store::SIZE_MAX.into())?;
+                draft.size = Some(bytes as u32);
+            }
+            "expire" => draft.settings.expire_ms = args.time_ms(TimeUnit::Milliseconds)?,
+            "nopurge" => draft.settings.no_purge = true,
+            "peers" => {
+                let word = args.required("the name of a peers section")?;
+                draft.settings.has_peers = true;
+                loader.table_peers.push((word.text().into(), word.span));
+                draft.peers = Some(word.text().into());
+            }
+            "srvkey" => {
+                let word = args.required("'addr' or 'name'")?;
+                draft.server_by_address = match word.str() {
+                    "addr" => true,
+                    "name" => false,
+                    other => return Err(not_one_of(args, word, other, &["addr", "name"])),
+                };
+            }
+            "write-to" => {
+                let word = args.required("the name of a table")?;
+                loader.name_table(&word.text(), word.span);
+                draft.write_to = Some(loader.config.tables.place(&word.text()));
+            }
+            "store" => {
+                let word = args.required("types of data")?;
+                data(args, word, &mut draft.data)?;
+            }
+            other => {
+                let options = [
+                    "type", "size", "expire", "nopurge", "peers", "srvkey", "write-to", "store",
+                ];
+                return Err(not_one_of(args, word, other, &options));
+            }
+        }
+    }
+    Ok(draft)
 }
 
 fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Box<Diagnostic> {
@@ -326,7 +335,7 @@ pub(super) fn named_or_own(
     loader: &mut Loader,
     args: &mut Args<'_>,
     span: Span,
-) -> Result<std::sync::Arc<crate::tables::TablePlace>, Box<Diagnostic>> {
+) -> Result<Arc<TablePlace>, Box<Diagnostic>> {
     let name: Box<str> = if args.take("table") {
         let word = args.required("the name of a table")?;
         loader.name_table(&word.text(), word.span);

@@ -8,6 +8,8 @@ mod driver;
 mod entry;
 mod report;
 mod section;
+#[cfg(test)]
+mod tests;
 
 pub use driver::{Driver, start};
 pub use report::report;

@@ -27,6 +27,4 @@ codes! {
         "`peers NAME` of a table must name a `peers` section of the file.";
     NO_LOCAL_PEER = "W0460", "peers without this process",
         "No peer of the section has the name of this process (the host's, `-L`, or `localpeer`), so its tables are shared with nobody.";
-    NOT_STORED = "W0461", "never counted",
-        "A rule or an expression asks a table for data that the table does not store, so it never has a value. Add it behind `store`.";
 }

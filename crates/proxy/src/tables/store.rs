@@ -389,19 +389,19 @@ impl Table {
             self.to_newest(shard, &mut index, slot);
             return Some(self.held(at, slot));
         }
-        if self.used() >= self.make.size || index.used >= self.shard_size {
-            if self.no_purge.load(Relaxed) || !self.evict(shard, &mut index) {
-                // Another shard may have one to spare; its lock is another one.
-                drop(index);
-                if self.no_purge.load(Relaxed) || !self.evict_elsewhere(at) {
-                    self.refused.fetch_add(1, Relaxed);
-                    return None;
-                }
-                index = lock(&shard.index);
-                if let Some(slot) = self.slot(shard, &index, key, hash) {
-                    self.chunk_row(shard, slot).hold();
-                    return Some(self.held(at, slot));
-                }
+        let full = self.used() >= self.make.size || index.used >= self.shard_size;
+        let no_purge = self.no_purge.load(Relaxed);
+        if full && (no_purge || !self.evict(shard, &mut index)) {
+            // Another shard may have one to spare; its lock is another one.
+            drop(index);
+            if no_purge || !self.evict_elsewhere(at) {
+                self.refused.fetch_add(1, Relaxed);
+                return None;
+            }
+            index = lock(&shard.index);
+            if let Some(slot) = self.slot(shard, &index, key, hash) {
+                self.chunk_row(shard, slot).hold();
+                return Some(self.held(at, slot));
             }
         }
         let slot = self.place(shard, &mut index)?;

