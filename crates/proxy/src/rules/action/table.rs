@@ -138,7 +138,7 @@ pub(super) static CHANGE: &[ActionRow] = &[
         syntax: "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }",
         doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, counted from 0) of the entry that a counter \
               tracks, and to its rate.",
-        example: "sc-add-gpc(1,0) req.hdr_cnt()",
+        example: "sc-add-gpc(1,0) src_port",
         build: |loader, build| {
             let (element, counter) = element(loader, build)?;
             let amount = amount(loader, build)?;
