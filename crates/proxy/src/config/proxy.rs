@@ -429,6 +429,8 @@ pub struct Proxy {
     // Stick tables' family
     /// `stick …`.
     pub stick: Vec<StickRule>,
+    /// `compression …`.
+    pub compression: Option<Box<super::Compression>>,
 }
 
 /// `load-server-state-from-file`.

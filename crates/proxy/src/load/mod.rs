@@ -170,6 +170,10 @@ pub struct Loader {
     pub(crate) sticky_tables: Vec<Box<str>>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
+    /// Set in a `cache` section.
+    pub(crate) cache: Option<crate::keyword::cache::Draft>,
+    /// Caches that rules name, and where.
+    pub(crate) cache_names: Vec<(Box<str>, Span)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -246,6 +250,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         }
     }
     loader.end_section();
+    loader.check_cache_names();
     loader.finish();
     loader.tell_unanswered();
     let quiet = loader.config.global.quiet;
@@ -297,6 +302,8 @@ impl Loader {
             table_keys: Vec::new(),
             sticky_tables: Vec::new(),
             socket: None,
+            cache: None,
+            cache_names: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::session::listener_state;
 use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
+use crate::compression;
 use crate::log;
 use crate::message::Message;
 use crate::reactor;
@@ -74,6 +75,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         phase,
         listed: _,
         tracked,
+        compression,
+        cache,
     } = used;
     *tracked = None;
     *id = worker().stream_id();
@@ -108,6 +111,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*resume_at, *lenient) = (0, false);
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
+    *compression = Default::default();
+    *cache = None;
 }
 
 /// A stream to which nothing has happened yet.
@@ -157,6 +162,8 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         phase: Phase::Done,
         listed: Default::default(),
         tracked: None,
+        compression: Default::default(),
+        cache: None,
     }
 }
 
@@ -220,6 +227,9 @@ fn count(stream: &Stream) {
         let shard = listener.counters.here();
         shard.add(Tally::BytesIn, stream.bytes_in);
         shard.add(Tally::BytesOut, stream.bytes_out);
+    }
+    if stream.compression.bypassed {
+        compression::count(stream, Tally::CompressionBypassed, stream.bytes_out);
     }
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
