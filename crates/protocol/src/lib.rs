@@ -4,5 +4,6 @@
 //! crate's manifest refuses what would.
 
 pub mod http2;
+pub mod peers;
 pub mod proxy_protocol;
 pub mod role;

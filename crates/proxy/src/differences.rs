@@ -49,6 +49,27 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A stream that belongs to no server gains nothing by waiting for the one that failed.",
     },
     Difference {
+        key: "tables-bytes",
+        about: "stick-table",
+        haproxy: "`bytes_in_cnt` and its like count HTTP messages as HAProxy holds them in memory, a few bytes more or less than what passed.",
+        here: "Bytes that passed are counted.",
+        reason: "They agree with the statistics and the logs.",
+    },
+    Difference {
+        key: "tables-oldest",
+        about: "stick-table",
+        haproxy: "A full table forgets the oldest of all of its entries.",
+        here: "So do tables up to 4096 entries; larger ones forget the oldest of one of 64 parts.",
+        reason: "Threads do not wait for each other.",
+    },
+    Difference {
+        key: "peers-order",
+        about: "peer",
+        haproxy: "A process that starts waits five seconds for the one before it to teach it, then asks a peer.",
+        here: "Entries go over to the next process with all other states, and a peer is asked at once.",
+        reason: "The table is whole sooner.",
+    },
+    Difference {
         key: "early-data",
         about: "allow-0rtt",
         haproxy: "Hands early data to rules before the handshake is done.",

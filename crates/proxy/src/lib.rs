@@ -21,6 +21,7 @@ pub mod log;
 pub mod message;
 pub mod mux;
 pub mod operations;
+pub mod peers;
 pub mod queue;
 pub mod reactor;
 pub mod rules;
@@ -29,6 +30,7 @@ pub mod server_connection;
 pub mod state;
 pub mod stats;
 pub mod stream;
+pub mod tables;
 pub mod takeover;
 pub mod tls;
 pub mod transport;
@@ -40,6 +42,7 @@ pub fn codes() -> impl Iterator<Item = &'static language::Code> {
         load::codes::CODES,
         rules::codes::CODES,
         rules::action_codes::CODES,
+        tables::codes::CODES,
     ];
     families.into_iter().flatten().copied()
 }

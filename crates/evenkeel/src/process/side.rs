@@ -7,7 +7,7 @@ use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
-use proxy::{health, log};
+use proxy::{health, log, peers};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -46,9 +46,16 @@ impl Side {
             .spawn(move || {
                 runtime.block_on(async move {
                     let checks = health::start(&shared.config(), notice);
+                    let mut peers = peers::start(&shared.config());
                     loop {
-                        match timeout(FORGET_EVERY, changed.changed()).await {
-                            Ok(Ok(())) => checks.change(&shared.config()),
+                        let next = timeout(FORGET_EVERY, changed.changed()).await;
+                        // What has expired gives its memory back.
+                        shared.config().tables.sweep();
+                        match next {
+                            Ok(Ok(())) => {
+                                checks.change(&shared.config());
+                                peers.change(&shared.config());
+                            }
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
                             // ended: its memory is freed here.

@@ -62,8 +62,8 @@ impl Telling {
 
     /// The state, for somebody who keeps it.
     pub fn state(serving: &Serving) -> io::Result<OwnedFd> {
-        let exported = carry::export(&serving.config(), Some(serving.running.runtime));
-        memory::create("evenkeel state", &exported.bytes)
+        let kept = carry::export_kept(&serving.config(), Some(serving.running.runtime));
+        memory::create("evenkeel state", &kept)
     }
 
     /// The state, for somebody who goes on with it and is told the rest.

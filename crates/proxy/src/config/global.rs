@@ -80,6 +80,8 @@ pub struct Tune {
     pub bufsize: usize,
     /// `tune.maxrewrite`, bytes kept free of it for rewriting.
     pub maxrewrite: usize,
+    /// `tune.stick-counters`.
+    pub stick_counters: u32,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
     /// `tune.http.logurilen`, bytes of a request line that are logged.
@@ -133,6 +135,7 @@ impl Default for Tune {
         Tune {
             bufsize: 16384,
             maxrewrite: 1024,
+            stick_counters: crate::tables::tracked::COUNTERS_DEFAULT,
             headers_max: 101,
             log_uri_max: 1024,
             accept_max: None,
@@ -192,6 +195,10 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `node`; the host's name where the file gives none.
     pub node: Option<Box<str>>,
+    /// `localpeer`
+    pub local_peer: Option<Box<str>>,
+    /// `tune.peers.max-updates-at-once`
+    pub peers_batch: Option<u32>,
     /// `description`.
     pub description: Option<Box<str>>,
     /// `log`.
@@ -265,6 +272,8 @@ impl Default for Global {
             chroot: None,
             pidfile: None,
             node: None,
+            local_peer: None,
+            peers_batch: None,
             description: None,
             logs: Vec::new(),
             log_tag: None,

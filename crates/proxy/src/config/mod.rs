@@ -9,8 +9,10 @@ mod compression;
 mod cpu;
 mod global;
 mod http2;
+mod peers;
 mod proxy;
 mod server;
+mod stick;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
@@ -22,11 +24,13 @@ pub use global::{
     Watch,
 };
 pub use http2::{Http2, Http2Side};
+pub use peers::{Peer, Peers};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use stick::StickRule;
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
@@ -65,6 +69,10 @@ pub struct Config {
     pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
+    /// Who shares tables with this process.
+    pub peers: Vec<Peers>,
+    /// Stick tables.
+    pub tables: crate::tables::Tables,
     /// Clients' connections that run under it.
     pub sessions: Presence,
     /// The `cache` sections.

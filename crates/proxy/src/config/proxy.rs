@@ -1,6 +1,6 @@
 //! A frontend, backend or listen.
 
-use super::{Bind, Check, LogTarget, ProxyIndex, Server};
+use super::{Bind, Check, LogTarget, ProxyIndex, Server, StickRule};
 use crate::rules::{Condition, Format, HttpRule, TcpRule};
 use crate::state::ProxyState;
 use language::Span;
@@ -426,6 +426,9 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
     pub line: crate::balance::Line,
+    // Stick tables' family
+    /// `stick …`.
+    pub stick: Vec<StickRule>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
 }

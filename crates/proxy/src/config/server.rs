@@ -122,6 +122,8 @@ pub struct ServerOptions {
     pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
+    /// `non-stick`: no table keeps that a client belongs to it.
+    pub non_stick: bool,
 }
 
 impl Default for ServerOptions {
@@ -164,6 +166,7 @@ impl Default for ServerOptions {
             tls: ServerTls::default(),
             check_proto: None,
             web_socket: WebSocketProto::Auto,
+            non_stick: false,
         }
     }
 }

@@ -2,7 +2,6 @@
 //! for each address and each port that it names; its options are shared by all
 //! of them and stand in [`super::bind_option`].
 
-use super::places::FRONT_ONLY;
 use super::{Args, Built, LineRow, registry};
 use crate::config::{Bind, BindAddress};
 use crate::load::{Loader, codes};
@@ -20,6 +19,9 @@ pub(super) fn template(span: Span) -> Bind {
 }
 
 fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == crate::load::Section::Peers {
+        return super::peers::bind(loader, args);
+    }
     let word = args.required("an address")?;
     let mut listener = template(word.span);
     let options = options(loader, args, &mut listener);
@@ -228,7 +230,7 @@ fn resolve(
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
     name: "bind",
-    places: FRONT_ONLY,
+    places: &["frontend", "listen", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
     doc: "An address on which the frontend takes connections; several may stand on a line, joined by commas, and a frontend may \
           have several lines. `*` or nothing is every IPv4 address, `[::]` every IPv6 address; a path makes a Unix socket. An \

@@ -36,7 +36,9 @@ const FORMATS: [(&str, SyslogFormat); 8] = [
     ("raw", SyslogFormat::Raw),
 ];
 
-const LOG_PLACES: &[&str] = &["global", "defaults", "frontend", "listen", "backend"];
+const LOG_PLACES: &[&str] = &[
+    "global", "defaults", "frontend", "listen", "backend", "peers",
+];
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
@@ -187,6 +189,9 @@ fn format(
 }
 
 fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == Section::Peers {
+        return super::peers::other(args);
+    }
     let global = loader.section == Section::Global;
     if args.negated {
         args.end()?;

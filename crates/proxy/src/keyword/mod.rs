@@ -26,6 +26,7 @@ mod legacy;
 mod log;
 mod monitor;
 mod option;
+pub(crate) mod peers;
 pub mod places;
 mod proxy;
 mod redirect;
@@ -34,6 +35,8 @@ pub mod server_option;
 mod server_states;
 mod stats;
 mod stats_socket;
+mod stick;
+pub(crate) mod stick_table;
 mod switching;
 mod tcp_rules;
 #[cfg(test)]
@@ -92,12 +95,17 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),
     ("Options of proxies", option::SPECIAL),
+    ("Peers", peers::GLOBAL),
+    ("Peers", peers::LINES),
     ("Proxies", proxy::LINES),
     ("Redirections", redirect::LINES),
     ("Servers", server::LINES),
     ("States of servers", server_states::LINES),
     ("The statistics page", stats::LINES),
     ("The statistics page", stats::OWN),
+    ("Keeping clients with servers", stick::LINES),
+    ("Stick tables", stick_table::LINES),
+    ("Stick tables", stick_table::TUNE),
     ("The statistics socket", stats_socket::LINES),
     ("Rules of connections", tcp_rules::LINES),
     ("Choosing a backend", switching::LINES),

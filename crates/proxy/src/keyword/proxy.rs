@@ -94,6 +94,9 @@ fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == crate::load::Section::Peers {
+        return super::peers::switch(loader, args);
+    }
     loader.proxy().disabled = args.keyword == "disabled";
     args.end()
 }
@@ -264,7 +267,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "disabled",
-        places: ALL,
+        places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "disabled",
         doc: "The proxy is read and checked and then left alone: nothing listens, nothing is checked, `use_backend` to it \
               fails. In `defaults` it holds for all proxies that follow and do not say `enabled`.",
@@ -273,7 +276,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "enabled",
-        places: ALL,
+        places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "enabled",
         doc: "Undoes a `disabled` of the `defaults` section. It is the state of every proxy that says nothing.",
         example: "enabled",

@@ -1,6 +1,6 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
-use super::{Args, Built, LineRow, ServerBuilder, places, registry};
+use super::{Args, Built, LineRow, ServerBuilder, registry};
 use crate::config::{CheckKind, ProxyIndex, Server, ServerAddress, ServerOptions};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub static LINES: &[LineRow] = &[
     LineRow {
         name: "server",
-        places: places::BACK_ONLY,
+        places: &["listen", "backend", "peers"],
         syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
         doc: "A server of this backend. Without a port the port of the client's connection is taken, with a sign it is moved \
               by so much. The options of `default-server` lines before it hold for it too.",
@@ -24,7 +24,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "default-server",
-        places: places::BACK,
+        places: &["defaults", "listen", "backend", "peers"],
         syntax: "default-server [<option>…]",
         doc: "Options for the `server` lines that follow in this section. Several lines add up; in `defaults` they hold for \
               the sections that take those.",
@@ -34,6 +34,9 @@ pub static LINES: &[LineRow] = &[
 ];
 
 fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == crate::load::Section::Peers {
+        return super::peers::other(args);
+    }
     let mut options = loader.proxy().default_server.clone();
     build_options(loader, &mut options, args, "default-server");
     loader.proxy().default_server = options;
@@ -41,6 +44,9 @@ fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if loader.section == crate::load::Section::Peers {
+        return super::peers::peer(loader, args, false);
+    }
     let name = args.required("<name> and <addr>[:<port>]")?;
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     if let Some(bad) = name.bytes.iter().find(bad) {
@@ -140,7 +146,7 @@ fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
 }
 
 /// Reads and resolves the address of a server.
-fn server_address(
+pub(super) fn server_address(
     loader: &mut Loader,
     word: &Word,
     options: &ServerOptions,

@@ -162,6 +162,12 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// Peers sections that tables name.
+    pub(crate) table_peers: Vec<(Box<str>, Span)>,
+    /// Keys of tables, to be compared with the tables' types.
+    pub(crate) table_keys: Vec<crate::keyword::stick_table::TableKey>,
+    /// Tables in which `stick` rules keep servers.
+    pub(crate) sticky_tables: Vec<Box<str>>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
@@ -292,6 +298,9 @@ impl Loader {
             state_files: BTreeSet::new(),
             issuer_chains: None,
             crt_store: Default::default(),
+            table_peers: Vec::new(),
+            table_keys: Vec::new(),
+            sticky_tables: Vec::new(),
             socket: None,
             cache: None,
             cache_names: Vec::new(),

@@ -19,6 +19,8 @@ impl Loader {
         self.index_backends();
         self.resolve_references();
         self.check_lookups();
+        self.finish_tables();
+        self.finish_peers();
         self.give_logs();
         self.check_logs();
         self.check_proxies();

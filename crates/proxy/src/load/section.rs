@@ -20,6 +20,8 @@ pub enum Section {
     Defaults(usize),
     /// A frontend, backend or listen, and which of them.
     Proxy(ProxyIndex, ProxyKind),
+    /// A `peers`: the last of the configuration.
+    Peers,
     /// A `crt-store`: the loader knows which.
     CrtStore,
     /// A `cache`: the loader has its draft.
@@ -41,6 +43,7 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Peers => Some("peers"),
             Section::Cache => Some("cache"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
@@ -77,6 +80,7 @@ impl Loader {
             "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
+            "peers" => crate::keyword::peers::begin(self, line),
             "crt-store" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::crt_store::CrtStore::begin(line) {

@@ -177,8 +177,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("show stat domain dns", "Invalid statistics domain.\n\n"),
     ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
     (
-        "show table x",
-        "'show table' is known, but not built yet.\n\n",
+        "show cache x",
+        "'show cache' is known, but not built yet.\n\n",
     ),
     // Nothing is exposed.
     ("_getsocks", ""),

@@ -8,6 +8,7 @@ use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
 use crate::load::{Loader, Section};
+use crate::tables::{Table, TablePlace};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -114,6 +115,8 @@ pub enum Kind {
     Regex,
     /// A map file; its builder reads it.
     MapFile,
+    /// The name of a stick table.
+    Table,
 }
 
 impl Kind {
@@ -134,6 +137,7 @@ impl Kind {
             Kind::Server => "a server as `backend/server`",
             Kind::Regex => "a regular expression",
             Kind::MapFile => "the name of a map file",
+            Kind::Table => "the name of a stick table",
         }
     }
 }
@@ -163,6 +167,8 @@ pub enum Argument {
     Map(Arc<Map>),
     /// ACLs that must all hold.
     Acls(Arc<Condition>),
+    /// A stick table.
+    Table(Arc<TablePlace>),
 }
 
 /// The side whose message a fetch looks at.
@@ -268,6 +274,14 @@ impl Arguments {
     pub fn acls(&self, n: usize) -> Option<&Condition> {
         match self.at(n)? {
             Argument::Acls(acls) => Some(acls),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a stick table.
+    pub fn table(&self, n: usize) -> Option<&Arc<Table>> {
+        match self.at(n)? {
+            Argument::Table(place) => place.get(),
             _ => None,
         }
     }
@@ -564,6 +578,10 @@ fn build_one(
                 from: loader.section,
             });
             Argument::Server(backend, name.into())
+        }
+        Kind::Table => {
+            loader.name_table(text, piece.span(raw.part.clone()));
+            Argument::Table(loader.config.tables.place(text))
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
         Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(

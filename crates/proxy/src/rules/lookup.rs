@@ -46,6 +46,7 @@ fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
         .err()
         .map(|d| *d),
         Kind::Server => server(config, lookup),
+        Kind::Table => table(config, lookup),
         _ => None,
     }
 }
@@ -84,6 +85,24 @@ fn proxy<'c>(
     known
         .find(|proxy| *proxy.name == *name)
         .ok_or_else(|| Box::new(unknown(lookup.span, what, name, names)))
+}
+
+fn table(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
+    let tables = &config.tables;
+    if tables.by_name(&lookup.name).is_some() {
+        return None;
+    }
+    let told = Diagnostic::error(
+        &crate::tables::codes::UNKNOWN_TABLE,
+        lookup.span,
+        format!("unable to find stick-table '{}'", lookup.name),
+    )
+    .label("no proxy of this name has a table");
+    let names = tables.all.iter().map(|table| &*table.name);
+    Some(match suggest::nearest(&lookup.name, names) {
+        Some(near) => told.help(format!("did you mean '{near}'?")),
+        None => told,
+    })
 }
 
 fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {

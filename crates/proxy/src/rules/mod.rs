@@ -37,7 +37,7 @@ pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
 pub(crate) use action::{set_variable, unset_variable};
-pub use argument::Lookup;
+pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;
 pub use converter::{ConverterBuild, ConverterRow};

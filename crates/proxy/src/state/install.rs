@@ -60,6 +60,8 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
             }
         }
     }
+    adopt_peers(config, old);
+    config.tables.adopt(old.map(|old| &old.tables));
     config.frontends = config
         .iter()
         .filter(|(_, proxy)| proxy.kind.is_frontend())
@@ -121,6 +123,16 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     }
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
+}
+
+/// Connections with peers go on under the next tree.
+fn adopt_peers(config: &mut Config, old: Option<&Config>) {
+    for peers in &mut config.peers {
+        let before = old.into_iter().flat_map(|old| &old.peers);
+        if let Some(before) = before.into_iter().find(|before| before.name == peers.name) {
+            peers.state = Arc::clone(&before.state);
+        }
+    }
 }
 
 /// Gives a server the state of the older tree's; `alike`: connections to servers

@@ -19,6 +19,7 @@ use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
+use crate::tables::{stick, tracked};
 use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::Cell;
@@ -216,7 +217,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     };
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
+    tracked::answer(stream);
     check(stream)?;
+    stick::answer(stream);
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client, false).await?;

@@ -20,6 +20,7 @@ use crate::queue::Slot;
 use crate::reactor;
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
+use crate::tables::tracked;
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -450,6 +451,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
             .count(Tally::RequestErrors);
     }
     if failure.is_servers() {
+        tracked::answer_failure(stream);
         let config = stream.config.clone();
         if let Some(backend) = stream.backend {
             config

@@ -9,6 +9,7 @@ use crate::message::Message;
 use crate::reactor;
 use crate::rules::Variables;
 use crate::state::Tally;
+use crate::tables::tracked;
 use crate::worker::worker;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,10 +75,12 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         phase,
         listed: _,
         assigned,
+        tracked,
         compression,
         cache,
     } = used;
     *assigned = Default::default();
+    *tracked = None;
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -161,6 +164,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         phase: Phase::Done,
         listed: Default::default(),
         assigned: Default::default(),
+        tracked: None,
         compression: Default::default(),
         cache: None,
     }
@@ -207,6 +211,7 @@ pub fn finish(mut stream: Box<Stream>) {
     }
     count(&stream);
     log::stream_ended(&stream);
+    tracked::ended(&mut stream);
     serve::leave_backend(&stream);
     worker().keep_stream(stream);
 }

@@ -16,6 +16,7 @@ use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::stats;
+use crate::tables::{stick, tracked};
 use crate::worker::worker;
 use std::io;
 use std::pin::pin;
@@ -243,6 +244,7 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
         }
     };
     frontend.frontend.here().count(Tally::RequestErrors);
+    tracked::request_error(stream);
     // What the parser took in until it gave up is no request to a log.
     stream.request.clear();
     let page = reply::error(stream, status);
@@ -301,6 +303,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
+    stick::request(stream, false);
     prefer_last_server(client, stream);
     let how = Establish {
         reuse: reuse(stream, client.streams == 0),

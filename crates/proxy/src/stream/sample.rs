@@ -60,6 +60,7 @@ pub fn stream(http: bool) -> Stream {
         rewritten: Default::default(),
         variables: Default::default(),
         tls: None,
+        tracked: Default::default(),
     };
     let times = Times::begin(now, wall);
     Stream {

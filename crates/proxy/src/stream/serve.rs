@@ -11,6 +11,7 @@ use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
+use crate::tables::{stick, tracked};
 use crate::tls::Info;
 use crate::transport::Transport;
 use crate::worker::worker;
@@ -29,6 +30,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A request came, whatever becomes of it.
 pub fn count_request(stream: &Stream) {
     listing::begin(stream);
+    tracked::request(stream);
     let state = &stream.session.frontend().state;
     state.request_rate.count(worker().now_ms());
     state.frontend.here().count(Tally::Requests);
@@ -435,10 +437,11 @@ fn redispatches(stream: &Stream) -> bool {
 async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
+    let sticks = stick::server(stream).filter(|_| avoid.is_none());
     let mut slot = match queue::assign_wish(
         stream,
         Wish {
-            server: preferred,
+            server: sticks.or(preferred),
             avoid,
         },
     ) {

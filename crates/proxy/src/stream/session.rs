@@ -11,6 +11,7 @@ use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::{ListenerState, Tally};
+use crate::tables::tracked;
 use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
@@ -206,6 +207,7 @@ async fn run(client: &mut Client) {
             return;
         }
     }
+    tracked::session_began(&client.session);
     let now_ms = worker().now_ms();
     frontend.state.frontend.here().count(Tally::Sessions);
     frontend.state.session_rate.count(now_ms);

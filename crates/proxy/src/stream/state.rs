@@ -7,6 +7,7 @@ use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
+use crate::tables::{SessionTrackers, Trackers};
 use crate::tls;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +94,8 @@ pub struct Session {
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
     pub variables: std::cell::RefCell<Variables>,
+    /// Entries of tables that it tracks.
+    pub tracked: OnceCell<SessionTrackers>,
 }
 
 /// Source and destination as rules set them.
@@ -117,6 +120,7 @@ impl Session {
             rewritten: OnceCell::new(),
             tls: None,
             variables: Default::default(),
+            tracked: OnceCell::new(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Session {
             // Streams that are under way on the same connection keep theirs.
             variables: old.variables.clone(),
             tls: old.tls.clone(),
+            tracked: old.tracked.clone(),
         });
     }
 
@@ -426,6 +431,8 @@ pub struct Stream {
     pub listed: super::listing::Listed,
     /// What converters changed and is not made yet.
     pub assigned: super::assigned::Assigned,
+    /// Entries of tables that it tracks.
+    pub tracked: Option<Box<Trackers>>,
     /// What of it is compressed, and how.
     pub compression: Chosen,
     /// What it has to do with a cache.

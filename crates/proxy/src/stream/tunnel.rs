@@ -14,6 +14,7 @@ use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
+use crate::tables::stick;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -379,6 +380,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
+    stick::request(stream, false);
     let watched = serve::watched(stream, &client.link);
     let established =
         serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
@@ -397,6 +399,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     } = server;
     stream.payload = Vec::new();
     stream.payload_complete = false;
+    stick::answer(stream);
     log::stream_answered(stream);
     carry(stream, &client.link, input, &link, server_input, &slot).await;
     if stream

@@ -33,6 +33,7 @@ mod reuse;
 mod sessions;
 mod settings;
 mod shutdown;
+mod tables;
 mod takeover;
 mod tcp;
 mod timeouts;

@@ -17,6 +17,15 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| on(&mut options.backup),
     },
     ServerRow {
+        name: "non-stick",
+        places: places::SERVER,
+        syntax: "non-stick",
+        doc: "No table keeps that a client has this server (`stick on`, `stick store-request`): who got it, most often as a backup, \
+              goes elsewhere once the others are back.",
+        example: "server web1 192.0.2.11:8080 backup non-stick",
+        build: |_, options, _| on(&mut options.non_stick),
+    },
+    ServerRow {
         name: "no-backup",
         places: places::SERVER,
         syntax: "no-backup",

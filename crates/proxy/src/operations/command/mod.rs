@@ -11,6 +11,7 @@ mod server;
 mod sessions;
 mod show;
 mod state;
+mod tables;
 mod ticket_keys;
 mod tls;
 
@@ -131,6 +132,7 @@ static COMMANDS: &[Row] = &[
     row(&["commit", "acl"], "commit acl @<ver> <acl>", "use a version of a list that was prepared", Operator, Report(lists::commit)),
     row(&["commit", "map"], "commit map @<ver> <map>", "use a version of a map that was prepared", Operator, Report(lists::commit)),
     row(&["clear", "counters"], "clear counters [all]", "forget highest values, or all counters", Operator, Now(change::clear_counters)),
+    row(&["clear", "table"], "clear table <table> [<filter>]*", "remove entries of a table, all or some", Admin, Report(tables::clear)),
     row(&["commit", "ssl", "ca-file"], "commit ssl ca-file <cafile>", "use what was set for a file of authorities", Admin, Report(tls::commit)),
     row(&["commit", "ssl", "cert"], "commit ssl cert <certfile>", "use what was set for a certificate", Admin, Report(tls::commit)),
     row(&["commit", "ssl", "crl-file"], "commit ssl crl-file <crlfile>", "use what was set for a file of revoked certificates", Admin, Report(tls::commit)),
@@ -165,6 +167,7 @@ static COMMANDS: &[Row] = &[
     row(&["set", "ssl", "crl-file"], "set ssl crl-file <crlfile> <payload>", "prepare other revoked certificates of a file", Admin, Report(tls::set)),
     row(&["set", "ssl", "ocsp-response"], "set ssl ocsp-response <resp|payload>", "another answer of OCSP, in Base64", Admin, Report(tls::set_ocsp)),
     row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "the next key of session tickets", Admin, Now(ticket_keys::set)),
+    row(&["set", "table"], "set table <table> key <k> [data.* <v>]*", "make an entry of a table, or change its data", Admin, Report(tables::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "how long this connection may be silent", User, Now(change::timeout)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "another weight of a server", Admin, Now(server::set_weight)),
     row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the lists of patterns, or one's patterns", User, Report(lists::show)),
@@ -179,6 +182,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
     row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or one's entries", User, Report(lists::show)),
+    row(&["show", "peers"], "show peers [<section>]", "tell of the peers and of what they share", User, Report(tables::peers)),
     row(&["show", "pools"], "show pools", "tell about memory that is kept for reuse", Operator, Now(process::pools)),
     row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
@@ -191,6 +195,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the answers of OCSP, or tell one", User, Report(tls::show_ocsp)),
     row(&["show", "ssl", "providers"], "show ssl providers", "tell whose cryptography is used", User, Now(tls::providers)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "tell the counters", User, Report(show::statistics)),
+    row(&["show", "table"], "show table <table> [<filter>]*", "list the tables, or the entries of one", User, Report(tables::show)),
     row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the files of keys of session tickets, or tell their keys", User, Now(ticket_keys::show)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
     row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "a frontend takes no connections any more", Admin, Now(sessions::shut_frontend_down)),
@@ -208,7 +213,6 @@ const ALWAYS: usize = 3;
 /// What HAProxy has and Evenkeel does not do yet.
 const NOT_BUILT: &[&str] = &[
     "add server",
-    "clear table",
     "del server",
     "disable agent",
     "disable dynamic-cookie",
@@ -219,15 +223,12 @@ const NOT_BUILT: &[&str] = &[
     "set profiling",
     "set rate-limit",
     "set severity-output",
-    "set table",
     "set var",
     "show events",
     "show libs",
-    "show peers",
     "show profiling",
     "show resolvers",
     "show startup-logs",
-    "show table",
     "show tasks",
     "show threads",
     "show trace",

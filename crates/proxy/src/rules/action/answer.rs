@@ -336,7 +336,8 @@ impl Answer {
             if self.response {
                 count_denied_response(stream)
             } else {
-                count_denied(stream)
+                count_denied(stream);
+                crate::tables::tracked::request_error(stream)
             }
         }
         Step::End(match self.purpose {

@@ -13,6 +13,7 @@ mod flow;
 mod header;
 mod logging;
 mod redirect;
+mod table;
 mod target;
 mod variable;
 
@@ -94,6 +95,8 @@ pub(super) enum Action {
     Capture(Box<capture::CaptureValue>),
     /// Changes an address as rules and logs see it.
     Address(Box<address::AddressChange>),
+    /// Tracks an entry of a table, or changes one.
+    Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
     /// Waits for a part of the body.
@@ -139,6 +142,7 @@ impl Action {
             Action::Variable(change) => change.run(stream),
             Action::Capture(capture) => capture.run(stream),
             Action::Address(change) => change.run(stream),
+            Action::Table(action) => action.run(stream),
             Action::LogLevel(level) => {
                 stream.log_level = Some(*level);
                 Step::Next
@@ -311,6 +315,9 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on headers", header::ROWS),
     ("Actions on logs", logging::ROWS),
     ("Actions that redirect", redirect::ROWS),
+    ("Actions on stick tables", table::CHANGE),
+    ("Actions on stick tables", table::TRACK),
+    ("Actions on stick tables", table::TRACK_MORE),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
 ];

@@ -20,6 +20,7 @@ mod mqtt;
 mod number;
 mod protobuf;
 mod proxies;
+mod table;
 mod text;
 pub mod time;
 mod token;
@@ -116,6 +117,8 @@ static FAMILIES: &[Family<ConverterBuild>] = &[
     ("Converters of numbers", number::ROWS),
     ("Converters of protocols", protobuf::ROWS),
     ("Converters that ask for proxies", proxies::ROWS),
+    ("Converters of stick tables", table::ROWS),
+    ("Converters of stick tables", table::VALUES),
     ("Converters of text", text::ROWS),
     ("Converters of times", time::ROWS),
     ("Tokens", token::ROWS),

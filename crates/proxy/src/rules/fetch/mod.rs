@@ -32,6 +32,7 @@ mod proxy;
 mod rdp;
 mod request;
 mod server;
+mod table;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
@@ -182,6 +183,14 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of remote desktops", rdp::ROWS),
     ("Fetches of the request line", request::ROWS),
     ("Fetches of servers", server::ROWS),
+    ("Fetches of stick tables", table::BY_COUNTER),
+    ("Fetches of stick tables", table::BY_FIRST),
+    ("Fetches of stick tables", table::BY_SECOND),
+    ("Fetches of stick tables", table::BY_THIRD),
+    ("Fetches of stick tables", table::BY_SOURCE),
+    ("Fetches of stick tables", table::OF_ELEMENT),
+    ("Fetches of stick tables", table::OF_TABLE),
+    ("Fetches of stick tables", table::OF_TRACKING),
     ("Fetches of TLS", tls::ROWS),
     ("Fetches of certificates", tls_certificate::ROWS),
     ("Fetches of certificates", tls_certificate::CLIENT),

@@ -21,6 +21,7 @@ pub(super) struct Told<'b> {
     pub at_ms: u64,
     pub process: Option<ProcessTold>,
     pub proxies: Vec<ProxyTold<'b>>,
+    pub tables: Vec<super::tables::TableTold<'b>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +103,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard<Told<'_>> {
             t::AT_MS => told.at_ms = number(value)?,
             t::PROCESS => told.process = Some(process(value)?),
             t::PROXY => told.proxies.push(proxy(value)?),
+            t::TABLE => told.tables.push(super::tables::hear(value)?),
             t::END => return Ok(told),
             _ => {}
         }

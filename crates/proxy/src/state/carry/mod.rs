@@ -14,6 +14,7 @@
 
 mod gather;
 mod hear;
+mod tables;
 mod tag;
 mod take;
 mod tally;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::runtime::Runtime;
 use gather::Gathered;
 use hear::ProcessTold;
+use tables::Which;
 
 /// What such bytes begin with.
 const HEAD: &[u8] = b"evenkeel state\n";
@@ -49,7 +51,7 @@ impl Mark {
     /// What was counted since, for [`import`]: counters and highest values, no
     /// states. To be told once, when the last connection has ended.
     pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
-        tell::tell(&self.0.since(runtime), runtime, false)
+        tell::tell(&self.0.since(runtime), runtime, false, None)
     }
 }
 
@@ -58,9 +60,21 @@ impl Mark {
 pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
     let gathered = Gathered::of(config, runtime);
     Exported {
-        bytes: tell::tell(&gathered, runtime, true),
+        bytes: tell::tell(&gathered, runtime, true, Some((&config.tables, Which::All))),
         mark: Mark(gathered),
     }
+}
+
+/// The same for somebody who only keeps it, in case this process is killed: of
+/// tables the small ones.
+pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Vec<u8> {
+    let gathered = Gathered::of(config, runtime);
+    tell::tell(
+        &gathered,
+        runtime,
+        true,
+        Some((&config.tables, Which::Small)),
+    )
 }
 
 /// Why nothing was taken in.

@@ -8,6 +8,16 @@ pub(super) mod whole {
     pub const PROXY: u8 = 3;
     /// The last field: what ends without it was cut off.
     pub const END: u8 = 4;
+    pub const TABLE: u8 = 5;
+}
+
+/// In a stick table.
+pub(super) mod table {
+    pub const NAME: u8 = 1;
+    pub const KEY: u8 = 2;
+    pub const LENGTH: u8 = 3;
+    pub const DATA: u8 = 4;
+    pub const ENTRIES: u8 = 5;
 }
 
 /// In every record that counts.

@@ -41,6 +41,9 @@ pub(super) fn take(told: Told<'_>, config: &Config, runtime: Option<&Runtime>) -
             None => taker.imported.unknown += 1 + one.servers.len() + one.listeners.len(),
         }
     }
+    for table in &told.tables {
+        table.take(&config.tables, elapsed_ms);
+    }
     taker.imported
 }
 

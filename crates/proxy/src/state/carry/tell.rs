@@ -1,6 +1,7 @@
 //! States to bytes.
 
 use super::gather::{Gathered, GatheredProxy};
+use super::tables::Which;
 use super::tag;
 use super::tally::{self, Sums};
 use super::wire::Writer;
@@ -11,6 +12,7 @@ use crate::state::{
     AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, Rate, ServerState,
     Verdict, now_ms,
 };
+use crate::tables::Tables;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest words of a check that are told.
@@ -18,7 +20,12 @@ const INFO_BYTES_MAX: usize = 1024;
 
 /// Tells everything, or (not `whole`) only what is added up: the rest that was
 /// counted after everything was told.
-pub(super) fn tell(gathered: &Gathered, runtime: Option<&Runtime>, whole: bool) -> Vec<u8> {
+pub(super) fn tell(
+    gathered: &Gathered,
+    runtime: Option<&Runtime>,
+    whole: bool,
+    tables: Option<(&Tables, Which)>,
+) -> Vec<u8> {
     let teller = Teller {
         state_ms: now_ms(),
         rate_ms: runtime.map_or(0, Runtime::now_ms),
@@ -34,6 +41,9 @@ pub(super) fn tell(gathered: &Gathered, runtime: Option<&Runtime>, whole: bool) 
     }
     for proxy in &gathered.proxies {
         writer.nested(tag::whole::PROXY, |w| teller.proxy(w, proxy));
+    }
+    if let Some((tables, which)) = tables {
+        super::tables::tell(&mut writer, tag::whole::TABLE, tables, which);
     }
     writer.bytes(tag::whole::END, &[]);
     writer.bytes

@@ -92,6 +92,14 @@ impl<'b> Reader<'b> {
         Err(CarryError::Cut)
     }
 
+    /// So many bytes.
+    pub fn take(&mut self, count: u64) -> Result<&'b [u8], CarryError> {
+        let count = usize::try_from(count).map_err(|_| CarryError::Cut)?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(CarryError::Cut)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
     /// Whether all was read.
     pub fn done(&self) -> bool {
         self.rest.is_empty()

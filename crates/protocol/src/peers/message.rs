@@ -1,0 +1,139 @@
+//! Messages between the greeting and the end: a class, a type, and of most types
+//! a length and so many bytes.
+
+use super::integer;
+
+/// Bytes that one message may have, as in HAProxy a buffer.
+pub const MESSAGE_BYTES_MAX: usize = 16_384;
+
+const CLASS_CONTROL: u8 = 0;
+const CLASS_ERROR: u8 = 1;
+const CLASS_TABLES: u8 = 10;
+
+/// From this type on a message has a length.
+const TYPE_WITH_LENGTH: u8 = 128;
+
+pub(super) const UPDATE: u8 = 128;
+pub(super) const INCREMENTAL: u8 = 129;
+pub(super) const DEFINITION: u8 = 130;
+pub(super) const SWITCH: u8 = 131;
+pub(super) const ACKNOWLEDGE: u8 = 132;
+pub(super) const TIMED: u8 = 133;
+pub(super) const INCREMENTAL_TIMED: u8 = 134;
+
+/// What has no content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// Tell me everything.
+    ResyncRequest,
+    /// That was everything, and I know all.
+    ResyncFinished,
+    /// That was all I know, which may not be everything.
+    ResyncPartial,
+    /// I have read that it was all.
+    ResyncConfirm,
+    /// I am there.
+    Heartbeat,
+}
+
+impl Control {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Control::ResyncRequest => 0,
+            Control::ResyncFinished => 1,
+            Control::ResyncPartial => 2,
+            Control::ResyncConfirm => 3,
+            Control::Heartbeat => 4,
+        }
+    }
+
+    fn of(code: u8) -> Option<Control> {
+        Some(match code {
+            0 => Control::ResyncRequest,
+            1 => Control::ResyncFinished,
+            2 => Control::ResyncPartial,
+            3 => Control::ResyncConfirm,
+            4 => Control::Heartbeat,
+            _ => return None,
+        })
+    }
+
+    /// Appends it.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend([CLASS_CONTROL, self.code()]);
+    }
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// What came is no message, or means nothing.
+    Protocol,
+    /// A message is longer than any may be.
+    Size,
+    /// The peer said that one of ours was wrong.
+    Theirs,
+    /// The greeting was none, or of another version.
+    Greeting,
+    /// The peer refused, with this status.
+    Refused(u16),
+    /// Nothing came for too long.
+    Silent,
+}
+
+/// A message as it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message<'b> {
+    /// Without content.
+    Control(Control),
+    /// About tables: its type and content.
+    Tables(u8, &'b [u8]),
+    /// Of a class or type that is not known: passed over.
+    Unknown,
+}
+
+/// The message at the beginning of some bytes, and how many it takes; None: more
+/// bytes are needed.
+pub(super) fn read(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Fault> {
+    let [class, kind, rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    let (content, taken) = if *kind >= TYPE_WITH_LENGTH {
+        let Some((length, behind)) = integer::read(rest) else {
+            // A number that does not end in so many bytes never does.
+            return if rest.len() >= integer::BYTES_MAX {
+                Err(Fault::Protocol)
+            } else {
+                Ok(None)
+            };
+        };
+        if length > MESSAGE_BYTES_MAX as u64 {
+            return Err(Fault::Size);
+        }
+        let Some(content) = behind.get(..length as usize) else {
+            return Ok(None);
+        };
+        (content, bytes.len() - behind.len() + content.len())
+    } else {
+        (&[][..], 2)
+    };
+    let message = match *class {
+        CLASS_CONTROL => Control::of(*kind).map_or(Message::Unknown, Message::Control),
+        CLASS_ERROR => return Err(Fault::Theirs),
+        CLASS_TABLES if *kind >= TYPE_WITH_LENGTH => Message::Tables(*kind, content),
+        _ => Message::Unknown,
+    };
+    Ok(Some((message, taken)))
+}
+
+/// Appends a message about tables.
+pub(super) fn write_tables(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
+    out.extend([CLASS_TABLES, kind]);
+    integer::write(out, content.len() as u64);
+    out.extend_from_slice(content);
+}
+
+/// Appends what is said before a connection is closed for a fault.
+pub(super) fn write_error(out: &mut Vec<u8>, fault: Fault) {
+    out.extend([CLASS_ERROR, u8::from(fault == Fault::Size)]);
+}

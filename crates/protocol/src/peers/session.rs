@@ -1,0 +1,549 @@
+//! One connection between two peers, as a value.
+
+use super::dictionary::Dictionary;
+use super::message::{self, Control, Fault, MESSAGE_BYTES_MAX, Message};
+use super::value::{Field, TableDescription, write_fields};
+use super::{Milliseconds, integer};
+
+/// Something is sent so often, be it only that we are there.
+const HEARTBEAT_MS: u64 = 3_000;
+/// A peer that says nothing for so long is gone.
+const SILENCE_MS: u64 = 10_000;
+/// Bytes of a greeting.
+const HELLO_BYTES_MAX: usize = 1_024;
+/// Tables that a peer may describe.
+const TABLES_MAX: usize = 4_096;
+/// The beginning of a greeting.
+const PROTOCOL: &str = "HAProxyS";
+/// The version that is spoken.
+const VERSION: &str = "2.1";
+
+/// Who began the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// We did.
+    Connecting,
+    /// The peer did.
+    Accepting,
+}
+
+/// The answer to a greeting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// Welcome.
+    Succeeded,
+    /// There is another connection already.
+    TryAgain,
+    /// That was no greeting.
+    ProtocolError,
+    /// That version is not spoken.
+    BadVersion,
+    /// I am somebody else.
+    WrongRemote,
+    /// I do not know you.
+    WrongLocal,
+}
+
+impl Status {
+    /// Its number.
+    pub fn code(self) -> u16 {
+        match self {
+            Status::Succeeded => 200,
+            Status::TryAgain => 300,
+            Status::ProtocolError => 501,
+            Status::BadVersion => 502,
+            Status::WrongRemote => 503,
+            Status::WrongLocal => 504,
+        }
+    }
+}
+
+/// What the side that connects says first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Whom it wants to speak with.
+    pub to: String,
+    /// Who it is.
+    pub from: String,
+    /// Its process.
+    pub process: u32,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// The peer's greeting is waited for.
+    AwaitsHello,
+    /// The greeting is there, and the owner has to say what it thinks of it.
+    Greeted,
+    /// The answer to ours is waited for.
+    AwaitsStatus,
+    /// Updates go both ways.
+    Established,
+    /// It is over.
+    Ended,
+}
+
+/// What an entry of a peer is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Update {
+    /// The table: its place among ours.
+    pub table: usize,
+    /// The number of this update at the peer.
+    pub number: u32,
+    /// Milliseconds that the entry has left, where that was said.
+    pub expires_in_ms: Option<u32>,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The data.
+    pub fields: Vec<Field>,
+}
+
+/// What came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A greeting: [`Session::welcome`] answers.
+    Greeted(Hello),
+    /// Updates go both ways from now on.
+    Established,
+    /// An entry.
+    Update(Update),
+    /// The peer has our updates of a table up to this number.
+    Acknowledged {
+        /// The table: its place among ours.
+        table: usize,
+        /// The number.
+        number: u32,
+    },
+    /// The peer wants to be told everything.
+    ResyncRequest,
+    /// That was all that the peer knows; `whole`: it knows all that there is.
+    Resynced {
+        /// Whether it is sure.
+        whole: bool,
+    },
+    /// The peer has read the end of our lesson.
+    Confirmed,
+    /// The peer is there.
+    Heartbeat,
+}
+
+/// A table of the peer.
+#[derive(Debug)]
+struct Theirs {
+    number: u64,
+    description: TableDescription,
+    /// Ours of the same name and kind.
+    ours: Option<usize>,
+    /// The number of its last update.
+    last: u32,
+    acknowledged: u32,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    state: State,
+    tables: Vec<TableDescription>,
+    theirs: Vec<Theirs>,
+    /// The table that updates are about, of theirs and of ours.
+    current_in: Option<usize>,
+    current_out: Option<usize>,
+    described: Vec<bool>,
+    last_out: Vec<Option<u32>>,
+    dictionary_in: Dictionary,
+    dictionary_out: Dictionary,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    heard_ms: Milliseconds,
+    sent_ms: Milliseconds,
+}
+
+impl Session {
+    /// A connection that begins now, about these tables.
+    pub fn new(role: Role, tables: Vec<TableDescription>, now: Milliseconds) -> Session {
+        let count = tables.len();
+        Session {
+            role,
+            state: State::AwaitsHello,
+            tables,
+            theirs: Vec::new(),
+            current_in: None,
+            current_out: None,
+            described: vec![false; count],
+            last_out: vec![None; count],
+            dictionary_in: Dictionary::default(),
+            dictionary_out: Dictionary::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            heard_ms: now,
+            sent_ms: now,
+        }
+    }
+
+    /// Who began it.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Says who we are, where we began.
+    pub fn greet(&mut self, hello: &Hello) {
+        let Hello { to, from, process } = hello;
+        let text = format!("{PROTOCOL} {VERSION}\n{to}\n{from} {process} 1\n");
+        self.output.extend_from_slice(text.as_bytes());
+        self.state = State::AwaitsStatus;
+    }
+
+    /// Answers a greeting; all but a success is the end.
+    pub fn welcome(&mut self, status: Status) {
+        let text = format!("{}\n", status.code());
+        self.output.extend_from_slice(text.as_bytes());
+        self.state = match status {
+            Status::Succeeded => State::Established,
+            _ => State::Ended,
+        };
+    }
+
+    /// Bytes to be sent.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// So many of them were sent.
+    pub fn sent(&mut self, count: usize, now: Milliseconds) {
+        self.output.drain(..count.min(self.output.len()));
+        self.sent_ms = now;
+    }
+
+    /// When [`Session::handle_time`] has something to do.
+    pub fn deadline(&self) -> Milliseconds {
+        let silent = self.heard_ms + SILENCE_MS;
+        match self.state {
+            State::Established => silent.min(self.sent_ms + HEARTBEAT_MS),
+            _ => silent,
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_time(&mut self, now: Milliseconds) -> Result<(), Fault> {
+        if now >= self.heard_ms + SILENCE_MS {
+            self.state = State::Ended;
+            return Err(Fault::Silent);
+        }
+        if self.state == State::Established && now >= self.sent_ms + HEARTBEAT_MS {
+            self.sent_ms = now;
+            Control::Heartbeat.write(&mut self.output);
+        }
+        Ok(())
+    }
+
+    /// Bytes came. After a fault the connection is to be closed, when what there is
+    /// to send was sent.
+    pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, Fault> {
+        self.heard_ms = now;
+        self.input.extend_from_slice(bytes);
+        let mut events = Vec::new();
+        let mut taken = 0;
+        let result = loop {
+            match self.step(taken) {
+                Ok(Some((length, event))) => {
+                    taken += length;
+                    events.extend(event);
+                }
+                Ok(None) => break Ok(()),
+                Err(fault) => break Err(fault),
+            }
+        };
+        self.input.drain(..taken.min(self.input.len()));
+        match result {
+            Ok(()) => Ok(events),
+            Err(fault) => {
+                if self.state == State::Established && fault != Fault::Theirs {
+                    message::write_error(&mut self.output, fault);
+                }
+                self.state = State::Ended;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Takes one message: its length and what it comes to.
+    fn step(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+        match self.state {
+            State::AwaitsHello => self.hello(from),
+            State::AwaitsStatus => self.status(from),
+            State::Greeted | State::Ended => Ok(None),
+            State::Established => {
+                let input = std::mem::take(&mut self.input);
+                let result = self.message(input.get(from..).unwrap_or(&[]));
+                self.input = input;
+                result
+            }
+        }
+    }
+
+    fn hello(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+        let input = self.input.get(from..).unwrap_or(&[]);
+        let mut ends = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
+        let Some((end, _)) = ends.nth(2) else {
+            // A first line that is none needs no second one.
+            let fits = input
+                .iter()
+                .zip(PROTOCOL.as_bytes())
+                .all(|(one, other)| one == other);
+            if !fits || input.len() > HELLO_BYTES_MAX {
+                self.output.extend_from_slice(b"501\n");
+                return Err(Fault::Greeting);
+            }
+            return Ok(None);
+        };
+        let Some((hello, version)) = parse_hello(&input[..end]) else {
+            self.output.extend_from_slice(b"501\n");
+            return Err(Fault::Greeting);
+        };
+        if !version.starts_with("2.") {
+            self.output.extend_from_slice(b"502\n");
+            return Err(Fault::Greeting);
+        }
+        self.state = State::Greeted;
+        Ok(Some((end + 1, Some(Event::Greeted(hello)))))
+    }
+
+    fn status(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+        let input = self.input.get(from..).unwrap_or(&[]);
+        let Some(end) = input.iter().position(|b| *b == b'\n') else {
+            return if input.len() > HELLO_BYTES_MAX {
+                Err(Fault::Greeting)
+            } else {
+                Ok(None)
+            };
+        };
+        let code = std::str::from_utf8(&input[..end]).ok();
+        let code: Option<u16> = code.and_then(|text| text.trim().parse().ok());
+        match code {
+            Some(200) => {
+                self.state = State::Established;
+                Ok(Some((end + 1, Some(Event::Established))))
+            }
+            Some(code) => Err(Fault::Refused(code)),
+            None => Err(Fault::Greeting),
+        }
+    }
+
+    fn message(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, Fault> {
+        let Some((message, taken)) = message::read(input)? else {
+            return Ok(None);
+        };
+        let event = match message {
+            Message::Control(control) => self.control(control),
+            Message::Tables(kind, content) => {
+                self.about_tables(kind, content).ok_or(Fault::Protocol)?
+            }
+            Message::Unknown => None,
+        };
+        Ok(Some((taken, event)))
+    }
+
+    fn control(&mut self, control: Control) -> Option<Event> {
+        Some(match control {
+            Control::ResyncRequest => Event::ResyncRequest,
+            Control::ResyncFinished | Control::ResyncPartial => {
+                Control::ResyncConfirm.write(&mut self.output);
+                let whole = control == Control::ResyncFinished;
+                Event::Resynced { whole }
+            }
+            Control::ResyncConfirm => Event::Confirmed,
+            Control::Heartbeat => Event::Heartbeat,
+        })
+    }
+
+    fn about_tables(&mut self, kind: u8, content: &[u8]) -> Option<Option<Event>> {
+        match kind {
+            message::DEFINITION => self.definition(content).map(|()| None),
+            message::SWITCH => {
+                let (number, _) = integer::read(content)?;
+                self.current_in = self.theirs.iter().position(|one| one.number == number);
+                Some(None)
+            }
+            message::ACKNOWLEDGE => {
+                let (table, rest) = integer::read(content)?;
+                let number = u32::from_be_bytes(rest.get(..4)?.try_into().ok()?);
+                // Their number for it is the one that we gave it.
+                let table = usize::try_from(table).ok()?.checked_sub(1)?;
+                Some((table < self.tables.len()).then_some(Event::Acknowledged { table, number }))
+            }
+            message::UPDATE
+            | message::INCREMENTAL
+            | message::TIMED
+            | message::INCREMENTAL_TIMED => self.update(kind, content),
+            // What later versions add is passed over.
+            _ => Some(None),
+        }
+    }
+
+    fn definition(&mut self, content: &[u8]) -> Option<()> {
+        let (number, description) = TableDescription::read(content)?;
+        let mut ours = self.tables.iter();
+        let ours =
+            ours.position(|one| one.name == description.name && one.has_keys_of(&description));
+        let known = self.theirs.iter().position(|one| one.number == number);
+        let at = match known {
+            Some(at) => at,
+            None if self.theirs.len() >= TABLES_MAX => return None,
+            None => {
+                self.theirs.push(Theirs {
+                    number,
+                    description: description.clone(),
+                    ours,
+                    last: 0,
+                    acknowledged: 0,
+                });
+                self.theirs.len() - 1
+            }
+        };
+        let theirs = self.theirs.get_mut(at)?;
+        (theirs.description, theirs.ours) = (description, ours);
+        self.current_in = Some(at);
+        Some(())
+    }
+
+    fn update(&mut self, kind: u8, mut content: &[u8]) -> Option<Option<Event>> {
+        let theirs = self.theirs.get_mut(self.current_in?)?;
+        let mut word = || {
+            let (word, rest) = content.split_at_checked(4)?;
+            content = rest;
+            Some(u32::from_be_bytes(word.try_into().ok()?))
+        };
+        let number = match kind {
+            message::UPDATE | message::TIMED => word()?,
+            _ => theirs.last.wrapping_add(1),
+        };
+        let timed = matches!(kind, message::TIMED | message::INCREMENTAL_TIMED);
+        let expires_in_ms = if timed { Some(word()?) } else { None };
+        theirs.last = number;
+        let key = theirs.description.read_key(&mut content)?.to_vec();
+        let fields = theirs
+            .description
+            .read_fields(content, &mut self.dictionary_in)?;
+        let Some(table) = theirs.ours else {
+            return Some(None);
+        };
+        let fits = |field: &Field| {
+            let ours = self.tables.get(table);
+            let same = |one: &&super::value::Stored| one.bit == field.bit;
+            let ours = ours.and_then(|ours| ours.stored.iter().find(same));
+            let mut all = theirs.description.stored.iter();
+            let period = all
+                .find(|one| one.bit == field.bit)
+                .map(|one| one.period_ms);
+            // A rate over another period says something else.
+            ours.is_some_and(|ours| period == Some(ours.period_ms))
+        };
+        Some(Some(Event::Update(Update {
+            table,
+            number,
+            expires_in_ms,
+            key,
+            fields: fields.into_iter().filter(fits).collect(),
+        })))
+    }
+
+    /// Sends a message without content.
+    pub fn send(&mut self, control: Control) {
+        control.write(&mut self.output);
+    }
+
+    /// Describes a table; the updates that follow are about it.
+    pub fn describe(&mut self, table: usize) {
+        let Some(description) = self.tables.get(table) else {
+            return;
+        };
+        let mut content = Vec::new();
+        description.write(table as u64 + 1, &mut content);
+        message::write_tables(&mut self.output, message::DEFINITION, &content);
+        self.current_out = Some(table);
+        if let Some(described) = self.described.get_mut(table) {
+            *described = true;
+        }
+    }
+
+    /// Sends an entry of ours.
+    pub fn push(&mut self, update: &Update) {
+        let Update {
+            table,
+            number,
+            expires_in_ms,
+            key,
+            fields,
+        } = update;
+        if self.current_out != Some(*table) {
+            if self
+                .described
+                .get(*table)
+                .is_some_and(|described| !described)
+            {
+                self.describe(*table);
+            } else {
+                let mut content = Vec::new();
+                integer::write(&mut content, *table as u64 + 1);
+                message::write_tables(&mut self.output, message::SWITCH, &content);
+                self.current_out = Some(*table);
+            }
+        }
+        let (Some(description), Some(last)) =
+            (self.tables.get(*table), self.last_out.get_mut(*table))
+        else {
+            return;
+        };
+        let follows = *last == Some(number.wrapping_sub(1));
+        *last = Some(*number);
+        let mut content = Vec::new();
+        if !follows {
+            content.extend(number.to_be_bytes());
+        }
+        content.extend(expires_in_ms.map(u32::to_be_bytes).into_iter().flatten());
+        description.write_key(key, &mut content);
+        write_fields(fields, &mut self.dictionary_out, &mut content);
+        let kind = match (follows, expires_in_ms) {
+            (false, None) => message::UPDATE,
+            (true, None) => message::INCREMENTAL,
+            (false, Some(_)) => message::TIMED,
+            (true, Some(_)) => message::INCREMENTAL_TIMED,
+        };
+        if content.len() <= MESSAGE_BYTES_MAX {
+            message::write_tables(&mut self.output, kind, &content);
+        }
+    }
+
+    /// Says how far the peer's updates were taken.
+    pub fn acknowledge(&mut self) {
+        for theirs in &mut self.theirs {
+            if theirs.acknowledged == theirs.last {
+                continue;
+            }
+            theirs.acknowledged = theirs.last;
+            let mut content = Vec::new();
+            integer::write(&mut content, theirs.number);
+            content.extend(theirs.last.to_be_bytes());
+            message::write_tables(&mut self.output, message::ACKNOWLEDGE, &content);
+        }
+    }
+}
+
+/// The three lines of a greeting, without the last end of line.
+fn parse_hello(lines: &[u8]) -> Option<(Hello, &str)> {
+    let text = std::str::from_utf8(lines).ok()?;
+    let mut lines = text.split('\n');
+    let version = lines.next()?.strip_prefix(PROTOCOL)?.strip_prefix(' ')?;
+    let to = lines.next()?.to_owned();
+    let mut last = lines.next()?.split(' ');
+    let from = last.next()?.to_owned();
+    let process = last.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+    Some((Hello { to, from, process }, version))
+}

@@ -1,0 +1,306 @@
+//! The bytes that haproxy 2.6 sends and takes, and bytes that nobody should.
+
+use super::*;
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits
+        .chunks_exact(2)
+        .map(|pair| (pair[0] * 16 + pair[1]) as u8)
+        .collect()
+}
+
+fn number(bit: u8, element: u32, n: u64) -> Field {
+    let value = Value::Number(n);
+    Field {
+        bit,
+        element,
+        value,
+    }
+}
+
+/// `type string size 100 expire 1h store http_req_cnt`, and one with servers.
+fn tables() -> Vec<TableDescription> {
+    let plain = |bit| Stored {
+        bit,
+        elements: 1,
+        period_ms: 0,
+    };
+    vec![
+        TableDescription {
+            name: b"ts".to_vec(),
+            key: KeyType::String,
+            key_length: 32,
+            expire_ms: 3_600_000,
+            stored: vec![plain(9)],
+        },
+        TableDescription {
+            name: b"b".to_vec(),
+            key: KeyType::String,
+            key_length: 17,
+            expire_ms: 600_000,
+            stored: vec![plain(0), plain(19)],
+        },
+    ]
+}
+
+fn established(role: Role) -> Session {
+    let mut session = Session::new(role, tables(), 0);
+    match role {
+        Role::Accepting => {
+            let events = session.handle(b"HAProxyS 2.1\nB\nA 9616 1\n", 0).unwrap();
+            let hello = Hello {
+                to: "B".into(),
+                from: "A".into(),
+                process: 9616,
+            };
+            assert_eq!(events, [Event::Greeted(hello)]);
+            session.welcome(Status::Succeeded);
+            assert_eq!(session.output(), b"200\n");
+        }
+        Role::Connecting => {
+            let hello = Hello {
+                to: "B".into(),
+                from: "A".into(),
+                process: 7,
+            };
+            session.greet(&hello);
+            assert_eq!(session.output(), b"HAProxyS 2.1\nB\nA 7 1\n");
+            assert_eq!(session.handle(b"200\n", 0), Ok(vec![Event::Established]));
+        }
+    }
+    let all = session.output().len();
+    session.sent(all, 0);
+    session
+}
+
+#[test]
+fn numbers_are_those_of_the_wire() {
+    let rows: &[(u64, &str)] = &[
+        (0, "00"),
+        (239, "ef"),
+        (240, "f000"),
+        (512, "f011"),
+        (10_000, "f0e203"),
+        (3_600_000, "f0d9dc0c"),
+        (300_000, "f0af9100"),
+        (0x1f_1fff1, "f1f0be7b"),
+    ];
+    for (n, hex) in rows {
+        let mut bytes = Vec::new();
+        write_integer(&mut bytes, *n);
+        assert_eq!(read_integer(&bytes), Some((*n, &[][..])), "{n}");
+        if *n != 0x1f_1fff1 {
+            assert_eq!(bytes, unhex(hex), "{n}");
+        }
+    }
+    for shift in 0..64 {
+        let mut bytes = Vec::new();
+        write_integer(&mut bytes, u64::MAX >> shift);
+        assert_eq!(read_integer(&bytes), Some((u64::MAX >> shift, &[][..])));
+    }
+    assert_eq!(read_integer(&[0xff; 20]), None);
+}
+
+#[test]
+fn what_haproxy_sends_is_understood() {
+    let mut session = established(Role::Accepting);
+    // A description, an update, a table with a dictionary, its update.
+    let bytes = unhex(
+        "0a820c040274730620f011f0d9dc0c 0a800800000002022f6101 0a820d0101620611f1f1fe00f0eda3010a800d00000001022f61010401027331 0a8108022f62020202",
+    );
+    let mut events = Vec::new();
+    for byte in &bytes {
+        events.extend(session.handle(&[*byte], 1).unwrap());
+    }
+    let update = |table, number, key: &[u8], fields| {
+        let expires_in_ms = None;
+        Event::Update(Update {
+            table,
+            number,
+            expires_in_ms,
+            key: key.to_vec(),
+            fields,
+        })
+    };
+    let text = |text: &str| Field {
+        bit: 19,
+        element: 0,
+        value: Value::Text(Some(text.into())),
+    };
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0], update(0, 2, b"/a", vec![number(9, 0, 1)]));
+    assert_eq!(
+        events[1],
+        update(1, 1, b"/a", vec![number(0, 0, 1), text("s1")])
+    );
+    session.acknowledge();
+    assert_eq!(session.output(), unhex("0a840504000000020a84050100000001"));
+}
+
+#[test]
+fn what_is_sent_are_the_bytes_of_haproxy() {
+    let mut session = established(Role::Connecting);
+    let expires_in_ms = None;
+    let fields = vec![number(9, 0, 1)];
+    session.push(&Update {
+        table: 0,
+        number: 2,
+        expires_in_ms,
+        key: b"/a".to_vec(),
+        fields,
+    });
+    let text = Field {
+        bit: 19,
+        element: 0,
+        value: Value::Text(Some("s1".into())),
+    };
+    for (number_, key) in [(1, b"/a"), (2, b"/b")] {
+        let fields = vec![number(0, 0, 1), text.clone()];
+        session.push(&Update {
+            table: 1,
+            number: number_,
+            expires_in_ms,
+            key: key.to_vec(),
+            fields,
+        });
+    }
+    let expected = "0a820c010274730620f011f0d9dc0c 0a800800000002022f6101 \
+                    0a820d0201620611f1f1fe00f0eda301 0a800d00000001022f61010401027331 0a8106022f62010101";
+    assert_eq!(session.output(), unhex(expected));
+    let all = session.output().len();
+    session.sent(all, 5);
+    let fields = vec![number(9, 0, 300_000)];
+    session.push(&Update {
+        table: 0,
+        number: 3,
+        expires_in_ms: Some(9),
+        key: b"/a".to_vec(),
+        fields,
+    });
+    assert_eq!(
+        session.output(),
+        unhex("0a8301 01 0a860b 00000009 022f61 f0af9100")
+    );
+}
+
+#[test]
+fn what_one_session_sends_another_understands() {
+    let (mut one, mut other) = (established(Role::Connecting), established(Role::Accepting));
+    let fields = vec![
+        number(0, 0, 3),
+        Field {
+            bit: 19,
+            element: 0,
+            value: Value::Text(None),
+        },
+    ];
+    let update = |number| Update {
+        table: 1,
+        number,
+        expires_in_ms: Some(1000),
+        key: b"k".to_vec(),
+        fields: fields.clone(),
+    };
+    for number in [7, 8, 10] {
+        one.push(&update(number));
+    }
+    one.send(Control::ResyncFinished);
+    let events = other.handle(one.output(), 3).unwrap();
+    let expected = [7, 8, 10].map(|number| Event::Update(update(number)));
+    assert_eq!(events[..3], expected);
+    assert_eq!(events[3], Event::Resynced { whole: true });
+    other.acknowledge();
+    let answers = one.handle(other.output(), 4).unwrap();
+    assert_eq!(
+        answers,
+        [
+            Event::Confirmed,
+            Event::Acknowledged {
+                table: 1,
+                number: 10
+            }
+        ]
+    );
+}
+
+#[test]
+fn silence_is_broken_and_ends() {
+    let mut session = established(Role::Accepting);
+    assert_eq!(session.deadline(), 3_000);
+    assert_eq!(session.handle_time(3_000), Ok(()));
+    assert_eq!(session.output(), [0, 4]);
+    assert_eq!(session.handle(&[0, 4], 9_000), Ok(vec![Event::Heartbeat]));
+    assert_eq!(session.handle_time(12_000), Ok(()));
+    assert_eq!(session.handle_time(19_000), Err(Fault::Silent));
+}
+
+#[test]
+fn greetings_that_are_none_are_refused() {
+    let rows: &[(&[u8], &[u8])] = &[
+        (b"GET / HTTP/1.1\r\n", b"501\n"),
+        (b"HAProxyS 1.0\nB\nA 1 1\n", b"502\n"),
+        (b"HAProxyS\nB\nA 1 1\n", b"501\n"),
+    ];
+    for (bytes, answer) in rows {
+        let mut session = Session::new(Role::Accepting, tables(), 0);
+        assert_eq!(session.handle(bytes, 0), Err(Fault::Greeting));
+        assert_eq!(session.output(), *answer);
+    }
+    let mut session = Session::new(Role::Connecting, tables(), 0);
+    session.greet(&Hello {
+        to: "B".into(),
+        from: "A".into(),
+        process: 1,
+    });
+    assert_eq!(session.handle(b"503\n", 0), Err(Fault::Refused(503)));
+}
+
+#[test]
+fn hostile_messages_end_the_connection() {
+    let rows = [
+        // An update without a table, a description that is cut, one of no key type.
+        "0a800800000002022f6101",
+        "0a8203010274",
+        "0a820c010274730920f011f0d9dc0c",
+        // A key longer than its message, an array of too many.
+        "0a820c010274730620f011f0d9dc0c0a8008000000027f2f6101",
+        "0a820f01027473062000f0f1ffffff0f00",
+        // A length that does not end, and one too long.
+        "0a80ffffffffffffffffffffff",
+        "0a80f0ffffff7f",
+        "0100",
+    ];
+    for hex in rows {
+        let mut session = established(Role::Accepting);
+        let result = session.handle(&unhex(hex), 0);
+        let waits = result.as_ref().is_ok_and(|events| events.is_empty());
+        assert!(
+            result.is_err() || waits && hex.starts_with("0a820f"),
+            "{hex}: {result:?}"
+        );
+    }
+}
+
+#[test]
+fn random_bytes_never_do_harm() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for _ in 0..3000 {
+        let mut session = established(Role::Accepting);
+        let mut bytes = unhex(
+            "0a820c040274730620f011f0d9dc0c0a800800000002022f61010a820d0101620611f1f1fe00f0eda3010a800d00000001022f61010401027331",
+        );
+        for _ in 0..1 + next() % 4 {
+            let at = next() as usize % bytes.len();
+            bytes[at] = next() as u8;
+        }
+        let _ = session.handle(&bytes, 0);
+        assert!(session.output().len() < 100);
+    }
+}

@@ -1,0 +1,308 @@
+//! Tables and the values of their entries on the wire.
+
+use super::dictionary::{Dictionary, TEXT_BYTES_MAX};
+use super::integer;
+
+/// Types of data that a description can name: bits of one number.
+const TYPES_MAX: u8 = 64;
+/// Elements of an array.
+const ELEMENTS_MAX: u64 = 100;
+/// Bytes of a table's name.
+const NAME_BYTES_MAX: u64 = 1024;
+/// Bytes of a key.
+const KEY_BYTES_MAX: u64 = 16_384;
+
+/// What keys are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyType {
+    /// A number of 32 bits.
+    Integer,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// Text.
+    String,
+    /// Bytes.
+    Binary,
+}
+
+const KEY_TYPES: [(u64, KeyType); 5] = [
+    (2, KeyType::Integer),
+    (4, KeyType::Ipv4),
+    (5, KeyType::Ipv6),
+    (6, KeyType::String),
+    (7, KeyType::Binary),
+];
+
+/// How a type of data looks on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A number.
+    Number,
+    /// The age of a period, the events in it, and in the one before.
+    Rate,
+    /// A text of the dictionary.
+    Text,
+    /// Several numbers.
+    Numbers,
+    /// Several rates.
+    Rates,
+}
+
+/// How a type of data looks, by its bit; None: not known.
+pub fn kind(bit: u8) -> Option<Kind> {
+    Some(match bit {
+        0..=2 | 4 | 6 | 7 | 9 | 11 | 13 | 15 | 17 | 20 => Kind::Number,
+        3 | 5 | 8 | 10 | 12 | 14 | 16 | 18 | 21 => Kind::Rate,
+        19 => Kind::Text,
+        22 | 23 => Kind::Numbers,
+        24 => Kind::Rates,
+        _ => return None,
+    })
+}
+
+/// One type of data of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Its bit.
+    pub bit: u8,
+    /// How many elements it has; 1 where it is no array.
+    pub elements: u32,
+    /// The period of a rate, milliseconds.
+    pub period_ms: u32,
+}
+
+/// A table as it is described to a peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableDescription {
+    /// Its name on the wire.
+    pub name: Vec<u8>,
+    /// What keys are.
+    pub key: KeyType,
+    /// How long they are; of texts, one more than the longest.
+    pub key_length: u32,
+    /// How long entries live, milliseconds; 0 is for ever.
+    pub expire_ms: u32,
+    /// What is stored, by its bits upwards.
+    pub stored: Vec<Stored>,
+}
+
+/// One element of an entry's data.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A number.
+    Number(u64),
+    /// Milliseconds that a period has run, the events in it and in the one before.
+    Rate(u32, u32, u32),
+    /// A text, or none.
+    Text(Option<String>),
+}
+
+/// One element of an entry: its type, its place among several, its value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// The bit of its type.
+    pub bit: u8,
+    /// Its place.
+    pub element: u32,
+    /// What it is.
+    pub value: Value,
+}
+
+fn take_integer(bytes: &mut &[u8]) -> Option<u64> {
+    let (n, rest) = integer::read(bytes)?;
+    *bytes = rest;
+    Some(n)
+}
+
+fn take_small(bytes: &mut &[u8]) -> Option<u32> {
+    take_integer(bytes).map(|n| n as u32)
+}
+
+fn take<'b>(bytes: &mut &'b [u8], length: u64) -> Option<&'b [u8]> {
+    let (taken, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+impl TableDescription {
+    /// Appends it, under the number that it has here.
+    pub(super) fn write(&self, number: u64, out: &mut Vec<u8>) {
+        integer::write(out, number);
+        integer::write(out, self.name.len() as u64);
+        out.extend_from_slice(&self.name);
+        let types = KEY_TYPES.iter().find(|(_, key)| *key == self.key);
+        integer::write(out, types.map_or(0, |(code, _)| *code));
+        integer::write(out, self.key_length.into());
+        let bits = self
+            .stored
+            .iter()
+            .fold(0u64, |bits, one| bits | 1 << one.bit);
+        integer::write(out, bits);
+        integer::write(out, self.expire_ms.into());
+        for one in &self.stored {
+            match kind(one.bit) {
+                Some(Kind::Rate) => {
+                    integer::write(out, one.bit.into());
+                    integer::write(out, one.period_ms.into());
+                }
+                Some(Kind::Numbers) => {
+                    integer::write(out, one.bit.into());
+                    integer::write(out, one.elements.into());
+                }
+                Some(Kind::Rates) => {
+                    integer::write(out, one.bit.into());
+                    integer::write(out, one.elements.into());
+                    integer::write(out, one.period_ms.into());
+                }
+                Some(Kind::Number | Kind::Text) | None => {}
+            }
+        }
+    }
+
+    /// Reads one with the number that the peer gave it.
+    pub(super) fn read(mut bytes: &[u8]) -> Option<(u64, TableDescription)> {
+        let number = take_integer(&mut bytes)?;
+        let length = take_integer(&mut bytes).filter(|n| *n <= NAME_BYTES_MAX)?;
+        let name = take(&mut bytes, length)?.to_vec();
+        let code = take_integer(&mut bytes)?;
+        let (_, key) = KEY_TYPES.iter().find(|(known, _)| *known == code)?;
+        let key_length = take_integer(&mut bytes).filter(|n| *n <= KEY_BYTES_MAX)? as u32;
+        let bits = take_integer(&mut bytes)?;
+        // Older ones end here.
+        let expire_ms = take_small(&mut bytes).unwrap_or(0);
+        let mut stored: Vec<Stored> = (0..TYPES_MAX)
+            .filter(|bit| bits & 1 << bit != 0)
+            .map(|bit| Stored {
+                bit,
+                elements: 1,
+                period_ms: 0,
+            })
+            .collect();
+        while !bytes.is_empty() {
+            let bit = take_integer(&mut bytes)?;
+            let one = stored.iter_mut().find(|one| u64::from(one.bit) == bit)?;
+            let kind = kind(one.bit)?;
+            if matches!(kind, Kind::Numbers | Kind::Rates) {
+                one.elements = take_integer(&mut bytes).filter(|n| *n <= ELEMENTS_MAX)? as u32;
+            }
+            if matches!(kind, Kind::Rate | Kind::Rates) {
+                one.period_ms = take_small(&mut bytes)?;
+            }
+        }
+        let description = TableDescription {
+            name,
+            key: *key,
+            key_length,
+            expire_ms,
+            stored,
+        };
+        Some((number, description))
+    }
+
+    /// Whether entries of one are entries of the other.
+    pub(super) fn has_keys_of(&self, other: &TableDescription) -> bool {
+        self.key == other.key && self.key_length == other.key_length
+    }
+
+    /// Appends a key.
+    pub(super) fn write_key(&self, key: &[u8], out: &mut Vec<u8>) {
+        if self.key == KeyType::String {
+            integer::write(out, key.len() as u64);
+        }
+        out.extend_from_slice(key);
+    }
+
+    /// Takes a key.
+    pub(super) fn read_key<'b>(&self, bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
+        let length = match self.key {
+            KeyType::String => {
+                let length = take_integer(bytes)?;
+                // Longer ones are cut, as they are where they are made.
+                let key = take(bytes, length)?;
+                let most = (self.key_length as usize).saturating_sub(1);
+                return Some(key.get(..most).unwrap_or(key));
+            }
+            KeyType::Integer | KeyType::Ipv4 => 4,
+            KeyType::Ipv6 => 16,
+            KeyType::Binary => self.key_length.into(),
+        };
+        take(bytes, length)
+    }
+
+    /// Takes the values of an entry, in the order of their bits. A type that is not
+    /// known ends it, since its length is not known either.
+    pub(super) fn read_fields(
+        &self,
+        mut bytes: &[u8],
+        dictionary: &mut Dictionary,
+    ) -> Option<Vec<Field>> {
+        let mut fields = Vec::new();
+        for one in &self.stored {
+            let Some(kind) = kind(one.bit) else {
+                return Some(fields);
+            };
+            for element in 0..one.elements {
+                let value = match kind {
+                    Kind::Number | Kind::Numbers => Value::Number(take_integer(&mut bytes)?),
+                    Kind::Rate | Kind::Rates => Value::Rate(
+                        take_small(&mut bytes)?,
+                        take_small(&mut bytes)?,
+                        take_small(&mut bytes)?,
+                    ),
+                    Kind::Text => Value::Text(read_text(&mut bytes, dictionary)?),
+                };
+                fields.push(Field {
+                    bit: one.bit,
+                    element,
+                    value,
+                });
+            }
+        }
+        Some(fields)
+    }
+}
+
+/// A text: its length on the wire, its number, and the first time itself.
+fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<String>> {
+    let length = take_integer(bytes)?;
+    let mut inner = take(bytes, length)?;
+    if inner.is_empty() {
+        return Some(None);
+    }
+    let number = take_integer(&mut inner)?;
+    if inner.is_empty() {
+        return Some(dictionary.text(number).map(str::to_owned));
+    }
+    let length = take_integer(&mut inner).filter(|n| *n <= TEXT_BYTES_MAX as u64)?;
+    let text = std::str::from_utf8(take(&mut inner, length)?).ok()?;
+    dictionary.set(number, text);
+    Some(Some(text.to_owned()))
+}
+
+/// Appends the values of an entry, which stand in the order of their bits.
+pub(super) fn write_fields(fields: &[Field], dictionary: &mut Dictionary, out: &mut Vec<u8>) {
+    for field in fields {
+        match &field.value {
+            Value::Number(n) => integer::write(out, *n),
+            Value::Rate(age_ms, current, previous) => {
+                for n in [age_ms, current, previous] {
+                    integer::write(out, (*n).into());
+                }
+            }
+            Value::Text(None) => integer::write(out, 0),
+            Value::Text(Some(text)) => {
+                let mut inner = Vec::new();
+                let (number, is_new) = dictionary.number(text);
+                integer::write(&mut inner, number);
+                if is_new {
+                    integer::write(&mut inner, text.len() as u64);
+                    inner.extend_from_slice(text.as_bytes());
+                }
+                integer::write(out, inner.len() as u64);
+                out.extend_from_slice(&inner);
+            }
+        }
+    }
+}

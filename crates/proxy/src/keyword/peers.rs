@@ -1,0 +1,274 @@
+//! The section `peers`: who shares tables with this process, and tables that
+//! belong to no proxy.
+
+use super::stick_table::table;
+use super::{Args, Built, LineRow, places};
+use crate::config::{Peer, Peers, ServerAddress, ServerOptions};
+use crate::load::{Loader, Section, codes as load_codes};
+use crate::tables::codes;
+use language::{Diagnostic, Line, Word};
+use std::net::SocketAddr;
+
+/// Lines of the section.
+const PLACE: &[&str] = &["peers"];
+/// Updates that are sent in one go, where nothing is said.
+const BATCH_DEFAULT: u32 = 200;
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "peer",
+        places: PLACE,
+        syntax: "peer <name> <address>:<port>",
+        doc: "Somebody who shares the tables of this section. The one with the name of this process (the host's name, or what `-L` or `localpeer` says) is \
+              where it listens itself; it connects to all others. All of them should have the same lines.",
+        example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
+        build: |loader, args| peer(loader, args, true),
+    },
+    LineRow {
+        name: "table",
+        places: PLACE,
+        syntax: "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
+                 [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
+        doc: "A table that belongs to no proxy and is shared with the peers of the section. Rules name it with the section's name before its own: \
+              `track-sc0 src table mesh/clients`. Otherwise it is like `stick-table`.",
+        example: "peers mesh\npeer one 192.0.2.1:10000\ntable clients type ip size 1m expire 10m store http_req_rate(10s)",
+        build: |loader, args| {
+            let span = args.keyword_span();
+            let name = args.required("<name>")?;
+            let section = section(loader).name.clone();
+            let whole = format!("{section}/{}", name.text());
+            table(loader, args, &whole, None, span)?;
+            if let Some(table) = loader.config.tables.all.last_mut() {
+                table.peers = Some(section);
+                table.settings.has_peers = true;
+            }
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "default-bind",
+        places: PLACE,
+        syntax: "default-bind [<option>...]",
+        doc: "Options of the address that this process listens at for its peers. There are none yet that can be set, so the line stands alone or is refused.",
+        example: "peers mesh\ndefault-bind\npeer one 192.0.2.1:10000",
+        build: |_, args| no_options(args),
+    },
+];
+
+pub(super) static GLOBAL: &[LineRow] = &[
+    LineRow {
+        name: "localpeer",
+        places: places::GLOBAL,
+        syntax: "localpeer <name>",
+        doc: "The name of this process among its peers, in place of the name of the host. `-L` on the command line counts for more. It has to stand above the \
+              `peers` sections.",
+        example: "localpeer one",
+        build: |loader, args| {
+            let name = args.required("<name>")?;
+            loader.config.global.local_peer = Some(name.text().into());
+            args.end()
+        },
+    },
+    LineRow {
+        name: "tune.peers.max-updates-at-once",
+        places: places::GLOBAL,
+        syntax: "tune.peers.max-updates-at-once <number>",
+        doc: "How many updates of tables are sent to a peer in one go before others get their turn, 1 and more. The default is 200.",
+        example: "tune.peers.max-updates-at-once 50",
+        build: |loader, args| {
+            loader.config.global.peers_batch = Some(args.count("a number", 1..=1_000_000)?);
+            args.end()
+        },
+    },
+];
+
+fn no_options(args: &mut Args<'_>) -> Built {
+    match args.next() {
+        None => Ok(()),
+        Some(word) => Err(not_built(word, &format!("'{}' of peers", word.text()))),
+    }
+}
+
+fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            &load_codes::NOT_BUILT,
+            word.span,
+            format!("{what} is known, but not built yet"),
+        )
+        .label("Evenkeel does not do this yet")
+        .help("peers are reached over plain TCP: keep them in a network of their own"),
+    )
+}
+
+/// The section that lines go to.
+fn section(loader: &mut Loader) -> &mut Peers {
+    if loader.config.peers.is_empty() {
+        loader.config.peers.push(Peers::default());
+    }
+    let last = loader.config.peers.len() - 1;
+    &mut loader.config.peers[last]
+}
+
+/// The first line of a section.
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
+    let Some(name) = line.word(1) else {
+        let told = Diagnostic::error(
+            &load_codes::SECTION_NAME,
+            line.end(),
+            "'peers' expects a name",
+        );
+        loader.tell(told.label("a name is missing here"));
+        return Section::Refused;
+    };
+    let text = name.text();
+    if let Some(before) = loader
+        .config
+        .peers
+        .iter()
+        .find(|peers| *peers.name == *text)
+    {
+        let told = format!("peers section '{text}' declared twice");
+        let told = Diagnostic::error(&load_codes::DUPLICATE_NAME, name.span, told)
+            .label("this name is taken")
+            .also(before.span, "first used here");
+        loader.tell(told);
+        return Section::Refused;
+    }
+    let from_environment = loader.environment.get("HAPROXY_LOCALPEER");
+    let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
+    // Another name than the host's is one of the command line, which counts for more.
+    let host = String::from_utf8_lossy(crate::log::hostname()).into_owned();
+    let of_line = from_environment.clone().filter(|name| *name != host);
+    let of_file = loader.config.global.local_peer.clone();
+    let local = of_line.map(String::into_boxed_str).or(of_file);
+    let local = local.or(from_environment.map(String::into_boxed_str));
+    loader.config.peers.push(Peers {
+        name: text.into(),
+        span: name.span,
+        local: local.unwrap_or_default(),
+        batch: loader.config.global.peers_batch.unwrap_or(BATCH_DEFAULT),
+        ..Peers::default()
+    });
+    Section::Peers
+}
+
+/// `peer` and `server`; the second may leave the address of this process to `bind`.
+pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) -> Built {
+    let name = args.required("<name>")?;
+    if let Some(before) = section(loader).all.iter().find(|p| *p.name == *name.text()) {
+        let told = format!("peer '{}' declared twice", name.text());
+        return Err(Box::new(
+            Diagnostic::error(&codes::PEERS_LINE, name.span, told)
+                .label("this name is taken")
+                .also(before.span, "first used here"),
+        ));
+    }
+    let is_local = *section(loader).local == *name.text();
+    let address = if addressed || !is_local || args.peek().is_some() {
+        Some(address(loader, args)?)
+    } else {
+        None
+    };
+    no_options(args)?;
+    section(loader).all.push(Peer {
+        name: name.text().into(),
+        address,
+        span: name.span,
+    });
+    Ok(())
+}
+
+fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<Diagnostic>> {
+    let word = args.required("<address>:<port>")?;
+    match super::server::server_address(loader, word, &ServerOptions::default())? {
+        ServerAddress::Inet(address) => Ok(address),
+        // Nobody connects when files are only checked.
+        ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
+        _ => Err(Box::new(
+            Diagnostic::error(
+                &codes::PEERS_LINE,
+                word.span,
+                format!("'{}' is no address of a peer", word.text()),
+            )
+            .label("an address and a port are expected"),
+        )),
+    }
+}
+
+/// `bind` in the section.
+pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek().map(|word| word.text().into_owned());
+    let address = match word
+        .as_deref()
+        .and_then(|word| word.strip_prefix([':', '*']))
+    {
+        Some(rest) => {
+            let word = args.required("<address>:<port>")?;
+            let port = rest.trim_start_matches(':').parse().map_err(|_| {
+                let told = format!("'{}' is no address to listen at", word.text());
+                Box::new(
+                    Diagnostic::error(&codes::PEERS_LINE, word.span, told)
+                        .label("a port is expected"),
+                )
+            })?;
+            SocketAddr::from(([0, 0, 0, 0], port))
+        }
+        None => address(loader, args)?,
+    };
+    no_options(args)?;
+    section(loader).bind = Some(address);
+    Ok(())
+}
+
+/// `disabled` and `enabled` in the section.
+pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    section(loader).disabled = args.keyword == "disabled";
+    args.end()
+}
+
+/// `default-server` and `log` in the section.
+pub(super) fn other(args: &mut Args<'_>) -> Built {
+    match args.keyword {
+        "log" => {
+            let word = &args.line().words[0];
+            Err(not_built(word, "'log' of peers"))
+        }
+        _ => no_options(args),
+    }
+}
+
+impl Loader {
+    /// What is known of peers when the file is whole.
+    pub(crate) fn finish_peers(&mut self) {
+        for (name, span) in std::mem::take(&mut self.table_peers) {
+            if !self.config.peers.iter().any(|peers| peers.name == name) {
+                let told = format!("unable to find peers section '{name}'");
+                self.tell(
+                    Diagnostic::error(&codes::UNKNOWN_PEERS, span, told)
+                        .label("no section has this name"),
+                );
+            }
+        }
+        let mut told = Vec::new();
+        for peers in &self.config.peers {
+            if peers.own().is_none() && !peers.disabled {
+                told.push(
+                    Diagnostic::warning(
+                        &codes::NO_LOCAL_PEER,
+                        peers.span,
+                        format!(
+                            "peers section '{}' has no peer named '{}'",
+                            peers.name, peers.local
+                        ),
+                    )
+                    .label("this process is not among them")
+                    .help("name one of them with `localpeer` in the global section, or with `-L`"),
+                );
+            }
+        }
+        for diagnostic in told {
+            self.tell(diagnostic);
+        }
+    }
+}

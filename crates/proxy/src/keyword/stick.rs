@@ -1,0 +1,88 @@
+//! `stick on`, `stick match`, `stick store-request`, `stick store-response`:
+//! clients stay with the server that a table has for them.
+
+use super::stick_table::named_or_own;
+use super::{Args, Built, LineRow, places};
+use crate::config::StickRule;
+use crate::load::Loader;
+use crate::rules::{Condition, Expression, Usage};
+
+const fn line(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    build: super::LineBuilder,
+) -> LineRow {
+    LineRow {
+        name,
+        places: places::BACK_ONLY,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+pub(super) static LINES: &[LineRow] = &[
+    line(
+        "stick on",
+        "stick on <pattern> [table <table>] [{ if | unless } <condition>]",
+        "Keeps a client with its server: the server of the pattern's value in the table is used while it can be, and the server that a request gets is kept \
+         there. A cookie that names a server counts for more. It is `stick match` and `stick store-request` in one.",
+        "stick-table type ip size 1m expire 30m\nstick on src",
+        |loader, args| rule(loader, args, true, true, false),
+    ),
+    line(
+        "stick match",
+        "stick match <pattern> [table <table>] [{ if | unless } <condition>]",
+        "Uses the server that the table has for the pattern's value, while it can be used. The first of several rules that finds one counts.",
+        "stick-table type ip size 1m expire 30m\nstick match src",
+        |loader, args| rule(loader, args, true, false, false),
+    ),
+    line(
+        "stick store-request",
+        "stick store-request <pattern> [table <table>] [{ if | unless } <condition>]",
+        "Keeps the server that a request gets under the pattern's value, once that server has answered. Another rule or table may look for it (`stick match`).",
+        "stick-table type ip size 1m expire 30m\nstick store-request src",
+        |loader, args| rule(loader, args, false, true, false),
+    ),
+    line(
+        "stick store-response",
+        "stick store-response <pattern> [table <table>] [{ if | unless } <condition>]",
+        "Keeps the server that answered under a value of its answer: a session id that it gave out, which the client brings along the next time.",
+        "stick-table type string len 32 size 1m expire 30m\nstick store-response res.cook(id)",
+        |loader, args| rule(loader, args, false, false, true),
+    ),
+];
+
+fn rule(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    matches: bool,
+    stores: bool,
+    stores_of_answer: bool,
+) -> Built {
+    let span = args.keyword_span();
+    let usage = match stores_of_answer {
+        true => Usage::BACK_TCP_RESPONSE.and(Usage::BACK_HTTP_RESPONSE),
+        false => Usage::USE_SERVER,
+    };
+    let word = args.required("<pattern>")?;
+    let expression = Expression::parse(loader, word, usage)?;
+    let table = named_or_own(loader, args, span)?;
+    loader.key_of_table(&table.name, &expression);
+    loader.sticky_tables.push(table.name.clone());
+    let condition = Condition::parse(loader, args, usage)?;
+    args.end()?;
+    loader.proxy().stick.push(StickRule {
+        span,
+        matches,
+        stores,
+        stores_of_answer,
+        expression,
+        table,
+        condition,
+    });
+    Ok(())
+}

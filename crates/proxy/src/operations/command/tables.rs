@@ -1,0 +1,337 @@
+//! Commands about stick tables: what is in them, and changes of it.
+
+use super::{Context, Session};
+use crate::tables::{DataType, Held, Removal, Shape, Table};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Conditions that one command may have, as in HAProxy.
+const FILTERS_MAX: usize = 4;
+
+/// One condition on an entry's data.
+struct Filter {
+    kind: DataType,
+    operator: Operator,
+    value: i64,
+}
+
+#[derive(Clone, Copy)]
+enum Operator {
+    Eq,
+    Ne,
+    Le,
+    Ge,
+    Lt,
+    Gt,
+}
+
+const OPERATORS: [(&str, Operator); 6] = [
+    ("eq", Operator::Eq),
+    ("ne", Operator::Ne),
+    ("le", Operator::Le),
+    ("ge", Operator::Ge),
+    ("lt", Operator::Lt),
+    ("gt", Operator::Gt),
+];
+
+impl Filter {
+    fn takes(&self, held: &Held) -> bool {
+        let Some(value) = held.get(self.kind, 0) else {
+            return false;
+        };
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        match self.operator {
+            Operator::Eq => value == self.value,
+            Operator::Ne => value != self.value,
+            Operator::Le => value <= self.value,
+            Operator::Ge => value >= self.value,
+            Operator::Lt => value < self.value,
+            Operator::Gt => value > self.value,
+        }
+    }
+}
+
+/// What the words behind a table's name ask for.
+enum Which {
+    All,
+    Key(Box<[u8]>),
+    Those(Vec<Filter>),
+}
+
+fn find(context: &Context, name: &str) -> Option<Arc<Table>> {
+    let config = context.runtime.config();
+    config.tables.live(name).map(Arc::clone)
+}
+
+fn one_line(table: &Table, out: &mut String) {
+    table.sweep();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "# table: {}, type: {}, size:{}, used:{}",
+        table.name,
+        table.make.key.name(),
+        table.make.size,
+        table.used()
+    );
+}
+
+/// A key that an operator wrote, as the table has it.
+fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
+    let make = &table.make;
+    let value = make.key.parse(text)?;
+    make.key
+        .with(make.length, value, |key| Box::<[u8]>::from(key))
+}
+
+const KEY_EXPECTED: &str = "Key value expected\n";
+
+/// Reads `data.<type> <operator> <value>` up to the end.
+fn filters(table: &Table, words: &[&str]) -> Result<Vec<Filter>, String> {
+    let mut filters = Vec::new();
+    for (at, part) in words.chunks(3).take(FILTERS_MAX).enumerate() {
+        let entry = format!("Filter entry #{}:", at + 1);
+        let Some(name) = part.first().and_then(|word| word.strip_prefix("data.")) else {
+            return Err(
+                "Optional argument only supports \"data.<store_data_type>\" <operator> <value> and key <key>\n"
+                    .into(),
+            );
+        };
+        let Some(kind) = DataType::of_name(name) else {
+            return Err(format!("{entry} Unknown data type\n"));
+        };
+        if table.make.layout.of(kind).is_none() {
+            return Err(format!("{entry} Data type not stored in this table\n"));
+        }
+        let operator = part.get(1).and_then(|word| {
+            let mut all = OPERATORS.iter();
+            all.find(|(name, _)| name == word)
+        });
+        let Some((_, operator)) = operator else {
+            return Err(format!(
+                "{entry} Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"\n"
+            ));
+        };
+        let value = part.get(2).and_then(|word| word.parse().ok());
+        let Some(value) = value else {
+            return Err(format!(
+                "{entry} Require a valid integer value to compare against\n"
+            ));
+        };
+        filters.push(Filter {
+            kind,
+            operator: *operator,
+            value,
+        });
+    }
+    Ok(filters)
+}
+
+fn which(table: &Table, words: &[&str]) -> Result<Which, String> {
+    match words {
+        [] => Ok(Which::All),
+        ["key"] => Err(KEY_EXPECTED.into()),
+        ["key", text, ..] => match key(table, text) {
+            Some(key) => Ok(Which::Key(key)),
+            None if !table.make.key.can_be_written() => Err(format!(
+                "{} keys from tables of type other than ip, ipv6, string and integer is not supported\n",
+                "Showing"
+            )),
+            None => Err("Invalid key\n".into()),
+        },
+        words => filters(table, words).map(Which::Those),
+    }
+}
+
+/// An entry as `show table` tells it.
+fn entry(held: &Held, out: &mut String) {
+    let table = held.table();
+    let mut key = Vec::new();
+    table.make.key.write(&held.key(), &mut key);
+    let _ = write!(
+        out,
+        "{:#x}: key={} use={} exp={}",
+        held.id(),
+        String::from_utf8_lossy(&key),
+        held.others(),
+        held.expires_in_ms()
+    );
+    for stored in table.make.layout.stored() {
+        for element in 0..stored.elements {
+            let Some(cell) = stored.cell(element) else {
+                continue;
+            };
+            let _ = match stored.kind {
+                DataType::Gpt => write!(out, " gpt{element}"),
+                DataType::Gpc => write!(out, " gpc{element}"),
+                DataType::GpcRate => write!(out, " gpc{element}_rate"),
+                kind => write!(out, " {}", kind.name()),
+            };
+            let value = held.read(cell);
+            let _ = match cell.shape {
+                Shape::Rate => write!(out, "({})={value}", cell.period_ms),
+                Shape::Word => {
+                    let text = table.words.text(value as u32);
+                    write!(out, "={}", text.as_deref().unwrap_or("-"))
+                }
+                Shape::Number if stored.kind == DataType::ServerId => {
+                    write!(out, "={}", value as u32 as i32)
+                }
+                Shape::Number | Shape::Long => write!(out, "={value}"),
+            };
+        }
+    }
+    out.push('\n');
+}
+
+/// `show peers [<section>]`.
+pub fn peers(context: &Context, _: &Session, words: &[&str]) -> String {
+    let config = context.runtime.config();
+    crate::peers::report(&config, words.get(2).copied()).unwrap_or_else(|| "No such peers\n".into())
+}
+
+/// The keys of a table in HAProxy's order: that of their bytes.
+fn sorted(table: &Table) -> Vec<Box<[u8]>> {
+    let mut keys = table.keys();
+    keys.sort_unstable();
+    keys
+}
+
+/// `show table [<table> [key <key> | data.<type> <operator> <value>]...]`.
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+    let mut out = String::new();
+    let Some(name) = words.get(2) else {
+        let config = context.runtime.config();
+        for table in config.tables.serving().rev() {
+            one_line(table, &mut out);
+        }
+        return out;
+    };
+    let Some(table) = find(context, name) else {
+        return "No such table\n".into();
+    };
+    let which = match which(&table, words.get(3..).unwrap_or_default()) {
+        Ok(which) => which,
+        Err(text) => return text,
+    };
+    match which {
+        Which::Key(key) => {
+            if let Some(held) = table.find(&key) {
+                one_line(&table, &mut out);
+                entry(&held, &mut out);
+            }
+        }
+        Which::All => {
+            one_line(&table, &mut out);
+            each(&table, |held| entry(held, &mut out));
+        }
+        Which::Those(filters) => {
+            one_line(&table, &mut out);
+            each(&table, |held| {
+                if filters.iter().all(|filter| filter.takes(held)) {
+                    entry(held, &mut out);
+                }
+            });
+        }
+    }
+    out
+}
+
+fn each(table: &Arc<Table>, mut look: impl FnMut(&Held)) {
+    for key in sorted(table) {
+        if let Some(held) = table.find(&key) {
+            look(&held);
+        }
+    }
+}
+
+/// `set table <table> key <key> [data.<type> <value>]...`.
+pub fn set(context: &Context, _: &Session, words: &[&str]) -> String {
+    const USAGE: &str = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n";
+    let Some(name) = words.get(2) else {
+        return USAGE.into();
+    };
+    let Some(table) = find(context, name) else {
+        return "No such table\n".into();
+    };
+    match words.get(3..).unwrap_or_default() {
+        ["key", text, data @ ..] => set_entry(&table, text, data),
+        ["key"] => KEY_EXPECTED.into(),
+        [word, ..] if word.starts_with("data.") => {
+            "content-based lookup is only supported with the \"show\" and \"clear\" actions\n"
+                .into()
+        }
+        _ => USAGE.into(),
+    }
+}
+
+fn set_entry(table: &Arc<Table>, text: &str, data: &[&str]) -> String {
+    if !table.make.key.can_be_written() {
+        return "Inserting keys into tables of type other than ip, ipv6, string and integer is not supported\n"
+            .into();
+    }
+    let Some(key) = key(table, text) else {
+        return "Invalid key\n".into();
+    };
+    let Some(held) = table.get(&key) else {
+        return "Unable to allocate a new entry\n".into();
+    };
+    let told = set_data(&held, data);
+    held.touch();
+    held.note();
+    told
+}
+
+fn set_data(held: &Held, data: &[&str]) -> String {
+    for part in data.chunks(2) {
+        let Some(name) = part.first().and_then(|word| word.strip_prefix("data.")) else {
+            return "\"data.<type>\" followed by a value expected\n".into();
+        };
+        let Some((kind, element)) = data_type(name) else {
+            return "Unknown data type\n".into();
+        };
+        let Some(cell) = held.table().make.layout.cell(kind, element) else {
+            return "Data type not stored in this table\n".into();
+        };
+        let value = part.get(1).copied().unwrap_or_default();
+        match value.parse::<i64>() {
+            Ok(value) if cell.shape != Shape::Word => held.write(cell, value as u64),
+            _ => return "Require a valid integer value to store\n".into(),
+        }
+    }
+    String::new()
+}
+
+/// `gpc` is its first element here.
+fn data_type(name: &str) -> Option<(DataType, u32)> {
+    DataType::of_name(name).map(|kind| (kind, 0))
+}
+
+/// `clear table <table> [key <key> | data.<type> <operator> <value>]`.
+pub fn clear(context: &Context, _: &Session, words: &[&str]) -> String {
+    let Some(name) = words.get(2) else {
+        return "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>\n".into();
+    };
+    let Some(table) = find(context, name) else {
+        return "No such table\n".into();
+    };
+    let filters = match which(&table, words.get(3..).unwrap_or_default()) {
+        Ok(Which::All) => Vec::new(),
+        Ok(Which::Those(filters)) => filters,
+        Ok(Which::Key(key)) => {
+            return match table.remove(&key) {
+                Removal::InUse => "Entry currently in use, cannot remove\n".into(),
+                Removal::Removed | Removal::Absent => String::new(),
+            };
+        }
+        Err(text) => return text,
+    };
+    for key in table.keys() {
+        let held = table.find(&key);
+        let goes = held.is_some_and(|held| filters.iter().all(|filter| filter.takes(&held)));
+        if goes {
+            table.remove(&key);
+        }
+    }
+    String::new()
+}

@@ -1,0 +1,524 @@
+//! Moves the bytes of peers, on the side thread: one task for the address where
+//! this process listens, one for each peer that it connects to, one for each
+//! connection.
+
+use super::entry;
+use super::section::{
+    COLLISIONS, CONNECTIONS, FAULTS, HEARTBEATS_IN, HEARTBEATS_OUT, PeersState, Resync, SILENCES,
+    Section,
+};
+use crate::config::Config;
+use crate::state::now_ms;
+use crate::tables::store::moment;
+use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+/// How often it is looked whether tables have news.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between two attempts to reach a peer.
+const RECONNECT: Duration = Duration::from_secs(3);
+/// How long one attempt may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between two attempts to listen.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// Bytes that wait for a peer before no more updates are made.
+const OUTPUT_MAX: usize = 64 * 1024;
+/// Bytes that are read at once.
+const INPUT_BYTES: usize = 16 * 1024;
+/// Connections of strangers that may be there at once.
+const STRANGERS_MAX: usize = 64;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 64;
+
+/// The sections that run; dropping it ends them.
+pub struct Driver {
+    sections: HashMap<Box<str>, (Arc<PeersState>, AbortHandle)>,
+}
+
+/// Starts the peers of a configuration on the Tokio runtime of this thread.
+pub fn start(config: &Config) -> Driver {
+    let mut driver = Driver {
+        sections: HashMap::new(),
+    };
+    driver.change(config);
+    driver
+}
+
+impl Driver {
+    /// Goes on with another configuration: sections that are the same are left
+    /// alone, others begin anew, with the entries that their tables have.
+    pub fn change(&mut self, config: &Config) {
+        let goes_on = |name: &str| {
+            let same = |peers: &&crate::config::Peers| *peers.name == *name && !peers.disabled;
+            config.peers.iter().find(same)
+        };
+        self.sections.retain(|name, (state, task)| {
+            let runs = state.lock();
+            let same = goes_on(name).zip(runs.as_ref());
+            let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for peers in config.peers.iter().filter(|peers| !peers.disabled) {
+            if peers.own().is_none() || self.sections.contains_key(&peers.name) {
+                continue;
+            }
+            let state = Arc::clone(&peers.state);
+            let mut section = Section::new(config, peers, now_ms());
+            // A section that only changed has learned already.
+            if let Some(before) = state.lock().as_ref() {
+                section.resync = before.resync;
+            }
+            *state.lock() = Some(section);
+            let task = tokio::spawn(run(Arc::clone(&state))).abort_handle();
+            self.sections.insert(peers.name.clone(), (state, task));
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        for (_, task) in self.sections.values() {
+            task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Driver")
+    }
+}
+
+/// Looks at the section, or does nothing once it is gone.
+fn with<T>(state: &PeersState, look: impl FnOnce(&mut Section) -> T) -> Option<T> {
+    state.lock().as_mut().map(look)
+}
+
+/// A whole section. Its tasks end with it.
+async fn run(state: Arc<PeersState>) {
+    let mut tasks = JoinSet::new();
+    let found = with(&state, |section| (section.peers.len(), section.listens));
+    let Some((count, listens)) = found else {
+        return;
+    };
+    for peer in 0..count {
+        tasks.spawn(connect_always(Arc::clone(&state), peer));
+    }
+    if let Some(address) = listens {
+        tasks.spawn(listen(Arc::clone(&state), address));
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// A listening socket. The process before may have one still, so it is shared.
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn listen(state: Arc<PeersState>, address: SocketAddr) {
+    let mut strangers = JoinSet::new();
+    loop {
+        let Ok(listener) = open(address) else {
+            sleep(LISTEN_AGAIN).await;
+            continue;
+        };
+        while let Ok((stream, _)) = listener.accept().await {
+            while strangers.try_join_next().is_some() {}
+            if strangers.len() < STRANGERS_MAX {
+                strangers.spawn(accepted(Arc::clone(&state), stream));
+            }
+        }
+        // Descriptors may have run out for a moment.
+        sleep(LISTEN_AGAIN).await;
+    }
+}
+
+/// Somebody connected.
+async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
+    let Some(tables) = with(&state, |section| section.descriptions()) else {
+        return;
+    };
+    let session = Session::new(Role::Accepting, tables, now_ms());
+    let mut connection = Connection::new(state, stream, session);
+    connection.run().await;
+}
+
+/// Reaches a peer whenever there is no connection with it.
+async fn connect_always(state: Arc<PeersState>, peer: usize) {
+    let found = with(&state, |section| {
+        let peer = section.peers.get(peer)?;
+        Some((peer.address?, peer.name.clone(), section.local.clone()))
+    });
+    let Some((address, name, local)) = found.flatten() else {
+        return;
+    };
+    // Of two that start together one is first.
+    if *local > *name {
+        sleep(RECONNECT / 6).await;
+    }
+    loop {
+        let is_away = |section: &mut Section| {
+            let peer = section.peers.get(peer);
+            peer.is_some_and(|peer| peer.connection.is_none())
+        };
+        if with(&state, is_away) == Some(true) {
+            connect(&state, peer, address, (&name, &local)).await;
+        }
+        sleep(RECONNECT).await;
+    }
+}
+
+async fn connect(
+    state: &Arc<PeersState>,
+    peer: usize,
+    address: SocketAddr,
+    (name, local): (&str, &str),
+) {
+    let attempt = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
+    let Ok(Ok(stream)) = attempt else {
+        with(state, |section| {
+            if let Some(peer) = section.peers.get_mut(peer) {
+                peer.status = "CONN";
+            }
+        });
+        return;
+    };
+    let begun = with(state, |section| {
+        // It may have come by itself meanwhile.
+        let free = section.peers.get(peer)?.connection.is_none();
+        free.then(|| (section.connect(peer), section.descriptions()))
+    });
+    let Some((number, tables)) = begun.flatten() else {
+        return;
+    };
+    let mut session = Session::new(Role::Connecting, tables, now_ms());
+    session.greet(&Hello {
+        to: name.to_owned(),
+        from: local.to_owned(),
+        process: std::process::id(),
+    });
+    let mut connection = Connection::new(Arc::clone(state), stream, session);
+    connection.peer = Some((peer, number));
+    connection.run().await;
+}
+
+/// All that is known, told table by table.
+struct Lesson {
+    table: usize,
+    shard: usize,
+    keys: Vec<Box<[u8]>>,
+}
+
+/// One connection.
+struct Connection {
+    state: Arc<PeersState>,
+    stream: TcpStream,
+    session: Session,
+    /// Whose it is, and its number.
+    peer: Option<(usize, u64)>,
+    lesson: Option<Lesson>,
+}
+
+impl Connection {
+    fn new(state: Arc<PeersState>, stream: TcpStream, session: Session) -> Connection {
+        let _ = stream.set_nodelay(true);
+        Connection {
+            state,
+            stream,
+            session,
+            peer: None,
+            lesson: None,
+        }
+    }
+
+    async fn run(&mut self) {
+        let ended = self.exchange().await;
+        let Some((peer, number)) = self.peer else {
+            return;
+        };
+        with(&self.state, |section| {
+            let current = section.is_current(peer, number);
+            if let Some(peer) = section.peers.get_mut(peer).filter(|_| current) {
+                peer.status = match ended {
+                    Some(Fault::Silent) => "SILE",
+                    Some(Fault::Refused(300)) => "TRYA",
+                    Some(Fault::Refused(502)) => "VERS",
+                    Some(Fault::Refused(503)) => "HLLO",
+                    Some(Fault::Refused(_)) => "RFSD",
+                    Some(Fault::Protocol | Fault::Size | Fault::Theirs | Fault::Greeting) => "PROT",
+                    None => "CLOS",
+                };
+                match ended {
+                    Some(Fault::Silent) => peer.counts[SILENCES] += 1,
+                    Some(_) => peer.counts[FAULTS] += 1,
+                    None => {}
+                }
+            }
+            section.disconnect(peer, number);
+        });
+    }
+
+    /// Until one side ends it; a fault where there is one.
+    async fn exchange(&mut self) -> Option<Fault> {
+        let mut input = vec![0; INPUT_BYTES];
+        loop {
+            if let Some((peer, number)) = self.peer
+                && with(&self.state, |section| section.is_current(peer, number)) != Some(true)
+            {
+                return None;
+            }
+            self.fill();
+            if self.write().is_err() {
+                return None;
+            }
+            if self.session.state() == State::Ended {
+                return None;
+            }
+            let busy = self.lesson.is_some() && self.session.output().is_empty();
+            let wait = if busy { Duration::ZERO } else { LOOK_EVERY };
+            match timeout(wait, self.stream.readable()).await {
+                Ok(Ok(())) => match self.stream.try_read(&mut input) {
+                    Ok(0) => return None,
+                    Ok(count) => {
+                        let bytes = input.get(..count).unwrap_or(&[]);
+                        match self.session.handle(bytes, now_ms()) {
+                            Ok(events) => self.take(events),
+                            Err(fault) => {
+                                let _ = self.write();
+                                return Some(fault);
+                            }
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return None,
+                },
+                Ok(Err(_)) => return None,
+                Err(_) => {}
+            }
+            let before = self.session.output().len();
+            if let Err(fault) = self.session.handle_time(now_ms()) {
+                return Some(fault);
+            }
+            if self.session.output().len() > before {
+                self.count(HEARTBEATS_OUT);
+            }
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while !self.session.output().is_empty() {
+            match self.stream.try_write(self.session.output()) {
+                Ok(count) => self.session.sent(count, now_ms()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, what: usize) {
+        if let Some((peer, _)) = self.peer {
+            with(&self.state, |section| {
+                let count = section
+                    .peers
+                    .get_mut(peer)
+                    .and_then(|peer| peer.counts.get_mut(what));
+                if let Some(count) = count {
+                    *count = count.wrapping_add(1);
+                }
+            });
+        }
+    }
+
+    /// Makes what there is to send.
+    fn fill(&mut self) {
+        let Some((peer, _)) = self.peer else { return };
+        if self.session.state() != State::Established || self.session.output().len() > OUTPUT_MAX {
+            return;
+        }
+        let state = Arc::clone(&self.state);
+        let session = &mut self.session;
+        with(&state, |section| {
+            section.collect();
+            if section.asks(peer, now_ms()) {
+                session.send(Control::ResyncRequest);
+            }
+            for table in 0..section.tables.len() {
+                for update in section.next_updates(peer, table, section.batch) {
+                    session.push(&update);
+                }
+            }
+        });
+        self.teach();
+        self.session.acknowledge();
+    }
+
+    /// A part of the lesson.
+    fn teach(&mut self) {
+        let Some(mut lesson) = self.lesson.take() else {
+            return;
+        };
+        let state = Arc::clone(&self.state);
+        let session = &mut self.session;
+        let goes_on = with(&state, |section| {
+            let mut left = section.batch;
+            while left > 0 && session.output().len() < OUTPUT_MAX {
+                let Some(shared) = section.tables.get(lesson.table) else {
+                    let control = match section.resync {
+                        Resync::Done => Control::ResyncFinished,
+                        _ => Control::ResyncPartial,
+                    };
+                    session.send(control);
+                    return false;
+                };
+                let Some(key) = lesson.keys.pop() else {
+                    if lesson.shard == 0 {
+                        session.describe(lesson.table);
+                    }
+                    if lesson.shard < shared.table.shard_count() {
+                        shared
+                            .table
+                            .keys_of(lesson.shard, moment(), &mut lesson.keys);
+                        lesson.shard += 1;
+                    } else {
+                        (lesson.table, lesson.shard) = (lesson.table + 1, 0);
+                    }
+                    continue;
+                };
+                let Some(held) = shared.table.find(&key) else {
+                    continue;
+                };
+                left -= 1;
+                session.push(&Update {
+                    table: lesson.table,
+                    number: shared.last,
+                    expires_in_ms: Some(held.expires_in_ms()),
+                    key: entry::key_out(&shared.table, &key),
+                    fields: entry::fields(&held),
+                });
+            }
+            true
+        });
+        if goes_on == Some(true) {
+            self.lesson = Some(lesson);
+        }
+    }
+
+    /// Does what came.
+    fn take(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Greeted(hello) => self.greeted(&hello),
+                Event::Established => self.established(),
+                Event::Update(update) => self.update(&update),
+                Event::Acknowledged { table, number } => {
+                    if let Some((peer, _)) = self.peer {
+                        with(&self.state, |section| {
+                            let peer = section.peers.get_mut(peer);
+                            let place = peer.and_then(|peer| peer.acknowledged.get_mut(table));
+                            if let Some(place) = place {
+                                *place = (*place).max(number);
+                            }
+                        });
+                    }
+                }
+                Event::ResyncRequest => {
+                    self.lesson = Some(Lesson {
+                        table: 0,
+                        shard: 0,
+                        keys: Vec::new(),
+                    });
+                }
+                Event::Resynced { whole } => {
+                    if let Some((peer, _)) = self.peer {
+                        with(&self.state, |section| {
+                            section.learned_all(peer, whole, now_ms())
+                        });
+                    }
+                }
+                Event::Confirmed => {}
+                Event::Heartbeat => self.count(HEARTBEATS_IN),
+            }
+        }
+    }
+
+    fn update(&self, update: &Update) {
+        let Some((peer, _)) = self.peer else { return };
+        let found = with(&self.state, |section| {
+            let learned = section.peers.get_mut(peer)?.learned.get_mut(update.table)?;
+            *learned = update.number;
+            let shared = section.tables.get(update.table)?;
+            Some((Arc::clone(&shared.table), shared.write_to.clone()))
+        });
+        if let Some((table, write_to)) = found.flatten() {
+            entry::take(&table, write_to.as_ref(), update);
+        }
+    }
+
+    /// Somebody said who it is.
+    fn greeted(&mut self, hello: &Hello) {
+        let answer = with(&self.state, |section| {
+            if hello.to != *section.local {
+                return Err(Status::WrongRemote);
+            }
+            let found = section
+                .peers
+                .iter()
+                .position(|peer| *peer.name == *hello.from);
+            let Some(at) = found else {
+                return Err(Status::WrongLocal);
+            };
+            let local_first = *section.local < *hello.from;
+            if let Some(peer) = section.peers.get_mut(at)
+                && peer.connection.is_some()
+            {
+                peer.counts[COLLISIONS] += 1;
+                // Both began: the connection of one of them stays.
+                if !peer.established && local_first {
+                    return Err(Status::TryAgain);
+                }
+            }
+            section.disconnect_any(at);
+            Ok((at, section.connect(at)))
+        });
+        match answer {
+            Some(Ok(peer)) => {
+                self.peer = Some(peer);
+                self.session.welcome(Status::Succeeded);
+                self.established();
+            }
+            Some(Err(status)) => self.session.welcome(status),
+            None => self.session.welcome(Status::TryAgain),
+        }
+    }
+
+    fn established(&mut self) {
+        if let Some((peer, _)) = self.peer {
+            with(&self.state, |section| {
+                if let Some(peer) = section.peers.get_mut(peer) {
+                    peer.established = true;
+                    peer.status = "ESTA";
+                    peer.greeted = Some(Instant::now());
+                    peer.counts[CONNECTIONS] = peer.counts[CONNECTIONS].wrapping_add(1);
+                }
+            });
+        }
+    }
+}

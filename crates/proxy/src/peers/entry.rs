@@ -1,0 +1,132 @@
+//! Entries of tables as fields on the wire, and back.
+
+use crate::tables::StickTable;
+use crate::tables::{DataType, Held, KeyType, Shape, Table};
+use protocol::peers::{self, Field, TableDescription, Update, Value};
+use std::sync::Arc;
+
+/// What is written to another table, too (`write-to`): what nobody calculates with.
+const WRITTEN: [DataType; 4] = [
+    DataType::ServerId,
+    DataType::Gpt0,
+    DataType::ServerKey,
+    DataType::Gpt,
+];
+
+/// A table as peers are told of it.
+pub fn describe(described: &StickTable, table: &Table) -> TableDescription {
+    let make = &table.make;
+    let name = match described.proxy {
+        Some(_) => described.name.as_bytes().to_vec(),
+        // Those of a section have names of their own.
+        None => match described.name.find('/') {
+            Some(at) => described.name.as_bytes()[at..].to_vec(),
+            None => described.name.as_bytes().to_vec(),
+        },
+    };
+    let (key, key_length) = match make.key {
+        KeyType::Ip => (peers::KeyType::Ipv4, 4),
+        KeyType::Ipv6 => (peers::KeyType::Ipv6, 16),
+        KeyType::Integer => (peers::KeyType::Integer, 4),
+        KeyType::String => (peers::KeyType::String, make.length + 1),
+        KeyType::Binary => (peers::KeyType::Binary, make.length),
+    };
+    let stored = make.layout.stored().iter().map(|stored| peers::Stored {
+        bit: stored.kind as u8,
+        elements: stored.elements,
+        period_ms: stored.period_ms,
+    });
+    TableDescription {
+        name,
+        key,
+        key_length,
+        expire_ms: table.expire_ms(),
+        stored: stored.collect(),
+    }
+}
+
+/// A key on the wire: numbers have their highest byte first there.
+pub fn key_out(table: &Table, key: &[u8]) -> Vec<u8> {
+    match (table.make.key, <[u8; 4]>::try_from(key)) {
+        (KeyType::Integer, Ok(bytes)) => u32::from_ne_bytes(bytes).to_be_bytes().to_vec(),
+        _ => key.to_vec(),
+    }
+}
+
+fn key_in(table: &Table, key: &[u8]) -> Vec<u8> {
+    match (table.make.key, <[u8; 4]>::try_from(key)) {
+        (KeyType::Integer, Ok(bytes)) => u32::from_be_bytes(bytes).to_ne_bytes().to_vec(),
+        _ => key.to_vec(),
+    }
+}
+
+/// The data of an entry.
+pub fn fields(held: &Held) -> Vec<Field> {
+    let table = held.table();
+    let mut fields = Vec::new();
+    for stored in table.make.layout.stored() {
+        for element in 0..stored.elements {
+            let Some(cell) = stored.cell(element) else {
+                continue;
+            };
+            let value = match cell.shape {
+                Shape::Number | Shape::Long => Value::Number(held.read(cell)),
+                Shape::Rate => {
+                    let (age_ms, current, previous) = held.rate_parts(cell);
+                    Value::Rate(age_ms, current, previous)
+                }
+                Shape::Word => {
+                    let text = table.words.text(held.read(cell) as u32);
+                    Value::Text(text.map(|text| text.as_ref().to_owned()))
+                }
+            };
+            fields.push(Field {
+                bit: stored.kind as u8,
+                element,
+                value,
+            });
+        }
+    }
+    fields
+}
+
+/// Takes an entry of a peer over; its values replace ours.
+pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update) {
+    let key = key_in(table, &update.key);
+    if let Some(held) = table.get(&key) {
+        set(&held, &update.fields, |kind| kind != DataType::ConnCur);
+        if let Some(ms) = update.expires_in_ms.filter(|_| table.expire_ms() != 0) {
+            held.set_expires_in_ms(ms.min(table.expire_ms()));
+        }
+    }
+    let other = write_to
+        .filter(|other| other.make.key == table.make.key && other.make.length == table.make.length);
+    if let Some(held) = other.and_then(|other| other.get(&key)) {
+        set(&held, &update.fields, |kind| WRITTEN.contains(&kind));
+    }
+}
+
+fn set(held: &Held, fields: &[Field], takes: impl Fn(DataType) -> bool) {
+    for field in fields {
+        let kind = DataType::ALL.get(usize::from(field.bit)).copied();
+        let Some(kind) = kind.filter(|kind| takes(*kind)) else {
+            continue;
+        };
+        let Some(cell) = held.table().make.layout.cell(kind, field.element) else {
+            continue;
+        };
+        match (&field.value, cell.shape) {
+            (Value::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
+            (Value::Rate(age_ms, current, previous), Shape::Rate) => {
+                held.set_rate_parts(cell, (*age_ms, *current, *previous));
+            }
+            (Value::Text(text), Shape::Word) => {
+                let number = text
+                    .as_deref()
+                    .map_or(0, |text| held.table().words.number(text));
+                held.write(cell, number.into());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Peers: tables that several processes share, by HAProxy's protocol
+//! ([`protocol::peers`]). `section` is what all connections of one `peers`
+//! section have in common, `driver` moves the bytes on the side thread, `entry`
+//! turns entries into what is on the wire and back. The data plane knows nothing
+//! of it: it notes in a table which entries are news.
+
+mod driver;
+mod entry;
+mod report;
+mod section;
+#[cfg(test)]
+mod tests;
+
+pub use driver::{Driver, start};
+pub use report::report;
+pub use section::PeersState;

@@ -1,0 +1,324 @@
+//! What the connections of one `peers` section have in common: the tables with
+//! the updates that peers do not have yet, and who knows everything.
+
+use super::entry;
+use crate::config::{Config, Peers};
+use crate::tables::Table;
+use protocol::peers::{Milliseconds, TableDescription, Update};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+/// Updates of one table that are kept for peers who are away. Beyond that the
+/// oldest are forgotten, and who comes back learns them when it asks for all.
+const UPDATES_MAX: usize = 1 << 18;
+/// Entries that are taken out of a table's list of news at once.
+const NEWS_MAX: usize = 1 << 14;
+/// Without anybody to learn from for so long, this process counts as knowing all.
+const RESYNC_MS: u64 = 5_000;
+
+/// One table that is shared.
+pub struct Shared {
+    /// The table.
+    pub table: Arc<Table>,
+    /// The one that gets peers' updates, too.
+    pub write_to: Option<Arc<Table>>,
+    /// How peers are told of it.
+    pub description: TableDescription,
+    /// The keys that changed here, by the number of their last update.
+    updates: BTreeMap<u32, Box<[u8]>>,
+    numbers: HashMap<Box<[u8]>, u32>,
+    /// The number of the last update.
+    pub last: u32,
+}
+
+/// One peer.
+pub struct Peer {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    /// The connection that counts; a newer one takes its place.
+    pub connection: Option<u64>,
+    /// It is established.
+    pub established: bool,
+    /// By table, the last update that it has acknowledged.
+    pub acknowledged: Vec<u32>,
+    /// By table, the last update that was sent to it.
+    pub pushed: Vec<u32>,
+    /// By table, the last update of its own that was taken.
+    pub learned: Vec<u32>,
+    /// It was asked for everything, and did not have it.
+    pub asked: bool,
+    /// How its last connection ended, or began.
+    pub status: &'static str,
+    /// When it was last greeted.
+    pub greeted: Option<Instant>,
+    /// Heartbeats sent and received, silences, connections, wrong messages, collisions.
+    pub counts: [u32; 6],
+}
+
+/// Places in [`Peer::counts`].
+pub const HEARTBEATS_OUT: usize = 0;
+pub const HEARTBEATS_IN: usize = 1;
+pub const SILENCES: usize = 2;
+pub const CONNECTIONS: usize = 3;
+pub const FAULTS: usize = 4;
+pub const COLLISIONS: usize = 5;
+
+/// Whether this process knows what its peers know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resync {
+    /// Not yet: whoever is there is asked.
+    Needed,
+    /// This peer was asked.
+    Asked(usize),
+    /// Yes.
+    Done,
+}
+
+/// A section that runs.
+pub struct Section {
+    /// Its name.
+    pub name: Box<str>,
+    /// The name of this process.
+    pub local: Box<str>,
+    /// Where it listens.
+    pub listens: Option<SocketAddr>,
+    /// Updates that are sent in one go.
+    pub batch: usize,
+    /// Everyone but this process.
+    pub peers: Vec<Peer>,
+    /// The tables.
+    pub tables: Vec<Shared>,
+    /// Whether everything is known.
+    pub resync: Resync,
+    /// Until when somebody may be asked.
+    pub resync_until: Milliseconds,
+    /// When it began.
+    pub began: Instant,
+    pub began_at: SystemTime,
+    /// The number of the last connection.
+    connections: u64,
+}
+
+/// What of a section changes while it serves; the next configuration goes on with it.
+#[derive(Default)]
+pub struct PeersState(Mutex<Option<Section>>);
+
+impl std::fmt::Debug for PeersState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeersState")
+    }
+}
+
+impl PeersState {
+    /// The section, where it runs. Held for moments only.
+    pub fn lock(&self) -> MutexGuard<'_, Option<Section>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tables that a section shares.
+fn shared(config: &Config, peers: &Peers) -> Vec<Shared> {
+    let all = config.tables.all.iter();
+    let mine = all.filter(|table| table.peers.as_deref() == Some(&*peers.name));
+    mine.filter_map(|described| {
+        let table = described.place.get()?;
+        Some(Shared {
+            description: entry::describe(described, table),
+            table: Arc::clone(table),
+            write_to: described
+                .write_to
+                .as_ref()
+                .and_then(|place| place.get().cloned()),
+            updates: BTreeMap::new(),
+            numbers: HashMap::new(),
+            last: 0,
+        })
+    })
+    .collect()
+}
+
+impl Section {
+    /// A section of a configuration that serves.
+    pub fn new(config: &Config, peers: &Peers, now: Milliseconds) -> Section {
+        let tables = shared(config, peers);
+        let others = peers.all.iter().filter(|peer| peer.name != peers.local);
+        let none = vec![0; tables.len()];
+        let peer = |peer: &crate::config::Peer| Peer {
+            name: peer.name.clone(),
+            address: peer.address,
+            connection: None,
+            established: false,
+            acknowledged: none.clone(),
+            pushed: none.clone(),
+            learned: none.clone(),
+            asked: false,
+            status: "NONE",
+            greeted: None,
+            counts: [0; 6],
+        };
+        Section {
+            name: peers.name.clone(),
+            local: peers.local.clone(),
+            listens: peers.listens(),
+            batch: peers.batch as usize,
+            peers: others.map(peer).collect(),
+            tables,
+            resync: Resync::Needed,
+            resync_until: now + RESYNC_MS,
+            began: Instant::now(),
+            began_at: SystemTime::now(),
+            connections: 0,
+        }
+    }
+
+    /// Whether it is the same in a newer configuration: who, where, which tables.
+    pub fn is_same(&self, config: &Config, peers: &Peers) -> bool {
+        let tables = shared(config, peers);
+        let others: Vec<_> = peers.all.iter().filter(|p| p.name != peers.local).collect();
+        self.local == peers.local
+            && self.listens == peers.listens()
+            && self.batch == peers.batch as usize
+            && others.len() == self.peers.len()
+            && others
+                .iter()
+                .zip(&self.peers)
+                .all(|(new, old)| new.name == old.name && new.address == old.address)
+            && tables.len() == self.tables.len()
+            && tables.iter().zip(&self.tables).all(|(new, old)| {
+                Arc::ptr_eq(&new.table, &old.table) && new.description == old.description
+            })
+    }
+
+    /// How all tables are told of.
+    pub fn descriptions(&self) -> Vec<TableDescription> {
+        let tables = self.tables.iter();
+        tables.map(|shared| shared.description.clone()).collect()
+    }
+
+    /// The number of one more connection, which becomes the one of a peer.
+    pub fn connect(&mut self, peer: usize) -> u64 {
+        self.connections += 1;
+        let number = self.connections;
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.connection = Some(number);
+            peer.established = false;
+        }
+        number
+    }
+
+    /// Whether a connection is still the one of its peer.
+    pub fn is_current(&self, peer: usize, connection: u64) -> bool {
+        let peer = self.peers.get(peer);
+        peer.is_some_and(|peer| peer.connection == Some(connection))
+    }
+
+    /// Numbers what changed in the tables, and forgets what all peers have.
+    pub fn collect(&mut self) {
+        for (at, shared) in self.tables.iter_mut().enumerate() {
+            for key in shared.table.take_news(NEWS_MAX) {
+                shared.last = shared.last.wrapping_add(1).max(1);
+                if let Some(before) = shared.numbers.insert(key.clone(), shared.last) {
+                    shared.updates.remove(&before);
+                }
+                shared.updates.insert(shared.last, key);
+            }
+            let have = self
+                .peers
+                .iter()
+                .filter_map(|peer| peer.acknowledged.get(at));
+            let all_have = have.copied().min().unwrap_or(shared.last);
+            let known = |number: u32| number <= all_have;
+            while let Some(first) = shared.updates.first_entry() {
+                if !known(*first.key()) && shared.numbers.len() <= UPDATES_MAX {
+                    break;
+                }
+                shared.numbers.remove(&first.remove());
+            }
+        }
+    }
+
+    /// Updates of a table that a peer was not sent, as many as go at once.
+    pub fn next_updates(&mut self, peer: usize, table: usize, max: usize) -> Vec<Update> {
+        let (Some(peer), Some(shared)) = (self.peers.get_mut(peer), self.tables.get(table)) else {
+            return Vec::new();
+        };
+        let Some(pushed) = peer.pushed.get_mut(table) else {
+            return Vec::new();
+        };
+        let mut updates = Vec::new();
+        let from = pushed.saturating_add(1);
+        for (number, key) in shared.updates.range(from..).take(max) {
+            *pushed = *number;
+            if let Some(held) = shared.table.find(key) {
+                updates.push(Update {
+                    table,
+                    number: *number,
+                    expires_in_ms: None,
+                    key: entry::key_out(&shared.table, key),
+                    fields: entry::fields(&held),
+                });
+            }
+        }
+        updates
+    }
+
+    /// Whom to ask for everything, if this peer is to be asked now.
+    pub fn asks(&mut self, peer: usize, now: Milliseconds) -> bool {
+        if self.resync != Resync::Done
+            && now >= self.resync_until
+            && self.peers.iter().all(|p| p.asked || !p.established)
+        {
+            self.resync = Resync::Done;
+        }
+        let is_free = self.resync == Resync::Needed;
+        match self.peers.get_mut(peer) {
+            Some(one) if is_free && !one.asked && one.established => {
+                self.resync = Resync::Asked(peer);
+                one.asked = true;
+                self.resync_until = now + RESYNC_MS;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A lesson is over.
+    pub fn learned_all(&mut self, peer: usize, whole: bool, now: Milliseconds) {
+        if whole {
+            self.resync = Resync::Done;
+        } else if self.resync == Resync::Asked(peer) {
+            self.resync = Resync::Needed;
+            self.resync_until = now + RESYNC_MS;
+        }
+    }
+
+    /// A connection is over.
+    pub fn disconnect(&mut self, peer: usize, connection: u64) {
+        if !self.is_current(peer, connection) {
+            return;
+        }
+        if self.resync == Resync::Asked(peer) {
+            self.resync = Resync::Needed;
+        }
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.connection = None;
+            peer.established = false;
+            // What it did not say to have is sent again.
+            peer.pushed.clone_from(&peer.acknowledged);
+        }
+    }
+}
+
+impl Section {
+    /// Whatever connection a peer has is over.
+    pub fn disconnect_any(&mut self, peer: usize) {
+        let number = self.peers.get(peer).and_then(|peer| peer.connection);
+        if let Some(number) = number {
+            self.disconnect(peer, number);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Two processes in one: what one of them counts the other one has soon.
+
+use super::{Driver, report, start};
+use crate::config::Config;
+use crate::keyword::testing::load_text;
+use crate::state::install;
+use crate::tables::{DataType, Held, Table};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long anything may take: long, for machines that are busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Two addresses where nobody listens.
+fn addresses() -> [SocketAddr; 2] {
+    let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
+    sockets.map(|socket| socket.local_addr().expect("it is bound"))
+}
+
+fn config(name: &str, addresses: [SocketAddr; 2], old: Option<&Config>) -> Config {
+    let [one, two] = addresses;
+    let text = format!(
+        "global\n localpeer {name}\npeers mesh\n peer one {one}\n peer two {two}\n \
+         table own type integer size 100 store gpc0\n\
+         listen t\n bind 127.0.0.1:1\n \
+         stick-table type string len 20 size 1000 expire 1h peers mesh store gpc(2),http_req_rate(1h),conn_cur,server_key,bytes_in_cnt\n"
+    );
+    let loaded = load_text(&text);
+    let mut config = loaded.config.expect("it loads");
+    install(&mut config, old, 0);
+    config
+}
+
+fn table<'c>(config: &'c Config, name: &str) -> &'c Arc<Table> {
+    config.tables.live(name).expect("it is there")
+}
+
+async fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn count(table: &Arc<Table>, key: &[u8], n: u64) {
+    let held: Held = table.get(key).expect("room");
+    held.add(DataType::Gpc, 1, n);
+    held.add(DataType::HttpReqRate, 0, n);
+    held.add(DataType::ConnCur, 0, n);
+    held.add(DataType::BytesInCnt, 0, n << 33);
+    held.set(DataType::ServerKey, 0, table.words.number("web1").into());
+    held.note();
+}
+
+/// What another process knows of a key.
+fn known(table: &Arc<Table>, key: &[u8]) -> Option<[u64; 4]> {
+    let held = table.find(key)?;
+    let get = |kind, element| held.get(kind, element).unwrap_or(0);
+    let word = table.words.text(get(DataType::ServerKey, 0) as u32);
+    assert_eq!(word.as_deref(), Some("web1"));
+    let kinds = [
+        (DataType::Gpc, 1),
+        (DataType::HttpReqRate, 0),
+        (DataType::ConnCur, 0),
+        (DataType::BytesInCnt, 0),
+    ];
+    Some(kinds.map(|(kind, element)| get(kind, element)))
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+#[test]
+fn what_one_counts_the_other_has_and_again_after_it_was_away() {
+    block_on(async {
+        let addresses = addresses();
+        let (one, two) = (
+            config("one", addresses, None),
+            config("two", addresses, None),
+        );
+        let first = start(&one);
+        let second = start(&two);
+        count(table(&one, "t"), b"a", 3);
+        soon("an update", || {
+            known(table(&two, "t"), b"a") == Some([3, 3, 0, 3 << 33])
+        })
+        .await;
+        count(table(&two, "t"), b"b", 5);
+        soon("one back", || {
+            known(table(&one, "t"), b"b") == Some([5, 5, 0, 5 << 33])
+        })
+        .await;
+        let key = 77u32.to_ne_bytes();
+        let held = table(&one, "mesh/own").get(&key).expect("room");
+        held.add(DataType::Gpc0, 0, 9);
+        held.note();
+        soon("a table of the section", || {
+            let held = table(&two, "mesh/own").find(&key);
+            held.and_then(|held| held.get(DataType::Gpc0, 0)) == Some(9)
+        })
+        .await;
+        // The second one dies, and another one begins with nothing.
+        drop::<Driver>(second);
+        count(table(&one, "t"), b"c", 1);
+        let again = config("two", addresses, None);
+        let second = start(&again);
+        for key in [b"a", b"b", b"c"] {
+            soon("a lesson", || known(table(&again, "t"), key).is_some()).await;
+        }
+        let shown = report(&one, None).expect("there are peers");
+        assert!(shown.contains("id=two(remote,active)"), "{shown}");
+        assert!(report(&one, Some("other")).is_none());
+        drop((first, second));
+    });
+}
+
+#[test]
+fn a_change_that_is_none_for_peers_leaves_their_connections() {
+    block_on(async {
+        let addresses = addresses();
+        let (one, two) = (
+            config("one", addresses, None),
+            config("two", addresses, None),
+        );
+        let mut first = start(&one);
+        let _second = start(&two);
+        count(table(&one, "t"), b"a", 3);
+        soon("an update", || known(table(&two, "t"), b"a").is_some()).await;
+        let newer = config("one", addresses, Some(&one));
+        first.change(&newer);
+        count(table(&newer, "t"), b"b", 3);
+        soon("another", || known(table(&two, "t"), b"b").is_some()).await;
+        let shown = report(&newer, Some("mesh")).expect("it is there");
+        assert!(shown.contains("new_conn=1 "), "{shown}");
+    });
+}

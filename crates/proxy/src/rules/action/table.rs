@@ -1,0 +1,344 @@
+//! Actions on stick tables: what is tracked, and counters that rules change.
+
+use super::{Action, ActionRow, Build, RuleSet, Step, places};
+use crate::load::Loader;
+use crate::rules::Expression;
+use crate::stream::Stream;
+use crate::tables::{DataType, Level, TablePlace, codes, tracked};
+use language::Diagnostic;
+use std::sync::Arc;
+
+/// What is done with a table.
+#[derive(Clone, Debug)]
+pub enum TableAction {
+    /// An entry is tracked.
+    Track {
+        /// Under this counter.
+        counter: u32,
+        /// The entry of this value.
+        key: Expression,
+        /// In this table.
+        table: Arc<TablePlace>,
+        /// For so long.
+        level: Level,
+    },
+    /// A number of a tracked entry changes.
+    Change {
+        /// The counter that tracks it.
+        counter: u32,
+        /// The number.
+        kind: DataType,
+        /// Its rate, which a change of the number counts in.
+        rate: Option<DataType>,
+        /// Of several.
+        element: u32,
+        /// By or to how much.
+        amount: Amount,
+    },
+}
+
+/// How much.
+#[derive(Clone, Debug)]
+pub enum Amount {
+    /// So much.
+    Fixed(u32),
+    /// As an expression says.
+    Of(Expression),
+}
+
+const TRACKING: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::REQUEST,
+    places::RESPONSE,
+];
+
+macro_rules! track {
+    ($($name:literal = $counter:literal;)*) => {
+        &[$(ActionRow {
+            name: $name,
+            places: TRACKING,
+            syntax: concat!($name, " <key> [table <table>]"),
+            doc: "Tracks the entry of a key in a table under this counter, for the connection (`tcp-request connection` and `session`) or for the stream: \
+                  what happens to it is counted in the entry from now on, and rules can ask for it (`sc_http_req_rate(0)`). A counter that tracks \
+                  something already goes on with it.",
+            example: concat!("stick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
+            build: |loader, build| track(loader, build, $counter),
+        },)*]
+    };
+}
+
+pub(super) static TRACK: &[ActionRow] = track! {
+    "track-sc0" = 0;
+    "track-sc1" = 1;
+    "track-sc2" = 2;
+};
+
+macro_rules! track_more {
+    ($($name:literal = $counter:literal;)*) => {
+        &[$(ActionRow {
+            name: $name,
+            places: TRACKING,
+            syntax: concat!($name, " <key> [table <table>]"),
+            doc: "Tracks the entry of a key in a table under this counter, as `track-sc0` does. `tune.stick-counters` in the global section has to make room \
+                  for more than three counters first.",
+            example: concat!("global\ntune.stick-counters 12\nlisten more\nmode http\nstick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
+            build: |loader, build| track(loader, build, $counter),
+        },)*]
+    };
+}
+
+pub(super) static TRACK_MORE: &[ActionRow] = track_more! {
+    "track-sc3" = 3;
+    "track-sc4" = 4;
+    "track-sc5" = 5;
+    "track-sc6" = 6;
+    "track-sc7" = 7;
+    "track-sc8" = 8;
+    "track-sc9" = 9;
+    "track-sc10" = 10;
+    "track-sc11" = 11;
+};
+
+pub(super) static CHANGE: &[ActionRow] = &[
+    ActionRow {
+        name: "sc-inc-gpc0",
+        places: places::ALL,
+        syntax: "sc-inc-gpc0(<ctr>)",
+        doc: "Adds one to the first general purpose counter of the entry that a counter tracks, and to its rate. Nothing happens where it tracks none, or the \
+              table stores none.",
+        example: "sc-inc-gpc0(0)",
+        build: |loader, build| increment(loader, build, DataType::Gpc0, DataType::Gpc0Rate),
+    },
+    ActionRow {
+        name: "sc-inc-gpc1",
+        places: places::ALL,
+        syntax: "sc-inc-gpc1(<ctr>)",
+        doc: "Adds one to the second general purpose counter of the entry that a counter tracks, and to its rate. Nothing happens where it tracks none, or the \
+              table stores none.",
+        example: "sc-inc-gpc1(0)",
+        build: |loader, build| increment(loader, build, DataType::Gpc1, DataType::Gpc1Rate),
+    },
+    ActionRow {
+        name: "sc-inc-gpc",
+        places: places::ALL,
+        syntax: "sc-inc-gpc(<idx>,<ctr>)",
+        doc: "Adds one to a general purpose counter (`gpc(<n>)` of the table, counted from 0) of the entry that a counter tracks, and to its rate.",
+        example: "sc-inc-gpc(1,0)",
+        build: |loader, build| {
+            let (element, counter) = element(loader, build)?;
+            let (kind, rate) = (DataType::Gpc, Some(DataType::GpcRate));
+            Ok(change(counter, kind, rate, element, Amount::Fixed(1)))
+        },
+    },
+    ActionRow {
+        name: "sc-add-gpc",
+        places: places::ALL,
+        syntax: "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }",
+        doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, counted from 0) of the entry that a counter \
+              tracks, and to its rate.",
+        example: "sc-add-gpc(1,0) src_port",
+        build: |loader, build| {
+            let (element, counter) = element(loader, build)?;
+            let amount = amount(loader, build)?;
+            let (kind, rate) = (DataType::Gpc, Some(DataType::GpcRate));
+            Ok(change(counter, kind, rate, element, amount))
+        },
+    },
+    ActionRow {
+        name: "sc-set-gpt0",
+        places: places::ALL,
+        syntax: "sc-set-gpt0(<ctr>) { <int> | <expr> }",
+        doc: "Sets the first general purpose tag of the entry that a counter tracks to a number or to the value of an expression.",
+        example: "sc-set-gpt0(0) 1337",
+        build: |loader, build| {
+            let counter = counter(loader, build)?;
+            let amount = amount(loader, build)?;
+            Ok(change(counter, DataType::Gpt0, None, 0, amount))
+        },
+    },
+    ActionRow {
+        name: "sc-set-gpt",
+        places: places::ALL,
+        syntax: "sc-set-gpt(<idx>,<ctr>) { <int> | <expr> }",
+        doc: "Sets a general purpose tag (`gpt(<n>)` of the table, counted from 0) of the entry that a counter tracks to a number or to the value of an \
+              expression.",
+        example: "sc-set-gpt(2,0) 1337",
+        build: |loader, build| {
+            let (element, counter) = element(loader, build)?;
+            let amount = amount(loader, build)?;
+            Ok(change(counter, DataType::Gpt, None, element, amount))
+        },
+    },
+];
+
+fn change(
+    counter: u32,
+    kind: DataType,
+    rate: Option<DataType>,
+    element: u32,
+    amount: Amount,
+) -> Action {
+    Action::Table(Box::new(TableAction::Change {
+        counter,
+        kind,
+        rate,
+        element,
+        amount,
+    }))
+}
+
+fn increment(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    kind: DataType,
+    rate: DataType,
+) -> Result<Action, Box<Diagnostic>> {
+    let counter = counter(loader, build)?;
+    Ok(change(counter, kind, Some(rate), 0, Amount::Fixed(1)))
+}
+
+/// Whether there is such a counter.
+fn checked(loader: &Loader, build: &Build<'_, '_>, counter: u32) -> Result<u32, Box<Diagnostic>> {
+    let count = loader.config.global.tune.stick_counters;
+    if counter < count {
+        return Ok(counter);
+    }
+    let told = format!(
+        "'{}': there are {count} counters, numbered from 0",
+        build.word.text()
+    );
+    Err(Box::new(
+        Diagnostic::error(&codes::BAD_COUNTER, build.word.span, told)
+            .label("no such counter")
+            .help("`tune.stick-counters` in the global section makes more of them, up to 12"),
+    ))
+}
+
+fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnostic>> {
+    let parts = build.list.unwrap_or_default().split(',');
+    let numbers: Vec<u32> = parts.filter_map(|part| part.trim().parse().ok()).collect();
+    if numbers.len() == count
+        && build
+            .list
+            .is_some_and(|list| list.split(',').count() == count)
+    {
+        return Ok(numbers);
+    }
+    let wanted = if count == 1 {
+        "a counter"
+    } else {
+        "an index and a counter"
+    };
+    Err(build.wrong(
+        &codes::BAD_COUNTER,
+        build.word,
+        format!("'{}' wants {wanted} in parentheses", build.word.text()),
+        format!("{wanted} is expected"),
+    ))
+}
+
+fn counter(loader: &Loader, build: &Build<'_, '_>) -> Result<u32, Box<Diagnostic>> {
+    let numbers = numbers(build, 1)?;
+    checked(loader, build, numbers[0])
+}
+
+fn element(loader: &Loader, build: &Build<'_, '_>) -> Result<(u32, u32), Box<Diagnostic>> {
+    let numbers = numbers(build, 2)?;
+    Ok((numbers[0], checked(loader, build, numbers[1])?))
+}
+
+fn amount(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Amount, Box<Diagnostic>> {
+    let word = build.args.required("a number or an expression")?;
+    if let Ok(number) = word.str().parse() {
+        return Ok(Amount::Fixed(number));
+    }
+    Expression::parse(loader, word, build.usage).map(Amount::Of)
+}
+
+fn track(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    counter: u32,
+) -> Result<Action, Box<Diagnostic>> {
+    let counter = checked(loader, build, counter)?;
+    let key = build.expression(loader)?;
+    let named = build.args.peek().is_some_and(|word| word.is("table"));
+    let name: Box<str> = if named {
+        build.args.next();
+        let word = build.args.required("the name of a table")?;
+        loader.name_table(&word.text(), word.span);
+        word.text().into()
+    } else {
+        let own = loader.own_table(build.word.span)?;
+        loader.name_table(&own, build.word.span);
+        own
+    };
+    loader.key_of_table(&name, &key);
+    let level = match build.set {
+        RuleSet::TcpConnection | RuleSet::TcpSession => Level::Session,
+        RuleSet::TcpContent | RuleSet::HttpRequest => Level::Request,
+        _ => Level::Response,
+    };
+    Ok(Action::Table(Box::new(TableAction::Track {
+        counter,
+        key,
+        table: loader.config.tables.place(&name),
+        level,
+    })))
+}
+
+impl TableAction {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        match self {
+            TableAction::Track {
+                counter,
+                key,
+                table,
+                level,
+            } => {
+                if tracked::with(stream, *counter, |_| ()).is_none()
+                    && let Some(table) = table.get()
+                    && let Some(value) = key.evaluate(stream)
+                {
+                    let make = &table.make;
+                    let held = make.key.with(make.length, value, |key| table.get(key));
+                    if let Some(held) = held.flatten() {
+                        tracked::track(stream, *counter, held, *level);
+                    }
+                }
+            }
+            TableAction::Change {
+                counter,
+                kind,
+                rate,
+                element,
+                amount,
+            } => {
+                let amount = match amount {
+                    Amount::Fixed(number) => Some(u64::from(*number)),
+                    Amount::Of(expression) => expression
+                        .evaluate(stream)
+                        .and_then(|value| value.integer())
+                        .map(|number| number as u32 as u64),
+                };
+                let Some(amount) = amount else {
+                    return Step::Next;
+                };
+                tracked::with(stream, *counter, |held| {
+                    match rate {
+                        Some(rate) => {
+                            held.add(*kind, *element, amount);
+                            held.add(*rate, *element, amount);
+                        }
+                        None => _ = held.set(*kind, *element, amount),
+                    }
+                    held.touch();
+                    held.note();
+                });
+            }
+        }
+        Step::Next
+    }
+}

@@ -1,0 +1,161 @@
+//! Converters of stick tables: what a table knows of a key.
+
+use super::{ConverterBuild, ConverterRow, PLACE};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::value::{Type, Value};
+use crate::tables::{DataType, Held, Table};
+use std::sync::Arc;
+
+fn find(table: &Arc<Table>, value: Value<'_>) -> Option<Held> {
+    let make = &table.make;
+    make.key
+        .with(make.length, value, |key| table.find(key))
+        .flatten()
+}
+
+/// A value of the key's entry; 0 where there is none.
+fn get(
+    table: Option<&Arc<Table>>,
+    value: Value<'_>,
+    kind: DataType,
+    element: Option<i64>,
+) -> Option<u64> {
+    let table = table?;
+    let cell = table
+        .make
+        .layout
+        .cell(kind, u32::try_from(element?).ok()?)?;
+    Some(find(table, value).map_or(0, |held| held.read(cell)))
+}
+
+fn number(table: Option<u64>) -> Option<Value<'static>> {
+    table.map(Value::count)
+}
+
+/// Changes the key's entry, which is made where there is none.
+fn change(
+    table: Option<&Arc<Table>>,
+    value: Value<'_>,
+    change: impl FnOnce(&Held) -> Option<u64>,
+) -> Option<Value<'static>> {
+    let table = table?;
+    let make = &table.make;
+    let held = make.key.with(make.length, value, |key| table.get(key))??;
+    let result = change(&held);
+    held.note();
+    result.map(Value::count)
+}
+
+fn increment(held: &Held, kind: DataType, rate: DataType, element: u32) -> Option<u64> {
+    let rate = held.add(rate, element, 1);
+    held.add(kind, element, 1).or(rate)
+}
+
+macro_rules! values {
+    ($($name:literal, $kind:ident, $shift:literal, $doc:literal;)*) => {
+        pub(super) static VALUES: &[ConverterRow] = &[$(ConverterRow {
+            name: concat!("table_", $name),
+            places: PLACE,
+            syntax: concat!("table_", $name, "(<table>)"),
+            doc: concat!($doc, " Of the input's entry in a table; 0 where there is none."),
+            example: concat!("stick-table type ip size 1m expire 30s\nacl example src,table_", $name, "(example) gt 10"),
+            build: ConverterBuild::new(Type::Any, Type::Int, |a, v, _| {
+                number(get(a.table(0), v, DataType::$kind, Some(0)).map(|n| n >> $shift))
+            })
+            .takes(&[Kind::Table], 1),
+        }),*];
+    };
+}
+
+values! {
+    "bytes_in_rate", BytesInRate, 0, "Bytes from clients in the period of the table.";
+    "bytes_out_rate", BytesOutRate, 0, "Bytes to clients in the period of the table.";
+    "conn_cnt", ConnCnt, 0, "How many connections (or requests) were tracked.";
+    "conn_cur", ConnCur, 0, "How many connections (or requests) are tracked now.";
+    "conn_rate", ConnRate, 0, "How many connections (or requests) were tracked in the period of the table.";
+    "gpc0", Gpc0, 0, "The first general purpose counter.";
+    "gpc0_rate", Gpc0Rate, 0, "How much the first general purpose counter grew in the period of the table.";
+    "gpc1", Gpc1, 0, "The second general purpose counter.";
+    "gpc1_rate", Gpc1Rate, 0, "How much the second general purpose counter grew in the period of the table.";
+    "gpt0", Gpt0, 0, "The first general purpose tag.";
+    "http_err_cnt", HttpErrCnt, 0, "How many requests were wrong, refused, or answered with 4xx.";
+    "http_err_rate", HttpErrRate, 0, "How many requests were wrong, refused, or answered with 4xx, in the period of the table.";
+    "http_fail_cnt", HttpFailCnt, 0, "How many requests a server failed to answer, or answered with 5xx.";
+    "http_fail_rate", HttpFailRate, 0, "How many requests a server failed to answer, or answered with 5xx, in the period of the table.";
+    "http_req_cnt", HttpReqCnt, 0, "How many requests there were.";
+    "http_req_rate", HttpReqRate, 0, "How many requests there were in the period of the table.";
+    "kbytes_in", BytesInCnt, 10, "Kilobytes from clients.";
+    "kbytes_out", BytesOutCnt, 10, "Kilobytes to clients.";
+    "server_id", ServerId, 0, "The id of the server.";
+    "sess_cnt", SessCnt, 0, "How many connections the rules took.";
+    "sess_rate", SessRate, 0, "How many connections the rules took in the period of the table.";
+}
+
+macro_rules! rows {
+    ($($name:literal, $syntax:literal, $output:ident, $kinds:expr, $required:literal, $arguments:literal, $apply:expr, $doc:literal;)*) => {
+        pub(super) static ROWS: &[ConverterRow] = &[$(ConverterRow {
+            name: $name,
+            places: PLACE,
+            syntax: $syntax,
+            doc: $doc,
+            example: concat!("stick-table type ip size 1m expire 30s\nacl example src,", $name, $arguments, " -m found"),
+            build: ConverterBuild::new(Type::Any, Type::$output, $apply).takes($kinds, $required),
+        }),*];
+    };
+}
+
+const TABLE: &[Kind] = &[Kind::Table];
+const ELEMENT: &[Kind] = &[Kind::Int, Kind::Table];
+
+rows! {
+    "in_table", "in_table(<table>)", Bool, TABLE, 1, "(example)",
+        |a, v, _| Some(Value::Bool(find(a.table(0)?, v).is_some())),
+        "Whether a table has an entry of the input.";
+    "table_expire", "table_expire(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+        |a, v, _| time(a, v, |held| held.expires_in_ms()),
+        "Milliseconds until the input's entry expires. Without an entry the default, or no value where none is given.";
+    "table_idle", "table_idle(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+        |a, v, _| time(a, v, |held| held.table().expire_ms().saturating_sub(held.expires_in_ms())),
+        "Milliseconds since the input's entry was used. Without an entry the default, or no value where none is given.";
+    "table_trackers", "table_trackers(<table>)", Int, TABLE, 1, "(example)",
+        |a, v, _| number(Some(find(a.table(0)?, v).map_or(0, |held| held.others().into()))),
+        "How many connections and streams track the input's entry now.";
+    "table_gpc", "table_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+        |a, v, _| number(get(a.table(1), v, DataType::Gpc, a.int(0))),
+        "A general purpose counter of the input's entry, by its place from 0 on.";
+    "table_gpc_rate", "table_gpc_rate(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+        |a, v, _| number(get(a.table(1), v, DataType::GpcRate, a.int(0))),
+        "How much a general purpose counter of the input's entry grew in the period of the table, by its place from 0 on.";
+    "table_gpt", "table_gpt(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+        |a, v, _| number(get(a.table(1), v, DataType::Gpt, a.int(0))),
+        "A general purpose tag of the input's entry, by its place from 0 on.";
+    "table_inc_gpc", "table_inc_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+        |a, v, _| change(a.table(1), v, |held| increment(held, DataType::Gpc, DataType::GpcRate, at(a)?)),
+        "Adds one to a general purpose counter of the input's entry, by its place from 0 on, and says what it is now. The entry is made where there is none.";
+    "table_inc_gpc0", "table_inc_gpc0(<table>)", Int, TABLE, 1, "(example)",
+        |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc0, DataType::Gpc0Rate, 0)),
+        "Adds one to the first general purpose counter of the input's entry and says what it is now. The entry is made where there is none.";
+    "table_inc_gpc1", "table_inc_gpc1(<table>)", Int, TABLE, 1, "(example)",
+        |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc1, DataType::Gpc1Rate, 0)),
+        "Adds one to the second general purpose counter of the input's entry and says what it is now. The entry is made where there is none.";
+    "table_clr_gpc", "table_clr_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
+        |a, v, _| change(a.table(1), v, |held| held.clear(DataType::Gpc, at(a)?)),
+        "Sets a general purpose counter of the input's entry to 0, by its place from 0 on, and says what it was.";
+    "table_clr_gpc0", "table_clr_gpc0(<table>)", Int, TABLE, 1, "(example)",
+        |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc0, 0)),
+        "Sets the first general purpose counter of the input's entry to 0 and says what it was.";
+    "table_clr_gpc1", "table_clr_gpc1(<table>)", Int, TABLE, 1, "(example)",
+        |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc1, 0)),
+        "Sets the second general purpose counter of the input's entry to 0 and says what it was.";
+}
+
+fn at(arguments: &Arguments) -> Option<u32> {
+    u32::try_from(arguments.int(0)?).ok()
+}
+
+fn time<'a>(arguments: &'a Arguments, value: Value<'a>, of: fn(&Held) -> u32) -> Option<Value<'a>> {
+    match find(arguments.table(0)?, value) {
+        Some(held) => Some(Value::count(of(&held))),
+        None => arguments.int(1).map(Value::Int),
+    }
+}

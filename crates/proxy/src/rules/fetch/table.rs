@@ -1,0 +1,382 @@
+//! Fetches of stick tables: of the entry that a counter tracks (`sc…`), of the
+//! client's address (`src_…`), of a table as a whole.
+
+use super::{FetchBuild, FetchRow, PLACE};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::tables::{DataType, Held, Table, tracked};
+use language::{Diagnostic, Span};
+use std::sync::Arc;
+
+/// What is asked of an entry.
+#[derive(Clone, Copy)]
+enum Ask {
+    /// A value.
+    Get(DataType),
+    /// A number of kilobytes.
+    Kilobytes(DataType),
+    /// One more, and how many that are; its rate counts, too.
+    Increment(DataType, DataType),
+    /// None any more, and how many there were.
+    Clear(DataType),
+}
+
+use Ask::{Clear, Get, Increment, Kilobytes};
+
+/// Asks an entry. None: the table does not store it.
+fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
+    match what {
+        Get(kind) => held.get(kind, element),
+        Kilobytes(kind) => Some(held.get(kind, element)? >> 10),
+        Increment(kind, rate) => {
+            let rate = held.add(rate, element, 1);
+            let now = held.add(kind, element, 1).or(rate)?;
+            held.touch();
+            held.note();
+            Some(now)
+        }
+        Clear(kind) => {
+            let before = held.clear(kind, element)?;
+            held.touch();
+            held.note();
+            Some(before)
+        }
+    }
+}
+
+/// The entry of the same key in another table, which is made where it is changed.
+fn elsewhere<T>(
+    held: &Held,
+    table: Option<&Arc<Table>>,
+    make: bool,
+    look: impl FnOnce(Option<&Held>) -> T,
+) -> T {
+    let Some(table) = table.filter(|table| !Arc::ptr_eq(table, held.table())) else {
+        return look(Some(held));
+    };
+    let (own, other) = (&held.table().make, &table.make);
+    if own.key != other.key || own.length != other.length {
+        return look(None);
+    }
+    let found = match make {
+        true => table.get(&held.key()),
+        false => table.find(&held.key()),
+    };
+    look(found.as_ref())
+}
+
+fn changes(what: Ask) -> bool {
+    matches!(what, Increment(..) | Clear(_))
+}
+
+/// The value of what a counter tracks; without an entry in the table, 0.
+fn of_counter(
+    stream: &Stream,
+    counter: Option<i64>,
+    table: Option<&Arc<Table>>,
+    what: Ask,
+    element: Option<i64>,
+) -> Option<Value<'static>> {
+    let counter = u32::try_from(counter?).ok()?;
+    let element = u32::try_from(element?).ok()?;
+    let value = tracked::with(stream, counter, |held| {
+        elsewhere(held, table, changes(what), |found| match found {
+            Some(held) => ask(held, what, element),
+            None => Some(0),
+        })
+    });
+    value.flatten().map(Value::count)
+}
+
+/// The value of the client's address; without an entry, 0.
+fn of_source(
+    stream: &Stream,
+    table: Option<&Arc<Table>>,
+    what: Ask,
+    element: Option<i64>,
+) -> Option<Value<'static>> {
+    let element = u32::try_from(element?).ok()?;
+    let table = table?;
+    let source = Value::ip(stream.source().ip()?);
+    let found = table
+        .make
+        .key
+        .with(table.make.length, source, |key| match changes(what) {
+            true => table.get(key),
+            false => table.find(key),
+        })?;
+    match found {
+        Some(held) => ask(&held, what, element).map(Value::count),
+        None => table
+            .make
+            .layout
+            .cell(kind_of(what), element)
+            .map(|_| Value::Int(0)),
+    }
+}
+
+fn kind_of(what: Ask) -> DataType {
+    match what {
+        Get(kind) | Kilobytes(kind) | Increment(kind, _) | Clear(kind) => kind,
+    }
+}
+
+/// Without the name of a table the section's own is meant.
+fn own_at(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+    at: usize,
+) -> Result<(), Box<Diagnostic>> {
+    if arguments.list.get(at).is_some_and(Option::is_some) {
+        return Ok(());
+    }
+    let name = loader.own_table(span)?;
+    loader.name_table(&name, span);
+    let place = loader.config.tables.place(&name);
+    arguments.list.resize(at, None);
+    arguments.list.push(Some(Argument::Table(place)));
+    Ok(())
+}
+
+/// What is said of a counter that there is not.
+fn check_counter(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+    at: usize,
+) -> Result<(), Box<Diagnostic>> {
+    let count = loader.config.global.tune.stick_counters;
+    match arguments.int(at) {
+        Some(counter) if !(0..i64::from(count)).contains(&counter) => Err(bad_argument(
+            span,
+            format!("there are {count} counters, numbered from 0: {counter} is none of them"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+const fn number(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, Needs::Nothing, one)
+}
+
+/// Tables of an example.
+macro_rules! table_of {
+    ($($data:literal)?) => {
+        "stick-table type ip size 1m expire 30s store conn_cur,gpc0,gpc1,gpt0,http_req_rate(10s)\n"
+    };
+}
+
+/// The names for one thing that an entry is asked for: by the number of a counter as
+/// an argument, by the first three in the name, by the client's address.
+macro_rules! families {
+    ($($name:literal, $ask:expr, $doc:literal;)*) => {
+        pub(super) static BY_COUNTER: &[FetchRow] = &[$(FetchRow {
+            name: concat!("sc_", $name),
+            places: PLACE,
+            syntax: concat!("sc_", $name, "(<ctr>[,<table>])"),
+            doc: concat!($doc, " Of the entry that a counter tracks, or of the same key in another table."),
+            example: concat!("acl example sc_", $name, "(0) gt 10"),
+            build: number(|a, s| of_counter(s, a.int(0), a.table(1), $ask, Some(0)))
+                .takes(&[Kind::Int, Kind::Table], 1)
+                .prepare(|l, a, s| check_counter(l, a, s, 0)),
+        }),*];
+        families!(@named BY_FIRST, "sc0_", 0, $($name, $ask, $doc;)*);
+        families!(@named BY_SECOND, "sc1_", 1, $($name, $ask, $doc;)*);
+        families!(@named BY_THIRD, "sc2_", 2, $($name, $ask, $doc;)*);
+        pub(super) static BY_SOURCE: &[FetchRow] = &[$(FetchRow {
+            name: concat!("src_", $name),
+            places: PLACE,
+            syntax: concat!("src_", $name, "[(<table>)]"),
+            doc: concat!($doc, " Of the entry of the client's address, in the section's own table or the one that is named; 0 where there is none."),
+            example: concat!(table_of!(), "acl example src_", $name, " gt 10"),
+            build: number(|a, s| of_source(s, a.table(0), $ask, Some(0)))
+                .takes(&[Kind::Table], 0)
+                .prepare(|l, a, s| own_at(l, a, s, 0)),
+        }),*];
+    };
+    (@named $static:ident, $prefix:literal, $counter:literal, $($name:literal, $ask:expr, $doc:literal;)*) => {
+        pub(super) static $static: &[FetchRow] = &[$(FetchRow {
+            name: concat!($prefix, $name),
+            places: PLACE,
+            syntax: concat!($prefix, $name, "[(<table>)]"),
+            doc: concat!($doc, " Of the entry that this counter tracks, or of the same key in another table."),
+            example: concat!("acl example ", $prefix, $name, " gt 10"),
+            build: number(|a, s| of_counter(s, Some($counter), a.table(0), $ask, Some(0)))
+                .takes(&[Kind::Table], 0),
+        }),*];
+    };
+}
+
+families! {
+    "bytes_in_rate", Get(DataType::BytesInRate), "Bytes from clients in the period of the table.";
+    "bytes_out_rate", Get(DataType::BytesOutRate), "Bytes to clients in the period of the table.";
+    "clr_gpc0", Clear(DataType::Gpc0), "Sets the first general purpose counter to 0 and says what it was.";
+    "clr_gpc1", Clear(DataType::Gpc1), "Sets the second general purpose counter to 0 and says what it was.";
+    "conn_cnt", Get(DataType::ConnCnt), "How many connections (or requests) were tracked.";
+    "conn_cur", Get(DataType::ConnCur), "How many connections (or requests) are tracked now.";
+    "conn_rate", Get(DataType::ConnRate), "How many connections (or requests) were tracked in the period of the table.";
+    "get_gpc0", Get(DataType::Gpc0), "The first general purpose counter.";
+    "get_gpc1", Get(DataType::Gpc1), "The second general purpose counter.";
+    "get_gpt0", Get(DataType::Gpt0), "The first general purpose tag.";
+    "gpc0_rate", Get(DataType::Gpc0Rate), "How much the first general purpose counter grew in the period of the table.";
+    "gpc1_rate", Get(DataType::Gpc1Rate), "How much the second general purpose counter grew in the period of the table.";
+    "http_err_cnt", Get(DataType::HttpErrCnt), "How many requests were wrong, refused, or answered with 4xx.";
+    "http_err_rate", Get(DataType::HttpErrRate), "How many requests were wrong, refused, or answered with 4xx, in the period of the table.";
+    "http_fail_cnt", Get(DataType::HttpFailCnt), "How many requests a server failed to answer, or answered with 5xx (but 501 and 505).";
+    "http_fail_rate", Get(DataType::HttpFailRate), "How many requests a server failed to answer, or answered with 5xx, in the period of the table.";
+    "http_req_cnt", Get(DataType::HttpReqCnt), "How many requests there were.";
+    "http_req_rate", Get(DataType::HttpReqRate), "How many requests there were in the period of the table.";
+    "inc_gpc0", Increment(DataType::Gpc0, DataType::Gpc0Rate), "Adds one to the first general purpose counter and says what it is now.";
+    "inc_gpc1", Increment(DataType::Gpc1, DataType::Gpc1Rate), "Adds one to the second general purpose counter and says what it is now.";
+    "kbytes_in", Kilobytes(DataType::BytesInCnt), "Kilobytes from clients.";
+    "kbytes_out", Kilobytes(DataType::BytesOutCnt), "Kilobytes to clients.";
+    "sess_cnt", Get(DataType::SessCnt), "How many connections the rules took.";
+    "sess_rate", Get(DataType::SessRate), "How many connections the rules took in the period of the table.";
+}
+
+macro_rules! of_element {
+    ($($name:literal, $ask:expr, $doc:literal;)*) => {
+        pub(super) static OF_ELEMENT: &[FetchRow] = &[$(FetchRow {
+            name: concat!("sc_", $name),
+            places: PLACE,
+            syntax: concat!("sc_", $name, "(<idx>,<ctr>[,<table>])"),
+            doc: concat!($doc, " Of the entry that a counter tracks, or of the same key in another table."),
+            example: concat!("acl example sc_", $name, "(1,0) gt 10"),
+            build: number(|a, s| of_counter(s, a.int(1), a.table(2), $ask, a.int(0)))
+                .takes(&[Kind::Int, Kind::Int, Kind::Table], 2)
+                .prepare(|l, a, s| check_counter(l, a, s, 1)),
+        },
+        FetchRow {
+            name: concat!("src_", $name),
+            places: PLACE,
+            syntax: concat!("src_", $name, "(<idx>[,<table>])"),
+            doc: concat!($doc, " Of the entry of the client's address, in the section's own table or the one that is named; 0 where there is none."),
+            example: concat!("stick-table type ip size 1m expire 30s store gpc(3),gpt(3),gpc_rate(3,10s)\nacl example src_", $name, "(1) gt 10"),
+            build: number(|a, s| of_source(s, a.table(1), $ask, a.int(0)))
+                .takes(&[Kind::Int, Kind::Table], 1)
+                .prepare(|l, a, s| own_at(l, a, s, 1)),
+        }),*];
+    };
+}
+
+of_element! {
+    "get_gpc", Get(DataType::Gpc), "A general purpose counter, by its place from 0 on.";
+    "get_gpt", Get(DataType::Gpt), "A general purpose tag, by its place from 0 on.";
+    "gpc_rate", Get(DataType::GpcRate), "How much a general purpose counter grew in the period of the table, by its place from 0 on.";
+    "inc_gpc", Increment(DataType::Gpc, DataType::GpcRate), "Adds one to a general purpose counter, by its place from 0 on, and says what it is now.";
+    "clr_gpc", Clear(DataType::Gpc), "Sets a general purpose counter to 0, by its place from 0 on, and says what it was.";
+}
+
+macro_rules! of_tracking {
+    ($($name:literal, $counter:expr, $kinds:expr, $required:literal, $table:literal, $arguments:literal, $suffix:literal;)*) => {
+        pub(super) static OF_TRACKING: &[FetchRow] = &[$(FetchRow {
+            name: concat!($name, "tracked"),
+            places: PLACE,
+            syntax: concat!($name, "tracked", $suffix),
+            doc: "Whether the counter tracks an entry, for the connection or for the stream; with a table, whether that has one of the same key.",
+            example: concat!("acl example ", $name, "tracked", $arguments),
+            build: FetchBuild::new(Type::Bool, Needs::Nothing, |a, s| is_tracked(s, $counter(a), a.table($table)))
+                .takes($kinds, $required),
+        },
+        FetchRow {
+            name: concat!($name, "trackers"),
+            places: PLACE,
+            syntax: concat!($name, "trackers", $suffix),
+            doc: "How many connections and streams track the entry now. Unlike `conn_cur` it needs nothing that the table stores.",
+            example: concat!("acl example ", $name, "trackers", $arguments, " gt 10"),
+            build: number(|a, s| trackers(s, $counter(a), a.table($table))).takes($kinds, $required),
+        },
+        FetchRow {
+            name: concat!($name, "key"),
+            places: PLACE,
+            syntax: concat!($name, "key", $suffix),
+            doc: "The key of the entry that the counter tracks, as text.",
+            example: concat!("acl example ", $name, "key", $arguments, " -m str 192.0.2.1"),
+            build: FetchBuild::new(Type::Str, Needs::Nothing, |a, s| key(s, $counter(a))).takes($kinds, $required),
+        }),*];
+    };
+}
+
+of_tracking! {
+    "sc_", |a: &Arguments| a.int(0), &[Kind::Int, Kind::Table], 1, 1, "(0)", "(<ctr>[,<table>])";
+    "sc0_", |_: &Arguments| Some(0), &[Kind::Table], 0, 0, "", "[(<table>)]";
+    "sc1_", |_: &Arguments| Some(1), &[Kind::Table], 0, 0, "", "[(<table>)]";
+    "sc2_", |_: &Arguments| Some(2), &[Kind::Table], 0, 0, "", "[(<table>)]";
+}
+
+fn is_tracked(
+    stream: &Stream,
+    counter: Option<i64>,
+    table: Option<&Arc<Table>>,
+) -> Option<Value<'static>> {
+    let counter = u32::try_from(counter?).ok()?;
+    let found = tracked::with(stream, counter, |held| {
+        elsewhere(held, table, false, |found| found.is_some())
+    });
+    Some(Value::Bool(found.unwrap_or(false)))
+}
+
+fn trackers(
+    stream: &Stream,
+    counter: Option<i64>,
+    table: Option<&Arc<Table>>,
+) -> Option<Value<'static>> {
+    let counter = u32::try_from(counter?).ok()?;
+    let count = tracked::with(stream, counter, |own| {
+        elsewhere(own, table, false, |found| match found {
+            Some(held) => held.others() + u32::from(std::ptr::eq(held, own)),
+            None => 0,
+        })
+    })?;
+    Some(Value::count(count))
+}
+
+fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
+    let counter = u32::try_from(counter?).ok()?;
+    tracked::with(stream, counter, |held| {
+        let mut text = Vec::new();
+        match held.table().make.key.is_text() {
+            true => text = held.key(),
+            false => held.table().make.key.write(&held.key(), &mut text),
+        }
+        Value::Str(text.into())
+    })
+}
+
+pub(super) static OF_TABLE: &[FetchRow] = rows! {
+    "table_avl", "table_avl[(<table>)]", number(table_avl).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+        "stick-table type ip size 1m expire 30s\nacl full table_avl lt 100",
+        "How many more entries a table has room for.";
+    "table_cnt", "table_cnt[(<table>)]", number(table_cnt).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+        "stick-table type ip size 1m expire 30s\nacl many table_cnt gt 10000",
+        "How many entries a table has.";
+    "src_updt_conn_cnt", "src_updt_conn_cnt[(<table>)]",
+        number(update_connections).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+        "stick-table type ip size 1m expire 30s store conn_cnt\nacl many src_updt_conn_cnt gt 10",
+        "Makes the entry of the client's address where there is none, adds one to its count of connections, and says what that is now. `track-sc0` does more.";
+};
+
+fn table_avl<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(arguments.table(0)?.available()))
+}
+
+fn table_cnt<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(arguments.table(0)?.used()))
+}
+
+fn update_connections<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let table = arguments.table(0)?;
+    let source = Value::ip(stream.source().ip()?);
+    let held = table
+        .make
+        .key
+        .with(table.make.length, source, |key| table.get(key))??;
+    let count = held.add(DataType::ConnCnt, 0, 1)?;
+    held.add(DataType::ConnRate, 0, 1);
+    held.note();
+    Some(Value::count(count))
+}

@@ -1,0 +1,307 @@
+//! Entries of stick tables from one process to the next. What another process
+//! goes on with is everything; what the supervisor keeps, in case this process is
+//! killed, are small tables only ([`KEPT_ENTRIES_MAX`]): it is told anew every few
+//! seconds.
+
+use super::CarryError;
+use super::tag::table as t;
+use super::wire::{Reader, Writer, number, small};
+use crate::tables::{DataType, Held, KeyType, Shape, Table, Tables};
+use std::sync::Arc;
+
+/// Entries of a table that is kept in case the process is killed.
+const KEPT_ENTRIES_MAX: u32 = 10_000;
+/// Bytes that all tables together may take on their way.
+const BYTES_MAX: usize = 200 << 20;
+
+/// Which tables are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Which {
+    /// For somebody who goes on with them.
+    All,
+    /// For somebody who keeps them.
+    Small,
+}
+
+fn key_number(key: KeyType) -> u64 {
+    match key {
+        KeyType::Ip => 1,
+        KeyType::Ipv6 => 2,
+        KeyType::Integer => 3,
+        KeyType::String => 4,
+        KeyType::Binary => 5,
+    }
+}
+
+/// Tells the tables.
+pub(super) fn tell(w: &mut Writer, tag: u8, tables: &Tables, which: Which) {
+    for table in tables.serving() {
+        if which == Which::Small && table.used() > KEPT_ENTRIES_MAX {
+            continue;
+        }
+        w.nested(tag, |w| one(w, table));
+    }
+}
+
+fn one(w: &mut Writer, table: &Arc<Table>) {
+    w.bytes(t::NAME, table.name.as_bytes());
+    w.number(t::KEY, key_number(table.make.key));
+    w.number(t::LENGTH, table.make.length.into());
+    w.nested(t::DATA, |w| {
+        for stored in table.make.layout.stored() {
+            w.plain(stored.kind as u64);
+            w.plain(stored.elements.into());
+            w.plain(stored.period_ms.into());
+        }
+    });
+    w.nested(t::ENTRIES, |w| {
+        let mut keys = Vec::new();
+        for shard in 0..table.shard_count() {
+            table.keys_of(shard, crate::tables::store::moment(), &mut keys);
+            for key in keys.drain(..) {
+                if w.bytes.len() < BYTES_MAX
+                    && let Some(held) = table.find(&key)
+                {
+                    entry(w, &key, &held);
+                }
+            }
+        }
+    });
+}
+
+fn entry(w: &mut Writer, key: &[u8], held: &Held) {
+    w.plain(key.len() as u64);
+    w.bytes.extend_from_slice(key);
+    w.plain(held.expires_in_ms().into());
+    for stored in held.table().make.layout.stored() {
+        for element in 0..stored.elements {
+            let Some(cell) = stored.cell(element) else {
+                continue;
+            };
+            match cell.shape {
+                Shape::Number | Shape::Long => w.plain(held.read(cell)),
+                Shape::Rate => {
+                    let (age_ms, current, previous) = held.rate_parts(cell);
+                    for n in [age_ms, current, previous] {
+                        w.plain(n.into());
+                    }
+                }
+                Shape::Word => {
+                    let text = held.table().words.text(held.read(cell) as u32);
+                    let text = text.as_deref().unwrap_or("");
+                    w.plain(text.len() as u64);
+                    w.bytes.extend_from_slice(text.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// What was told of one table.
+#[derive(Debug, Default)]
+pub(super) struct TableTold<'b> {
+    pub name: &'b [u8],
+    key: u64,
+    length: u32,
+    data: Vec<(DataType, u32, u32)>,
+    entries: &'b [u8],
+    /// It has a type of data that this program does not know.
+    foreign: bool,
+}
+
+/// A value as it was told.
+enum Value<'b> {
+    Number(u64),
+    Rate(u32, u32, u32),
+    Text(&'b [u8]),
+}
+
+/// Reads one.
+pub(super) fn hear(value: &[u8]) -> Result<TableTold<'_>, CarryError> {
+    let mut told = TableTold::default();
+    let mut reader = Reader::new(value);
+    while let Some((tag, value)) = reader.field()? {
+        match tag {
+            t::NAME => told.name = value,
+            t::KEY => told.key = number(value)?,
+            t::LENGTH => told.length = small(value)?,
+            t::DATA => {
+                let mut reader = Reader::new(value);
+                while !reader.done() {
+                    let kind = DataType::ALL.get(reader.plain()? as usize).copied();
+                    let (elements, period_ms) = (reader.plain()? as u32, reader.plain()? as u32);
+                    match kind {
+                        Some(kind) => told.data.push((kind, elements, period_ms)),
+                        None => told.foreign = true,
+                    }
+                }
+            }
+            t::ENTRIES => told.entries = value,
+            _ => {}
+        }
+    }
+    // Nothing is taken of what is not whole.
+    told.each(|_, _, _| {})?;
+    Ok(told)
+}
+
+impl<'b> TableTold<'b> {
+    /// Shows every entry: key, milliseconds left, values.
+    fn each(
+        &self,
+        mut look: impl FnMut(&'b [u8], u32, &[(DataType, u32, Value<'b>)]),
+    ) -> Result<(), CarryError> {
+        if self.foreign {
+            return Ok(());
+        }
+        let mut reader = Reader::new(self.entries);
+        let mut values = Vec::new();
+        while !reader.done() {
+            let length = reader.plain()?;
+            let key = reader.take(length)?;
+            let left_ms = reader.plain()? as u32;
+            values.clear();
+            for (kind, elements, _) in &self.data {
+                for element in 0..*elements {
+                    let value = match kind.shape() {
+                        Shape::Number | Shape::Long => Value::Number(reader.plain()?),
+                        Shape::Rate => Value::Rate(
+                            reader.plain()? as u32,
+                            reader.plain()? as u32,
+                            reader.plain()? as u32,
+                        ),
+                        Shape::Word => {
+                            let length = reader.plain()?;
+                            Value::Text(reader.take(length)?)
+                        }
+                    };
+                    values.push((*kind, element, value));
+                }
+            }
+            look(key, left_ms, &values);
+        }
+        Ok(())
+    }
+
+    /// Puts the entries into the table of the same name, as far as they fit: what
+    /// is there already stays.
+    pub fn take(&self, tables: &Tables, elapsed_ms: u64) {
+        let name = std::str::from_utf8(self.name).unwrap_or("");
+        let Some(table) = tables.live(name) else {
+            return;
+        };
+        let make = &table.make;
+        if key_number(make.key) != self.key
+            || make.length != self.length && make.key != KeyType::String
+        {
+            return;
+        }
+        let elapsed_ms = u32::try_from(elapsed_ms).unwrap_or(u32::MAX);
+        let most = make.key.bytes(make.length) as usize;
+        // It was heard to its end before.
+        let _ = self.each(|key, left_ms, values| {
+            let fits = match make.key.is_text() {
+                true => key.len() <= most,
+                false => key.len() == most,
+            };
+            let expires = table.expire_ms() != 0;
+            if !fits || table.available() == 0 || expires && left_ms <= elapsed_ms {
+                return;
+            }
+            if table.find(key).is_some() {
+                return;
+            }
+            let Some(held) = table.get(key) else { return };
+            for (kind, element, value) in values {
+                self.set(&held, *kind, *element, value, elapsed_ms);
+            }
+            if expires {
+                held.set_expires_in_ms((left_ms - elapsed_ms).min(table.expire_ms()));
+            }
+        });
+    }
+
+    fn set(&self, held: &Held, kind: DataType, element: u32, value: &Value<'_>, elapsed_ms: u32) {
+        let table = held.table();
+        let Some(cell) = table.make.layout.cell(kind, element) else {
+            return;
+        };
+        let period = self.data.iter().find(|(other, ..)| *other == kind);
+        match (value, cell.shape) {
+            // Who holds it is with the process before.
+            (Value::Number(_), _) if kind == DataType::ConnCur => {}
+            (Value::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
+            (Value::Rate(age_ms, current, previous), Shape::Rate)
+                if period.is_some_and(|(.., ms)| *ms == cell.period_ms) =>
+            {
+                let age_ms = age_ms.saturating_add(elapsed_ms);
+                held.set_rate_parts(cell, (age_ms, *current, *previous));
+            }
+            (Value::Text(text), Shape::Word) => {
+                let text = std::str::from_utf8(text).unwrap_or("");
+                held.write(cell, table.words.number(text).into());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::keyword::testing::load_text;
+    use crate::state::install;
+
+    fn config(store: &str) -> Config {
+        let text = format!(
+            "listen t\n bind 127.0.0.1:1\n stick-table type string len 20 size 100 expire 1h store {store}\n"
+        );
+        let mut config = load_text(&text).config.expect("it loads");
+        install(&mut config, None, 0);
+        config
+    }
+
+    #[test]
+    fn entries_go_on_in_another_process() {
+        let old = config("http_req_cnt,http_req_rate(10s),conn_cur,server_key,gpc(2)");
+        let table = old.tables.live("t").expect("it is there");
+        let held = table.get(b"key").expect("room");
+        held.add(DataType::HttpReqCnt, 0, 5);
+        held.add(DataType::HttpReqRate, 0, 5);
+        held.add(DataType::ConnCur, 0, 1);
+        held.add(DataType::Gpc, 1, 7);
+        held.set(DataType::ServerKey, 0, table.words.number("web1").into());
+        let bytes = super::super::export(&old, None).bytes;
+        let new = config("gpc(2),server_key,http_req_rate(10s),conn_cur,gpt0");
+        super::super::import(&bytes, &new, None).expect("it is whole");
+        let table = new.tables.live("t").expect("it is there");
+        let held = table.find(b"key").expect("it came");
+        let get = |kind, element| held.get(kind, element);
+        assert_eq!(get(DataType::HttpReqRate, 0), Some(5));
+        assert_eq!(get(DataType::ConnCur, 0), Some(0));
+        assert_eq!(get(DataType::Gpc, 1), Some(7));
+        let word = get(DataType::ServerKey, 0).unwrap_or(0) as u32;
+        assert_eq!(table.words.text(word).as_deref(), Some("web1"));
+        for end in 0..bytes.len() {
+            assert!(super::super::import(&bytes[..end], &new, None).is_err());
+        }
+    }
+
+    #[test]
+    fn large_tables_are_not_told_to_who_only_keeps() {
+        let text = "listen t\n bind 127.0.0.1:1\n stick-table type integer size 100k expire 1h\n";
+        let mut config = load_text(text).config.expect("it loads");
+        install(&mut config, None, 0);
+        let table = config.tables.live("t").expect("it is there");
+        for n in 0..=KEPT_ENTRIES_MAX {
+            drop(table.get(&n.to_ne_bytes()));
+        }
+        let all = super::super::export(&config, None).bytes.len();
+        let kept = super::super::export_kept(&config, None).len();
+        assert!(
+            all > 8 * KEPT_ENTRIES_MAX as usize && kept < 1000,
+            "{all} {kept}"
+        );
+    }
+}

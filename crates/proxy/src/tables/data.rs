@@ -1,0 +1,235 @@
+//! What an entry of a table can hold: the types of data, how they are named, and
+//! where each stands among the words of an entry.
+
+/// How a type of data is kept and changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// A number of 32 bits.
+    Number,
+    /// A count of 64 bits.
+    Long,
+    /// Events in a sliding period.
+    Rate,
+    /// A short text out of the table's dictionary.
+    Word,
+}
+
+impl Shape {
+    /// Words that one element takes.
+    pub const fn words(self) -> u32 {
+        match self {
+            Shape::Number | Shape::Word => 1,
+            Shape::Long => 2,
+            Shape::Rate => 3,
+        }
+    }
+}
+
+macro_rules! data_types {
+    ($($variant:ident = $number:literal, $name:literal, $shape:ident, $array:literal, $doc:literal;)*) => {
+        /// A type of data. The numbers are those of HAProxy's peers protocol, and the
+        /// order in which an entry is shown.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum DataType {
+            $(#[doc = $doc] $variant = $number,)*
+        }
+
+        impl DataType {
+            /// All of them, by number.
+            pub const ALL: &[DataType] = &[$(DataType::$variant,)*];
+
+            /// The name in `store`.
+            pub fn name(self) -> &'static str {
+                match self { $(DataType::$variant => $name,)* }
+            }
+
+            /// How it is kept.
+            pub const fn shape(self) -> Shape {
+                match self { $(DataType::$variant => Shape::$shape,)* }
+            }
+
+            /// Whether it has elements, the number of which `store` says first.
+            pub const fn is_array(self) -> bool {
+                match self { $(DataType::$variant => $array,)* }
+            }
+        }
+    };
+}
+
+data_types! {
+    ServerId = 0, "server_id", Number, false, "The server of an entry, by its id.";
+    Gpt0 = 1, "gpt0", Number, false, "The first general purpose tag.";
+    Gpc0 = 2, "gpc0", Number, false, "The first general purpose counter.";
+    Gpc0Rate = 3, "gpc0_rate", Rate, false, "How fast that grows.";
+    ConnCnt = 4, "conn_cnt", Number, false, "Connections, or requests that began to be tracked.";
+    ConnRate = 5, "conn_rate", Rate, false, "The same in a period.";
+    ConnCur = 6, "conn_cur", Number, false, "How many of them there are now.";
+    SessCnt = 7, "sess_cnt", Number, false, "Connections that rules took.";
+    SessRate = 8, "sess_rate", Rate, false, "The same in a period.";
+    HttpReqCnt = 9, "http_req_cnt", Number, false, "Requests.";
+    HttpReqRate = 10, "http_req_rate", Rate, false, "The same in a period.";
+    HttpErrCnt = 11, "http_err_cnt", Number, false, "Errors that clients made.";
+    HttpErrRate = 12, "http_err_rate", Rate, false, "The same in a period.";
+    BytesInCnt = 13, "bytes_in_cnt", Long, false, "Bytes from clients.";
+    BytesInRate = 14, "bytes_in_rate", Rate, false, "The same in a period.";
+    BytesOutCnt = 15, "bytes_out_cnt", Long, false, "Bytes to clients.";
+    BytesOutRate = 16, "bytes_out_rate", Rate, false, "The same in a period.";
+    Gpc1 = 17, "gpc1", Number, false, "The second general purpose counter.";
+    Gpc1Rate = 18, "gpc1_rate", Rate, false, "How fast that grows.";
+    ServerKey = 19, "server_key", Word, false, "The server of an entry, by its name or address.";
+    HttpFailCnt = 20, "http_fail_cnt", Number, false, "Failures of servers.";
+    HttpFailRate = 21, "http_fail_rate", Rate, false, "The same in a period.";
+    Gpt = 22, "gpt", Number, true, "General purpose tags.";
+    Gpc = 23, "gpc", Number, true, "General purpose counters.";
+    GpcRate = 24, "gpc_rate", Rate, true, "How fast those grow.";
+}
+
+/// How many types there are.
+pub const TYPES: usize = DataType::ALL.len();
+
+/// Most elements of an array (`gpc(100)`), as in HAProxy.
+pub const ELEMENTS_MAX: u32 = 100;
+
+impl DataType {
+    /// The type of a name.
+    pub fn of_name(name: &str) -> Option<DataType> {
+        DataType::ALL.iter().copied().find(|one| one.name() == name)
+    }
+
+    /// The array that has a type of one element among it: `gpc0` is `gpc(0)`.
+    fn element_of(self) -> Option<(DataType, u32)> {
+        Some(match self {
+            DataType::Gpt0 => (DataType::Gpt, 0),
+            DataType::Gpc0 => (DataType::Gpc, 0),
+            DataType::Gpc1 => (DataType::Gpc, 1),
+            DataType::Gpc0Rate => (DataType::GpcRate, 0),
+            DataType::Gpc1Rate => (DataType::GpcRate, 1),
+            _ => return None,
+        })
+    }
+}
+
+/// One type that a table stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Which.
+    pub kind: DataType,
+    /// How many elements; 1 where it is no array.
+    pub elements: u32,
+    /// The period of a rate, milliseconds.
+    pub period_ms: u32,
+    /// Its first word among those of the data.
+    at: u32,
+}
+
+/// Where the data of an entry stands.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    stored: Vec<Stored>,
+    /// By number, the place in `stored`.
+    places: [Option<u8>; TYPES],
+    words: u32,
+}
+
+/// One element: its first word, and its period where it is a rate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cell {
+    /// Its first word among those of the data.
+    pub at: u32,
+    /// How it is kept.
+    pub shape: Shape,
+    /// Milliseconds.
+    pub period_ms: u32,
+}
+
+impl Layout {
+    /// Of such data: types, elements, periods. What is there twice counts once.
+    pub fn new(mut wanted: Vec<(DataType, u32, u32)>) -> Layout {
+        wanted.sort_by_key(|(kind, ..)| *kind);
+        wanted.dedup_by_key(|(kind, ..)| *kind);
+        let mut layout = Layout::default();
+        for (kind, elements, period_ms) in wanted {
+            layout.places[kind as usize] = Some(layout.stored.len() as u8);
+            let at = layout.words;
+            layout.stored.push(Stored {
+                kind,
+                elements,
+                period_ms,
+                at,
+            });
+            layout.words += kind.shape().words() * elements;
+        }
+        layout
+    }
+
+    /// What is stored, in the order of the numbers.
+    pub fn stored(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// Words of all data.
+    pub fn words(&self) -> u32 {
+        self.words
+    }
+
+    /// What is stored of a type as such.
+    pub fn of(&self, kind: DataType) -> Option<&Stored> {
+        self.stored.get(self.places[kind as usize]? as usize)
+    }
+
+    /// One element of a type. `gpc0` is also found where `gpc` stores it.
+    pub fn cell(&self, kind: DataType, element: u32) -> Option<Cell> {
+        let (stored, element) = match self.of(kind) {
+            Some(stored) => (stored, element),
+            None => {
+                let (array, first) = kind.element_of()?;
+                (self.of(array)?, first)
+            }
+        };
+        stored.cell(element)
+    }
+}
+
+impl Stored {
+    /// One of its elements.
+    pub fn cell(&self, element: u32) -> Option<Cell> {
+        let shape = self.kind.shape();
+        (element < self.elements).then_some(Cell {
+            at: self.at + element * shape.words(),
+            shape,
+            period_ms: self.period_ms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_places_in_the_list() {
+        for (at, kind) in DataType::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, at);
+            assert_eq!(DataType::of_name(kind.name()), Some(*kind));
+        }
+    }
+
+    #[test]
+    fn old_counters_are_found_in_arrays() {
+        let layout = Layout::new(vec![
+            (DataType::GpcRate, 2, 10_000),
+            (DataType::Gpc, 3, 0),
+            (DataType::HttpReqCnt, 1, 0),
+        ]);
+        assert_eq!(layout.words(), 1 + 3 + 6);
+        let at = |kind, element| layout.cell(kind, element).map(|cell| cell.at);
+        assert_eq!(at(DataType::HttpReqCnt, 0), Some(0));
+        assert_eq!(at(DataType::Gpc0, 0), Some(1));
+        assert_eq!(at(DataType::Gpc1, 0), Some(2));
+        assert_eq!(at(DataType::Gpc, 2), Some(3));
+        assert_eq!(at(DataType::Gpc, 3), None);
+        assert_eq!(at(DataType::Gpc1Rate, 0), Some(7));
+        assert_eq!(at(DataType::Gpt0, 0), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! Keys: what an entry is found by, as bytes of the table's type.
+
+use crate::rules::{Type, Value};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// `type` of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyType {
+    /// `ip`
+    Ip,
+    /// `ipv6`
+    Ipv6,
+    /// `integer`
+    Integer,
+    /// `string`
+    String,
+    /// `binary`
+    Binary,
+}
+
+/// Length of texts and bytes where the line says none.
+pub const LENGTH_DEFAULT: u32 = 32;
+/// The same of texts, which have an end in HAProxy's memory.
+pub const TEXT_DEFAULT: u32 = 31;
+/// Longest key: what a buffer of the smallest size holds.
+pub const LENGTH_MAX: u32 = 16_384;
+
+impl KeyType {
+    /// Names, in the order that diagnostics list them.
+    pub const NAMES: [(&'static str, KeyType); 5] = [
+        ("ip", KeyType::Ip),
+        ("ipv6", KeyType::Ipv6),
+        ("integer", KeyType::Integer),
+        ("string", KeyType::String),
+        ("binary", KeyType::Binary),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, kind)| *kind == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The type of the samples that it is made of.
+    pub fn sample(self) -> Type {
+        match self {
+            KeyType::Ip => Type::Ipv4,
+            KeyType::Ipv6 => Type::Ipv6,
+            KeyType::Integer => Type::Int,
+            KeyType::String => Type::Str,
+            KeyType::Binary => Type::Bin,
+        }
+    }
+
+    /// Whether keys have lengths of their own.
+    pub fn is_text(self) -> bool {
+        self == KeyType::String
+    }
+
+    /// Whether operators can write its keys.
+    pub fn can_be_written(self) -> bool {
+        self != KeyType::Binary
+    }
+
+    /// Bytes of a key; of a text, the most.
+    pub fn bytes(self, length: u32) -> u32 {
+        match self {
+            KeyType::Ip | KeyType::Integer => 4,
+            KeyType::Ipv6 => 16,
+            KeyType::String | KeyType::Binary => length,
+        }
+    }
+
+    /// Shows the key of a sample; None where it cannot be one.
+    pub fn with<T>(
+        self,
+        length: u32,
+        value: Value<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let length = length as usize;
+        Some(match (self, value.cast(self.sample())?) {
+            (KeyType::Ip, Value::Ipv4(ip)) => look(&ip.octets()),
+            (KeyType::Ipv6, Value::Ipv6(ip)) => look(&ip.octets()),
+            (KeyType::Integer, Value::Int(n)) => look(&(n as u32).to_ne_bytes()),
+            (KeyType::String, Value::Str(text)) => {
+                let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
+                look(&text[..end.min(length)])
+            }
+            (KeyType::Binary, Value::Bin(bytes)) if bytes.len() >= length => look(&bytes[..length]),
+            (KeyType::Binary, Value::Bin(bytes)) => {
+                let mut padded = bytes.into_owned();
+                padded.resize(length, 0);
+                look(&padded)
+            }
+            _ => return None,
+        })
+    }
+
+    /// A key as it is shown.
+    pub fn write(self, key: &[u8], out: &mut Vec<u8>) {
+        use std::io::Write;
+        // Writing into memory does not fail.
+        let _ = match self {
+            KeyType::Ip => <[u8; 4]>::try_from(key)
+                .map_or(Ok(()), |octets| write!(out, "{}", Ipv4Addr::from(octets))),
+            KeyType::Ipv6 => <[u8; 16]>::try_from(key)
+                .map_or(Ok(()), |octets| write!(out, "{}", Ipv6Addr::from(octets))),
+            KeyType::Integer => <[u8; 4]>::try_from(key)
+                .map_or(Ok(()), |bytes| write!(out, "{}", u32::from_ne_bytes(bytes))),
+            KeyType::String => {
+                for byte in key {
+                    let _ = match byte {
+                        b'\\' | b' ' => write!(out, "\\{}", char::from(*byte)),
+                        b'\n' => out.write_all(b"\\n"),
+                        b'\r' => out.write_all(b"\\r"),
+                        b'\t' => out.write_all(b"\\t"),
+                        0x1b => out.write_all(b"\\e"),
+                        0x21..=0x7e => out.write_all(&[*byte]),
+                        other => write!(out, "\\x{other:02x}"),
+                    };
+                }
+                Ok(())
+            }
+            KeyType::Binary => {
+                for byte in key {
+                    let _ = write!(out, "{byte:02X}");
+                }
+                Ok(())
+            }
+        };
+    }
+
+    /// A key that an operator wrote; None where it is none.
+    pub fn parse(self, text: &str) -> Option<Value<'_>> {
+        Some(match self {
+            KeyType::Ip => match text.parse().ok()? {
+                IpAddr::V4(ip) => Value::Ipv4(ip),
+                IpAddr::V6(ip) => Value::Ipv4(ip.to_ipv4_mapped()?),
+            },
+            KeyType::Ipv6 => match text.parse().ok()? {
+                IpAddr::V4(ip) => Value::Ipv6(ip.to_ipv6_mapped()),
+                IpAddr::V6(ip) => Value::Ipv6(ip),
+            },
+            KeyType::Integer => Value::Int(text.parse().ok()?),
+            KeyType::String => Value::text(text.as_bytes()),
+            KeyType::Binary => return None,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Events in a sliding period: those of the period that runs, and of the one
+//! before as much as its end still reaches into the window. Three words, changed
+//! without a lock: a count that meets the turn of a period may be seen one
+//! moment late, and is never lost.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// The words of one rate.
+pub struct Rate<'w> {
+    began: &'w AtomicU32,
+    current: &'w AtomicU32,
+    previous: &'w AtomicU32,
+}
+
+impl<'w> Rate<'w> {
+    /// Three words.
+    pub fn of(words: &'w [AtomicU32]) -> Option<Rate<'w>> {
+        let [began, current, previous, ..] = words else {
+            return None;
+        };
+        Some(Rate {
+            began,
+            current,
+            previous,
+        })
+    }
+
+    /// Counts so many at a time in milliseconds, which wraps around.
+    pub fn add(&self, now_ms: u32, period_ms: u32, count: u32) {
+        loop {
+            let began = self.began.load(Relaxed);
+            let age = now_ms.wrapping_sub(began);
+            // Another thread's clock may be a little behind.
+            if age < period_ms || age > u32::MAX / 2 {
+                self.current.fetch_add(count, Relaxed);
+                return;
+            }
+            let follows = age / 2 < period_ms;
+            let next = match follows {
+                true => began.wrapping_add(period_ms),
+                false => now_ms,
+            };
+            let turned = self.began.compare_exchange(began, next, Relaxed, Relaxed);
+            if turned.is_ok() {
+                let ended = self.current.swap(count, Relaxed);
+                self.previous
+                    .store(if follows { ended } else { 0 }, Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// Events in the last period.
+    pub fn read(&self, now_ms: u32, period_ms: u32) -> u32 {
+        let mut age = now_ms.wrapping_sub(self.began.load(Relaxed));
+        if age > u32::MAX / 2 {
+            age = 0;
+        }
+        let (mut current, mut previous) = (self.current.load(Relaxed), self.previous.load(Relaxed));
+        if age >= period_ms {
+            age -= period_ms;
+            (current, previous) = (0, current);
+            if age >= period_ms {
+                return 0;
+            }
+        }
+        // One event alone would vanish at once: it stays for its period.
+        if previous <= 1 && current == 0 {
+            return previous;
+        }
+        let left = u64::from(previous) * u64::from(period_ms - age) / u64::from(period_ms.max(1));
+        current.saturating_add(left as u32)
+    }
+
+    /// As if so many events had been in the period that runs.
+    pub fn set(&self, now_ms: u32, count: u32) {
+        self.began.store(now_ms, Relaxed);
+        self.previous.store(0, Relaxed);
+        self.current.store(count, Relaxed);
+    }
+
+    /// How long its period has run, and both counts: for another process.
+    pub fn parts(&self, now_ms: u32) -> (u32, u32, u32) {
+        let age = now_ms.wrapping_sub(self.began.load(Relaxed));
+        (age, self.current.load(Relaxed), self.previous.load(Relaxed))
+    }
+
+    /// The same taken over.
+    pub fn set_parts(&self, now_ms: u32, (age, current, previous): (u32, u32, u32)) {
+        self.began.store(now_ms.wrapping_sub(age), Relaxed);
+        self.current.store(current, Relaxed);
+        self.previous.store(previous, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_counts_as_far_as_it_reaches_into_the_window() {
+        let words: [AtomicU32; 3] = Default::default();
+        let rate = Rate::of(&words).expect("three words");
+        let period = 1000;
+        rate.add(50_000, period, 10);
+        assert_eq!(rate.read(50_000, period), 10);
+        assert_eq!(rate.read(50_999, period), 10);
+        assert_eq!(rate.read(51_500, period), 5);
+        rate.add(51_500, period, 4);
+        assert_eq!(rate.read(51_500, period), 9);
+        assert_eq!(rate.read(51_750, period), 6);
+        assert_eq!(rate.read(52_000, period), 4);
+        assert_eq!(rate.read(53_000, period), 0);
+        rate.add(60_000, period, 1);
+        assert_eq!(rate.read(60_000, period), 1);
+    }
+
+    #[test]
+    fn the_clock_may_wrap_around() {
+        let words: [AtomicU32; 3] = Default::default();
+        let rate = Rate::of(&words).expect("three words");
+        rate.add(u32::MAX - 10, 1000, 3);
+        assert_eq!(rate.read(100, 1000), 3);
+        rate.add(100, 1000, 1);
+        assert_eq!(rate.read(100, 1000), 4);
+    }
+}

@@ -1,0 +1,150 @@
+//! `stick` rules: the server that a table has for a request, and what tables are
+//! told of the server that answered.
+
+use super::data::DataType;
+use super::entry::Held;
+use super::set::TablePlace;
+use super::tracked::Trackers;
+use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
+use crate::stream::Stream;
+use std::sync::Arc;
+
+/// Keys that one stream may leave.
+const KEYS_MAX: usize = 8;
+
+/// What `stick` rules made of a stream.
+#[derive(Debug, Default)]
+pub struct Sticking {
+    /// The server that a table has for it.
+    server: Option<ServerIndex>,
+    /// Under these keys its server is kept.
+    keys: Vec<(Arc<TablePlace>, Box<[u8]>)>,
+}
+
+/// The server that a stream belongs to by a table.
+pub fn server(stream: &Stream) -> Option<ServerIndex> {
+    stream.tracked.as_ref()?.sticking.as_ref()?.server
+}
+
+/// Looks at the rules of a request; `assigned`: it belongs to a server already.
+#[inline]
+pub fn request(stream: &mut Stream, assigned: bool) {
+    if stream
+        .backend()
+        .is_some_and(|backend| !backend.stick.is_empty())
+    {
+        match_request(stream, assigned);
+    }
+}
+
+fn match_request(stream: &mut Stream, assigned: bool) {
+    let config = Arc::clone(&stream.config);
+    let Some(backend) = stream.backend.map(|index| config.proxy(index)) else {
+        return;
+    };
+    let mut sticking = Sticking::default();
+    for rule in backend.stick.iter().filter(|rule| !rule.stores_of_answer) {
+        let Some((table, key)) = key(stream, rule) else {
+            continue;
+        };
+        let looks = rule.matches && !assigned && sticking.server.is_none();
+        if looks && let Some(held) = table.find(&key) {
+            held.touch();
+            sticking.server = of_entry(backend, &held);
+        }
+        if rule.stores && sticking.keys.len() < KEYS_MAX {
+            sticking.keys.push((Arc::clone(&rule.table), key));
+        }
+    }
+    if sticking.server.is_some() || !sticking.keys.is_empty() {
+        let own = stream
+            .tracked
+            .get_or_insert_with(|| Box::new(Trackers::default()));
+        own.sticking = Some(Box::new(sticking));
+    }
+}
+
+/// The table of a rule and the key that it has, where its condition holds.
+fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table>, Box<[u8]>)> {
+    let holds = rule.condition.as_ref().is_none_or(|when| when.test(stream));
+    if !holds {
+        return None;
+    }
+    let table = rule.table.get()?;
+    let value = rule.expression.evaluate(stream)?;
+    let make = &table.make;
+    let key = make
+        .key
+        .with(make.length, value, |key| Box::<[u8]>::from(key))?;
+    // An empty text is no key to stick by.
+    (!key.is_empty()).then_some((table, key))
+}
+
+/// The server of an entry, while it can be used.
+fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
+    let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
+    let by_key = held.table().words.text(word as u32).and_then(|text| {
+        let mut servers = backend.servers.iter();
+        servers.position(|server| *server.name == *text || address(server) == *text)
+    });
+    let by_id = || {
+        let id = held.get(DataType::ServerId, 0).filter(|id| *id != 0)?;
+        let mut servers = backend.servers.iter();
+        servers.position(|server| u64::from(server.id) == id)
+    };
+    let at = by_key.or_else(by_id)?;
+    let usable = backend.servers.get(at).is_some_and(|s| s.state.usable());
+    usable.then_some(ServerIndex(at as u32))
+}
+
+/// The server's address as `srvkey addr` keeps it.
+fn address(server: &Server) -> String {
+    match &server.address {
+        ServerAddress::Inet(address) => address.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The server has answered: tables are told.
+#[inline]
+pub fn answer(stream: &mut Stream) {
+    if stream
+        .backend()
+        .is_some_and(|backend| !backend.stick.is_empty())
+    {
+        store(stream);
+    }
+}
+
+fn store(stream: &mut Stream) {
+    let config = Arc::clone(&stream.config);
+    let Some(backend) = stream.backend.map(|index| config.proxy(index)) else {
+        return;
+    };
+    let own = stream.tracked.as_mut();
+    let sticking = own.and_then(|own| own.sticking.take());
+    let mut keys = sticking.map(|sticking| sticking.keys).unwrap_or_default();
+    for rule in backend.stick.iter().filter(|rule| rule.stores_of_answer) {
+        if keys.len() < KEYS_MAX
+            && let Some((_, key)) = key(stream, rule)
+        {
+            keys.push((Arc::clone(&rule.table), key));
+        }
+    }
+    let Some(server) = stream.server().filter(|server| !server.options.non_stick) else {
+        return;
+    };
+    for (place, key) in keys {
+        let Some(held) = place.get().and_then(|table| table.get(&key)) else {
+            continue;
+        };
+        held.set(DataType::ServerId, 0, server.id.into());
+        let by_address = config.tables.by_name(&place.name);
+        let word = match by_address.is_some_and(|table| table.server_by_address) {
+            true => held.table().words.number(&address(server)),
+            false => held.table().words.number(&server.name),
+        };
+        held.set(DataType::ServerKey, 0, word.into());
+        held.note();
+    }
+}

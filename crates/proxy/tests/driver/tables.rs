@@ -1,0 +1,179 @@
+//! Stick tables as clients and operators see them: what is tracked decides about
+//! the next request, clients stay with their servers, and a change of the file
+//! takes nothing away.
+
+use crate::bed::{Bed, against_haproxy, soon};
+use crate::sessions::Operator;
+
+const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+#[test]
+fn a_client_that_asks_too_often_is_refused() {
+    let bed = Bed::new(
+        "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store http_req_rate(1h),http_err_cnt\n \
+         http-request track-sc0 src\n http-request deny deny_status 429 if { sc_http_req_rate(0) gt 2 }\n \
+         http-request return status 200 hdr x-errors %[src_http_err_cnt]\n",
+    );
+    let statuses: Vec<_> = (0..4).map(|_| bed.ask(GET)).collect();
+    let statuses: Vec<&str> = statuses.iter().map(|answer| status(answer)).collect();
+    assert_eq!(statuses, ["200", "200", "429", "429"]);
+}
+
+#[test]
+fn connections_are_counted_while_they_last() {
+    let bed = Bed::new(
+        "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store conn_cur,conn_cnt,sess_cnt\n \
+         tcp-request connection track-sc0 src\n tcp-request connection reject if { sc0_conn_cur gt 2 }\n \
+         http-request return status 200 hdr x-seen %[sc0_conn_cur]-%[sc_conn_cnt(0)]-%[src_sess_cnt]-%[sc0_trackers]-%[sc0_tracked]\n",
+    );
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut one = bed.client();
+    one.send(request.as_bytes());
+    assert!(one.until("\r\n\r\n").contains("x-seen: 1-1-1-1-1"));
+    let mut two = bed.client();
+    two.send(request.as_bytes());
+    assert!(two.until("\r\n\r\n").contains("x-seen: 2-2-2-2-1"));
+    let mut three = bed.client();
+    // It may be refused before anything was sent.
+    three.try_send(request.as_bytes());
+    assert_eq!(three.rest(), "");
+    drop(one);
+    soon("a place is free", || {
+        let mut next = bed.client();
+        next.try_send(GET.as_bytes()) && status(&next.rest()) == "200"
+    });
+}
+
+/// Two servers that say who they are, and a backend that balances.
+fn sticky(rules: &str, options: &str) -> Bed {
+    Bed::new(&format!(
+        "listen one\n bind 127.0.0.1:{{1}}\n http-request return status 200 hdr x-server one hdr set-cookie id=first\n\
+         listen two\n bind 127.0.0.1:{{2}}\n http-request return status 200 hdr x-server two hdr set-cookie id=second\n\
+         listen www\n bind 127.0.0.1:{{0}}\n balance roundrobin\n stick-table type string size 100 expire 1m\n {rules}\n \
+         server one 127.0.0.1:{{1}} {options}\n server two 127.0.0.1:{{2}}\n"
+    ))
+}
+
+fn server_of(bed: &Bed, header: &str) -> String {
+    let answer = bed.ask(&format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{header}\r\nConnection: close\r\n\r\n"
+    ));
+    let mut lines = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("x-server: "));
+    lines.next().unwrap_or(&answer).to_owned()
+}
+
+#[test]
+fn who_has_a_key_stays_with_its_server() {
+    let bed = sticky("stick on req.hdr(user)", "");
+    let first = server_of(&bed, "User: a");
+    for other in 0..5 {
+        server_of(&bed, &format!("User: other{other}"));
+        assert_eq!(server_of(&bed, "User: a"), first);
+    }
+    let free: Vec<String> = (0..4).map(|_| server_of(&bed, "X: y")).collect();
+    assert!(free.contains(&"one".to_owned()) && free.contains(&"two".to_owned()));
+}
+
+#[test]
+fn a_server_may_give_the_key_in_its_answer() {
+    let bed = sticky(
+        "stick match req.cook(id)\n stick store-response res.cook(id)",
+        "",
+    );
+    for _ in 0..2 {
+        server_of(&bed, "X: y");
+    }
+    for _ in 0..3 {
+        assert_eq!(server_of(&bed, "Cookie: id=first"), "one");
+        assert_eq!(server_of(&bed, "Cookie: id=second"), "two");
+    }
+}
+
+#[test]
+fn nobody_is_kept_with_a_server_that_wants_nobody() {
+    let bed = sticky("stick on req.hdr(user)", "non-stick");
+    let servers: Vec<String> = (0..4).map(|_| server_of(&bed, "User: a")).collect();
+    // From the first answer of the other on it is that one.
+    assert_eq!(servers[2..], ["two", "two"]);
+}
+
+#[test]
+fn a_change_of_the_file_keeps_what_was_counted() {
+    if against_haproxy() {
+        return;
+    }
+    let text = |store: &str, size: u32| {
+        format!(
+            "frontend www\n bind 127.0.0.1:{{0}}\n stick-table type ip size {size} expire 1m store {store}\n \
+             http-request track-sc0 src\n http-request return status 200 hdr x-seen %[sc0_http_req_cnt]\n"
+        )
+    };
+    let mut bed = Bed::new(&text("http_req_cnt", 100));
+    let seen = |bed: &Bed| {
+        let answer = bed.ask(GET);
+        let mut lines = answer
+            .lines()
+            .filter_map(|line| line.strip_prefix("x-seen: "));
+        lines.next().unwrap_or(&answer).to_owned()
+    };
+    assert_eq!(seen(&bed), "1");
+    bed.change(&text("http_req_cnt", 100));
+    assert_eq!(seen(&bed), "2");
+    // Another size and other data: entries go over.
+    bed.change(&text("gpc0,http_req_cnt,conn_rate(10s)", 5000));
+    assert_eq!(seen(&bed), "3");
+    let operator = Operator::new(&mut bed);
+    let shown = operator.ask("show table www");
+    let shown: Vec<&str> = shown.lines().collect();
+    assert_eq!(shown[0], "# table: www, type: ip, size:5000, used:1");
+    assert!(shown[1].contains(": key=127.0.0.1 use="), "{shown:?}");
+    assert!(
+        shown[1].ends_with(" conn_rate(10000)=1 http_req_cnt=3"),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn operators_change_what_rules_see() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = Bed::new(
+        "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store gpc0,http_req_cnt\n \
+         http-request deny if { src_get_gpc0 gt 0 }\n http-request track-sc0 src\n http-request return status 200\n",
+    );
+    let operator = Operator::new(&mut bed);
+    let rows = [
+        ("set table www key 127.0.0.1 data.gpc0 1", "\n"),
+        (
+            "set table www key 127.0.0.1 data.gpc1 1",
+            "Data type not stored in this table\n\n",
+        ),
+        (
+            "set table www",
+            "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n\n",
+        ),
+        ("set table none key 1", "No such table\n\n"),
+        (
+            "show table www data.gpc0",
+            "Filter entry #1: Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"\n\n",
+        ),
+        (
+            "show table www data.foo eq 1",
+            "Filter entry #1: Unknown data type\n\n",
+        ),
+        ("show table www key", "Key value expected\n\n"),
+    ];
+    for (command, answer) in rows {
+        assert_eq!(operator.ask(command), answer, "{command}");
+    }
+    assert_eq!(status(&bed.ask(GET)), "403");
+    assert_eq!(operator.ask("clear table www data.gpc0 gt 0"), "\n");
+    assert_eq!(status(&bed.ask(GET)), "200");
+}
