@@ -227,6 +227,10 @@ pub struct Global {
     pub unix_bind_owner: BindOwner,
     /// `tune.*`.
     pub tune: Tune,
+    /// `h1-case-adjust`, `h1-case-adjust-file`.
+    pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
+    /// The first rule that gives packets a mark, for which a right is kept.
+    pub marks: Option<Span>,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
 }
@@ -280,6 +284,8 @@ impl Default for Global {
             unix_bind_prefix: None,
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
+            header_cases: None,
+            marks: None,
             server_side_shown: false,
         }
     }

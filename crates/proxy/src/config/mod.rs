@@ -6,6 +6,7 @@
 mod bind;
 mod check;
 mod cpu;
+mod forward;
 mod global;
 mod http2;
 mod proxy;
@@ -15,6 +16,7 @@ mod tls;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
+pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,

@@ -17,6 +17,7 @@ mod cpu_map;
 pub(crate) mod crt_store;
 mod environment;
 mod error_page;
+mod forward;
 mod global;
 mod http_rules;
 mod legacy;
@@ -79,6 +80,8 @@ static LINES: &[&[LineRow]] = &[
     crt_store::LINES,
     environment::LINES,
     error_page::LINES,
+    forward::LINES,
+    forward::KEEP_ALIVES,
     global::LINES,
     http_rules::LINES,
     legacy::LINES,

@@ -19,6 +19,8 @@ pub enum Gate {
     Reject,
     /// It is closed and the client is not told.
     SilentDrop,
+    /// The server's connection is closed; the client gets what came of it.
+    CloseServer,
 }
 
 /// What rules of messages decide.
@@ -165,6 +167,23 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
     };
     let rules = &config.proxy(index).tcp_content;
     let patience = if stream.payload_complete {
+        Patience::Now
+    } else {
+        Patience::Waits
+    };
+    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
+        Outcomes::Gate(gate) => Some(gate),
+        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
+        Outcomes::Wait => None,
+    }
+}
+
+/// The rules of `tcp-response content`, which a backend has; None needs more bytes
+/// of the server.
+pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
+    let config = stream.config.clone();
+    let rules = &config.proxy(stream.backend?).tcp_response;
+    let patience = if stream.response_payload_complete {
         Patience::Now
     } else {
         Patience::Waits

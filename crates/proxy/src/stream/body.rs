@@ -268,6 +268,8 @@ pub struct Copy<'c> {
     pub meter: Option<(&'c Meter, Tally, &'c mut u64)>,
     /// Where it is noted when something was sent.
     pub sent_at: Option<&'c Cell<Instant>>,
+    /// Headers behind the body are not passed on.
+    pub drops_trailers: bool,
 }
 
 impl Copy<'_> {
@@ -351,12 +353,15 @@ impl Copy<'_> {
             self.body.end()?;
             staged.trailers = self.from.trailers();
         }
+        if self.drops_trailers {
+            staged.trailers = None;
+        }
         Ok((staged.data, full, staged.trailers))
     }
 
     /// Sends the end of a body whose sender told it apart from the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
-        let trailers = self.from.trailers();
+        let trailers = self.from.trailers().filter(|_| !self.drops_trailers);
         match self.to {
             Link::Http1(to) => {
                 if self.chunked {

@@ -422,6 +422,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// What rules set for it in place of what its proxies say.
+    pub overrides: Option<Box<super::Overrides>>,
 }
 
 impl Stream {

@@ -19,6 +19,10 @@ pub enum Flow {
     RejectConnection,
     /// The same, and the client is not told.
     DropConnection,
+    /// The server's connection is closed.
+    CloseServer,
+    /// An answer is not sent, and the client is not told.
+    DropAnswer,
 }
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -44,6 +48,7 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::CONNECTION,
             places::SESSION,
             places::CONTENT,
+            places::SERVER_CONTENT,
             places::REQUEST,
         ],
         syntax: "reject",
@@ -57,13 +62,23 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::CONNECTION,
             places::SESSION,
             places::CONTENT,
+            places::SERVER_CONTENT,
             places::REQUEST,
+            places::RESPONSE,
         ],
         syntax: "silent-drop",
         doc: "Forgets the client's connection without telling the client, which goes on waiting. A firewall between that keeps state has to \
               forget it too, so use it against attackers only.",
         example: "silent-drop if { src 192.0.2.0/24 }",
         build: silent_drop,
+    },
+    ActionRow {
+        name: "close",
+        places: &[places::SERVER_CONTENT],
+        syntax: "close",
+        doc: "Closes the server's connection. The client still gets what the server has sent. It is for protocols whose servers would keep an idle               connection open for long after an exchange.",
+        example: "close if { res.payload(0,3) -m str BYE }",
+        build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
     },
     ActionRow {
         name: "wait-for-handshake",
@@ -86,11 +101,10 @@ fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
 }
 
 fn silent_drop(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
-    let message = build.set.place() == places::REQUEST;
-    Ok(Action::Flow(if message {
-        Flow::DropMessage
-    } else {
-        Flow::DropConnection
+    Ok(Action::Flow(match build.set.place() {
+        places::REQUEST => Flow::DropMessage,
+        places::RESPONSE => Flow::DropAnswer,
+        _ => Flow::DropConnection,
     }))
 }
 
@@ -108,6 +122,14 @@ impl Flow {
             }
             Flow::RejectConnection => Step::Closed(Gate::Reject),
             Flow::DropConnection => Step::Closed(Gate::SilentDrop),
+            Flow::CloseServer => Step::Closed(Gate::CloseServer),
+            Flow::DropAnswer => {
+                stream.termination = Termination::Proxy;
+                stream.phase = Phase::Request;
+                stream.times.response = None;
+                count_denied_response(stream);
+                Step::End(Verdict::SilentDrop)
+            }
         }
     }
 }
@@ -121,7 +143,7 @@ fn refused(stream: &mut Stream) {
 }
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
-pub(in crate::rules) fn count_denied(stream: &Stream) {
+pub(crate) fn count_denied(stream: &Stream) {
     stream
         .frontend()
         .state
@@ -137,7 +159,7 @@ pub(in crate::rules) fn count_denied(stream: &Stream) {
 }
 
 /// Counts a refused answer wherever it passed.
-pub(in crate::rules) fn count_denied_response(stream: &Stream) {
+pub(crate) fn count_denied_response(stream: &Stream) {
     stream
         .frontend()
         .state

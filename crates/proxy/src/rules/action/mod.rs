@@ -10,15 +10,21 @@ mod capture;
 pub mod codes;
 mod flow;
 mod header;
+mod hint;
+mod limits;
+mod list;
 mod logging;
+mod normalize;
+mod packets;
 mod redirect;
 mod target;
 mod variable;
 
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
-pub(super) use flow::count_denied;
+pub(crate) use flow::{count_denied, count_denied_response};
 pub(super) use header::harmless;
+pub use list::Changes as ListChanges;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 
@@ -94,6 +100,16 @@ pub(super) enum Action {
     WaitForBody(body::WaitForBody),
     /// Whether a rewrite that fails is an error.
     StrictMode(bool),
+    /// Changes limits, retries or its place in queues.
+    Limits(Box<limits::LimitChange>),
+    /// Changes what packets carry.
+    Packets(packets::PacketChange),
+    /// Brings the target into a form of which there is only one.
+    Normalize(normalize::Normalizer),
+    /// Tells the client ahead of the answer.
+    Hint(Box<hint::Hint>),
+    /// Changes a map or a list of patterns.
+    List(Box<list::ListChange>),
 }
 
 /// What follows an action.
@@ -140,6 +156,11 @@ impl Action {
                 stream.lenient = !strict;
                 Step::Next
             }
+            Action::Limits(change) => change.run(stream),
+            Action::Packets(change) => change.run(stream),
+            Action::Normalize(normalizer) => normalizer.run(stream),
+            Action::Hint(hint) => hint.run(stream),
+            Action::List(change) => change.run(stream),
         }
     }
 }
@@ -153,6 +174,8 @@ pub(crate) enum RuleSet {
     TcpSession,
     /// `tcp-request content`
     TcpContent,
+    /// `tcp-response content`
+    TcpResponse,
     /// `http-request`
     HttpRequest,
     /// `http-response`
@@ -162,10 +185,11 @@ pub(crate) enum RuleSet {
 }
 
 /// All sets, in the order of their tables.
-const SETS: [RuleSet; 6] = [
+const SETS: [RuleSet; 7] = [
     RuleSet::TcpConnection,
     RuleSet::TcpSession,
     RuleSet::TcpContent,
+    RuleSet::TcpResponse,
     RuleSet::HttpRequest,
     RuleSet::HttpResponse,
     RuleSet::HttpAfterResponse,
@@ -178,6 +202,7 @@ impl RuleSet {
             RuleSet::TcpConnection => "tcp-request connection",
             RuleSet::TcpSession => "tcp-request session",
             RuleSet::TcpContent => "tcp-request content",
+            RuleSet::TcpResponse => places::SERVER_CONTENT,
             RuleSet::HttpRequest => "http-request",
             RuleSet::HttpResponse => "http-response",
             RuleSet::HttpAfterResponse => "http-after-response",
@@ -189,6 +214,7 @@ impl RuleSet {
             RuleSet::TcpConnection => "tcp-request connection action",
             RuleSet::TcpSession => "tcp-request session action",
             RuleSet::TcpContent => "tcp-request content action",
+            RuleSet::TcpResponse => "tcp-response content action",
             RuleSet::HttpRequest => "http-request action",
             RuleSet::HttpResponse => "http-response action",
             RuleSet::HttpAfterResponse => "http-after-response action",
@@ -201,6 +227,7 @@ impl RuleSet {
             RuleSet::TcpConnection => Usage::TCP_CONNECTION,
             RuleSet::TcpSession => Usage::TCP_SESSION,
             RuleSet::TcpContent => Usage::tcp_content(kind),
+            RuleSet::TcpResponse => Usage::tcp_response(kind),
             RuleSet::HttpRequest => Usage::http_request(kind),
             RuleSet::HttpResponse | RuleSet::HttpAfterResponse => Usage::http_response(kind),
         }
@@ -208,7 +235,10 @@ impl RuleSet {
 
     /// Whether its rules look at answers.
     pub(super) fn is_response(self) -> bool {
-        matches!(self, RuleSet::HttpResponse | RuleSet::HttpAfterResponse)
+        matches!(
+            self,
+            RuleSet::TcpResponse | RuleSet::HttpResponse | RuleSet::HttpAfterResponse
+        )
     }
 }
 
@@ -217,12 +247,21 @@ mod places {
     pub(super) const CONNECTION: &str = "tcp-request connection";
     pub(super) const SESSION: &str = "tcp-request session";
     pub(super) const CONTENT: &str = "tcp-request content";
+    pub(super) const SERVER_CONTENT: &str = "tcp-response content";
     pub(super) const REQUEST: &str = "http-request";
     pub(super) const RESPONSE: &str = "http-response";
     pub(super) const AFTER: &str = "http-after-response";
     pub(super) const HTTP: &[&str] = &[REQUEST, RESPONSE, AFTER];
-    pub(super) const TCP: &[&str] = &[CONNECTION, SESSION, CONTENT];
-    pub(super) const ALL: &[&str] = &[CONNECTION, SESSION, CONTENT, REQUEST, RESPONSE, AFTER];
+    pub(super) const TCP: &[&str] = &[CONNECTION, SESSION, CONTENT, SERVER_CONTENT];
+    pub(super) const ALL: &[&str] = &[
+        CONNECTION,
+        SESSION,
+        CONTENT,
+        SERVER_CONTENT,
+        REQUEST,
+        RESPONSE,
+        AFTER,
+    ];
     pub(super) const ANSWERING: &[&str] = &[REQUEST, RESPONSE];
 }
 
@@ -299,7 +338,12 @@ static FAMILIES: &[&[ActionRow]] = &[
     capture::ROWS,
     flow::ROWS,
     header::ROWS,
+    hint::ROWS,
+    limits::ROWS,
+    list::ROWS,
     logging::ROWS,
+    normalize::ROWS,
+    packets::ROWS,
     redirect::ROWS,
     target::ROWS,
     variable::ROWS,

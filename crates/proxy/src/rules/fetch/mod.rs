@@ -25,6 +25,7 @@ mod constant;
 mod content;
 mod cookie;
 mod header;
+mod limits;
 mod process;
 mod proxy;
 mod rdp;
@@ -172,6 +173,7 @@ static FAMILIES: &[&[FetchRow]] = &[
     content::ROWS,
     cookie::ROWS,
     header::ROWS,
+    limits::ROWS,
     process::ROWS,
     proxy::ROWS,
     rdp::ROWS,
