@@ -32,6 +32,8 @@ pub enum Verdict {
     Answer(Box<Reply>),
     /// This is the answer, after the tarpit's time.
     Tarpit(Box<Reply>),
+    /// What this makes is the answer.
+    Report(Box<crate::stats::Report>),
     /// The connection is closed.
     Reject,
     /// The connection is closed and the client is not told.

@@ -87,6 +87,12 @@ impl Stream {
         self.overrides.as_ref().and_then(|set| of(&set.limits))
     }
 
+    /// Those of its backend; in a `listen` they are known before it has one.
+    fn timeouts_of_servers(&self) -> Option<&Timeouts> {
+        let own = Some(self.frontend()).filter(|proxy| proxy.kind.is_backend());
+        self.backend().or(own).map(|proxy| &proxy.timeouts)
+    }
+
     /// How long its client may be silent, milliseconds.
     pub fn client_ms(&self) -> Option<u32> {
         self.limit(|limits| limits.client_ms)
@@ -96,26 +102,26 @@ impl Stream {
     /// How long its server may be silent.
     pub fn server_ms(&self) -> Option<u32> {
         self.limit(|limits| limits.server_ms)
-            .or_else(|| self.backend()?.timeouts.server_ms)
+            .or_else(|| self.timeouts_of_servers()?.server_ms)
     }
 
     /// How long both may be silent in a tunnel.
     pub fn tunnel_ms(&self) -> Option<u32> {
         self.limit(|limits| limits.tunnel_ms)
-            .or_else(|| self.backend()?.timeouts.tunnel_ms)
+            .or_else(|| self.timeouts_of_servers()?.tunnel_ms)
             .or(self.frontend().timeouts.tunnel_ms)
     }
 
     /// How long a connection to its server may take.
     pub fn connect_ms(&self) -> Option<u32> {
         self.limit(|limits| limits.connect_ms)
-            .or_else(|| self.backend()?.timeouts.connect_ms)
+            .or_else(|| self.timeouts_of_servers()?.connect_ms)
     }
 
     /// How long it may wait in queues.
     pub fn queue_ms(&self) -> Option<u32> {
         self.limit(|limits| limits.queue_ms).or_else(|| {
-            let timeouts = &self.backend()?.timeouts;
+            let timeouts = self.timeouts_of_servers()?;
             timeouts.queue_ms.or(timeouts.connect_ms)
         })
     }

@@ -441,6 +441,10 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 tarpit(client, stream).await;
                 Ruled::Answer(*answer)
             }
+            Verdict::Report(report) => match report.make().await {
+                Some(answer) => Ruled::Answer(answer),
+                None => Ruled::Answer(reply::error(stream, 503)),
+            },
             Verdict::Reject => {
                 if let Link::Http2(link) = &client.link {
                     link.kill_connection(false);

@@ -456,6 +456,8 @@ async fn inspect_answer(
         }
         Gate::Reject | Gate::SilentDrop => {
             stream.bytes_in += tunnel.up.bytes;
+            // What came of the server counts, though the client never got it.
+            stream.bytes_out += stream.response_payload.len() as u64;
             super::inspect::refused(stream, gate);
             if gate == Gate::SilentDrop {
                 serve::drop_silently(client);

@@ -17,6 +17,7 @@ mod logging;
 mod normalize;
 mod packets;
 mod redirect;
+mod service;
 mod target;
 mod variable;
 
@@ -108,6 +109,8 @@ pub(super) enum Action {
     Normalize(normalize::Normalizer),
     /// Tells the client ahead of the answer.
     Hint(Box<hint::Hint>),
+    /// The Prometheus exporter answers.
+    Metrics,
     /// Changes a map or a list of patterns.
     List(Box<list::ListChange>),
 }
@@ -131,7 +134,7 @@ impl Action {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_)
+            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_) | Action::Metrics
         )
     }
 
@@ -161,6 +164,7 @@ impl Action {
             Action::Normalize(normalizer) => normalizer.run(stream),
             Action::Hint(hint) => hint.run(stream),
             Action::List(change) => change.run(stream),
+            Action::Metrics => service::metrics(stream),
         }
     }
 }
@@ -345,6 +349,7 @@ static FAMILIES: &[&[ActionRow]] = &[
     normalize::ROWS,
     packets::ROWS,
     redirect::ROWS,
+    service::ROWS,
     target::ROWS,
     variable::ROWS,
 ];

@@ -103,7 +103,9 @@ impl Normalizer {
             Err(Invalid) => {
                 stream.termination = Termination::Proxy;
                 stream.phase = Phase::Request;
-                Step::End(Verdict::Answer(Box::new(error_page(stream, 400))))
+                let mut reply = error_page(stream, 400);
+                reply.close = true;
+                Step::End(Verdict::Answer(Box::new(reply)))
             }
         }
     }

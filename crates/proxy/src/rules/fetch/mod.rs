@@ -83,6 +83,8 @@ pub struct FetchBuild {
     pub waits: bool,
     /// It looks at a hello of TLS: once that is whole its value stays.
     pub of_hello: bool,
+    /// What it has found once stays, whatever bytes come behind.
+    pub settles: bool,
     /// Checks its arguments.
     pub prepare: Option<Prepare>,
     /// Finds its value.
@@ -110,6 +112,7 @@ impl FetchBuild {
             versions: false,
             waits: false,
             of_hello: false,
+            settles: false,
             prepare: None,
             one,
             each: None,
@@ -117,6 +120,11 @@ impl FetchBuild {
     }
 
     /// It looks at HTTP messages.
+    pub const fn settles(mut self) -> Self {
+        self.settles = true;
+        self
+    }
+
     pub const fn http(mut self) -> Self {
         self.http = true;
         self
