@@ -15,6 +15,8 @@ pub enum LogTargetAddress {
     Unix(PathBuf),
     /// A descriptor: `stdout`, `stderr`, `fd@N`.
     Fd(i32),
+    /// A ring, or a server over TCP.
+    Ring(std::sync::Arc<super::Ring>),
 }
 
 /// One `log` line.
@@ -28,6 +30,8 @@ pub struct LogTarget {
     pub length_max: usize,
     /// `format`.
     pub format: crate::log::SyslogFormat,
+    /// It stands in the line; else a ring's own counts.
+    pub format_said: bool,
     /// Facility code, 0..24.
     pub facility: u8,
     /// Only lines at least as grave (0 is emergency, 7 debug).

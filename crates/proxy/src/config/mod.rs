@@ -10,6 +10,7 @@ mod forward;
 mod global;
 mod http2;
 mod proxy;
+mod ring;
 mod server;
 mod tls;
 
@@ -26,6 +27,7 @@ pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
+pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
@@ -65,6 +67,8 @@ pub struct Config {
     pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: crate::rules::live::Lists,
+    /// `ring` sections.
+    pub rings: Vec<Ring>,
     /// Clients' connections that run under it.
     pub sessions: Presence,
 }

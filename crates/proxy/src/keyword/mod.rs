@@ -27,6 +27,7 @@ mod option;
 pub mod places;
 mod proxy;
 mod redirect;
+pub(crate) mod ring;
 pub mod server;
 pub mod server_option;
 mod server_states;
@@ -91,6 +92,7 @@ static LINES: &[&[LineRow]] = &[
     option::SPECIAL,
     proxy::LINES,
     redirect::LINES,
+    ring::LINES,
     server::LINES,
     server_states::LINES,
     stats::LINES,

@@ -21,6 +21,7 @@ impl Loader {
         self.check_lookups();
         self.ready_lists();
         self.give_logs();
+        self.find_rings();
         self.check_logs();
         self.check_proxies();
         self.check_listeners();

@@ -22,6 +22,8 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `ring`: its place among them.
+    Ring(usize),
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -39,6 +41,7 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Ring(_) => Some("ring"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -74,6 +77,10 @@ impl Loader {
             "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
+            "ring" => match crate::keyword::ring::begin(self, line) {
+                Some(at) => Section::Ring(at),
+                None => Section::Refused,
+            },
             "crt-store" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::crt_store::CrtStore::begin(line) {

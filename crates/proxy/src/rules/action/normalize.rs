@@ -259,7 +259,10 @@ fn strip_dotdot(path: &[u8], full: bool) -> Vec<u8> {
                 open = true;
             }
             _ if full => open = true,
-            _ => kept.push(segment),
+            _ => {
+                kept.push(segment);
+                open = true;
+            }
         }
     }
     joined(&kept, open)
@@ -309,6 +312,7 @@ mod tests {
             (up, "/foo/bar/../", "/foo/"),
             (up, "/../bar/", "/../bar/"),
             (up, "/bar/../../", "/../"),
+            (up, "/a/../../b/../..", "/../../"),
             (up, "/foo//../", "/foo/"),
             (up, "/foo/%2E%2E/", "/foo/%2E%2E/"),
             (up, "/foo/..", "/"),

@@ -119,12 +119,13 @@ impl FetchBuild {
         }
     }
 
-    /// It looks at HTTP messages.
+    /// What it has found stays.
     pub const fn settles(mut self) -> Self {
         self.settles = true;
         self
     }
 
+    /// It looks at HTTP messages.
     pub const fn http(mut self) -> Self {
         self.http = true;
         self
