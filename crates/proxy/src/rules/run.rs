@@ -6,7 +6,9 @@ use super::condition::Outcome;
 use super::variables::Scope;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
-use crate::stream::{Phase, Reply, Session, Stream, Termination, error_page, new_stream};
+use crate::stream::{
+    Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
+};
 use crate::worker;
 use std::rc::Rc;
 
@@ -125,10 +127,13 @@ fn broken(stream: &mut Stream) -> Reply {
 }
 
 /// A stream for rules of a connection that carries none yet.
-fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
+fn connection(
+    session: &Rc<Session>,
+    rules: fn(&Proxy) -> &[TcpRule],
+) -> (Gate, Option<Box<Overrides>>) {
     let frontend = session.frontend();
     if rules(frontend).is_empty() {
-        return Gate::Open;
+        return (Gate::Open, None);
     }
     let mut stream = new_stream(session.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
@@ -136,10 +141,12 @@ fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
         let old = session.rewritten();
         session.rewrite((stream.source.or(old.0), stream.destination.or(old.1)));
     }
+    // What it says of the connection itself is the caller's to do.
+    let overrides = stream.overrides.take();
     if let Some(worker) = worker::running() {
         worker.keep_stream(stream);
     }
-    gate
+    (gate, overrides)
 }
 
 fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
@@ -149,13 +156,13 @@ fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     }
 }
 
-/// The rules of `tcp-request connection`.
-pub fn tcp_connection(session: &Rc<Session>) -> Gate {
+/// The rules of `tcp-request connection`, and what they set of the connection.
+pub fn tcp_connection(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_connection)
 }
 
-/// The rules of `tcp-request session`.
-pub fn tcp_session(session: &Rc<Session>) -> Gate {
+/// The rules of `tcp-request session`, likewise.
+pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }
 

@@ -31,6 +31,8 @@ pub struct Overrides {
     /// Early answers that rules made and that were not sent yet, with the rule that
     /// each began with.
     pub hints: Vec<(usize, Message)>,
+    /// `expect-proxy layer4`: a PROXY header comes first.
+    pub expects_proxy: bool,
     /// Rules of `tcp-response content` wait for the head of the answer.
     pub inspection: Option<super::inspect::Inspection>,
 }

@@ -222,7 +222,6 @@ const NOT_BUILT: &[&str] = &[
     "set table",
     "set var",
     "show cache",
-    "show events",
     "show libs",
     "show peers",
     "show profiling",

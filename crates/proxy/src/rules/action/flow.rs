@@ -1,7 +1,7 @@
 //! Actions that end rules or streams without an answer.
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
-use crate::load::Loader;
+use crate::load::{Loader, codes as load_codes};
 use crate::state::Tally;
 use crate::stream::{Phase, Stream, Termination};
 use language::Diagnostic;
@@ -79,6 +79,27 @@ pub(super) static ROWS: &[ActionRow] = &[
         doc: "Closes the server's connection. The client still gets what the server has sent. It is for protocols whose servers would keep an idle               connection open for long after an exchange.",
         example: "close if { res.payload(0,3) -m str BYE }",
         build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
+    },
+    ActionRow {
+        name: "expect-proxy",
+        places: &[places::CONNECTION],
+        syntax: "expect-proxy layer4",
+        doc: "The connection begins with a PROXY header, as with `accept-proxy` of the `bind` line, but only where the condition holds: from the networks of \
+              other load balancers, for instance. One without it is closed.",
+        example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
+        build: |_, build| {
+            let word = build.args.required("'layer4'")?;
+            if word.is("layer4") {
+                return Ok(Action::ExpectProxy);
+            }
+            let message = format!("'expect-proxy' does not know '{}'", word.text());
+            Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                word,
+                message,
+                "`layer4` is expected",
+            ))
+        },
     },
     ActionRow {
         name: "wait-for-handshake",

@@ -61,7 +61,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         syntax: "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }",
         doc: "Gives this stream another time limit than its proxies have. An expression is a number of milliseconds; where it gives none, or not more than 0, \
               the limit stays.",
-        example: "set-timeout server 5m if { path_beg /report }",
+        example: "set-timeout client 5m if { path_beg /report }",
         build: timeout,
     },
     ActionRow {

@@ -44,7 +44,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         syntax: "set-map(<file>) <key fmt> <value fmt>",
         doc: "Gives a key of a map another value, or adds it: the map of that file, as `map_…` converters name it. What it changes is seen by all streams at once \
               and lasts until the process ends; the file stays as it is.",
-        example: "set-map(/dev/null) %[src] %[req.hdr(x-user)]",
+        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[req.hdr(x-user)]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             let value = build.format(loader, "<value fmt>")?;
@@ -56,7 +56,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         places: places::HTTP,
         syntax: "del-map(<file>) <key fmt>",
         doc: "Removes a key from a map. See `set-map`.",
-        example: "del-map(/dev/null) %[src]",
+        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, true, key, Change::Take)
@@ -68,7 +68,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         syntax: "add-acl(<file>) <key fmt>",
         doc: "Adds a pattern to the list of a file that an ACL names with `-f`, unless it is there. What it changes is seen by all streams at once and lasts until \
               the process ends; the file stays as it is.",
-        example: "add-acl(/dev/null) %[src]",
+        example: "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, false, key, Change::Put(None))
@@ -79,7 +79,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         places: REQUEST_AND_RESPONSE,
         syntax: "del-acl(<file>) <key fmt>",
         doc: "Removes a pattern from the list of a file. See `add-acl`.",
-        example: "del-acl(/dev/null) %[src]",
+        example: "acl listed src -f /dev/null\ndel-acl(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             change(loader, build, false, key, Change::Take)

@@ -109,6 +109,8 @@ pub(super) enum Action {
     Normalize(normalize::Normalizer),
     /// Tells the client ahead of the answer.
     Hint(Box<hint::Hint>),
+    /// The connection begins with a PROXY header.
+    ExpectProxy,
     /// The Prometheus exporter answers.
     Metrics,
     /// Changes a map or a list of patterns.
@@ -165,6 +167,10 @@ impl Action {
             Action::Hint(hint) => hint.run(stream),
             Action::List(change) => change.run(stream),
             Action::Metrics => service::metrics(stream),
+            Action::ExpectProxy => {
+                stream.overridden().expects_proxy = true;
+                Step::Next
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         places: CLIENT,
         syntax: "set-fc-tos { <tos> | <expr> }",
         doc: "The newer name of `set-tos`, which also takes an expression.",
-        example: "set-fc-tos int(0x20)",
+        example: "set-fc-tos int(32)",
         build: |loader, build| either(loader, build, What::Tos, false),
     },
     ActionRow {
