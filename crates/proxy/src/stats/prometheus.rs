@@ -412,151 +412,37 @@ fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
     }
 }
 
+#[rustfmt::skip]
 fn of_process(out: &mut String, process: &Process, global: &Global) {
     let p = process;
     let n = |n: u32| u64::from(n);
     let rows: [(&str, How, u64, &str); 26] = [
         ("nbthread", Gauge, n(p.threads), "threads of the data plane"),
         ("nbproc", Gauge, 1, "processes that serve, always 1"),
-        (
-            "relative_process_id",
-            Gauge,
-            1,
-            "number of the process, always 1",
-        ),
-        (
-            "uptime_seconds",
-            Gauge,
-            p.uptime_ms / 1000,
-            "how long it serves",
-        ),
-        (
-            "max_fds",
-            Gauge,
-            p.files_max,
-            "descriptors that it may have",
-        ),
-        (
-            "max_connections",
-            Gauge,
-            n(p.connections_max),
-            "connections of clients that it may have",
-        ),
-        (
-            "hard_max_connections",
-            Gauge,
-            n(p.connections_max),
-            "the same, as it was at the start",
-        ),
-        (
-            "current_connections",
-            Gauge,
-            n(p.connections),
-            "connections of clients now",
-        ),
-        (
-            "connections_total",
-            Counter,
-            p.connections_total,
-            "connections of clients since the start",
-        ),
-        (
-            "requests_total",
-            Counter,
-            p.requests_total,
-            "requests since the start",
-        ),
-        (
-            "max_ssl_connections",
-            Gauge,
-            n(global.tls.connections_max.unwrap_or(0)),
-            "TLS connections that it may have, 0 for any number",
-        ),
-        (
-            "current_ssl_connections",
-            Gauge,
-            n(p.tls_connections.0),
-            "TLS connections now",
-        ),
-        (
-            "ssl_connections_total",
-            Counter,
-            p.tls_connections.1,
-            "TLS connections since the start",
-        ),
-        (
-            "current_connection_rate",
-            Gauge,
-            p.connection_rate.0,
-            "connections over the last second",
-        ),
-        (
-            "limit_connection_rate",
-            Gauge,
-            n(global.connection_rate_max.unwrap_or(0)),
-            "limit of connections a second",
-        ),
-        (
-            "max_connection_rate",
-            Gauge,
-            p.connection_rate.1,
-            "most connections in a second",
-        ),
-        (
-            "current_session_rate",
-            Gauge,
-            p.session_rate.0,
-            "sessions over the last second",
-        ),
-        (
-            "limit_session_rate",
-            Gauge,
-            n(global.session_rate_max.unwrap_or(0)),
-            "limit of sessions a second",
-        ),
-        (
-            "max_session_rate",
-            Gauge,
-            p.session_rate.1,
-            "most sessions in a second",
-        ),
-        (
-            "current_ssl_rate",
-            Gauge,
-            p.tls_rate.0,
-            "clients' TLS handshakes over the last second",
-        ),
-        (
-            "max_ssl_rate",
-            Gauge,
-            p.tls_rate.1,
-            "most TLS handshakes in a second",
-        ),
-        (
-            "stopping",
-            Gauge,
-            p.stopping.into(),
-            "1 while it only finishes what it has",
-        ),
+        ("relative_process_id", Gauge, 1, "number of the process, always 1"),
+        ("uptime_seconds", Gauge, p.uptime_ms / 1000, "how long it serves"),
+        ("max_fds", Gauge, p.files_max, "descriptors that it may have"),
+        ("max_connections", Gauge, n(p.connections_max), "connections of clients that it may have"),
+        ("hard_max_connections", Gauge, n(p.connections_max), "the same, as it was at the start"),
+        ("current_connections", Gauge, n(p.connections), "connections of clients now"),
+        ("connections_total", Counter, p.connections_total, "connections of clients since the start"),
+        ("requests_total", Counter, p.requests_total, "requests since the start"),
+        ("max_ssl_connections", Gauge, n(global.tls.connections_max.unwrap_or(0)), "TLS connections that it may have, 0 for any number"),
+        ("current_ssl_connections", Gauge, n(p.tls_connections.0), "TLS connections now"),
+        ("ssl_connections_total", Counter, p.tls_connections.1, "TLS connections since the start"),
+        ("current_connection_rate", Gauge, p.connection_rate.0, "connections over the last second"),
+        ("limit_connection_rate", Gauge, n(global.connection_rate_max.unwrap_or(0)), "limit of connections a second"),
+        ("max_connection_rate", Gauge, p.connection_rate.1, "most connections in a second"),
+        ("current_session_rate", Gauge, p.session_rate.0, "sessions over the last second"),
+        ("limit_session_rate", Gauge, n(global.session_rate_max.unwrap_or(0)), "limit of sessions a second"),
+        ("max_session_rate", Gauge, p.session_rate.1, "most sessions in a second"),
+        ("current_ssl_rate", Gauge, p.tls_rate.0, "clients' TLS handshakes over the last second"),
+        ("max_ssl_rate", Gauge, p.tls_rate.1, "most TLS handshakes in a second"),
+        ("stopping", Gauge, p.stopping.into(), "1 while it only finishes what it has"),
         ("listeners", Gauge, n(p.listeners), "listeners of frontends"),
-        (
-            "dropped_logs_total",
-            Counter,
-            p.logs_dropped,
-            "log lines that were dropped",
-        ),
-        (
-            "bytes_out_total",
-            Counter,
-            p.bytes_out,
-            "bytes sent to clients since the start",
-        ),
-        (
-            "start_time_seconds",
-            Gauge,
-            p.started_s,
-            "when it began to serve, seconds since 1970",
-        ),
+        ("dropped_logs_total", Counter, p.logs_dropped, "log lines that were dropped"),
+        ("bytes_out_total", Counter, p.bytes_out, "bytes sent to clients since the start"),
+        ("start_time_seconds", Gauge, p.started_s, "when it began to serve, seconds since 1970"),
     ];
     for (name, how, value, meaning) in rows {
         let name = format!("process_{name}");

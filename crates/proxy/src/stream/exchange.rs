@@ -10,7 +10,7 @@ use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, forward, inspect, reply, tunnel};
+use super::{Link, Phase, Stream, Termination, forward, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
 use crate::http2;
@@ -46,13 +46,6 @@ pub async fn run(
     slot: Slot,
 ) -> Next {
     prepare_request(stream, &outgoing);
-    if stream
-        .backend()
-        .is_some_and(|backend| !backend.tcp_response.is_empty())
-        && !inspect::begin(stream, &client.link)
-    {
-        return Next::Close;
-    }
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
     let delivered = loop {
@@ -155,7 +148,6 @@ async fn once(
             ask(stream, link, outgoing)?;
         }
     }
-    let client_ms = stream.client_ms();
     let server_ms = stream.server_ms();
     let Client { link, input, .. } = client;
     let watched = serve::watched(stream, link);
@@ -185,14 +177,12 @@ async fn once(
         chunked: outgoing.body.needs_chunks() && !server.link.is_http2(),
         body: &mut outgoing.body,
         to: &server.link,
-        read_ms: client_ms,
+        read_ms: stream.client_ms(),
         write_ms: server_ms,
         bytes,
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
-        drops_trailers: stream
-            .backend()
-            .is_some_and(|b| b.has(ProxyOption::DropRequestTrailers)),
+        drops_trailers: drops_trailers(stream),
     };
     let result = both(
         pin!(copy.run(&mut head)),
@@ -206,6 +196,12 @@ async fn once(
         }
         result => result,
     }
+}
+
+/// `option http-drop-request-trailers`.
+fn drops_trailers(stream: &Stream) -> bool {
+    let backend = stream.backend();
+    backend.is_some_and(|backend| backend.has(ProxyOption::DropRequestTrailers))
 }
 
 /// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of

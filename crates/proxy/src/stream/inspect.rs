@@ -17,6 +17,9 @@ pub struct Inspection {
 
 /// The server's connection stands. False: the exchange is over.
 pub fn begin(stream: &mut Stream, client: &Link) -> bool {
+    if stream.backend().is_none_or(|b| b.tcp_response.is_empty()) {
+        return true;
+    }
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     // Without a delay they do not wait.
     stream.response_payload_complete = delay_ms.is_none();

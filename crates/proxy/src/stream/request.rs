@@ -7,7 +7,7 @@ use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
-use super::{Link, Phase, Session, Stream, Termination, exchange, forward};
+use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
@@ -320,6 +320,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
     match established {
         Some(Ok((server, slot))) => {
+            if !inspect::begin(stream, &client.link) {
+                return Next::Close;
+            }
             let outgoing = exchange::Outgoing {
                 request: &request,
                 body,

@@ -403,7 +403,6 @@ async fn inspect_answer(
 ) {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     let deadline = after(delay_ms);
-    // Without a delay they do not wait.
     stream.response_payload_complete = delay_ms.is_none();
     let gate = loop {
         if let Some(why) = slot.shutdown() {

@@ -14,7 +14,7 @@ const LUA: &str = "lua.";
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "use-service",
-    places: &[places::REQUEST, places::CONTENT],
+    places: &[places::REQUEST],
     syntax: "use-service prometheus-exporter",
     doc: "Answers the request with what a service says. `prometheus-exporter` gives the statistics as Prometheus reads them, under the names that HAProxy gives them; \
           the query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) picks families, `no-maint` leaves servers in maintenance out.",
@@ -24,16 +24,8 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
 
 fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("the name of a service")?;
-    if word.is(EXPORTER) && build.set.place() == places::REQUEST {
-        return Ok(Action::Metrics);
-    }
     if word.is(EXPORTER) {
-        return Err(build.wrong(
-            &load_codes::BAD_VALUE,
-            word,
-            "the Prometheus exporter answers HTTP requests only",
-            "belongs into an `http-request` rule",
-        ));
+        return Ok(Action::Metrics);
     }
     if word.str().starts_with(LUA) {
         return Err(Box::new(

@@ -94,10 +94,7 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request normalize-uri foo", "E0207"),
         ("http-request use-service foo", "E0207"),
         ("http-request use-service lua.x", "E0103"),
-        (
-            "tcp-request content use-service prometheus-exporter",
-            "E0207",
-        ),
+        ("tcp-request content use-service x", "E0103"),
         ("option forwarded foo", "E0207"),
         ("option originalto if-none", "E0207"),
         ("http-request deny foo", "E0414"),

@@ -66,6 +66,15 @@ fn take(slot: &mut Slot, place: Place) -> bool {
     slot.is_empty()
 }
 
+/// Removes one from a table; whether nothing is left at its key.
+fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Place) -> bool {
+    let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
+    if gone {
+        table.remove(key);
+    }
+    gone
+}
+
 /// What one finds.
 pub(super) type Found<'i> = (Place, Option<&'i Value<'static>>);
 
@@ -163,20 +172,16 @@ impl Index {
             return;
         };
         match (&mut self.table, key) {
-            (Table::Exact(table), Key::Bytes(bytes)) => {
-                if table.get_mut(&bytes).is_some_and(|slot| take(slot, place)) {
-                    table.remove(&bytes);
-                }
-            }
+            (Table::Exact(table), Key::Bytes(bytes)) => _ = take_from(table, &bytes, place),
             (Table::Edge(table, lengths), Key::Bytes(bytes)) => {
-                if table.get_mut(&bytes).is_some_and(|slot| take(slot, place)) {
-                    table.remove(&bytes);
-                    if let Some(count) = lengths.get_mut(&bytes.len()) {
-                        *count -= 1;
-                        if *count == 0 {
-                            lengths.remove(&bytes.len());
-                        }
-                    }
+                let gone = take_from(table, &bytes, place);
+                let count = lengths.get_mut(&bytes.len()).filter(|_| gone);
+                let last = count.is_some_and(|count| {
+                    *count -= 1;
+                    *count == 0
+                });
+                if last {
+                    lengths.remove(&bytes.len());
                 }
             }
             (Table::Networks(table), Key::Network(network)) => table.remove(place, network),
@@ -351,7 +356,14 @@ mod tests {
 
     #[test]
     fn each_way_of_matching_finds_what_the_compiled_one_finds() {
-        let rows: &[(Method, bool, &[&str], &str, Option<&str>)] = &[
+        type Row = (
+            Method,
+            bool,
+            &'static [&'static str],
+            &'static str,
+            Option<&'static str>,
+        );
+        let rows: &[Row] = &[
             (Method::Str, false, &["a", "b"], "b", Some("b")),
             (Method::Str, false, &["A"], "a", None),
             (Method::Str, true, &["A"], "a", Some("A")),
