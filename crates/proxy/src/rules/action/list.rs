@@ -44,7 +44,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         syntax: "set-map(<file>) <key fmt> <value fmt>",
         doc: "Gives a key of a map another value, or adds it: the map of that file, as `map_…` converters name it. What it changes is seen by all streams at once \
               and lasts until the process ends; the file stays as it is.",
-        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[req.hdr(x-user)]",
+        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[dst]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             let value = build.format(loader, "<value fmt>")?;
