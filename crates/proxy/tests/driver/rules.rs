@@ -29,6 +29,8 @@ fn bytes_of_a_server_are_refused_or_let_pass() {
     let refused = bed(lines, &origin);
     assert_eq!(refused.client().ends(), "FIN");
     assert_eq!(refused.end(), "0 PD");
+    // One bed at a time.
+    drop(refused);
     let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.payload(0,3) -m str 421 }\n";
     let passed = bed(lines, &origin);
     let mut client = passed.client();
