@@ -41,6 +41,8 @@ pub enum Why {
     SourcePort,
     /// `source` has an `interface`, on a kernel older than 5.7.
     SourceInterface,
+    /// A rule gives packets a mark.
+    Mark,
     /// The process stays root, and a Unix socket of another owner is connected to.
     UnixSocket,
 }
@@ -54,6 +56,7 @@ impl Why {
                 "connections to a server are bound to an interface, which kernels before 5.7 let \
                  only a privileged process do"
             }
+            Why::Mark => "rules give packets of connections a mark",
             Why::UnixSocket => {
                 "root without it could not connect to a Unix socket that belongs to another user"
             }
@@ -93,6 +96,9 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
                 keep(CapabilitySet::DAC_OVERRIDE, Why::UnixSocket, server.span);
             }
         }
+    }
+    if let Some(span) = config.global.marks {
+        keep(CapabilitySet::NET_ADMIN, Why::Mark, span);
     }
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
     for target in config.global.logs.iter().chain(of_proxies) {

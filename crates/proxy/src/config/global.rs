@@ -16,6 +16,8 @@ pub enum LogTargetAddress {
     Unix(PathBuf),
     /// A descriptor: `stdout`, `stderr`, `fd@N`.
     Fd(i32),
+    /// A ring, or a server over TCP.
+    Ring(std::sync::Arc<super::Ring>),
 }
 
 /// One `log` line.
@@ -29,6 +31,8 @@ pub struct LogTarget {
     pub length_max: usize,
     /// `format`.
     pub format: crate::log::SyslogFormat,
+    /// It stands in the line; else a ring's own counts.
+    pub format_said: bool,
     /// Facility code, 0..24.
     pub facility: u8,
     /// Only lines at least as grave (0 is emergency, 7 debug).
@@ -235,6 +239,10 @@ pub struct Global {
     pub unix_bind_owner: BindOwner,
     /// `tune.*`.
     pub tune: Tune,
+    /// `h1-case-adjust`, `h1-case-adjust-file`.
+    pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
+    /// The first rule that gives packets a mark, for which a right is kept.
+    pub marks: Option<Span>,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
@@ -292,6 +300,8 @@ impl Default for Global {
             unix_bind_prefix: None,
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
+            header_cases: None,
+            marks: None,
             server_side_shown: false,
             compression: Arc::default(),
         }

@@ -7,10 +7,12 @@ mod bind;
 mod check;
 mod compression;
 mod cpu;
+mod forward;
 mod global;
 mod http2;
 mod peers;
 mod proxy;
+mod ring;
 mod server;
 mod stick;
 mod tls;
@@ -19,6 +21,7 @@ pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
+pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
@@ -29,6 +32,7 @@ pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
+pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use stick::StickRule;
 pub use tls::{
@@ -73,6 +77,8 @@ pub struct Config {
     pub peers: Vec<Peers>,
     /// Stick tables.
     pub tables: crate::tables::Tables,
+    /// `ring` sections.
+    pub rings: Vec<Ring>,
     /// Clients' connections that run under it.
     pub sessions: Presence,
     /// The `cache` sections.

@@ -142,6 +142,16 @@ pub enum ProxyOption {
     IdleCloseOnResponse,
     /// `option checkcache`
     CheckCache,
+    /// `option h1-case-adjust-bogus-client`
+    H1CaseClient,
+    /// `option h1-case-adjust-bogus-server`
+    H1CaseServer,
+    /// `option disable-h2-upgrade`
+    DisableH2Upgrade,
+    /// `option http-drop-request-trailers`
+    DropRequestTrailers,
+    /// `option http-drop-response-trailers`
+    DropResponseTrailers,
 }
 
 /// A set of [`ProxyOption`]s, with what was said in this section (so that a
@@ -431,6 +441,21 @@ pub struct Proxy {
     pub stick: Vec<StickRule>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
+    // The rest of the rules and of what is told to servers.
+    /// `tcp-response content`.
+    pub tcp_response: Vec<TcpRule>,
+    /// `tcp-response inspect-delay`, milliseconds.
+    pub response_delay_ms: Option<u32>,
+    /// `option forwarded`.
+    pub forwarded: Option<Arc<super::Forwarded>>,
+    /// `option originalto`.
+    pub original_to: Option<ForwardFor>,
+    /// `option http-restrict-req-hdr-names`.
+    pub header_names: super::HeaderNames,
+    /// `clitcpka-*`.
+    pub client_keep_alive: super::KeepAlive,
+    /// `srvtcpka-*`.
+    pub server_keep_alive: super::KeepAlive,
 }
 
 /// `load-server-state-from-file`.

@@ -20,6 +20,7 @@ pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
 /// Writes the head of one that came over HTTP/2, or whose body was given chunks here.
 #[inline(never)]
 fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
+    let begin = out.len();
     let parts = request.target_parts();
     let target = request.target();
     let (front, path): (&[u8], &[u8]) =
@@ -51,6 +52,7 @@ fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(CHUNKED);
     }
     out.extend_from_slice(b"\r\n");
+    request.adjust_cases(out, begin);
 }
 
 /// HTTP/1 knows no other way for a length that is not known ahead.

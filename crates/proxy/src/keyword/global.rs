@@ -326,6 +326,22 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// The table.
 pub static LINES: &[LineRow] = &[
     LineRow {
+        name: "expose-experimental-directives",
+        places: super::places::GLOBAL,
+        syntax: "expose-experimental-directives",
+        doc: "Lets HAProxy take keywords that it calls experimental. Here those that are built are taken with and without this line.",
+        example: "expose-experimental-directives",
+        build: |_, args| args.end(),
+    },
+    LineRow {
+        name: "expose-deprecated-directives",
+        places: super::places::GLOBAL,
+        syntax: "expose-deprecated-directives",
+        doc: "Lets HAProxy take keywords that it is about to remove. Here those that are built are taken with and without this line.",
+        example: "expose-deprecated-directives",
+        build: |_, args| args.end(),
+    },
+    LineRow {
         name: "grace",
         places: &["global", "defaults", "frontend", "listen", "backend"],
         syntax: "grace <time>",

@@ -3,7 +3,7 @@
 
 use super::server::resolve;
 use super::{Args, Built, LineRow, places};
-use crate::config::{LogTarget, LogTargetAddress, Proxy};
+use crate::config::{LogTarget, LogTargetAddress, Proxy, Ring, RingServer};
 use crate::load::{Loader, Section, codes};
 use crate::log::{LEVEL_NAMES, SyslogFormat};
 use crate::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 const SYSLOG_PORT: u16 = 514;
 /// Longest line of a target that says nothing.
 const LENGTH_DEFAULT: usize = 1024;
+/// Longest line over TCP, and bytes of lines that wait for a server there.
+const LINE_MAX: usize = 65_535;
+const STREAM_BYTES: usize = 1 << 20;
 /// Most ranges of a `sample`.
 const RANGES_MAX: usize = 1024;
 
@@ -25,7 +28,7 @@ const FACILITIES: [&str; 24] = [
     "local5", "local6", "local7",
 ];
 
-const FORMATS: [(&str, SyslogFormat); 8] = [
+pub(super) const FORMATS: [(&str, SyslogFormat); 8] = [
     ("local", SyslogFormat::Local),
     ("rfc3164", SyslogFormat::Rfc3164),
     ("rfc5424", SyslogFormat::Rfc5424),
@@ -223,6 +226,7 @@ fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Dia
         address: address(loader, args)?,
         length_max: LENGTH_DEFAULT,
         format: SyslogFormat::default(),
+        format_said: false,
         facility: 0,
         level_max: (LEVEL_NAMES.len() - 1) as u8,
         level_min: 0,
@@ -237,6 +241,7 @@ fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Dia
             let word = args.required("<format>")?;
             target.format = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))
                 .map(|at| FORMATS[at].1)?;
+            target.format_said = true;
         } else if args.take("sample") {
             target.sample = Some(sample(args)?);
         } else if args.peek().is_some_and(|word| word.is("profile")) {
@@ -258,7 +263,7 @@ fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Dia
 }
 
 /// The place of a word in a list.
-fn one_of(
+pub(super) fn one_of(
     args: &Args<'_>,
     word: &Word,
     what: &str,
@@ -301,7 +306,16 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
     let address = value::address(word.str(), &Accepts::LOG)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;
     if address.transport == Transport::Stream {
-        return Err(not_built(word, "log targets over streams are"));
+        let to = super::ring::stream_address(loader, word)?;
+        let mut ring = Ring::new(&word.text(), word.span);
+        ring.line_max = LINE_MAX;
+        ring.size = STREAM_BYTES;
+        ring.servers.push(RingServer {
+            name: word.text().into(),
+            address: to,
+            counted: false,
+        });
+        return Ok(LogTargetAddress::Ring(Arc::new(ring)));
     }
     let port = match address.port {
         Port::One(port) => port,
@@ -330,7 +344,12 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
             // Nothing is sent by who only checks.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
-        Host::Ring(_) => return Err(not_built(word, "rings as log targets are")),
+        Host::Ring(name) => {
+            // The section may stand below.
+            return Ok(LogTargetAddress::Ring(Arc::new(Ring::new(
+                &name, word.span,
+            ))));
+        }
         Host::Abstract { .. } => {
             return Err(not_built(word, "abstract sockets as log targets are"));
         }
@@ -467,8 +486,7 @@ mod tests {
             ("log 127.0.0.1 format foo local0", "E0207"),
             ("log 127.0.0.1 sample 2-11:10 local0", "E0207"),
             ("log 127.0.0.1 sample 1:0 local0", "E0207"),
-            ("log ring@x local0", "E0103"),
-            ("log tcp@127.0.0.1:514 local0", "E0103"),
+            ("log ring@x local0", "E0512"),
             ("log-format a b", "E0202"),
             ("log-format %zz", "E0504"),
             ("log-format %[req.hdr(x)]", "E0405"),

@@ -20,6 +20,7 @@ pub(crate) mod crt_store;
 mod environment;
 mod error_page;
 mod filter;
+mod forward;
 mod global;
 mod http_rules;
 mod legacy;
@@ -30,6 +31,7 @@ pub(crate) mod peers;
 pub mod places;
 mod proxy;
 mod redirect;
+pub(crate) mod ring;
 pub mod server;
 pub mod server_option;
 mod server_states;
@@ -88,6 +90,8 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
     ("Filters", filter::LINES),
+    ("What is told to servers", forward::LINES),
+    ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
@@ -99,6 +103,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Peers", peers::LINES),
     ("Proxies", proxy::LINES),
     ("Redirections", redirect::LINES),
+    ("Rings of log lines", ring::LINES),
     ("Servers", server::LINES),
     ("States of servers", server_states::LINES),
     ("The statistics page", stats::LINES),

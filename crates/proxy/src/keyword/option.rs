@@ -1,14 +1,12 @@
 //! `option …` of proxies that are on or off, the connection modes of HTTP
-//! (which exclude each other), `option redispatch` and `option forwardfor`.
+//! (which exclude each other), and `option redispatch`.
 //! Options that choose a log format or a check stand with those.
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
-use crate::config::{ForwardFor, ProxyOption};
+use crate::config::ProxyOption;
 use crate::load::{Loader, codes};
-use language::value::{self, Network, ValueError};
-use language::{Diagnostic, Word};
-use std::net::IpAddr;
+use language::Diagnostic;
 
 /// `option redispatch` without an interval: the last retry goes elsewhere.
 pub(super) const REDISPATCH_DEFAULT: i32 = -1;
@@ -62,8 +60,25 @@ const FLAGS: &[(&str, ProxyOption)] = &[
     ("option checkcache", ProxyOption::CheckCache),
     ("option clitcpka", ProxyOption::ClientTcpKeepAlive),
     ("option contstats", ProxyOption::ContStats),
+    ("option disable-h2-upgrade", ProxyOption::DisableH2Upgrade),
     ("option dontlog-normal", ProxyOption::DontLogNormal),
     ("option dontlognull", ProxyOption::DontLogNull),
+    (
+        "option h1-case-adjust-bogus-client",
+        ProxyOption::H1CaseClient,
+    ),
+    (
+        "option h1-case-adjust-bogus-server",
+        ProxyOption::H1CaseServer,
+    ),
+    (
+        "option http-drop-request-trailers",
+        ProxyOption::DropRequestTrailers,
+    ),
+    (
+        "option http-drop-response-trailers",
+        ProxyOption::DropResponseTrailers,
+    ),
     ("option http-buffer-request", ProxyOption::HttpBufferRequest),
     ("option http-ignore-probes", ProxyOption::HttpIgnoreProbes),
     ("option http-keep-alive", ProxyOption::HttpKeepAlive),
@@ -150,60 +165,6 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Box<Diagnostic>> {
-    let what = format!("'{keyword} except'");
-    let network = value::network(&word.text())
-        .map_err(|error| Box::new(error.diagnostic(word.span, &what)))?;
-    match network {
-        Network::V6(network) => Ok((network.address.into(), network.prefix)),
-        Network::V4(network) => match network.prefix() {
-            Some(prefix) => Ok((network.address.into(), prefix)),
-            None => Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("{what}: the mask of '{}' has gaps", word.text()),
-                )
-                .label("a prefix is needed, as in 192.0.2.0/24"),
-            )),
-        },
-    }
-}
-
-fn forwardfor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let mut option = ForwardFor {
-        header: (*b"x-forwarded-for").into(),
-        except: Vec::new(),
-        if_none: false,
-    };
-    while let Some(word) = args.next() {
-        match word.str() {
-            "except" => option
-                .except
-                .push(network(args.required("a network")?, args.keyword)?),
-            "header" => {
-                let name = args.required("a header name")?;
-                let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-                if !name.bytes.iter().all(token) {
-                    return Err(args.wrong(
-                        &codes::BAD_VALUE,
-                        name,
-                        format!("'{}' cannot be the name of a header", name.text()),
-                    ));
-                }
-                option.header = name.bytes.to_ascii_lowercase().into();
-            }
-            "if-none" => option.if_none = true,
-            _ => {
-                let choices = ["except", "header", "if-none"];
-                return Err(super::proxy::not_one_of(args, word, &choices));
-            }
-        }
-    }
-    loader.proxy().forward_for = Some(option);
-    Ok(())
-}
-
 macro_rules! flags {
     ($($name:literal, $places:expr, $doc:literal;)*) => {
         /// The options that are only on or off.
@@ -249,6 +210,18 @@ flags! {
     "option dontlognull", FRONT,
         "Connections over which nothing was sent are not logged: health checks of other proxies, port scans, browsers that \
          connect ahead of need.";
+    "option disable-h2-upgrade", FRONT,
+        "A connection of HTTP/1 without TLS that begins with the preface of HTTP/2 is answered with 400 instead of being taken for HTTP/2.";
+    "option h1-case-adjust-bogus-client", FRONT,
+        "Names of headers in answers are written to HTTP/1 clients as `h1-case-adjust` says, for clients that take case for a part of the name. \
+         Nothing else is changed.";
+    "option h1-case-adjust-bogus-server", BACK,
+        "Names of headers in requests are written to HTTP/1 servers as `h1-case-adjust` says, for servers that take case for a part of the name. \
+         Nothing else is changed.";
+    "option http-drop-request-trailers", BACK,
+        "Headers that a client sends behind the body of its request are not passed to the server, which might take them for more than they are.";
+    "option http-drop-response-trailers", FRONT,
+        "Headers that a server sends behind the body of its answer are not passed to the client.";
     "option http-buffer-request", ALL,
         "A request waits until its whole body, or a buffer full of it, has arrived before rules run and a server is chosen. Rules \
          can then look at the body, and slow senders do not hold servers.";
@@ -337,16 +310,6 @@ pub static SPECIAL: &[LineRow] = &[
               so on the last retry, 1 on each, 3 on every third; 0 never does.",
         example: "option redispatch",
         build: redispatch,
-    },
-    LineRow {
-        name: "option forwardfor",
-        places: ALL,
-        syntax: "option forwardfor [except <network>] [header <name>] [if-none]",
-        doc: "Requests get the header `x-forwarded-for` (or the one that is named) with the client's address, which the server \
-              would not know otherwise. `except` leaves out clients of a network, `if-none` requests that have the header \
-              already: then anybody can forge it.",
-        example: "option forwardfor except 127.0.0.0/8 header X-Client",
-        build: forwardfor,
     },
 ];
 

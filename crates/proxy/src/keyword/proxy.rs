@@ -126,6 +126,9 @@ fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, crate::load::Section::Ring(_)) {
+        return super::ring::description(loader, args);
+    }
     args.required("a text")?;
     // HAProxy joins all words: people write them without quotes.
     let words = args.line().words[1..].iter().map(|w| w.text());
@@ -293,7 +296,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "description",
-        places: &["global", "frontend", "listen", "backend"],
+        places: &["global", "frontend", "listen", "backend", "ring"],
         syntax: "description <text>",
         doc: "A sentence for people, shown on the statistics page. All words of the line belong to it.",
         example: "description The shop, without its pictures",

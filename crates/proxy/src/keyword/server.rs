@@ -15,12 +15,15 @@ use std::sync::Arc;
 pub static LINES: &[LineRow] = &[
     LineRow {
         name: "server",
-        places: &["listen", "backend", "peers"],
+        places: &["listen", "backend", "peers", "ring"],
         syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
         doc: "A server of this backend. Without a port the port of the client's connection is taken, with a sign it is moved \
               by so much. The options of `default-server` lines before it hold for it too.",
         example: "server web1 192.0.2.11:8080 check weight 10",
-        build: server,
+        build: |loader, args| match loader.section {
+            crate::load::Section::Ring(_) => super::ring::server(loader, args),
+            _ => server(loader, args),
+        },
     },
     LineRow {
         name: "default-server",

@@ -1,5 +1,5 @@
 //! Rules of connections: `tcp-request connection`, `session` and `content`,
-//! and how long content is waited for.
+//! `tcp-response content`, and how long content is waited for.
 
 use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};
@@ -47,6 +47,29 @@ pub(super) static LINES: &[LineRow] = &[
             Ok(())
         },
     },
+    LineRow {
+        name: "tcp-response content",
+        places: places::BACK,
+        syntax: "tcp-response content <action> [ { if | unless } <condition> ]",
+        doc: "A rule that can look at the first bytes of a server. A condition that needs bytes which have not come yet waits for them as long as \
+              `tcp-response inspect-delay` says, and is false without that line. What the client sends passes meanwhile.",
+        example: "tcp-response content reject if { res.payload(0,3) -m str 421 }",
+        build: |loader, args| tcp(loader, args, RuleSet::TcpResponse),
+    },
+    LineRow {
+        name: "tcp-response inspect-delay",
+        places: places::BACK,
+        syntax: "tcp-response inspect-delay <time>",
+        doc: "How long the rules of `tcp-response content` may wait for bytes of the server; after it what has not come counts as not there. Without it \
+              they do not wait, and so hardly see any.",
+        example: "tcp-response inspect-delay 5s",
+        build: |loader, args| {
+            let delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
+            args.end()?;
+            loader.proxy().response_delay_ms = Some(delay_ms);
+            Ok(())
+        },
+    },
 ];
 
 fn tcp(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Built {
@@ -55,6 +78,7 @@ fn tcp(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Built {
     let list: fn(&mut Proxy) -> &mut Vec<TcpRule> = match set {
         RuleSet::TcpConnection => |proxy| &mut proxy.tcp_connection,
         RuleSet::TcpSession => |proxy| &mut proxy.tcp_session,
+        RuleSet::TcpResponse => |proxy| &mut proxy.tcp_response,
         _ => |proxy| &mut proxy.tcp_content,
     };
     let before = list(loader.proxy()).last().cloned();

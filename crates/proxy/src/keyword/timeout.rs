@@ -29,6 +29,9 @@ fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option
 }
 
 fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, crate::load::Section::Ring(_)) {
+        return super::ring::timeout(loader, args);
+    }
     let keyword = args.keyword;
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -130,7 +133,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "timeout connect",
-        places: BACK,
+        places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout connect <timeout>",
         doc: "The longest time for a connection to a server to be established; then the attempt counts as failed and \
               `retries` decides. A few seconds cover a lost packet on a local network.",
@@ -148,7 +151,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "timeout server",
-        places: BACK,
+        places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout server <timeout>",
         doc: "The longest time that a server may be silent, first of all until its answer begins; then the client gets 504. \
               There is no default, and a backend with servers and without it is warned about.",

@@ -2,7 +2,7 @@
 //! before it is bound; [`Options`] those that one which already listens can be
 //! given anew.
 
-use crate::config::{Bind, Config, Proxy, ProxyOption};
+use crate::config::{Bind, Config, KeepAlive, Proxy, ProxyOption};
 use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -23,6 +23,7 @@ pub(super) struct Options {
     /// Connections that wait to be accepted.
     pub backlog: i32,
     keepalive: bool,
+    keepalive_pace: KeepAlive,
     user_timeout_ms: u32,
     mss: Option<i32>,
     defer_accept: bool,
@@ -41,6 +42,7 @@ impl Options {
         Options {
             backlog: backlog.map_or(BACKLOG_DEFAULT, |n| i32::try_from(n).unwrap_or(i32::MAX)),
             keepalive: proxy.has(ProxyOption::ClientTcpKeepAlive),
+            keepalive_pace: proxy.client_keep_alive,
             user_timeout_ms: bind.tcp_user_timeout_ms.unwrap_or(0),
             mss: bind.mss,
             defer_accept: bind.defer_accept,
@@ -57,6 +59,7 @@ impl Options {
         if self.keepalive {
             sockopt::set_socket_keepalive(fd, true)?;
         }
+        self.keepalive_pace.apply(fd)?;
         if self.user_timeout_ms > 0 {
             sockopt::set_tcp_user_timeout(fd, self.user_timeout_ms)?;
         }
@@ -77,6 +80,7 @@ impl Options {
     pub fn set_on_listening(&self, fd: &OwnedFd) -> Result<(), Errno> {
         sockopt::set_tcp_nodelay(fd, true)?;
         sockopt::set_socket_keepalive(fd, self.keepalive)?;
+        self.keepalive_pace.apply(fd)?;
         sockopt::set_tcp_user_timeout(fd, self.user_timeout_ms)?;
         set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, 0)?;
         if self.mss.is_some() {

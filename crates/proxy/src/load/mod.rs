@@ -140,6 +140,8 @@ pub struct Loader {
     pub acls: AclTable,
     /// Proxies and servers that expressions name, to be found at the end.
     pub lookups: Vec<crate::rules::Lookup>,
+    /// Files whose entries rules change.
+    pub(crate) list_changes: Vec<crate::rules::ListChanges>,
     /// `default-path` as it stands (`None` is the current directory).
     pub base: DefaultPath,
     /// Proxies with a line that gives them something to do without a server that
@@ -288,6 +290,7 @@ impl Loader {
             section: Section::None,
             acls: AclTable::default(),
             lookups: Vec::new(),
+            list_changes: Vec::new(),
             base: DefaultPath::Current,
             occupied: Default::default(),
             order: order::RuleOrder::default(),

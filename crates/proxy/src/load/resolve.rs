@@ -21,7 +21,9 @@ impl Loader {
         self.check_lookups();
         self.finish_tables();
         self.finish_peers();
+        self.ready_lists();
         self.give_logs();
+        self.find_rings();
         self.check_logs();
         self.check_proxies();
         self.check_listeners();

@@ -26,6 +26,8 @@ pub enum Section {
     CrtStore,
     /// A `cache`: the loader has its draft.
     Cache,
+    /// A `ring`: its place among them.
+    Ring(usize),
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -45,6 +47,7 @@ impl Section {
             Section::CrtStore => Some("crt-store"),
             Section::Peers => Some("peers"),
             Section::Cache => Some("cache"),
+            Section::Ring(_) => Some("ring"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -81,6 +84,10 @@ impl Loader {
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
             "peers" => crate::keyword::peers::begin(self, line),
+            "ring" => match crate::keyword::ring::begin(self, line) {
+                Some(at) => Section::Ring(at),
+                None => Section::Refused,
+            },
             "crt-store" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::crt_store::CrtStore::begin(line) {

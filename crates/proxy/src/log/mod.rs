@@ -3,6 +3,7 @@
 //! own ([`sink`]): a slow target never slows traffic, and what it could not
 //! take is counted.
 
+pub mod ring;
 mod sink;
 mod syslog;
 mod time;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 /// `format` of a `log` line.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum SyslogFormat {
     /// RFC 3164 without the host's name.
     #[default]

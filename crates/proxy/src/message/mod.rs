@@ -19,6 +19,8 @@ pub use values::{Values, split_values};
 
 pub(crate) use fields::NAME_BYTES;
 use fields::{Piece, check_name};
+use std::collections::HashMap;
+use std::sync::Arc;
 pub(crate) use values::trim;
 
 /// The version that the sender spoke.
@@ -95,7 +97,13 @@ pub struct Message {
     version: Version,
     /// See [`Message::is_target_composed`].
     composed: bool,
+    /// See [`Message::set_cases`].
+    cases: Option<Arc<HeaderCases>>,
 }
+
+/// Names of headers as they are written to who takes case for a part of them, by
+/// their names in lower case.
+pub type HeaderCases = HashMap<Box<[u8]>, Box<[u8]>>;
 
 impl Default for Message {
     fn default() -> Self {
@@ -112,6 +120,7 @@ impl Message {
             kind: Kind::Empty,
             version: Version::Http11,
             composed: false,
+            cases: None,
         }
     }
 
@@ -126,6 +135,21 @@ impl Message {
         self.kind = Kind::Empty;
         self.version = Version::Http11;
         self.composed = false;
+        self.cases = None;
+    }
+
+    /// Lets names of headers be written as these say.
+    pub fn set_cases(&mut self, cases: Option<Arc<HeaderCases>>) {
+        self.cases = cases;
+    }
+
+    /// Writes names in the head that stands at the end of `out`, from `begin` on, as
+    /// [`Self::set_cases`] says. No name changes its length.
+    #[inline]
+    pub(crate) fn adjust_cases(&self, out: &mut [u8], begin: usize) {
+        if let Some(cases) = &self.cases {
+            adjust_cases(cases, out.get_mut(begin..).unwrap_or_default());
+        }
     }
 
     /// A request from its parts; forgets what was here.
@@ -424,9 +448,23 @@ impl Message {
 
     /// Writes the head as HTTP/1, the empty line included.
     pub fn write_http1(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
         out.reserve(self.wire_len());
         self.fields.write_lines(out);
         out.extend_from_slice(b"\r\n");
+        self.adjust_cases(out, begin);
+    }
+}
+
+#[cold]
+fn adjust_cases(cases: &HeaderCases, head: &mut [u8]) {
+    for line in head.split_mut(|byte| *byte == b'\n').skip(1) {
+        let Some(end) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        if let Some(written) = cases.get(&line[..end]) {
+            line[..end].copy_from_slice(written);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Queues and slots. A slot is the right to one session of a server: its
 //! `maxconn` bounds how many there are. A stream that finds none waits, for
 //! one server (that it belongs to, or that a hash chose) or for any of the
-//! backend, first come first served over both.
+//! backend, first come first served over both unless rules gave them priorities.
 //!
 //! A slot that is given back goes straight to the stream that waits longest,
 //! so no one who comes later overtakes. Nothing here waits while it holds a
@@ -26,8 +26,8 @@ pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
-use crate::state::{Gauge, ServerState, Shutdown};
-use crate::stream::{Stream, listing};
+use crate::state::{Gauge, ServerState, Shutdown, now_ms};
+use crate::stream::{Priority, Stream, listing};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -38,8 +38,14 @@ use waiter::Waiter;
 /// is sure to hold.
 pub const WAITING_MAX: usize = 1 << 20;
 
-/// Who came before whom, over all queues.
-type Turn = u64;
+/// Who goes before whom, over all queues: by class, then by when they came (or
+/// count as having come), then by their number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Turn {
+    class: i16,
+    at_ms: i64,
+    number: u64,
+}
 
 static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
@@ -57,13 +63,19 @@ impl Queue {
     }
 
     /// Writes one in, unless `max` wait. Says its turn and how many are before it.
-    fn enter(&self, waiter: &Arc<Waiter>, max: usize) -> Option<(Turn, u32)> {
+    fn enter(&self, waiter: &Arc<Waiter>, priority: Priority, max: usize) -> Option<(Turn, u32)> {
         let mut list = self.list();
         let ahead = list.len();
         if ahead >= max {
             return None;
         }
-        let turn = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+        // Read under the lock: who comes later has a later time.
+        let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let turn = Turn {
+            class: priority.class,
+            at_ms: at_ms.saturating_add(priority.offset_ms.into()),
+            number: NEXT_TURN.fetch_add(1, Ordering::Relaxed),
+        };
         list.insert(turn, Arc::clone(waiter));
         self.waiting.up();
         Some((turn, ahead as u32))
@@ -183,6 +195,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
         backend,
         source: stream.source().ip(),
         wish,
+        priority: stream.priority(),
     };
     let place = asker.assign();
     stream.server_queue = place.server_queue.unwrap_or(stream.server_queue);
@@ -203,6 +216,7 @@ struct Asker<'c> {
     backend: ProxyIndex,
     source: Option<IpAddr>,
     wish: Wish,
+    priority: Priority,
 }
 
 enum Outcome {
@@ -288,7 +302,7 @@ impl Asker<'_> {
         };
         let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.wish.avoid);
         let waiter = Arc::new(waiter);
-        let (turn, ahead) = queue.enter(&waiter, max)?;
+        let (turn, ahead) = queue.enter(&waiter, self.priority, max)?;
         match server {
             Some(server) if server.usable_for_persistence() => _ = serve(server, false),
             Some(server) => _ = redistribute(server),

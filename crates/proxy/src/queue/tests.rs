@@ -8,6 +8,7 @@ use crate::config::{
     ServerOptions,
 };
 use crate::state::{AdminState, ProxyState, install};
+use crate::stream::Priority;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -115,6 +116,7 @@ fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
         backend: ProxyIndex(0),
         source,
         wish,
+        priority: Priority::default(),
     };
     let place = asker.assign();
     stub.backend_queue = place.backend_queue.unwrap_or(0);

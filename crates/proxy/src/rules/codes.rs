@@ -52,6 +52,9 @@ codes! {
     ANONYMOUS_DEFAULTS = "E0418", "ACL in an unnamed defaults section",
         "Only a `defaults` section with a name may hold ACLs, for the rules which it holds itself.";
 
+    UNUSED_LIST = "W0490", "rule that changes a list which nobody reads",
+        "`set-map`, `del-map`, `add-acl` and `del-acl` change the entries of a file in memory, for the maps and ACLs that name the same file in the same \
+         words. Nothing does, so the rule has no effect.";
     NEVER_MATCHES = "W0401", "never matches here",
         "The condition asks for something that does not exist when its rule runs (the answer's headers during the request, or the \
          other way round), so the test always fails.";

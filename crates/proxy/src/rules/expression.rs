@@ -140,6 +140,9 @@ impl Expression {
         if build.of_hello && fetch::hello_is_whole(&self.arguments, stream) {
             return false;
         }
+        if build.settles && (build.one)(&self.arguments, stream).is_some() {
+            return false;
+        }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
             (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
                 !stream.payload_complete && (!build.http || fetch::request_awaited(stream))

@@ -2,16 +2,22 @@
 //! (`add map`, `del acl`…).
 //!
 //! What the file says stays in the tree, compiled, and is all that a request
-//! looks at until the first change: one look at a flag. A change compiles the
-//! whole list anew, off the data plane, and lays it over. What was changed goes
+//! looks at until the first change: one look at a flag. The first change makes an
+//! index of the whole list that lies over it from then on; further ones change
+//! what they mean in it. Rules (`set-map`, `add-acl`) change lists on threads that
+//! serve, so theirs are made ready when the file is loaded. What was changed goes
 //! on under the next configuration where the file of the list has the same lines
 //! there, and is forgotten where it has others: who writes the file has the last
 //! word. Patterns that stand in the configuration itself end with it.
 
-use super::map::{Gives, filled, parse};
-use super::matching::{Method, Patterns};
-use super::pattern;
+mod entries;
+mod index;
+
+use super::map::{Gives, parse};
+use super::matching::Method;
 use super::value::{Value, whole_integer};
+use entries::Entries;
+use index::Index;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,6 +25,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Most entries that a list may be changed to.
 pub const ENTRIES_MAX: usize = 4 << 20;
+
+/// Most entries that rules let a list grow to, and bytes of their keys and values:
+/// clients may decide what they add. A longer file keeps what it has.
+const RULE_ENTRIES_MAX: usize = 1 << 20;
+const RULE_BYTES_MAX: usize = 64 << 20;
 
 /// Versions of a list that are prepared at one time.
 const PREPARED_MAX: usize = 16;
@@ -34,6 +45,12 @@ pub struct Entry {
     pub value: Option<Box<[u8]>>,
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
 /// How the entries of some lists are compared, for one test or map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct How {
@@ -47,13 +64,6 @@ pub struct How {
     pub gives: Option<Gives>,
 }
 
-/// Entries compiled for one test or map.
-#[derive(Debug)]
-struct Compiled {
-    patterns: Patterns,
-    values: Vec<Value<'static>>,
-}
-
 /// What lies over the compiled patterns of one test or map.
 #[derive(Debug)]
 pub struct Live {
@@ -61,7 +71,7 @@ pub struct Live {
     /// The lists that it is made of, in this order.
     lists: Vec<usize>,
     changed: AtomicBool,
-    overlay: RwLock<Option<Compiled>>,
+    overlay: RwLock<Option<Index>>,
 }
 
 impl Live {
@@ -71,20 +81,34 @@ impl Live {
         self.changed.load(Relaxed)
     }
 
-    /// The place of the entry that a value matches, and what a map gives for it.
-    pub fn find(&self, value: &Value<'_>) -> Option<(usize, Option<Value<'static>>)> {
+    /// The number of the entry that a value matches, and what a map gives for it.
+    pub fn find(&self, value: &Value<'_>) -> Option<(u64, Option<Value<'static>>)> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
-        let compiled = overlay.as_ref()?;
-        let at = compiled.patterns.find(value)?;
-        Some((at, compiled.values.get(at).cloned()))
+        let ((_, number), value) = overlay.as_ref()?.find(value)?;
+        Some((number, value.cloned()))
+    }
+}
+
+impl Live {
+    /// Takes a change of one of its lists into what lies over.
+    fn change(&self, index: &mut Index, list: usize, changed: &Changed) -> Result<(), ListError> {
+        match changed {
+            Changed::Put(entries) => entries.iter().try_for_each(|one| index.insert(list, one)),
+            Changed::Gone(entries) => {
+                entries.iter().for_each(|one| index.remove(list, one));
+                Ok(())
+            }
+            Changed::Cleared => {
+                index.clear(list);
+                Ok(())
+            }
+        }
     }
 
     /// What a map gives for a value, with the groups of its expression filled in.
     pub fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
-        let compiled = overlay.as_ref()?;
-        let at = compiled.patterns.find(value)?;
-        filled(&compiled.patterns, at, value, compiled.values.get(at)?)
+        overlay.as_ref()?.fill(value)
     }
 }
 
@@ -105,27 +129,6 @@ pub enum ListError {
     Future,
     /// A version that cannot be had (any more).
     Range,
-}
-
-fn compile(how: How, entries: &[&Entry]) -> Result<Compiled, ListError> {
-    let keys = entries.iter().map(|entry| entry.key.clone()).collect();
-    let patterns = pattern::compile_plain(how.method, keys, how.ignore_case, how.versions)
-        .ok_or(ListError::BadPattern)?;
-    let value = |gives, entry: &&Entry| {
-        let text = match gives {
-            Gives::Key => &entry.key,
-            _ => entry.value.as_deref().unwrap_or_default(),
-        };
-        parse(gives, text).ok_or(ListError::BadValue)
-    };
-    let values = match how.gives {
-        Some(gives) => entries
-            .iter()
-            .map(|entry| value(gives, entry))
-            .collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
-    Ok(Compiled { patterns, values })
 }
 
 /// A pattern and, in a map, its value.
@@ -153,15 +156,6 @@ pub enum Which {
     Number(u64),
 }
 
-impl Which {
-    fn is(&self, entry: &Entry) -> bool {
-        match self {
-            Which::Key(key) => entry.key == *key,
-            Which::Number(number) => entry.number == *number,
-        }
-    }
-}
-
 /// One list: a file, or the patterns of one line.
 #[derive(Debug)]
 pub struct List {
@@ -172,7 +166,7 @@ pub struct List {
     /// Who uses it, for people.
     pub used_by: String,
     base: Vec<Entry>,
-    changed: Option<Arc<Vec<Entry>>>,
+    changed: Option<Arc<Entries>>,
     versions: Versions,
 }
 
@@ -183,12 +177,12 @@ struct Versions {
     current: u32,
     /// The last that was prepared.
     last: u32,
-    prepared: BTreeMap<u32, Arc<Vec<Entry>>>,
+    prepared: BTreeMap<u32, Arc<Entries>>,
 }
 
 impl Versions {
     /// One that is prepared.
-    fn prepared(&mut self, version: u32) -> Result<&mut Arc<Vec<Entry>>, ListError> {
+    fn prepared(&mut self, version: u32) -> Result<&mut Arc<Entries>, ListError> {
         if version > self.last {
             return Err(ListError::Future);
         }
@@ -197,8 +191,21 @@ impl Versions {
 }
 
 impl List {
-    fn entries(&self) -> &[Entry] {
-        self.changed.as_deref().map_or(&self.base, Vec::as_slice)
+    fn base_bytes(&self) -> usize {
+        self.base.iter().map(Entry::bytes).sum()
+    }
+
+    fn len(&self) -> usize {
+        self.changed
+            .as_deref()
+            .map_or(self.base.len(), Entries::len)
+    }
+
+    fn entries(&self) -> Box<dyn Iterator<Item = &Entry> + '_> {
+        match &self.changed {
+            Some(changed) => Box::new(changed.iter()),
+            None => Box::new(self.base.iter()),
+        }
     }
 }
 
@@ -293,7 +300,7 @@ impl Lists {
                 id,
                 file: list.file.as_deref().unwrap_or_default().to_owned(),
                 used_by: list.used_by.clone(),
-                entries: list.entries().len(),
+                entries: list.len(),
                 versions: (list.versions.current, list.versions.last),
             })
             .collect()
@@ -321,7 +328,7 @@ impl Lists {
         inner
             .lists
             .get(at)
-            .map_or_else(Vec::new, |list| list.entries().to_vec())
+            .map_or_else(Vec::new, |list| list.entries().cloned().collect())
     }
 
     /// The entries of one of its versions; none of one that is no more.
@@ -331,8 +338,8 @@ impl Lists {
             return Vec::new();
         };
         match list.versions.prepared.get(&version) {
-            Some(entries) => entries.to_vec(),
-            None if version == list.versions.current => list.entries().to_vec(),
+            Some(entries) => entries.iter().cloned().collect(),
+            None if version == list.versions.current => list.entries().cloned().collect(),
             None => Vec::new(),
         }
     }
@@ -359,23 +366,16 @@ impl Lists {
             drop(inner);
             return self.edit(at, edit);
         }
+        // What is bad is told now, not when all of it is to be used.
+        let users = users.iter().filter(|user| user.lists.contains(&at));
+        check(users.map(Arc::as_ref), &edit)?;
         // Not copied but for an older configuration that has it, too: it may
         // grow to millions, one after the other.
         let entries = Arc::make_mut(list.versions.prepared(version)?);
-        let had = entries.len();
-        apply(entries, edit)?;
-        let new: Vec<&Entry> = entries.iter().skip(had).collect();
-        // What is bad is told now, not when all of it is to be used.
-        let users = users.iter().filter(|user| user.lists.contains(&at));
-        let mut compiled = users.map(|user| compile(user.how, &new).map(drop));
-        let result = match entries.len() > ENTRIES_MAX {
-            true => Err(ListError::Full),
-            false => compiled.try_for_each(|one| one),
-        };
-        if result.is_err() {
-            entries.truncate(had);
+        if entries.len().saturating_add(edit.adds()) > ENTRIES_MAX {
+            return Err(ListError::Full);
         }
-        result
+        apply(entries, edit).map(drop)
     }
 
     /// Uses a version that was prepared, in one step. Those before it are gone.
@@ -413,26 +413,48 @@ impl Lists {
             .collect()
     }
 
-    /// Changes a list for all that use it, or leaves all as it is. Compiles the
-    /// whole list: not on a thread that serves.
+    /// Changes a list for all that use it, or leaves all as it is. The first change
+    /// of a list compiles it anew, unless it was made ready before
+    /// ([`Lists::make_ready`]); further ones look at what they change only.
     pub fn edit(&self, at: usize, edit: Edit) -> Result<(), ListError> {
+        self.inner().edit(at, edit)
+    }
+
+    /// Makes a list ready to be changed by rules, on threads that serve.
+    pub(crate) fn make_ready(&self, at: usize) -> Result<(), ListError> {
+        self.edit(at, Edit::Add(Vec::new()))
+    }
+
+    /// A rule gives a key this value, in a map, or adds it to a list of patterns
+    /// unless it is there.
+    pub(crate) fn put(&self, at: usize, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
         let mut inner = self.inner();
-        let Some(list) = inner.lists.get_mut(at) else {
-            return Err(ListError::NotFound);
-        };
-        let mut entries = list.entries().to_vec();
-        apply(&mut entries, edit)?;
-        if entries.len() > ENTRIES_MAX {
-            return Err(ListError::Full);
+        let list = inner.lists.get(at).ok_or(ListError::NotFound)?;
+        let entries = list.changed.as_ref().ok_or(ListError::NotFound)?;
+        let is_new = entries.of_key(key).next().is_none();
+        let other = |entry: &Entry| value.is_some() && entry.value.as_deref() != value;
+        let differs = entries.of_key(key).any(other);
+        if is_new {
+            let more = key.len() + value.map_or(0, <[u8]>::len);
+            let long = entries.len() >= RULE_ENTRIES_MAX.max(list.base.len());
+            let large = entries.bytes() + more > RULE_BYTES_MAX;
+            if long || (large && entries.bytes() + more > list.base_bytes()) {
+                return Err(ListError::Full);
+            }
+            return inner.edit(at, Edit::Add(vec![(key.into(), value.map(Into::into))]));
         }
-        let before = list.changed.replace(Arc::new(entries));
-        let result = inner.lay_over(at);
-        if result.is_err()
-            && let Some(list) = inner.lists.get_mut(at)
-        {
-            list.changed = before;
+        match value.filter(|_| differs) {
+            Some(value) => inner.edit(at, Edit::Set(Which::Key(key.into()), value.into())),
+            None => Ok(()),
         }
-        result
+    }
+
+    /// A rule removes a key; it need not be there.
+    pub(crate) fn take(&self, at: usize, key: &[u8]) -> Result<(), ListError> {
+        match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
+            Err(ListError::NotFound) => Ok(()),
+            result => result,
+        }
     }
 
     /// Takes over what was changed in the lists of an older configuration, where
@@ -468,50 +490,98 @@ impl Lists {
     }
 }
 
-fn apply(entries: &mut Vec<Entry>, edit: Edit) -> Result<(), ListError> {
-    let length = entries.len();
-    match edit {
-        Edit::Clear => entries.clear(),
-        Edit::Add(more) => {
-            let next = entries.iter().map(|entry| entry.number).max().unwrap_or(0) + 1;
-            let entry = |(number, (key, value))| Entry { number, key, value };
-            entries.extend((next..).zip(more).map(entry));
+/// What a change came to, for those who have compiled the list.
+enum Changed {
+    /// These are there now, or have another value.
+    Put(Vec<Entry>),
+    /// These are gone.
+    Gone(Vec<Entry>),
+    /// All are.
+    Cleared,
+}
+
+impl Edit {
+    /// How many entries it adds.
+    fn adds(&self) -> usize {
+        match self {
+            Edit::Add(more) => more.len(),
+            Edit::Set(..) | Edit::Delete(_) | Edit::Clear => 0,
         }
-        Edit::Set(which, value) => {
-            let mut found = false;
-            for entry in entries.iter_mut().filter(|entry| which.is(entry)) {
-                entry.value = Some(value.clone());
-                found = true;
+    }
+}
+
+/// Whether all users of a list can use what is added or set.
+fn check<'u>(users: impl Iterator<Item = &'u Live>, edit: &Edit) -> Result<(), ListError> {
+    for user in users {
+        match edit {
+            Edit::Add(more) => {
+                for (key, value) in more {
+                    Index::check(user.how, key, value.as_deref())?;
+                }
             }
-            return if found {
-                Ok(())
-            } else {
-                Err(ListError::NotFound)
-            };
-        }
-        Edit::Delete(which) => {
-            entries.retain(|entry| !which.is(entry));
-            if entries.len() == length {
-                return Err(ListError::NotFound);
+            Edit::Set(_, value) => {
+                if let Some(gives) = user.how.gives {
+                    parse(gives, value).ok_or(ListError::BadValue)?;
+                }
             }
+            Edit::Delete(_) | Edit::Clear => {}
         }
     }
     Ok(())
 }
 
+fn apply(entries: &mut Entries, edit: Edit) -> Result<Changed, ListError> {
+    match edit {
+        Edit::Clear => {
+            *entries = Entries::default();
+            Ok(Changed::Cleared)
+        }
+        Edit::Add(more) => Ok(Changed::Put(entries.add(more))),
+        Edit::Set(which, value) => entries.set(&which, &value).map(Changed::Put),
+        Edit::Delete(which) => entries.delete(&which).map(Changed::Gone),
+    }
+}
+
 impl Inner {
+    fn edit(&mut self, at: usize, edit: Edit) -> Result<(), ListError> {
+        let Inner { lists, users } = self;
+        let list = lists.get_mut(at).ok_or(ListError::NotFound)?;
+        if list.len().saturating_add(edit.adds()) > ENTRIES_MAX {
+            return Err(ListError::Full);
+        }
+        let of_list = users.iter().filter(|user| user.lists.contains(&at));
+        check(of_list.clone().map(Arc::as_ref), &edit)?;
+        let mut entries = match list.changed.take() {
+            Some(entries) => entries,
+            None => Arc::new(Entries::of(list.base.iter())),
+        };
+        let applied = apply(Arc::make_mut(&mut entries), edit);
+        list.changed = Some(entries);
+        let changed = applied?;
+        for user in of_list {
+            let mut overlay = user.overlay.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(index) = overlay.as_mut() {
+                user.change(index, at, &changed)?;
+                continue;
+            }
+            let index = index(lists, user)?;
+            *overlay = Some(index);
+            drop(overlay);
+            user.changed.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
     /// Compiles a list for all that use it, and lays it over.
     fn lay_over(&self, at: usize) -> Result<(), ListError> {
         let users = self.users.iter().filter(|user| user.lists.contains(&at));
         let mut made = Vec::new();
         for user in users {
-            let lists = user.lists.iter().filter_map(|at| self.lists.get(*at));
-            let entries: Vec<&Entry> = lists.flat_map(|list| list.entries()).collect();
-            made.push((user, compile(user.how, &entries)?));
+            made.push((user, index(&self.lists, user)?));
         }
-        for (user, compiled) in made {
+        for (user, index) in made {
             let mut overlay = user.overlay.write().unwrap_or_else(PoisonError::into_inner);
-            let before = overlay.replace(compiled);
+            let before = overlay.replace(index);
             drop(overlay);
             user.changed.store(true, Relaxed);
             drop(before);
@@ -525,10 +595,21 @@ impl Inner {
             Method::Ip => Value::ip(text.parse::<IpAddr>().ok()?),
             _ => Value::text(text.as_bytes()),
         };
-        let entries: Vec<&Entry> = self.lists.get(at)?.entries().iter().collect();
+        let list = self.lists.get(at)?;
         // Only which entry it is counts here.
         let how = How { gives: None, ..how };
-        let found = compile(how, &entries).ok()?.patterns.find(&value)?;
-        entries.get(found).map(|entry| (*entry).clone())
+        let index = Index::of(how, list.entries().map(|entry| (0, entry))).ok()?;
+        let (_, number) = index.find(&value)?.0;
+        list.entries().find(|entry| entry.number == number).cloned()
     }
+}
+
+/// The lists of a user as they are now, compiled for it.
+fn index(lists: &[List], user: &Live) -> Result<Index, ListError> {
+    let entries = user
+        .lists
+        .iter()
+        .filter_map(|at| Some((*at, lists.get(*at)?)));
+    let entries = entries.flat_map(|(at, list)| list.entries().map(move |entry| (at, entry)));
+    Index::of(user.how, entries)
 }

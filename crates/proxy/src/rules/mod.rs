@@ -32,7 +32,9 @@ mod tables;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
-pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
+pub use action::{
+    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, codes as action_codes,
+};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
@@ -48,13 +50,14 @@ pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
     Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
-    tcp_content, tcp_session, unique_id,
+    tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
 pub use variables::{Scope, VariableName, Variables};
 
 pub(crate) use acl::check_name as check_acl_name;
+pub(crate) use action::{count_denied, count_denied_response};
 pub(crate) use shared::Shared;
 
 use language::keyword::Documented;

@@ -42,7 +42,7 @@ impl Network {
         }
     }
 
-    fn holds(self, address: IpAddr) -> bool {
+    pub(super) fn holds(self, address: IpAddr) -> bool {
         match (self, address) {
             (Network::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
             (Network::V6(network, bits), IpAddr::V6(v6)) => {
@@ -52,7 +52,7 @@ impl Network {
         }
     }
 
-    fn length(self) -> u8 {
+    pub(super) fn length(self) -> u8 {
         match self {
             Network::V4(_, mask) => mask.count_ones() as u8,
             Network::V6(_, bits) => bits,

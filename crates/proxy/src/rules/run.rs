@@ -6,7 +6,9 @@ use super::condition::Outcome;
 use super::variables::Scope;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
-use crate::stream::{Phase, Reply, Session, Stream, Termination, error_page, new_stream};
+use crate::stream::{
+    Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
+};
 use crate::worker;
 use std::rc::Rc;
 
@@ -19,6 +21,8 @@ pub enum Gate {
     Reject,
     /// It is closed and the client is not told.
     SilentDrop,
+    /// The server's connection is closed; the client gets what came of it.
+    CloseServer,
 }
 
 /// What rules of messages decide.
@@ -30,6 +34,8 @@ pub enum Verdict {
     Answer(Box<Reply>),
     /// This is the answer, after the tarpit's time.
     Tarpit(Box<Reply>),
+    /// What this makes is the answer.
+    Report(Box<crate::stats::Report>),
     /// The connection is closed.
     Reject,
     /// The connection is closed and the client is not told.
@@ -122,10 +128,13 @@ fn broken(stream: &mut Stream) -> Reply {
 }
 
 /// A stream for rules of a connection that carries none yet.
-fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
+fn connection(
+    session: &Rc<Session>,
+    rules: fn(&Proxy) -> &[TcpRule],
+) -> (Gate, Option<Box<Overrides>>) {
     let frontend = session.frontend();
     if rules(frontend).is_empty() {
-        return Gate::Open;
+        return (Gate::Open, None);
     }
     let mut stream = new_stream(session.clone(), false);
     let gate = connection_stream(&mut stream, rules(frontend));
@@ -133,10 +142,12 @@ fn connection(session: &Rc<Session>, rules: fn(&Proxy) -> &[TcpRule]) -> Gate {
         let old = session.rewritten();
         session.rewrite((stream.source.or(old.0), stream.destination.or(old.1)));
     }
+    // What it says of the connection itself is the caller's to do.
+    let overrides = stream.overrides.take();
     if let Some(worker) = worker::running() {
         worker.keep_stream(stream);
     }
-    gate
+    (gate, overrides)
 }
 
 fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
@@ -146,13 +157,13 @@ fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
     }
 }
 
-/// The rules of `tcp-request connection`.
-pub fn tcp_connection(session: &Rc<Session>) -> Gate {
+/// The rules of `tcp-request connection`, and what they set of the connection.
+pub fn tcp_connection(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_connection)
 }
 
-/// The rules of `tcp-request session`.
-pub fn tcp_session(session: &Rc<Session>) -> Gate {
+/// The rules of `tcp-request session`, likewise.
+pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }
 
@@ -166,6 +177,23 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
     };
     let rules = &config.proxy(index).tcp_content;
     let patience = if stream.payload_complete {
+        Patience::Now
+    } else {
+        Patience::Waits
+    };
+    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
+        Outcomes::Gate(gate) => Some(gate),
+        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
+        Outcomes::Wait => None,
+    }
+}
+
+/// The rules of `tcp-response content`, which a backend has; None needs more bytes
+/// of the server.
+pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
+    let config = stream.config.clone();
+    let rules = &config.proxy(stream.backend?).tcp_response;
+    let patience = if stream.response_payload_complete {
         Patience::Now
     } else {
         Patience::Waits

@@ -101,7 +101,8 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn begin(backend: &Proxy, server: &Server, target: &Target, tune: &Tune) -> io::Result<Socket> {
+fn begin(backend: &Proxy, server: &Server, target: &Target, stream: &Stream) -> io::Result<Socket> {
+    let tune = &stream.config.global.tune;
     match target {
         Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
         Target::Inet(address) => {
@@ -114,8 +115,12 @@ fn begin(backend: &Proxy, server: &Server, target: &Target, tune: &Tune) -> io::
             sockopt::set_tcp_nodelay(&fd, true)?;
             if backend.has(ProxyOption::ServerTcpKeepAlive) {
                 sockopt::set_socket_keepalive(&fd, true)?;
+                backend.server_keep_alive.apply(&fd)?;
             }
             set_options(&fd, server, tune)?;
+            if let Some(set) = &stream.overrides {
+                set.to_server.apply(&fd, Some(*address));
+            }
             if let Some(source) = server.options.source.or(backend.source) {
                 sockopt::set_socket_reuseaddr(&fd, true)?;
                 rustix::net::bind(&fd, &source)?;
@@ -174,13 +179,12 @@ pub async fn connect(
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
-    let socket = begin(backend, server, &target, &stream.config.global.tune)
-        .map_err(ConnectFailure::Refused)?;
+    let socket = begin(backend, server, &target, stream).map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
     worker()
         .pools
         .make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
-    let deadline = after(backend.timeouts.connect_ms.or(backend.timeouts.server_ms));
+    let deadline = after(stream.connect_ms().or(backend.timeouts.server_ms));
     match with_deadline(deadline, transport.connected()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),

@@ -9,6 +9,7 @@ pub mod asked;
 pub mod column;
 pub mod export;
 pub mod process;
+pub mod prometheus;
 pub mod row;
 
 mod admin;
@@ -90,7 +91,23 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
         asked,
         admin,
         config,
+        metrics: None,
     }))
+}
+
+/// The statistics for Prometheus, as this query asks for them. None: it asks for
+/// what is not known.
+pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
+    let runtime = worker().runtime;
+    Some(Report {
+        metrics: Some(prometheus::Query::parse(query)?),
+        process: Process::now(runtime, &stream.config),
+        moment: process::moment(runtime, false),
+        proxy: stream.frontend,
+        asked: Asked::default(),
+        admin: false,
+        config: stream.config.clone(),
+    })
 }
 
 /// A form of the page was sent.
@@ -171,6 +188,8 @@ pub struct Report {
     admin: bool,
     process: Process,
     moment: Moment,
+    /// It is for Prometheus.
+    metrics: Option<prometheus::Query>,
 }
 
 /// Servers from which on a report is not made on the thread of its request:
@@ -233,7 +252,7 @@ impl Report {
         head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
         head.add(b"cache-control", b"no-cache")?;
         head.add(b"content-type", kind)?;
-        if page.refresh_s > 0 && !self.asked.no_refresh {
+        if page.refresh_s > 0 && self.metrics.is_none() && !self.asked.no_refresh {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }
         Ok(Reply {
@@ -244,6 +263,10 @@ impl Report {
     }
 
     fn body(&self, proxy: &Proxy, page: &StatsPage) -> (&'static [u8], String) {
+        if let Some(query) = self.metrics {
+            let text = prometheus::render(&self.config, &self.process, &self.moment, query);
+            return (b"text/plain; version=0.0.4", text);
+        }
         let selection = selection(proxy, page, &self.asked);
         let rows = |format| export::rows(&self.config, &selection, &self.moment, format);
         match self.asked.kind {

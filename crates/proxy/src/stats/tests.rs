@@ -320,6 +320,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
     let mut config = load_text(&file).config.unwrap();
     state::install(&mut config, None, 1);
     let report = || Report {
+        metrics: None,
         config: Arc::new(Config::default()),
         proxy: ProxyIndex(0),
         asked: Asked::parse(b";csv"),

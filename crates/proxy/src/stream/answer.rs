@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination};
+use super::{Link, Phase, Stream, Termination, inspect};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::ProxyOption;
@@ -79,6 +79,8 @@ pub enum Failure {
     Malformed,
     /// The server sent interim answers without end.
     Interim,
+    /// A rule refused the answer, and nothing is sent in its place.
+    Rejected,
     /// A rule refused the answer; this is sent in its place.
     Denied(Box<Reply>),
     /// The client went before an answer came, and `option abortonclose` cares.
@@ -120,6 +122,7 @@ impl Failure {
             }
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
             Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
+            Failure::Rejected => (Termination::Proxy, Phase::Data, None),
             Failure::Upload(BodyFailure::ReadTimeout) => {
                 (Termination::ClientTimeout, Phase::Data, Some(408))
             }
@@ -218,10 +221,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     tracked::answer(stream);
-    check(stream)?;
+    check(stream, client)?;
     stick::answer(stream);
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
+        stream.dress_answer(client);
         send_head(stream, client, false).await?;
         return Ok(Delivered {
             client_keeps: false,
@@ -242,6 +246,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     };
     let framing = frame(stream, client, keep, &shown, &facts);
     rules::http_after_response(stream);
+    stream.dress_answer(client);
     let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
         _ => framing.chunk,
@@ -260,9 +265,15 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     .await?;
     Ok(Delivered {
         client_keeps: framing.keep_alive,
-        server_keeps: response.keep_alive,
+        server_keeps: response.keep_alive && !closes_server(stream),
         tunnel: false,
     })
+}
+
+/// Whether a rule wants the server's connection closed.
+fn closes_server(stream: &Stream) -> bool {
+    let set = stream.overrides.as_ref();
+    set.is_some_and(|set| set.closes_server)
 }
 
 /// Makes the head of the answer say how its body ends and what becomes of the
@@ -301,9 +312,21 @@ fn frame(
 }
 
 /// Whether the answer may go to the client, by rules and `option checkcache`.
-fn check(stream: &mut Stream) -> Result<(), Failure> {
-    if let Verdict::Answer(page) = rules::http_response(stream) {
-        return Err(Failure::Denied(page));
+fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
+    if let Some(inspection) = stream
+        .overrides
+        .as_mut()
+        .and_then(|set| set.inspection.take())
+    {
+        inspect::head(stream, client, &inspection)?;
+    }
+    match rules::http_response(stream) {
+        Verdict::Answer(page) => return Err(Failure::Denied(page)),
+        Verdict::SilentDrop => {
+            super::serve::drop_silently(client);
+            return Err(Failure::Rejected);
+        }
+        _ => {}
     }
     if stream
         .backend()
@@ -342,7 +365,7 @@ async fn read_head(
     facts: &RequestFacts,
 ) -> Result<Parsed, Failure> {
     let limits = limits(stream);
-    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
+    let server_ms = stream.server_ms();
     let mut parsed_length = 0;
     loop {
         if let Some(input) = input.as_mut().filter(|i| i.len() > parsed_length) {
@@ -402,7 +425,7 @@ async fn next_head(
     server: &MuxStream,
     sent_at: &Cell<Instant>,
 ) -> Result<Parsed, Failure> {
-    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
+    let server_ms = stream.server_ms();
     let head = poll_fn(|context| server.poll_head(context, &mut stream.response));
     let failure = match wait(head, watched, sent_at, server_ms).await? {
         Ok(parsed) => return Ok(parsed),
@@ -453,7 +476,7 @@ async fn wait<F: Future>(
 
 /// Sends the head of the answer as it stands; `end`: that is all of it.
 async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), Failure> {
-    let limit = stream.frontend().timeouts.client_ms;
+    let limit = stream.client_ms();
     let (bytes, sent) = client.send_head(&stream.response, end, limit).await;
     stream.bytes_out += bytes;
     sent.map_err(|failure| Failure::Body(failure.into()))
@@ -502,10 +525,8 @@ async fn send(
         meter.count(Tally::BytesOut, head_bytes);
         stream.bytes_counted.1 += head_bytes;
     }
-    let (read_ms, write_ms) = (
-        stream.backend().and_then(|b| b.timeouts.server_ms),
-        stream.frontend().timeouts.client_ms,
-    );
+    let (read_ms, write_ms) = (stream.server_ms(), stream.client_ms());
+    let drops_trailers = stream.frontend().has(ProxyOption::DropResponseTrailers);
     let mut coded = (0, 0);
     let mut copy = Copy {
         from: server,
@@ -525,6 +546,7 @@ async fn send(
             bytes: &mut coded,
         }),
         cache: stream.cache.is_some().then_some(&mut stream.cache),
+        drops_trailers,
     };
     // A server that is silent does not hold a stream that nobody wants.
     let result = match Watch::of_stream(client) {

@@ -290,6 +290,8 @@ pub struct Copy<'c> {
     pub encoder: Option<Encoding<'c>>,
     /// Who keeps a copy of the body as it came.
     pub cache: Option<&'c mut Option<Box<cache::Used>>>,
+    /// Headers behind the body are not passed on.
+    pub drops_trailers: bool,
 }
 
 /// An encoder, and who is told what it made of how many bytes.
@@ -402,12 +404,15 @@ impl Copy<'_> {
             self.body.end()?;
             staged.trailers = self.from.trailers();
         }
+        if self.drops_trailers {
+            staged.trailers = None;
+        }
         Ok((staged.data, full, staged.trailers))
     }
 
     /// Sends the end of a body whose sender told it apart from the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
-        let trailers = self.from.trailers();
+        let trailers = self.from.trailers().filter(|_| !self.drops_trailers);
         let rest = match &mut self.encoder {
             None => &[],
             Some(encoding) => encoding.feed(&[], Flush::End)?,

@@ -10,8 +10,8 @@ use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, reply, tunnel};
 use crate::compression::{self, Encoder};
+use super::{Link, Phase, Stream, Termination, forward, reply, tunnel};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
 use crate::http2;
@@ -24,8 +24,7 @@ use crate::tables::tracked;
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io::{self, Write};
-use std::net::IpAddr;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -163,8 +162,7 @@ async fn once(
             ask(stream, link, outgoing)?;
         }
     }
-    let client_ms = stream.frontend().timeouts.client_ms;
-    let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
+    let server_ms = stream.server_ms();
     let Client { link, input, .. } = client;
     let watched = serve::watched(stream, link);
     let sent_at = Cell::new(reactor::now());
@@ -194,7 +192,7 @@ async fn once(
         chunked: outgoing.needs_chunks() && !server.link.is_http2(),
         body: &mut outgoing.body,
         to: &server.link,
-        read_ms: client_ms,
+        read_ms: stream.client_ms(),
         write_ms: server_ms,
         bytes,
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
@@ -204,6 +202,7 @@ async fn once(
             bytes: &mut coded,
         }),
         cache: None,
+        drops_trailers: drops_trailers(stream),
     };
     let result = both(
         pin!(copy.run(&mut head)),
@@ -217,6 +216,12 @@ async fn once(
         }
         result => result,
     }
+}
+
+/// `option http-drop-request-trailers`.
+fn drops_trailers(stream: &Stream) -> bool {
+    let backend = stream.backend();
+    backend.is_some_and(|backend| backend.has(ProxyOption::DropRequestTrailers))
 }
 
 /// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of
@@ -305,7 +310,7 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
         stream.request.remove(b"content-length");
     }
     crate::rules::unique_id(stream);
-    forward_for(stream);
+    forward::tell(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,
@@ -334,62 +339,6 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
     } else {
         ConnectionMode::KeepAlive
     }
-}
-
-/// `option forwardfor`. The backend's names the header, either leaves clients out,
-/// and the header of the client's own counts only where both say so.
-fn forward_for(stream: &mut Stream) {
-    let config = stream.config.clone();
-    let backend = stream
-        .backend
-        .and_then(|b| config.proxy(b).forward_for.as_ref());
-    let frontend = config.proxy(stream.frontend).forward_for.as_ref();
-    let (Some(settings), Some(ip)) = (backend.or(frontend), stream.source().ip()) else {
-        return;
-    };
-    let both = || [backend, frontend].into_iter().flatten();
-    let trusts = both().all(|settings| settings.if_none);
-    if (trusts && stream.request.get(&settings.header).is_some())
-        || both().any(|settings| settings.excepts(ip))
-    {
-        return;
-    }
-    let mut text = [0; ADDRESS_TEXT_MAX];
-    let length = write_address(ip, &mut text);
-    // Refused only where rules filled the head to its limit.
-    let _ = stream.request.add(&settings.header, &text[..length]);
-}
-
-/// Bytes of the longest address in text.
-const ADDRESS_TEXT_MAX: usize = 48;
-
-/// Writes an address and says how long it is. An IPv4 address, one a request,
-/// is written by hand: five times as fast as the formatting machinery.
-fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
-    let IpAddr::V4(ip) = ip else {
-        let mut cursor = std::io::Cursor::new(&mut text[..]);
-        // An address in text always fits.
-        let _ = write!(cursor, "{ip}");
-        return cursor.position() as usize;
-    };
-    let mut at = 0;
-    for (n, octet) in ip.octets().into_iter().enumerate() {
-        if n > 0 {
-            text[at] = b'.';
-            at += 1;
-        }
-        if octet >= 100 {
-            text[at] = b'0' + octet / 100;
-            at += 1;
-        }
-        if octet >= 10 {
-            text[at] = b'0' + octet / 10 % 10;
-            at += 1;
-        }
-        text[at] = b'0' + octet % 10;
-        at += 1;
-    }
-    at
 }
 
 /// The answer was delivered whole.
@@ -438,7 +387,7 @@ async fn done(
 async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep: bool) -> Next {
     let (termination, phase, status) = failure.meaning();
     // A rule that answers in the server's place says itself how it ended.
-    if !matches!(failure, Failure::Denied(_)) {
+    if !matches!(failure, Failure::Denied(_) | Failure::Rejected) {
         stream.termination = termination;
         stream.phase = phase;
     }
@@ -467,6 +416,12 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
     }
     let page = match (failure, status) {
         (Failure::Denied(page), _) => *page,
+        (Failure::Rejected, _) => {
+            if client.link.is_http2() {
+                client.link.break_off();
+            }
+            return Next::Close;
+        }
         (_, Some(status)) => reply::error(stream, status),
         (_, None) => return broken_off(client, stream),
     };
@@ -494,25 +449,4 @@ fn is_idempotent(method: &[u8]) -> bool {
         method,
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_the_standard_library_writes_them() {
-        for text in [
-            "0.0.0.0",
-            "1.20.103.9",
-            "255.255.255.255",
-            "10.0.0.100",
-            "2001:db8::1",
-        ] {
-            let ip: IpAddr = text.parse().unwrap();
-            let mut buffer = [0; ADDRESS_TEXT_MAX];
-            let length = write_address(ip, &mut buffer);
-            assert_eq!(&buffer[..length], text.as_bytes());
-        }
-    }
 }

@@ -78,6 +78,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         tracked,
         compression,
         cache,
+        overrides,
     } = used;
     *assigned = Default::default();
     *tracked = None;
@@ -115,6 +116,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*termination, *phase) = (Termination::Normal, Phase::Done);
     *compression = Default::default();
     *cache = None;
+    *overrides = None;
 }
 
 /// A stream to which nothing has happened yet.
@@ -167,6 +169,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         tracked: None,
         compression: Default::default(),
         cache: None,
+        overrides: None,
     }
 }
 

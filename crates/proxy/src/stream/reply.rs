@@ -110,6 +110,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         let _ = stream.response.set(b"content-length", length.as_bytes());
     }
     rules::http_after_response(stream);
+    stream.dress_answer(&client.link);
     if client.link.is_http2() {
         // Its connection is not this answer's matter.
     } else if !keep {
@@ -120,7 +121,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     stream.local_status = stream.response.status();
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
-    let limit = stream.frontend().timeouts.client_ms;
+    let limit = stream.client_ms();
     let sent = match &client.link {
         Link::Http1(transport) => {
             let mut bytes = worker().scratch();

@@ -7,11 +7,11 @@ use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
-use super::{Link, Phase, Session, Stream, Termination, exchange};
+use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
-use crate::reactor::{self, Buffer, with_deadline};
+use crate::reactor::{self, Buffer, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
@@ -297,6 +297,13 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
             && !super::leaving::is_last(client)
             && !client.is_left_behind();
     match rule(client, stream, &mut body).await {
+        Ruled::Forward if !forward::restrict_names(stream) => {
+            stream.termination = Termination::Proxy;
+            stream.phase = Phase::Request;
+            rules::count_denied(stream);
+            let page = reply::error(stream, 403);
+            return finish_local(client, stream, page, &mut body, keep).await;
+        }
         Ruled::Forward => {}
         Ruled::Answer(answer) => {
             return finish_local(client, stream, answer, &mut body, keep).await;
@@ -316,6 +323,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
     match established {
         Some(Ok((server, slot))) => {
+            if !inspect::begin(stream, &client.link) {
+                return Next::Close;
+            }
             let outgoing = exchange::Outgoing {
                 request: &request,
                 body,
@@ -428,6 +438,9 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
     let in_backend = stream.backend.is_some();
     loop {
         let verdict = rules::http_request(stream, in_backend);
+        if stream.overrides.is_some() {
+            pool_box(tell_early(client, stream)).await;
+        }
         return match verdict {
             Verdict::Continue => break,
             Verdict::Answer(answer) => Ruled::Answer(*answer),
@@ -435,6 +448,10 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 tarpit(client, stream).await;
                 Ruled::Answer(*answer)
             }
+            Verdict::Report(report) => match report.make().await {
+                Some(answer) => Ruled::Answer(answer),
+                None => Ruled::Answer(reply::error(stream, 503)),
+            },
             Verdict::Reject => {
                 if let Link::Http2(link) = &client.link {
                     link.kill_connection(false);
@@ -454,6 +471,25 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
         };
     }
     statistics(client, stream, body, in_backend).await
+}
+
+/// Puts into effect what rules set of the client's connection, and sends the early
+/// answers that they made.
+async fn tell_early(client: &mut Client, stream: &mut Stream) {
+    stream.mark_packets(&client.link);
+    let hints = match stream.overrides.as_mut() {
+        Some(set) => std::mem::take(&mut set.hints),
+        None => return,
+    };
+    let limit = stream.client_ms();
+    for (_, head) in hints {
+        let (bytes, sent) = client.link.send_head(&head, false, limit).await;
+        stream.bytes_out += bytes;
+        // Who has gone is noticed when the answer is sent.
+        if sent.is_err() {
+            return;
+        }
+    }
 }
 
 /// The statistics page, where the request asks for it.
@@ -491,14 +527,8 @@ fn without_body(stream: &mut Stream) -> Ruled {
 
 /// Holds a client in the tarpit, or until it goes.
 async fn tarpit(client: &mut Client, stream: &mut Stream) {
-    let timeouts = stream.frontend().timeouts;
     stream.phase = Phase::Tarpit;
-    let limit = after(
-        timeouts
-            .tarpit_ms
-            .or(timeouts.connect_ms)
-            .or(Some(TARPIT_MS)),
-    );
+    let limit = after(stream.tarpit_ms().or(Some(TARPIT_MS)));
     // Only a client that goes ends it early; bytes that come do not.
     let _ = with_deadline(limit, closed(client)).await;
     // Its time counts as waiting in a queue.

@@ -231,8 +231,9 @@ pub fn abandoned(stream: &mut Stream) {
 
 /// How often a stream's connection may be tried again.
 pub fn retries(stream: &Stream) -> u32 {
-    let backend = stream.backend();
-    backend.and_then(|b| b.retries).unwrap_or(RETRIES_DEFAULT)
+    let set = stream.overrides.as_ref().and_then(|set| set.retries);
+    set.or_else(|| stream.backend()?.retries)
+        .unwrap_or(RETRIES_DEFAULT)
 }
 
 /// Gets a server for a stream: a slot of a server (waiting in the queues), then
@@ -294,7 +295,7 @@ pub async fn establish(
 /// How long a server that refused is left alone before it is tried again: else
 /// the retries are over before it is back.
 fn retry_pause(stream: &Stream) -> Duration {
-    let limit = stream.backend().and_then(|b| b.timeouts.connect_ms);
+    let limit = stream.connect_ms();
     limit.map_or(RETRY_PAUSE, |ms| {
         RETRY_PAUSE.min(Duration::from_millis(ms.into()))
     })
@@ -453,8 +454,7 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
-            let timeouts = stream.backend().map(|b| b.timeouts).unwrap_or_default();
-            let deadline = after(timeouts.queue_ms.or(timeouts.connect_ms));
+            let deadline = after(stream.queue_ms());
             let granted = with_deadline(deadline, ticket);
             let Some(granted) = listing::unless_killed(stream.listed.place(), granted).await else {
                 stream.termination = Termination::Killed;

@@ -44,6 +44,8 @@ pub struct Client {
     pub own: Option<Box<ServerConnection>>,
     /// The number of the server of its last stream.
     pub last_server: Option<u32>,
+    /// A rule wants a PROXY header first (`expect-proxy`).
+    pub expects_proxy: bool,
 }
 
 impl Client {
@@ -58,6 +60,7 @@ impl Client {
             idle_since: reactor::now(),
             own: None,
             last_server: None,
+            expects_proxy: false,
         }
     }
 
@@ -131,8 +134,14 @@ pub fn begin(
         destination,
     ));
     let proxy = session.frontend();
+    let mut expects_proxy = false;
     if !proxy.tcp_connection.is_empty() {
-        match rules::tcp_connection(&session) {
+        let (gate, overrides) = rules::tcp_connection(&session);
+        if let Some(set) = overrides {
+            expects_proxy = set.expects_proxy;
+            mark_packets(&link, &set);
+        }
+        match gate {
             Gate::Open => {}
             gate => {
                 proxy.state.frontend.here().count(Tally::DeniedConnections);
@@ -150,6 +159,7 @@ pub fn begin(
         own: None,
         last_server: None,
         idle_since,
+        expects_proxy,
     };
     reactor::spawn(life(client, counted));
 }
@@ -189,7 +199,8 @@ pub(crate) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
 }
 
 async fn run(client: &mut Client) {
-    if client.session.bind().accept_proxy && pool_box(proxy_header(client)).await.is_err() {
+    let expected = client.session.bind().accept_proxy || client.expects_proxy;
+    if expected && pool_box(proxy_header(client)).await.is_err() {
         let frontend = client.session.frontend();
         frontend.state.frontend.here().count(Tally::RequestErrors);
         client.link.break_off();
@@ -200,7 +211,10 @@ async fn run(client: &mut Client) {
     }
     let frontend = client.session.frontend();
     if !frontend.tcp_session.is_empty() {
-        let gate = rules::tcp_session(&client.session);
+        let (gate, overrides) = rules::tcp_session(&client.session);
+        if let Some(set) = overrides {
+            mark_packets(&client.link, &set);
+        }
         if gate != Gate::Open {
             frontend.state.frontend.here().count(Tally::DeniedSessions);
             refuse(&client.link, gate);
@@ -242,6 +256,13 @@ fn unsent(socket: &Transport) -> i32 {
     // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which is live.
     let result = unsafe { libc::ioctl(socket.fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
     if result == 0 { bytes } else { 1 }
+}
+
+/// Lets packets to a client carry what rules of its connection want.
+fn mark_packets(link: &Link, set: &super::Overrides) {
+    if let Some(transport) = link.transport() {
+        set.to_client.apply(transport.fd(), None);
+    }
 }
 
 /// A rule refused the connection: it is reset, or forgotten.

@@ -437,6 +437,8 @@ pub struct Stream {
     pub compression: Chosen,
     /// What it has to do with a cache.
     pub cache: Option<Box<cache::Used>>,
+    /// What rules set for it in place of what its proxies say.
+    pub overrides: Option<Box<super::Overrides>>,
 }
 
 impl Stream {

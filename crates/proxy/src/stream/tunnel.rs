@@ -6,6 +6,7 @@ use super::finish::finish;
 use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
+use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, new_stream, shutdown};
 use crate::config::{Proxy, ProxyOption};
 use crate::log;
@@ -206,7 +207,7 @@ impl Tunnel {
         let backend = stream
             .backend()
             .map_or(frontend, |backend| &backend.timeouts);
-        let tunnel = backend.tunnel_ms.or(frontend.tunnel_ms);
+        let tunnel = stream.tunnel_ms();
         let now = reactor::now();
         let has = |proxy: &Proxy| proxy.has(ProxyOption::IndependentStreams);
         let limit = |usual, fin, independent| Limit {
@@ -221,11 +222,11 @@ impl Tunnel {
             up: Half::new(up),
             down: Half::new(down),
             client: limit(
-                frontend.client_ms,
+                stream.client_ms(),
                 frontend.client_fin_ms,
                 has(stream.frontend()),
             ),
-            server: limit(backend.server_ms, backend.server_fin_ms, of_server),
+            server: limit(stream.server_ms(), backend.server_fin_ms, of_server),
         }
     }
 
@@ -298,7 +299,11 @@ pub async fn carry(
     server_input: Option<Buffer>,
     slot: &Slot,
 ) {
-    let mut tunnel = Tunnel::new(stream, client_input, server_input);
+    let tunnel = Tunnel::new(stream, client_input, server_input);
+    run(stream, client, server, slot, tunnel).await;
+}
+
+async fn run(stream: &mut Stream, client: &Link, server: &Link, slot: &Slot, mut tunnel: Tunnel) {
     let meter = Meter::of(stream);
     let mut counted = (0, 0);
     let ended = loop {
@@ -355,6 +360,112 @@ pub async fn carry(
     }
 }
 
+impl Tunnel {
+    /// Moves what the client sends, and takes what the server sends without passing
+    /// it on, as much as a buffer holds.
+    fn poll_held(
+        &mut self,
+        client: &Link,
+        server: &Link,
+        context: &mut Context<'_>,
+    ) -> Result<(), Termination> {
+        let up = poll_half(&mut self.up, client, server, context).map_err(|side| match side {
+            Side::From => Termination::ClientAbort,
+            Side::To => Termination::ServerAbort,
+        })?;
+        self.client.moved(up.read, false);
+        self.server.moved(false, up.written);
+        while !self.down.ended && server.poll_readable(context).is_ready() {
+            let buffer = self.down.buffer.get_or_insert_with(Buffer::take);
+            match server.read_into(buffer) {
+                Ok(0) => self.down.ended = true,
+                Ok(_) => self.server.moved(true, false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Full: there is no more to look at.
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break,
+                Err(_) => return Err(Termination::ServerAbort),
+            }
+        }
+        if self.down.buffer.as_ref().is_some_and(Buffer::is_empty) {
+            self.down.buffer = None;
+        }
+        Ok(())
+    }
+}
+
+/// Lets the rules of `tcp-response content` look at what the server sends before
+/// the client gets it; then carries on, if they let it pass.
+async fn inspect_answer(
+    stream: &mut Stream,
+    client: &Link,
+    server: &Link,
+    slot: &Slot,
+    mut tunnel: Tunnel,
+) {
+    let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
+    let deadline = after(delay_ms);
+    stream.response_payload_complete = delay_ms.is_none();
+    let gate = loop {
+        if let Some(why) = slot.shutdown() {
+            stream.termination = shutdown::termination(why);
+            stream.bytes_in += tunnel.up.bytes;
+            return;
+        }
+        let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
+        if let Err(termination) = moved {
+            stream.bytes_in += tunnel.up.bytes;
+            stream.termination = termination;
+            stream.phase = Phase::Data;
+            return;
+        }
+        let held = tunnel.down.buffer.as_ref();
+        let bytes = held.map_or(&[][..], Buffer::filled);
+        if bytes.len() > stream.response_payload.len() {
+            stream.response_payload.clear();
+            stream.response_payload.extend_from_slice(bytes);
+        }
+        let full = held.is_some_and(|buffer| buffer.len() >= buffer.capacity());
+        stream.response_payload_complete |= full || tunnel.down.ended;
+        match rules::tcp_response(stream) {
+            Some(gate) => break gate,
+            None if stream.response_payload_complete => break Gate::Open,
+            None => {}
+        }
+        let mut woken = false;
+        let woken = poll_fn(|_| match std::mem::replace(&mut woken, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        if with_deadline(deadline, woken).await.is_err() {
+            stream.response_payload_complete = true;
+        }
+    };
+    stream.mark_packets(client);
+    match gate {
+        Gate::Open => run(stream, client, server, slot, tunnel).await,
+        Gate::CloseServer => {
+            // The client gets what came.
+            server.break_off();
+            stream.bytes_in += tunnel.up.bytes;
+            if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
+                let sent = write_all(transport, buffer.filled(), stream.client_ms()).await;
+                if sent.is_ok() {
+                    stream.bytes_out += buffer.len() as u64;
+                }
+            }
+        }
+        Gate::Reject | Gate::SilentDrop => {
+            stream.bytes_in += tunnel.up.bytes;
+            // What came of the server counts, though the client never got it.
+            stream.bytes_out += stream.response_payload.len() as u64;
+            super::inspect::refused(stream, gate);
+            if gate == Gate::SilentDrop {
+                serve::drop_silently(client);
+            }
+        }
+    }
+}
+
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
@@ -401,7 +512,13 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     stream.payload_complete = false;
     stick::answer(stream);
     log::stream_answered(stream);
-    carry(stream, &client.link, input, &link, server_input, &slot).await;
+    let inspected = stream.backend().is_some_and(|b| !b.tcp_response.is_empty());
+    if inspected {
+        let tunnel = Tunnel::new(stream, input, server_input);
+        inspect_answer(stream, &client.link, &link, &slot, tunnel).await;
+    } else {
+        carry(stream, &client.link, input, &link, server_input, &slot).await;
+    }
     if stream
         .backend()
         .is_some_and(|b| b.has(ProxyOption::NoLinger))

@@ -30,6 +30,7 @@ mod peer2;
 mod random;
 mod raw2;
 mod reuse;
+mod rules;
 mod sessions;
 mod settings;
 mod shutdown;

@@ -269,6 +269,11 @@ fn peers(config: &Config) -> Vec<String> {
         match &target.address {
             LogTargetAddress::Udp(address) => add(format!("udp@{address}")),
             LogTargetAddress::Unix(path) => add(path.display().to_string()),
+            LogTargetAddress::Ring(ring) => {
+                for server in &ring.servers {
+                    add(format!("tcp@{}", server.address));
+                }
+            }
             LogTargetAddress::Fd(_) => {}
         }
     }

@@ -1,12 +1,14 @@
 //! One place that lines go to, open. Nothing here waits.
 
 use crate::config::LogTargetAddress;
+use crate::log::ring::{self, Ring};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The highest number of a standard stream. Those are what the process has
 /// under these numbers now; others are its own only if it was given them.
@@ -20,6 +22,8 @@ pub(super) enum Target {
     Stream(i32),
     /// `fd@N`: our own descriptor of what it was at the start.
     Descriptor(OwnedFd),
+    /// In memory.
+    Ring(Arc<Ring>),
 }
 
 impl Target {
@@ -62,6 +66,7 @@ impl Target {
             }
             LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(Target::Stream(*number)),
             LogTargetAddress::Fd(_) => Err(io::ErrorKind::NotFound.into()),
+            LogTargetAddress::Ring(settings) => Ok(Target::Ring(ring::open(settings))),
         }
     }
 
@@ -71,6 +76,7 @@ impl Target {
             LogTargetAddress::Udp(_) => Target::Udp(fd.into()),
             LogTargetAddress::Unix(_) => Target::Unix(fd.into()),
             LogTargetAddress::Fd(_) => Target::Descriptor(fd),
+            LogTargetAddress::Ring(settings) => Target::Ring(ring::open(settings)),
         }
     }
 
@@ -79,7 +85,7 @@ impl Target {
         match self {
             Target::Udp(socket) => Some(socket.into()),
             Target::Unix(socket) => Some(socket.into()),
-            Target::Stream(_) => None,
+            Target::Stream(_) | Target::Ring(_) => None,
             Target::Descriptor(fd) => Some(fd),
         }
     }
@@ -99,6 +105,7 @@ impl Target {
                 // SAFETY: borrowed for this call only; a closed number gives EBADF.
                 write_shared(unsafe { BorrowedFd::borrow_raw(*number) }, bytes)
             }
+            Target::Ring(ring) => Ok(ring.push(bytes)),
             Target::Descriptor(fd) => write_shared(std::os::fd::AsFd::as_fd(fd), bytes),
         }
     }

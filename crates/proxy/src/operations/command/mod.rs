@@ -4,6 +4,7 @@
 mod cache;
 mod change;
 mod errors;
+mod events;
 mod info;
 mod lists;
 mod process;
@@ -178,6 +179,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
     row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
     row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
+    row(&["show", "events"], "show events [<ring>] [-n]", "tell the lines that rings of log lines hold", Operator, Report(events::show)),
     row(&["show", "errors"], "show errors [<px>] [request|response]", "tell the last messages that could not be read", Operator, Report(errors::show)),
     row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
@@ -224,7 +226,6 @@ const NOT_BUILT: &[&str] = &[
     "set rate-limit",
     "set severity-output",
     "set var",
-    "show events",
     "show libs",
     "show profiling",
     "show resolvers",

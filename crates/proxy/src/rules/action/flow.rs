@@ -1,7 +1,7 @@
 //! Actions that end rules or streams without an answer.
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
-use crate::load::Loader;
+use crate::load::{Loader, codes as load_codes};
 use crate::state::Tally;
 use crate::stream::{Phase, Stream, Termination};
 use language::Diagnostic;
@@ -19,6 +19,10 @@ pub enum Flow {
     RejectConnection,
     /// The same, and the client is not told.
     DropConnection,
+    /// The server's connection is closed.
+    CloseServer,
+    /// An answer is not sent, and the client is not told.
+    DropAnswer,
 }
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -44,6 +48,7 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::CONNECTION,
             places::SESSION,
             places::CONTENT,
+            places::SERVER_CONTENT,
             places::REQUEST,
         ],
         syntax: "reject",
@@ -57,13 +62,44 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::CONNECTION,
             places::SESSION,
             places::CONTENT,
+            places::SERVER_CONTENT,
             places::REQUEST,
+            places::RESPONSE,
         ],
         syntax: "silent-drop",
         doc: "Forgets the client's connection without telling the client, which goes on waiting. A firewall between that keeps state has to \
               forget it too, so use it against attackers only.",
         example: "silent-drop if { src 192.0.2.0/24 }",
         build: silent_drop,
+    },
+    ActionRow {
+        name: "close",
+        places: &[places::SERVER_CONTENT],
+        syntax: "close",
+        doc: "Closes the server's connection. The client still gets what the server has sent. It is for protocols whose servers would keep an idle               connection open for long after an exchange.",
+        example: "close if { res.payload(0,3) -m str BYE }",
+        build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
+    },
+    ActionRow {
+        name: "expect-proxy",
+        places: &[places::CONNECTION],
+        syntax: "expect-proxy layer4",
+        doc: "The connection begins with a PROXY header, as with `accept-proxy` of the `bind` line, but only where the condition holds: from the networks of \
+              other load balancers, for instance. One without it is closed.",
+        example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
+        build: |_, build| {
+            let word = build.args.required("'layer4'")?;
+            if word.is("layer4") {
+                return Ok(Action::ExpectProxy);
+            }
+            let message = format!("'expect-proxy' does not know '{}'", word.text());
+            Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                word,
+                message,
+                "`layer4` is expected",
+            ))
+        },
     },
     ActionRow {
         name: "wait-for-handshake",
@@ -86,11 +122,10 @@ fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
 }
 
 fn silent_drop(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
-    let message = build.set.place() == places::REQUEST;
-    Ok(Action::Flow(if message {
-        Flow::DropMessage
-    } else {
-        Flow::DropConnection
+    Ok(Action::Flow(match build.set.place() {
+        places::REQUEST => Flow::DropMessage,
+        places::RESPONSE => Flow::DropAnswer,
+        _ => Flow::DropConnection,
     }))
 }
 
@@ -108,6 +143,14 @@ impl Flow {
             }
             Flow::RejectConnection => Step::Closed(Gate::Reject),
             Flow::DropConnection => Step::Closed(Gate::SilentDrop),
+            Flow::CloseServer => Step::Closed(Gate::CloseServer),
+            Flow::DropAnswer => {
+                stream.termination = Termination::Proxy;
+                stream.phase = Phase::Request;
+                stream.times.response = None;
+                count_denied_response(stream);
+                Step::End(Verdict::SilentDrop)
+            }
         }
     }
 }
@@ -121,7 +164,7 @@ fn refused(stream: &mut Stream) {
 }
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
-pub(in crate::rules) fn count_denied(stream: &Stream) {
+pub(crate) fn count_denied(stream: &Stream) {
     stream
         .frontend()
         .state
@@ -137,7 +180,7 @@ pub(in crate::rules) fn count_denied(stream: &Stream) {
 }
 
 /// Counts a refused answer wherever it passed.
-pub(in crate::rules) fn count_denied_response(stream: &Stream) {
+pub(crate) fn count_denied_response(stream: &Stream) {
     stream
         .frontend()
         .state

@@ -8,7 +8,13 @@ use language::{Diagnostic, suggest};
 pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
         name: "set-log-level",
-        places: &[places::CONTENT, places::REQUEST, places::RESPONSE],
+        places: &[
+            places::CONTENT,
+            places::SERVER_CONTENT,
+            places::REQUEST,
+            places::RESPONSE,
+            places::AFTER,
+        ],
         syntax: "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }",
         doc: "Logs the stream at this level instead of `info`, or not at all. Use `silent` for checks by other load balancers.",
         example: "set-log-level silent if { src 127.0.0.1 }",

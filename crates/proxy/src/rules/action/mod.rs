@@ -11,16 +11,23 @@ mod capture;
 pub mod codes;
 mod flow;
 mod header;
+mod hint;
+mod limits;
+mod list;
 mod logging;
+mod normalize;
+mod packets;
 mod redirect;
 mod table;
+mod service;
 mod target;
 mod variable;
 
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
-pub(super) use flow::count_denied;
+pub(crate) use flow::{count_denied, count_denied_response};
 pub(super) use header::harmless;
+pub use list::Changes as ListChanges;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 pub(in crate::rules) use variable::SetWhen;
@@ -105,6 +112,20 @@ pub(super) enum Action {
     StrictMode(bool),
     /// Answers out of a cache, or puts an answer in.
     Cache(Box<cache::CacheAction>),
+    /// Changes limits, retries or its place in queues.
+    Limits(Box<limits::LimitChange>),
+    /// Changes what packets carry.
+    Packets(packets::PacketChange),
+    /// Brings the target into a form of which there is only one.
+    Normalize(normalize::Normalizer),
+    /// Tells the client ahead of the answer.
+    Hint(Box<hint::Hint>),
+    /// The connection begins with a PROXY header.
+    ExpectProxy,
+    /// The Prometheus exporter answers.
+    Metrics,
+    /// Changes a map or a list of patterns.
+    List(Box<list::ListChange>),
 }
 
 /// What follows an action.
@@ -126,7 +147,7 @@ impl Action {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_)
+            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_) | Action::Metrics
         )
     }
 
@@ -153,6 +174,16 @@ impl Action {
                 stream.lenient = !strict;
                 Step::Next
             }
+            Action::Limits(change) => change.run(stream),
+            Action::Packets(change) => change.run(stream),
+            Action::Normalize(normalizer) => normalizer.run(stream),
+            Action::Hint(hint) => hint.run(stream),
+            Action::List(change) => change.run(stream),
+            Action::Metrics => service::metrics(stream),
+            Action::ExpectProxy => {
+                stream.overridden().expects_proxy = true;
+                Step::Next
+            }
         }
     }
 }
@@ -166,6 +197,8 @@ pub(crate) enum RuleSet {
     TcpSession,
     /// `tcp-request content`
     TcpContent,
+    /// `tcp-response content`
+    TcpResponse,
     /// `http-request`
     HttpRequest,
     /// `http-response`
@@ -175,10 +208,11 @@ pub(crate) enum RuleSet {
 }
 
 /// All sets, in the order of their tables.
-const SETS: [RuleSet; 6] = [
+const SETS: [RuleSet; 7] = [
     RuleSet::TcpConnection,
     RuleSet::TcpSession,
     RuleSet::TcpContent,
+    RuleSet::TcpResponse,
     RuleSet::HttpRequest,
     RuleSet::HttpResponse,
     RuleSet::HttpAfterResponse,
@@ -191,6 +225,7 @@ impl RuleSet {
             RuleSet::TcpConnection => "tcp-request connection",
             RuleSet::TcpSession => "tcp-request session",
             RuleSet::TcpContent => "tcp-request content",
+            RuleSet::TcpResponse => places::SERVER_CONTENT,
             RuleSet::HttpRequest => "http-request",
             RuleSet::HttpResponse => "http-response",
             RuleSet::HttpAfterResponse => "http-after-response",
@@ -202,6 +237,7 @@ impl RuleSet {
             RuleSet::TcpConnection => "tcp-request connection action",
             RuleSet::TcpSession => "tcp-request session action",
             RuleSet::TcpContent => "tcp-request content action",
+            RuleSet::TcpResponse => "tcp-response content action",
             RuleSet::HttpRequest => "http-request action",
             RuleSet::HttpResponse => "http-response action",
             RuleSet::HttpAfterResponse => "http-after-response action",
@@ -214,6 +250,7 @@ impl RuleSet {
             RuleSet::TcpConnection => Usage::TCP_CONNECTION,
             RuleSet::TcpSession => Usage::TCP_SESSION,
             RuleSet::TcpContent => Usage::tcp_content(kind),
+            RuleSet::TcpResponse => Usage::tcp_response(kind),
             RuleSet::HttpRequest => Usage::http_request(kind),
             RuleSet::HttpResponse | RuleSet::HttpAfterResponse => Usage::http_response(kind),
         }
@@ -221,7 +258,10 @@ impl RuleSet {
 
     /// Whether its rules look at answers.
     pub(super) fn is_response(self) -> bool {
-        matches!(self, RuleSet::HttpResponse | RuleSet::HttpAfterResponse)
+        matches!(
+            self,
+            RuleSet::TcpResponse | RuleSet::HttpResponse | RuleSet::HttpAfterResponse
+        )
     }
 }
 
@@ -230,12 +270,21 @@ mod places {
     pub(super) const CONNECTION: &str = "tcp-request connection";
     pub(super) const SESSION: &str = "tcp-request session";
     pub(super) const CONTENT: &str = "tcp-request content";
+    pub(super) const SERVER_CONTENT: &str = "tcp-response content";
     pub(super) const REQUEST: &str = "http-request";
     pub(super) const RESPONSE: &str = "http-response";
     pub(super) const AFTER: &str = "http-after-response";
     pub(super) const HTTP: &[&str] = &[REQUEST, RESPONSE, AFTER];
-    pub(super) const TCP: &[&str] = &[CONNECTION, SESSION, CONTENT];
-    pub(super) const ALL: &[&str] = &[CONNECTION, SESSION, CONTENT, REQUEST, RESPONSE, AFTER];
+    pub(super) const TCP: &[&str] = &[CONNECTION, SESSION, CONTENT, SERVER_CONTENT];
+    pub(super) const ALL: &[&str] = &[
+        CONNECTION,
+        SESSION,
+        CONTENT,
+        SERVER_CONTENT,
+        REQUEST,
+        RESPONSE,
+        AFTER,
+    ];
     pub(super) const ANSWERING: &[&str] = &[REQUEST, RESPONSE];
 }
 
@@ -313,11 +362,17 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions that capture", capture::ROWS),
     ("Actions that end", flow::ROWS),
     ("Actions on headers", header::ROWS),
+    ("Actions that hint", hint::ROWS),
+    ("Actions on limits", limits::ROWS),
+    ("Actions on lists and maps", list::ROWS),
     ("Actions on logs", logging::ROWS),
+    ("Actions that normalize targets", normalize::ROWS),
+    ("Actions on packets", packets::ROWS),
     ("Actions that redirect", redirect::ROWS),
     ("Actions on stick tables", table::CHANGE),
     ("Actions on stick tables", table::TRACK),
     ("Actions on stick tables", table::TRACK_MORE),
+    ("Services", service::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
 ];

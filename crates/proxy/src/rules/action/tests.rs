@@ -52,6 +52,25 @@ fn rules_that_haproxy_takes_are_taken() {
         "tcp-request content accept",
         "tcp-request content set-log-level silent",
         "tcp-request inspect-delay 5s",
+        "http-request early-hint link %[src]",
+        "http-request normalize-uri path-strip-dotdot full",
+        "http-request set-timeout server 5s",
+        "http-request set-timeout tunnel req.hdr_val(x)",
+        "http-request set-priority-class int(-5)",
+        "http-request set-retries 2",
+        "http-request set-tos 0x20",
+        "http-request set-mark 5",
+        "http-request set-bc-tos src_port",
+        "http-request disable-l7-retry",
+        "http-request use-service prometheus-exporter if { path /m }",
+        "http-response silent-drop if { status 500 }",
+        "http-response set-nice 1",
+        "tcp-response content close",
+        "tcp-response content set-var(txn.a) res.payload(0,3)",
+        "tcp-response inspect-delay 5s",
+        "option forwarded proto host by_port for-expr src,xxh32,hex for_port",
+        "option originalto except 10.0.0.0/8 header x-to",
+        "option http-restrict-req-hdr-names reject",
         "redirect scheme https code 301 if { path /x }",
     ];
     for line in lines {
@@ -67,7 +86,17 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request set-status 200", "E0502"),
         ("http-after-response deny", "E0502"),
         ("http-request cache-use x", "E0103"),
-        ("http-response set-nice 1", "E0103"),
+        ("http-request set-map %[src] a", "E0201"),
+        ("http-request set-timeout foo 5s", "E0207"),
+        ("http-request set-timeout server 0", "E0207"),
+        ("http-request set-tos 256", "E0207"),
+        ("http-request set-mark x", "E0207"),
+        ("http-request normalize-uri foo", "E0207"),
+        ("http-request use-service foo", "E0207"),
+        ("http-request use-service lua.x", "E0103"),
+        ("tcp-request content use-service x", "E0103"),
+        ("option forwarded foo", "E0207"),
+        ("option originalto if-none", "E0207"),
         ("http-request deny foo", "E0414"),
         ("http-request deny { path /x }", "E0414"),
         ("http-request deny status 99", "E0505"),
@@ -144,8 +173,12 @@ fn every_example_of_an_action_and_an_alias_loads() {
         .filter(|row| row.built)
     {
         // What answers without a condition would make the section's own rules unreachable.
+        let section = match row.places {
+            ["tcp-response content"] => "listen",
+            _ => "frontend",
+        };
         let text = format!(
-            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
+            "{section} f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
             row.example
         );
         let loaded = crate::keyword::testing::load_text(&text);

@@ -20,12 +20,14 @@ const fn number(needs: Needs, one: super::One) -> FetchBuild {
 const fn part(needs: Needs) -> FetchBuild {
     bytes(needs, slice)
         .takes(&[Kind::Int, Kind::Int], 2)
+        .settles()
         .prepare(check_slice)
 }
 
 const fn counted(needs: Needs) -> FetchBuild {
     bytes(needs, counted_slice)
         .takes(&[Kind::Int, Kind::Int, Kind::Text], 2)
+        .settles()
         .prepare(check_counted)
 }
 
@@ -44,7 +46,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          counts from behind the length.";
     "payload_lv", "payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::EitherSide), "acl id payload_lv(43,1) -m found",
         "The same as `req.payload_lv` in rules for requests and as `res.payload_lv` in rules for answers: session ids of TLS, for example.";
-    "res.len", "res.len", number(Needs::Response, length), "acl talks res.len gt 0",
+    "res.len", "res.len", number(Needs::Response, answered), "acl talks res.len gt 0",
         "How many bytes of the answer are there to be inspected.";
     "res.payload", "res.payload(<offset>,<length>)", part(Needs::Response), "acl ssh res.payload(0,4) -m bin 5353482d",
         "So many bytes of the answer from an offset on; see `req.payload`.";
@@ -82,6 +84,21 @@ fn inspected<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
     let head = START_LINE_BYTES + words + fields + HEAD_END_BYTES;
     Some(Value::count(head + body))
+}
+
+/// The bytes of an answer; of HTTP its head, counted likewise.
+fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let body = payload(arguments, stream).len();
+    let response = &stream.response;
+    if !stream.http || response.status() == 0 {
+        return Some(Value::count(body));
+    }
+    let words = "HTTP/1.1".len() + "200".len() + response.reason().len();
+    let fields = response.fields().iter();
+    let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+    Some(Value::count(
+        START_LINE_BYTES + words + fields + HEAD_END_BYTES + body,
+    ))
 }
 
 /// Whether no more bytes will come on the side that is looked at.

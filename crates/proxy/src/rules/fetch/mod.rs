@@ -27,6 +27,7 @@ mod content;
 mod cookie;
 mod header;
 mod offload;
+mod limits;
 mod process;
 mod proxy;
 mod rdp;
@@ -86,6 +87,8 @@ pub struct FetchBuild {
     pub waits: bool,
     /// It looks at a hello of TLS: once that is whole its value stays.
     pub of_hello: bool,
+    /// What it has found once stays, whatever bytes come behind.
+    pub settles: bool,
     /// Checks its arguments.
     pub prepare: Option<Prepare>,
     /// Finds its value.
@@ -113,10 +116,17 @@ impl FetchBuild {
             versions: false,
             waits: false,
             of_hello: false,
+            settles: false,
             prepare: None,
             one,
             each: None,
         }
+    }
+
+    /// What it has found stays.
+    pub const fn settles(mut self) -> Self {
+        self.settles = true;
+        self
     }
 
     /// It looks at HTTP messages.
@@ -178,6 +188,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of cookies", cookie::ROWS),
     ("Fetches of headers", header::ROWS),
     ("Fetches of compression and caches", offload::ROWS),
+    ("What limits a stream", limits::ROWS),
     ("Fetches of the process", process::ROWS),
     ("Fetches of proxies", proxy::ROWS),
     ("Fetches of remote desktops", rdp::ROWS),

@@ -156,8 +156,14 @@ fn be_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::text(stream.backend()?.name.as_bytes()))
 }
 
+/// The stream's backend; a `listen` is that before it is chosen.
+pub(super) fn of_servers(stream: &Stream) -> Option<&Proxy> {
+    let own = Some(stream.frontend()).filter(|proxy| proxy.kind.is_backend());
+    stream.backend().or(own)
+}
+
 fn be_server_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(stream.backend()?.timeouts.server_ms)
+    timeout(of_servers(stream)?.timeouts.server_ms)
 }
 
 fn be_connect_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -180,7 +186,7 @@ fn fe_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn be_tunnel_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    timeout(stream.backend()?.timeouts.tunnel_ms)
+    timeout(of_servers(stream)?.timeouts.tunnel_ms)
 }
 
 fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -1,0 +1,269 @@
+//! The section `ring`: a buffer in memory for log lines, and the servers that get
+//! them.
+
+use super::log::{FORMATS, one_of};
+use super::server::resolve;
+use super::{Args, Built, LineRow};
+use crate::config::{LogTargetAddress, Ring, RingServer};
+use crate::load::{Loader, codes};
+use crate::rules::action_codes;
+use language::value::{self, Accepts, Host, Port, TimeUnit, ValueError};
+use language::{Diagnostic, Line, Word};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Only in this section.
+const PLACE: &[&str] = &["ring"];
+/// The port of syslog.
+const SYSLOG_PORT: u16 = 514;
+/// Most bytes of a ring, and of a line in it.
+const SIZE_MAX: u32 = 1 << 30;
+const LINE_MAX: i64 = 65_535;
+
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "size",
+        places: PLACE,
+        syntax: "size <bytes>",
+        doc: "How many bytes of lines a ring holds, 16384 without this line. When it is full the oldest lines make room.",
+        example: "# ring lines\n#  size 1048576",
+        build: |loader, args| {
+            let bytes = args.count("a number of bytes", 1024..=SIZE_MAX)?;
+            args.end()?;
+            loader.ring().size = bytes as usize;
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "maxlen",
+        places: PLACE,
+        syntax: "maxlen <bytes>",
+        doc: "How long a line in a ring may be, 1024 bytes without this line. Longer ones are cut.",
+        example: "# ring lines\n#  maxlen 2048",
+        build: |loader, args| {
+            let bytes = args.integer("a number of bytes", 80..=LINE_MAX)?;
+            args.end()?;
+            loader.ring().line_max = bytes as usize;
+            Ok(())
+        },
+    },
+    LineRow {
+        name: "format",
+        places: PLACE,
+        syntax: "format <format>",
+        doc: "The form of lines in a ring whose `log` line names none: `local`, `rfc3164`, `rfc5424`, `iso`, `timed`, `short`, `priority` or `raw`.",
+        example: "# ring lines\n#  format rfc5424",
+        build: |loader, args| {
+            let word = args.required("<format>")?;
+            let at = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
+            args.end()?;
+            loader.ring().format = FORMATS[at].1;
+            Ok(())
+        },
+    },
+];
+
+/// The first line of a section.
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
+    let Some(name) = line.word(1) else {
+        let told = "'ring' expects a name";
+        loader.tell(
+            Diagnostic::error(&codes::SECTION_NAME, line.words[0].span, told)
+                .label("a name is missing"),
+        );
+        return None;
+    };
+    let rings = &mut loader.config.rings;
+    if rings.iter().any(|ring| *ring.name == *name.text()) {
+        let told = format!("there is a ring '{}' already", name.text());
+        loader.tell(
+            Diagnostic::error(&codes::SECTION_NAME, name.span, told)
+                .label("another name is needed"),
+        );
+        return None;
+    }
+    rings.push(Ring::new(&name.text(), name.span));
+    Some(rings.len() - 1)
+}
+
+/// `timeout connect` and `timeout server` of a ring.
+pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let is_connect = args.keyword.ends_with("connect");
+    let ms = args.time_ms(TimeUnit::Milliseconds)?;
+    args.end()?;
+    let ring = loader.ring();
+    match is_connect {
+        true => ring.connect_ms = Some(ms),
+        false => ring.server_ms = Some(ms),
+    }
+    Ok(())
+}
+
+/// `description` of a ring.
+pub(super) fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let mut words = Vec::new();
+    while let Some(word) = args.next() {
+        words.push(word.text().into_owned());
+    }
+    loader.ring().description = words.join(" ").into();
+    Ok(())
+}
+
+/// `server` of a ring.
+pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<name>")?;
+    let word = args.required("<address>")?;
+    let address = stream_address(loader, word)?;
+    let mut counted = false;
+    while let Some(option) = args.next() {
+        match option.str() {
+            "log-proto" => {
+                let word = args.required("octet-count or legacy")?;
+                counted = match word.str() {
+                    "octet-count" => true,
+                    "legacy" => false,
+                    _ => {
+                        let choices = ["octet-count", "legacy"];
+                        return Err(super::proxy::not_one_of(args, word, &choices));
+                    }
+                };
+            }
+            text => return Err(super::proxy::not_built(option, text)),
+        }
+    }
+    loader.ring().servers.push(RingServer {
+        name: name.text().into(),
+        address,
+        counted,
+    });
+    Ok(())
+}
+
+/// Where a server of log lines is.
+pub(super) fn stream_address(
+    loader: &mut Loader,
+    word: &Word,
+) -> Result<SocketAddr, Box<Diagnostic>> {
+    let address = value::address(word.str(), &Accepts::LOG)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'server'")))?;
+    let port = match address.port {
+        Port::One(port) => port,
+        _ => SYSLOG_PORT,
+    };
+    let ip = match address.host {
+        Host::Ip(ip) => Some(ip),
+        Host::Name(name) => match resolve(loader, &name, address.family) {
+            // Nothing is sent by who only checks.
+            None if !loader.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            found => found,
+        },
+        _ => None,
+    };
+    let Some(ip) = ip else {
+        return Err(Box::new(
+            Diagnostic::error(
+                &action_codes::BAD_LOG_TARGET,
+                word.span,
+                format!(
+                    "'{}' is no address to send log lines to over TCP",
+                    word.text()
+                ),
+            )
+            .label("an address or a name that has one is expected"),
+        ));
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+impl Loader {
+    /// The ring that the current section builds.
+    pub(crate) fn ring(&mut self) -> &mut Ring {
+        let at = match self.section {
+            crate::load::Section::Ring(at) => at,
+            _ => 0,
+        };
+        if self.config.rings.is_empty() {
+            // No line of a ring is dispatched elsewhere.
+            self.config
+                .rings
+                .push(Ring::new("", language::Span::default()));
+        }
+        let last = self.config.rings.len() - 1;
+        &mut self.config.rings[at.min(last)]
+    }
+
+    /// Gives `log ring@…` lines their rings.
+    pub(crate) fn find_rings(&mut self) {
+        let rings: Vec<Arc<Ring>> = self.config.rings.iter().cloned().map(Arc::new).collect();
+        let mut told = Vec::new();
+        let of_proxies = self.config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
+        for target in of_proxies.chain([&mut self.config.global.logs]).flatten() {
+            let LogTargetAddress::Ring(wanted) = &mut target.address else {
+                continue;
+            };
+            if !wanted.servers.is_empty() {
+                continue;
+            }
+            let Some(ring) = rings.iter().find(|ring| ring.name == wanted.name) else {
+                told.push(
+                    Diagnostic::error(
+                        &action_codes::BAD_LOG_TARGET,
+                        target.span,
+                        format!("unable to find the ring '{}'", wanted.name),
+                    )
+                    .label("no `ring` section has this name"),
+                );
+                continue;
+            };
+            *wanted = Arc::clone(ring);
+            if !target.format_said {
+                target.format = ring.format;
+            }
+        }
+        for diagnostic in told {
+            self.tell(diagnostic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{codes_of, load_text};
+    use super::*;
+
+    #[test]
+    fn rings_are_found_by_the_lines_that_log_to_them() {
+        let loaded = load_text(
+            "global\n log ring@r local0\nring r\n description \"a ring\"\n format raw\n maxlen 1200\n size 32768\n \
+             timeout connect 5s\n timeout server 10s\n server s 127.0.0.1:6514 log-proto octet-count\n\
+             listen l\n bind 127.0.0.1:1\n mode http\n log ring@r format rfc5424 local1\n",
+        );
+        let config = loaded
+            .config
+            .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let LogTargetAddress::Ring(ring) = &config.global.logs[0].address else {
+            panic!()
+        };
+        assert_eq!(
+            (ring.size, ring.line_max, &*ring.description),
+            (32768, 1200, "a ring")
+        );
+        assert!(ring.servers[0].counted);
+        assert_eq!(config.global.logs[0].format, crate::log::SyslogFormat::Raw);
+        assert_eq!(
+            config.proxies[0].logs[0].format,
+            crate::log::SyslogFormat::Rfc5424
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_ring_is_told() {
+        for (line, code) in [
+            ("log ring@none local0", "E0512"),
+            ("log tcp@127.0.0.1:514 local0", ""),
+        ] {
+            let told = codes_of(line);
+            assert_eq!(told.first().map_or("", |c| c), code, "{line}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Rings: log lines in memory, the newest of them, for operators (`show events`)
+//! and for servers that take them over TCP. A server has a thread of its own,
+//! begun with the first line: it waits for the server, and nobody waits for it.
+//! What a slow server has not taken when its line makes room for a newer one is
+//! lost to it, and counted.
+
+use crate::config::{Ring as Settings, RingServer};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+/// Rings that are open at one time: those of older configurations go first.
+const RINGS_MAX: usize = 256;
+/// How long a server is left alone that cannot be reached.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a connection, and a write, may take where no timeout says.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+/// Lines that a server gets in one go.
+const BATCH_MAX: usize = 256;
+
+static RINGS: OnceLock<Mutex<Vec<Arc<Ring>>>> = OnceLock::new();
+
+fn rings() -> MutexGuard<'static, Vec<Arc<Ring>>> {
+    let rings = RINGS.get_or_init(Mutex::default);
+    rings.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+    /// The number of the first line that is there.
+    first: u64,
+    /// Lines that servers lost.
+    lost: u64,
+}
+
+/// One ring.
+#[derive(Debug)]
+pub struct Ring {
+    settings: Arc<Settings>,
+    lines: Mutex<Lines>,
+    more: Condvar,
+    started: AtomicBool,
+}
+
+/// What is told of a ring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its description.
+    pub description: Box<str>,
+    /// Lines that servers lost.
+    pub lost: u64,
+}
+
+/// The ring of these settings: the one that is there, or a new one.
+pub(super) fn open(settings: &Arc<Settings>) -> Arc<Ring> {
+    let mut rings = rings();
+    if let Some(known) = rings.iter().find(|ring| ring.settings == *settings) {
+        return Arc::clone(known);
+    }
+    let ring = Arc::new(Ring {
+        settings: Arc::clone(settings),
+        lines: Mutex::default(),
+        more: Condvar::new(),
+        started: AtomicBool::new(false),
+    });
+    if rings.len() >= RINGS_MAX {
+        rings.remove(0);
+    }
+    rings.push(Arc::clone(&ring));
+    ring
+}
+
+/// All rings, by their names.
+pub fn summaries() -> Vec<Summary> {
+    let rings = rings();
+    let mut all: Vec<Summary> = Vec::new();
+    for ring in rings.iter().rev() {
+        if all.iter().all(|known| known.name != ring.settings.name) {
+            all.push(Summary {
+                name: ring.settings.name.clone(),
+                description: ring.settings.description.clone(),
+                lost: ring.lines().lost,
+            });
+        }
+    }
+    all.reverse();
+    all
+}
+
+/// The lines of a ring as it is now, the oldest first; None: there is no such ring.
+pub fn lines(name: &str) -> Option<Vec<Arc<[u8]>>> {
+    let rings = rings();
+    let ring = rings
+        .iter()
+        .rev()
+        .find(|ring| *ring.settings.name == *name)?;
+    let lines = ring.lines();
+    Some(lines.lines.iter().cloned().collect())
+}
+
+impl Ring {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a line in; the oldest make room.
+    pub(super) fn push(self: &Arc<Ring>, line: &[u8]) -> usize {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let kept = &line[..line.len().min(self.settings.line_max)];
+        let mut lines = self.lines();
+        lines.bytes += kept.len() + 1;
+        lines.lines.push_back(kept.into());
+        while lines.bytes > self.settings.size && lines.lines.len() > 1 {
+            if let Some(oldest) = lines.lines.pop_front() {
+                lines.bytes -= oldest.len() + 1;
+                lines.first += 1;
+            }
+        }
+        drop(lines);
+        if !self.settings.servers.is_empty() {
+            if !self.started.swap(true, Relaxed) {
+                self.start();
+            }
+            self.more.notify_all();
+        }
+        line.len()
+    }
+
+    fn start(self: &Arc<Ring>) {
+        for server in self.settings.servers.clone() {
+            let ring = Arc::downgrade(self);
+            let forward = move || forward(&ring, &server);
+            // Without a thread its lines stay in the ring.
+            let _ = thread::Builder::new().name("ring".into()).spawn(forward);
+        }
+    }
+
+    /// The lines from a number on, and the number behind them; waits for some.
+    fn take(&self, from: u64) -> (Vec<Arc<[u8]>>, u64) {
+        let mut lines = self.lines();
+        loop {
+            let end = lines.first + lines.lines.len() as u64;
+            if from < end {
+                let lost = lines.first.saturating_sub(from);
+                lines.lost += lost;
+                let skip = (from + lost - lines.first) as usize;
+                let taken: Vec<_> = lines
+                    .lines
+                    .iter()
+                    .skip(skip)
+                    .take(BATCH_MAX)
+                    .cloned()
+                    .collect();
+                let next = from + lost + taken.len() as u64;
+                return (taken, next);
+            }
+            let (again, timeout) = self
+                .more
+                .wait_timeout(lines, RETRY_PAUSE)
+                .unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return (Vec::new(), from);
+            }
+            lines = again;
+        }
+    }
+}
+
+/// Gives a server the lines of a ring as they come, until the ring is no more.
+fn forward(ring: &Weak<Ring>, server: &RingServer) {
+    let mut next = 0;
+    let mut connection: Option<TcpStream> = None;
+    let mut batch = Vec::new();
+    while let Some(ring) = ring.upgrade() {
+        if connection.is_none() {
+            connection = connect(&ring.settings, server).ok();
+            if connection.is_none() {
+                drop(ring);
+                thread::sleep(RETRY_PAUSE);
+                continue;
+            }
+        }
+        let (lines, behind) = ring.take(next);
+        batch.clear();
+        for line in &lines {
+            if server.counted {
+                batch.extend_from_slice(format!("{} ", line.len()).as_bytes());
+            }
+            batch.extend_from_slice(line);
+            if !server.counted {
+                batch.push(b'\n');
+            }
+        }
+        let sent = connection.as_mut().map(|to| to.write_all(&batch));
+        match sent {
+            Some(Ok(())) => next = behind,
+            // They are tried again on another connection, as far as they are there.
+            _ => connection = None,
+        }
+    }
+}
+
+fn connect(settings: &Settings, server: &RingServer) -> io::Result<TcpStream> {
+    let time = |ms: Option<u32>| {
+        ms.filter(|ms| *ms > 0)
+            .map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()))
+    };
+    let connection = TcpStream::connect_timeout(&server.address, time(settings.connect_ms))?;
+    connection.set_write_timeout(Some(time(settings.server_ms)))?;
+    connection.set_nodelay(true)?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use language::Span;
+
+    fn ring(change: impl FnOnce(&mut Settings)) -> Arc<Ring> {
+        let mut settings = Settings::new("test", Span::default());
+        change(&mut settings);
+        open(&Arc::new(settings))
+    }
+
+    fn texts(name: &str) -> Vec<String> {
+        let lines = lines(name).unwrap();
+        lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_oldest_lines_make_room() {
+        let ring = ring(|settings| {
+            settings.name = "room".into();
+            (settings.size, settings.line_max) = (12, 4);
+        });
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            ring.push(line.as_bytes());
+        }
+        assert_eq!(texts("room"), ["thre", "four"]);
+        assert!(lines("other").is_none());
+    }
+
+    #[test]
+    fn a_server_gets_lines_in_the_form_that_it_wants() {
+        use std::io::Read;
+        for (counted, wanted) in [(false, "one\ntwo\n"), (true, "3 one3 two")] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let ring = ring(|settings| {
+                settings.name = format!("forward {counted}").into();
+                settings.servers.push(RingServer {
+                    name: "s".into(),
+                    address,
+                    counted,
+                });
+            });
+            ring.push(b"one\n");
+            ring.push(b"two\n");
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut got = vec![0; wanted.len()];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(String::from_utf8(got).unwrap(), wanted);
+        }
+    }
+}

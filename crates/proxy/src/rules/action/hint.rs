@@ -1,0 +1,74 @@
+//! `early-hint`: headers that the client is told ahead of the answer (RFC 8297).
+
+use super::answer::header_name;
+use super::{Action, ActionRow, Step, places};
+use crate::message::{Message, Version};
+use crate::rules::format::Format;
+use crate::stream::Stream;
+
+/// One header of an early answer.
+#[derive(Clone, Debug)]
+pub struct Hint {
+    name: Box<[u8]>,
+    format: Format,
+    /// The rule of this list that its early answer begins with: one that stands right
+    /// behind another one, without a condition of its own, belongs to that one's.
+    begins: usize,
+}
+
+/// Most early answers of one request: a client must read them all.
+pub const HINTS_MAX: usize = 16;
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "early-hint",
+    places: &[places::REQUEST],
+    syntax: "early-hint <name> <fmt>",
+    doc: "Tells the client a header ahead of the answer, in one of status 103: a `link` by which it can load what it will need. Rules that follow each other \
+          without conditions make one such answer. Clients of HTTP/1.0 get none.",
+    example: "early-hint link \"</style.css>; rel=preload; as=style\"",
+    build: |loader, build| {
+        let name = header_name(build)?;
+        let format = build.format(loader, "<fmt>")?;
+        let rules = &loader.proxy().http_request;
+        let before = rules.last().and_then(|rule| match &rule.rule().action {
+            Action::Hint(hint) => Some(hint.begins),
+            _ => None,
+        });
+        // A condition of its own begins another one.
+        let conditional = build.args.peek().is_some();
+        let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
+        Ok(Action::Hint(Box::new(Hint {
+            name,
+            format,
+            begins,
+        })))
+    },
+}];
+
+impl Hint {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        if stream.request.version() == Version::Http10 {
+            return Step::Next;
+        }
+        let mut value = self.format.fill(stream);
+        super::harmless(&mut value);
+        let hints = &mut stream.overridden().hints;
+        if hints
+            .last()
+            .is_none_or(|(begins, _)| *begins != self.begins)
+        {
+            if hints.len() >= HINTS_MAX {
+                return Step::Next;
+            }
+            let mut head = Message::default();
+            // It always fits.
+            let _ = head.begin_response(Version::Http11, 103, b"Early Hints");
+            hints.push((self.begins, head));
+        }
+        // One that does not fit any more is only a hint.
+        if let Some((_, head)) = hints.last_mut() {
+            let _ = head.add(&self.name, &value);
+        }
+        Step::Next
+    }
+}

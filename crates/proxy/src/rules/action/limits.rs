@@ -1,0 +1,206 @@
+//! Actions that change, for one stream, what its proxies say: time limits, how
+//! often it is tried, and who goes first in a queue.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::expression::Expression;
+use crate::stream::Stream;
+use language::value::{TimeUnit, milliseconds};
+use language::{Diagnostic, suggest};
+
+/// One change.
+#[derive(Clone, Debug)]
+pub struct LimitChange {
+    what: What,
+    number: Number,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Client,
+    Server,
+    Tunnel,
+    Connect,
+    Queue,
+    Tarpit,
+    Retries,
+    NoAnswerRetries,
+    Class,
+    Offset,
+}
+
+/// Where the number comes from.
+#[derive(Clone, Debug)]
+enum Number {
+    Fixed(i64),
+    Found(Expression),
+}
+
+/// The range of `set-priority-class`.
+const CLASS_MAX: i64 = 2047;
+/// The range of `set-priority-offset`, milliseconds.
+const OFFSET_MAX: i64 = 524_287;
+/// Most retries that a rule may ask for.
+const RETRIES_MAX: i64 = 100;
+
+const LIMITS: [(&str, What); 6] = [
+    ("server", What::Server),
+    ("tunnel", What::Tunnel),
+    ("client", What::Client),
+    ("connect", What::Connect),
+    ("queue", What::Queue),
+    ("tarpit", What::Tarpit),
+];
+
+const CONTENT: &[&str] = &[places::CONTENT, places::REQUEST];
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-timeout",
+        places: &[places::REQUEST, places::RESPONSE],
+        syntax: "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }",
+        doc: "Gives this stream another time limit than its proxies have. An expression is a number of milliseconds; where it gives none, or not more than 0, \
+              the limit stays.",
+        example: "set-timeout client 5m if { path_beg /report }",
+        build: timeout,
+    },
+    ActionRow {
+        name: "set-retries",
+        places: CONTENT,
+        syntax: "set-retries { <number> | <expr> }",
+        doc: "Says how often a connection to a server is tried again for this stream, in place of `retries`; at most 100 times.",
+        example: "set-retries 0 if METH_POST",
+        build: |loader, build| numbered(loader, build, What::Retries),
+    },
+    ActionRow {
+        name: "disable-l7-retry",
+        places: &[places::REQUEST],
+        syntax: "disable-l7-retry",
+        doc: "This request is not sent again because of what a server answered, or did not answer, whatever `retry-on` says: for requests which must not be done twice.",
+        example: "disable-l7-retry if METH_POST",
+        build: |_, _| Ok(action(What::NoAnswerRetries, Number::Fixed(1))),
+    },
+    ActionRow {
+        name: "set-priority-class",
+        places: CONTENT,
+        syntax: "set-priority-class <expr>",
+        doc: "Says which class a stream has in queues, from -2047 to 2047: a lower one goes first, whoever came when. Without a rule it is 0.",
+        example: "set-priority-class int(-1) if { path_beg /checkout }",
+        build: |loader, build| found(loader, build, What::Class),
+    },
+    ActionRow {
+        name: "set-priority-offset",
+        places: CONTENT,
+        syntax: "set-priority-offset <expr>",
+        doc: "Lets a stream stand in a queue, within its class, as if it had come so many milliseconds later, or earlier where it is negative: from -524287 to 524287.",
+        example: "set-priority-offset int(5000) if { path_beg /report }",
+        build: |loader, build| found(loader, build, What::Offset),
+    },
+];
+
+fn action(what: What, number: Number) -> Action {
+    Action::Limits(Box::new(LimitChange { what, number }))
+}
+
+fn found(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<Action, Box<Diagnostic>> {
+    Ok(action(what, Number::Found(build.expression(loader)?)))
+}
+
+fn numbered(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<Action, Box<Diagnostic>> {
+    let fixed = build.args.peek().and_then(|word| word.str().parse().ok());
+    let Some(number) = fixed else {
+        return found(loader, build, what);
+    };
+    build.args.next();
+    Ok(action(what, Number::Fixed(number)))
+}
+
+fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("'server', 'tunnel' or 'client'")?;
+    let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
+        let message = format!("'set-timeout' does not know the limit '{}'", word.text());
+        let mut diagnostic = build.wrong(
+            &load_codes::BAD_VALUE,
+            word,
+            message,
+            "`server`, `tunnel`, `client`, `connect`, `queue` or `tarpit` is expected",
+        );
+        if let Some(near) = suggest::nearest(&word.text(), LIMITS.iter().map(|(name, _)| *name)) {
+            diagnostic.help = Some(format!("did you mean '{near}'?"));
+        }
+        return Err(diagnostic);
+    };
+    let kind = loader.proxy().kind;
+    let of_server = !matches!(what, What::Client | What::Tarpit);
+    let wrong_side = match of_server {
+        true => !kind.is_backend() && !loader.in_defaults(),
+        false => *what == What::Client && !kind.is_frontend() && !loader.in_defaults(),
+    };
+    if wrong_side {
+        let message = format!(
+            "'set-timeout {}' cannot stand in a {}",
+            word.text(),
+            kind.name()
+        );
+        return Err(build.wrong(
+            &load_codes::BAD_VALUE,
+            word,
+            message,
+            "a proxy of the other side has this limit",
+        ));
+    }
+    let value = build.args.required("a time or an expression")?;
+    let number = match milliseconds(&value.text(), TimeUnit::Milliseconds) {
+        Ok(0) => {
+            return Err(build.wrong(
+                &load_codes::BAD_VALUE,
+                value,
+                "a time limit of 0 has no meaning here",
+                "more than 0 is expected",
+            ));
+        }
+        Ok(ms) => Number::Fixed(ms.into()),
+        Err(_) => Number::Found(Expression::parse(loader, value, build.usage)?),
+    };
+    Ok(action(*what, number))
+}
+
+impl LimitChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let number = match &self.number {
+            Number::Fixed(number) => Some(*number),
+            Number::Found(expression) => expression
+                .evaluate(stream)
+                .and_then(|value| value.integer()),
+        };
+        let Some(number) = number else {
+            return Step::Next;
+        };
+        let ms = u32::try_from(number).ok().filter(|ms| *ms > 0);
+        let set = stream.overridden();
+        let limits = &mut set.limits;
+        match self.what {
+            What::Client => limits.client_ms = ms.or(limits.client_ms),
+            What::Server => limits.server_ms = ms.or(limits.server_ms),
+            What::Tunnel => limits.tunnel_ms = ms.or(limits.tunnel_ms),
+            What::Connect => limits.connect_ms = ms.or(limits.connect_ms),
+            What::Queue => limits.queue_ms = ms.or(limits.queue_ms),
+            What::Tarpit => limits.tarpit_ms = ms.or(limits.tarpit_ms),
+            What::Retries => set.retries = Some(number.clamp(0, RETRIES_MAX) as u32),
+            What::NoAnswerRetries => set.no_answer_retries = true,
+            What::Class => set.priority.class = number.clamp(-CLASS_MAX, CLASS_MAX) as i16,
+            What::Offset => {
+                set.priority.offset_ms = number.clamp(-OFFSET_MAX, OFFSET_MAX) as i32;
+            }
+        }
+        Step::Next
+    }
+}

@@ -1,0 +1,173 @@
+//! Actions that change maps and lists of patterns while traffic flows. The files
+//! that they come from are never written.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::codes;
+use crate::rules::format::Format;
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::sync::{Arc, OnceLock};
+
+/// One change of a map or list.
+#[derive(Clone, Debug)]
+pub struct ListChange {
+    file: Arc<str>,
+    is_map: bool,
+    key: Format,
+    change: Change,
+    /// Its place among the lists of the configuration, once it was looked for.
+    place: OnceLock<Option<usize>>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    /// Of a map: this value. Of a list of patterns: the key itself.
+    Put(Option<Format>),
+    Take,
+}
+
+/// A file whose entries a rule changes, and where that rule stands.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    file: Arc<str>,
+    is_map: bool,
+    span: Span,
+}
+
+const REQUEST_AND_RESPONSE: &[&str] = &[places::REQUEST, places::RESPONSE];
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-map",
+        places: places::HTTP,
+        syntax: "set-map(<file>) <key fmt> <value fmt>",
+        doc: "Gives a key of a map another value, or adds it: the map of that file, as `map_…` converters name it. What it changes is seen by all streams at once \
+              and lasts until the process ends; the file stays as it is.",
+        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[dst]",
+        build: |loader, build| {
+            let key = build.format(loader, "<key fmt>")?;
+            let value = build.format(loader, "<value fmt>")?;
+            change(loader, build, true, key, Change::Put(Some(value)))
+        },
+    },
+    ActionRow {
+        name: "del-map",
+        places: places::HTTP,
+        syntax: "del-map(<file>) <key fmt>",
+        doc: "Removes a key from a map. See `set-map`.",
+        example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
+        build: |loader, build| {
+            let key = build.format(loader, "<key fmt>")?;
+            change(loader, build, true, key, Change::Take)
+        },
+    },
+    ActionRow {
+        name: "add-acl",
+        places: REQUEST_AND_RESPONSE,
+        syntax: "add-acl(<file>) <key fmt>",
+        doc: "Adds a pattern to the list of a file that an ACL names with `-f`, unless it is there. What it changes is seen by all streams at once and lasts until \
+              the process ends; the file stays as it is.",
+        example: "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
+        build: |loader, build| {
+            let key = build.format(loader, "<key fmt>")?;
+            change(loader, build, false, key, Change::Put(None))
+        },
+    },
+    ActionRow {
+        name: "del-acl",
+        places: REQUEST_AND_RESPONSE,
+        syntax: "del-acl(<file>) <key fmt>",
+        doc: "Removes a pattern from the list of a file. See `add-acl`.",
+        example: "acl listed src -f /dev/null\ndel-acl(/dev/null) %[src]",
+        build: |loader, build| {
+            let key = build.format(loader, "<key fmt>")?;
+            change(loader, build, false, key, Change::Take)
+        },
+    },
+];
+
+fn change(
+    loader: &mut Loader,
+    build: &Build<'_, '_>,
+    is_map: bool,
+    key: Format,
+    change: Change,
+) -> Result<Action, Box<Diagnostic>> {
+    let Some(file) = build.list.map(str::trim).filter(|file| !file.is_empty()) else {
+        let message = format!(
+            "'{}' expects the name of a file in parentheses",
+            build.word.text()
+        );
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            build.word,
+            message,
+            "a file in parentheses is missing",
+        ));
+    };
+    let file: Arc<str> = file.into();
+    loader.list_changes.push(Changes {
+        file: Arc::clone(&file),
+        is_map,
+        span: build.word.span,
+    });
+    Ok(Action::List(Box::new(ListChange {
+        file,
+        is_map,
+        key,
+        change,
+        place: OnceLock::new(),
+    })))
+}
+
+impl Loader {
+    /// Makes the lists that rules change ready for that, and tells of rules that
+    /// change none.
+    pub(crate) fn ready_lists(&mut self) {
+        for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
+            if let Some(at) = self.config.lists.named(&file, is_map) {
+                // A list that cannot be indexed was told of when it was read.
+                let _ = self.config.lists.make_ready(at);
+                continue;
+            }
+            let what = if is_map { "map" } else { "ACL" };
+            self.tell(
+                Diagnostic::warning(
+                    &codes::UNUSED_LIST,
+                    span,
+                    format!("no {what} uses the file '{file}', so this rule changes nothing"),
+                )
+                .label("nothing reads what it would change")
+                .help("name the file here as it is named where it is used"),
+            );
+        }
+    }
+}
+
+impl ListChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let lists = &stream.config.lists;
+        let place = *self
+            .place
+            .get_or_init(|| lists.named(&self.file, self.is_map));
+        let Some(place) = place else {
+            return Step::Next;
+        };
+        let key = self.key.fill(stream);
+        if key.is_empty() {
+            return Step::Next;
+        }
+        // What cannot be used, or has no room any more, is not taken: the rule is
+        // no reason to fail a request.
+        let _ = match &self.change {
+            Change::Put(None) => lists.put(place, &key, None),
+            Change::Put(Some(value)) => {
+                let value = value.fill(stream);
+                lists.put(place, &key, Some(&value))
+            }
+            Change::Take => lists.take(place, &key),
+        };
+        Step::Next
+    }
+}

@@ -1,0 +1,357 @@
+//! `normalize-uri`: targets that mean the same are brought into the same form,
+//! so that rules which look at paths are not passed by writing them otherwise.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::message::Refusal;
+use crate::rules::run::Verdict;
+use crate::stream::{Phase, Stream, Termination, error_page};
+use language::{Diagnostic, suggest};
+
+/// One way of doing that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Normalizer {
+    /// `fragment-encode`
+    FragmentEncode,
+    /// `fragment-strip`
+    FragmentStrip,
+    /// `path-merge-slashes`
+    MergeSlashes,
+    /// `path-strip-dot`
+    StripDot,
+    /// `path-strip-dotdot`; `full` also at the beginning.
+    StripDotDot {
+        /// See above.
+        full: bool,
+    },
+    /// `percent-decode-unreserved`; `strict` refuses what is no encoding.
+    Decode {
+        /// See above.
+        strict: bool,
+    },
+    /// `percent-to-uppercase`; the same.
+    Uppercase {
+        /// See above.
+        strict: bool,
+    },
+    /// `query-sort-by-name`
+    SortQuery,
+}
+
+const NAMES: [(&str, Normalizer); 8] = [
+    ("fragment-encode", Normalizer::FragmentEncode),
+    ("fragment-strip", Normalizer::FragmentStrip),
+    ("path-merge-slashes", Normalizer::MergeSlashes),
+    ("path-strip-dot", Normalizer::StripDot),
+    ("path-strip-dotdot", Normalizer::StripDotDot { full: false }),
+    (
+        "percent-decode-unreserved",
+        Normalizer::Decode { strict: false },
+    ),
+    (
+        "percent-to-uppercase",
+        Normalizer::Uppercase { strict: false },
+    ),
+    ("query-sort-by-name", Normalizer::SortQuery),
+];
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "normalize-uri",
+    places: &[places::REQUEST],
+    syntax: "normalize-uri { fragment-encode | fragment-strip | path-merge-slashes | path-strip-dot | path-strip-dotdot [ full ] \
+             | percent-decode-unreserved [ strict ] | percent-to-uppercase [ strict ] | query-sort-by-name }",
+    doc: "Brings the target of the request into a form of which there is only one, in one respect a rule. With `strict` a percent sign that begins no encoding is \
+          answered with 400. It changes what the server gets, so use what the server takes for the same, too.",
+    example: "normalize-uri path-strip-dotdot full",
+    build,
+}];
+
+fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("<normalizer>")?;
+    let Some((_, normalizer)) = NAMES.iter().find(|(name, _)| word.is(name)) else {
+        let message = format!("unknown normalizer '{}'", word.text());
+        let mut diagnostic = build.wrong(
+            &load_codes::BAD_VALUE,
+            word,
+            message,
+            "the name of a normalizer is expected",
+        );
+        if let Some(near) = suggest::nearest(&word.text(), NAMES.iter().map(|(name, _)| *name)) {
+            diagnostic.help = Some(format!("did you mean '{near}'?"));
+        }
+        return Err(diagnostic);
+    };
+    Ok(Action::Normalize(match normalizer {
+        Normalizer::StripDotDot { .. } => Normalizer::StripDotDot {
+            full: build.args.take("full"),
+        },
+        Normalizer::Decode { .. } => Normalizer::Decode {
+            strict: build.args.take("strict"),
+        },
+        Normalizer::Uppercase { .. } => Normalizer::Uppercase {
+            strict: build.args.take("strict"),
+        },
+        other => *other,
+    }))
+}
+
+impl Normalizer {
+    pub(super) fn run(self, stream: &mut Stream) -> Step {
+        match self.apply(stream) {
+            Ok(Ok(())) => Step::Next,
+            Ok(Err(_)) => Step::Failed,
+            Err(Invalid) => {
+                stream.termination = Termination::Proxy;
+                stream.phase = Phase::Request;
+                let mut reply = error_page(stream, 400);
+                reply.close = true;
+                Step::End(Verdict::Answer(Box::new(reply)))
+            }
+        }
+    }
+
+    fn apply(self, stream: &mut Stream) -> Result<Result<(), Refusal>, Invalid> {
+        let request = &stream.request;
+        let whole = request.path_and_query();
+        if whole.is_empty() || whole == b"*" {
+            return Ok(Ok(()));
+        }
+        let (path, query) = match memchr::memchr(b'?', whole) {
+            Some(at) => whole.split_at(at),
+            None => (whole, &whole[whole.len()..]),
+        };
+        let new = match self {
+            Normalizer::FragmentStrip => until_fragment(whole).to_vec(),
+            Normalizer::FragmentEncode => encode_fragment(whole),
+            Normalizer::Decode { strict } => decode(whole, strict)?,
+            Normalizer::Uppercase { strict } => uppercase(whole, strict)?,
+            Normalizer::MergeSlashes => [&merge_slashes(path), query].concat(),
+            Normalizer::StripDot => [&strip_dot(path), query].concat(),
+            Normalizer::StripDotDot { full } => [&strip_dotdot(path, full), query].concat(),
+            Normalizer::SortQuery => [path, &sort_query(query)].concat(),
+        };
+        if new == whole {
+            return Ok(Ok(()));
+        }
+        stream.keep_received();
+        Ok(stream.request.set_path_and_query(&new))
+    }
+}
+
+/// A percent sign that begins no encoding, under `strict`.
+struct Invalid;
+
+fn until_fragment(target: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'#', target).unwrap_or(target.len());
+    &target[..end]
+}
+
+fn encode_fragment(target: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len());
+    for byte in target {
+        match byte {
+            b'#' => out.extend_from_slice(b"%23"),
+            byte => out.push(*byte),
+        }
+    }
+    out
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
+}
+
+/// Walks over a target; what `encoding` makes of each `%XX` stands in its place.
+fn each_encoding(
+    target: &[u8],
+    strict: bool,
+    mut encoding: impl FnMut(&mut Vec<u8>, [u8; 3], u8),
+) -> Result<Vec<u8>, Invalid> {
+    let mut out = Vec::with_capacity(target.len());
+    let mut rest = target;
+    while let [byte, after @ ..] = rest {
+        if let [b'%', high, low, behind @ ..] = rest
+            && let (Some(h), Some(l)) = (hex(*high), hex(*low))
+        {
+            encoding(&mut out, [b'%', *high, *low], h << 4 | l);
+            rest = behind;
+            continue;
+        }
+        if *byte == b'%' && strict {
+            return Err(Invalid);
+        }
+        out.push(*byte);
+        rest = after;
+    }
+    Ok(out)
+}
+
+fn decode(target: &[u8], strict: bool) -> Result<Vec<u8>, Invalid> {
+    each_encoding(target, strict, |out, as_is, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&as_is);
+        }
+    })
+}
+
+fn uppercase(target: &[u8], strict: bool) -> Result<Vec<u8>, Invalid> {
+    each_encoding(target, strict, |out, as_is, _| {
+        out.extend_from_slice(&as_is.map(|byte| byte.to_ascii_uppercase()));
+    })
+}
+
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = Vec::with_capacity(path.len());
+    for byte in path {
+        if *byte != b'/' || out.last() != Some(&b'/') {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// The segments of a path, the first empty one (before its slash) left out.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.strip_prefix(b"/")
+        .unwrap_or(path)
+        .split(|byte| *byte == b'/')
+}
+
+/// A path of segments; `open`: it ends with a slash.
+fn joined(segments: &[&[u8]], open: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for segment in segments {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if open || segments.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
+fn strip_dot(path: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut open = false;
+    for segment in segments(path) {
+        open = segment == b".";
+        if !open {
+            kept.push(segment);
+        }
+    }
+    joined(&kept, open)
+}
+
+fn strip_dotdot(path: &[u8], full: bool) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut open = false;
+    for segment in segments(path) {
+        open = false;
+        if segment != b".." {
+            kept.push(segment);
+            continue;
+        }
+        match kept.last() {
+            Some(last) if *last != b".." => {
+                kept.pop();
+                open = true;
+            }
+            _ if full => open = true,
+            _ => {
+                kept.push(segment);
+                open = true;
+            }
+        }
+    }
+    joined(&kept, open)
+}
+
+/// A query, its question mark included, with its parameters in order.
+fn sort_query(query: &[u8]) -> Vec<u8> {
+    let Some(parameters) = query.strip_prefix(b"?") else {
+        return query.to_vec();
+    };
+    let name = |parameter: &&[u8]| {
+        let end = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
+        parameter[..end].to_vec()
+    };
+    let mut sorted: Vec<&[u8]> = parameters.split(|byte| *byte == b'&').collect();
+    sorted.sort_by_cached_key(name);
+    [b"?", &*sorted.join(&b'&')].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::sample;
+
+    fn normalized(normalizer: Normalizer, target: &str) -> String {
+        let head = format!("GET {target} HTTP/1.1\r\nhost: h\r\n\r\n");
+        let mut stream = sample::request(head.as_bytes());
+        match normalizer.run(&mut stream) {
+            Step::Next => String::from_utf8_lossy(stream.request.target()).into_owned(),
+            Step::End(Verdict::Answer(reply)) => reply.head.status().to_string(),
+            _ => panic!("{target}"),
+        }
+    }
+
+    #[test]
+    fn targets_become_what_haproxy_makes_of_them() {
+        let full = Normalizer::StripDotDot { full: true };
+        let up = Normalizer::StripDotDot { full: false };
+        let rows = [
+            (Normalizer::StripDot, "/.", "/"),
+            (Normalizer::StripDot, "/./bar/", "/bar/"),
+            (Normalizer::StripDot, "/a/./a", "/a/a"),
+            (Normalizer::StripDot, "/.well-known/", "/.well-known/"),
+            (Normalizer::StripDot, "/a/.?x=/./", "/a/?x=/./"),
+            (up, "/foo/../", "/"),
+            (up, "/foo/../bar/", "/bar/"),
+            (up, "/foo/bar/../", "/foo/"),
+            (up, "/../bar/", "/../bar/"),
+            (up, "/bar/../../", "/../"),
+            (up, "/a/../../b/../..", "/../../"),
+            (up, "/foo//../", "/foo/"),
+            (up, "/foo/%2E%2E/", "/foo/%2E%2E/"),
+            (up, "/foo/..", "/"),
+            (up, "/foo/..?a=/../", "/?a=/../"),
+            (full, "/../bar/", "/bar/"),
+            (full, "/bar/../../", "/"),
+            (full, "/..", "/"),
+            (Normalizer::MergeSlashes, "//", "/"),
+            (Normalizer::MergeSlashes, "/foo//bar?a=//", "/foo/bar?a=//"),
+            (Normalizer::Decode { strict: false }, "/%61dmin", "/admin"),
+            (
+                Normalizer::Decode { strict: false },
+                "/foo%3Fbar=baz",
+                "/foo%3Fbar=baz",
+            ),
+            (Normalizer::Decode { strict: false }, "/%%36%36", "/%66"),
+            (Normalizer::Decode { strict: false }, "/%ZZ", "/%ZZ"),
+            (Normalizer::Decode { strict: true }, "/%%36%36", "400"),
+            (Normalizer::Decode { strict: true }, "/%ZZ", "400"),
+            (Normalizer::Uppercase { strict: false }, "/%6f", "/%6F"),
+            (Normalizer::Uppercase { strict: false }, "/%zz", "/%zz"),
+            (Normalizer::Uppercase { strict: true }, "/%zz", "400"),
+            (Normalizer::SortQuery, "/?c=3&a=1&b=2", "/?a=1&b=2&c=3"),
+            (
+                Normalizer::SortQuery,
+                "/?aaa=3&a=1&aa=2",
+                "/?a=1&aa=2&aaa=3",
+            ),
+            (
+                Normalizer::SortQuery,
+                "/?a=3&b=4&a=1&b=5&a=2",
+                "/?a=3&a=1&a=2&b=4&b=5",
+            ),
+            (Normalizer::SortQuery, "/x", "/x"),
+        ];
+        for (normalizer, target, wanted) in rows {
+            assert_eq!(normalized(normalizer, target), wanted, "{target}");
+        }
+        assert_eq!(until_fragment(b"/a#b"), b"/a");
+        assert_eq!(encode_fragment(b"/#foo"), b"/%23foo");
+    }
+}

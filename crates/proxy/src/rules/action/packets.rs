@@ -1,0 +1,225 @@
+//! Actions about packets: the mark that the kernel gives them, the field for the
+//! kind of service, and the niceness of a stream among others.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::expression::Expression;
+use crate::stream::{Packets, Stream};
+use language::{Diagnostic, Word};
+
+/// A change of what packets carry.
+#[derive(Clone, Debug)]
+pub struct PacketChange {
+    to_server: bool,
+    what: What,
+    number: Number,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum What {
+    Mark,
+    Tos,
+}
+
+/// Where the number comes from.
+#[derive(Clone, Debug)]
+enum Number {
+    Fixed(u32),
+    Found(Box<Expression>),
+}
+
+const CLIENT: &[&str] = &[
+    places::CONNECTION,
+    places::SESSION,
+    places::CONTENT,
+    places::SERVER_CONTENT,
+    places::REQUEST,
+    places::RESPONSE,
+];
+const SERVER: &[&str] = &[places::CONTENT, places::REQUEST];
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "set-mark",
+        places: CLIENT,
+        syntax: "set-mark <mark>",
+        doc: "Gives all further packets to the client a mark, by which the kernel's routing and filters can tell them. It takes the right of an \
+              administrator of the network, which the process keeps for it.",
+        example: "set-mark 20 if { path_beg /download }",
+        build: |loader, build| fixed(loader, build, What::Mark),
+    },
+    ActionRow {
+        name: "set-fc-mark",
+        places: CLIENT,
+        syntax: "set-fc-mark { <mark> | <expr> }",
+        doc: "The newer name of `set-mark`, which also takes an expression.",
+        example: "set-fc-mark src_port",
+        build: |loader, build| either(loader, build, What::Mark, false),
+    },
+    ActionRow {
+        name: "set-bc-mark",
+        places: SERVER,
+        syntax: "set-bc-mark { <mark> | <expr> }",
+        doc: "Gives the packets to the server a mark, on a connection that is made for this stream: routing can then choose its way.",
+        example: "set-bc-mark 0xff",
+        build: |loader, build| either(loader, build, What::Mark, true),
+    },
+    ActionRow {
+        name: "set-tos",
+        places: CLIENT,
+        syntax: "set-tos <tos>",
+        doc: "Sets the field of packets to the client that says which kind of service they want (DSCP and ECN, eight bits), for routers on the way.",
+        example: "set-tos 0x20 if { path_beg /download }",
+        build: |loader, build| fixed(loader, build, What::Tos),
+    },
+    ActionRow {
+        name: "set-fc-tos",
+        places: CLIENT,
+        syntax: "set-fc-tos { <tos> | <expr> }",
+        doc: "The newer name of `set-tos`, which also takes an expression.",
+        example: "set-fc-tos int(32)",
+        build: |loader, build| either(loader, build, What::Tos, false),
+    },
+    ActionRow {
+        name: "set-bc-tos",
+        places: SERVER,
+        syntax: "set-bc-tos { <tos> | <expr> }",
+        doc: "Sets the same field of packets to the server, on a connection that is made for this stream.",
+        example: "set-bc-tos 0x20",
+        build: |loader, build| either(loader, build, What::Tos, true),
+    },
+    ActionRow {
+        name: "set-nice",
+        places: &[
+            places::CONTENT,
+            places::SERVER_CONTENT,
+            places::REQUEST,
+            places::RESPONSE,
+        ],
+        syntax: "set-nice <nice>",
+        doc: "Tells HAProxy's scheduler how important a stream is beside others, from -1024 (most) to 1024. Here every stream gets its turn in the order in \
+              which there is something to do, with a bound on how much at a time, so the line is accepted and makes no difference.",
+        example: "set-nice 10",
+        build: nice,
+    },
+];
+
+/// A number, decimal or with `0x`.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn action(what: What, to_server: bool, number: Number) -> Action {
+    Action::Packets(PacketChange {
+        to_server,
+        what,
+        number,
+    })
+}
+
+fn too_large(build: &Build<'_, '_>, word: &Word) -> Box<Diagnostic> {
+    let message = format!("'{}' is no kind of service", word.text());
+    build.wrong(
+        &load_codes::BAD_VALUE,
+        word,
+        message,
+        "a number from 0 to 255 is expected",
+    )
+}
+
+fn fixed(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("a number")?;
+    let Some(n) = number(word.str()) else {
+        let message = format!("'{}' is not a number", word.text());
+        return Err(build.wrong(
+            &load_codes::BAD_VALUE,
+            word,
+            message,
+            "a number is expected, decimal or with 0x",
+        ));
+    };
+    if what == What::Tos && n > 0xff {
+        return Err(too_large(build, word));
+    }
+    note(loader, build, what);
+    Ok(action(what, false, Number::Fixed(n)))
+}
+
+fn either(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    what: What,
+    to_server: bool,
+) -> Result<Action, Box<Diagnostic>> {
+    if let Some(word) = build.args.peek()
+        && let Some(n) = number(word.str())
+    {
+        build.args.next();
+        if what == What::Tos && n > 0xff {
+            return Err(too_large(build, word));
+        }
+        note(loader, build, what);
+        return Ok(action(what, to_server, Number::Fixed(n)));
+    }
+    let expression = build.expression(loader)?;
+    note(loader, build, what);
+    Ok(action(what, to_server, Number::Found(Box::new(expression))))
+}
+
+/// A mark takes a right that the process must not give up then.
+fn note(loader: &mut Loader, build: &Build<'_, '_>, what: What) {
+    if what == What::Mark {
+        let global = &mut loader.config.global;
+        global.marks = global.marks.or(Some(build.word.span));
+    }
+}
+
+fn nice(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("a number")?;
+    // Beyond its range HAProxy takes the nearest end.
+    if word.str().parse::<i64>().is_err() {
+        let message = format!("'{}' is not a number", word.text());
+        return Err(build.wrong(
+            &load_codes::BAD_VALUE,
+            word,
+            message,
+            "a number from -1024 to 1024 is expected",
+        ));
+    }
+    Ok(Action::Pass)
+}
+
+impl PacketChange {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let number = match &self.number {
+            Number::Fixed(number) => Some(*number),
+            Number::Found(expression) => expression
+                .evaluate(stream)
+                .and_then(|value| value.integer())
+                .map(|number| number as u32),
+        };
+        let Some(number) = number else {
+            return Step::Next;
+        };
+        let set = stream.overridden();
+        let packets: &mut Packets = match self.to_server {
+            true => &mut set.to_server,
+            false => {
+                set.unsaid = true;
+                &mut set.to_client
+            }
+        };
+        match self.what {
+            What::Mark => packets.mark = Some(number),
+            What::Tos => packets.tos = Some(number as u8),
+        }
+        Step::Next
+    }
+}

@@ -1,0 +1,60 @@
+//! `use-service`: answers that a part of the program itself gives.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::run::Verdict;
+use crate::stats;
+use crate::stream::{Phase, Stream, Termination, error_page};
+use language::Diagnostic;
+
+/// The name of the exporter.
+const EXPORTER: &str = "prometheus-exporter";
+/// What services written in Lua are called by.
+const LUA: &str = "lua.";
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "use-service",
+    places: &[places::REQUEST],
+    syntax: "use-service prometheus-exporter",
+    doc: "Answers the request with what a service says. `prometheus-exporter` gives the statistics as Prometheus reads them, under the names that HAProxy gives them; \
+          the query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) picks families, `no-maint` leaves servers in maintenance out.",
+    example: "use-service prometheus-exporter if { path /metrics }",
+    build,
+}];
+
+fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("the name of a service")?;
+    if word.is(EXPORTER) {
+        return Ok(Action::Metrics);
+    }
+    if word.str().starts_with(LUA) {
+        return Err(Box::new(
+            Diagnostic::error(
+                &load_codes::NOT_BUILT,
+                word.span,
+                format!(
+                    "the service '{}' is written in Lua, which is not built yet",
+                    word.text()
+                ),
+            )
+            .label("Evenkeel does not do this yet"),
+        ));
+    }
+    Err(build.wrong(
+        &load_codes::BAD_VALUE,
+        word,
+        format!("unknown service '{}'", word.text()),
+        "`prometheus-exporter` is expected",
+    ))
+}
+
+/// The exporter answers.
+pub(super) fn metrics(stream: &mut Stream) -> Step {
+    stream.termination = Termination::Local;
+    stream.phase = Phase::Request;
+    let query = stream.request.query().unwrap_or_default();
+    Step::End(match stats::metrics(stream, query) {
+        Some(report) => Verdict::Report(Box::new(report)),
+        None => Verdict::Answer(Box::new(error_page(stream, 400))),
+    })
+}

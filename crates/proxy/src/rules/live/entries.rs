@@ -1,0 +1,105 @@
+//! The entries of a list in their order, found by number and by key: adding,
+//! changing and removing one costs the same however many there are.
+
+use super::{Entry, ListError, Pair, Which};
+use std::collections::{BTreeMap, HashMap};
+
+/// Entries of a list that was changed.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Entries {
+    by_number: BTreeMap<u64, Entry>,
+    by_key: HashMap<Box<[u8]>, Vec<u64>>,
+    /// Bytes of keys and values, for the bound on what rules add.
+    bytes: usize,
+}
+
+impl Entries {
+    pub(super) fn of<'e>(entries: impl Iterator<Item = &'e Entry>) -> Entries {
+        let mut all = Entries::default();
+        entries.for_each(|entry| all.put(entry.clone()));
+        all
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_number.values()
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.bytes += entry.bytes();
+        let numbers = self.by_key.entry(entry.key.clone()).or_default();
+        numbers.push(entry.number);
+        self.by_number.insert(entry.number, entry);
+    }
+
+    /// The entries of a key.
+    pub(super) fn of_key(&self, key: &[u8]) -> impl Iterator<Item = &Entry> {
+        let numbers = self.by_key.get(key).into_iter().flatten();
+        numbers.filter_map(|number| self.by_number.get(number))
+    }
+
+    /// The numbers of those that are meant.
+    fn meant(&self, which: &Which) -> Vec<u64> {
+        match which {
+            Which::Key(key) => self.by_key.get(key).cloned().unwrap_or_default(),
+            Which::Number(number) if self.by_number.contains_key(number) => vec![*number],
+            Which::Number(_) => Vec::new(),
+        }
+    }
+
+    /// Adds entries behind all others, and says what they are now.
+    pub(super) fn add(&mut self, pairs: Vec<Pair>) -> Vec<Entry> {
+        let last = self.by_number.last_key_value();
+        let next = last.map_or(0, |(number, _)| *number) + 1;
+        let entry = |(number, (key, value))| Entry { number, key, value };
+        let added: Vec<Entry> = (next..).zip(pairs).map(entry).collect();
+        added.iter().for_each(|entry| self.put(entry.clone()));
+        added
+    }
+
+    /// Gives those that are meant another value, and says what they are now.
+    pub(super) fn set(&mut self, which: &Which, value: &[u8]) -> Result<Vec<Entry>, ListError> {
+        let mut changed = Vec::new();
+        for number in self.meant(which) {
+            if let Some(entry) = self.by_number.get_mut(&number) {
+                self.bytes -= entry.bytes();
+                entry.value = Some(value.into());
+                self.bytes += entry.bytes();
+                changed.push(entry.clone());
+            }
+        }
+        match changed.is_empty() {
+            true => Err(ListError::NotFound),
+            false => Ok(changed),
+        }
+    }
+
+    /// Removes those that are meant, and says what they were.
+    pub(super) fn delete(&mut self, which: &Which) -> Result<Vec<Entry>, ListError> {
+        let mut removed = Vec::new();
+        for number in self.meant(which) {
+            let Some(entry) = self.by_number.remove(&number) else {
+                continue;
+            };
+            self.bytes -= entry.bytes();
+            if let Some(numbers) = self.by_key.get_mut(&entry.key) {
+                numbers.retain(|other| *other != number);
+                if numbers.is_empty() {
+                    self.by_key.remove(&entry.key);
+                }
+            }
+            removed.push(entry);
+        }
+        match removed.is_empty() {
+            true => Err(ListError::NotFound),
+            false => Ok(removed),
+        }
+    }
+}

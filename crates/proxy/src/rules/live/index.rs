@@ -1,0 +1,466 @@
+//! The entries of the lists of one test or map, compiled so that single ones come
+//! and go without the others being looked at. What is compared as a whole, by an
+//! end, or as a network costs the same however many there are; other ways of
+//! matching go through all, as they do everywhere.
+
+use super::{Entry, How, ListError};
+use crate::rules::map::{filled, parse};
+use crate::rules::matching::{Method, Patterns};
+use crate::rules::network::Network;
+use crate::rules::pattern;
+use crate::rules::value::Value;
+use prefix_trie::PrefixMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Which list, and which of its entries.
+pub(super) type Place = (usize, u64);
+
+/// What is found at a pattern: the first of these counts.
+type Slot = Vec<(Place, Option<Value<'static>>)>;
+
+/// Compiled entries.
+#[derive(Debug)]
+pub(super) struct Index {
+    how: How,
+    table: Table,
+}
+
+#[derive(Debug)]
+enum Table {
+    /// Compared as a whole.
+    Exact(HashMap<Box<[u8]>, Slot>),
+    /// Compared with the beginning or the end: by bytes, and how many there are of
+    /// each length.
+    Edge(HashMap<Box<[u8]>, Slot>, BTreeMap<usize, usize>),
+    Networks(Box<NetworkTable>),
+    /// Compared one after the other.
+    Line(BTreeMap<Place, (Patterns, Option<Value<'static>>)>),
+}
+
+#[derive(Debug, Default)]
+struct NetworkTable {
+    v4: PrefixMap<(u32, u8), Slot>,
+    v6: PrefixMap<(u128, u8), Slot>,
+    /// Those whose masks have holes.
+    holes: BTreeMap<Place, (Network, Option<Value<'static>>)>,
+}
+
+/// An entry's pattern, made fit for its table.
+enum Key {
+    Bytes(Box<[u8]>),
+    Network(Network),
+    Patterns(Patterns),
+}
+
+fn put(slot: &mut Slot, place: Place, value: Option<Value<'static>>) {
+    match slot.binary_search_by_key(&place, |(place, _)| *place) {
+        Ok(at) => slot[at].1 = value,
+        Err(at) => slot.insert(at, (place, value)),
+    }
+}
+
+/// Removes one; whether nothing is left.
+fn take(slot: &mut Slot, place: Place) -> bool {
+    slot.retain(|(other, _)| *other != place);
+    slot.is_empty()
+}
+
+/// Removes one from a table; whether nothing is left at its key.
+fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Place) -> bool {
+    let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
+    if gone {
+        table.remove(key);
+    }
+    gone
+}
+
+/// What one finds.
+pub(super) type Found<'i> = (Place, Option<&'i Value<'static>>);
+
+fn first(slot: &Slot) -> Option<Found<'_>> {
+    slot.first().map(|(place, value)| (*place, value.as_ref()))
+}
+
+impl Index {
+    /// An empty one.
+    pub(super) fn new(how: How) -> Index {
+        let table = match how.method {
+            Method::Str | Method::Bin => Table::Exact(HashMap::new()),
+            Method::Beg | Method::End => Table::Edge(HashMap::new(), BTreeMap::new()),
+            Method::Ip => Table::Networks(Box::default()),
+            _ => Table::Line(BTreeMap::new()),
+        };
+        Index { how, table }
+    }
+
+    /// One with these entries.
+    pub(super) fn of<'e>(
+        how: How,
+        entries: impl Iterator<Item = (usize, &'e Entry)>,
+    ) -> Result<Index, ListError> {
+        let mut index = Index::new(how);
+        for (list, entry) in entries {
+            index.insert(list, entry)?;
+        }
+        Ok(index)
+    }
+
+    /// Whether an entry can be used at all.
+    pub(super) fn check(how: How, key: &[u8], value: Option<&[u8]>) -> Result<(), ListError> {
+        Self::key(how, key)?;
+        Self::value(how, value).map(drop)
+    }
+
+    fn key(how: How, key: &[u8]) -> Result<Key, ListError> {
+        let text = std::str::from_utf8(key).ok();
+        let network = || Network::parse(text?).map(Key::Network);
+        let made = match how.method {
+            Method::Bin => crate::rules::argument::unhex(key).map(|bytes| Key::Bytes(bytes.into())),
+            Method::Str | Method::Beg | Method::End if how.ignore_case => {
+                Some(Key::Bytes(key.to_ascii_lowercase().into()))
+            }
+            Method::Str | Method::Beg | Method::End => Some(Key::Bytes(key.into())),
+            Method::Ip => network(),
+            _ => {
+                pattern::compile_plain(how.method, vec![key.into()], how.ignore_case, how.versions)
+                    .map(Key::Patterns)
+            }
+        };
+        made.ok_or(ListError::BadPattern)
+    }
+
+    fn value(how: How, value: Option<&[u8]>) -> Result<Option<Value<'static>>, ListError> {
+        let Some(gives) = how.gives else {
+            return Ok(None);
+        };
+        let made = parse(gives, value.unwrap_or_default());
+        made.map(Some).ok_or(ListError::BadValue)
+    }
+
+    /// Takes an entry in, or its new value.
+    pub(super) fn insert(&mut self, list: usize, entry: &Entry) -> Result<(), ListError> {
+        let key = Self::key(self.how, &entry.key)?;
+        let value = Self::value(self.how, entry.value.as_deref())?;
+        let place = (list, entry.number);
+        match (&mut self.table, key) {
+            (Table::Exact(table), Key::Bytes(bytes)) => {
+                put(table.entry(bytes).or_default(), place, value);
+            }
+            (Table::Edge(table, lengths), Key::Bytes(bytes)) => {
+                let length = bytes.len();
+                let slot = table.entry(bytes).or_insert_with(|| {
+                    *lengths.entry(length).or_default() += 1;
+                    Slot::new()
+                });
+                put(slot, place, value);
+            }
+            (Table::Networks(table), Key::Network(network)) => table.insert(place, network, value),
+            (Table::Line(line), Key::Patterns(patterns)) => {
+                line.insert(place, (patterns, value));
+            }
+            // A key is made for its table.
+            _ => return Err(ListError::BadPattern),
+        }
+        Ok(())
+    }
+
+    /// Forgets an entry.
+    pub(super) fn remove(&mut self, list: usize, entry: &Entry) {
+        let place = (list, entry.number);
+        let Ok(key) = Self::key(self.how, &entry.key) else {
+            return;
+        };
+        match (&mut self.table, key) {
+            (Table::Exact(table), Key::Bytes(bytes)) => _ = take_from(table, &bytes, place),
+            (Table::Edge(table, lengths), Key::Bytes(bytes)) => {
+                let gone = take_from(table, &bytes, place);
+                let count = lengths.get_mut(&bytes.len()).filter(|_| gone);
+                let last = count.is_some_and(|count| {
+                    *count -= 1;
+                    *count == 0
+                });
+                if last {
+                    lengths.remove(&bytes.len());
+                }
+            }
+            (Table::Networks(table), Key::Network(network)) => table.remove(place, network),
+            (Table::Line(line), _) => _ = line.remove(&place),
+            _ => {}
+        }
+    }
+
+    /// Forgets all entries of a list.
+    pub(super) fn clear(&mut self, list: usize) {
+        let gone = |slot: &mut Slot| {
+            slot.retain(|((of, _), _)| *of != list);
+            slot.is_empty()
+        };
+        match &mut self.table {
+            Table::Exact(table) => table.retain(|_, slot| !gone(slot)),
+            Table::Edge(table, lengths) => {
+                table.retain(|_, slot| !gone(slot));
+                lengths.clear();
+                for key in table.keys() {
+                    *lengths.entry(key.len()).or_default() += 1;
+                }
+            }
+            Table::Networks(table) => {
+                table
+                    .v4
+                    .retain(|_, slot| slot.iter().any(|((of, _), _)| *of != list));
+                table.v4.values_mut().for_each(|slot| _ = gone(slot));
+                table
+                    .v6
+                    .retain(|_, slot| slot.iter().any(|((of, _), _)| *of != list));
+                table.v6.values_mut().for_each(|slot| _ = gone(slot));
+                table.holes.retain(|(of, _), _| *of != list);
+            }
+            Table::Line(line) => line.retain(|(of, _), _| *of != list),
+        }
+    }
+
+    /// What a value meets.
+    pub(super) fn find(&self, value: &Value<'_>) -> Option<Found<'_>> {
+        match &self.table {
+            Table::Networks(table) => table.find(value.address()?),
+            Table::Line(line) => line
+                .iter()
+                .find(|(_, (patterns, _))| patterns.find(value).is_some())
+                .map(|(place, (_, value))| (*place, value.as_ref())),
+            _ => value.with_text(|text| match self.how.ignore_case {
+                true => self.find_text(&text.to_ascii_lowercase()),
+                false => self.find_text(text),
+            }),
+        }
+    }
+
+    /// What a map gives for a value, with the groups of its expression filled in.
+    pub(super) fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
+        let Table::Line(line) = &self.table else {
+            return None;
+        };
+        line.values().find_map(|(patterns, template)| {
+            let at = patterns.find(value)?;
+            filled(patterns, at, value, template.as_ref()?)
+        })
+    }
+
+    fn find_text(&self, text: &[u8]) -> Option<Found<'_>> {
+        match &self.table {
+            Table::Exact(table) => first(table.get(text)?),
+            Table::Edge(table, lengths) => {
+                let lengths = lengths.range(..=text.len()).map(|(length, _)| length);
+                if self.how.method == Method::Beg {
+                    // The longest beginning counts.
+                    return lengths.rev().find_map(|n| first(table.get(&text[..*n])?));
+                }
+                lengths
+                    .filter_map(|n| first(table.get(&text[text.len() - n..])?))
+                    .min_by_key(|(place, _)| *place)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl NetworkTable {
+    fn insert(&mut self, place: Place, network: Network, value: Option<Value<'static>>) {
+        match network {
+            Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
+                let prefix = (address, mask.count_ones() as u8);
+                put(self.v4.entry(prefix).or_default(), place, value);
+            }
+            Network::V4(..) => _ = self.holes.insert(place, (network, value)),
+            Network::V6(address, bits) => {
+                put(self.v6.entry((address, bits)).or_default(), place, value);
+            }
+        }
+    }
+
+    fn remove(&mut self, place: Place, network: Network) {
+        match network {
+            Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
+                let prefix = (address, mask.count_ones() as u8);
+                if self
+                    .v4
+                    .get_mut(&prefix)
+                    .is_some_and(|slot| take(slot, place))
+                {
+                    self.v4.remove(&prefix);
+                }
+            }
+            Network::V4(..) => _ = self.holes.remove(&place),
+            Network::V6(address, bits) => {
+                let prefix = (address, bits);
+                if self
+                    .v6
+                    .get_mut(&prefix)
+                    .is_some_and(|slot| take(slot, place))
+                {
+                    self.v6.remove(&prefix);
+                }
+            }
+        }
+    }
+
+    /// The narrowest network that holds an address; one mapped into IPv6 is looked
+    /// for as both.
+    fn find(&self, address: IpAddr) -> Option<Found<'_>> {
+        self.find_exactly(address).or_else(|| match address {
+            IpAddr::V4(v4) => self.find_exactly(v4.to_ipv6_mapped().into()),
+            IpAddr::V6(v6) => self.find_exactly(Ipv6Addr::to_ipv4_mapped(&v6)?.into()),
+        })
+    }
+
+    fn find_exactly(&self, address: IpAddr) -> Option<Found<'_>> {
+        let (bits, slot) = match address {
+            IpAddr::V4(v4) => {
+                let found = self.v4.get_lpm(&(u32::from(v4), 32));
+                found.map(|((_, bits), slot)| (bits, slot)).unzip()
+            }
+            IpAddr::V6(v6) => {
+                let found = self.v6.get_lpm(&(u128::from(v6), 128));
+                found.map(|((_, bits), slot)| (bits, slot)).unzip()
+            }
+        };
+        let mut best = slot.and_then(first);
+        let mut length = bits;
+        for (place, (network, value)) in &self.holes {
+            if network.holds(address) && length.is_none_or(|length| network.length() > length) {
+                length = Some(network.length());
+                best = Some((*place, value.as_ref()));
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::map::Gives;
+
+    fn entry(number: u64, key: &str, value: &str) -> Entry {
+        Entry {
+            number,
+            key: key.as_bytes().into(),
+            value: Some(value.as_bytes().into()),
+        }
+    }
+
+    fn index(method: Method, ignore_case: bool, keys: &[&str]) -> Index {
+        let how = How {
+            method,
+            ignore_case,
+            versions: false,
+            gives: Some(Gives::Text),
+        };
+        let entries: Vec<Entry> = (1..).zip(keys).map(|(n, key)| entry(n, key, key)).collect();
+        Index::of(how, entries.iter().map(|entry| (0, entry))).unwrap()
+    }
+
+    fn found(index: &Index, text: &str) -> Option<String> {
+        let value = index.find(&Value::text(text.as_bytes()))?.1?;
+        Some(value.with_text(|text| String::from_utf8_lossy(text).into_owned()))
+    }
+
+    #[test]
+    fn each_way_of_matching_finds_what_the_compiled_one_finds() {
+        type Row = (
+            Method,
+            bool,
+            &'static [&'static str],
+            &'static str,
+            Option<&'static str>,
+        );
+        let rows: &[Row] = &[
+            (Method::Str, false, &["a", "b"], "b", Some("b")),
+            (Method::Str, false, &["A"], "a", None),
+            (Method::Str, true, &["A"], "a", Some("A")),
+            (Method::Bin, false, &["4142"], "AB", Some("4142")),
+            (Method::Beg, false, &["/", "/ab", "/a"], "/abc", Some("/ab")),
+            (Method::Beg, false, &["/x"], "/", None),
+            (Method::End, false, &["c", "bc"], "abc", Some("c")),
+            (Method::Sub, false, &["x", "b"], "abc", Some("b")),
+            (Method::Reg, false, &["^b", "c$"], "abc", Some("c$")),
+            (Method::Int, false, &["1:5", "7"], "7", Some("7")),
+            (Method::Len, false, &["3"], "abc", Some("3")),
+            (
+                Method::Ip,
+                false,
+                &["10.0.0.0/8", "10.1.0.0/16"],
+                "10.1.2.3",
+                Some("10.1.0.0/16"),
+            ),
+            (
+                Method::Ip,
+                false,
+                &["10.0.0.0/255.0.0.255"],
+                "10.9.9.0",
+                Some("10.0.0.0/255.0.0.255"),
+            ),
+            (
+                Method::Ip,
+                false,
+                &["2001:db8::/32"],
+                "2001:db8::1",
+                Some("2001:db8::/32"),
+            ),
+            (
+                Method::Ip,
+                false,
+                &["::ffff:10.0.0.1"],
+                "10.0.0.1",
+                Some("::ffff:10.0.0.1"),
+            ),
+        ];
+        for (method, ignore_case, keys, text, wanted) in rows {
+            let index = index(*method, *ignore_case, keys);
+            let got = match method {
+                Method::Int => index.find(&Value::Int(text.parse().unwrap())).map(|f| {
+                    f.1.unwrap()
+                        .with_text(|text| String::from_utf8_lossy(text).into_owned())
+                }),
+                _ => found(&index, text),
+            };
+            assert_eq!(got.as_deref(), *wanted, "{method:?} {keys:?} {text}");
+        }
+    }
+
+    #[test]
+    fn entries_come_and_go_one_by_one() {
+        for method in [Method::Str, Method::Beg, Method::End, Method::Sub] {
+            let mut index = index(method, false, &["a", "a"]);
+            index.insert(0, &entry(3, "b", "new")).unwrap();
+            assert_eq!(found(&index, "b").as_deref(), Some("new"));
+            index.insert(0, &entry(3, "b", "newer")).unwrap();
+            assert_eq!(found(&index, "b").as_deref(), Some("newer"));
+            index.remove(0, &entry(1, "a", ""));
+            assert_eq!(index.find(&Value::text(b"a")).map(|f| f.0), Some((0, 2)));
+            index.remove(0, &entry(2, "a", ""));
+            index.remove(0, &entry(3, "b", ""));
+            assert_eq!((found(&index, "a"), found(&index, "b")), (None, None));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        let how = |method, gives| How {
+            method,
+            ignore_case: false,
+            versions: false,
+            gives,
+        };
+        let rows = [
+            (Method::Ip, None, "x", ListError::BadPattern),
+            (Method::Reg, None, "(", ListError::BadPattern),
+            (Method::Int, None, "x", ListError::BadPattern),
+            (Method::Str, Some(Gives::Int), "x", ListError::BadValue),
+        ];
+        for (method, gives, key, error) in rows {
+            let checked = Index::check(how(method, gives), key.as_bytes(), Some(b"v"));
+            assert_eq!(checked, Err(error), "{method:?} {key}");
+        }
+    }
+}

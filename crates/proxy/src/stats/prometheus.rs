@@ -1,0 +1,482 @@
+//! Statistics for Prometheus: the names, types and labels of HAProxy's exporter,
+//! so that dashboards made for it go on; what the numbers mean is told in words of
+//! our own, those of the columns. Of the process only what there is here is told.
+
+use super::column::Column as C;
+use super::process::{Process, VERSION};
+use super::row::{Moment, Object, Row, Selection, Value, each};
+use crate::config::{Config, Global};
+use std::fmt::Write;
+
+/// Which families are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Query {
+    global: bool,
+    frontend: bool,
+    listener: bool,
+    backend: bool,
+    server: bool,
+    /// Servers in maintenance are left out.
+    no_maintenance: bool,
+}
+
+impl Query {
+    /// Reads the query of a request: `scope=…` (several are added, `*` is all of
+    /// them) and `no-maint`. None: a scope that is not known.
+    pub fn parse(query: &[u8]) -> Option<Query> {
+        let mut asked = Query::of(true);
+        let mut scoped = false;
+        for parameter in query.split(|byte| *byte == b'&') {
+            let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+            let name = parts.next().unwrap_or_default();
+            let value = parts.next().unwrap_or_default();
+            match name {
+                b"scope" => {
+                    if !std::mem::replace(&mut scoped, true) {
+                        asked = Query {
+                            no_maintenance: asked.no_maintenance,
+                            ..Query::of(false)
+                        };
+                    }
+                    match value {
+                        b"" => {}
+                        b"*" => {
+                            asked = Query {
+                                no_maintenance: asked.no_maintenance,
+                                ..Query::of(true)
+                            };
+                        }
+                        b"global" => asked.global = true,
+                        b"frontend" => asked.frontend = true,
+                        b"listener" => asked.listener = true,
+                        b"backend" => asked.backend = true,
+                        b"server" => asked.server = true,
+                        // Families that have nothing to tell here.
+                        b"sticktable" => {}
+                        _ => return None,
+                    }
+                }
+                b"no-maint" => asked.no_maintenance = true,
+                _ => {}
+            }
+        }
+        Some(asked)
+    }
+
+    fn of(all: bool) -> Query {
+        Query {
+            global: all,
+            frontend: all,
+            listener: all,
+            backend: all,
+            server: all,
+            no_maintenance: false,
+        }
+    }
+}
+
+/// How a column's value is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Counter,
+    Gauge,
+    /// Milliseconds that are told as seconds.
+    Milliseconds,
+    /// A line for each state that there can be.
+    States(&'static [&'static str]),
+    /// Answers by the first digit of their status.
+    Statuses,
+}
+
+use How::{Counter, Gauge, Milliseconds, States, Statuses};
+
+const SIDES: &[&str] = &["DOWN", "UP"];
+const OF_LISTENER: &[&str] = &["WAITING", "OPEN", "FULL"];
+const OF_SERVER: &[&str] = &["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
+const OF_CHECK: &[&str] = &[
+    "HANA", "SOCKERR", "L4OK", "L4TOUT", "L4CON", "L6OK", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP",
+    "L7OK", "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK",
+];
+
+const F: u8 = 1;
+const L: u8 = 2;
+const B: u8 = 4;
+const S: u8 = 8;
+
+/// Every metric of proxies, in HAProxy's order: who has it, its name, column, type.
+static METRICS: &[(u8, &str, C, How)] = &[
+    (B | S, "current_queue", C::Qcur, Gauge),
+    (B | S, "max_queue", C::Qmax, Gauge),
+    (F | L | B | S, "current_sessions", C::Scur, Gauge),
+    (F | L | B | S, "max_sessions", C::Smax, Gauge),
+    (F | L | B | S, "limit_sessions", C::Slim, Gauge),
+    (F | L | B | S, "sessions_total", C::Stot, Counter),
+    (F | L | B | S, "bytes_in_total", C::Bin, Counter),
+    (F | L | B | S, "bytes_out_total", C::Bout, Counter),
+    (F | L | B, "requests_denied_total", C::Dreq, Counter),
+    (F | L | B | S, "responses_denied_total", C::Dresp, Counter),
+    (F | L, "request_errors_total", C::Ereq, Counter),
+    (B | S, "connection_errors_total", C::Econ, Counter),
+    (B | S, "response_errors_total", C::Eresp, Counter),
+    (B | S, "retry_warnings_total", C::Wretr, Counter),
+    (B | S, "redispatch_warnings_total", C::Wredis, Counter),
+    (F | B, "status", C::Status, States(SIDES)),
+    (L, "status", C::Status, States(OF_LISTENER)),
+    (S, "status", C::Status, States(OF_SERVER)),
+    (B | S, "weight", C::Weight, Gauge),
+    (B, "active_servers", C::Act, Gauge),
+    (B, "backup_servers", C::Bck, Gauge),
+    (S, "check_failures_total", C::Chkfail, Counter),
+    (B | S, "check_up_down_total", C::Chkdown, Counter),
+    (B | S, "check_last_change_seconds", C::Lastchg, Gauge),
+    (B | S, "downtime_seconds_total", C::Downtime, Counter),
+    (S, "queue_limit", C::Qlimit, Gauge),
+    (S, "current_throttle", C::Throttle, Gauge),
+    (B | S, "loadbalanced_total", C::Lbtot, Counter),
+    (F, "limit_session_rate", C::RateLim, Gauge),
+    (F | B | S, "max_session_rate", C::RateMax, Gauge),
+    (S, "check_status", C::CheckStatus, States(OF_CHECK)),
+    (S, "check_code", C::CheckCode, Gauge),
+    (S, "check_duration_seconds", C::CheckDuration, Milliseconds),
+    (F | B | S, "http_responses_total", C::Hrsp1xx, Statuses),
+    (F, "http_requests_rate_max", C::ReqRateMax, Gauge),
+    (F | B, "http_requests_total", C::ReqTot, Counter),
+    (B | S, "client_aborts_total", C::CliAbrt, Counter),
+    (B | S, "server_aborts_total", C::SrvAbrt, Counter),
+    (F | B, "http_comp_bytes_in_total", C::CompIn, Counter),
+    (F | B, "http_comp_bytes_out_total", C::CompOut, Counter),
+    (F | B, "http_comp_bytes_bypassed_total", C::CompByp, Counter),
+    (F | B, "http_comp_responses_total", C::CompRsp, Counter),
+    (B | S, "last_session_seconds", C::Lastsess, Gauge),
+    (B | S, "queue_time_average_seconds", C::Qtime, Milliseconds),
+    (
+        B | S,
+        "connect_time_average_seconds",
+        C::Ctime,
+        Milliseconds,
+    ),
+    (
+        B | S,
+        "response_time_average_seconds",
+        C::Rtime,
+        Milliseconds,
+    ),
+    (B | S, "total_time_average_seconds", C::Ttime, Milliseconds),
+    (F, "connections_rate_max", C::ConnRateMax, Gauge),
+    (F, "connections_total", C::ConnTot, Counter),
+    (F, "intercepted_requests_total", C::Intercepted, Counter),
+    (F | L, "denied_connections_total", C::Dcon, Counter),
+    (F | L, "denied_sessions_total", C::Dses, Counter),
+    (
+        F | L | B | S,
+        "failed_header_rewriting_total",
+        C::Wrew,
+        Counter,
+    ),
+    (B | S, "connection_attempts_total", C::Connect, Counter),
+    (B | S, "connection_reuses_total", C::Reuse, Counter),
+    (F | B, "http_cache_lookups_total", C::CacheLookups, Counter),
+    (F | B, "http_cache_hits_total", C::CacheHits, Counter),
+    (S, "idle_connections_current", C::SrvIcur, Gauge),
+    (S, "idle_connections_limit", C::SrcIlim, Gauge),
+    (B | S, "max_queue_time_seconds", C::QtimeMax, Milliseconds),
+    (B | S, "max_connect_time_seconds", C::CtimeMax, Milliseconds),
+    (
+        B | S,
+        "max_response_time_seconds",
+        C::RtimeMax,
+        Milliseconds,
+    ),
+    (B | S, "max_total_time_seconds", C::TtimeMax, Milliseconds),
+    (F | L | B | S, "internal_errors_total", C::Eint, Counter),
+    (S, "unsafe_idle_connections_current", C::IdleConnCur, Gauge),
+    (S, "safe_idle_connections_current", C::SafeConnCur, Gauge),
+    (S, "used_connections_current", C::UsedConnCur, Gauge),
+    (S, "need_connections_current", C::NeedConnEst, Gauge),
+    (B | S, "uweight", C::Uweight, Gauge),
+    (
+        B,
+        "agg_server_status",
+        C::AggServerStatus,
+        States(OF_SERVER),
+    ),
+    (
+        B,
+        "agg_server_check_status",
+        C::AggServerCheckStatus,
+        States(OF_SERVER),
+    ),
+    (B, "agg_check_status", C::AggCheckStatus, States(OF_CHECK)),
+];
+
+/// All that was asked for.
+pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query) -> String {
+    let mut out = String::new();
+    if query.global {
+        of_process(&mut out, process, &config.global);
+    }
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    each(config, &Selection::default(), moment, |row| {
+        rows.push(row.clone());
+    });
+    let families = [
+        (query.frontend, F, "frontend"),
+        (query.listener, L, "listener"),
+        (query.backend, B, "backend"),
+        (query.server, S, "server"),
+    ];
+    for (wanted, family, name) in families {
+        if wanted {
+            let of_family: Vec<&Row<'_>> = rows
+                .iter()
+                .filter(|row| family_of(row) == family && !row.proxy.disabled)
+                .filter(|row| !(query.no_maintenance && state_of(row) == "MAINT"))
+                .collect();
+            of_proxies(&mut out, (family, name), &of_family, &rows);
+        }
+    }
+    out
+}
+
+fn family_of(row: &Row<'_>) -> u8 {
+    match row.object {
+        Object::Frontend => F,
+        Object::Listener(_) => L,
+        Object::Backend => B,
+        Object::Server(..) => S,
+    }
+}
+
+fn head(out: &mut String, name: &str, meaning: &str, how: How) {
+    let kind = match how {
+        Counter | Statuses => "counter",
+        Gauge | Milliseconds | States(_) => "gauge",
+    };
+    // Writing to a string cannot fail.
+    let _ = write!(
+        out,
+        "# HELP haproxy_{name} {meaning}\n# TYPE haproxy_{name} {kind}\n"
+    );
+}
+
+/// A text between the quotes of a label.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn labels(row: &Row<'_>) -> String {
+    let proxy = escaped(&row.proxy.name);
+    let text = |column| match row.get(column) {
+        Value::Text(text) => escaped(text),
+        _ => String::new(),
+    };
+    match row.object {
+        Object::Frontend | Object::Backend => format!("proxy=\"{proxy}\""),
+        Object::Listener(_) => format!("proxy=\"{proxy}\",listener=\"{}\"", text(C::Svname)),
+        Object::Server(..) => format!("proxy=\"{proxy}\",server=\"{}\"", text(C::Svname)),
+    }
+}
+
+fn of_proxies(
+    out: &mut String,
+    (family, family_name): (u8, &str),
+    rows: &[&Row<'_>],
+    all: &[Row<'_>],
+) {
+    for (who, name, column, how) in METRICS.iter().filter(|(who, ..)| who & family != 0) {
+        let _ = who;
+        let mut lines = String::new();
+        let name = format!("{family_name}_{name}");
+        match how {
+            Statuses => statuses(&mut lines, &name, rows),
+            _ => {
+                for row in rows {
+                    metric(&mut lines, &name, (*column, *how), row, all);
+                }
+            }
+        }
+        if !lines.is_empty() {
+            head(out, &name, column.row().meaning, *how);
+            out.push_str(&lines);
+        }
+    }
+}
+
+fn statuses(out: &mut String, name: &str, rows: &[&Row<'_>]) {
+    let columns = [
+        ("1xx", C::Hrsp1xx),
+        ("2xx", C::Hrsp2xx),
+        ("3xx", C::Hrsp3xx),
+        ("4xx", C::Hrsp4xx),
+        ("5xx", C::Hrsp5xx),
+        ("other", C::HrspOther),
+    ];
+    for (code, column) in columns {
+        for row in rows {
+            if row.get(column) != &Value::Empty {
+                let labels = labels(row);
+                let _ = write!(out, "haproxy_{name}{{{labels},code=\"{code}\"}} ");
+                number(out, row.get(column));
+            }
+        }
+    }
+}
+
+fn number(out: &mut String, value: &Value<'_>) {
+    let _ = match value {
+        Value::U32(n) => writeln!(out, "{n}"),
+        Value::U64(n) => writeln!(out, "{n}"),
+        Value::S32(n) => writeln!(out, "{n}"),
+        Value::Empty | Value::Text(_) => writeln!(out, "NaN"),
+    };
+}
+
+fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, all: &[Row<'_>]) {
+    let value = row.get(column);
+    let labels = labels(row);
+    match how {
+        States(states) => {
+            let counts = match column {
+                C::Status => count(states, [state_of(row)].into_iter()),
+                C::CheckStatus => match check_of(row) {
+                    Some(state) => count(states, [state].into_iter()),
+                    None => return,
+                },
+                C::AggCheckStatus => count(states, servers(row, all).filter_map(check_of)),
+                _ => count(states, servers(row, all).map(state_of)),
+            };
+            for (state, n) in states.iter().zip(counts) {
+                let _ = writeln!(out, "haproxy_{name}{{{labels},state=\"{state}\"}} {n}");
+            }
+        }
+        Milliseconds => {
+            let ms = match value {
+                Value::U32(n) => u64::from(*n),
+                Value::U64(n) => *n,
+                _ if column == C::CheckDuration => return,
+                _ => 0,
+            };
+            let _ = writeln!(
+                out,
+                "haproxy_{name}{{{labels}}} {}.{:03}000",
+                ms / 1000,
+                ms % 1000
+            );
+        }
+        _ if column == C::CheckCode && value == &Value::Empty => {}
+        _ => {
+            let _ = write!(out, "haproxy_{name}{{{labels}}} ");
+            number(out, value);
+        }
+    }
+}
+
+/// How often each of these states occurs.
+fn count<'s>(states: &[&'static str], found: impl Iterator<Item = &'s str>) -> Vec<usize> {
+    let mut counts = vec![0; states.len()];
+    for state in found {
+        if let Some(at) = states.iter().position(|known| *known == state) {
+            counts[at] += 1;
+        }
+    }
+    counts
+}
+
+fn servers<'r, 'c>(backend: &'r Row<'c>, all: &'r [Row<'c>]) -> impl Iterator<Item = &'r Row<'c>> {
+    all.iter().filter(|row| {
+        matches!(row.object, Object::Server(..)) && std::ptr::eq(row.proxy, backend.proxy)
+    })
+}
+
+/// The state as the metrics know it: of the texts of the statistics the first word.
+fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
+    let Value::Text(text) = row.get(C::Status) else {
+        return "";
+    };
+    let word = text.split(' ').next().unwrap_or_default();
+    match (word, &row.object) {
+        ("no", _) => "UP",
+        ("STOP", _) => "DOWN",
+        ("OPEN", Object::Frontend) => "UP",
+        (word, _) => word,
+    }
+}
+
+/// The last check's outcome; one that runs now has a star before it.
+fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
+    match row.get(C::CheckStatus) {
+        Value::Text(text) => Some(text.trim_start_matches("* ")),
+        _ => None,
+    }
+}
+
+#[rustfmt::skip]
+fn of_process(out: &mut String, process: &Process, global: &Global) {
+    let p = process;
+    let n = |n: u32| u64::from(n);
+    let rows: [(&str, How, u64, &str); 26] = [
+        ("nbthread", Gauge, n(p.threads), "threads of the data plane"),
+        ("nbproc", Gauge, 1, "processes that serve, always 1"),
+        ("relative_process_id", Gauge, 1, "number of the process, always 1"),
+        ("uptime_seconds", Gauge, p.uptime_ms / 1000, "how long it serves"),
+        ("max_fds", Gauge, p.files_max, "descriptors that it may have"),
+        ("max_connections", Gauge, n(p.connections_max), "connections of clients that it may have"),
+        ("hard_max_connections", Gauge, n(p.connections_max), "the same, as it was at the start"),
+        ("current_connections", Gauge, n(p.connections), "connections of clients now"),
+        ("connections_total", Counter, p.connections_total, "connections of clients since the start"),
+        ("requests_total", Counter, p.requests_total, "requests since the start"),
+        ("max_ssl_connections", Gauge, n(global.tls.connections_max.unwrap_or(0)), "TLS connections that it may have, 0 for any number"),
+        ("current_ssl_connections", Gauge, n(p.tls_connections.0), "TLS connections now"),
+        ("ssl_connections_total", Counter, p.tls_connections.1, "TLS connections since the start"),
+        ("current_connection_rate", Gauge, p.connection_rate.0, "connections over the last second"),
+        ("limit_connection_rate", Gauge, n(global.connection_rate_max.unwrap_or(0)), "limit of connections a second"),
+        ("max_connection_rate", Gauge, p.connection_rate.1, "most connections in a second"),
+        ("current_session_rate", Gauge, p.session_rate.0, "sessions over the last second"),
+        ("limit_session_rate", Gauge, n(global.session_rate_max.unwrap_or(0)), "limit of sessions a second"),
+        ("max_session_rate", Gauge, p.session_rate.1, "most sessions in a second"),
+        ("current_ssl_rate", Gauge, p.tls_rate.0, "clients' TLS handshakes over the last second"),
+        ("max_ssl_rate", Gauge, p.tls_rate.1, "most TLS handshakes in a second"),
+        ("stopping", Gauge, p.stopping.into(), "1 while it only finishes what it has"),
+        ("listeners", Gauge, n(p.listeners), "listeners of frontends"),
+        ("dropped_logs_total", Counter, p.logs_dropped, "log lines that were dropped"),
+        ("bytes_out_total", Counter, p.bytes_out, "bytes sent to clients since the start"),
+        ("start_time_seconds", Gauge, p.started_s, "when it began to serve, seconds since 1970"),
+    ];
+    for (name, how, value, meaning) in rows {
+        let name = format!("process_{name}");
+        head(out, &name, meaning, how);
+        let _ = writeln!(out, "haproxy_{name} {value}");
+    }
+    head(out, "process_build_info", "what was built", Gauge);
+    let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_added_to_each_other() {
+        let of = |query: &str| {
+            Query::parse(query.as_bytes())
+                .map(|q| [q.global, q.frontend, q.listener, q.backend, q.server])
+        };
+        let (yes, no) = (true, false);
+        assert_eq!(of(""), Some([yes; 5]));
+        assert_eq!(
+            of("scope=global&scope=server"),
+            Some([yes, no, no, no, yes])
+        );
+        assert_eq!(of("scope="), Some([no; 5]));
+        assert_eq!(of("scope=&scope=*"), Some([yes; 5]));
+        assert_eq!(of("scope=other"), None);
+        assert!(Query::parse(b"no-maint").unwrap().no_maintenance);
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(escaped("a\"b\\c"), "a\\\"b\\\\c");
+    }
+}

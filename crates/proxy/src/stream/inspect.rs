@@ -1,0 +1,81 @@
+//! `tcp-response content` in HTTP: rules that look at an answer before those of
+//! messages do. They run when the server's connection stands, and once more when
+//! the head is there if they wait for it.
+
+use super::answer::Failure;
+use super::session::after;
+use super::{Link, Phase, Stream, Termination, serve};
+use crate::reactor::{self, Instant};
+use crate::rules::{self, Gate};
+
+/// Rules that wait for the head of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection {
+    /// Until when (`tcp-response inspect-delay`).
+    until: Option<Instant>,
+}
+
+/// The server's connection stands. False: the exchange is over.
+pub fn begin(stream: &mut Stream, client: &Link) -> bool {
+    if stream.backend().is_none_or(|b| b.tcp_response.is_empty()) {
+        return true;
+    }
+    let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
+    // Without a delay they do not wait.
+    stream.response_payload_complete = delay_ms.is_none();
+    match rules::tcp_response(stream) {
+        Some(gate) => settle(stream, client, gate),
+        None => {
+            stream.overridden().inspection = Some(Inspection {
+                until: after(delay_ms),
+            });
+            true
+        }
+    }
+}
+
+/// The head is there, for rules that waited for it.
+pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Result<(), Failure> {
+    stream.response_payload_complete = true;
+    let late = inspection
+        .until
+        .is_some_and(|until| until <= reactor::now());
+    // What came too late is not there for them.
+    let hidden = late.then(|| std::mem::take(&mut stream.response));
+    let gate = rules::tcp_response(stream).unwrap_or(Gate::Open);
+    if let Some(head) = hidden {
+        stream.response = head;
+    }
+    match settle(stream, client, gate) {
+        true => Ok(()),
+        false => Err(Failure::Rejected),
+    }
+}
+
+/// Does what the rules came to; false where the stream ends by it.
+fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
+    match gate {
+        Gate::Open => return true,
+        Gate::CloseServer => {
+            stream.overridden().closes_server = true;
+            return true;
+        }
+        Gate::Reject | Gate::SilentDrop => {}
+    }
+    refused(stream, gate);
+    stream.times.response = None;
+    if gate == Gate::SilentDrop {
+        serve::drop_silently(client);
+    }
+    false
+}
+
+/// Rules refused what a server sent.
+pub(super) fn refused(stream: &mut Stream, gate: Gate) {
+    stream.termination = Termination::Proxy;
+    stream.phase = match gate {
+        Gate::SilentDrop => Phase::Request,
+        _ => Phase::Data,
+    };
+    rules::count_denied_response(stream);
+}

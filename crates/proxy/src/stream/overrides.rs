@@ -1,0 +1,171 @@
+//! What rules set for one stream in place of what its proxies say: time limits,
+//! retries, its place in queues, marks on packets. Few streams have any of it,
+//! so it is boxed, and one that has none pays for one look.
+
+use super::{Link, Stream};
+use crate::config::{ProxyOption, Timeouts};
+use crate::message::Message;
+use rustix::net::sockopt;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+/// What rules have set.
+#[derive(Clone, Default, Debug)]
+pub struct Overrides {
+    /// Time limits (`set-timeout`); those that are None are the proxies'.
+    pub limits: Timeouts,
+    /// `set-retries`.
+    pub retries: Option<u32>,
+    /// `disable-l7-retry`: an answer is no reason to ask again.
+    pub no_answer_retries: bool,
+    /// Its place in queues.
+    pub priority: Priority,
+    /// Of packets to the client.
+    pub to_client: Packets,
+    /// Of packets to the server.
+    pub to_server: Packets,
+    /// `to_client` was set since it was put into effect.
+    pub unsaid: bool,
+    /// `tcp-response content close`: nobody uses the server's connection after.
+    pub closes_server: bool,
+    /// Early answers that rules made and that were not sent yet, with the rule that
+    /// each began with.
+    pub hints: Vec<(usize, Message)>,
+    /// `expect-proxy layer4`: a PROXY header comes first.
+    pub expects_proxy: bool,
+    /// Rules of `tcp-response content` wait for the head of the answer.
+    pub inspection: Option<super::inspect::Inspection>,
+}
+
+/// Who goes first in a queue: the lower class, then who came (or counts as having
+/// come) first.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Priority {
+    /// `set-priority-class`.
+    pub class: i16,
+    /// `set-priority-offset`, milliseconds.
+    pub offset_ms: i32,
+}
+
+/// What packets carry for those on the way.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Packets {
+    /// The kernel's mark of them (`SO_MARK`).
+    pub mark: Option<u32>,
+    /// The field for the kind of service.
+    pub tos: Option<u8>,
+}
+
+impl Packets {
+    /// Puts it into effect. What the system refuses (a mark without the right
+    /// to set one) is left as it was, as in HAProxy.
+    pub fn apply(self, socket: impl AsFd, peer: Option<SocketAddr>) {
+        if let Some(mark) = self.mark {
+            let _ = set_mark(&socket, mark);
+        }
+        let Some(tos) = self.tos else { return };
+        // A socket of IPv6 may carry IPv4; then only one of both has an effect.
+        if peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4()) {
+            let _ = sockopt::set_ip_tos(&socket, tos);
+        }
+        if peer.is_none_or(|peer| peer.is_ipv6()) {
+            let _ = sockopt::set_ipv6_tclass(&socket, tos.into());
+        }
+    }
+}
+
+fn set_mark(socket: &impl AsFd, mark: u32) -> nix::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt::Mark};
+    setsockopt(&socket.as_fd(), Mark, &mark)
+}
+
+impl Stream {
+    /// What rules set for it, to be changed.
+    pub fn overridden(&mut self) -> &mut Overrides {
+        self.overrides.get_or_insert_default()
+    }
+
+    fn limit(&self, of: impl Fn(&Timeouts) -> Option<u32>) -> Option<u32> {
+        self.overrides.as_ref().and_then(|set| of(&set.limits))
+    }
+
+    /// Those of its backend; in a `listen` they are known before it has one.
+    fn timeouts_of_servers(&self) -> Option<&Timeouts> {
+        let own = Some(self.frontend()).filter(|proxy| proxy.kind.is_backend());
+        self.backend().or(own).map(|proxy| &proxy.timeouts)
+    }
+
+    /// How long its client may be silent, milliseconds.
+    pub fn client_ms(&self) -> Option<u32> {
+        self.limit(|limits| limits.client_ms)
+            .or(self.frontend().timeouts.client_ms)
+    }
+
+    /// How long its server may be silent.
+    pub fn server_ms(&self) -> Option<u32> {
+        self.limit(|limits| limits.server_ms)
+            .or_else(|| self.timeouts_of_servers()?.server_ms)
+    }
+
+    /// How long both may be silent in a tunnel.
+    pub fn tunnel_ms(&self) -> Option<u32> {
+        self.limit(|limits| limits.tunnel_ms)
+            .or_else(|| self.timeouts_of_servers()?.tunnel_ms)
+            .or(self.frontend().timeouts.tunnel_ms)
+    }
+
+    /// How long a connection to its server may take.
+    pub fn connect_ms(&self) -> Option<u32> {
+        self.limit(|limits| limits.connect_ms)
+            .or_else(|| self.timeouts_of_servers()?.connect_ms)
+    }
+
+    /// How long it may wait in queues.
+    pub fn queue_ms(&self) -> Option<u32> {
+        self.limit(|limits| limits.queue_ms).or_else(|| {
+            let timeouts = self.timeouts_of_servers()?;
+            timeouts.queue_ms.or(timeouts.connect_ms)
+        })
+    }
+
+    /// How long a tarpit holds it.
+    pub fn tarpit_ms(&self) -> Option<u32> {
+        let timeouts = &self.backend().unwrap_or_else(|| self.frontend()).timeouts;
+        self.limit(|limits| limits.tarpit_ms)
+            .or(timeouts.tarpit_ms)
+            .or(timeouts.connect_ms)
+    }
+
+    /// The answer is about to be written: to the client's liking, and on packets
+    /// that carry what rules want.
+    #[inline]
+    pub(super) fn dress_answer(&mut self, client: &Link) {
+        if self.frontend().has(ProxyOption::H1CaseClient) {
+            self.response
+                .set_cases(self.config.global.header_cases.clone());
+        }
+        self.mark_packets(client);
+    }
+
+    /// Its place in queues.
+    pub fn priority(&self) -> Priority {
+        self.overrides
+            .as_ref()
+            .map_or_else(Priority::default, |set| set.priority)
+    }
+
+    /// Lets packets to its client carry what rules have set since the last time.
+    #[inline]
+    pub(super) fn mark_packets(&mut self, client: &Link) {
+        if let Some(set) = self.overrides.as_mut().filter(|set| set.unsaid) {
+            set.unsaid = false;
+            if let Some(transport) = client.transport() {
+                let peer = match self.session.source {
+                    super::Endpoint::Inet(peer) => Some(peer),
+                    super::Endpoint::Unix => None,
+                };
+                set.to_client.apply(transport.fd(), peer);
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Rules whose effect is seen on sockets: those that look at servers' bytes, hints
+//! ahead of answers, lists that rules change, priorities in queues.
+
+use crate::bed::{Bed, Origin, against_haproxy};
+
+fn listen(lines: &str, origin: &Origin) -> String {
+    format!(
+        "listen back\n bind 127.0.0.1:{{0}}\n{lines} server s 127.0.0.1:{}\n",
+        origin.port
+    )
+}
+
+/// A bed with these lines before the one of the server.
+fn bed(lines: &str, origin: &Origin) -> Bed {
+    Bed::new(&listen(lines, origin))
+}
+
+fn greets(text: &'static str) -> Origin {
+    Origin::new(move |mut peer, _| {
+        peer.send(text);
+        peer.rest();
+    })
+}
+
+#[test]
+fn bytes_of_a_server_are_refused_or_let_pass() {
+    let origin = greets("220 hello");
+    let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.payload(0,3) -m str 220 }\n";
+    let refused = bed(lines, &origin);
+    assert_eq!(refused.client().ends(), "FIN");
+    assert_eq!(refused.end(), "0 PD");
+    // One bed at a time.
+    drop(refused);
+    let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.payload(0,3) -m str 421 }\n";
+    let passed = bed(lines, &origin);
+    let mut client = passed.client();
+    assert_eq!(client.exactly(9), b"220 hello");
+    client.half_close();
+    assert_eq!(client.ends(), "FIN");
+}
+
+#[test]
+fn what_the_client_sends_passes_while_the_server_is_inspected() {
+    let origin = Origin::new(|mut peer, _| {
+        let got = peer.exactly(3);
+        peer.send(&got);
+        peer.rest();
+    });
+    let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content accept if { res.len gt 2 }\n tcp-response content reject\n";
+    let bed = bed(lines, &origin);
+    let mut client = bed.client();
+    client.send("one");
+    assert_eq!(client.exactly(3), b"one");
+}
+
+#[test]
+fn a_server_is_closed_by_a_rule_and_the_client_keeps_what_came() {
+    let origin = greets("BYE");
+    let lines = " mode tcp\n tcp-response inspect-delay 10s\n tcp-response content close if { res.payload(0,3) -m str BYE }\n";
+    let bed = bed(lines, &origin);
+    assert_eq!(bed.client().ends(), "BYE FIN");
+    assert_eq!(bed.end(), "0 --");
+}
+
+#[test]
+fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nok");
+    let lines = " mode http\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.hdr(x-a) b }\n";
+    let bed = bed(lines, &origin);
+    let mut client = bed.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.ends(), "FIN");
+}
+
+#[test]
+fn hints_come_ahead_of_the_answer() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let lines = " mode http\n http-request early-hint link </a>\n http-request early-hint link </b>\n http-request set-header a b\n http-request early-hint link </c>\n";
+    let bed = bed(lines, &origin);
+    let mut client = bed.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let wanted = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nlink: </b>\r\n\r\n\
+                  HTTP/1.1 103 Early Hints\r\nlink: </c>\r\n\r\nHTTP/1.1 200 OK\r\n";
+    let got = client.exactly(wanted.len());
+    assert_eq!(String::from_utf8_lossy(&got), wanted);
+}
+
+#[test]
+fn rules_change_maps_and_lists_for_all_that_follow() {
+    if against_haproxy() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("evenkeel-rules-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (map, list) = (folder.join("m.map"), folder.join("a.lst"));
+    std::fs::write(&map, "/old kept\n").unwrap();
+    std::fs::write(&list, "192.0.2.1\n").unwrap();
+    let (map, list) = (map.display(), list.display());
+    let bed = Bed::new(&format!(
+        "frontend www\n mode http\n bind 127.0.0.1:{{0}}\n acl put path_beg /put\n acl take path_beg /take\n \
+         http-request set-map({map}) %[url_param(k)] %[url_param(v)] if put\n \
+         http-request add-acl({list}) %[src] if put\n http-request del-map({map}) %[url_param(k)] if take\n \
+         http-request del-acl({list}) %[src] if take\n \
+         http-request return status 200 hdr x-found %[url_param(k),map({map},none)] hdr x-listed yes if {{ src -f {list} }}\n \
+         http-request return status 200 hdr x-found %[url_param(k),map({map},none)]\n"
+    ));
+    let ask = |target: &str| bed.ask(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert!(ask("/?k=/old").contains("x-found: kept\r\n"));
+    assert!(ask("/?k=a").contains("x-found: none\r\n"));
+    let answer = ask("/put?k=a&v=1");
+    assert!(answer.contains("x-found: 1\r\n") && answer.contains("x-listed: yes\r\n"));
+    assert!(ask("/put?k=a&v=2").contains("x-found: 2\r\n"));
+    assert!(ask("/?k=a").contains("x-found: 2\r\n"));
+    let answer = ask("/take?k=a");
+    assert!(answer.contains("x-found: none\r\n") && !answer.contains("x-listed"));
+    assert!(ask("/?k=/old").contains("x-found: kept\r\n"));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn the_exporter_answers_under_the_names_of_haproxy() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let lines = " mode http\n http-request use-service prometheus-exporter if { path /metrics }\n";
+    let bed = bed(lines, &origin);
+    let ask = |target: &str| bed.ask(&format!("GET {target} HTTP/1.0\r\nHost: h\r\n\r\n"));
+    let all = ask("/metrics");
+    for line in [
+        "# TYPE haproxy_frontend_http_responses_total counter\n",
+        "haproxy_frontend_status{proxy=\"back\",state=\"UP\"} 1\n",
+        "haproxy_server_status{proxy=\"back\",server=\"s\",state=\"UP\"} 1\n",
+        "haproxy_process_nbproc 1\n",
+    ] {
+        assert!(all.contains(line), "{line}");
+    }
+    let servers = ask("/metrics?scope=server");
+    assert!(
+        servers.contains("haproxy_server_current_queue{") && !servers.contains("haproxy_frontend")
+    );
+    assert!(ask("/metrics?scope=other").starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn odd_names_and_cases_of_headers_are_as_options_say() {
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            let seen = head.replace("\r\n", "|");
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nx-seen: {seen}\r\ncontent-length: 0\r\n\r\n"
+            ));
+        }
+    });
+    let ask =
+        |lines: &str, request: &str| bed(&format!(" mode http\n{lines}"), &origin).ask(request);
+    let odd = "GET / HTTP/1.1\r\nHost: h\r\nX_a: 1\r\nX-b: 2\r\n\r\n";
+    let answer = ask(" option http-restrict-req-hdr-names delete\n", odd);
+    assert!(answer.contains("|x-b: 2|") && !answer.contains("x_a"));
+    let answer = ask(" option http-restrict-req-hdr-names reject\n", odd);
+    assert!(answer.starts_with("HTTP/1.1 403 "));
+    let answer = ask(" option originalto\n", odd);
+    assert!(answer.contains("|x-original-to: 127.0.0.1|"));
+}
+
+#[test]
+fn forwarded_tells_what_it_was_asked_to_tell() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::new(|mut peer, _| {
+        while let Some(head) = peer.head() {
+            let seen = head.replace("\r\n", "|");
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nx-seen: {seen}\r\ncontent-length: 0\r\n\r\n"
+            ));
+        }
+    });
+    for (option, wanted) in [
+        ("", "proto=http;for=127.0.0.1"),
+        ("host by", "host=\"h.example\";by=127.0.0.1"),
+        ("for-expr str(abc)", "for=_abc"),
+        (
+            "for-expr str(_abc) for_port-expr int(10)",
+            "for=\"_abc:10\"",
+        ),
+        (
+            "host-expr str(x.example) by-expr str(_p) for for_port-expr int(7)",
+            "host=\"x.example\";by=_p;for=\"127.0.0.1:7\"",
+        ),
+    ] {
+        let bed = bed(
+            &format!(" mode http\n option forwarded {option}\n"),
+            &origin,
+        );
+        let answer = bed.ask("GET / HTTP/1.1\r\nHost: h.example\r\n\r\n");
+        assert!(
+            answer.contains(&format!("|forwarded: {wanted}|")),
+            "{option}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
+    let lines = " mode http\n tcp-request connection expect-proxy layer4 if { src 127.0.0.0/8 }\n http-request return status 200 hdr x-src %[src]\n";
+    let origin = Origin::echo();
+    let bed = bed(lines, &origin);
+    let answer = bed.ask("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.contains("x-src: 192.0.2.7\r\n"), "{answer}");
+}
