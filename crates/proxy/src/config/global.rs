@@ -229,6 +229,8 @@ pub struct Global {
     pub tune: Tune,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
+    /// Rules look at lines: names of headers are kept as they were received.
+    pub lines_shown: bool,
 }
 
 impl Global {
@@ -281,6 +283,7 @@ impl Default for Global {
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
             server_side_shown: false,
+            lines_shown: false,
         }
     }
 }

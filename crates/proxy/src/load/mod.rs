@@ -162,6 +162,8 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// The rules of HAProxy 1.x in the current section, and those around them.
+    pub(crate) old_rules: crate::rules::lines::OldRules,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -287,6 +289,7 @@ impl Loader {
             state_files: BTreeSet::new(),
             issuer_chains: None,
             crt_store: Default::default(),
+            old_rules: Default::default(),
             socket: None,
         }
     }

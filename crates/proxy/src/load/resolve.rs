@@ -18,6 +18,7 @@ impl Loader {
         self.load_server_states();
         self.index_backends();
         self.resolve_references();
+        self.resolve_line_rules();
         self.check_lookups();
         self.give_logs();
         self.check_logs();
@@ -95,7 +96,12 @@ impl Loader {
     }
 
     /// Finds the backend of a reference, or says why it cannot lead there.
-    fn resolve(&self, from: usize, reference: &mut Reference, keyword: &str) -> Option<Diagnostic> {
+    pub(crate) fn resolve(
+        &self,
+        from: usize,
+        reference: &mut Reference,
+        keyword: &str,
+    ) -> Option<Diagnostic> {
         let frontend = &self.config.proxies[from];
         let Some(index) = self.config.backend(&reference.name) else {
             return Some(self.unknown_backend(frontend, reference, keyword));

@@ -108,6 +108,7 @@ impl Loader {
 
     /// What is to be done when a section's last line was read.
     pub(super) fn end_section(&mut self) {
+        self.end_old_rules();
         let acls = std::mem::take(&mut self.acls);
         match self.section {
             Section::Defaults(index) => {

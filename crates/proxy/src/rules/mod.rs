@@ -20,6 +20,7 @@ mod converter;
 mod expression;
 mod fetch;
 mod format;
+pub mod lines;
 mod list_file;
 pub mod live;
 mod lookup;

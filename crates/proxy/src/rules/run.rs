@@ -3,6 +3,7 @@
 
 use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied};
 use super::condition::Outcome;
+use super::lines;
 use super::variables::Scope;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
@@ -97,7 +98,7 @@ fn evaluate<'r>(
     Outcomes::Passed
 }
 
-fn count_failed(stream: &Stream) {
+pub(super) fn count_failed(stream: &Stream) {
     stream
         .frontend()
         .state
@@ -192,6 +193,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         && proxy.redirects.is_empty()
         && proxy.tcp_content.is_empty()
         && !proxy.has(ProxyOption::HttpBufferRequest)
+        && proxy.lines.is_none()
     {
         return Verdict::Continue;
     }
@@ -209,6 +211,13 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         if let Some(verdict) = content_of_message(stream, &proxy.tcp_content) {
             return verdict;
         }
+        let blocked = proxy.lines.as_ref().map(|lines| {
+            let rules = lines.block.iter().map(HttpRule::rule);
+            evaluate(rules, stream, Patience::Now, 0)
+        });
+        if let Some(Outcomes::Verdict(verdict)) = blocked {
+            return verdict;
+        }
     }
     match evaluate(
         proxy.http_request.iter().map(HttpRule::rule),
@@ -218,6 +227,11 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     ) {
         Outcomes::Verdict(verdict) => return verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+    }
+    if let Some(lines) = &proxy.lines
+        && let Some(verdict) = lines::request(stream, &lines.request)
+    {
+        return verdict;
     }
     match evaluate(
         proxy.redirects.iter().map(HttpRule::rule),
@@ -259,19 +273,31 @@ pub fn http_response(stream: &mut Stream) -> Verdict {
     if !stream.variables.is_empty() {
         stream.variables.end_scope(Scope::Request);
     }
-    run_sides(stream, |proxy| &proxy.http_response).unwrap_or(Verdict::Continue)
+    let no_lines = |proxy: &Proxy| proxy.lines.is_none();
+    if no_lines(stream.frontend()) && stream.backend().is_none_or(no_lines) {
+        return run_sides(stream, |proxy| &proxy.http_response, None).unwrap_or(Verdict::Continue);
+    }
+    run_sides(stream, |proxy| &proxy.http_response, Some(lines::response))
+        .unwrap_or(Verdict::Continue)
 }
 
 /// The rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
     // No action of these rules ends a message, and one that fails is counted.
-    let _ = run_sides(stream, |proxy| &proxy.http_after_response);
+    let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }
 
-fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Verdict> {
+/// What runs over the answer behind the rules of a side.
+type OverLines = fn(&mut Stream, &lines::LineRules) -> Option<Verdict>;
+
+fn run_sides(
+    stream: &mut Stream,
+    rules: fn(&Proxy) -> &[HttpRule],
+    over_lines: Option<OverLines>,
+) -> Option<Verdict> {
     let nothing =
         rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
-    if nothing {
+    if nothing && over_lines.is_none() {
         return None;
     }
     let config = stream.config.clone();
@@ -282,14 +308,21 @@ fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Ve
     ];
     stream.lenient = false;
     for side in sides.into_iter().flatten() {
-        let rules = rules(config.proxy(side)).iter().map(HttpRule::rule);
-        match evaluate(rules, stream, Patience::Now, 0) {
-            Outcomes::Verdict(verdict) => {
-                // The answer that the server gave is not the one that is timed.
-                stream.times.response = None;
-                return Some(verdict);
-            }
-            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+        let proxy = config.proxy(side);
+        let rules = rules(proxy).iter().map(HttpRule::rule);
+        let mut ended = match evaluate(rules, stream, Patience::Now, 0) {
+            Outcomes::Verdict(verdict) => Some(verdict),
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
+        };
+        if ended.is_none()
+            && let (Some(run), Some(lines)) = (over_lines, &proxy.lines)
+        {
+            ended = run(stream, &lines.response);
+        }
+        if ended.is_some() {
+            // The answer that the server gave is not the one that is timed.
+            stream.times.response = None;
+            return ended;
         }
     }
     None

@@ -157,6 +157,9 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             parsed_length = input.len();
             match http1::parse_request(input.filled(), &limits, &mut stream.request) {
                 Ok(Outcome::Done(request)) => {
+                    if stream.config.global.lines_shown {
+                        keep_names(stream, &input.filled()[..request.consumed]);
+                    }
                     input.consume(request.consumed);
                     stream.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
@@ -203,6 +206,12 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             Err(_) => return Err(HeadFailure::Closed),
         }
     }
+}
+
+/// Keeps the names of the headers as they were received, for rules about lines.
+#[cold]
+fn keep_names(stream: &mut Stream, head: &[u8]) {
+    stream.lines.get_or_insert_default().request.read(head);
 }
 
 /// Whether a connection's first bytes, which are no request, are those of HTTP/2.

@@ -37,7 +37,8 @@ pub fn count_request(stream: &Stream) {
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
-    let chosen = backend_by_rule(stream).or_else(|| {
+    let by_line = stream.lines.as_ref().and_then(|lines| lines.switched);
+    let chosen = by_line.or_else(|| backend_by_rule(stream)).or_else(|| {
         let frontend = stream.frontend();
         let default = frontend
             .default_backend

@@ -422,6 +422,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// What rules about lines keep (`reqrep` and its kin).
+    pub lines: Option<Box<crate::rules::lines::LineState>>,
 }
 
 impl Stream {

@@ -17,8 +17,8 @@ mod variable;
 
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
-pub(super) use flow::count_denied;
-pub(super) use header::harmless;
+pub(super) use flow::{count_denied, count_denied_response};
+pub(super) use header::{harmless, is_framing};
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 
