@@ -8,6 +8,7 @@ mod look_up;
 mod privileges;
 mod reload;
 mod run;
+mod upgrade;
 
 pub use run::absolute;
 
@@ -46,6 +47,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "keyword" => look_up::keyword(matches),
         "manual" => print(&look_up::manual()),
         "fmt" => format::main(&files(matches), matches),
+        "upgrade" => upgrade::main(&files(matches), matches),
         "version" => print(&format!(
             "evenkeel {}\ncompared with HAProxy {}\n",
             crate::identity::VERSION,

@@ -126,11 +126,20 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         ));
     }
     if args.keyword == "process" {
-        let span = word.span;
-        loader.warn(
-            &codes::LEGACY,
-            span,
-            "'process' on 'bind' lines is not needed: there is one process",
+        let words = &args.line().words;
+        let at = words.iter().position(|other| other.span == word.span);
+        let keyword = at.and_then(|at| args.line().word(at.checked_sub(1)?));
+        loader.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                word.span,
+                "'process' on 'bind' lines is not needed: there is one process",
+            )
+            .help("remove the two words")
+            .fix(
+                keyword.map_or(word.span, |keyword| keyword.span.to(word.span)),
+                "",
+            ),
         );
     }
     Ok(())

@@ -58,10 +58,9 @@ fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     super::legacy::warn_needless(
         loader,
-        span,
+        args,
         "debug",
         "it kept the process in the foreground, as the command line's -d does; `daemon` has no effect beside it",
     );
@@ -81,7 +80,12 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     if processes == 1 {
         let why = "there is one process; `nbthread` sets its threads";
-        super::legacy::warn_needless(loader, span, "nbproc 1", why);
+        super::legacy::warn_needless(loader, args, "nbproc 1", why);
+        return Ok(());
+    }
+    if loader.config.global.threads.is_some() {
+        let why = "there is one process, and `nbthread` says how many threads it has";
+        super::legacy::warn_needless(loader, args, "nbproc", why);
         return Ok(());
     }
     super::legacy::warn(

@@ -24,7 +24,8 @@ pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
 }
 
 /// The warning about a word that does nothing any more.
-pub(crate) fn warn_needless(loader: &mut Loader, span: Span, old: &str, why: &str) {
+pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why: &str) {
+    let span = args.keyword_span();
     loader.tell(
         Diagnostic::warning(
             &codes::LEGACY,
@@ -33,7 +34,8 @@ pub(crate) fn warn_needless(loader: &mut Loader, span: Span, old: &str, why: &st
         )
         .label("HAProxy no longer knows this")
         .note(why)
-        .help("remove the line"),
+        .help("remove the line")
+        .fix(args.line().span, ""),
     );
 }
 
@@ -51,7 +53,18 @@ impl Loader {
             .help(format!(
                 "put it on a line of its own: `bind {}`",
                 word.text()
-            )),
+            ))
+            .fix(
+                Span {
+                    start: line.words[1].span.end,
+                    ..word.span
+                },
+                "",
+            )
+            .also_fix(
+                line.end(),
+                format!("\nbind {}", self.sources.snippet(word.span)),
+            ),
         );
         if let Err(diagnostic) =
             super::bind::listeners(self, word, &super::bind::template(word.span))
@@ -80,10 +93,9 @@ fn force_close(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     warn_needless(
         loader,
-        span,
+        args,
         "option http-tunnel",
         "every request of a connection passes the rules here, as in HAProxy since 2.1; the \
          connection is kept alive",
@@ -97,13 +109,12 @@ fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     let why = match args.keyword {
         "option http-use-htx" => "it chose HAProxy's present HTTP engine while there were two",
         "option tcpsplice" => "it needed a patched kernel of 2006",
         _ => "it chose the processes of a proxy, and there is one process with threads now",
     };
-    warn_needless(loader, span, args.keyword, why);
+    warn_needless(loader, args, args.keyword, why);
     if args.keyword == "bind-process" {
         args.rest();
     }
