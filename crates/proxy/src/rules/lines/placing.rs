@@ -3,7 +3,7 @@
 //! ran before all `http-request` rules, filters behind them, and what is added
 //! behind those.
 
-use super::today::{self, Form, Old};
+use super::today::{self, Form, Old, Subject};
 use crate::load::{Loader, codes};
 use language::{Diagnostic, Line, Span};
 
@@ -26,6 +26,7 @@ struct Rule {
     /// The whole line.
     line: Span,
     form: Form,
+    subject: Subject,
 }
 
 /// What a section has of old rules, and of those of today that they stand among.
@@ -64,6 +65,7 @@ impl Loader {
             word,
             line: line.span,
             form,
+            subject: Subject::of(keyword, line.word(1).map_or("", |word| word.str())),
         });
     }
 
@@ -106,8 +108,12 @@ impl Loader {
 
     /// Tells of the old rules of a section that is over.
     pub(crate) fn end_old_rules(&mut self) {
-        let section = std::mem::take(&mut self.old_rules);
-        for rule in &section.rules {
+        let mut section = std::mem::take(&mut self.old_rules);
+        section.settle();
+        // What goes to one place goes there in the order in which it runs.
+        let mut rules: Vec<&Rule> = section.rules.iter().collect();
+        rules.sort_by_key(|rule| rule.turn);
+        for rule in rules {
             let told = section.tell(rule);
             self.tell(told);
         }
@@ -115,6 +121,51 @@ impl Loader {
 }
 
 impl Section {
+    /// What is left runs behind what has a form of today, so a rule stays with one
+    /// before it that is left and looks at the same lines.
+    fn settle(&mut self) {
+        for at in 0..self.rules.len() {
+            if self.is_needless(at) {
+                self.rules[at].form = Form::Line(String::new());
+            }
+        }
+        let turns: Vec<usize> = {
+            let mut order: Vec<usize> = (0..self.rules.len()).collect();
+            order.sort_by_key(|at| self.rules[*at].turn);
+            order
+        };
+        for (nth, at) in turns.iter().enumerate() {
+            let rule = &self.rules[*at];
+            if rule.turn == Turn::Block || matches!(rule.form, Form::ByHand(_)) {
+                continue;
+            }
+            let before = turns.iter().take(nth).map(|at| &self.rules[*at]);
+            let bound = before
+                .filter(|before| before.response == rule.response)
+                .filter(|before| before.turn != Turn::Block)
+                .any(|before| {
+                    matches!(before.form, Form::ByHand(_)) && before.subject.meets(&rule.subject)
+                });
+            if bound {
+                self.rules[*at].form = Form::ByHand(
+                    "it runs behind a rule above that has no form today, and would run before it; \
+                     write that one by hand, then upgrade again",
+                );
+            }
+        }
+    }
+
+    /// Whether a `reqpass` keeps lines from rules that do not look at them anyway.
+    fn is_needless(&self, at: usize) -> bool {
+        let rule = &self.rules[at];
+        let passes = matches!(rule.keyword, "reqpass" | "reqipass");
+        let behind = self.rules.iter().skip(at + 1);
+        passes
+            && behind
+                .filter(|other| !other.response && other.turn == Turn::Filter)
+                .all(|other| !other.subject.meets(&rule.subject))
+    }
+
     /// Where today's form of a rule belongs.
     fn place(&self, rule: &Rule) -> Move {
         let today = &self.today[usize::from(rule.response)];
@@ -164,6 +215,14 @@ impl Section {
                 return told(format!("'{}' is an old form", rule.keyword)).help(*what);
             }
         };
+        if line.is_empty() {
+            return told(format!(
+                "'{}' is an old form, and changes nothing here",
+                rule.keyword
+            ))
+            .help("remove the line: no rule behind it looks at such lines")
+            .fix(rule.line, "");
+        }
         let name = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
         let diagnostic = told(format!("'{}' is an old form of '{name}'", rule.keyword));
         match self.place(rule).to {

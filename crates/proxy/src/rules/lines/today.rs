@@ -31,6 +31,53 @@ pub(super) enum Form {
     ByHand(&'static str),
 }
 
+/// Which lines of a message a rule looks at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Subject {
+    /// The first.
+    Start,
+    /// Headers, whatever their name.
+    Headers,
+    /// Those of one name, in lower case.
+    Header(Box<[u8]>),
+    /// All of them, or what cannot be said.
+    Any,
+}
+
+impl Subject {
+    pub(super) fn of(keyword: &str, first: &str) -> Subject {
+        if keyword.ends_with("add") {
+            let name = header(first.as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
+            return name.map_or(Subject::Any, |name| Subject::Header(name.into()));
+        }
+        if keyword == "block" {
+            return Subject::Any;
+        }
+        // No request line has a colon before its first space.
+        if ["^[^: ]*:", "^[^ :]*:", "^[^: ]+:", "^[^ :]+:"].contains(&first) {
+            return Subject::Headers;
+        }
+        match super::build::header_of(first.as_bytes()) {
+            Some(name) => Subject::Header(name),
+            None if RequestPattern::of(first).is_some() && !keyword.starts_with("rsp") => {
+                Subject::Start
+            }
+            None => Subject::Any,
+        }
+    }
+
+    /// Whether two rules may look at the same line.
+    pub(super) fn meets(&self, other: &Subject) -> bool {
+        use Subject::{Any, Header, Headers, Start};
+        match (self, other) {
+            (Any, _) | (_, Any) | (Start, Start) => true,
+            (Start, _) | (_, Start) => false,
+            (Header(one), Header(other)) => one == other,
+            (Headers, _) | (_, Headers) => true,
+        }
+    }
+}
+
 /// What today's rules are of.
 fn set(keyword: &str) -> &'static str {
     match keyword.starts_with("rsp") {
@@ -65,8 +112,9 @@ fn by_hand(verb: &str) -> &'static str {
         }
         "rep" => {
             "name what is rewritten: `replace-header NAME REGEX FORMAT` for a header, `replace-path`, \
-             `replace-pathq` or `set-method` for the request line, `set-header` and `del-header` for \
-             another name"
+             `replace-pathq` or `set-method` for the request line. Another name is \
+             `set-header NEW %[req.fhdr(OLD)] if { req.fhdr(OLD) -m found }` and then `del-header OLD`, where \
+             one line of it comes"
         }
         "allow" | "pass" => {
             "give the rules behind it a condition that leaves these requests out: \
