@@ -21,8 +21,9 @@ pub use global::{
 };
 pub use http2::{Http2, Http2Side};
 pub use proxy::{
-    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
-    ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
+    Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
+    Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
+    SwitchTarget, Timeouts,
 };
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use tls::{

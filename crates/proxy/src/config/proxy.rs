@@ -429,6 +429,28 @@ pub struct Proxy {
     // The keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None where there are none.
     pub lines: Option<Box<crate::rules::lines::Lines>>,
+    /// `monitor-net`, `mode health`; None where there is neither.
+    pub health: Option<Box<Health>>,
+    /// `capture cookie`.
+    pub capture_cookie: Option<Box<CaptureCookie>>,
+}
+
+/// Which connections are answered before anything of them is read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// `monitor-net`: those from here.
+    pub network: Option<language::value::Network>,
+    /// `mode health`: all.
+    pub always: bool,
+}
+
+/// `capture cookie`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CaptureCookie {
+    /// What `name=value` begins with.
+    pub begin: Box<[u8]>,
+    /// Bytes that are kept of it.
+    pub length_max: usize,
 }
 
 /// `load-server-state-from-file`.

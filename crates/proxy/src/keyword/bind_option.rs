@@ -115,6 +115,8 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let set = word.text();
     let everything = |part: &str| matches!(part, "all" | "1" | "1-");
     let whole = match (args.keyword, set.split_once('/')) {
+        // Where there were several processes, there is one now.
+        ("process", _) if loader.old_processes => true,
         ("process", None) => everything(&set) || set == "odd",
         (_, None) => set == "all",
         (_, Some((group, threads))) => everything(group) && matches!(threads, "all" | "1-"),

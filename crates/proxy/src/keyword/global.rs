@@ -78,6 +78,7 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let processes = args.count("a number of processes", 1..=THREADS_MAX)?;
     args.end()?;
+    loader.old_processes |= processes > 1;
     if processes == 1 {
         let why = "there is one process; `nbthread` sets its threads";
         super::legacy::warn_needless(loader, args, "nbproc 1", why);

@@ -43,6 +43,9 @@ impl Loader {
     /// `listen NAME ADDRESS`: the form of 1.x, today a `bind` line of its own.
     pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
+        let base = line.words.iter().position(|word| word.is("from"));
+        let last = base.map_or(line.end(), |at| line.words[at - 1].span);
+        let whole = self.sources.snippet(word.span.to(last)).into_owned();
         self.tell(
             Diagnostic::warning(
                 &codes::LEGACY,
@@ -50,26 +53,28 @@ impl Loader {
                 format!("an address on the line of '{kind} {name}' is an old form"),
             )
             .label("HAProxy no longer knows this")
-            .help(format!(
-                "put it on a line of its own: `bind {}`",
-                word.text()
-            ))
+            .help(format!("put it on a line of its own: `bind {whole}`"))
             .fix(
                 Span {
                     start: line.words[1].span.end,
-                    ..word.span
+                    ..word.span.to(last)
                 },
                 "",
             )
-            .also_fix(
-                line.end(),
-                format!("\nbind {}", self.sources.snippet(word.span)),
-            ),
+            .also_fix(line.end(), format!("\nbind {whole}")),
         );
-        if let Err(diagnostic) =
-            super::bind::listeners(self, word, &super::bind::template(word.span))
-        {
-            self.tell(*diagnostic);
+        let mut template = super::bind::template(word.span);
+        let mut args = Args::new(line, 3, "bind", "bind <address> [options…]");
+        let options = match base {
+            None => super::bind::options(self, &mut args, &mut template),
+            Some(_) => Ok(()),
+        };
+        let listeners = super::bind::listeners(self, word, &template);
+        for diagnostic in args.told() {
+            self.tell(diagnostic);
+        }
+        for refused in [options, listeners].into_iter().filter_map(Result::err) {
+            self.tell(*refused);
         }
     }
 }

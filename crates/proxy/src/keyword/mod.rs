@@ -20,6 +20,7 @@ mod error_page;
 mod global;
 mod http_rules;
 mod legacy;
+mod legacy_health;
 mod legacy_lines;
 mod log;
 mod monitor;
@@ -83,6 +84,7 @@ static LINES: &[&[LineRow]] = &[
     global::LINES,
     http_rules::LINES,
     legacy::LINES,
+    legacy_health::LINES,
     legacy_lines::LINES,
     log::LINES,
     monitor::LINES,

@@ -126,6 +126,15 @@ codes! {
          Put the three into `defaults`.";
     NO_BIND = "W0103", "frontend without bind",
         "The frontend has no address, so nothing reaches it. Add a line like `bind :8080`; a section that only has servers is a `backend`.";
+    DEVICE_DETECTION = "E0432", "device detection",
+        "Lines about databases of devices (51Degrees, DeviceAtlas, WURFL) need the library of their vendor, which is not part of Evenkeel. \
+         It is said once a file. A service of your own can look a client up and set a header; often a map over `req.hdr(user-agent)` is enough.";
+    LUA = "E0433", "Lua",
+        "Scripts in Lua are not run. It is said once a file. Rules, variables, maps and converters do most of what scripts were written \
+         for; the rest is better in a service behind the proxy, where it cannot stop it.";
+    SPOE = "E0434", "SPOE",
+        "Agents beside the proxy (SPOE, SPOA) are not spoken with. It is said once a file. Let a service of your own decide: as a backend, \
+         or by changing lists and maps over the statistics socket.";
     LEGACY = "W0104", "old form",
         "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",

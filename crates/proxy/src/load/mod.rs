@@ -8,6 +8,7 @@
 pub(crate) mod certificates;
 mod check;
 pub mod codes;
+mod foreign;
 mod line;
 mod logs;
 mod order;
@@ -162,6 +163,10 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// `nbproc` asked for several processes.
+    pub(crate) old_processes: bool,
+    /// Kinds of what belongs to other programs that were told of.
+    foreign: foreign::Told,
     /// The rules of HAProxy 1.x in the current section, and those around them.
     pub(crate) old_rules: crate::rules::lines::OldRules,
     /// Set while a `stats socket` line is built: what only its options say.
@@ -289,6 +294,8 @@ impl Loader {
             state_files: BTreeSet::new(),
             issuer_chains: None,
             crt_store: Default::default(),
+            old_processes: false,
+            foreign: Default::default(),
             old_rules: Default::default(),
             socket: None,
         }
@@ -322,6 +329,9 @@ impl Loader {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
+        let Some(diagnostic) = self.foreign.once(diagnostic) else {
+            return;
+        };
         self.diagnostics.push(&self.sources, diagnostic);
     }
 
@@ -340,6 +350,16 @@ impl Loader {
             // thrown away keeps the loader going if one ever is.
             _ => &mut self.defaults[0].proxy,
         }
+    }
+
+    /// Whether something before was written for HAProxy 1.x: then what those
+    /// versions let pass is let pass.
+    pub(crate) fn is_old_file(&self) -> bool {
+        self.old_rules.has_any()
+            || self
+                .diagnostics
+                .iter()
+                .any(|told| told.code.id == codes::LEGACY.id)
     }
 
     /// Whether the current section is a `defaults`.

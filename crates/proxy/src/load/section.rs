@@ -5,7 +5,8 @@ use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::keyword::known::SECTIONS;
 use crate::rules::AclTable;
 use crate::state::ProxyState;
-use language::{Diagnostic, Line, suggest};
+use language::{Diagnostic, Line, Word, suggest};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -48,6 +49,18 @@ impl Section {
 /// The words that begin a section.
 pub fn section_names() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|(name, _)| *name)
+}
+
+/// A name that is not taken: with a number behind it, from 2 on.
+fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
+    let mut number = 2u32;
+    loop {
+        let other = format!("{name}-{number}");
+        if !taken(&other) {
+            return other.into();
+        }
+        number = number.saturating_add(1);
+    }
 }
 
 /// Whether a word begins a section.
@@ -265,6 +278,11 @@ impl Loader {
             .word(at)
             .filter(|w| kind.is_frontend() && !w.is("from"));
         at += usize::from(legacy_address.is_some());
+        // Behind the address stand options of `bind`.
+        let options = legacy_address.is_some() && line.word(at).is_some_and(|w| !w.is("from"));
+        if options {
+            at = line.words.len();
+        }
         let mut base = self.defaults.len() - 1;
         if line.word(at).is_some_and(|w| w.is("from")) {
             let Some(named) = self.named_defaults(line, at) else {
@@ -278,13 +296,14 @@ impl Loader {
         } else {
             self.surplus_words(line, at);
         }
+        let text = self.proxy_name(name, kind);
         self.acls = self.defaults[base].acls.inherited();
         let index = ProxyIndex(self.config.proxies.len() as u32);
         let mut proxy = Proxy {
             span: name.span,
-            name: name.text().into(),
+            state: Arc::new(ProxyState::new(&text)),
+            name: text,
             kind,
-            state: Arc::new(ProxyState::new(&name.text())),
             ..self.defaults[base].proxy.clone()
         };
         if let Some(page) = &mut proxy.stats {
@@ -298,6 +317,48 @@ impl Loader {
             self.legacy_bind(line, address);
         }
         Section::Proxy(index, kind)
+    }
+
+    /// The name of a proxy: that of its line, or where an old file gives one twice,
+    /// which HAProxy 1.x took, another one.
+    fn proxy_name(&mut self, word: &Word, kind: ProxyKind) -> Box<str> {
+        let sides = [kind.is_frontend(), kind.is_backend()];
+        let taken = |names: &[HashMap<Box<str>, ProxyIndex>; 2], name: &str| {
+            let mut all = names.iter().zip(sides);
+            all.any(|(names, side)| side && names.contains_key(name))
+        };
+        let text = word.text();
+        if !taken(&self.names, &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(&self.names, name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    /// The same of a server.
+    pub(crate) fn server_name(&mut self, word: &Word) -> Box<str> {
+        let text = word.text();
+        let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
+        if !taken(self.proxy(), &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(self.proxy(), name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    fn told_twice(&mut self, word: &Word, name: &str) {
+        let told = format!(
+            "the name '{}' is used twice; this one is called '{name}'",
+            word.text()
+        );
+        self.tell(
+            Diagnostic::warning(&codes::LEGACY, word.span, told)
+                .label("HAProxy no longer takes this")
+                .help(format!("write `{name}`"))
+                .fix(word.span, name),
+        );
     }
 
     fn duplicate_name(&mut self, index: ProxyIndex, new: &Proxy) {

@@ -8,7 +8,7 @@ use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange};
-use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
+use crate::config::{CheckKind, HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, with_deadline};
@@ -283,6 +283,38 @@ async fn linger(client: &mut Client) {
         }
     }
     client.input = None;
+}
+
+/// What a connection is answered before anything of it is read (`monitor-net`, `mode
+/// health`); None where it is one like others.
+pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
+    let frontend = session.frontend();
+    let health = frontend.health.as_ref()?;
+    let http = match health.always {
+        true => frontend.check.kind == CheckKind::Http,
+        false => {
+            let ip = session.source.ip()?;
+            health.network.filter(|network| network.contains(ip))?;
+            frontend.mode == Mode::Http
+        }
+    };
+    Some(match http {
+        true => b"HTTP/1.0 200 OK\r\n\r\n",
+        false if health.always => b"OK\n",
+        false => b"",
+    })
+}
+
+/// Gives such a connection its answer. It is neither counted nor logged.
+pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
+    let limit = client.session.frontend().timeouts.client_ms;
+    if let Link::Http1(transport) = &client.link
+        && super::write::write_all(transport, answer, limit)
+            .await
+            .is_ok()
+    {
+        linger(client).await;
+    }
 }
 
 /// How long and how much is thrown away after an early answer.

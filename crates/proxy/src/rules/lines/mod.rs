@@ -121,6 +121,8 @@ pub struct LineState {
     pub response: Names,
     /// The backend that `reqsetbe` chose.
     pub switched: Option<ProxyIndex>,
+    /// What `capture cookie` kept of the request and of the answer.
+    pub cookies: [Option<Vec<u8>>; 2],
 }
 
 /// What a filter decided about the message.

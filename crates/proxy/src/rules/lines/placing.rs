@@ -121,6 +121,11 @@ impl Loader {
 }
 
 impl Section {
+    /// Whether the section has old rules so far.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     /// What is left runs behind what has a form of today, so a rule stays with one
     /// before it that is left and looks at the same lines.
     fn settle(&mut self) {
