@@ -21,6 +21,7 @@ mod limits;
 mod lists;
 mod living;
 mod modes;
+mod old_rules;
 mod options;
 mod overload;
 mod peer;
