@@ -12,6 +12,7 @@ pub mod regular;
 pub mod usage;
 pub mod value;
 pub mod variables;
+pub mod wait;
 
 mod acl;
 mod action;
@@ -45,8 +46,8 @@ pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
-    tcp_content, tcp_session, unique_id,
+    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor,
+    tcp_connection, tcp_content, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};

@@ -4,6 +4,7 @@
 use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied};
 use super::condition::Outcome;
 use super::variables::Scope;
+use super::wait::Wait;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
 use crate::stream::{Phase, Reply, Session, Stream, Termination, error_page, new_stream};
@@ -41,7 +42,24 @@ pub enum Verdict {
         /// How long they may take; None is `timeout http-request`.
         time_ms: Option<u32>,
     },
+    /// Something is waited for first; then the rules are asked again.
+    Wait(Wait),
 }
+
+/// What `tcp-request content` rules came to.
+#[derive(Debug)]
+pub enum Content {
+    /// They are over.
+    Decided(Gate),
+    /// More bytes are needed.
+    NeedMore,
+    /// Something is waited for first; then the rules are asked again.
+    Wait(Wait),
+}
+
+/// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a
+/// message go on.
+const RESUME_IN_CONTENT: u32 = 1 << 31;
 
 /// What a whole list of rules came to.
 enum Outcomes {
@@ -72,7 +90,11 @@ fn evaluate<'r>(
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
                 Outcome::Pass => {}
-                Outcome::Miss if patience == Patience::Waits => return Outcomes::Wait,
+                Outcome::Miss if patience == Patience::Waits => {
+                    // What the rules before it did is not done twice.
+                    stream.resume_at = at as u32;
+                    return Outcomes::Wait;
+                }
                 Outcome::Miss | Outcome::Fail => continue,
             }
         }
@@ -84,6 +106,10 @@ fn evaluate<'r>(
                     stream.resume_at = at as u32 + 1;
                 }
                 return Outcomes::Verdict(verdict);
+            }
+            Step::Wait(wait) => {
+                stream.resume_at = at as u32 + 1;
+                return Outcomes::Verdict(Verdict::Wait(wait));
             }
             Step::Closed(gate) => return Outcomes::Gate(gate),
             Step::Failed => {
@@ -155,8 +181,9 @@ pub fn tcp_session(session: &Rc<Session>) -> Gate {
     connection(session, |proxy| &proxy.tcp_session)
 }
 
-/// The rules of `tcp-request content`; None needs more bytes.
-pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
+/// The rules of `tcp-request content`.
+pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
+    let resume_at = std::mem::take(&mut stream.resume_at);
     let config = stream.config.clone();
     let index = if in_backend {
         stream.backend.unwrap_or(stream.frontend)
@@ -169,10 +196,12 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
     } else {
         Patience::Waits
     };
-    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
-        Outcomes::Gate(gate) => Some(gate),
-        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
-        Outcomes::Wait => None,
+    let rules = rules.iter().map(TcpRule::rule);
+    match evaluate(rules, stream, patience, resume_at) {
+        Outcomes::Gate(gate) => Content::Decided(gate),
+        Outcomes::Verdict(Verdict::Wait(wait)) => Content::Wait(wait),
+        Outcomes::Passed | Outcomes::Verdict(_) => Content::Decided(Gate::Open),
+        Outcomes::Wait => Content::NeedMore,
     }
 }
 
@@ -206,7 +235,11 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
                 time_ms: None,
             };
         }
-        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content) {
+    }
+    let in_content = resume_at & RESUME_IN_CONTENT != 0;
+    if resume_at == 0 || in_content {
+        let from = resume_at & !RESUME_IN_CONTENT;
+        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content, from) {
             return verdict;
         }
     }
@@ -214,7 +247,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         proxy.http_request.iter().map(HttpRule::rule),
         stream,
         Patience::Now,
-        resume_at,
+        if in_content { 0 } else { resume_at },
     ) {
         Outcomes::Verdict(verdict) => return verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
@@ -232,15 +265,21 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
 
 /// The rules of `tcp-request content` before those of a message: its head is
 /// there, so nothing has to be waited for.
-fn content_of_message(stream: &mut Stream, rules: &[TcpRule]) -> Option<Verdict> {
+fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Option<Verdict> {
     if rules.is_empty() {
         return None;
     }
     let complete = std::mem::replace(&mut stream.payload_complete, true);
-    let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0);
+    let rules = rules.iter().map(TcpRule::rule);
+    let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payload_complete = complete;
-    let Outcomes::Gate(gate) = outcome else {
-        return None;
+    let gate = match outcome {
+        Outcomes::Gate(gate) => gate,
+        Outcomes::Verdict(Verdict::Wait(wait)) => {
+            stream.resume_at |= RESUME_IN_CONTENT;
+            return Some(Verdict::Wait(wait));
+        }
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => return None,
     };
     stream.termination = Termination::Proxy;
     stream.phase = Phase::Request;

@@ -447,6 +447,12 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 }
                 without_body(stream)
             }
+            Verdict::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
         };
     }
     statistics(client, stream, body, in_backend).await

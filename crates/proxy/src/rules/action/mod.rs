@@ -27,6 +27,7 @@ use super::expression::{Expression, OF_LUA};
 use super::format::Format;
 use super::run::{Gate, Verdict};
 use super::usage::Usage;
+use super::wait::Wait;
 use crate::config::ProxyKind;
 use crate::keyword::Args;
 use crate::keyword::known::KNOWN;
@@ -106,6 +107,10 @@ pub(super) enum Step {
     End(Verdict),
     /// The end of all rules: of connections.
     Closed(Gate),
+    /// Something is waited for, then the next rule follows. For `http-request` and
+    /// `tcp-request content` rules only.
+    #[expect(dead_code, reason = "the seam for actions that are being built")]
+    Wait(Wait),
     /// A rewrite could not be done: it would break the message, or does not fit.
     Failed,
 }
