@@ -11,6 +11,7 @@ mod http2;
 mod proxy;
 mod server;
 mod tls;
+mod userlist;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
@@ -30,6 +31,7 @@ pub use tls::{
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
     Verify, WebSocketProto,
 };
+pub use userlist::{Password, User, Userlist, UserlistSlot};
 
 use crate::state::Presence;
 use std::collections::HashMap;

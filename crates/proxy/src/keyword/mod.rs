@@ -42,6 +42,7 @@ pub(crate) mod tls_list;
 pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
+pub(crate) mod userlist;
 
 pub use args::{Args, Built};
 
@@ -99,6 +100,7 @@ static LINES: &[&[LineRow]] = &[
     tls_default::LINES,
     tune::LINES,
     tune_http2::LINES,
+    userlist::LINES,
 ];
 
 /// The registry, made at its first use.

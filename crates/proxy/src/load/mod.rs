@@ -93,7 +93,7 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
-    "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0440", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -162,6 +162,8 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// Lists of users, and who names them.
+    pub(crate) userlists: crate::keyword::userlist::Userlists,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -287,6 +289,7 @@ impl Loader {
             state_files: BTreeSet::new(),
             issuer_chains: None,
             crt_store: Default::default(),
+            userlists: Default::default(),
             socket: None,
         }
     }

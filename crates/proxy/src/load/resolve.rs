@@ -19,6 +19,7 @@ impl Loader {
         self.index_backends();
         self.resolve_references();
         self.check_lookups();
+        self.finish_userlists();
         self.give_logs();
         self.check_logs();
         self.check_proxies();

@@ -22,6 +22,8 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `userlist`: the loader knows which.
+    Userlist,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -39,6 +41,7 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Userlist => Some("userlist"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -87,6 +90,11 @@ impl Loader {
                     }
                 }
             }
+            "userlist" => {
+                self.no_more_words(line, 2);
+                let begun = crate::keyword::userlist::Userlists::begin(self, line);
+                self.begun(begun, Section::Userlist)
+            }
             other => {
                 let name = SECTIONS
                     .iter()
@@ -104,6 +112,17 @@ impl Loader {
                 name.map_or(Section::Refused, Section::NotBuilt)
             }
         };
+    }
+
+    /// The section that begins, unless its first line was refused.
+    fn begun(&mut self, begun: Result<(), Box<Diagnostic>>, section: Section) -> Section {
+        match begun {
+            Ok(()) => section,
+            Err(refused) => {
+                self.tell(*refused);
+                Section::Refused
+            }
+        }
     }
 
     /// What is to be done when a section's last line was read.

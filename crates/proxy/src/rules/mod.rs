@@ -32,6 +32,7 @@ mod shared;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub(crate) use action::challenge;
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
@@ -46,7 +47,7 @@ pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor,
+    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor, statistics,
     tcp_connection, tcp_content, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};

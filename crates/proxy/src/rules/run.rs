@@ -8,6 +8,7 @@ use super::wait::Wait;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
 use crate::stream::{Phase, Reply, Session, Stream, Termination, error_page, new_stream};
+use crate::users;
 use crate::worker;
 use std::rc::Rc;
 
@@ -60,6 +61,12 @@ pub enum Content {
 /// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a
 /// message go on.
 const RESUME_IN_CONTENT: u32 = 1 << 31;
+/// In `resume_at`: it is a rule of `redirect` lines.
+const RESUME_IN_REDIRECTS: u32 = 1 << 30;
+/// In `resume_at`: the rule at which it goes on is asked again, be it the first.
+const RESUME_AGAIN: u32 = 1 << 29;
+/// The number of the rule in `resume_at`.
+const RESUME_RULE: u32 = RESUME_AGAIN - 1;
 
 /// What a whole list of rules came to.
 enum Outcomes {
@@ -95,7 +102,15 @@ fn evaluate<'r>(
                     stream.resume_at = at as u32;
                     return Outcomes::Wait;
                 }
-                Outcome::Miss | Outcome::Fail => continue,
+                Outcome::Miss | Outcome::Fail => {
+                    if let Some(verdict) = again(stream, at) {
+                        return Outcomes::Verdict(verdict);
+                    }
+                    continue;
+                }
+            }
+            if let Some(verdict) = again(stream, at) {
+                return Outcomes::Verdict(verdict);
             }
         }
         match rule.action.run(stream) {
@@ -121,6 +136,15 @@ fn evaluate<'r>(
         }
     }
     Outcomes::Passed
+}
+
+/// What is done first where a rule asked for a user whose password is not verified
+/// yet: then the same rule is asked again.
+#[inline]
+fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
+    let verdict = users::unanswered(stream)?;
+    stream.resume_at = at as u32 | RESUME_AGAIN;
+    Some(verdict)
 }
 
 fn count_failed(stream: &Stream) {
@@ -197,9 +221,11 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
         Patience::Waits
     };
     let rules = rules.iter().map(TcpRule::rule);
-    match evaluate(rules, stream, patience, resume_at) {
+    match evaluate(rules, stream, patience, resume_at & RESUME_RULE) {
         Outcomes::Gate(gate) => Content::Decided(gate),
         Outcomes::Verdict(Verdict::Wait(wait)) => Content::Wait(wait),
+        // Nothing that could be told to whoever does not speak HTTP.
+        Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
         Outcomes::Passed | Outcomes::Verdict(_) => Content::Decided(Gate::Open),
         Outcomes::Wait => Content::NeedMore,
     }
@@ -238,26 +264,48 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     }
     let in_content = resume_at & RESUME_IN_CONTENT != 0;
     if resume_at == 0 || in_content {
-        let from = resume_at & !RESUME_IN_CONTENT;
+        let from = resume_at & RESUME_RULE;
         if let Some(verdict) = content_of_message(stream, &proxy.tcp_content, from) {
             return verdict;
         }
     }
-    match evaluate(
-        proxy.http_request.iter().map(HttpRule::rule),
-        stream,
-        Patience::Now,
-        if in_content { 0 } else { resume_at },
-    ) {
-        Outcomes::Verdict(verdict) => return verdict,
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+    let in_redirects = resume_at & RESUME_IN_REDIRECTS != 0;
+    if !in_redirects {
+        let from = if in_content {
+            0
+        } else {
+            resume_at & RESUME_RULE
+        };
+        let rules = proxy.http_request.iter().map(HttpRule::rule);
+        match evaluate(rules, stream, Patience::Now, from) {
+            Outcomes::Verdict(verdict) => return verdict,
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+        }
     }
-    match evaluate(
-        proxy.redirects.iter().map(HttpRule::rule),
-        stream,
-        Patience::Now,
-        0,
-    ) {
+    let from = if in_redirects {
+        resume_at & RESUME_RULE
+    } else {
+        0
+    };
+    let rules = proxy.redirects.iter().map(HttpRule::rule);
+    match evaluate(rules, stream, Patience::Now, from) {
+        Outcomes::Verdict(verdict) => {
+            if stream.resume_at != 0 {
+                stream.resume_at |= RESUME_IN_REDIRECTS;
+            }
+            verdict
+        }
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
+    }
+}
+
+/// The rules of `stats http-request`. They change nothing, so they are asked from
+/// the first one on each time.
+pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
+    let rules = rules.iter().map(HttpRule::rule);
+    let outcome = evaluate(rules, stream, Patience::Now, 0);
+    stream.resume_at = 0;
+    match outcome {
         Outcomes::Verdict(verdict) => verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
     }
@@ -275,9 +323,9 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     stream.payload_complete = complete;
     let gate = match outcome {
         Outcomes::Gate(gate) => gate,
-        Outcomes::Verdict(Verdict::Wait(wait)) => {
+        Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
             stream.resume_at |= RESUME_IN_CONTENT;
-            return Some(Verdict::Wait(wait));
+            return Some(verdict);
         }
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => return None,
     };

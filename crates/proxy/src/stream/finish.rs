@@ -72,7 +72,11 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        checked_users,
     } = used;
+    if checked_users.get().is_some() {
+        *checked_users = std::cell::OnceCell::new();
+    }
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -153,6 +157,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        checked_users: std::cell::OnceCell::new(),
     }
 }
 

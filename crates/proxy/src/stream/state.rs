@@ -422,6 +422,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// What is known of its user's password; empty where no rule asked.
+    pub checked_users: OnceCell<Box<crate::users::Checked>>,
 }
 
 impl Stream {

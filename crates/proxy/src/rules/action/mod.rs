@@ -5,6 +5,7 @@
 
 mod address;
 mod answer;
+mod auth;
 mod body;
 mod capture;
 pub mod codes;
@@ -15,6 +16,7 @@ mod redirect;
 mod target;
 mod variable;
 
+pub(crate) use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub(super) use flow::count_denied;
@@ -77,6 +79,8 @@ pub(super) enum Action {
     Pass,
     /// Answers.
     Answer(Box<answer::Answer>),
+    /// Asks for a name and a password.
+    Challenge(Box<auth::Challenge>),
     /// Redirects.
     Redirect(Box<Redirection>),
     /// Changes headers.
@@ -120,7 +124,7 @@ impl Action {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_)
+            Action::Flow(_) | Action::Answer(_) | Action::Challenge(_) | Action::Redirect(_)
         )
     }
 
@@ -130,6 +134,7 @@ impl Action {
             Action::Flow(flow) => flow.run(stream),
             Action::Pass => Step::Next,
             Action::Answer(answer) => answer.run(stream),
+            Action::Challenge(challenge) => challenge.run(stream),
             Action::Redirect(redirection) => redirection.run(stream),
             Action::Header(change) => change.run(stream),
             Action::Target(change) => change.run(stream),
@@ -300,6 +305,7 @@ impl<'l> Build<'_, 'l> {
 static FAMILIES: &[&[ActionRow]] = &[
     address::ROWS,
     answer::ROWS,
+    auth::ROWS,
     body::ROWS,
     capture::ROWS,
     flow::ROWS,

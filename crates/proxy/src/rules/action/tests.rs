@@ -145,7 +145,8 @@ fn every_example_of_an_action_and_an_alias_loads() {
     {
         // What answers without a condition would make the section's own rules unreachable.
         let text = format!(
-            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
+            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n\
+             userlist staff\nuser tiger insecure-password elgato\n",
             row.example
         );
         let loaded = crate::keyword::testing::load_text(&text);

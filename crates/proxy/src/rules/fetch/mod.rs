@@ -35,6 +35,7 @@ mod tls_certificate;
 mod tls_hello;
 mod tls_offer;
 mod tls_secret;
+mod users;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
@@ -185,6 +186,7 @@ static FAMILIES: &[&[FetchRow]] = &[
     tls_hello::ROWS,
     tls_offer::ROWS,
     tls_secret::ROWS,
+    users::ROWS,
 ];
 
 /// All fetches by name.
