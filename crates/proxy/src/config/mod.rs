@@ -8,6 +8,7 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod http_errors;
 mod proxy;
 mod server;
 mod tls;
@@ -20,6 +21,7 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,

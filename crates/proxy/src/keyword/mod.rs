@@ -18,6 +18,7 @@ pub(crate) mod crt_store;
 mod environment;
 mod error_page;
 mod global;
+pub(crate) mod http_errors;
 mod http_rules;
 mod legacy;
 mod log;
@@ -45,6 +46,11 @@ mod tune_http2;
 pub(crate) mod userlist;
 
 pub use args::{Args, Built};
+
+/// The statuses for which there may be a page.
+pub(crate) fn error_statuses() -> &'static [u16] {
+    error_page::STATUSES
+}
 
 use crate::config::{Bind, ServerOptions};
 use crate::load::Loader;
@@ -81,6 +87,7 @@ static LINES: &[&[LineRow]] = &[
     environment::LINES,
     error_page::LINES,
     global::LINES,
+    http_errors::LINES,
     http_rules::LINES,
     legacy::LINES,
     log::LINES,

@@ -228,4 +228,10 @@ codes! {
     STATS_TWO_WAYS = "E0443", "two ways to protect the statistics page",
         "`stats auth` and `stats realm` name the users of the page, `stats http-request` rules decide about each request: a page has \
          one of the two. Rules with a `userlist` can do more: hashed passwords, and groups of which one may be the administrators.";
+    UNKNOWN_HTTP_ERRORS = "E0445", "no such group of error pages",
+        "A line names a group of error pages (`errorfiles NAME`) that the file does not have: a section `http-errors NAME`. It may \
+         stand above or below.";
+    NO_PAGE_IN_GROUP = "W0441", "group without this error page",
+        "A line asks for the page of a status from an `http-errors` section which has none for it. The page that holds without the \
+         line is sent, and by a rule an answer without a body. Add an `errorfile` for it to the section.";
 }

@@ -162,6 +162,8 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// Groups of error pages, and who names them.
+    pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
     /// Lists of users, and who names them.
     pub(crate) userlists: crate::keyword::userlist::Userlists,
     /// Set while a `stats socket` line is built: what only its options say.
@@ -289,6 +291,7 @@ impl Loader {
             state_files: BTreeSet::new(),
             issuer_chains: None,
             crt_store: Default::default(),
+            error_groups: Default::default(),
             userlists: Default::default(),
             socket: None,
         }

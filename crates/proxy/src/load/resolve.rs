@@ -20,6 +20,7 @@ impl Loader {
         self.resolve_references();
         self.check_lookups();
         self.finish_userlists();
+        self.finish_error_groups();
         self.give_logs();
         self.check_logs();
         self.check_proxies();

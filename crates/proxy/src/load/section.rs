@@ -24,6 +24,8 @@ pub enum Section {
     CrtStore,
     /// A `userlist`: the loader knows which.
     Userlist,
+    /// An `http-errors`: the loader knows which.
+    HttpErrors,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -42,6 +44,7 @@ impl Section {
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
             Section::Userlist => Some("userlist"),
+            Section::HttpErrors => Some("http-errors"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -94,6 +97,11 @@ impl Loader {
                 self.no_more_words(line, 2);
                 let begun = crate::keyword::userlist::Userlists::begin(self, line);
                 self.begun(begun, Section::Userlist)
+            }
+            "http-errors" => {
+                self.surplus_words(line, 2);
+                let begun = crate::keyword::http_errors::ErrorGroups::begin(self, line);
+                self.begun(begun, Section::HttpErrors)
             }
             other => {
                 let name = SECTIONS

@@ -32,11 +32,12 @@ mod shared;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
-pub(crate) use action::challenge;
+pub use action::Answer;
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
+pub(crate) use action::{challenge, error_answer};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;

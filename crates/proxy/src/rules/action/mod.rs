@@ -16,6 +16,8 @@ mod redirect;
 mod target;
 mod variable;
 
+pub use answer::Answer;
+pub(crate) use answer::error_answer;
 pub(crate) use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
