@@ -183,7 +183,7 @@ mod tests {
         for (text, code) in [
             ("http-errors\n", "E0105"),
             ("http-errors a!\n", "E0105"),
-            ("http-errors a\nhttp-errors a\n", "E0303"),
+            ("http-errors a\nhttp-errors a\n", "E0106"),
             ("http-errors a\n errorfile 999 /dev/null\n", "E0207"),
             ("http-errors a\n errorloc 404 /x\n", "E0102"),
             ("http-errors a\n foo\n", "E0101"),

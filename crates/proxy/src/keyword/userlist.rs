@@ -156,7 +156,7 @@ fn group(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             let told = "'group' only supports 'users' option.";
             return Err(unknown_option(args, word, told, &["users"]));
         }
-        users = names(args.required("users, between commas")?);
+        users = args.next().map(names).unwrap_or_default();
     }
     let draft = draft(loader);
     let first = draft
@@ -183,16 +183,25 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     while let Some(word) = args.next() {
         match word.str() {
             "password" => {
-                let word = args.required("the hash of a password")?;
-                password = hashed(args, word);
+                password = hashed(args, args.peek().unwrap_or(word));
                 given = true;
+                args.next();
             }
             "insecure-password" => {
-                let word = args.required("a password")?;
-                password = Password::Clear(Secret::copy(&word.bytes));
+                // HAProxy takes the line without one, too.
+                let text = args.next();
+                if text.is_none_or(|text| text.bytes.is_empty()) {
+                    let told = format!("user '{}' comes in with an empty password", name.text());
+                    args.tell(
+                        Diagnostic::warning(&codes::EMPTY_PASSWORD, word.span, told)
+                            .label("a password is missing behind it"),
+                    );
+                }
+                let bytes = text.map(|text| &text.bytes[..]).unwrap_or_default();
+                password = Password::Clear(Secret::copy(bytes));
                 (clear, given) = (Some(word.span), true);
             }
-            "groups" => groups = names(args.required("groups, between commas")?),
+            "groups" => groups = args.next().map(names).unwrap_or_default(),
             _ => {
                 let told =
                     "'user' only supports 'password', 'insecure-password' and 'groups' options.";
@@ -395,9 +404,11 @@ mod tests {
                 &[][..],
             ),
             ("user x groups g\ngroup g", &["W0440"]),
-            ("user x password", &["E0201"]),
+            ("user x password", &["W0440"]),
+            ("user x insecure-password", &["W0442"]),
             ("user x foo b", &["E0209"]),
-            ("user x insecure-password a groups", &["E0201"]),
+            ("user x insecure-password a groups", &[]),
+            ("group h users", &[]),
             ("user x insecure-password a groups nosuch", &["E0441"]),
             ("group g users y", &["E0442"]),
             ("group g usrs y", &["E0209"]),

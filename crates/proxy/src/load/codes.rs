@@ -234,4 +234,6 @@ codes! {
     NO_PAGE_IN_GROUP = "W0441", "group without this error page",
         "A line asks for the page of a status from an `http-errors` section which has none for it. The page that holds without the \
          line is sent, and by a rule an answer without a body. Add an `errorfile` for it to the section.";
+    EMPTY_PASSWORD = "W0442", "user with an empty password",
+        "A user of a list has an `insecure-password` that is empty: whoever knows the name comes in.";
 }

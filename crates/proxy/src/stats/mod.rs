@@ -173,6 +173,7 @@ fn redirect(page: &StatsPage, outcome: Outcome, view: &Asked) -> Result<Message,
     head.add(b"content-type", b"text/plain")?;
     let mut location = page.uri.to_vec();
     location.extend_from_slice(format!(";st={}{}", outcome.code(), view.words()).as_bytes());
+    head.add(b"content-length", b"0")?;
     head.add(b"location", &location)?;
     Ok(head)
 }

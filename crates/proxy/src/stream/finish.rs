@@ -72,8 +72,10 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        error_status,
         checked_users,
     } = used;
+    error_status.set(0);
     if checked_users.get().is_some() {
         *checked_users = std::cell::OnceCell::new();
     }
@@ -157,6 +159,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        error_status: std::cell::Cell::new(0),
         checked_users: std::cell::OnceCell::new(),
     }
 }

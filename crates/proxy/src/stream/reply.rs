@@ -53,16 +53,17 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
             })
             .and_then(|page| configured(stream, status, page))
     };
-    stream
-        .backend()
-        .and_then(of)
-        .or_else(|| of(stream.frontend()))
-        .unwrap_or_else(|| built_in(status))
+    let page = stream.backend().and_then(of);
+    page.or_else(|| of(stream.frontend())).unwrap_or_else(|| {
+        stream.error_status.set(0);
+        built_in(status)
+    })
 }
 
 /// The answer that a page of the configuration is.
 pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
     let mut head = Message::default();
+    stream.error_status.set(status);
     match page {
         ErrorPage::Raw(bytes) if bytes.is_empty() => Reply::silent(status),
         ErrorPage::Made(answer) => answer.reply(stream),
@@ -143,7 +144,10 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     } else if stream.request.version() == Version::Http10 {
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
-    stream.local_status = stream.response.status();
+    stream.local_status = match stream.error_status.take() {
+        0 => stream.response.status(),
+        status => status,
+    };
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
     let limit = stream.frontend().timeouts.client_ms;

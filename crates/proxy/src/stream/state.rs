@@ -422,6 +422,9 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// The status of which its answer is the configuration's page (`errorloc`), for
+    /// logs; 0 where it is none.
+    pub error_status: Cell<u16>,
     /// What is known of its user's password; empty where no rule asked.
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
 }

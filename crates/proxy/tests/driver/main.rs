@@ -34,3 +34,4 @@ mod shutdown;
 mod takeover;
 mod tcp;
 mod timeouts;
+mod users;

@@ -14,7 +14,7 @@ fn file(place: &str, example: &str) -> String {
         .collect();
     match place {
         "global" => format!("global\n{lines}"),
-        "defaults" => format!("defaults named\n    mode http\n{lines}"),
+        "defaults" => format!("defaults named\n    mode http\n{lines}{others}"),
         "userlist" | "http-errors" => format!("{place} example\n{lines}"),
         place => format!("{place} example\n    mode http\n{lines}{others}"),
     }

@@ -73,7 +73,7 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request deny status 99", "E0505"),
         ("http-request return status 1000", "E0505"),
         ("http-request deny status 418 default-errorfiles", "E0505"),
-        ("http-request deny errorfiles x", "E0103"),
+        ("http-request deny errorfiles x", "E0445"),
         ("http-request return string a", "E0506"),
         ("http-request return content-type", "E0201"),
         (
