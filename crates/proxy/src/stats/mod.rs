@@ -260,6 +260,9 @@ impl Report {
         head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
         head.add(b"cache-control", b"no-cache")?;
         head.add(b"content-type", kind)?;
+        if self.asked.kind == Kind::Page {
+            head.add(b"content-security-policy", page::POLICY.as_bytes())?;
+        }
         if page.refresh_s > 0 && !self.asked.no_refresh {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }
