@@ -134,22 +134,23 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
         .iter()
         .map(|server| (server.name.as_bytes(), server))
         .collect();
-    let mut done = 0;
+    let (mut found, mut changed) = (0, 0);
     for server in names.iter().filter_map(|name| known.get(&**name)) {
+        found += 1;
         match action {
             Action::Admin(admin) => server::set_admin(config, backend, server, admin),
             Action::Health(health) => server::set_health(config, backend, server, health),
-            Action::Checks(checked) => server.state.stop_checks(!checked),
-            // No server of this page has one.
-            Action::Agent => continue,
+            Action::Checks(checked) if server.options.check => server.state.stop_checks(!checked),
+            // Of servers without a check, or an agent, there is nothing to change.
+            Action::Checks(_) | Action::Agent => continue,
             Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
-        done += 1;
+        changed += 1;
     }
-    match done {
-        0 if action == Action::Agent => Outcome::None,
-        0 => Outcome::Wrong,
-        n if n < names.len() => Outcome::Part,
+    match (found, changed) {
+        (0, _) => Outcome::Wrong,
+        (_, 0) => Outcome::None,
+        (n, _) if n < names.len() => Outcome::Part,
         _ => Outcome::Done,
     }
 }

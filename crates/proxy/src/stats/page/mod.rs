@@ -72,7 +72,11 @@ impl View<'_> {
         for proxy in proxies() {
             table::write(&mut out, self, proxy);
         }
-        let _ = writeln!(out, "</main><script>{SCRIPT}</script></body></html>");
+        out.push_str("</main>");
+        if self.admin {
+            let _ = write!(out, "<script>{SCRIPT}</script>");
+        }
+        out.push_str("</body></html>\n");
         out
     }
 
