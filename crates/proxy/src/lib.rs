@@ -30,6 +30,7 @@ pub mod stream;
 pub mod takeover;
 pub mod tls;
 pub mod transport;
+pub mod users;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.

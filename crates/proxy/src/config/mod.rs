@@ -8,9 +8,11 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod http_errors;
 mod proxy;
 mod server;
 mod tls;
+mod userlist;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
@@ -19,6 +21,7 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use proxy::{
     Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
@@ -31,6 +34,7 @@ pub use tls::{
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
     Verify, WebSocketProto,
 };
+pub use userlist::{Password, User, Userlist, UserlistSlot};
 
 use crate::state::Presence;
 use std::collections::HashMap;

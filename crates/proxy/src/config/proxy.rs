@@ -287,6 +287,12 @@ pub enum ErrorPage {
     Raw(Arc<[u8]>),
     /// 302 or 303 to a location.
     Redirect(u16, Box<[u8]>),
+    /// A page that is made for each stream (`http-error`).
+    Made(Arc<crate::rules::Answer>),
+    /// The one of a group, where it has one (`errorfiles`).
+    Group(super::HttpErrorsSlot),
+    /// The one that would be there without this proxy's lines.
+    Default,
 }
 
 /// Name and password of one `stats auth`.

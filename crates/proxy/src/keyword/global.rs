@@ -106,7 +106,7 @@ fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+pub(super) fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let id = match args.keyword {
         "user" => account::user(loader, args.required("the name of a user")?)?,
         "group" => account::group(loader, args.required("the name of a group")?)?,
@@ -399,25 +399,11 @@ pub static LINES: &[LineRow] = &[
         "How many files the process asks the system for. Without it the number follows from `maxconn`, which is right unless other things need files.",
     ),
     row(
-        "user",
-        "user <name>",
-        "user root",
-        who,
-        "The user that the process becomes once its sockets are open. It needs the rights of root at the start.",
-    ),
-    row(
         "uid",
         "uid <number>",
         "uid 0",
         who,
         "The user that the process becomes once its sockets are open, by number.",
-    ),
-    row(
-        "group",
-        "group <name>",
-        "group root",
-        who,
-        "The group that the process becomes once its sockets are open. It needs the rights of root at the start.",
     ),
     row(
         "gid",

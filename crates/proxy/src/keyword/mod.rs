@@ -18,6 +18,7 @@ pub(crate) mod crt_store;
 mod environment;
 mod error_page;
 mod global;
+pub(crate) mod http_errors;
 mod http_rules;
 mod legacy;
 mod legacy_health;
@@ -44,8 +45,14 @@ pub(crate) mod tls_list;
 pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
+pub(crate) mod userlist;
 
 pub use args::{Args, Built};
+
+/// The statuses for which there may be a page.
+pub(crate) fn error_statuses() -> &'static [u16] {
+    error_page::STATUSES
+}
 
 use crate::config::{Bind, ServerOptions};
 use crate::load::Loader;
@@ -71,38 +78,6 @@ pub struct Registry {
 }
 
 /// The families of lines, one each.
-static LINES: &[&[LineRow]] = &[
-    acl::LINES,
-    balance::LINES,
-    bind::LINES,
-    capture::LINES,
-    check::LINES,
-    cpu_map::LINES,
-    crt_store::LINES,
-    environment::LINES,
-    error_page::LINES,
-    global::LINES,
-    http_rules::LINES,
-    legacy::LINES,
-    legacy_health::LINES,
-    legacy_lines::LINES,
-    log::LINES,
-    monitor::LINES,
-    option::LINES,
-    option::SPECIAL,
-    proxy::LINES,
-    redirect::LINES,
-    server::LINES,
-    server_states::LINES,
-    stats::LINES,
-    stats::OWN,
-    stats_socket::LINES,
-    tcp_rules::LINES,
-    switching::LINES,
-    timeout::LINES,
-    tls_default::LINES,
-    tune::LINES,
-    tune_http2::LINES,
 static LINES: &[Family<LineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Balancing", balance::LINES),
@@ -113,9 +88,12 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Error pages", http_errors::LINES),
     ("The process", global::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
+    ("Old forms", legacy_health::LINES),
+    ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),
@@ -133,6 +111,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("TLS of the process", tls_default::LINES),
     ("Sizes and limits", tune::LINES),
     ("HTTP/2", tune_http2::LINES),
+    ("Users", userlist::LINES),
 ];
 
 /// The registry, made at its first use.

@@ -94,7 +94,7 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
-    "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -169,6 +169,10 @@ pub struct Loader {
     foreign: foreign::Told,
     /// The rules of HAProxy 1.x in the current section, and those around them.
     pub(crate) old_rules: crate::rules::lines::OldRules,
+    /// Groups of error pages, and who names them.
+    pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
+    /// Lists of users, and who names them.
+    pub(crate) userlists: crate::keyword::userlist::Userlists,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -297,6 +301,8 @@ impl Loader {
             old_processes: false,
             foreign: Default::default(),
             old_rules: Default::default(),
+            error_groups: Default::default(),
+            userlists: Default::default(),
             socket: None,
         }
     }

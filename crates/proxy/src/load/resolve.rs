@@ -20,6 +20,8 @@ impl Loader {
         self.resolve_references();
         self.resolve_line_rules();
         self.check_lookups();
+        self.finish_userlists();
+        self.finish_error_groups();
         self.give_logs();
         self.check_logs();
         self.check_proxies();

@@ -23,6 +23,10 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `userlist`: the loader knows which.
+    Userlist,
+    /// An `http-errors`: the loader knows which.
+    HttpErrors,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -40,6 +44,8 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Userlist => Some("userlist"),
+            Section::HttpErrors => Some("http-errors"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -100,6 +106,16 @@ impl Loader {
                     }
                 }
             }
+            "userlist" => {
+                self.no_more_words(line, 2);
+                let begun = crate::keyword::userlist::Userlists::begin(self, line);
+                self.begun(begun, Section::Userlist)
+            }
+            "http-errors" => {
+                self.surplus_words(line, 2);
+                let begun = crate::keyword::http_errors::ErrorGroups::begin(self, line);
+                self.begun(begun, Section::HttpErrors)
+            }
             other => {
                 let name = SECTIONS
                     .iter()
@@ -117,6 +133,17 @@ impl Loader {
                 name.map_or(Section::Refused, Section::NotBuilt)
             }
         };
+    }
+
+    /// The section that begins, unless its first line was refused.
+    fn begun(&mut self, begun: Result<(), Box<Diagnostic>>, section: Section) -> Section {
+        match begun {
+            Ok(()) => section,
+            Err(refused) => {
+                self.tell(*refused);
+                Section::Refused
+            }
+        }
     }
 
     /// What is to be done when a section's last line was read.

@@ -6,6 +6,7 @@ pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
+use crate::config::{Userlist, UserlistSlot};
 use crate::load::{Loader, Section};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
 use std::borrow::Cow;
@@ -113,6 +114,8 @@ pub enum Kind {
     Regex,
     /// A map file; its builder reads it.
     MapFile,
+    /// A list of users by its name.
+    Userlist,
 }
 
 impl Kind {
@@ -133,6 +136,7 @@ impl Kind {
             Kind::Server => "a server as `backend/server`",
             Kind::Regex => "a regular expression",
             Kind::MapFile => "the name of a map file",
+            Kind::Userlist => "the name of a userlist",
         }
     }
 }
@@ -160,6 +164,8 @@ pub enum Argument {
     Regex(Arc<Regular>),
     /// A map.
     Map(Arc<Map>),
+    /// A list of users, once the whole file is known.
+    Userlist(UserlistSlot),
 }
 
 /// The side whose message a fetch looks at.
@@ -257,6 +263,19 @@ impl Arguments {
     pub fn regex(&self, n: usize) -> Option<&Regular> {
         match self.at(n)? {
             Argument::Regex(regex) => Some(regex),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a list of users.
+    pub fn userlist(&self, n: usize) -> Option<&Userlist> {
+        Some(self.userlist_slot(n)?.get()?)
+    }
+
+    /// The place of that list, which may be empty while the file is read.
+    pub(super) fn userlist_slot(&self, n: usize) -> Option<&UserlistSlot> {
+        match self.at(n)? {
+            Argument::Userlist(slot) => Some(slot),
             _ => None,
         }
     }
@@ -553,6 +572,10 @@ fn build_one(
                 from: loader.section,
             });
             Argument::Server(backend, name.into())
+        }
+        Kind::Userlist => {
+            let place = piece.span(raw.part.clone());
+            Argument::Userlist(loader.userlists.used(text, place))
         }
         // Its flags may follow: the keyword's own check compiles it again with them.
         Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(

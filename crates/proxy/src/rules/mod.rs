@@ -12,6 +12,7 @@ pub mod regular;
 pub mod usage;
 pub mod value;
 pub mod variables;
+pub mod wait;
 
 mod acl;
 mod action;
@@ -32,10 +33,12 @@ mod shared;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use action::Answer;
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
+pub(crate) use action::{challenge, error_answer};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;
@@ -46,8 +49,8 @@ pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
-    tcp_content, tcp_session, unique_id,
+    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor, statistics,
+    tcp_connection, tcp_content, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};

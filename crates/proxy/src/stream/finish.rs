@@ -73,7 +73,13 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         phase,
         listed: _,
         lines,
+        error_status,
+        checked_users,
     } = used;
+    error_status.set(0);
+    if checked_users.get().is_some() {
+        *checked_users = std::cell::OnceCell::new();
+    }
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -156,6 +162,8 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         phase: Phase::Done,
         listed: Default::default(),
         lines: None,
+        error_status: std::cell::Cell::new(0),
+        checked_users: std::cell::OnceCell::new(),
     }
 }
 

@@ -32,6 +32,7 @@ mod write;
 pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream};
 pub use link::Link;
+pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
 pub(crate) use serve::silence;
 pub(crate) use session::after;

@@ -16,6 +16,7 @@ use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::stats;
+use crate::users;
 use crate::worker::worker;
 use std::io;
 use std::pin::pin;
@@ -440,7 +441,9 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     if !matches!(ruled, Ruled::Forward) {
         return ruled;
     }
-    serve::choose_backend(stream);
+    if let Some(refused) = choose_backend(client, stream).await {
+        return refused;
+    }
     let Some(backend) = stream.backend() else {
         stream.termination = Termination::ServerAbort;
         stream.phase = Phase::Connect;
@@ -458,6 +461,24 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
         return Ruled::Forward;
     }
     side_rules(client, stream, body).await
+}
+
+/// Chooses the backend, for which a password may have to be verified.
+async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
+    loop {
+        serve::choose_backend(stream);
+        let asked = users::unanswered(stream)?;
+        stream.backend = None;
+        match asked {
+            Verdict::Wait(wait) => {
+                if !serve::await_rule(stream, &client.link, wait).await {
+                    return Some(Ruled::Close);
+                }
+            }
+            Verdict::Answer(answer) => return Some(Ruled::Answer(*answer)),
+            _ => return None,
+        }
+    }
 }
 
 /// The rules of the frontend, or of the backend once it is chosen.
@@ -488,6 +509,12 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 }
                 without_body(stream)
             }
+            Verdict::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
         };
     }
     statistics(client, stream, body, in_backend).await
@@ -508,6 +535,12 @@ async fn statistics(
                 Some(reply) => Ruled::Answer(reply),
                 None => Ruled::Answer(reply::error(stream, 503)),
             },
+            stats::Answer::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
             stats::Answer::NeedBody(bytes) => {
                 if wait_for_body(client, stream, body, bytes, None).await {
                     continue;

@@ -424,6 +424,11 @@ pub struct Stream {
     pub listed: super::listing::Listed,
     /// What rules about lines keep (`reqrep` and its kin).
     pub lines: Option<Box<crate::rules::lines::LineState>>,
+    /// The status of which its answer is the configuration's page (`errorloc`), for
+    /// logs; 0 where it is none.
+    pub error_status: Cell<u16>,
+    /// What is known of its user's password; empty where no rule asked.
+    pub checked_users: OnceCell<Box<crate::users::Checked>>,
 }
 
 impl Stream {

@@ -35,3 +35,4 @@ mod shutdown;
 mod takeover;
 mod tcp;
 mod timeouts;
+mod users;

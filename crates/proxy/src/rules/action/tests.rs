@@ -73,7 +73,7 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request deny status 99", "E0505"),
         ("http-request return status 1000", "E0505"),
         ("http-request deny status 418 default-errorfiles", "E0505"),
-        ("http-request deny errorfiles x", "E0103"),
+        ("http-request deny errorfiles x", "E0445"),
         ("http-request return string a", "E0506"),
         ("http-request return content-type", "E0201"),
         (
@@ -145,7 +145,8 @@ fn every_example_of_an_action_and_an_alias_loads() {
     {
         // What answers without a condition would make the section's own rules unreachable.
         let text = format!(
-            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
+            "frontend f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n\
+             userlist staff\nuser tiger insecure-password elgato\n",
             row.example
         );
         let loaded = crate::keyword::testing::load_text(&text);

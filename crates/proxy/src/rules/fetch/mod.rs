@@ -35,6 +35,7 @@ mod tls_certificate;
 mod tls_hello;
 mod tls_offer;
 mod tls_secret;
+mod users;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
@@ -185,6 +186,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of TLS that passes through", tls_hello::ROWS),
     ("Fetches of a client's TLS offer", tls_offer::ROWS),
     ("Fetches of TLS secrets", tls_secret::ROWS),
+    ("Fetches of users", users::ROWS),
 ];
 
 /// All fetches by name.

@@ -146,6 +146,11 @@ struct Pass {
 
 /// Runs the rules of a section over the request; None goes on.
 pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+    let names_user = stream.request.get(b"authorization").is_some()
+        || stream.request.get(b"proxy-authorization").is_some();
+    if names_user && let Some(verdict) = verify(stream, rules) {
+        return Some(verdict);
+    }
     match filter_all(stream, rules, false) {
         Ok(None | Some(Decision::Allowed)) => {}
         Ok(Some(decision)) => return Some(refuse_request(stream, decision)),
@@ -168,6 +173,21 @@ pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict
         Err(broken) => return Some(broken_message(stream, broken, true)),
     }
     add_all(stream, rules, true);
+    None
+}
+
+/// Has the users verified that conditions ask for, before a line is changed: what
+/// was changed once is not changed again when the verdict is there.
+#[cold]
+fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+    let filters = rules.filters.iter().map(|filter| &filter.condition);
+    let additions = rules.additions.iter().map(|addition| &addition.condition);
+    for condition in filters.chain(additions).flatten() {
+        condition.test(stream);
+        if let Some(verdict) = crate::users::unanswered(stream) {
+            return Some(verdict);
+        }
+    }
     None
 }
 
