@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod logs;
+mod old_rules;
 mod overload;
 mod personality;
 mod program;
