@@ -1,3 +1,5 @@
+//! Replacements in texts, and how their difference is shown.
+
 use super::*;
 use crate::diagnostic::Code;
 

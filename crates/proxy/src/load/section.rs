@@ -57,6 +57,17 @@ pub fn section_names() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|(name, _)| *name)
 }
 
+/// The address on the line of a section, the form of 1.x, and the word at which what
+/// else stands there begins: behind the address may be options of `bind`.
+fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
+    let address = line.word(2).filter(|w| kind.is_frontend() && !w.is("from"));
+    match address {
+        None => (None, 2),
+        Some(_) if line.word(3).is_some_and(|w| w.is("from")) => (address, 3),
+        Some(_) => (address, line.words.len()),
+    }
+}
+
 /// A name that is not taken: with a number behind it, from 2 on.
 fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
     let mut number = 2u32;
@@ -300,16 +311,7 @@ impl Loader {
             );
             return Section::Refused;
         }
-        let mut at = 2;
-        let legacy_address = line
-            .word(at)
-            .filter(|w| kind.is_frontend() && !w.is("from"));
-        at += usize::from(legacy_address.is_some());
-        // Behind the address stand options of `bind`.
-        let options = legacy_address.is_some() && line.word(at).is_some_and(|w| !w.is("from"));
-        if options {
-            at = line.words.len();
-        }
+        let (legacy_address, mut at) = legacy_address(line, kind);
         let mut base = self.defaults.len() - 1;
         if line.word(at).is_some_and(|w| w.is("from")) {
             let Some(named) = self.named_defaults(line, at) else {

@@ -304,7 +304,12 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         }
         return verdict;
     }
-    let from = if in_redirects {
+    redirects(stream, proxy, resume_at)
+}
+
+/// The rules of `redirect`, the last ones of a side.
+fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
+    let from = if resume_at & RESUME_IN_REDIRECTS != 0 {
         resume_at & RESUME_RULE
     } else {
         0

@@ -261,103 +261,105 @@ mod tests {
         }
     }
 
+    /// Old rules, and what they are today.
+    const ROWS: &[(&str, &str)] = &[
+        (
+            "reqadd~X-Proto: https",
+            "http-request add-header X-Proto https",
+        ),
+        (
+            "reqadd~X-A: 100% b~~if x",
+            "http-request add-header X-A '100%% b' if x",
+        ),
+        ("rspadd~X-A:", "http-response add-header X-A %[str()]"),
+        ("block~~: ~if d3", "http-request deny if d3"),
+        ("rspidel~^Server:.*$", "http-response del-header Server"),
+        ("rspidel~^Server:", "http-response del-header Server"),
+        (
+            "rspidel~^X-Powered",
+            "http-response del-header X-Powered -m beg",
+        ),
+        (
+            "reqidel~^(Via|X-A):.*",
+            "http-request del-header '^(Via|X-A)$' -m reg",
+        ),
+        ("rspidel~^Set-cookie: IP=", "by hand"),
+        (
+            "rspirep~^Location:\\s*http://.*?\\.a.co(/.*)$~Location: \\1",
+            "http-response replace-header Location '(?i)^http://.*?\\.a.co(/.*)$' '\\1'",
+        ),
+        (
+            "rspirep~^Location:(.*\\?\\w+=)http(%3a.*)$~Location: \\1https\\2",
+            "http-response replace-header Location '(?i)^(.*\\?\\w+=)http(%3a.*)$' '\\1https\\2'",
+        ),
+        (
+            "rsprep~^(Location: )http:(.*)~\\1https:\\2",
+            "http-response replace-header Location '^http:(.*)' 'https:\\1'",
+        ),
+        (
+            "reqirep~^(X-Forwarded-For:)(.*)~X-Forwarded-For2:\\2",
+            "by hand",
+        ),
+        (
+            "reqrep~^Host: old~Host: new",
+            "http-request replace-header Host ^old new",
+        ),
+        (
+            "reqrep~^([^ ]* /)web1[/]?(.*)~\\1\\2",
+            "http-request replace-pathq '^(/)web1[/]?(.*)' '\\1\\2'",
+        ),
+        (
+            "reqrep~^([^ :]*) /static/(.*)~\\1 /\\2",
+            "http-request replace-pathq '^/static/(.*)' '/\\1'",
+        ),
+        (
+            "reqirep~^(\\w+ )https:/(/.*)$~\\1http:/\\2",
+            "http-request replace-uri '(?i)^https:/(/.*)$' 'http:/\\1'",
+        ),
+        (
+            "reqrep~^GET /a(.*)~GET /b\\1~if x",
+            "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } x",
+        ),
+        ("reqrep~^GET /a(.*)~GET /b\\1~if x or y", "by hand"),
+        (
+            "reqrep~^GET /a(.*)~GET /b\\1~unless x",
+            "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } !x",
+        ),
+        (
+            "reqrep~^([^ ]*) /a(.*) HTTP/1.1~\\1 /b\\2 HTTP/1.1",
+            "http-request replace-pathq '^/a(.*)$' '/b\\1'",
+        ),
+        ("reqrep~^([^ ]*) /a~\\1 /b", "by hand"),
+        ("reqrep~a~b", "by hand"),
+        (
+            "reqtarpit~^[^: ]* /cgi-bin/.*\\.pl\\?",
+            "http-request tarpit if { pathq -m reg '^/cgi-bin/.*\\.pl\\?' }",
+        ),
+        (
+            "reqitarpit~^[^: ]* /.*\\.(dll|exe)",
+            "http-request tarpit if { pathq -m reg -i '^/.*\\.(dll|exe)' }",
+        ),
+        ("reqdeny~^POST ", "http-request deny if { method POST }"),
+        ("reqdeny~\\.exe$", "by hand"),
+        (
+            "reqideny~^User-Agent:.*bad",
+            "http-request deny if { req.fhdr(User-Agent) -m reg -i '^.*bad' }",
+        ),
+        (
+            "rspideny~^X-Internal:",
+            "http-response deny if { res.fhdr(X-Internal) -m found }",
+        ),
+        (
+            "reqsetbe~^(GET|HEAD) /static/~static",
+            "use_backend static if { method GET HEAD } { pathq -m reg ^/static/ }",
+        ),
+        ("reqallow~^Host: a", "by hand"),
+    ];
+
     #[test]
     fn old_rules_have_a_form_today_where_their_pattern_says_what_it_is_about() {
-        let rows = [
-            (
-                "reqadd~X-Proto: https",
-                "http-request add-header X-Proto https",
-            ),
-            (
-                "reqadd~X-A: 100% b~~if x",
-                "http-request add-header X-A '100%% b' if x",
-            ),
-            ("rspadd~X-A:", "http-response add-header X-A %[str()]"),
-            ("block~~: ~if d3", "http-request deny if d3"),
-            ("rspidel~^Server:.*$", "http-response del-header Server"),
-            ("rspidel~^Server:", "http-response del-header Server"),
-            (
-                "rspidel~^X-Powered",
-                "http-response del-header X-Powered -m beg",
-            ),
-            (
-                "reqidel~^(Via|X-A):.*",
-                "http-request del-header '^(Via|X-A)$' -m reg",
-            ),
-            ("rspidel~^Set-cookie: IP=", "by hand"),
-            (
-                "rspirep~^Location:\\s*http://.*?\\.a.co(/.*)$~Location: \\1",
-                "http-response replace-header Location '(?i)^http://.*?\\.a.co(/.*)$' '\\1'",
-            ),
-            (
-                "rspirep~^Location:(.*\\?\\w+=)http(%3a.*)$~Location: \\1https\\2",
-                "http-response replace-header Location '(?i)^(.*\\?\\w+=)http(%3a.*)$' '\\1https\\2'",
-            ),
-            (
-                "rsprep~^(Location: )http:(.*)~\\1https:\\2",
-                "http-response replace-header Location '^http:(.*)' 'https:\\1'",
-            ),
-            (
-                "reqirep~^(X-Forwarded-For:)(.*)~X-Forwarded-For2:\\2",
-                "by hand",
-            ),
-            (
-                "reqrep~^Host: old~Host: new",
-                "http-request replace-header Host ^old new",
-            ),
-            (
-                "reqrep~^([^ ]* /)web1[/]?(.*)~\\1\\2",
-                "http-request replace-pathq '^(/)web1[/]?(.*)' '\\1\\2'",
-            ),
-            (
-                "reqrep~^([^ :]*) /static/(.*)~\\1 /\\2",
-                "http-request replace-pathq '^/static/(.*)' '/\\1'",
-            ),
-            (
-                "reqirep~^(\\w+ )https:/(/.*)$~\\1http:/\\2",
-                "http-request replace-uri '(?i)^https:/(/.*)$' 'http:/\\1'",
-            ),
-            (
-                "reqrep~^GET /a(.*)~GET /b\\1~if x",
-                "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } x",
-            ),
-            ("reqrep~^GET /a(.*)~GET /b\\1~if x or y", "by hand"),
-            (
-                "reqrep~^GET /a(.*)~GET /b\\1~unless x",
-                "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } !x",
-            ),
-            (
-                "reqrep~^([^ ]*) /a(.*) HTTP/1.1~\\1 /b\\2 HTTP/1.1",
-                "http-request replace-pathq '^/a(.*)$' '/b\\1'",
-            ),
-            ("reqrep~^([^ ]*) /a~\\1 /b", "by hand"),
-            ("reqrep~a~b", "by hand"),
-            (
-                "reqtarpit~^[^: ]* /cgi-bin/.*\\.pl\\?",
-                "http-request tarpit if { pathq -m reg '^/cgi-bin/.*\\.pl\\?' }",
-            ),
-            (
-                "reqitarpit~^[^: ]* /.*\\.(dll|exe)",
-                "http-request tarpit if { pathq -m reg -i '^/.*\\.(dll|exe)' }",
-            ),
-            ("reqdeny~^POST ", "http-request deny if { method POST }"),
-            ("reqdeny~\\.exe$", "by hand"),
-            (
-                "reqideny~^User-Agent:.*bad",
-                "http-request deny if { req.fhdr(User-Agent) -m reg -i '^.*bad' }",
-            ),
-            (
-                "rspideny~^X-Internal:",
-                "http-response deny if { res.fhdr(X-Internal) -m found }",
-            ),
-            (
-                "reqsetbe~^(GET|HEAD) /static/~static",
-                "use_backend static if { method GET HEAD } { pathq -m reg ^/static/ }",
-            ),
-            ("reqallow~^Host: a", "by hand"),
-        ];
-        for (old, expected) in rows {
-            assert_eq!(made(old), expected, "{old}");
+        for (old, expected) in ROWS {
+            assert_eq!(made(old), *expected, "{old}");
         }
     }
 }
