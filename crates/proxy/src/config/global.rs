@@ -5,6 +5,7 @@ use super::{Bind, BindOwner, CpuMap, TlsDefaults};
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a log line goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -231,6 +232,8 @@ pub struct Global {
     pub server_side_shown: bool,
     /// Rules look at lines: names of headers are kept as they were received.
     pub lines_shown: bool,
+    /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
+    pub compression: Arc<crate::compression::Limits>,
 }
 
 impl Global {
@@ -284,6 +287,7 @@ impl Default for Global {
             tune: Tune::default(),
             server_side_shown: false,
             lines_shown: false,
+            compression: Arc::default(),
         }
     }
 }

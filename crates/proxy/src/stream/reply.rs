@@ -7,7 +7,7 @@ use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, RequestFacts};
 use crate::message::{Message, Version, reason_of};
-use crate::rules;
+use crate::rules::{self, Verdict};
 use crate::worker::worker;
 use std::sync::Arc;
 
@@ -127,6 +127,13 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     if silent {
         stream.local_status = stream.response.status();
         return false;
+    }
+    let mut body = body;
+    if stream.cache.as_ref().is_some_and(|cache| cache.hit)
+        && let Verdict::Answer(other) = rules::http_response(stream)
+    {
+        // A rule refuses what the cache has.
+        (stream.response, body) = (other.head, other.body);
     }
     let status = stream.response.status();
     let sized = !has_no_body(status);

@@ -1,6 +1,8 @@
 //! What is known of a stream and of the session (the client's connection) that
 //! it came on. Values only: the driver moves the bytes.
 
+use crate::cache;
+use crate::compression::Chosen;
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
@@ -429,6 +431,10 @@ pub struct Stream {
     pub error_status: Cell<u16>,
     /// What is known of its user's password; empty where no rule asked.
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
+    /// What of it is compressed, and how.
+    pub compression: Chosen,
+    /// What it has to do with a cache.
+    pub cache: Option<Box<cache::Used>>,
 }
 
 impl Stream {
