@@ -174,6 +174,34 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "IPv6 addresses in brackets are seen, too.",
         reason: "They are as good a host.",
     },
+    Difference {
+        key: "lines-framing",
+        about: "reqrep",
+        haproxy: "HAProxy 1.x let a rule about lines make anything of a message: another version, a head without a target, two lengths.",
+        here: "The version stays, `content-length` and `transfer-encoding` stay, and methods, statuses and lines that would move the end of a message or are none are answered with 400 (answers: 502).",
+        reason: "Two sides that read one message in two ways can be made to smuggle requests.",
+    },
+    Difference {
+        key: "lines-patience",
+        about: "reqdeny",
+        haproxy: "HAProxy 1.x let a pattern take any time.",
+        here: "A pattern that has to go back (look-around, references) may take ten thousand steps a line; beyond that the message is refused.",
+        reason: "A client chooses the lines; it must not be able to keep the proxy busy, nor to get around a rule.",
+    },
+    Difference {
+        key: "one-process",
+        about: "nbproc",
+        haproxy: "HAProxy up to 2.4 started so many processes; later ones refuse the line.",
+        here: "It is the number of threads of one process, and what is bound to one of the processes is served by all threads.",
+        reason: "Threads share limits, counters and tables, which processes never did.",
+    },
+    Difference {
+        key: "names-twice",
+        about: "server",
+        haproxy: "HAProxy 1.x took two proxies, or two servers of one backend, of the same name; later ones refuse the file.",
+        here: "In a file with other old forms the second one is called otherwise (`app-2`), with a warning; else it is refused.",
+        reason: "Counters, states and operators need one name for one thing.",
+    },
 ];
 
 #[cfg(test)]

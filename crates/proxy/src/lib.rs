@@ -34,6 +34,7 @@ pub mod tables;
 pub mod takeover;
 pub mod tls;
 pub mod transport;
+pub mod users;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.

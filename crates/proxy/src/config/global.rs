@@ -245,6 +245,8 @@ pub struct Global {
     pub marks: Option<Span>,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
+    /// Rules look at lines: names of headers are kept as they were received.
+    pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::compression::Limits>,
 }
@@ -303,6 +305,7 @@ impl Default for Global {
             header_cases: None,
             marks: None,
             server_side_shown: false,
+            lines_shown: false,
             compression: Arc::default(),
         }
     }

@@ -11,11 +11,13 @@ mod forward;
 mod global;
 mod http2;
 mod peers;
+mod http_errors;
 mod proxy;
 mod ring;
 mod server;
 mod stick;
 mod tls;
+mod userlist;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
@@ -26,11 +28,13 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use peers::{Peer, Peers};
 pub use proxy::{
-    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
-    ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
+    Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
+    Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
+    SwitchTarget, Timeouts,
 };
 pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
@@ -40,6 +44,7 @@ pub use tls::{
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
     Verify, WebSocketProto,
 };
+pub use userlist::{Password, User, Userlist, UserlistSlot};
 
 use crate::state::Presence;
 use std::collections::HashMap;

@@ -4,7 +4,7 @@ use super::{Args, Built, LineRow, places};
 use crate::config::{CheckKind, HttpCheckRequest};
 use crate::health::{Expect, Matcher, Pattern, StatusRange};
 use crate::load::{Loader, codes};
-use language::{Diagnostic, Word, suggest};
+use language::{Diagnostic, Span, Word, suggest};
 use regex::bytes::Regex;
 
 /// The lines of this family.
@@ -101,7 +101,7 @@ fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     if let Some(version) = args.next() {
-        hidden_fields(loader, version, &mut request);
+        hidden_fields(loader, version, args.line().end(), &mut request);
     }
     let check = &mut loader.proxy().check;
     check.kind = CheckKind::Http;
@@ -109,8 +109,29 @@ fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+/// Version and `http-check send` line that say the same as an old form; None where
+/// it holds what takes more than plain words.
+fn send_line(version: &[u8], request: &HttpCheckRequest) -> Option<(String, String)> {
+    let plain = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let quotes = text.bytes().any(|b| b < b' ' || matches!(b, b'\'' | b'%'));
+        (!text.is_empty() && !quotes).then(|| match text.contains([' ', '"', '\\', '#']) {
+            true => format!("'{text}'"),
+            false => text.to_owned(),
+        })
+    };
+    if !request.body.is_empty() || request.headers.is_empty() {
+        return None;
+    }
+    let mut line = "http-check send".to_owned();
+    for (name, value) in &request.headers {
+        line.push_str(&format!(" hdr {} {}", plain(name)?, plain(value)?));
+    }
+    Some((plain(version)?, line))
+}
+
 /// The old form: fields and a body hidden at the end of the version.
-fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckRequest) {
+fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut HttpCheckRequest) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {
         Some(at) => (&text[..at], &text[at + 2..]),
@@ -133,14 +154,18 @@ fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckReques
         request.headers.push((name.into(), value.into()));
     }
     request.body = body.into();
-    loader.tell(
-        Diagnostic::warning(
-            &codes::LEGACY,
-            word.span,
-            "'option httpchk': fields and body at the end of the version are an old form",
-        )
-        .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`"),
-    );
+    let told = Diagnostic::warning(
+        &codes::LEGACY,
+        word.span,
+        "'option httpchk': fields and body at the end of the version are an old form",
+    )
+    .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`");
+    loader.tell(match send_line(version, request) {
+        Some((version, line)) => told
+            .fix(word.span, version)
+            .also_fix(end, format!("\n{line}")),
+        None => told,
+    });
 }
 
 fn tcp_check(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -22,8 +22,11 @@ mod error_page;
 mod filter;
 mod forward;
 mod global;
+pub(crate) mod http_errors;
 mod http_rules;
 mod legacy;
+mod legacy_health;
+mod legacy_lines;
 mod log;
 mod monitor;
 mod option;
@@ -50,8 +53,14 @@ pub(crate) mod tls_list;
 pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
+pub(crate) mod userlist;
 
 pub use args::{Args, Built};
+
+/// The statuses for which there may be a page.
+pub(crate) fn error_statuses() -> &'static [u16] {
+    error_page::STATUSES
+}
 
 use crate::config::{Bind, ServerOptions};
 use crate::load::Loader;
@@ -89,12 +98,15 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Error pages", http_errors::LINES),
     ("Filters", filter::LINES),
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
+    ("Old forms", legacy_health::LINES),
+    ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),
@@ -118,6 +130,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("TLS of the process", tls_default::LINES),
     ("Sizes and limits", tune::LINES),
     ("HTTP/2", tune_http2::LINES),
+    ("Users", userlist::LINES),
 ];
 
 /// The registry, made at its first use.

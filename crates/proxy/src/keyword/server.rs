@@ -71,12 +71,13 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     // The options first: they say what a name without an address means.
     build_options(loader, &mut options, args, "server");
     let address = server_address(loader, word, &options)?;
+    let text = loader.server_name(name);
     let proxy = loader.proxy();
-    let state = Arc::new(ServerState::new(&name.text(), Arc::clone(&proxy.state)));
+    let state = Arc::new(ServerState::new(&text, Arc::clone(&proxy.state)));
     proxy.servers.push(Server {
         span: name.span,
         id: options.id,
-        name: name.text().into(),
+        name: text,
         address_text: word.text().into(),
         address,
         options,

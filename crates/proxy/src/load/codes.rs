@@ -129,6 +129,15 @@ codes! {
          Put the three into `defaults`.";
     NO_BIND = "W0103", "frontend without bind",
         "The frontend has no address, so nothing reaches it. Add a line like `bind :8080`; a section that only has servers is a `backend`.";
+    DEVICE_DETECTION = "E0432", "device detection",
+        "Lines about databases of devices (51Degrees, DeviceAtlas, WURFL) need the library of their vendor, which is not part of Evenkeel. \
+         It is said once a file. A service of your own can look a client up and set a header; often a map over `req.hdr(user-agent)` is enough.";
+    LUA = "E0433", "Lua",
+        "Scripts in Lua are not run. It is said once a file. Rules, variables, maps and converters do most of what scripts were written \
+         for; the rest is better in a service behind the proxy, where it cannot stop it.";
+    SPOE = "E0434", "SPOE",
+        "Agents beside the proxy (SPOE, SPOA) are not spoken with. It is said once a file. Let a service of your own decide: as a backend, \
+         or by changing lists and maps over the statistics socket.";
     LEGACY = "W0104", "old form",
         "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",
@@ -216,4 +225,27 @@ codes! {
         "`load-server-state-from-file` asks for states that an earlier process has left, and they cannot be read or are not what \
          `show servers state` writes. The servers begin as at a first start. At a very first start that is as it should be; else look \
          at what writes the file before a restart.";
+
+    UNKNOWN_USERLIST = "E0440", "no such userlist",
+        "An expression names a list of users (`http_auth(staff)`) that the file does not have: a section `userlist staff`. It may \
+         stand above or below.";
+    UNKNOWN_GROUP = "E0441", "no such group of users",
+        "A `user` line, or an ACL with `http_auth_group`, names a group for which its `userlist` has no `group` line.";
+    UNKNOWN_LIST_USER = "E0442", "no such user",
+        "A `group` line names a user for whom its `userlist` has no `user` line.";
+    USER_SHUT_OUT = "W0440", "user who never comes in",
+        "A user of a list has no password, or one with a hash of a kind that is not verified here. Verified are those that crypt(3) \
+         writes as $6$, $5$, $1$, $2b$ ($2a$, $2y$), $y$, and DES. Nobody comes in as this user; HAProxy 2.6 crashes where a user \
+         without a password is asked for.";
+    STATS_TWO_WAYS = "E0443", "two ways to protect the statistics page",
+        "`stats auth` and `stats realm` name the users of the page, `stats http-request` rules decide about each request: a page has \
+         one of the two. Rules with a `userlist` can do more: hashed passwords, and groups of which one may be the administrators.";
+    UNKNOWN_HTTP_ERRORS = "E0445", "no such group of error pages",
+        "A line names a group of error pages (`errorfiles NAME`) that the file does not have: a section `http-errors NAME`. It may \
+         stand above or below.";
+    NO_PAGE_IN_GROUP = "W0441", "group without this error page",
+        "A line asks for the page of a status from an `http-errors` section which has none for it. The page that holds without the \
+         line is sent, and by a rule an answer without a body. Add an `errorfile` for it to the section.";
+    EMPTY_PASSWORD = "W0442", "user with an empty password",
+        "A user of a list has an `insecure-password` that is empty: whoever knows the name comes in.";
 }

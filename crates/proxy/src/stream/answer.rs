@@ -372,6 +372,10 @@ async fn read_head(
             parsed_length = input.len();
             match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
                 Ok(Outcome::Done(parsed)) => {
+                    if stream.config.global.lines_shown {
+                        let names = &mut stream.lines.get_or_insert_default().response;
+                        names.read(&input.filled()[..parsed.consumed]);
+                    }
                     input.consume(parsed.consumed);
                     return Ok(parsed);
                 }

@@ -38,6 +38,7 @@ pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream};
 pub use link::Link;
 pub use overrides::{Overrides, Packets, Priority};
+pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
 pub(crate) use serve::silence;
 pub(crate) use session::after;

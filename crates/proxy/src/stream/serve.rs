@@ -9,6 +9,7 @@ use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
+use crate::rules::wait::Wait;
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
@@ -39,7 +40,8 @@ pub fn count_request(stream: &Stream) {
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
-    let chosen = backend_by_rule(stream).or_else(|| {
+    let by_line = stream.lines.as_ref().and_then(|lines| lines.switched);
+    let chosen = by_line.or_else(|| backend_by_rule(stream)).or_else(|| {
         let frontend = stream.frontend();
         let default = frontend
             .default_backend
@@ -182,6 +184,13 @@ impl<'c> Watch<'c> {
         link.is_http2().then_some(Watch { link, half })
     }
 
+    /// A client during a rule that waits, where its going is to be noticed.
+    pub fn during_rules(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
+        let proxy = stream.backend().unwrap_or(stream.frontend());
+        let half = proxy.has(ProxyOption::AbortOnClose);
+        (half || link.is_http2()).then_some(Watch { link, half })
+    }
+
     /// Ready when it has gone.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match (self.half, self.link) {
@@ -220,6 +229,23 @@ pub fn unless_gone<F: Future>(
             (Poll::Pending, None) => Poll::Pending,
         },
     )
+}
+
+/// Waits for what a rule waits for, and does what came of it to the stream. False:
+/// the client went meanwhile.
+pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
+    let watched = Watch::during_rules(stream, link);
+    match unless_gone(watched, pin!(wait)).await {
+        Some(applied) => {
+            applied(stream);
+            true
+        }
+        None => {
+            stream.termination = Termination::ClientAbort;
+            stream.phase = Phase::Request;
+            false
+        }
+    }
 }
 
 /// The client went while a server was looked for. It is told nothing.

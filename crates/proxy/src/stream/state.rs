@@ -433,6 +433,13 @@ pub struct Stream {
     pub assigned: super::assigned::Assigned,
     /// Entries of tables that it tracks.
     pub tracked: Option<Box<Trackers>>,
+    /// What rules about lines keep (`reqrep` and its kin).
+    pub lines: Option<Box<crate::rules::lines::LineState>>,
+    /// The status of which its answer is the configuration's page (`errorloc`), for
+    /// logs; 0 where it is none.
+    pub error_status: Cell<u16>,
+    /// What is known of its user's password; empty where no rule asked.
+    pub checked_users: OnceCell<Box<crate::users::Checked>>,
     /// What of it is compressed, and how.
     pub compression: Chosen,
     /// What it has to do with a cache.

@@ -5,6 +5,7 @@
 
 mod address;
 mod answer;
+mod auth;
 mod body;
 mod cache;
 mod capture;
@@ -23,10 +24,13 @@ mod service;
 mod target;
 mod variable;
 
+pub use answer::Answer;
+pub(crate) use answer::error_answer;
+pub(crate) use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub(crate) use flow::{count_denied, count_denied_response};
-pub(super) use header::harmless;
+pub(super) use header::{harmless, is_framing};
 pub use list::Changes as ListChanges;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
@@ -41,6 +45,7 @@ use super::expression::{Expression, OF_LUA};
 use super::format::Format;
 use super::run::{Gate, Verdict};
 use super::usage::Usage;
+use super::wait::Wait;
 use crate::config::ProxyKind;
 use crate::keyword::Args;
 use crate::keyword::known::KNOWN;
@@ -90,6 +95,8 @@ pub(super) enum Action {
     Pass,
     /// Answers.
     Answer(Box<answer::Answer>),
+    /// Asks for a name and a password.
+    Challenge(Box<auth::Challenge>),
     /// Redirects.
     Redirect(Box<Redirection>),
     /// Changes headers.
@@ -138,6 +145,10 @@ pub(super) enum Step {
     End(Verdict),
     /// The end of all rules: of connections.
     Closed(Gate),
+    /// Something is waited for, then the next rule follows. For `http-request` and
+    /// `tcp-request content` rules only.
+    #[expect(dead_code, reason = "the seam for actions that are being built")]
+    Wait(Wait),
     /// A rewrite could not be done: it would break the message, or does not fit.
     Failed,
 }
@@ -147,7 +158,11 @@ impl Action {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_) | Action::Metrics
+            Action::Flow(_)
+                | Action::Answer(_)
+                | Action::Challenge(_)
+                | Action::Redirect(_)
+                | Action::Metrics
         )
     }
 
@@ -157,6 +172,7 @@ impl Action {
             Action::Flow(flow) => flow.run(stream),
             Action::Pass => Step::Next,
             Action::Answer(answer) => answer.run(stream),
+            Action::Challenge(challenge) => challenge.run(stream),
             Action::Redirect(redirection) => redirection.run(stream),
             Action::Header(change) => change.run(stream),
             Action::Target(change) => change.run(stream),
@@ -375,6 +391,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Services", service::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
+    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {

@@ -40,6 +40,7 @@ mod tls_hello;
 mod tls_offer;
 mod tls_secret;
 mod transaction;
+mod users;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
@@ -211,6 +212,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of a client's TLS offer", tls_offer::ROWS),
     ("Fetches of TLS secrets", tls_secret::ROWS),
     ("Fetches of how a stream goes", transaction::ROWS),
+    ("Fetches of users", users::ROWS),
 ];
 
 /// All fetches by name.
