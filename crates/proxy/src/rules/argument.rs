@@ -2,6 +2,7 @@
 //! quotes and escapes, and turning each into what the keyword asked for.
 
 use super::codes;
+use super::condition::Condition;
 pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
@@ -166,6 +167,8 @@ pub enum Argument {
     Map(Arc<Map>),
     /// A list of users, once the whole file is known.
     Userlist(UserlistSlot),
+    /// ACLs that must all hold.
+    Acls(Arc<Condition>),
 }
 
 /// The side whose message a fetch looks at.
@@ -276,6 +279,14 @@ impl Arguments {
     pub(super) fn userlist_slot(&self, n: usize) -> Option<&UserlistSlot> {
         match self.at(n)? {
             Argument::Userlist(slot) => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a list of ACLs.
+    pub fn acls(&self, n: usize) -> Option<&Condition> {
+        match self.at(n)? {
+            Argument::Acls(acls) => Some(acls),
             _ => None,
         }
     }

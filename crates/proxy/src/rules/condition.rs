@@ -99,6 +99,27 @@ impl Condition {
         }))
     }
 
+    /// That all ACLs of a list hold, or do not where a `!` stands before their name.
+    /// An error is the name that is none.
+    pub(super) fn of_names<'n>(
+        loader: &mut Loader,
+        names: impl Iterator<Item = &'n str>,
+        span: Span,
+    ) -> Result<Condition, &'n str> {
+        let mut terms = Vec::new();
+        for name in names {
+            let bare = name.trim_start_matches('!');
+            let negated = (name.len() - bare.len()) % 2 == 1;
+            let acl = loader.acl(bare).ok_or(bare)?;
+            terms.push(Term { acl, negated });
+        }
+        Ok(Condition {
+            negated: false,
+            alternatives: Box::new([terms.into()]),
+            span,
+        })
+    }
+
     /// Whether it is true. What is not known yet counts as false.
     pub fn test(&self, stream: &Stream) -> bool {
         self.run(stream) == Outcome::Pass

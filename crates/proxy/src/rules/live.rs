@@ -8,7 +8,7 @@
 //! there, and is forgotten where it has others: who writes the file has the last
 //! word. Patterns that stand in the configuration itself end with it.
 
-use super::map::{Gives, parse};
+use super::map::{Gives, filled, parse};
 use super::matching::{Method, Patterns};
 use super::pattern;
 use super::value::{Value, whole_integer};
@@ -78,6 +78,14 @@ impl Live {
         let at = compiled.patterns.find(value)?;
         Some((at, compiled.values.get(at).cloned()))
     }
+
+    /// What a map gives for a value, with the groups of its expression filled in.
+    pub fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let compiled = overlay.as_ref()?;
+        let at = compiled.patterns.find(value)?;
+        filled(&compiled.patterns, at, value, compiled.values.get(at)?)
+    }
 }
 
 /// Why a list could not be changed.
@@ -104,7 +112,10 @@ fn compile(how: How, entries: &[&Entry]) -> Result<Compiled, ListError> {
     let patterns = pattern::compile_plain(how.method, keys, how.ignore_case, how.versions)
         .ok_or(ListError::BadPattern)?;
     let value = |gives, entry: &&Entry| {
-        let text = entry.value.as_deref().unwrap_or_default();
+        let text = match gives {
+            Gives::Key => &entry.key,
+            _ => entry.value.as_deref().unwrap_or_default(),
+        };
         parse(gives, text).ok_or(ListError::BadValue)
     };
     let values = match how.gives {

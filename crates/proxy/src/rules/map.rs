@@ -6,6 +6,7 @@ use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::{Method, Patterns};
 use super::pattern;
+use super::regular::expand;
 use super::shared::MapKey;
 use super::value::{Value, whole_integer};
 use crate::load::Loader;
@@ -22,6 +23,10 @@ pub enum Gives {
     Int,
     /// An address.
     Address,
+    /// The key that matched, in place of its value.
+    Key,
+    /// Text with the groups of the regular expression that matched.
+    Template,
 }
 
 /// A map, compiled.
@@ -69,7 +74,9 @@ impl Map {
         let mut values = Vec::new();
         let mut wrong = None;
         for (entry, key, value) in file.pairs() {
-            match value.map(|text| (text, parse(gives, text))) {
+            let value = value.map(|text| (text, parse(gives, text)));
+            match value {
+                Some(_) if gives == Gives::Key => values.push(Value::Str(key.to_vec().into())),
                 Some((_, Some(value))) => values.push(value),
                 Some((text, None)) => {
                     wrong = Some((
@@ -128,6 +135,15 @@ impl Map {
         self.values.get(self.keys.find(key)?).map(borrowed)
     }
 
+    /// The value of a key, with the groups of its expression filled in.
+    pub fn fill(&self, key: &Value<'_>) -> Option<Value<'static>> {
+        if self.live.is_changed() {
+            return self.live.fill(key);
+        }
+        let at = self.keys.find(key)?;
+        filled(&self.keys, at, key, self.values.get(at)?)
+    }
+
     /// How many keys it has.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -161,10 +177,27 @@ fn note(loader: &Loader, file: &ListFile, span: Span, method: Method, gives: Giv
     loader.config.lists.user(how, vec![list])
 }
 
+/// A value as a template for the expression that matched a key.
+pub(super) fn filled(
+    keys: &Patterns,
+    at: usize,
+    key: &Value<'_>,
+    template: &Value<'_>,
+) -> Option<Value<'static>> {
+    let regular = keys.regular(at)?;
+    let text = key.with_text(|text| {
+        let groups = regular.groups_at(text, 0)?;
+        let mut out = Vec::new();
+        template.with_text(|template| expand(&mut out, text, template, &groups));
+        Some(out)
+    });
+    text.map(|text| Value::Str(text.into()))
+}
+
 impl Gives {
     fn what(self) -> &'static str {
         match self {
-            Gives::Text => "a text",
+            Gives::Text | Gives::Key | Gives::Template => "a text",
             Gives::Int => "a number",
             Gives::Address => "an address",
         }
@@ -174,7 +207,7 @@ impl Gives {
 /// A value of a map or the default of its converter.
 pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
     match gives {
-        Gives::Text => Some(Value::Str(text.to_vec().into())),
+        Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
         Gives::Int => whole_integer(text).map(Value::Int),
         Gives::Address => {
             let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;

@@ -4,6 +4,7 @@
 
 use super::network::Networks;
 use super::regular::Regular;
+use super::tables::{PartTable, RangeTable, trimmed};
 use super::value::{Type, Value};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -106,6 +107,7 @@ enum Set {
     Found,
     Bool,
     Int(Vec<RangeInclusive<i64>>),
+    IntMany(RangeTable),
     Len(Vec<RangeInclusive<i64>>),
     Ip(Networks),
     Exact(Vec<Box<[u8]>>),
@@ -114,8 +116,10 @@ enum Set {
     EdgeMany(Edge, EdgeTable),
     Sub(Vec<memchr::memmem::Finder<'static>>),
     Part(&'static [u8], Vec<Box<[u8]>>),
+    PartMany(PartTable),
     Reg(Vec<Regular>),
     Bin(Vec<Box<[u8]>>),
+    BinMany(HashMap<Box<[u8]>, usize>),
 }
 
 /// Which end of a value is compared.
@@ -170,7 +174,10 @@ impl Patterns {
     pub fn numbers(ranges: Vec<RangeInclusive<i64>>) -> Self {
         Patterns {
             ignore_case: false,
-            set: Set::Int(ranges),
+            set: match ranges.len() {
+                0..=FEW => Set::Int(ranges),
+                _ => Set::IntMany(RangeTable::new(&ranges)),
+            },
         }
     }
 
@@ -202,7 +209,10 @@ impl Patterns {
     pub fn binaries(list: Vec<Box<[u8]>>) -> Self {
         Patterns {
             ignore_case: false,
-            set: Set::Bin(list),
+            set: match list.len() {
+                0..=FEW => Set::Bin(list),
+                _ => Set::BinMany(places(list)),
+            },
         }
     }
 
@@ -232,8 +242,16 @@ impl Patterns {
                     .map(|text| memchr::memmem::Finder::new(text).into_owned());
                 Set::Sub(finders.collect())
             }
-            Method::Dir => Set::Part(b"/?", list),
-            Method::Dom => Set::Part(b"/?.:", list),
+            Method::Dir | Method::Dom => {
+                let delimiters: &'static [u8] = match method {
+                    Method::Dir => b"/?",
+                    _ => b"/?.:",
+                };
+                match few {
+                    true => Set::Part(delimiters, list),
+                    false => Set::PartMany(PartTable::new(delimiters, list)),
+                }
+            }
             _ if few => Set::Exact(list),
             _ => Set::ExactMany(places(list)),
         };
@@ -246,11 +264,27 @@ impl Patterns {
             Set::Found => Some(0),
             Set::Bool => value.truth()?.then_some(0),
             Set::Int(ranges) => in_range(ranges, value.integer()?),
+            Set::IntMany(table) => table.find(value.integer()?),
             Set::Len(ranges) => value.with_text(|text| in_range(ranges, text.len() as i64)),
             Set::Ip(networks) => networks.find(value.address()?),
-            Set::Bin(list) => value.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
+            Set::Bin(list) => match value {
+                Value::Bin(bytes) => list.iter().position(|p| **p == **bytes),
+                other => other.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
+            },
+            Set::BinMany(places) => match value {
+                Value::Bin(bytes) => places.get(&**bytes).copied(),
+                other => other.with_text(|bytes| places.get(bytes).copied()),
+            },
             Set::Reg(list) => value.with_text(|text| list.iter().position(|r| r.is_match(text))),
             _ => value.with_text(|text| self.find_text(text)),
+        }
+    }
+
+    /// The regular expression of a number, where patterns are such.
+    pub fn regular(&self, at: usize) -> Option<&Regular> {
+        match &self.set {
+            Set::Reg(list) => list.get(at),
+            _ => None,
         }
     }
 
@@ -283,6 +317,7 @@ impl Patterns {
             Set::ExactMany(places) => places.get(text).copied(),
             Set::EdgeMany(edge, table) => table.find(*edge, text),
             Set::Sub(list) => list.iter().position(|finder| finder.find(text).is_some()),
+            Set::PartMany(table) => table.find(text),
             Set::Part(delimiters, list) => list
                 .iter()
                 .position(|part| holds_part(text, part, delimiters)),
@@ -353,10 +388,7 @@ fn edge_of_few(edge: Edge, list: &[Box<[u8]>], text: &[u8], ignore_case: bool) -
 /// Delimiters around the pattern itself do not count.
 fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     let is_delimiter = |b: &u8| delimiters.contains(b);
-    let start = pattern.iter().take_while(|b| is_delimiter(b)).count();
-    let pattern = &pattern[start..];
-    let pattern =
-        &pattern[..pattern.len() - pattern.iter().rev().take_while(|b| is_delimiter(b)).count()];
+    let pattern = trimmed(pattern, delimiters);
     if pattern.is_empty() {
         return false;
     }

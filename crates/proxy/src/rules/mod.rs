@@ -28,6 +28,7 @@ mod map;
 mod pattern;
 mod run;
 mod shared;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
 pub(crate) use action::{challenge, error_answer};
+pub(crate) use action::{set_variable, unset_variable};
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::xxh64;

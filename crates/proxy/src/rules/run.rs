@@ -94,6 +94,7 @@ fn evaluate<'r>(
     from: u32,
 ) -> Outcomes {
     for (at, rule) in rules.enumerate().skip(from as usize) {
+        stream.settle();
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
                 Outcome::Pass => {}
@@ -343,9 +344,7 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 /// The rules of `http-response`: the backend's, then the frontend's.
 pub fn http_response(stream: &mut Stream) -> Verdict {
     capture_headers(stream, true);
-    if !stream.variables.is_empty() {
-        stream.variables.end_scope(Scope::Request);
-    }
+    stream.end_scope(Scope::Request);
     run_sides(stream, |proxy| &proxy.http_response).unwrap_or(Verdict::Continue)
 }
 

@@ -448,7 +448,7 @@ fn mistakes_are_told_where_they_stand() {
             "map(/nonexistent/x.map)",
         ),
         ("ssl_fc_unique_id", "E0103", "ssl_fc_unique_id"),
-        ("path,sha2", "E0103", "sha2"),
+        ("path,jwt_decrypt_jwk(a)", "E0103", "jwt_decrypt_jwk"),
     ] {
         let error = sample::expression(text, here).map(|_| ()).unwrap_err();
         let span = error.primary.unwrap();

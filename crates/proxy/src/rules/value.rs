@@ -175,17 +175,20 @@ impl<'a> Value<'a> {
         match self {
             Value::Bool(b) => Some(*b),
             Value::Int(n) => Some(*n != 0),
+            Value::Str(s) if s.is_empty() => None,
             Value::Str(s) => Some(leading_integer(s) != 0),
             _ => None,
         }
     }
 
-    /// As a number. Text counts as far as its leading digits go, 0 without any.
+    /// As a number. Text counts as far as its leading digits go, 0 without any;
+    /// where there is no text there is no number.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Value::Bool(b) => Some(i64::from(*b)),
             Value::Int(n) => Some(*n),
             Value::Ipv4(ip) => Some(i64::from(u32::from(*ip))),
+            Value::Str(s) if s.is_empty() => None,
             Value::Str(s) => Some(leading_integer(s)),
             _ => None,
         }
@@ -202,10 +205,15 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Its text form.
+    /// Its text form; of bytes that are no text, what stands before the first zero.
     pub fn into_text(self) -> Cow<'a, [u8]> {
         match self {
-            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s,
+            Value::Str(s) | Value::Method(s) => s,
+            Value::Bin(Cow::Borrowed(s)) => Cow::Borrowed(before_nul(s)),
+            Value::Bin(Cow::Owned(mut s)) => {
+                s.truncate(before_nul(&s).len());
+                Cow::Owned(s)
+            }
             other => {
                 let mut text = Vec::with_capacity(SHORT_TEXT_MAX);
                 other.write_text(&mut text);
@@ -223,14 +231,16 @@ impl<'a> Value<'a> {
             Value::Int(n) => write!(out, "{n}"),
             Value::Ipv4(ip) => write!(out, "{ip}"),
             Value::Ipv6(ip) => write!(out, "{ip}"),
-            Value::Str(s) | Value::Bin(s) | Value::Method(s) => out.write_all(s),
+            Value::Str(s) | Value::Method(s) => out.write_all(s),
+            Value::Bin(s) => out.write_all(before_nul(s)),
         };
     }
 
     /// Its text form for a short while: no allocation where it is text already.
     pub fn with_text<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         match self {
-            Value::Str(s) | Value::Bin(s) | Value::Method(s) => look(s),
+            Value::Str(s) | Value::Method(s) => look(s),
+            Value::Bin(s) => look(before_nul(s)),
             other => {
                 let mut text = Vec::with_capacity(SHORT_TEXT_MAX);
                 other.write_text(&mut text);
@@ -250,6 +260,11 @@ impl<'a> Value<'a> {
             Value::Bool(_) => return None,
         })
     }
+}
+
+/// Bytes that are taken for a text end with the first zero, as in HAProxy.
+fn before_nul(bytes: &[u8]) -> &[u8] {
+    memchr::memchr(0, bytes).map_or(bytes, |end| &bytes[..end])
 }
 
 /// The number at the beginning of a text: an optional sign and digits; 0

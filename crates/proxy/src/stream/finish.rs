@@ -74,11 +74,13 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         listed: _,
         error_status,
         checked_users,
+        assigned,
     } = used;
     error_status.set(0);
     if checked_users.get().is_some() {
         *checked_users = std::cell::OnceCell::new();
     }
+    *assigned = Default::default();
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -161,6 +163,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         listed: Default::default(),
         error_status: std::cell::Cell::new(0),
         checked_users: std::cell::OnceCell::new(),
+        assigned: Default::default(),
     }
 }
 
@@ -198,6 +201,7 @@ pub fn bad_request(mut stream: Box<Stream>, status: u16) {
 /// Counts and logs a stream that has ended, and keeps its memory.
 pub fn finish(mut stream: Box<Stream>) {
     stream.times.ended = Some(reactor::now());
+    stream.settle();
     #[cfg(debug_assertions)]
     if let Some(observer) = OBSERVER.get() {
         observer(&stream);

@@ -8,6 +8,7 @@
 //! stream of HTTP/2; `finish` counts and logs.
 
 mod answer;
+mod assigned;
 mod body;
 mod capture;
 mod exchange;
@@ -28,6 +29,7 @@ mod state;
 mod tunnel;
 mod write;
 
+pub use assigned::Captured;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream};

@@ -427,6 +427,8 @@ pub struct Stream {
     pub error_status: Cell<u16>,
     /// What is known of its user's password; empty where no rule asked.
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
+    /// What converters changed and is not made yet.
+    pub assigned: super::assigned::Assigned,
 }
 
 impl Stream {

@@ -86,6 +86,12 @@ pub fn words(code: u8) -> &'static str {
         .map_or("certificate verification failed", |(.., words)| words)
 }
 
+/// The name that an error has in OpenSSL's headers.
+pub fn constant(code: i64) -> Option<&'static str> {
+    let found = NAMES.iter().find(|(number, ..)| i64::from(*number) == code);
+    found.map(|(_, name, _)| *name)
+}
+
 /// Number, name in OpenSSL's headers, its words.
 #[rustfmt::skip]
 const NAMES: &[(u8, &str, &str)] = &[

@@ -51,6 +51,8 @@ pub use counters::{Counted, TlsCounters, counters};
 pub use failure::Broken;
 pub use info::{Clear, Info, Offer};
 
+pub use ignore::constant as verify_error;
+pub use pem::public_key;
 pub use session::Session;
 pub use shown::{Name, Shown};
 pub use versions::NoVersion;

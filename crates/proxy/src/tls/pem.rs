@@ -202,6 +202,25 @@ impl Contents {
     }
 }
 
+/// The first public key of a text, or that of its first certificate, as DER.
+pub fn public_key(text: &[u8]) -> Option<Vec<u8>> {
+    let mut at = 0;
+    while let Ok(Some((block, next))) = block(text, at) {
+        at = next;
+        let der = || block.decode().ok();
+        match block.label {
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => return Some(der()?.to_vec()),
+            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
+                let certificate = CertificateDer::from(first_value(&der()?).to_vec());
+                let parsed = webpki::EndEntityCert::try_from(&certificate).ok()?;
+                return Some(parsed.subject_public_key_info().to_vec());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

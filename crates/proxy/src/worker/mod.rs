@@ -104,6 +104,11 @@ fn nobody() -> Rc<Session> {
 }
 
 impl Worker {
+    /// The number of its thread, from 0 on.
+    pub fn thread(&self) -> usize {
+        self.thread
+    }
+
     /// Whether a configuration is the newest there is.
     pub fn is_newest(&self, config: &Config) -> bool {
         self.runtime.generation() == config.version

@@ -164,7 +164,7 @@ pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
                         "key=\"{key}\", value=\"{}\", type=\"{}\"",
                         String::from_utf8_lossy(value),
                         match gives {
-                            Gives::Text => "str",
+                            Gives::Text | Gives::Key | Gives::Template => "str",
                             Gives::Int => "sint",
                             Gives::Address => "ip",
                         }

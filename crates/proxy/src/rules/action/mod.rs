@@ -25,6 +25,11 @@ pub(super) use flow::count_denied;
 pub(super) use header::harmless;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
+pub(in crate::rules) use variable::SetWhen;
+pub(crate) use variable::{
+    set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
+    unset_of_session as unset_variable_of_session,
+};
 
 use super::condition::Condition;
 use super::expression::{Expression, OF_LUA};

@@ -32,7 +32,7 @@ enum Source {
 
 /// What must hold for a variable to be set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum SetWhen {
+pub(in crate::rules) enum SetWhen {
     Exists,
     NotExists,
     Empty,
@@ -160,7 +160,19 @@ impl VariableChange {
 }
 
 impl SetWhen {
-    fn holds(self, name: VariableName, new: &Value<'_>, stream: &Stream) -> bool {
+    /// The condition of a name.
+    pub(in crate::rules) fn named(name: &str) -> Option<SetWhen> {
+        let found = CONDITIONS.iter().find(|(known, _)| *known == name);
+        found.map(|(_, condition)| *condition)
+    }
+
+    /// Whether it holds for a variable and its new value.
+    pub(in crate::rules) fn holds(
+        self,
+        name: VariableName,
+        new: &Value<'_>,
+        stream: &Stream,
+    ) -> bool {
         let empty = || matches!(new, Value::Str(s) | Value::Bin(s) if s.is_empty());
         match self {
             SetWhen::Empty => empty(),
@@ -187,7 +199,10 @@ fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
-        _ => stream.variables.get(name).cloned(),
+        _ => match stream.assigned(name) {
+            Some(newer) => newer,
+            None => stream.variables.get(name).cloned(),
+        },
     }
 }
 
@@ -206,7 +221,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
 }
 
 /// Sets a variable; one that does not fit into the limits is not set.
-fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+pub(crate) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
@@ -219,10 +234,40 @@ fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     };
 }
 
-fn unset(stream: &mut Stream, name: VariableName) {
+/// Forgets a variable.
+pub(crate) fn unset(stream: &mut Stream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),
         _ => stream.variables.unset(name),
     }
+}
+
+/// Sets a variable of the session or the process, which any thread of theirs may;
+/// gives the value back where it is one of the stream's.
+pub(crate) fn set_of_session(
+    stream: &Stream,
+    name: VariableName,
+    value: Value<'static>,
+) -> Option<Value<'static>> {
+    let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
+    match name.scope() {
+        Scope::Process => set_process_variable(name, value, bytes_max),
+        Scope::Session => {
+            let mut variables = stream.session.variables.borrow_mut();
+            variables.set(name, value, bytes_max)
+        }
+        _ => return Some(value),
+    };
+    None
+}
+
+/// Forgets a variable of the session or the process; says whether it is one.
+pub(crate) fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
+    match name.scope() {
+        Scope::Process => unset_process_variable(name),
+        Scope::Session => stream.session.variables.borrow_mut().unset(name),
+        _ => return false,
+    }
+    true
 }

@@ -12,7 +12,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl net src,ipmask(24) 192.0.2.0",
         "The network of an address: of IPv4 by the first mask, of IPv6 by the second, without which IPv6 addresses have no value.";
     "host_only", "host_only", ConverterBuild::new(Type::Str, Type::Str, host), "acl shop hdr(host),host_only shop.example.com",
-        "A host and port, as in a Host header, without the port. The brackets of an IPv6 address stay.";
+        "A host and port, as in a Host header, without the port and in small letters. The brackets of an IPv6 address stay.";
     "port_only", "port_only", ConverterBuild::new(Type::Str, Type::Int, port), "acl alternative hdr(host),port_only 8080",
         "The port of a host and port, as in a Host header; 0 without one.";
 };
@@ -47,16 +47,18 @@ fn colon(text: &[u8]) -> Option<usize> {
 
 fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
-    let Some(end) = colon(&text) else {
-        return Some(Value::Str(text));
-    };
-    Some(Value::Str(match text {
+    let end = colon(&text).unwrap_or(text.len());
+    let mut host = match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
         Cow::Owned(mut text) => {
             text.truncate(end);
             Cow::Owned(text)
         }
-    }))
+    };
+    if host.iter().any(u8::is_ascii_uppercase) {
+        host.to_mut().make_ascii_lowercase();
+    }
+    Some(Value::Str(host))
 }
 
 fn port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

@@ -47,6 +47,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl bytes req.payload(0,2),be2dec(:,1) 22:3",
         "Takes chunks of so many bytes as numbers, the highest byte first, and writes them in decimal with a separator between them. With a third argument of 1 a \
          last chunk that is too short is left out.";
+    "le2dec", "le2dec(<separator>,<chunk>[,<truncate>])", encodes(le2dec).takes(CHUNKED, 2).prepare(check_dec_chunk),
+        "acl bytes req.payload(0,2),le2dec(:,1) 22:3",
+        "As `be2dec`, with the lowest byte of each chunk first.";
+    "base2", "base2", encodes(base2), "acl flags src,base2 -m beg 0000",
+        "Eight binary digits for each byte.";
     "htonl", "htonl", ConverterBuild::new(Type::Int, Type::Bin, htonl), "acl bytes int(1),htonl -m bin 00000001",
         "The lower 32 bits of a number as four bytes, the highest first.";
 };
@@ -228,6 +233,22 @@ fn be2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
             .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
         out.extend_from_slice(n.to_string().as_bytes());
     })
+}
+
+fn le2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    chunked(arguments, value, |out, chunk| {
+        let n = chunk
+            .iter()
+            .rev()
+            .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
+        out.extend_from_slice(n.to_string().as_bytes());
+    })
+}
+
+fn base2<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    let bits = bytes.iter().map(|byte| format!("{byte:08b}"));
+    owned_text(bits.collect())
 }
 
 fn htonl<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

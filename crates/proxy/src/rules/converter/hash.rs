@@ -18,6 +18,8 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The hash of 32 bits of Bernstein, which suits text. With an argument of 1 its bits are mixed further.";
     "sdbm", "sdbm[(<avalanche>)]", hash(apply_sdbm), "acl half path,sdbm(1),even",
         "The hash of 32 bits of the sdbm library. With an argument of 1 its bits are mixed further.";
+    "wt6", "wt6[(<avalanche>)]", hash(apply_wt6), "acl half path,wt6(1),even",
+        "The hash of 32 bits that `hash-type` calls wt6. With an argument of 1 its bits are mixed further.";
     "xxh32", "xxh32[(<seed>)]", hash(apply_xxh32), "acl half path,xxh32,even",
         "The hash XXH32 with a seed, 0 without an argument.";
     "xxh64", "xxh64[(<seed>)]", hash(apply_xxh64), "acl half path,xxh64,even",
@@ -247,6 +249,25 @@ fn apply_djb2<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> 
 
 fn apply_sdbm<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     mixed(arguments, value, sdbm)
+}
+
+/// The hash that was made for HAProxy's `hash-type wt6`: two words, each turned by
+/// what the other one came to.
+pub fn wt6(bytes: &[u8]) -> u32 {
+    let (mut a, mut b) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
+    let (mut left, mut right) = (6, 18);
+    for byte in bytes {
+        let byte = u32::from(*byte);
+        let (turned, added) = (!(a ^ byte), !b.wrapping_add(byte));
+        (a, b) = (added.rotate_left(left), turned.rotate_left(right));
+        let mixed = ((a >> 16) ^ b) & 0xffff;
+        (left, right) = (mixed & 0x1f, mixed >> 11);
+    }
+    a ^ b
+}
+
+fn apply_wt6<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    mixed(arguments, value, wt6)
 }
 
 fn apply_xxh32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

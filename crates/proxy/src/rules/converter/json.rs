@@ -12,23 +12,29 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "json", "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[Kind::Text], 0).prepare(check),
         "acl agent req.fhdr(user-agent),json(utf8s) -m found",
         "Escapes a text for a string of JSON, quotes not included. The code says what its bytes mean: `ascii` takes each as a character and is the usual, `utf8` \
-         gives no value for what is no UTF-8, `utf8s` leaves such bytes out.";
+         gives no value for what is no UTF-8 or beyond four hexadecimal digits, `utf8s` leaves such bytes out; `utf8p` and `utf8ps` also take characters that are \
+         written in more bytes than they need.";
 };
 
-/// What bytes mean.
+/// How bytes become characters.
 const ASCII: i64 = 0;
-const STRICT: i64 = 1;
-const SKIPPING: i64 = 2;
+const UTF8: i64 = 1;
+/// Added: what is wrong is left out instead of failing.
+const SILENT: i64 = 2;
+/// Added: characters in more bytes than they need are taken.
+const PERMISSIVE: i64 = 4;
 
 fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
     let code = match arguments.text(0) {
         None | Some(b"" | b"ascii") => ASCII,
-        Some(b"utf8") => STRICT,
-        Some(b"utf8s") => SKIPPING,
+        Some(b"utf8") => UTF8,
+        Some(b"utf8s") => UTF8 | SILENT,
+        Some(b"utf8p") => UTF8 | PERMISSIVE,
+        Some(b"utf8ps") => UTF8 | SILENT | PERMISSIVE,
         Some(_) => {
             return Err(bad_argument(
                 span,
-                "json knows the codes 'ascii', 'utf8' and 'utf8s'".into(),
+                "json knows the codes 'ascii', 'utf8', 'utf8s', 'utf8p' and 'utf8ps'".into(),
             ));
         }
     };
@@ -36,37 +42,63 @@ fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Bo
     Ok(())
 }
 
-fn push(out: &mut Vec<u8>, c: char) {
-    match c {
-        '"' | '\\' | '/' => out.extend([b'\\', c as u8]),
-        '\u{8}' => out.extend(b"\\b"),
-        '\u{c}' => out.extend(b"\\f"),
-        '\n' => out.extend(b"\\n"),
-        '\r' => out.extend(b"\\r"),
-        '\t' => out.extend(b"\\t"),
-        ' '..='~' => out.push(c as u8),
-        _ => {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.extend(format!("\\u{unit:04x}").into_bytes());
-            }
+/// The first character of a text and how many bytes it has; None for bytes that are
+/// no character that JSON's four hexadecimal digits can say.
+fn character(text: &[u8], permissive: bool) -> (Option<u16>, usize) {
+    let Some(first) = text.first().copied() else {
+        return (None, 0);
+    };
+    let (more, bits) = match first {
+        0..=0x7f => return (Some(first.into()), 1),
+        0xc0..=0xdf => (1, first & 0x1f),
+        0xe0..=0xef => (2, first & 0x0f),
+        0xf0..=0xf7 => (3, first & 0x07),
+        0xf8..=0xfb => (4, first & 0x03),
+        0xfc..=0xfd => (5, first & 0x01),
+        _ => return (None, 1),
+    };
+    let mut code = u32::from(bits);
+    for n in 1..=more {
+        match text.get(n) {
+            Some(byte @ 0x80..=0xbf) => code = (code << 6) | u32::from(byte & 0x3f),
+            _ => return (None, n),
         }
+    }
+    let least = [0x80, 0x800, 0x1_0000, 0x20_0000, 0x400_0000][more - 1];
+    let fits = (permissive || code >= least) && char::from_u32(code).is_some();
+    let small = u16::try_from(code).ok();
+    (small.filter(|code| fits && *code < 0xfffe), more + 1)
+}
+
+fn push(out: &mut Vec<u8>, code: u16) {
+    match u8::try_from(code).unwrap_or(0) {
+        c @ (b'"' | b'\\' | b'/') => out.extend([b'\\', c]),
+        0x08 => out.extend(b"\\b"),
+        0x0c => out.extend(b"\\f"),
+        b'\n' => out.extend(b"\\n"),
+        b'\r' => out.extend(b"\\r"),
+        b'\t' => out.extend(b"\\t"),
+        c @ b' '..=b'~' => out.push(c),
+        _ => out.extend(format!("\\u{code:04x}").into_bytes()),
     }
 }
 
 fn json<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
     let mut out = Vec::with_capacity(text.len());
-    match arguments.int(0)? {
-        ASCII => text
-            .iter()
-            .for_each(|byte| push(&mut out, char::from(*byte))),
-        STRICT => std::str::from_utf8(&text)
-            .ok()?
-            .chars()
-            .for_each(|c| push(&mut out, c)),
-        _ => text
-            .utf8_chunks()
-            .for_each(|chunk| chunk.valid().chars().for_each(|c| push(&mut out, c))),
+    let code = arguments.int(0)?;
+    let mut rest = &text[..];
+    while let Some(byte) = rest.first() {
+        let (character, length) = match code {
+            ASCII => (Some(u16::from(*byte)), 1),
+            _ => character(rest, code & PERMISSIVE != 0),
+        };
+        match character {
+            Some(code) => push(&mut out, code),
+            None if code & SILENT != 0 => {}
+            None => return None,
+        }
+        rest = rest.get(length..).unwrap_or(b"");
     }
     Some(Value::Str(Cow::Owned(out)))
 }

@@ -28,11 +28,15 @@ const fn build(method: Method, gives: Gives) -> ConverterBuild {
         _ => Type::Str,
     };
     let output = match gives {
-        Gives::Text => Type::Str,
+        Gives::Text | Gives::Key | Gives::Template => Type::Str,
         Gives::Int => Type::Int,
         Gives::Address => Type::Address,
     };
-    ConverterBuild::new(input, output, find).takes(&[Kind::MapFile, Kind::Text], 1)
+    let apply = match gives {
+        Gives::Template => fill,
+        _ => find,
+    };
+    ConverterBuild::new(input, output, apply).takes(&[Kind::MapFile, Kind::Text], 1)
 }
 
 pub(super) static ROWS: &[ConverterRow] = maps! {
@@ -83,6 +87,17 @@ pub(super) static ROWS: &[ConverterRow] = maps! {
     "map_ip_str", Ip, Text, "acl german src,map_ip_str(/etc/haproxy/countries.map) DE", "The same as `map_ip`, with its types written out.";
     "map_ip_int", Ip, Int, "acl rated src,map_ip_int(/etc/haproxy/rates.map,0) gt 5", "As `map_ip`, with numbers for values.";
     "map_ip_ip", Ip, Address, "acl inner src,map_ip_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_ip`, with addresses for values.";
+    "map_str_key", Str, Key, "acl known path,map_str_key(/etc/haproxy/keys.map) -m found", "As `map`, but gives the key that matched in place of its value.";
+    "map_beg_key", Beg, Key, "acl known path,map_beg_key(/etc/haproxy/keys.map) -m found", "As `map_beg`, but gives the key that matched in place of its value.";
+    "map_end_key", End, Key, "acl known path,map_end_key(/etc/haproxy/keys.map) -m found", "As `map_end`, but gives the key that matched in place of its value.";
+    "map_sub_key", Sub, Key, "acl known path,map_sub_key(/etc/haproxy/keys.map) -m found", "As `map_sub`, but gives the key that matched in place of its value.";
+    "map_dir_key", Dir, Key, "acl known path,map_dir_key(/etc/haproxy/keys.map) -m found", "As `map_dir`, but gives the key that matched in place of its value.";
+    "map_dom_key", Dom, Key, "acl known hdr(host),map_dom_key(/etc/haproxy/keys.map) -m found", "As `map_dom`, but gives the key that matched in place of its value.";
+    "map_reg_key", Reg, Key, "acl known path,map_reg_key(/etc/haproxy/keys.map) -m found", "As `map_reg`, but gives the key that matched in place of its value.";
+    "map_int_key", Int, Key, "acl known dst_port,map_int_key(/etc/haproxy/keys.map) -m found", "As `map_int`, but gives the key that matched in place of its value.";
+    "map_ip_key", Ip, Key, "acl known src,map_ip_key(/etc/haproxy/keys.map) -m found", "As `map_ip`, but gives the key that matched in place of its value.";
+    "map_regm", Reg, Template, "acl known path,map_regm(/etc/haproxy/paths.map) -m found",
+        "As `map_reg`, with `\\1` to `\\9` in a value for the groups of the expression that matched, and `\\0` for the whole match.";
 };
 
 fn prepare(
@@ -116,9 +131,17 @@ fn prepare(
 }
 
 fn find<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    if let Some(found) = arguments.map(0)?.find(&value) {
-        return Some(found);
-    }
+    let found = arguments.map(0)?.find(&value);
+    found.or_else(|| default(arguments))
+}
+
+fn fill<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let found = arguments.map(0)?.fill(&value);
+    found.or_else(|| default(arguments))
+}
+
+/// What stands behind the file.
+fn default(arguments: &Arguments) -> Option<Value<'_>> {
     match arguments.list.get(1)?.as_ref()? {
         Argument::Text(text) => Some(Value::text(text)),
         Argument::Int(n) => Some(Value::Int(*n)),

@@ -3,13 +3,26 @@
 //! and gives, and its function. A converter changes nothing but its value.
 
 mod address;
+mod assign;
+mod choice;
+mod cipher;
+mod digest;
 mod encoding;
+mod fix;
+mod forwarded;
 pub mod hash;
 mod json;
+mod json_query;
+mod key;
 mod lookup;
+mod md5;
+mod mqtt;
 mod number;
+mod protobuf;
+mod proxies;
 mod text;
 pub mod time;
+mod token;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
@@ -88,13 +101,24 @@ use rows;
 
 static FAMILIES: &[Family<ConverterBuild>] = &[
     ("Converters of addresses", address::ROWS),
+    ("Converters that keep their value", assign::ROWS),
+    ("Converters that pick and compare", choice::ROWS),
+    ("Encryption and decryption", cipher::ROWS),
+    ("Digests", digest::ROWS),
     ("Converters of encodings", encoding::ROWS),
+    ("Converters of protocols", fix::ROWS),
+    ("Converters of Forwarded", forwarded::ROWS),
     ("Hashes", hash::ROWS),
     ("Converters of JSON", json::ROWS),
+    ("Converters of JSON", json_query::ROWS),
     ("Maps", lookup::ROWS),
+    ("Converters of protocols", mqtt::ROWS),
     ("Converters of numbers", number::ROWS),
+    ("Converters of protocols", protobuf::ROWS),
+    ("Converters that ask for proxies", proxies::ROWS),
     ("Converters of text", text::ROWS),
     ("Converters of times", time::ROWS),
+    ("Tokens", token::ROWS),
 ];
 
 /// All converters by name.

@@ -181,7 +181,10 @@ fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Ra
 
 fn cut<'a>(arguments: &Arguments, value: Value<'a>, words: bool) -> Option<Value<'a>> {
     let text = value.into_text();
-    let range = range(&text, arguments, words).unwrap_or(0..0);
+    let range = match range(&text, arguments, words) {
+        None if words => 0..0,
+        found => found?,
+    };
     Some(Value::Str(part(text, range)))
 }
 

@@ -24,6 +24,14 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Writes seconds since 1970 by a format of strftime, in UTC, with an offset in seconds added before.";
     "ltime", "ltime(<format>[,<offset>])", formatted(ltime), "acl night date,ltime(%H) 00 01 02 03",
         "As `utime`, in the time of the host's place.";
+    "ms_utime", "ms_utime(<format>[,<offset>])", formatted(ms_utime), "acl night date(0,ms),ms_utime(%H) 00 01 02 03",
+        "As `utime`, of milliseconds since 1970, as is the offset. `%N` in the format is the fraction of the second, of three digits or of as many as stand between (`%6N`).";
+    "ms_ltime", "ms_ltime(<format>[,<offset>])", formatted(ms_ltime), "acl night date(0,ms),ms_ltime(%H) 00 01 02 03",
+        "As `ms_utime`, in the time of the host's place.";
+    "us_utime", "us_utime(<format>[,<offset>])", formatted(us_utime), "acl night date(0,us),us_utime(%H) 00 01 02 03",
+        "As `ms_utime`, of microseconds since 1970; `%N` has six digits.";
+    "us_ltime", "us_ltime(<format>[,<offset>])", formatted(us_ltime), "acl night date(0,us),us_ltime(%H) 00 01 02 03",
+        "As `us_utime`, in the time of the host's place.";
 };
 
 /// Checks that the second argument is a unit of time.
@@ -42,6 +50,20 @@ pub fn check_unit(
             ),
         )),
     }
+}
+
+/// The same where it is the only argument.
+pub fn check_only_unit(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let unit = arguments.list.first().cloned().flatten();
+    let mut behind = Arguments {
+        list: vec![None, unit],
+        ..Arguments::default()
+    };
+    check_unit(loader, &mut behind, span)
 }
 
 /// How many microseconds a unit has.
@@ -105,4 +127,65 @@ fn utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
 
 fn ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     in_zone(arguments, value, crate::log::time_zone().clone())
+}
+
+/// A format with its fractions of a second filled in: `%N`, `%3N`.
+fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
+    let digits = format!("{us:06}000");
+    let mut out = Vec::with_capacity(format.len() + digits.len());
+    let mut rest = format;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'%' {
+            out.push(*byte);
+            continue;
+        }
+        match after {
+            [b'N', behind @ ..] => {
+                out.extend_from_slice(&digits.as_bytes()[..usual_digits]);
+                rest = behind;
+            }
+            [width @ b'1'..=b'9', b'N', behind @ ..] => {
+                let width = usize::from(width - b'0').min(digits.len());
+                out.extend_from_slice(&digits.as_bytes()[..width]);
+                rest = behind;
+            }
+            [other, behind @ ..] => {
+                out.extend([b'%', *other]);
+                rest = behind;
+            }
+            [] => out.push(b'%'),
+        }
+    }
+    out
+}
+
+/// A time in parts of a second, of which there are so many.
+fn fine<'a>(
+    arguments: &Arguments,
+    value: Value<'a>,
+    zone: TimeZone,
+    parts: i64,
+) -> Option<Value<'a>> {
+    let time = shift(value.integer()?, arguments.int(1).unwrap_or(0));
+    let us = time.rem_euclid(parts) * (1_000_000 / parts);
+    let digits = if parts == 1000 { 3 } else { 6 };
+    let format = with_fraction(arguments.text(0)?, us, digits);
+    write(&at(time.div_euclid(parts), zone)?, &format)
+}
+
+fn ms_utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    fine(arguments, value, TimeZone::UTC, 1000)
+}
+
+fn ms_ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    fine(arguments, value, crate::log::time_zone().clone(), 1000)
+}
+
+fn us_utime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    fine(arguments, value, TimeZone::UTC, 1_000_000)
+}
+
+fn us_ltime<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    fine(arguments, value, crate::log::time_zone().clone(), 1_000_000)
 }

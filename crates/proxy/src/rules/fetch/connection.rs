@@ -57,7 +57,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "so_id", number(so_id), "acl first_listener so_id 1",
         "The id of the listener that took the connection (`id` on its `bind` line).";
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
-        "The name of the listener that took the connection (`name` on its `bind` line); empty without one.";
+        "The name of the listener that took the connection (`name` on its `bind` line), if it has one.";
 };
 
 fn ip<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
@@ -174,5 +174,6 @@ fn so_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn so_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(stream.session.bind().name.as_bytes()))
+    let name = stream.session.bind().name.as_bytes();
+    (!name.is_empty()).then(|| Value::text(name))
 }

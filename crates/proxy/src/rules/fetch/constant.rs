@@ -81,7 +81,10 @@ pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> 
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
-        _ => stream.variables.get(name).map(borrowed),
+        _ => match stream.assigned(name) {
+            Some(newer) => newer,
+            None => stream.variables.get(name).map(borrowed),
+        },
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "req.body_size", "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
         "How long the request says that its body is. Of a body without an announced length it is what is there.";
     "req.body_param", "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
-        "The value of the first field of this name in a form (`application/x-www-form-urlencoded`) that is the request's body; without a name the first \
+        "The value of the first field of this name in a form that is the request's body, of whatever type it says to be; without a name the first \
          field's. Nothing is decoded.";
 };
 
@@ -198,11 +198,6 @@ fn body_size<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
 }
 
 fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let form = b"application/x-www-form-urlencoded";
-    let kind = head(arguments, stream)?.fields().get(b"content-type")?;
-    if !kind.get(..form.len())?.eq_ignore_ascii_case(form) {
-        return None;
-    }
     let body = payload(arguments, stream);
     body.split(|b| *b == b'&').find_map(|field| {
         let equals = memchr::memchr(b'=', field)?;

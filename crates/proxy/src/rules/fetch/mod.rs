@@ -19,6 +19,7 @@ macro_rules! rows {
     };
 }
 
+mod acls;
 mod capture;
 mod connection;
 mod constant;
@@ -35,6 +36,7 @@ mod tls_certificate;
 mod tls_hello;
 mod tls_offer;
 mod tls_secret;
+mod transaction;
 mod users;
 
 pub use constant::{borrowed, variable_value};
@@ -167,6 +169,7 @@ impl FetchBuild {
 }
 
 static FAMILIES: &[Family<FetchBuild>] = &[
+    ("Fetches of conditions", acls::ROWS),
     ("Fetches of captures", capture::ROWS),
     ("Fetches of the connection", connection::ROWS),
     ("Constants and variables", constant::ROWS),
@@ -187,6 +190,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of a client's TLS offer", tls_offer::ROWS),
     ("Fetches of TLS secrets", tls_secret::ROWS),
     ("Fetches of users", users::ROWS),
+    ("Fetches of how a stream goes", transaction::ROWS),
 ];
 
 /// All fetches by name.

@@ -2,11 +2,13 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::load::Loader;
+use crate::reactor;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
+use crate::worker;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -31,6 +33,18 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The number of processes that serve, which is always 1.";
     "proc", "proc", fetch(Type::Int, one), "acl first proc 1",
         "The number of the process that serves, which is always 1.";
+    "act_conn", "act_conn", fetch(Type::Int, act_conn), "acl crowded act_conn gt 10000",
+        "How many clients' connections the process has now.";
+    "uptime", "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
+        "For how many seconds the process has served.";
+    "pid", "pid", fetch(Type::Int, pid), "acl known pid gt 0",
+        "The number of the process.";
+    "thread", "thread", fetch(Type::Int, thread), "acl first thread 0",
+        "The number of the thread that serves, from 0 on.";
+    "tgroup", "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
+        "The number of the group of threads, which is always 1.";
+    "stopping", "stopping", fetch(Type::Bool, stopping), "acl example stopping",
+        "True when the process takes no new connections any more and only finishes what it has.";
     "rand", "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
         "A random number from 0 to the range less one; without a range of 32 bits. It is good for sharing out, not for secrets.";
     "uuid", "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
@@ -71,6 +85,29 @@ fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
             .unwrap_or_default()
     });
     Some(Value::text(name))
+}
+
+fn act_conn<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    let connections = &worker::running()?.runtime.connections;
+    Some(Value::Int(connections.current().into()))
+}
+
+fn uptime<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    let started = worker::running()?.runtime.started;
+    let since = reactor::now().saturating_duration_since(started);
+    Some(Value::count(since.as_secs()))
+}
+
+fn pid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(std::process::id().into()))
+}
+
+fn thread<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(worker::running()?.thread()))
+}
+
+fn stopping<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(worker::running()?.runtime.stopping()))
 }
 
 fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
@@ -126,7 +163,9 @@ fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    stream.payload_complete.then_some(Value::Bool(true))
+    // Rules of a request run when its head is there, and wait for nothing more.
+    let ended = stream.payload_complete || stream.request.is_request();
+    ended.then_some(Value::Bool(true))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::now_ms;
 use crate::stream::Stream;
-use std::time::Duration;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
@@ -48,6 +47,14 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The name of the stream's backend.";
     "be_server_timeout", "be_server_timeout", number(Needs::Backend, be_server_timeout), "acl short be_server_timeout lt 5000",
         "`timeout server` of the stream's backend in milliseconds.";
+    "be_connect_timeout", "be_connect_timeout", number(Needs::Backend, be_connect_timeout), "acl short be_connect_timeout lt 5000",
+        "`timeout connect` of the stream's backend in milliseconds.";
+    "be_queue_timeout", "be_queue_timeout", number(Needs::Backend, be_queue_timeout), "acl short be_queue_timeout lt 5000",
+        "`timeout queue` of the stream's backend in milliseconds; without it `timeout connect` holds.";
+    "be_tarpit_timeout", "be_tarpit_timeout", number(Needs::Backend, be_tarpit_timeout), "acl short be_tarpit_timeout lt 5000",
+        "`timeout tarpit` of the stream's backend in milliseconds; without it `timeout connect` holds.";
+    "fe_tarpit_timeout", "fe_tarpit_timeout", number(Needs::Nothing, fe_tarpit_timeout), "acl short fe_tarpit_timeout lt 5000",
+        "`timeout tarpit` of the stream's frontend in milliseconds; without it `timeout connect` holds.";
     "be_tunnel_timeout", "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
         "`timeout tunnel` of the stream's backend in milliseconds.";
     "be_conn", "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
@@ -90,8 +97,9 @@ fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> 
     }
 }
 
+/// A time that may not be set, which is 0.
 fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
-    Some(Value::count(Duration::from_millis(ms?.into()).as_millis()))
+    Some(Value::Int(ms.unwrap_or(0).into()))
 }
 
 fn fe_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -150,6 +158,25 @@ fn be_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 fn be_server_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     timeout(stream.backend()?.timeouts.server_ms)
+}
+
+fn be_connect_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    timeout(stream.backend()?.timeouts.connect_ms)
+}
+
+fn be_queue_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let timeouts = &stream.backend()?.timeouts;
+    timeout(timeouts.queue_ms.or(timeouts.connect_ms))
+}
+
+fn be_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let timeouts = &stream.backend()?.timeouts;
+    timeout(timeouts.tarpit_ms.or(timeouts.connect_ms))
+}
+
+fn fe_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let timeouts = &stream.frontend().timeouts;
+    timeout(timeouts.tarpit_ms.or(timeouts.connect_ms))
 }
 
 fn be_tunnel_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

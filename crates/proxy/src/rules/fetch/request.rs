@@ -226,7 +226,7 @@ fn path_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
 }
 
 fn query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(request(stream)?.query().unwrap_or(b"")))
+    request(stream)?.query().map(Value::text)
 }
 
 fn url<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -2,12 +2,15 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::config::Server;
+use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind};
+use crate::rules::format::server_address;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::{WEIGHT_SCALE, now_ms};
 use crate::stream::Stream;
 use crate::tls::Broken;
+use language::{Diagnostic, Span};
 
 const fn of_server(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)
@@ -19,6 +22,14 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          error. None where there was no connection.";
     "bc_err_str", "bc_err_str", FetchBuild::new(Type::Str, Needs::Server, bc_err_str), "acl well bc_err_str Success",
         "The text of `bc_err`: `Success` without an error.";
+    "bc_src", "bc_src", FetchBuild::new(Type::Address, Needs::Server, bc_src).prepare(show_side), "acl example bc_src -m found",
+        "Our own address on the connection to the server; none before it stands.";
+    "bc_src_port", "bc_src_port", FetchBuild::new(Type::Int, Needs::Server, bc_src_port).prepare(show_side), "acl example bc_src_port -m found",
+        "Our own port on the connection to the server; none before it stands.";
+    "bc_dst", "bc_dst", FetchBuild::new(Type::Address, Needs::Server, bc_dst), "acl example bc_dst -m found",
+        "The address of the server that the stream is connected to.";
+    "bc_dst_port", "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
+        "The port of the server that the stream is connected to.";
     "srv_id", "srv_id", FetchBuild::new(Type::Int, Needs::Server, srv_id), "acl second srv_id 2",
         "The id of the server that the stream has. Useful in rules for answers.";
     "srv_name", "srv_name", FetchBuild::new(Type::Str, Needs::Server, srv_name), "acl old srv_name web1",
@@ -35,6 +46,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "How many sessions a second a server gets.";
     "srv_weight", "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
         "The weight of a server now, as an operator or its warming up left it; 0 where it takes no new sessions.";
+    "srv_uweight", "srv_uweight([<backend>/]<server>)", of_server(Type::Int, srv_uweight), "acl weak srv_uweight(app/web1) lt 50",
+        "The weight of a server as an operator set it, or as the file gives it.";
     "srv_iweight", "srv_iweight([<backend>/]<server>)", of_server(Type::Int, srv_iweight), "acl weak srv_iweight(app/web1) lt 50",
         "The weight of a server as the file gives it.";
 };
@@ -53,6 +66,30 @@ fn bc_err<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::text(broken(stream)?.words().as_bytes()))
+}
+
+/// The stream has to keep its side of the connection.
+fn show_side(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.server_side_shown = true;
+    Ok(())
+}
+
+fn bc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::ip(stream.server_side?.ip()))
+}
+
+fn bc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.server_side?.port().into()))
+}
+
+fn bc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    stream.times.connected?;
+    Some(Value::ip(server_address(stream)?.ip()))
+}
+
+fn bc_dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    stream.times.connected?;
+    Some(Value::Int(server_address(stream)?.port().into()))
 }
 
 fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
@@ -111,6 +148,11 @@ fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
     Some(Value::Int(
         (server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into(),
     ))
+}
+
+fn srv_uweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let (weight, _) = server(arguments, stream)?.state.user_weight();
+    Some(Value::Int(weight.into()))
 }
 
 fn srv_iweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

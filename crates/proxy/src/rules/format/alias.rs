@@ -162,7 +162,8 @@ fn end(stream: &Stream) -> Option<Instant> {
     Some(stream.times.ended.unwrap_or_else(reactor::now))
 }
 
-fn server_address(stream: &Stream) -> Option<SocketAddr> {
+/// The address of the stream's server, as operators set it or as the file gives it.
+pub(in crate::rules) fn server_address(stream: &Stream) -> Option<SocketAddr> {
     let server = stream.server()?;
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -410,12 +411,12 @@ impl Alias {
         }
     }
 
-    /// Times in milliseconds; -1 for what was not reached.
-    fn append_time(self, stream: &Stream, put: &mut Put<'_>) {
+    /// A time in milliseconds; None for what was not reached.
+    pub(in crate::rules) fn milliseconds(self, stream: &Stream) -> Option<u64> {
         let times = &stream.times;
         let start = Some(times.idle_since);
         let began = Some(times.began);
-        let ms = match self {
+        match self {
             Alias::RequestTime => span_ms(began, times.request),
             Alias::RequestTotalTime => span_ms(start, times.request),
             Alias::QueueTime => span_ms(times.request.or(began), times.queued),
@@ -427,12 +428,8 @@ impl Alias {
             Alias::HandshakeTime => Some(0),
             Alias::IdleTime if is_first(stream) => span_ms(Some(stream.session.ready), began),
             Alias::IdleTime => span_ms(start, began),
-            Alias::TotalTime => {
-                open_ended(stream, put);
-                span_ms(start, end(stream))
-            }
+            Alias::TotalTime => span_ms(start, end(stream)),
             Alias::UserTime => {
-                open_ended(stream, put);
                 let idle = if is_first(stream) {
                     Some(stream.session.ready)
                 } else {
@@ -442,12 +439,16 @@ impl Alias {
                 span_ms(start, end(stream)).map(|total| total.saturating_sub(idle))
             }
             // What is left is `%Ta`.
-            _ => {
-                open_ended(stream, put);
-                span_ms(began, end(stream))
-            }
-        };
-        match ms {
+            _ => span_ms(began, end(stream)),
+        }
+    }
+
+    /// Times in milliseconds; -1 for what was not reached.
+    fn append_time(self, stream: &Stream, put: &mut Put<'_>) {
+        if matches!(self, Alias::TotalTime | Alias::UserTime | Alias::ActiveTime) {
+            open_ended(stream, put);
+        }
+        match self.milliseconds(stream) {
             Some(ms) => decimal(put.out, ms, 1),
             None => put.out.extend_from_slice(b"-1"),
         }

@@ -9,7 +9,7 @@ mod parse;
 mod text;
 
 pub use alias::Alias;
-pub(super) use alias::documented;
+pub(super) use alias::{documented, server_address};
 pub use built_in::{BuiltIn, built_in};
 
 use super::expression::Expression;

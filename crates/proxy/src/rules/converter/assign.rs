@@ -1,0 +1,136 @@
+//! Converters that keep their value somewhere and pass it on: variables, and the
+//! slots of captures.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::action::{SetWhen, set_variable_of_session, unset_variable_of_session};
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::value::{Type, Value};
+use crate::stream::{Captured, Stream};
+use language::{Diagnostic, Span, suggest};
+
+const NAMES: [&str; 8] = [
+    "ifexists",
+    "ifnotexists",
+    "ifempty",
+    "ifnotempty",
+    "ifset",
+    "ifnotset",
+    "ifgt",
+    "iflt",
+];
+const CONDITIONED: &[Kind] = &[
+    Kind::Variable,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+    Kind::Text,
+];
+
+const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(input, input, apply)
+}
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "set-var", "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
+        "acl example hdr(host),lower,set-var(txn.host) -m found",
+        "Sets a variable to the value and passes the value on. With conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, their opposites) all must hold, or \
+         there is no value.";
+    "unset-var", "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
+        "acl example hdr(host),unset-var(txn.host) -m found",
+        "Forgets a variable and passes the value on.";
+    "capture-req", "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
+        "acl example hdr(host),capture-req(0) -m found",
+        "Keeps the value in a slot of the request's captures, which `declare capture` makes, and passes it on.";
+    "capture-res", "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
+        "acl example res.hdr(content-type),capture-res(0) -m found",
+        "Keeps the value in a slot of the answer's captures, which `declare capture` makes, and passes it on.";
+};
+
+fn check_conditions(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    for n in 1..arguments.list.len() {
+        let name = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
+        if SetWhen::named(&name).is_none() {
+            let mut diagnostic = bad_argument(span, format!("unknown condition '{name}'"));
+            if let Some(near) = suggest::nearest(&name, NAMES.into_iter()) {
+                diagnostic.help = Some(format!("did you mean '{near}'?"));
+            }
+            return Err(diagnostic);
+        }
+    }
+    Ok(())
+}
+
+fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let name = arguments.variable(0)?;
+    let holds = |n: usize| {
+        let condition = std::str::from_utf8(arguments.text(n).unwrap_or(b""));
+        let condition = condition.ok().and_then(SetWhen::named);
+        condition.is_none_or(|condition| condition.holds(name, &value, stream))
+    };
+    if !(1..arguments.list.len()).all(holds) {
+        return None;
+    }
+    let owned = value.clone().into_owned();
+    if let Some(owned) = set_variable_of_session(stream, name, owned) {
+        stream.assign(name, Some(owned));
+    }
+    Some(value)
+}
+
+fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let name = arguments.variable(0)?;
+    if !unset_variable_of_session(stream, name) {
+        stream.assign(name, None);
+    }
+    Some(value)
+}
+
+fn check_slot(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    match arguments.int(0) {
+        Some(0..) => Ok(()),
+        _ => Err(bad_argument(span, "slots have numbers from 0 on".into())),
+    }
+}
+
+fn keep<'a>(
+    arguments: &Arguments,
+    value: Value<'a>,
+    stream: &Stream,
+    whose: Captured,
+) -> Option<Value<'a>> {
+    let captures = &stream.frontend().captures;
+    let slots = match whose {
+        Captured::Request => &captures.request,
+        Captured::Response => &captures.response,
+    };
+    let slot = usize::try_from(arguments.int(0)?).ok()?;
+    // As in HAProxy, a slot that is not declared takes the value's way, too.
+    let length_max = slots.get(slot)?.length_max;
+    value.with_text(|text| stream.capture(whose, slot, &text[..text.len().min(length_max)]));
+    Some(value)
+}
+
+fn capture_request<'a>(
+    arguments: &'a Arguments,
+    value: Value<'a>,
+    stream: &'a Stream,
+) -> Option<Value<'a>> {
+    keep(arguments, value, stream, Captured::Request)
+}
+
+fn capture_response<'a>(
+    arguments: &'a Arguments,
+    value: Value<'a>,
+    stream: &'a Stream,
+) -> Option<Value<'a>> {
+    keep(arguments, value, stream, Captured::Response)
+}

@@ -1,0 +1,129 @@
+//! Converters that pick something out of a text by a name, and those that compare:
+//! parameters, languages, secrets.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::fetch::variable_value;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "param", "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
+        "acl example query,param(user) -m found",
+        "The value of the first parameter of a name in a text as `a=1&b=2`. A parameter without a value is an empty text. The delimiter is one character, `&` by itself.";
+    "language", "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
+        "acl french req.fhdr(accept-language),language(es;fr;en) -m str fr",
+        "Of languages between semicolons, the one that a header Accept-Language prefers; without one the default, or nothing.";
+    "secure_memcmp", "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[Kind::Variable], 1),
+        "acl known req.hdr(x-token),secure_memcmp(txn.token)",
+        "Whether the value has the bytes of a variable. How long it takes does not tell where they differ.";
+    "reverse", "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
+        "The text from its last byte to its first.";
+    "reverse_dom", "reverse_dom", ConverterBuild::new(Type::Str, Type::Str, reverse_domain), "acl site req.hdr(host),reverse_dom -m beg org.example.",
+        "The parts of a domain name from the last to the first: `www.example.org` becomes `org.example.www`.";
+    "has_ctl", "has_ctl", ConverterBuild::new(Type::Bin, Type::Bool, has_control), "acl odd path,url_dec,has_ctl",
+        "Whether a byte of the value is a control character.";
+};
+
+fn check_param(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    match arguments.text(1) {
+        None | Some([_]) => Ok(()),
+        Some(_) => Err(bad_argument(span, "the delimiter is one character".into())),
+    }
+}
+
+fn param<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let wanted = arguments.text(0)?;
+    let delimiter = match arguments.text(1) {
+        Some([delimiter]) => *delimiter,
+        _ => b'&',
+    };
+    let of = |text: &[u8]| {
+        let mut at = 0;
+        for part in text.split(|b| *b == delimiter) {
+            let name = memchr::memchr(b'=', part).unwrap_or(part.len());
+            if &part[..name] == wanted {
+                let start = at + (name + 1).min(part.len());
+                return Some(start..at + part.len());
+            }
+            at += part.len() + 1;
+        }
+        None
+    };
+    Some(Value::Str(match value.into_text() {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(of(text)?)?),
+        Cow::Owned(text) => Cow::Owned(text.get(of(&text)?)?.to_vec()),
+    }))
+}
+
+/// The weight of a language, in thousandths.
+fn weight(parameters: &[u8]) -> u32 {
+    let q = parameters.trim_ascii();
+    let Some(number) = q.strip_prefix(b"q").or(q.strip_prefix(b"Q")) else {
+        return 1000;
+    };
+    let Some(number) = number.trim_ascii_start().strip_prefix(b"=") else {
+        return 1000;
+    };
+    let number = std::str::from_utf8(number.trim_ascii()).ok();
+    let number: Option<f32> = number.and_then(|number| number.parse().ok());
+    // What is no number takes no weight away.
+    number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
+}
+
+fn language<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let known = arguments.text(0)?;
+    let among = |name: &[u8]| {
+        known
+            .split(|b| *b == b';')
+            .find(|k| *k == name && !k.is_empty())
+    };
+    let text = value.into_text();
+    let mut best: Option<(u32, &'a [u8])> = None;
+    for item in text.split(|b| *b == b',') {
+        let end = memchr::memchr(b';', item).unwrap_or(item.len());
+        let name = item[..end].trim_ascii();
+        let weight = item.get(end + 1..).map_or(1000, weight);
+        if weight == 0 || best.is_some_and(|(heaviest, _)| heaviest >= weight) {
+            continue;
+        }
+        let base = memchr::memchr(b'-', name).map(|dash| &name[..dash]);
+        if let Some(found) = among(name).or_else(|| among(base?)) {
+            best = Some((weight, found));
+        }
+    }
+    let found = best.map(|(_, language)| language);
+    found.or_else(|| arguments.text(1)).map(Value::text)
+}
+
+fn same<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let other = variable_value(arguments.variable(0)?, stream)?.into_bytes()?;
+    let same = verify_slices_are_equal(&value.into_bytes()?, &other).is_ok();
+    Some(Value::Bool(same))
+}
+
+fn reverse<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let mut text = value.into_text().into_owned();
+    text.reverse();
+    Some(Value::Str(Cow::Owned(text)))
+}
+
+fn reverse_domain<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let text = value.into_text();
+    let mut parts: Vec<&[u8]> = text.split(|b| *b == b'.').collect();
+    parts.reverse();
+    Some(Value::Str(Cow::Owned(parts.join(&b'.'))))
+}
+
+fn has_control<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    Some(Value::Bool(bytes.iter().any(u8::is_ascii_control)))
+}

@@ -1,0 +1,132 @@
+//! The first message of FIX (Financial Information eXchange).
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid), "acl example req.payload(0,0),fix_is_valid",
+        "Whether bytes are a message of FIX: BeginString, BodyLength and MsgType come first and CheckSum last, and length and sum are right.";
+    "fix_tag_value", "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
+        "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
+        "The value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, MsgType, SenderCompID, TargetCompID or CheckSum.";
+};
+
+/// What ends a field.
+const SEPARATOR: u8 = 1;
+
+const BEGIN_STRING: u32 = 8;
+const BODY_LENGTH: u32 = 9;
+const MSG_TYPE: u32 = 35;
+const CHECK_SUM: u32 = 10;
+
+const NAMES: [(&str, u32); 6] = [
+    ("BeginString", BEGIN_STRING),
+    ("BodyLength", BODY_LENGTH),
+    ("MsgType", MSG_TYPE),
+    ("SenderCompID", 49),
+    ("TargetCompID", 56),
+    ("CheckSum", CHECK_SUM),
+];
+
+const VERSIONS: [&[u8]; 6] = [
+    b"FIX.4.0",
+    b"FIX.4.1",
+    b"FIX.4.2",
+    b"FIX.4.3",
+    b"FIX.4.4",
+    b"FIXT.1.1",
+];
+
+fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
+    let named = NAMES
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(&text));
+    let tag = match named {
+        Some((_, tag)) => *tag,
+        None => text
+            .parse()
+            .map_err(|_| bad_argument(span, format!("'{text}' is no tag of FIX")))?,
+    };
+    arguments.list[0] = Some(Argument::Int(tag.into()));
+    Ok(())
+}
+
+/// The field that begins at a place: its tag, its value, and where the next begins.
+fn field(bytes: &[u8], at: usize) -> Option<(u32, &[u8], usize)> {
+    let rest = bytes.get(at..)?;
+    let end = memchr::memchr(SEPARATOR, rest)?;
+    let text = &rest[..end];
+    let equals = memchr::memchr(b'=', text)?;
+    let digits = std::str::from_utf8(&text[..equals]).ok()?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    let value = &text[equals + 1..];
+    if !plain || value.is_empty() {
+        return None;
+    }
+    Some((digits.parse().ok()?, value, at + end + 1))
+}
+
+fn number(text: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.bytes().all(|b| b.is_ascii_digit()).then_some(())?;
+    text.parse().ok()
+}
+
+/// The places of a message must all be right; None where one is not.
+fn check(bytes: &[u8]) -> Option<()> {
+    let (tag, version, at) = field(bytes, 0)?;
+    if tag != BEGIN_STRING || !VERSIONS.contains(&version) {
+        return None;
+    }
+    let (tag, length, body) = field(bytes, at)?;
+    if tag != BODY_LENGTH {
+        return None;
+    }
+    let end = body.checked_add(number(length)?)?;
+    let (tag, _, mut at) = field(bytes, body)?;
+    if tag != MSG_TYPE {
+        return None;
+    }
+    while at < end {
+        let (tag, _, next) = field(bytes, at)?;
+        if tag == CHECK_SUM {
+            return None;
+        }
+        at = next;
+    }
+    if at != end {
+        return None;
+    }
+    let (tag, sum, _) = field(bytes, end)?;
+    let wanted = bytes[..end]
+        .iter()
+        .fold(0_u8, |sum, b| sum.wrapping_add(*b));
+    let right = tag == CHECK_SUM && sum.len() == 3 && number(sum)? == usize::from(wanted);
+    right.then_some(())
+}
+
+fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    // Of a message that does not end, nothing can be said.
+    let whole = bytes.is_empty() || bytes.last() == Some(&SEPARATOR) || check(&bytes).is_some();
+    whole.then(|| Value::Bool(check(&bytes).is_some()))
+}
+
+fn tag_value<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    let wanted = arguments.int(0)?;
+    let mut at = 0;
+    loop {
+        let (tag, value, next) = field(&bytes, at)?;
+        if i64::from(tag) == wanted {
+            return Some(Value::Bin(Cow::Owned(value.to_vec())));
+        }
+        at = next;
+    }
+}

@@ -1,0 +1,379 @@
+//! Looking values up in JSON, without building a tree of it: the text is read up to
+//! what is looked for, and no further. What is wrong behind it does not matter.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "json_query", "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+        "acl example req.body,json_query('$.user.name') -m found",
+        "Looks a value up in JSON: `$` is the whole, `.name` a member, `[0]` an element, and a backslash comes before a dot of a name. A text comes without its \
+         quotes, a boolean as one, a number as its text or, with the type `int`, as a number; an array as its text.";
+};
+
+/// Most containers within each other that are passed over.
+const DEPTH_MAX: usize = 128;
+/// Most steps of a path.
+const STEPS_MAX: usize = 32;
+
+/// A step of a path, as it stands in an argument: the path is compiled to texts, the
+/// first byte of which says what follows.
+const KEY: u8 = b'.';
+const INDEX: u8 = b'[';
+
+/// What was found: its first byte tells its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'t>(&'t [u8]);
+
+/// Splits a path into its steps; None for what is no path.
+pub(super) fn steps(path: &[u8]) -> Option<Vec<Box<[u8]>>> {
+    let mut rest = path.strip_prefix(b"$")?;
+    let mut steps = Vec::new();
+    while let Some((first, after)) = rest.split_first() {
+        let mut step = vec![*first];
+        rest = match *first {
+            KEY => {
+                let mut bytes = after;
+                while let Some((byte, behind)) = bytes.split_first() {
+                    match *byte {
+                        KEY | INDEX => break,
+                        b'\\' => {
+                            let (escaped, behind) = behind.split_first()?;
+                            step.push(*escaped);
+                            bytes = behind;
+                        }
+                        other => {
+                            step.push(other);
+                            bytes = behind;
+                        }
+                    }
+                }
+                bytes
+            }
+            INDEX => {
+                let end = after.iter().position(|b| *b == b']')?;
+                let inner = &after[..end];
+                let quoted =
+                    |q: u8| inner.len() >= 2 && inner.starts_with(&[q]) && inner.ends_with(&[q]);
+                if quoted(b'\'') || quoted(b'"') {
+                    step[0] = KEY;
+                    step.extend_from_slice(&inner[1..inner.len() - 1]);
+                } else {
+                    let index: u32 = std::str::from_utf8(inner).ok()?.parse().ok()?;
+                    step.extend_from_slice(&index.to_be_bytes());
+                }
+                &after[end + 1..]
+            }
+            _ => return None,
+        };
+        steps.push(step.into());
+    }
+    (steps.len() <= STEPS_MAX).then_some(steps)
+}
+
+fn blank(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or(b"");
+    at + rest.iter().take_while(|b| b" \t\r\n".contains(b)).count()
+}
+
+/// Behind the string that begins at a place.
+fn string_end(text: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// Behind the value that begins at a place.
+fn value_end(text: &[u8], at: usize) -> Option<usize> {
+    let (mut at, mut depth) = (at, 0_usize);
+    loop {
+        match text.get(at)? {
+            b'"' => at = string_end(text, at)?,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return None;
+                }
+                at += 1;
+                continue;
+            }
+            b'}' | b']' => {
+                depth = depth.checked_sub(1)?;
+                at += 1;
+            }
+            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if depth > 0 => {
+                at += 1;
+                continue;
+            }
+            _ => {
+                let rest = &text[at..];
+                let length = rest
+                    .iter()
+                    .take_while(|b| !b",:]}\" \t\r\n[{".contains(b))
+                    .count();
+                if length == 0 {
+                    return None;
+                }
+                at += length;
+            }
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// Where the member of a name, or the element of an index, begins.
+fn descend(text: &[u8], at: usize, step: &[u8]) -> Option<usize> {
+    let (kind, wanted) = step.split_first()?;
+    let is_object = *kind == KEY;
+    if *text.get(at)? != if is_object { b'{' } else { b'[' } {
+        return None;
+    }
+    let index = <[u8; 4]>::try_from(wanted).map(u32::from_be_bytes);
+    let mut at = blank(text, at + 1);
+    let mut passed = 0;
+    loop {
+        let mut found = !is_object && index.is_ok_and(|index| index == passed);
+        if is_object {
+            if *text.get(at)? != b'"' {
+                return None;
+            }
+            let end = string_end(text, at)?;
+            found = unescaped(text.get(at + 1..end - 1)?)? == wanted;
+            at = blank(text, end);
+            if *text.get(at)? != b':' {
+                return None;
+            }
+            at = blank(text, at + 1);
+        }
+        if found {
+            return Some(at);
+        }
+        at = blank(text, value_end(text, at)?);
+        if *text.get(at)? != b',' {
+            return None;
+        }
+        at = blank(text, at + 1);
+        passed += 1;
+    }
+}
+
+/// Looks a value up.
+pub(super) fn find<'t, 's>(
+    text: &'t [u8],
+    mut steps: impl Iterator<Item = &'s [u8]>,
+) -> Option<Found<'t>> {
+    let start = steps.try_fold(blank(text, 0), |at, step| descend(text, at, step))?;
+    let end = value_end(text, start)?;
+    text.get(start..end).map(Found)
+}
+
+/// A text without its escapes; None where they are wrong.
+fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !text.contains(&b'\\') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let (escape, after) = rest.split_first()?;
+        rest = after;
+        out.push(match escape {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'b' => 8,
+            b'f' => 12,
+            b'u' => {
+                let (character, after) = unicode(rest)?;
+                rest = after;
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            b'"' | b'\\' | b'/' => *escape,
+            _ => return None,
+        });
+    }
+    Some(Cow::Owned(out))
+}
+
+/// The character of the digits behind `\u`, two of which may belong together.
+fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
+    let unit = |text: &[u8]| -> Option<u16> {
+        let digits = std::str::from_utf8(text.get(..4)?).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let first = unit(text)?;
+    let mut units = vec![first];
+    let mut rest = &text[4..];
+    if (0xd800..0xdc00).contains(&first) {
+        units.push(unit(rest.strip_prefix(b"\\u")?)?);
+        rest = &rest[6..];
+    }
+    let character = char::decode_utf16(units).next()?.ok()?;
+    Some((character, rest))
+}
+
+impl<'t> Found<'t> {
+    /// The value, as a number where that is asked for.
+    pub(super) fn value(self, as_number: bool) -> Option<Value<'t>> {
+        let text = self.0;
+        match text.first()? {
+            b'"' => {
+                let inner = unescaped(text.get(1..text.len() - 1)?)?;
+                match as_number {
+                    true => number(&inner),
+                    false => Some(Value::Str(inner)),
+                }
+            }
+            b't' if text == b"true" => Some(Value::Bool(true)),
+            b'f' if text == b"false" => Some(Value::Bool(false)),
+            b'-' | b'0'..=b'9' => match as_number {
+                true => number(text),
+                false => Some(Value::text(text)),
+            },
+            b'[' if !as_number => Some(Value::text(text)),
+            _ => None,
+        }
+    }
+}
+
+fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
+    /// From here on a floating point number is beyond 64 bits.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(whole) = text.parse() {
+        return Some(Value::Int(whole));
+    }
+    let near: f64 = text.parse().ok()?;
+    (near.abs() < BEYOND).then_some(Value::Int(near as i64))
+}
+
+/// Compiles the path that stands first, and what stands behind it, into the list of
+/// steps, with whether a number is asked for before them.
+pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    let as_number = match arguments.text(1) {
+        None => false,
+        Some(b"int") => true,
+        Some(other) => {
+            return Err(bad_argument(
+                span,
+                format!(
+                    "the type is 'int', not '{}'",
+                    String::from_utf8_lossy(other)
+                ),
+            ));
+        }
+    };
+    let path = arguments.text(0).unwrap_or(b"");
+    let Some(steps) = steps(path) else {
+        return Err(bad_argument(
+            span,
+            format!(
+                "'{}' is no path into JSON: it begins with '$', and '.name' and '[0]' follow",
+                String::from_utf8_lossy(path)
+            ),
+        ));
+    };
+    let steps = steps.into_iter().map(|step| Some(Argument::Text(step)));
+    arguments.list = std::iter::once(Some(Argument::Bool(as_number)))
+        .chain(steps)
+        .collect();
+    Ok(())
+}
+
+/// Looks up by arguments that [`compile`] made.
+pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<Value<'t>> {
+    let steps = (1..arguments.list.len()).filter_map(|n| arguments.text(n));
+    find(text, steps)?.value(arguments.bool(0)?)
+}
+
+fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    compile(arguments, span)
+}
+
+fn apply<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    match value.into_text() {
+        Cow::Borrowed(text) => query(arguments, text),
+        Cow::Owned(text) => query(arguments, &text).map(Value::into_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(text: &str, path: &str, as_number: bool) -> Option<Value<'static>> {
+        let steps = steps(path.as_bytes()).unwrap();
+        find(text.as_bytes(), steps.iter().map(|step| &**step))?
+            .value(as_number)
+            .map(Value::into_owned)
+    }
+
+    #[test]
+    fn values_are_found_by_their_path() {
+        let text = r#" {"a":{"b":[1, {"c.d":"e\n\u00e4"} ,-2.5]},"t":true, "n":null,"s":"12"} "#;
+        let rows: &[(&str, bool, Option<Value<'_>>)] = &[
+            ("$.a.b[0]", false, Some(Value::text(b"1"))),
+            ("$.a.b[0]", true, Some(Value::Int(1))),
+            (
+                "$.a.b[1].c\\.d",
+                false,
+                Some(Value::text("e\n\u{e4}".as_bytes())),
+            ),
+            ("$['a'].b[2]", false, Some(Value::text(b"-2.5"))),
+            ("$.a.b[2]", true, Some(Value::Int(-2))),
+            ("$.t", false, Some(Value::Bool(true))),
+            ("$.n", false, None),
+            ("$.s", true, Some(Value::Int(12))),
+            ("$.a.b[3]", false, None),
+            ("$.a[0]", false, None),
+            ("$.x", false, None),
+        ];
+        for (path, as_number, wanted) in rows {
+            assert_eq!(look(text, path, *as_number), *wanted, "{path}");
+        }
+    }
+
+    #[test]
+    fn nonsense_and_depth_end_it() {
+        let deep = "[".repeat(100_000);
+        for text in [
+            "",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":\"",
+            "{\"a\":\"\\",
+            "{a:1}",
+            "]",
+            &deep,
+        ] {
+            assert_eq!(look(text, "$.a", false), None);
+            assert_eq!(look(text, "$", false), None);
+        }
+    }
+
+    #[test]
+    fn paths_have_a_form() {
+        for wrong in ["", "a", "$a", "$[", "$[x]", "$.a\\"] {
+            assert!(steps(wrong.as_bytes()).is_none(), "{wrong}");
+        }
+    }
+}

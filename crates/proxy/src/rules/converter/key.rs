@@ -1,0 +1,65 @@
+//! Keys and other arguments of cryptography: bytes in Base64 that stand in the file,
+//! or a variable that holds them in Base64.
+
+use crate::rules::argument::{Argument, Arguments, bad_argument, variable_error};
+use crate::rules::fetch::variable_value;
+use crate::rules::variables::{VariableName, VariableNameError};
+use crate::stream::Stream;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+/// The n-th argument as a variable, where it is the name of one.
+pub(super) fn maybe_variable(
+    arguments: &mut Arguments,
+    n: usize,
+    span: Span,
+) -> Result<bool, Box<Diagnostic>> {
+    let text = String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
+    match VariableName::parse(&text) {
+        Ok(name) => {
+            arguments.list[n] = Some(Argument::Variable(name));
+            Ok(true)
+        }
+        Err(error @ VariableNameError::TooMany) => Err(variable_error(error, &text, span)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Makes the n-th argument a variable, or the bytes that it is the Base64 of.
+pub(super) fn prepare(
+    arguments: &mut Arguments,
+    n: usize,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    if maybe_variable(arguments, n, span)? {
+        return Ok(());
+    }
+    match STANDARD.decode(arguments.text(n).unwrap_or(b"")) {
+        Ok(bytes) => {
+            arguments.list[n] = Some(Argument::Text(bytes.into()));
+            Ok(())
+        }
+        Err(_) => Err(bad_argument(
+            span,
+            format!("argument {} is neither a variable nor Base64", n + 1),
+        )),
+    }
+}
+
+/// The bytes of an argument that was prepared; None where its variable holds none.
+pub(super) fn secret<'a>(
+    arguments: &'a Arguments,
+    n: usize,
+    stream: &'a Stream,
+) -> Option<Cow<'a, [u8]>> {
+    match arguments.variable(n) {
+        Some(name) => {
+            let value = variable_value(name, stream)?;
+            let bytes = value.with_text(|text| STANDARD.decode(text));
+            bytes.ok().map(Cow::Owned)
+        }
+        None => arguments.text(n).map(Cow::Borrowed),
+    }
+}

@@ -1,0 +1,181 @@
+//! Fields of Protocol Buffers, alone or in a message of gRPC.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+const fn build(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Bin, Type::Bin, apply)
+        .takes(&[Kind::Text, Kind::Text], 1)
+        .prepare(prepare)
+}
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "protobuf", "protobuf(<field>[,<type>])", build(protobuf), "acl example req.body,protobuf(48.59.1,int32) -m found",
+        "A field of a Protocol Buffers message by its numbers, from the outermost message inwards. Without a type its bytes as they are; with one (`int32`, `sint64`, \
+         `bool`, `fixed32`, `double` and so on) a number.";
+    "ungrpc", "ungrpc(<field>[,<type>])", build(ungrpc), "acl example req.body,ungrpc(48.59.1,int32) -m found",
+        "As `protobuf`, of the first message of gRPC in a body, behind its five bytes. A compressed message has no fields.";
+};
+
+/// Most messages within each other that a path goes through.
+const DEPTH_MAX: usize = 32;
+/// Bytes before a message of gRPC: whether it is compressed, and its length.
+const GRPC_HEAD_BYTES: usize = 5;
+
+/// How fields stand in a message.
+const VARIED: u64 = 0;
+const EIGHT_BYTES: u64 = 1;
+const TEXT: u64 = 2;
+const FOUR_BYTES: u64 = 5;
+
+/// Names of types, and how they stand in a message.
+const TYPES: [(&str, u64); 15] = [
+    ("int32", VARIED),
+    ("int64", VARIED),
+    ("uint32", VARIED),
+    ("uint64", VARIED),
+    ("sint32", VARIED),
+    ("sint64", VARIED),
+    ("bool", VARIED),
+    ("enum", VARIED),
+    ("fixed64", EIGHT_BYTES),
+    ("sfixed64", EIGHT_BYTES),
+    ("double", EIGHT_BYTES),
+    ("string", TEXT),
+    ("fixed32", FOUR_BYTES),
+    ("sfixed32", FOUR_BYTES),
+    ("float", FOUR_BYTES),
+];
+
+/// Turns the arguments into the place of the type (or -1) and the numbers of the path.
+fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    let text = |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
+    let path = text(0);
+    let numbers: Option<Vec<i64>> = path.split('.').map(|part| part.parse().ok()).collect();
+    let numbers = numbers.filter(|n| n.len() <= DEPTH_MAX && n.iter().all(|n| *n > 0));
+    let Some(numbers) = numbers else {
+        return Err(bad_argument(
+            span,
+            format!("'{path}' is no path of field numbers as '48.59.1'"),
+        ));
+    };
+    let name = text(1);
+    let place = match arguments.text(1) {
+        None => -1,
+        Some(_) => match TYPES.iter().position(|(known, _)| *known == name) {
+            Some(place) => place as i64,
+            None => return Err(bad_argument(span, format!("no type is called '{name}'"))),
+        },
+    };
+    let all = std::iter::once(place).chain(numbers);
+    arguments.list = all.map(|n| Some(Argument::Int(n))).collect();
+    Ok(())
+}
+
+fn varied(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take<'t>(bytes: &mut &'t [u8], length: usize) -> Option<&'t [u8]> {
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// A field: how it stands there, and its bytes (of a number of varied length those
+/// that it has).
+fn find(message: &[u8], number: i64) -> Option<(u64, &[u8])> {
+    let mut rest = message;
+    loop {
+        let key = varied(&mut rest)?;
+        let kind = key & 7;
+        let field = match kind {
+            VARIED => {
+                let before = rest;
+                varied(&mut rest)?;
+                &before[..before.len() - rest.len()]
+            }
+            EIGHT_BYTES => take(&mut rest, 8)?,
+            FOUR_BYTES => take(&mut rest, 4)?,
+            TEXT => {
+                let length = usize::try_from(varied(&mut rest)?).ok()?;
+                take(&mut rest, length)?
+            }
+            _ => return None,
+        };
+        if i64::try_from(key >> 3) == Ok(number) {
+            return Some((kind, field));
+        }
+    }
+}
+
+fn typed<'t>(name: &str, field: &'t [u8]) -> Option<Value<'t>> {
+    let eight = || field.try_into().map(u64::from_le_bytes).ok();
+    let four = || field.try_into().map(u32::from_le_bytes).ok();
+    let number = || varied(&mut { field });
+    let folded = |n: u64| (n >> 1) as i64 ^ -((n & 1) as i64);
+    Some(Value::Int(match name {
+        "int32" => i64::from(number()? as i32),
+        "uint32" => i64::from(number()? as u32),
+        "enum" => i64::from(number()? as i32),
+        "sint32" => i64::from(folded(number()?) as i32),
+        "sint64" => folded(number()?),
+        "int64" | "uint64" | "bool" => number()? as i64,
+        "fixed64" | "sfixed64" => eight()? as i64,
+        "double" => f64::from_bits(eight()?) as i64,
+        "fixed32" => four()?.into(),
+        "sfixed32" => i64::from(four()? as i32),
+        "float" => f32::from_bits(four()?) as i64,
+        _ => return Some(Value::bytes(field)),
+    }))
+}
+
+fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<Value<'t>> {
+    let (mut kind, mut field) = (TEXT, message);
+    for n in 1..arguments.list.len() {
+        if kind != TEXT {
+            return None;
+        }
+        (kind, field) = find(field, arguments.int(n)?)?;
+    }
+    match usize::try_from(arguments.int(0)?) {
+        Err(_) => Some(Value::bytes(field)),
+        Ok(place) => {
+            let (name, wanted) = TYPES.get(place)?;
+            (*wanted == kind).then_some(())?;
+            typed(name, field)
+        }
+    }
+}
+
+fn protobuf<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    match value.into_bytes()? {
+        Cow::Borrowed(bytes) => look(arguments, bytes),
+        Cow::Owned(bytes) => look(arguments, &bytes).map(Value::into_owned),
+    }
+}
+
+fn ungrpc<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let bytes = value.into_bytes()?;
+    let (head, rest) = bytes.split_at_checked(GRPC_HEAD_BYTES)?;
+    let length = u32::from_be_bytes(head[1..].try_into().ok()?);
+    if head[0] != 0 {
+        return None;
+    }
+    let message = rest.get(..usize::try_from(length).ok()?)?;
+    look(arguments, message).map(Value::into_owned)
+}

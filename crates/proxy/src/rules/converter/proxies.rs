@@ -1,0 +1,77 @@
+//! Converters that ask for a proxy or server by a name which is known only at run
+//! time, and for the names of numbers.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::config::Server;
+use crate::rules::argument::Arguments;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::tls;
+use std::borrow::Cow;
+
+const fn number(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Str, Type::Int, apply)
+}
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "nbsrv", "nbsrv", number(nbsrv), "acl served hdr(x-backend),nbsrv gt 0",
+        "How many servers of the backend of this name can be used.";
+    "srv_queue", "srv_queue", number(srv_queue), "acl crowded req.cook(SRVID),srv_queue gt 10",
+        "How many streams wait for the server of this name, `server` or `backend/server`.";
+    "srv_is_up", "srv_is_up", ConverterBuild::new(Type::Str, Type::Bool, srv_is_up), "acl there req.cook(SRVID),srv_is_up",
+        "Whether the server of this name, `server` or `backend/server`, is up.";
+    "fe_exists", "fe_exists", ConverterBuild::new(Type::Str, Type::Bool, fe_exists), "acl known hdr(x-frontend),fe_exists",
+        "Whether there is a frontend of this name.";
+    "x509_v_err_str", "x509_v_err_str", ConverterBuild::new(Type::Int, Type::Str, x509), "acl example ssl_c_verify,x509_v_err_str -m found",
+        "The name of the number of an error of certificates, as `ssl_c_verify` gives it: `X509_V_OK`, `X509_V_ERR_CERT_HAS_EXPIRED`. A number without a name stays.";
+};
+
+fn named(value: Value<'_>) -> Option<String> {
+    String::from_utf8(value.into_text().into_owned()).ok()
+}
+
+fn nbsrv<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let backend = stream.config.backend(&named(value)?)?;
+    let usable = stream.config.proxy(backend).state.usable_servers();
+    Some(Value::Int(usable.into()))
+}
+
+fn server<'a>(value: Value<'_>, stream: &'a Stream) -> Option<&'a Server> {
+    let name = named(value)?;
+    let (backend, name) = match name.split_once('/') {
+        Some((backend, name)) => (stream.config.proxy(stream.config.backend(backend)?), name),
+        None => (
+            stream.backend().unwrap_or_else(|| stream.frontend()),
+            &*name,
+        ),
+    };
+    backend.servers.iter().find(|server| *server.name == *name)
+}
+
+fn srv_queue<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let waiting = server(value, stream)?.state.queue.waiting.current();
+    Some(Value::Int(waiting.into()))
+}
+
+fn srv_is_up<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(server(value, stream)?.state.up()))
+}
+
+fn fe_exists<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let name = named(value)?;
+    let mut proxies = stream.config.iter().map(|(_, proxy)| proxy);
+    let found = proxies.any(|proxy| proxy.kind.is_frontend() && *proxy.name == *name);
+    Some(Value::Bool(found))
+}
+
+fn x509<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let number = value.integer()?;
+    let name = match number {
+        0 => Some("X509_V_OK"),
+        _ => tls::verify_error(number),
+    };
+    Some(match name {
+        Some(name) => Value::text(name.as_bytes()),
+        None => Value::Str(Cow::Owned(number.to_string().into_bytes())),
+    })
+}

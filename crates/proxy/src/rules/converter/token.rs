@@ -1,0 +1,208 @@
+//! JSON Web Tokens: their parts, and whether their signature is right. Nothing here
+//! looks at what a token says; `exp`, `iss` and `aud` are for rules to compare.
+
+use super::key::maybe_variable;
+use super::{ConverterBuild, ConverterRow, json_query, rows};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::fetch::variable_value;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::tls;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use language::{Diagnostic, Span};
+use std::borrow::Cow;
+
+const fn part(apply: super::Apply) -> ConverterBuild {
+    ConverterBuild::new(Type::Bin, Type::Any, apply)
+        .takes(&[Kind::Text, Kind::Text], 0)
+        .prepare(prepare_query)
+}
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "jwt_header_query", "jwt_header_query[(<path>[,<type>])]", part(header),
+        "acl example req.hdr(x-token),jwt_header_query('$.alg') -m found",
+        "The header of a JSON Web Token as JSON, or what `json_query` finds in it.";
+    "jwt_payload_query", "jwt_payload_query[(<path>[,<type>])]", part(payload),
+        "acl example req.hdr(x-token),jwt_payload_query('$.iss') -m found",
+        "What a JSON Web Token says, as JSON, or what `json_query` finds in it. It is worth nothing before `jwt_verify`.";
+    "jwt_verify", "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
+        "acl example req.hdr(x-token),jwt_verify(HS256,secret) 1",
+        "Checks the signature of a JSON Web Token by an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those of 384 and 512 bits, or a variable) and a key: the \
+         secret of an HS algorithm, or else a PEM file with a public key or a certificate. 1 is right, 0 wrong, -1 an algorithm that nobody knows, -2 one that is not \
+         built, -3 no token, -5 no key.";
+};
+
+/// Most bytes of a file with a key.
+const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+
+const RIGHT: i64 = 1;
+const WRONG: i64 = 0;
+const UNKNOWN_ALGORITHM: i64 = -1;
+const NO_TOKEN: i64 = -3;
+const NO_KEY: i64 = -5;
+
+/// The three parts of a token.
+fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
+    let mut parts = token.split(|b| *b == b'.');
+    let three = [parts.next()?, parts.next()?, parts.next()?];
+    parts.next().is_none().then_some(three)
+}
+
+fn prepare_query(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    match arguments.text(0) {
+        None => Ok(()),
+        Some(_) => json_query::compile(arguments, span),
+    }
+}
+
+fn decoded<'a>(arguments: &Arguments, value: Value<'a>, n: usize) -> Option<Value<'a>> {
+    let token = value.into_bytes()?;
+    let json = URL_SAFE_NO_PAD.decode(parts(&token)?[n]).ok()?;
+    match arguments.list.is_empty() {
+        true => Some(Value::Str(Cow::Owned(json))),
+        false => json_query::query(arguments, &json).map(Value::into_owned),
+    }
+}
+
+fn header<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    decoded(arguments, value, 0)
+}
+
+fn payload<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    decoded(arguments, value, 1)
+}
+
+/// How an algorithm checks.
+enum Check {
+    Hmac(hmac::Algorithm),
+    /// The second is the bits of its curve, where keys are of one.
+    Public(&'static dyn VerificationAlgorithm),
+}
+
+fn algorithm(name: &[u8]) -> Option<Check> {
+    Some(match name {
+        b"HS256" => Check::Hmac(hmac::HMAC_SHA256),
+        b"HS384" => Check::Hmac(hmac::HMAC_SHA384),
+        b"HS512" => Check::Hmac(hmac::HMAC_SHA512),
+        b"RS256" => Check::Public(&signature::RSA_PKCS1_2048_8192_SHA256),
+        b"RS384" => Check::Public(&signature::RSA_PKCS1_2048_8192_SHA384),
+        b"RS512" => Check::Public(&signature::RSA_PKCS1_2048_8192_SHA512),
+        b"PS256" => Check::Public(&signature::RSA_PSS_2048_8192_SHA256),
+        b"PS384" => Check::Public(&signature::RSA_PSS_2048_8192_SHA384),
+        b"PS512" => Check::Public(&signature::RSA_PSS_2048_8192_SHA512),
+        b"ES256" => Check::Public(&signature::ECDSA_P256_SHA256_FIXED),
+        b"ES384" => Check::Public(&signature::ECDSA_P384_SHA384_FIXED),
+        b"ES512" => Check::Public(&signature::ECDSA_P521_SHA512_FIXED),
+        _ => return None,
+    })
+}
+
+/// The algorithm's name and the key become variables where they are names of one; a
+/// key that is a file is read.
+fn prepare_verify(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let of_variable = maybe_variable(arguments, 0, span)?;
+    let name = arguments.text(0).unwrap_or(b"");
+    let known = algorithm(name);
+    let no_file = matches!(known, Some(Check::Hmac(_))) || name == b"none";
+    if known.is_none() && !of_variable && name != b"none" {
+        return Err(bad_argument(
+            span,
+            format!(
+                "no algorithm of tokens is called '{}'",
+                String::from_utf8_lossy(name)
+            ),
+        ));
+    }
+    if maybe_variable(arguments, 1, span)? || no_file {
+        return Ok(());
+    }
+    let file = String::from_utf8_lossy(arguments.text(1).unwrap_or(b"")).into_owned();
+    match read_key(loader, &file, span) {
+        Ok(key) => {
+            // Behind the two that were written: the key that the file holds.
+            arguments.list.push(Some(Argument::Text(key.into())));
+            Ok(())
+        }
+        // The algorithm may be one of secrets: what stands there is one then.
+        Err(_) if of_variable => Ok(()),
+        Err(diagnostic) => Err(diagnostic),
+    }
+}
+
+/// The public key of a PEM file, as its DER.
+fn read_key(loader: &mut Loader, file: &str, span: Span) -> Result<Vec<u8>, Box<Diagnostic>> {
+    let path = loader.path_of(file, span);
+    let text = loader
+        .outside
+        .read(&path, KEY_FILE_BYTES_MAX)
+        .map_err(|error| {
+            let error = std::io::Error::from(error);
+            bad_argument(span, format!("the key '{file}' cannot be read: {error}"))
+        })?;
+    tls::public_key(&text).ok_or_else(|| {
+        bad_argument(
+            span,
+            format!("'{file}' holds neither a public key nor a certificate in PEM"),
+        )
+    })
+}
+
+fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let token = value.into_bytes()?;
+    let named = |n: usize| -> Option<Cow<'a, [u8]>> {
+        match arguments.variable(n) {
+            Some(name) => Some(variable_value(name, stream)?.into_text()),
+            None => arguments.text(n).map(Cow::Borrowed),
+        }
+    };
+    let (name, key) = (named(0)?, named(1));
+    Some(Value::Int(checked(&token, &name, key, arguments.text(2))))
+}
+
+fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {
+    if name == b"none" {
+        // Only a token without any signature says so.
+        return match parts(token) {
+            Some([_, _, b""]) => RIGHT,
+            Some(_) => WRONG,
+            None => NO_TOKEN,
+        };
+    }
+    let Some(check) = algorithm(name) else {
+        return UNKNOWN_ALGORITHM;
+    };
+    let Some([head, payload, encoded]) = parts(token) else {
+        return NO_TOKEN;
+    };
+    let Ok(proof) = URL_SAFE_NO_PAD.decode(encoded) else {
+        return NO_TOKEN;
+    };
+    let signed = &token[..head.len() + 1 + payload.len()];
+    let right = match check {
+        Check::Hmac(algorithm) => {
+            let Some(secret) = secret else { return NO_KEY };
+            let code = hmac::sign(&hmac::Key::new(algorithm, &secret), signed);
+            verify_slices_are_equal(code.as_ref(), &proof).is_ok()
+        }
+        Check::Public(algorithm) => {
+            let Some(public) = public else { return NO_KEY };
+            UnparsedPublicKey::new(algorithm, public)
+                .verify(signed, &proof)
+                .is_ok()
+        }
+    };
+    if right { RIGHT } else { WRONG }
+}

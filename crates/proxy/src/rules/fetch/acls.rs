@@ -1,0 +1,55 @@
+//! The fetch that asks named ACLs: what they say becomes a value.
+
+use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
+use crate::rules::argument::{ARGUMENTS_MAX, Argument, Arguments, Kind};
+use crate::rules::codes;
+use crate::rules::condition::{Condition, Outcome};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span, suggest};
+use std::sync::Arc;
+
+const ACL: FetchBuild = FetchBuild::new(Type::Bool, Needs::Nothing, acl)
+    .takes(&[Kind::Text; ARGUMENTS_MAX], 1)
+    .prepare(prepare);
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "acl", "acl([!]<name>[,[!]<name>…])", ACL, "acl example acl(METH_GET,!LOCALHOST) -m found",
+        "Whether all of these ACLs hold; a `!` before a name turns it around. They must stand above, as in a condition.";
+};
+
+fn prepare(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let names: Vec<String> = (0..arguments.list.len())
+        .filter_map(|n| arguments.text(n))
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    match Condition::of_names(loader, names.iter().map(String::as_str), span) {
+        Ok(condition) => {
+            arguments.list = vec![Some(Argument::Acls(Arc::new(condition)))];
+            Ok(())
+        }
+        Err(name) => {
+            let mut diagnostic =
+                Diagnostic::error(&codes::UNKNOWN_ACL, span, format!("no such ACL: '{name}'"))
+                    .label("not declared above in this section");
+            if let Some(near) = suggest::nearest(name, loader.acls.names()) {
+                diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+            }
+            Err(Box::new(diagnostic))
+        }
+    }
+}
+
+fn acl<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    match arguments.acls(0)?.run(stream) {
+        Outcome::Pass => Some(Value::Bool(true)),
+        Outcome::Fail => Some(Value::Bool(false)),
+        Outcome::Miss => None,
+    }
+}

@@ -1,0 +1,169 @@
+//! Fetches of how a stream goes: its times, bytes, status and what ended it. They
+//! are those of log formats, for rules and for whoever writes his own log lines.
+
+use super::{FetchBuild, FetchRow};
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::converter::time::{check_only_unit, to_unit};
+use crate::rules::format::Alias;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const fn number(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
+const fn date(one: super::One) -> FetchBuild {
+    number(Needs::Nothing, one)
+        .takes(&[Kind::Text], 0)
+        .prepare(check_only_unit)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "accept_date", "accept_date[(<unit>)]", date(accept_date), "acl old accept_date lt 1700000000",
+        "When the client's connection was accepted (of later requests of it: when the answer before ended), in seconds since 1970, or in the unit `ms` or `us`.";
+    "request_date", "request_date[(<unit>)]", date(request_date), "acl old request_date lt 1700000000",
+        "When the first byte of the request came, in seconds since 1970, or in the unit `ms` or `us`.";
+    "req.timer.idle", "req.timer.idle", number(Needs::Nothing, idle), "acl example req.timer.idle -m found",
+        "Milliseconds before the first byte of the request: `%Ti` of log formats.";
+    "req.timer.tq", "req.timer.tq", number(Needs::Nothing, total_request), "acl example req.timer.tq -m found",
+        "Milliseconds from the accept to the whole head of the request: `%Tq`.";
+    "req.timer.hdr", "req.timer.hdr", number(Needs::Nothing, request_head), "acl example req.timer.hdr -m found",
+        "Milliseconds from the first byte of the request to its whole head: `%TR`.";
+    "req.timer.queue", "req.timer.queue", number(Needs::Nothing, queue), "acl example req.timer.queue -m found",
+        "Milliseconds in queues: `%Tw`; -1 before.";
+    "bc.timer.connect", "bc.timer.connect", number(Needs::Nothing, connect), "acl example bc.timer.connect -m found",
+        "Milliseconds until the connection to the server stood: `%Tc`; -1 before.";
+    "res.timer.hdr", "res.timer.hdr", number(Needs::Nothing, answer_head), "acl example res.timer.hdr -m found",
+        "Milliseconds from the connection to the server to the whole head of its answer: `%Tr`; -1 before.";
+    "res.timer.data", "res.timer.data", number(Needs::Nothing, data), "acl example res.timer.data -m found",
+        "Milliseconds of moving data, up to now: `%Td`; -1 before the answer.";
+    "res.timer.user", "res.timer.user", number(Needs::Nothing, user), "acl example res.timer.user -m found",
+        "Milliseconds as the client felt them, up to now: `%Tu`.";
+    "txn.timer.user", "txn.timer.user", number(Needs::Nothing, user), "acl example txn.timer.user -m found",
+        "Milliseconds as the client felt them, up to now: `%Tu`.";
+    "txn.timer.total", "txn.timer.total", number(Needs::Nothing, active), "acl example txn.timer.total -m found",
+        "Milliseconds from the first byte of the request up to now: `%Ta`.";
+    "fc.timer.handshake", "fc.timer.handshake", number(Needs::Nothing, handshake), "acl example fc.timer.handshake -m found",
+        "Milliseconds of handshakes, PROXY and TLS, before the first request: `%Th`.";
+    "fc.timer.total", "fc.timer.total", number(Needs::Nothing, total), "acl example fc.timer.total -m found",
+        "Milliseconds of the client's connection that this stream has had, up to now: `%Tt`.";
+    "bytes_in", "bytes_in", number(Needs::Nothing, bytes_in), "acl example bytes_in -m found",
+        "How many bytes the client sent of this stream.";
+    "bytes_out", "bytes_out", number(Needs::Nothing, bytes_out), "acl example bytes_out -m found",
+        "How many bytes the client was sent of this stream.";
+    "req.bytes_in", "req.bytes_in", number(Needs::Nothing, bytes_in), "acl example req.bytes_in -m found",
+        "How many bytes of the request came from the client.";
+    "res.bytes_out", "res.bytes_out", number(Needs::Nothing, bytes_out), "acl example res.bytes_out -m found",
+        "How many bytes of the answer went to the client.";
+    "txn.status", "txn.status", number(Needs::Nothing, status), "acl example txn.status -m found",
+        "The status that the client gets, also of pages of the proxy's own; none before there is one.";
+    "txn.sess_term_state", "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
+        "The two letters of `%ts`: what ended the stream, and where it was then; `--` of one that is well.";
+    "txn.conn_retries", "txn.conn_retries", number(Needs::Nothing, retries), "acl example txn.conn_retries -m found",
+        "How many connection attempts to servers were repeated.";
+    "txn.redispatched", "txn.redispatched", FetchBuild::new(Type::Bool, Needs::Nothing, redispatched), "acl example txn.redispatched -m found",
+        "Whether another server was taken than the one that was chosen first.";
+    "txn.id32", "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
+        "A number of 32 bits for the stream, which is not used again soon.";
+    "bc_be_queue", "bc_be_queue", number(Needs::Backend, backend_queue), "acl example bc_be_queue -m found",
+        "How many streams were before this one in the backend's queue: `%bq`.";
+    "bc_srv_queue", "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
+        "How many streams were before this one in the server's queue: `%sq`.";
+    "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
+        "The id that `unique-id-format` makes of the stream.";
+};
+
+fn since_epoch(at: SystemTime, arguments: &Arguments) -> Option<Value<'static>> {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    to_unit(since, arguments.text(0)).map(Value::Int)
+}
+
+fn accept_date<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let times = &stream.times;
+    let idle = times.began.saturating_duration_since(times.idle_since);
+    since_epoch(times.began_at - idle, arguments)
+}
+
+fn request_date<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    since_epoch(stream.times.began_at, arguments)
+}
+
+fn time<'a>(alias: Alias, stream: &Stream) -> Option<Value<'a>> {
+    Some(match alias.milliseconds(stream) {
+        Some(ms) => Value::count(ms),
+        None => Value::Int(-1),
+    })
+}
+
+macro_rules! times {
+    ($($name:ident $alias:ident;)*) => {
+        $(fn $name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+            time(Alias::$alias, stream)
+        })*
+    };
+}
+
+times! {
+    idle IdleTime;
+    total_request RequestTotalTime;
+    request_head RequestTime;
+    queue QueueTime;
+    connect ConnectTime;
+    answer_head ResponseTime;
+    data DataTime;
+    user UserTime;
+    active ActiveTime;
+    handshake HandshakeTime;
+    total TotalTime;
+}
+
+fn bytes_in<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(stream.bytes_in))
+}
+
+fn bytes_out<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::count(stream.bytes_out))
+}
+
+fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let status = stream.status();
+    (status != 0).then_some(Value::Int(status.into()))
+}
+
+fn termination<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let letters = vec![stream.termination.letter(), stream.phase.letter()];
+    Some(Value::Str(Cow::Owned(letters)))
+}
+
+fn retries<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.retries.into()))
+}
+
+fn redispatched<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(stream.redispatched))
+}
+
+fn id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int((stream.id as u32).into()))
+}
+
+fn backend_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.backend_queue.into()))
+}
+
+fn server_queue<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(stream.server_queue.into()))
+}
+
+fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    if let Some(id) = &stream.unique_id {
+        return Some(Value::text(id));
+    }
+    // It is made when the rules of the request are over; this one is earlier.
+    let format = stream.frontend().unique_id_format.as_ref()?;
+    let id = format.fill(stream);
+    Some(Value::Str(Cow::Owned(id)))
+}

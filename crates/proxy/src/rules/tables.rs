@@ -1,0 +1,155 @@
+//! Tables for many patterns of one list: what one of a hundred thousand costs is
+//! what one of a hundred costs. Texts of `sub` and expressions of `reg` have none,
+//! since each of them has to be looked for.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+/// Ranges of numbers, cut into pieces that do not overlap; each piece knows the first
+/// range of the list that it belongs to.
+#[derive(Clone, Debug)]
+pub struct RangeTable {
+    /// Where pieces begin, in order.
+    starts: Vec<i128>,
+    /// The range of each piece.
+    ranges: Vec<Option<usize>>,
+}
+
+impl RangeTable {
+    /// Of these ranges.
+    pub fn new(list: &[RangeInclusive<i64>]) -> Self {
+        let behind = |range: &RangeInclusive<i64>| i128::from(*range.end()) + 1;
+        let mut starts: Vec<i128> = list
+            .iter()
+            .flat_map(|range| [i128::from(*range.start()), behind(range)])
+            .collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let mut ranges = vec![None; starts.len()];
+        // The next piece at or behind each that belongs to nobody yet.
+        let mut free: Vec<usize> = (0..=starts.len()).collect();
+        for (n, range) in list.iter().enumerate() {
+            let end = starts.partition_point(|start| *start < behind(range));
+            let first = starts.partition_point(|start| *start < i128::from(*range.start()));
+            let mut piece = next_free(&mut free, first);
+            while piece < end {
+                ranges[piece] = Some(n);
+                free[piece] = piece + 1;
+                piece = next_free(&mut free, piece);
+            }
+        }
+        RangeTable { starts, ranges }
+    }
+
+    /// The first range that holds a number.
+    pub fn find(&self, number: i64) -> Option<usize> {
+        let behind = self
+            .starts
+            .partition_point(|start| *start <= i128::from(number));
+        *self.ranges.get(behind.checked_sub(1)?)?
+    }
+}
+
+/// Follows the marks of pieces that are taken, and shortens the way.
+fn next_free(free: &mut [usize], from: usize) -> usize {
+    let mut end = from;
+    while free[end] != end {
+        end = free[end];
+    }
+    let mut at = from;
+    while free[at] != end {
+        at = std::mem::replace(&mut free[at], end);
+    }
+    end
+}
+
+/// Texts that stand between delimiters, by their bytes.
+#[derive(Clone, Debug)]
+pub struct PartTable {
+    delimiters: &'static [u8],
+    places: HashMap<Box<[u8]>, usize>,
+    /// How many parts a text has: `a/b` has two.
+    lengths: Vec<usize>,
+}
+
+impl PartTable {
+    /// Of these texts. Delimiters around them do not count.
+    pub fn new(delimiters: &'static [u8], list: Vec<Box<[u8]>>) -> Self {
+        let mut places = HashMap::with_capacity(list.len());
+        let mut lengths = Vec::new();
+        for (n, text) in list.iter().enumerate() {
+            let bare = trimmed(text, delimiters);
+            if !bare.is_empty() {
+                lengths.push(bare.split(|b| delimiters.contains(b)).count());
+                places.entry(bare.into()).or_insert(n);
+            }
+        }
+        lengths.sort_unstable();
+        lengths.dedup();
+        PartTable {
+            delimiters,
+            places,
+            lengths,
+        }
+    }
+
+    /// The first of the texts that a value holds.
+    pub fn find(&self, value: &[u8]) -> Option<usize> {
+        let is_delimiter = |at: &usize| self.delimiters.contains(&value[*at]);
+        let ends = || (0..value.len()).filter(is_delimiter).chain([value.len()]);
+        let starts = || std::iter::once(0).chain(ends().map(|end| end + 1));
+        let mut best: Option<usize> = None;
+        for length in &self.lengths {
+            // Of every part, to the end of the one that is so many further.
+            for (start, end) in starts().zip(ends().skip(length - 1)) {
+                let found = value.get(start..end).and_then(|part| self.places.get(part));
+                if let Some(place) = found {
+                    best = Some(best.map_or(*place, |best| best.min(*place)));
+                }
+            }
+        }
+        best
+    }
+}
+
+/// A text without the delimiters around it.
+pub fn trimmed<'t>(text: &'t [u8], delimiters: &[u8]) -> &'t [u8] {
+    let inner = |b: &u8| !delimiters.contains(b);
+    let start = text.iter().position(inner).unwrap_or(text.len());
+    let end = text.iter().rposition(inner).map_or(start, |last| last + 1);
+    &text[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_found_in_the_first_range_that_holds_it() {
+        let list = [5..=10, 1..=7, i64::MIN..=0, 8..=8, 100..=i64::MAX, 20..=20];
+        let table = RangeTable::new(&list);
+        for number in (-3..=30).chain([99, 100, 101, i64::MAX, i64::MIN]) {
+            let wanted = list.iter().position(|range| range.contains(&number));
+            assert_eq!(table.find(number), wanted, "{number}");
+        }
+        assert_eq!(RangeTable::new(&[]).find(1), None);
+    }
+
+    #[test]
+    fn parts_are_found_at_every_place() {
+        let list = ["b", "/x/y/", "y/z", "", "/"].map(|text| text.as_bytes().into());
+        let table = PartTable::new(b"/?", list.to_vec());
+        let rows = [
+            ("/a/b/c", Some(0)),
+            ("/x/y/z", Some(1)),
+            ("y/z", Some(2)),
+            ("/xx/y", None),
+            ("", None),
+            ("//", None),
+            ("/q?b", Some(0)),
+        ];
+        for (text, wanted) in rows {
+            assert_eq!(table.find(text.as_bytes()), wanted, "{text}");
+        }
+    }
+}

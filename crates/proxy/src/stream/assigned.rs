@@ -1,0 +1,101 @@
+//! What converters change of a stream (`set-var`, `capture-req`): expressions only
+//! look at it, so their changes are noted beside it, are seen by whoever looks a
+//! variable up, and are made before the next rule.
+
+use super::Stream;
+use crate::rules::{Scope, Value, VariableName, set_variable, unset_variable};
+use std::cell::RefCell;
+
+/// Most changes that are noted at a time. A file with more of them in one rule does
+/// without the rest.
+const CHANGES_MAX: usize = 64;
+
+/// One change.
+#[derive(Debug)]
+enum Change {
+    /// A variable gets a value, or loses it.
+    Variable(VariableName, Option<Value<'static>>),
+    /// A slot of the captured headers of the request, or of the answer.
+    Capture(Captured, usize, Vec<u8>),
+}
+
+/// Whose captures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Captured {
+    /// The request's.
+    Request,
+    /// The answer's.
+    Response,
+}
+
+/// The changes that are not made yet. Most streams never have one.
+#[derive(Default, Debug)]
+pub struct Assigned(RefCell<Option<Box<Vec<Change>>>>);
+
+impl Stream {
+    /// Notes that a variable gets a value, or loses it.
+    pub fn assign(&self, name: VariableName, value: Option<Value<'static>>) {
+        self.note(Change::Variable(name, value));
+    }
+
+    /// Notes what a slot of captures gets.
+    pub fn capture(&self, whose: Captured, slot: usize, text: &[u8]) {
+        self.note(Change::Capture(whose, slot, text.to_vec()));
+    }
+
+    fn note(&self, change: Change) {
+        let mut noted = self.assigned.0.borrow_mut();
+        let list = noted.get_or_insert_default();
+        if let Change::Variable(name, _) = &change {
+            list.retain(|old| !matches!(old, Change::Variable(other, _) if other == name));
+        }
+        if list.len() < CHANGES_MAX {
+            list.push(change);
+        }
+    }
+
+    /// What was noted of a variable: its value, or that it has none any more.
+    pub fn assigned(&self, name: VariableName) -> Option<Option<Value<'static>>> {
+        let noted = self.assigned.0.borrow();
+        noted.as_ref()?.iter().find_map(|change| match change {
+            Change::Variable(other, value) if *other == name => Some(value.clone()),
+            _ => None,
+        })
+    }
+
+    /// Makes the changes.
+    pub fn settle(&mut self) {
+        let Some(list) = self.assigned.0.get_mut().take() else {
+            return;
+        };
+        for change in *list {
+            match change {
+                Change::Variable(name, Some(value)) => set_variable(self, name, value),
+                Change::Variable(name, None) => unset_variable(self, name),
+                Change::Capture(whose, slot, text) => {
+                    let captures = &self.frontend().captures;
+                    let count = match whose {
+                        Captured::Request => captures.request.len(),
+                        Captured::Response => captures.response.len(),
+                    };
+                    let slots = match whose {
+                        Captured::Request => &mut self.captured_request,
+                        Captured::Response => &mut self.captured_response,
+                    };
+                    slots.resize(count, None);
+                    if let Some(kept) = slots.get_mut(slot) {
+                        *kept = Some(text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets them with a scope that ends.
+    pub fn end_scope(&mut self, scope: Scope) {
+        self.settle();
+        if !self.variables.is_empty() {
+            self.variables.end_scope(scope);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which of what is built no case of any family covers.
+
+use super::FAMILIES;
+use crate::program::binary;
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// What is compared elsewhere, or cannot be: kind, name, and why.
+static ELSEWHERE: &[(&str, &str)] = &[];
+
+/// The names in an expression: its fetch, and its converters.
+fn names(expression: &str) -> BTreeSet<String> {
+    let (mut depth, mut quote, mut escaped) = (0, None, false);
+    let mut parts = vec![String::new()];
+    for c in expression.trim_matches('\'').chars() {
+        match (c, quote) {
+            _ if escaped => escaped = false,
+            ('\\', _) => escaped = true,
+            (c, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(c),
+            ('(', None) => depth += 1,
+            (')', None) => depth -= 1,
+            (',', None) if depth == 0 => parts.push(String::new()),
+            (c, None) if depth == 0 => parts.last_mut().unwrap().push(c),
+            _ => {}
+        }
+    }
+    let kinds = std::iter::once("fetch").chain(std::iter::repeat("converter"));
+    kinds
+        .zip(parts)
+        .map(|(kind, part)| format!("{kind} {part}"))
+        .collect()
+}
+
+/// The kinds of keywords that cases have to cover.
+fn is_counted(kind: &str) -> bool {
+    matches!(kind, "fetch" | "converter") || kind.ends_with(" action")
+}
+
+fn built() -> BTreeSet<String> {
+    let output = Command::new(binary()).args(["keyword", "--list"]).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.strip_suffix(')')?.split_once(" ("))
+        .filter(|(_, kind)| is_counted(kind))
+        .map(|(name, kind)| format!("{kind} {name}"))
+        .collect()
+}
+
+/// `path_beg` is covered by `path`, and `-m beg` has cases of its own.
+fn is_variant(all: &BTreeSet<String>, name: &str) -> bool {
+    let methods = ["_beg", "_dir", "_dom", "_end", "_len", "_reg", "_sub"];
+    name.starts_with("fetch ")
+        && methods
+            .iter()
+            .filter_map(|method| name.strip_suffix(method))
+            .any(|fetch| all.contains(fetch))
+}
+
+#[test]
+fn everything_built_is_compared_with_haproxy() {
+    let mut covered: BTreeSet<String> = BTreeSet::new();
+    for family in FAMILIES {
+        for sample in family.samples {
+            covered.extend(names(sample.expression));
+        }
+        for case in family.cases {
+            covered.extend(case.covers.iter().map(|name| (*name).to_owned()));
+        }
+    }
+    let built = built();
+    covered.extend(ELSEWHERE.iter().map(|(name, _)| (*name).to_owned()));
+    let missing: Vec<_> = built
+        .iter()
+        .filter(|name| !covered.contains(*name) && !is_variant(&built, name))
+        .collect();
+    let unknown: Vec<_> = covered
+        .iter()
+        .filter(|name| !built.contains(*name))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "cases cover what is not built: {unknown:?}"
+    );
+    eprintln!(
+        "{} of {} not compared: {missing:#?}",
+        missing.len(),
+        built.len()
+    );
+}
+
+#[test]
+fn names_of_an_expression_are_found() {
+    let wanted = ["converter field", "converter lower", "fetch str"].map(str::to_owned);
+    let found = names("str('a,(b'),field(1,\\,),lower");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted);
+}

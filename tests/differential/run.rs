@@ -1,0 +1,319 @@
+//! Serves a family with both programs, one after the other at the same addresses,
+//! sends what its cases say, and tells what differs.
+
+use super::table::{Case, Family, Normal, Sample};
+use crate::program::{Program, root};
+use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How long an answer may take: no case is slow, so only a fault takes it.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Most bytes that are read of an answer.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Where everything of a family is, for both programs.
+struct Bed {
+    family: &'static Family,
+    port: u16,
+    origin: Origin,
+    echo: Echo,
+    scratch: Scratch,
+}
+
+/// What came of one case.
+type Outcome = Result<String, String>;
+
+impl Bed {
+    fn new(family: &'static Family) -> Self {
+        let scratch = Scratch::new().unwrap();
+        for (name, text) in family.files {
+            scratch.write(name, text).unwrap();
+        }
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Bed {
+            family,
+            port: free_port().unwrap(),
+            origin: Origin::here("app").unwrap(),
+            echo: Echo::start(Place::Here, any).unwrap(),
+            scratch,
+        }
+    }
+
+    /// Where samples are asked, and behind it the cases: one port at as many
+    /// addresses of this machine's own.
+    fn address(&self, n: usize) -> SocketAddr {
+        let n = u16::try_from(n).unwrap();
+        let [high, low] = n.to_be_bytes();
+        SocketAddr::from(([127, 77, high, low], self.port))
+    }
+
+    fn put(&self, text: &str, n: usize) -> String {
+        text.replace("@SERVER@", &self.origin.address().to_string())
+            .replace("@ECHO@", &self.echo.address().to_string())
+            .replace("@DIR@", &self.scratch.path().display().to_string())
+            .replace("@CASE@", &format!("case{n}"))
+            .replace("@ADDRESS@", &self.address(n + 1).to_string())
+    }
+
+    fn config(&self, program: Program) -> String {
+        let family = self.family;
+        let mut text = format!(
+            "global\n{}\ndefaults\n    mode http\n    timeout client 10s\n    timeout server 10s\n    \
+             timeout connect 10s\n    retries 0\n{}\nfrontend samples\n    bind {}\n    \
+             http-request set-var(txn.case) req.hdr(x-case)\n    http-request del-header x-case\n    \
+             default_backend samples\nbackend samples\n    server s1 @SERVER@\n",
+            family.global,
+            family.defaults,
+            self.address(0)
+        );
+        // Behind the rule above and before the answer: in the backend.
+        for (n, sample) in family.samples.iter().enumerate() {
+            if program == Program::Haproxy && sample.newer.is_some() {
+                continue;
+            }
+            let expression = sample.expression;
+            let this = format!("if {{ var(txn.case) -m str {n} }}");
+            let value = match sample.answer {
+                // What haproxy returns in place of an answer does not see it any more.
+                Some(_) => "http-response set-header x-value",
+                None => "http-request return status 200 content-type text/plain lf-string",
+            };
+            let _ = writeln!(
+                text,
+                "    {value} [%[{expression}]] {this} {{ {expression} -m found }}\n    \
+                 {value} none {this} !{{ {expression} -m found }}"
+            );
+        }
+        let mut text = self.put(&text, 0);
+        for (n, case) in family.cases.iter().enumerate() {
+            if program == Program::Haproxy && case.newer.is_some() {
+                continue;
+            }
+            let lines = format!(
+                "frontend @CASE@\n    bind @ADDRESS@\n{}\n{}\n",
+                case.lines, case.sections
+            );
+            text += &self.put(&lines, n);
+        }
+        text
+    }
+
+    /// What came of all of them, samples first.
+    fn serve(&self, program: Program) -> Vec<Outcome> {
+        let config = self.config(program);
+        let peer = match program.start(Place::Here, &config, self.address(0)) {
+            Ok(peer) => peer,
+            Err(error) => {
+                let error = error.to_string();
+                panic!("{program:?}: {error}\n{}", lines_named(&config, &error))
+            }
+        };
+        let old = program == Program::Haproxy;
+        let samples = self.family.samples.iter().enumerate();
+        let mut all: Vec<Outcome> = samples
+            .map(|(n, sample)| match sample.newer {
+                Some(value) if old => Ok(format!("[{value}]")),
+                _ => self.ask(n, sample),
+            })
+            .collect();
+        let cases = self.family.cases.iter().enumerate();
+        all.extend(cases.map(|(n, case)| match case.newer {
+            Some(value) if old => Ok(value.to_owned()),
+            _ => self.play(n, case),
+        }));
+        let said = peer.output();
+        assert!(
+            peer.process().exit().is_none(),
+            "{program:?} has ended: {said}"
+        );
+        all
+    }
+
+    fn ask(&self, n: usize, sample: &Sample) -> Outcome {
+        self.origin.behave(match sample.answer {
+            Some(head) => Behaviour::Raw(format!("{head}Content-Length: 4\r\n\r\nbody").into()),
+            None => Behaviour::Answer,
+        });
+        let request = sample.request.unwrap_or(super::REQUEST);
+        let request = format!("{request}X-Case: {n}\r\nConnection: close\r\n\r\n");
+        let (port, said) = talk(self.address(0), request.as_bytes(), false)?;
+        self.origin.take_requests();
+        // The head is compared by cases of `return`; here the value is.
+        let shown = said.lines().find_map(|line| line.strip_prefix("x-value: "));
+        let value = match said.split_once("\r\n\r\n") {
+            _ if sample.answer.is_some() && shown.is_some() => shown.unwrap_or_default().to_owned(),
+            Some((head, value)) if head.starts_with("HTTP/1.1 200") => value.to_owned(),
+            _ => sorted_headers(&said),
+        };
+        Ok(normalised(&value, sample.normal, port))
+    }
+
+    fn play(&self, n: usize, case: &Case) -> Outcome {
+        self.origin.behave(match case.server_says {
+            Some(bytes) => Behaviour::Raw(bytes.to_vec()),
+            None => Behaviour::Answer,
+        });
+        let mut all = String::new();
+        for bytes in case.send {
+            let (port, said) = talk(self.address(n + 1), bytes, case.half_close)?;
+            for head in self.origin.take_requests() {
+                let _ = write!(all, "<server>{}", normalised(&head, case.normal, port));
+            }
+            let _ = write!(all, "<client>{}", normalised(&said, case.normal, port));
+        }
+        Ok(all)
+    }
+}
+
+/// Sends, and reads until the connection ends; also says from which port.
+fn talk(address: SocketAddr, bytes: &[u8], half_close: bool) -> Result<(u16, String), String> {
+    let told = |error: std::io::Error| error.to_string();
+    let mut stream = TcpStream::connect(address).map_err(told)?;
+    let port = stream.local_addr().map_err(told)?.port();
+    stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
+    // A program that refuses early resets: what it said counts.
+    let _ = stream.write_all(bytes);
+    if half_close {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let mut said = Vec::new();
+    let end = stream.take(ANSWER_MAX).read_to_end(&mut said);
+    let late = |e: &std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock;
+    let mut said = bytes_as_text(&said);
+    if end.as_ref().is_err_and(late) {
+        return Err(format!("{said}<and no end>"));
+    }
+    Ok((port, said))
+}
+
+/// Every byte as a character, so that none is lost.
+fn bytes_as_text(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn normalised(text: &str, normal: &[Normal], client_port: u16) -> String {
+    let mut text = text.to_owned();
+    for normal in normal {
+        text = match normal {
+            Normal::ClientPort => text.replace(&client_port.to_string(), "CLIENT-PORT"),
+            Normal::Numbers => without_numbers(&text),
+            Normal::HeaderOrder => sorted_headers(&text),
+        };
+    }
+    text
+}
+
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let c = if c.is_ascii_digit() { '9' } else { c };
+        if c != '9' || !out.ends_with('9') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn sorted_headers(text: &str) -> String {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+    let mut lines = head.split("\r\n");
+    let start = lines.next().unwrap_or_default();
+    let mut lines: Vec<String> = lines
+        .map(|line| match line.split_once(':') {
+            Some((name, value)) => format!("{}:{value}", name.to_ascii_lowercase()),
+            None => line.to_owned(),
+        })
+        .collect();
+    lines.sort_unstable();
+    format!("{start}\r\n{}\r\n\r\n{body}", lines.join("\r\n"))
+}
+
+/// The lines of a file that a message names by `:number`.
+fn lines_named(config: &str, message: &str) -> String {
+    let mut out = String::new();
+    for (n, line) in config.lines().enumerate() {
+        let behind = |end| message.contains(&format!(":{}{end}", n + 1));
+        if [']', ':', ' '].into_iter().any(behind) {
+            let _ = writeln!(out, "{:4} {line}", n + 1);
+        }
+    }
+    out
+}
+
+/// The keys of the differences that the manual tells.
+fn differences() -> Vec<String> {
+    let file = root().join("crates/proxy/src/differences.rs");
+    let text = std::fs::read_to_string(file).unwrap();
+    let keys = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("key: \""));
+    keys.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
+/// Compares all of a family.
+pub fn compare(family: &'static Family) {
+    let bed = Bed::new(family);
+    let theirs = bed.serve(Program::Haproxy);
+    let ours = bed.serve(Program::Evenkeel);
+    let samples = family.samples.iter();
+    let named = |sample: &Sample| match sample.request {
+        Some(request) => format!("{} of {request:?}", sample.expression),
+        None => sample.expression.to_owned(),
+    };
+    let names = samples.map(|sample| (named(sample), sample.differs, sample.newer));
+    let cases = family.cases.iter();
+    let names = names.chain(cases.map(|case| (case.name.to_owned(), case.differs, case.newer)));
+    let known = differences();
+    let mut wrong = String::new();
+    for ((name, differs, newer), (theirs, ours)) in names.zip(theirs.iter().zip(&ours)) {
+        let explained = differs.is_some_and(|key| known.iter().any(|known| known == key));
+        if let (Some(key), false) = (differs, explained) {
+            let _ = writeln!(wrong, "== {name}: differences.rs has no key '{key}'");
+        }
+        if (theirs != ours) != differs.is_some() {
+            let should = if newer.is_some() { "wanted" } else { "haproxy" };
+            let same = if differs.is_some() {
+                "\n   they do not differ any more"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                wrong,
+                "== {name}{same}\n   {should:8} {theirs:?}\n   evenkeel {ours:?}"
+            );
+        }
+    }
+    wrong += &not_refused(&bed);
+    let family = family.name;
+    assert!(wrong.is_empty(), "\nfamily {family}\n{wrong}");
+}
+
+/// The lines that a program accepts, though neither may.
+fn not_refused(bed: &Bed) -> String {
+    let mut wrong = String::new();
+    for line in bed.family.refused {
+        let config = format!(
+            "defaults\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n\
+             frontend f\n    bind 127.0.0.1:{}\n    {line}\n",
+            bed.port
+        );
+        let file = bed
+            .scratch
+            .write("refused.cfg", bed.put(&config, 0))
+            .unwrap();
+        for program in Program::BOTH {
+            let mut command = program.command();
+            command.args(["-c", "-f"]).arg(&file);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            if command.status().unwrap().success() {
+                let _ = writeln!(wrong, "== {program:?} accepts: {line}");
+            }
+        }
+    }
+    wrong
+}

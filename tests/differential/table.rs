@@ -1,0 +1,180 @@
+//! What the tables of the differential test are made of. It starts nothing.
+
+/// Something that is not compared byte for byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Normal {
+    /// The client's port is another one each time.
+    ClientPort,
+    /// All numbers: only the shape of the text is compared.
+    Numbers,
+    /// The order and the case of the names of header lines, which no protocol minds.
+    HeaderOrder,
+}
+
+/// An expression whose value is compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// As it stands in a file: what quotes it needs there it needs here.
+    pub expression: &'static str,
+    /// The head of the request without its empty line.
+    pub request: Option<&'static str>,
+    /// It is evaluated when the server has answered this.
+    pub answer: Option<&'static str>,
+    /// What is not compared.
+    pub normal: &'static [Normal],
+    /// The key of the reason why it differs.
+    pub differs: Option<&'static str>,
+    /// The installed haproxy does not know it: its value by the documentation.
+    pub newer: Option<&'static str>,
+}
+
+/// A sample without more.
+pub const fn sample(expression: &'static str) -> Sample {
+    Sample {
+        expression,
+        request: None,
+        answer: None,
+        normal: &[],
+        differs: None,
+        newer: None,
+    }
+}
+
+impl Sample {
+    pub const fn asked(mut self, request: &'static str) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    pub const fn answered(mut self, answer: &'static str) -> Self {
+        self.answer = Some(answer);
+        self
+    }
+
+    pub const fn normal(mut self, normal: &'static [Normal]) -> Self {
+        self.normal = normal;
+        self
+    }
+
+    pub const fn differs(mut self, key: &'static str) -> Self {
+        self.differs = Some(key);
+        self
+    }
+
+    pub const fn newer(mut self, value: &'static str) -> Self {
+        self.newer = Some(value);
+        self
+    }
+}
+
+/// Lines of a file, what is sent to them, and what they show.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    pub name: &'static str,
+    /// `kind name`, as `evenkeel keyword --list` has them: `fetch path`.
+    pub covers: &'static [&'static str],
+    pub lines: &'static str,
+    pub sections: &'static str,
+    /// What the web server answers, if not its usual answer.
+    pub server_says: Option<&'static [u8]>,
+    pub send: &'static [&'static [u8]],
+    /// The client ends its side behind what it sends.
+    pub half_close: bool,
+    pub normal: &'static [Normal],
+    pub differs: Option<&'static str>,
+    /// The installed haproxy does not know it: what ours has to say.
+    pub newer: Option<&'static str>,
+}
+
+/// A case by its name, to be completed.
+pub const fn case(name: &'static str) -> Case {
+    Case {
+        name,
+        covers: &[],
+        lines: "",
+        sections: "",
+        server_says: None,
+        send: &[],
+        half_close: false,
+        normal: &[],
+        differs: None,
+        newer: None,
+    }
+}
+
+impl Case {
+    pub const fn covers(mut self, covers: &'static [&'static str]) -> Self {
+        self.covers = covers;
+        self
+    }
+
+    pub const fn lines(mut self, lines: &'static str) -> Self {
+        self.lines = lines;
+        self
+    }
+
+    pub const fn sections(mut self, sections: &'static str) -> Self {
+        self.sections = sections;
+        self
+    }
+
+    pub const fn server_says(mut self, answer: &'static [u8]) -> Self {
+        self.server_says = Some(answer);
+        self
+    }
+
+    pub const fn send(mut self, send: &'static [&'static [u8]]) -> Self {
+        self.send = send;
+        self
+    }
+
+    pub const fn half_close(mut self) -> Self {
+        self.half_close = true;
+        self
+    }
+
+    pub const fn normal(mut self, normal: &'static [Normal]) -> Self {
+        self.normal = normal;
+        self
+    }
+
+    pub const fn differs(mut self, key: &'static str) -> Self {
+        self.differs = Some(key);
+        self
+    }
+
+    pub const fn newer(mut self, answers: &'static str) -> Self {
+        self.newer = Some(answers);
+        self
+    }
+}
+
+/// What is compared by one start of each program.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    pub name: &'static str,
+    /// Lines of `global`, and of `defaults` behind the usual ones.
+    pub global: &'static str,
+    pub defaults: &'static str,
+    /// Files of `@DIR@`: name and text.
+    pub files: &'static [(&'static str, &'static str)],
+    pub samples: &'static [Sample],
+    pub cases: &'static [Case],
+    /// Lines of a frontend that are refused.
+    pub refused: &'static [&'static str],
+}
+
+impl Family {
+    /// One without anything, to be completed with `..Family::named("…")`.
+    pub const fn named(name: &'static str) -> Self {
+        Family {
+            name,
+            global: "",
+            defaults: "",
+            files: &[],
+            samples: &[],
+            cases: &[],
+            refused: &[],
+        }
+    }
+}
