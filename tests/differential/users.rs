@@ -32,7 +32,9 @@ static SAMPLES: &[Sample] = &[
     sample("http_auth_type").asked(BEARER),
     sample("http_auth_bearer").asked(BEARER),
     sample("http_auth_bearer(x-token)").asked(BEARER),
-    sample("http_auth_bearer(x-none)").asked(BEARER),
+    sample("http_auth_bearer(x-none)")
+        .asked(BEARER)
+        .differs("bearer-header"),
     sample("http_auth_user").asked(WITHOUT_COLON),
     sample("http_auth_type").asked(WITHOUT_COLON),
     sample("http_auth_pass").asked(WITH_ZERO),

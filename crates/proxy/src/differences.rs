@@ -71,6 +71,13 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Whoever sends wrong passwords would stop the others: such hashes take milliseconds or seconds on purpose.",
     },
     Difference {
+        key: "bearer-header",
+        about: "http_auth_bearer",
+        haproxy: "Gives an empty token where the header that is named is not there (2.6).",
+        here: "There is no token.",
+        reason: "`-m found` must not hold for a request without one.",
+    },
+    Difference {
         key: "user-without-password",
         about: "user",
         haproxy: "Takes a user without a password into a list, and crashes when one is asked for.",
