@@ -432,6 +432,8 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
     pub line: crate::balance::Line,
+    /// `compression …`.
+    pub compression: Option<Box<super::Compression>>,
 }
 
 /// `load-server-state-from-file`.

@@ -11,12 +11,15 @@ pub mod balance;
 mod bind;
 mod bind_option;
 pub mod bind_tls;
+pub(crate) mod cache;
 mod capture;
 pub mod check;
+mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod environment;
 mod error_page;
+mod filter;
 mod global;
 pub(crate) mod http_errors;
 mod http_rules;
@@ -80,12 +83,15 @@ static LINES: &[Family<LineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Balancing", balance::LINES),
     ("Listeners", bind::LINES),
+    ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Filters", filter::LINES),
     ("The process", global::LINES),
     ("Error pages", http_errors::LINES),
     ("Rules of messages", http_rules::LINES),

@@ -26,6 +26,8 @@ pub enum Section {
     Userlist,
     /// An `http-errors`: the loader knows which.
     HttpErrors,
+    /// A `cache`: the loader has its draft.
+    Cache,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -45,6 +47,7 @@ impl Section {
             Section::CrtStore => Some("crt-store"),
             Section::Userlist => Some("userlist"),
             Section::HttpErrors => Some("http-errors"),
+            Section::Cache => Some("cache"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -103,6 +106,19 @@ impl Loader {
                 let begun = crate::keyword::http_errors::ErrorGroups::begin(self, line);
                 self.begun(begun, Section::HttpErrors)
             }
+            "cache" => {
+                self.no_more_words(line, 2);
+                match crate::keyword::cache::Draft::begin(line) {
+                    Ok(draft) => {
+                        self.cache = Some(draft);
+                        Section::Cache
+                    }
+                    Err(refused) => {
+                        self.tell(*refused);
+                        Section::Refused
+                    }
+                }
+            }
             other => {
                 let name = SECTIONS
                     .iter()
@@ -148,6 +164,7 @@ impl Loader {
                     self.tell(diagnostic);
                 }
             }
+            Section::Cache => self.end_cache(),
             _ => {}
         }
         self.section = Section::None;

@@ -3,6 +3,7 @@
 use super::session::listener_state;
 use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
+use crate::compression;
 use crate::log;
 use crate::message::Message;
 use crate::reactor;
@@ -75,6 +76,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         error_status,
         checked_users,
         assigned,
+        compression,
+        cache,
     } = used;
     error_status.set(0);
     if checked_users.get().is_some() {
@@ -113,6 +116,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*resume_at, *lenient) = (0, false);
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
+    *compression = Default::default();
+    *cache = None;
 }
 
 /// A stream to which nothing has happened yet.
@@ -164,6 +169,8 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         error_status: std::cell::Cell::new(0),
         checked_users: std::cell::OnceCell::new(),
         assigned: Default::default(),
+        compression: Default::default(),
+        cache: None,
     }
 }
 
@@ -227,6 +234,9 @@ fn count(stream: &Stream) {
         let shard = listener.counters.here();
         shard.add(Tally::BytesIn, stream.bytes_in);
         shard.add(Tally::BytesOut, stream.bytes_out);
+    }
+    if stream.compression.bypassed {
+        compression::count(stream, Tally::CompressionBypassed, stream.bytes_out);
     }
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);

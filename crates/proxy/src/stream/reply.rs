@@ -7,7 +7,7 @@ use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, RequestFacts};
 use crate::message::{Message, Version, reason_of};
-use crate::rules;
+use crate::rules::{self, Verdict};
 use crate::worker::worker;
 use std::sync::Arc;
 
@@ -128,26 +128,15 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         stream.local_status = stream.response.status();
         return false;
     }
-    let status = stream.response.status();
-    let sized = !has_no_body(status);
-    let length = body.len().to_string();
-    // A page out of a file may say something else.
-    if sized && stream.response.get(b"content-length") != Some(length.as_bytes()) {
-        // A page that fills its head to the limit goes without; the close tells.
-        let _ = stream.response.set(b"content-length", length.as_bytes());
+    let mut body = body;
+    if stream.cache.as_ref().is_some_and(|cache| cache.hit)
+        && let Verdict::Answer(other) = rules::http_response(stream)
+    {
+        // A rule refuses what the cache has.
+        (stream.response, body) = (other.head, other.body);
     }
-    rules::http_after_response(stream);
-    if client.link.is_http2() {
-        // Its connection is not this answer's matter.
-    } else if !keep {
-        let _ = stream.response.set(b"connection", b"close");
-    } else if stream.request.version() == Version::Http10 {
-        let _ = stream.response.set(b"connection", b"keep-alive");
-    }
-    stream.local_status = match stream.error_status.take() {
-        0 => stream.response.status(),
-        status => status,
-    };
+    let sized = !has_no_body(stream.response.status());
+    complete(client, stream, sized.then_some(body.len()), keep);
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
     let limit = stream.frontend().timeouts.client_ms;
@@ -175,6 +164,31 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         stream.termination = Termination::ClientAbort;
     }
     sent.is_ok()
+}
+
+/// Completes the head of an answer: its length, the rules that see every answer, and
+/// what becomes of the connection.
+fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
+    let length = length.map(|length| length.to_string());
+    // A page out of a file may say something else.
+    if let Some(length) = &length
+        && stream.response.get(b"content-length") != Some(length.as_bytes())
+    {
+        // A page that fills its head to the limit goes without; the close tells.
+        let _ = stream.response.set(b"content-length", length.as_bytes());
+    }
+    rules::http_after_response(stream);
+    if client.link.is_http2() {
+        // Its connection is not this answer's matter.
+    } else if !keep {
+        let _ = stream.response.set(b"connection", b"close");
+    } else if stream.request.version() == Version::Http10 {
+        let _ = stream.response.set(b"connection", b"keep-alive");
+    }
+    stream.local_status = match stream.error_status.take() {
+        0 => stream.response.status(),
+        status => status,
+    };
 }
 
 fn has_no_body(status: u16) -> bool {

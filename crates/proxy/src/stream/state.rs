@@ -1,6 +1,8 @@
 //! What is known of a stream and of the session (the client's connection) that
 //! it came on. Values only: the driver moves the bytes.
 
+use crate::cache;
+use crate::compression::Chosen;
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
@@ -429,6 +431,10 @@ pub struct Stream {
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
     /// What converters changed and is not made yet.
     pub assigned: super::assigned::Assigned,
+    /// What of it is compressed, and how.
+    pub compression: Chosen,
+    /// What it has to do with a cache.
+    pub cache: Option<Box<cache::Used>>,
 }
 
 impl Stream {
