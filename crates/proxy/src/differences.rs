@@ -77,6 +77,43 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "What may be a replay reaches no rule and no server; the round trip is not saved.",
     },
     Difference {
+        key: "realm-quotes",
+        about: "auth",
+        haproxy: "Sends a realm as it stands in the file, quotation marks and backslashes included.",
+        here: "A quotation mark or a backslash of the realm has a backslash before it.",
+        reason: "Without it the header cannot be read, or says something else than the file.",
+    },
+    Difference {
+        key: "password-hashes",
+        about: "http_auth",
+        haproxy: "Computes the hash of a password in the thread that serves, for every request.",
+        here: "It is computed beside the threads that serve, while the rules of the request wait, and once for the same user and password. \
+               Where too many wait already the answer is 503.",
+        reason: "Whoever sends wrong passwords would stop the others: such hashes take milliseconds or seconds on purpose.",
+    },
+    Difference {
+        key: "bearer-header",
+        about: "http_auth_bearer",
+        haproxy: "Gives an empty token where the header that is named is not there (2.6).",
+        here: "There is no token.",
+        reason: "`-m found` must not hold for a request without one.",
+    },
+    Difference {
+        key: "user-without-password",
+        about: "user",
+        haproxy: "Takes a user without a password into a list, and crashes when one is asked for.",
+        here: "Such a user never comes in, and a warning says so.",
+        reason: "A request must not end the process.",
+    },
+    Difference {
+        key: "statistics-policy",
+        about: "stats enable",
+        haproxy: "Sends the page in pieces, with styles and forms of its own.",
+        here: "The page has another look and a content security policy; the names of its forms' fields, the words of its address, \
+               CSV and JSON are the same.",
+        reason: "It reads on a phone, in the dark, and by those who see no colours; a browser runs nothing in it but its own script.",
+    },
+    Difference {
         key: "ub64dec",
         about: "ub64dec",
         haproxy: "Decodes padding at the end, which this form of Base64 has not, to one byte too many.",

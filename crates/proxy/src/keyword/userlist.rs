@@ -454,8 +454,8 @@ mod tests {
             ("http_auth", Some("E0404")),
         ] {
             let loaded = load_text(&text(condition));
-            let errors = loaded.diagnostics.iter().map(|d| d.code.id);
-            let first = errors.filter(|id| id.starts_with('E')).next();
+            let mut errors = loaded.diagnostics.iter().map(|d| d.code.id);
+            let first = errors.find(|id| id.starts_with('E'));
             assert_eq!(first, code, "{condition}");
         }
     }

@@ -135,27 +135,8 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         // A rule refuses what the cache has.
         (stream.response, body) = (other.head, other.body);
     }
-    let status = stream.response.status();
-    let sized = !has_no_body(status);
-    let length = body.len().to_string();
-    // A page out of a file may say something else.
-    if sized && stream.response.get(b"content-length") != Some(length.as_bytes()) {
-        // A page that fills its head to the limit goes without; the close tells.
-        let _ = stream.response.set(b"content-length", length.as_bytes());
-    }
-    rules::http_after_response(stream);
-    stream.dress_answer(&client.link);
-    if client.link.is_http2() {
-        // Its connection is not this answer's matter.
-    } else if !keep {
-        let _ = stream.response.set(b"connection", b"close");
-    } else if stream.request.version() == Version::Http10 {
-        let _ = stream.response.set(b"connection", b"keep-alive");
-    }
-    stream.local_status = match stream.error_status.take() {
-        0 => stream.response.status(),
-        status => status,
-    };
+    let sized = !has_no_body(stream.response.status());
+    complete(client, stream, sized.then_some(body.len()), keep);
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
     let limit = stream.client_ms();
@@ -183,6 +164,32 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         stream.termination = Termination::ClientAbort;
     }
     sent.is_ok()
+}
+
+/// Completes the head of an answer: its length, the rules that see every answer, and
+/// what becomes of the connection.
+fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
+    let length = length.map(|length| length.to_string());
+    // A page out of a file may say something else.
+    if let Some(length) = &length
+        && stream.response.get(b"content-length") != Some(length.as_bytes())
+    {
+        // A page that fills its head to the limit goes without; the close tells.
+        let _ = stream.response.set(b"content-length", length.as_bytes());
+    }
+    rules::http_after_response(stream);
+    stream.dress_answer(&client.link);
+    if client.link.is_http2() {
+        // Its connection is not this answer's matter.
+    } else if !keep {
+        let _ = stream.response.set(b"connection", b"close");
+    } else if stream.request.version() == Version::Http10 {
+        let _ = stream.response.set(b"connection", b"keep-alive");
+    }
+    stream.local_status = match stream.error_status.take() {
+        0 => stream.response.status(),
+        status => status,
+    };
 }
 
 fn has_no_body(status: u16) -> bool {
