@@ -6,3 +6,4 @@
 pub mod http2;
 pub mod proxy_protocol;
 pub mod role;
+pub mod socks4;

@@ -8,18 +8,20 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod mailers;
 mod proxy;
 mod server;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
-pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
+pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
 pub use http2::{Http2, Http2Side};
+pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,

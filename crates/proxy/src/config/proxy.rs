@@ -426,6 +426,9 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
     pub line: crate::balance::Line,
+    // Checks and what is told of them.
+    /// `email-alert`
+    pub email: Option<Box<super::EmailAlert>>,
 }
 
 /// `load-server-state-from-file`.

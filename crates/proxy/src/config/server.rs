@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::{HttpProtocol, ServerTls, WebSocketProto};
+use super::{HealthCheck, HttpProtocol, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -122,6 +122,13 @@ pub struct ServerOptions {
     pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
+    // Checks and the way to a server.
+    /// `socks4`: the proxy through which it is reached.
+    pub socks4: Option<SocketAddr>,
+    /// `check-via-socks4`: so do its checks.
+    pub check_via_socks4: bool,
+    /// `healthcheck`: the section that says what its checks ask.
+    pub health_check: Option<Arc<HealthCheck>>,
 }
 
 impl Default for ServerOptions {
@@ -164,6 +171,9 @@ impl Default for ServerOptions {
             tls: ServerTls::default(),
             check_proto: None,
             web_socket: WebSocketProto::Auto,
+            socks4: None,
+            check_via_socks4: false,
+            health_check: None,
         }
     }
 }

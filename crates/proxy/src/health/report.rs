@@ -54,7 +54,7 @@ pub fn lines(
 fn reason(result: &CheckResult) -> String {
     let mut text = format!(", reason: {}", result.status.text());
     // Writing to a string cannot fail.
-    if result.status.has_code() && result.code != 0 {
+    if result.status.has_code() {
         let _ = write!(text, ", code: {}", result.code);
     }
     if !result.info.is_empty() {

@@ -75,6 +75,7 @@ static LINES: &[&[LineRow]] = &[
     bind::LINES,
     capture::LINES,
     check::LINES,
+    check::STEPS,
     cpu_map::LINES,
     crt_store::LINES,
     environment::LINES,

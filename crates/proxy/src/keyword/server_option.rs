@@ -1,6 +1,6 @@
 //! The options of `server` and `default-server`, a file a concern.
 
-mod check;
+pub(in crate::keyword) mod check;
 mod connection;
 mod load;
 pub(crate) mod tls;

@@ -162,6 +162,10 @@ pub struct Loader {
     issuer_chains: Option<certificates::IssuerChains>,
     /// Set in a `crt-store`.
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
+    /// `healthcheck` sections.
+    pub(crate) health_checks: Vec<crate::config::HealthCheck>,
+    /// `mailers` sections.
+    pub(crate) mailers: Vec<crate::config::Mailers>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
 }
@@ -288,6 +292,8 @@ impl Loader {
             issuer_chains: None,
             crt_store: Default::default(),
             socket: None,
+            health_checks: Vec::new(),
+            mailers: Vec::new(),
         }
     }
 

@@ -22,6 +22,10 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `healthcheck`: its place in the loader's list.
+    HealthCheck(usize),
+    /// A `mailers`: its place in the loader's list.
+    Mailers(usize),
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -39,6 +43,8 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::HealthCheck(_) => Some("healthcheck"),
+            Section::Mailers(_) => Some("mailers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -87,6 +93,8 @@ impl Loader {
                     }
                 }
             }
+            "healthcheck" => self.begin_health_check(line),
+            "mailers" => self.begin_mailers(line),
             other => {
                 let name = SECTIONS
                     .iter()
@@ -104,6 +112,77 @@ impl Loader {
                 name.map_or(Section::Refused, Section::NotBuilt)
             }
         };
+    }
+
+    /// The name of a section that must have one, which no other of its kind has.
+    fn own_name<'l>(
+        &mut self,
+        line: &'l Line,
+        taken: impl Fn(&Self, &str) -> Option<language::Span>,
+    ) -> Option<&'l language::Word> {
+        let keyword = line.words[0].text();
+        let Some(name) = line.word(1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    format!("'{keyword}' expects a name"),
+                )
+                .label("a name is missing here"),
+            );
+            return None;
+        };
+        self.no_more_words(line, 2);
+        if let Some(first) = taken(self, &name.text()) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    name.span,
+                    format!(
+                        "there is a '{keyword}' section named '{}' already",
+                        name.text()
+                    ),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn begin_health_check(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.health_checks.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.health_checks.push(crate::config::HealthCheck {
+            name: name.text().into(),
+            span: name.span,
+            check: crate::config::Check {
+                kind: crate::config::CheckKind::Tcp,
+                ..Default::default()
+            },
+        });
+        Section::HealthCheck(self.health_checks.len() - 1)
+    }
+
+    fn begin_mailers(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.mailers.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.mailers
+            .push(crate::config::Mailers::new(&name.text(), name.span));
+        Section::Mailers(self.mailers.len() - 1)
     }
 
     /// What is to be done when a section's last line was read.

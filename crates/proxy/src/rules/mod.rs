@@ -31,7 +31,9 @@ mod shared;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
-pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, codes as action_codes};
+pub use action::{
+    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, TcpRule, VariableChange, codes as action_codes,
+};
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };

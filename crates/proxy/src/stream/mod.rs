@@ -30,7 +30,7 @@ mod write;
 
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use finish::{bad_request, new_stream};
+pub use finish::{bad_request, new_stream, of_check};
 pub use link::Link;
 pub use reply::{Reply, error as error_page};
 pub(crate) use serve::silence;

@@ -21,6 +21,7 @@ pub(super) use flow::count_denied;
 pub(super) use header::harmless;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
+pub use variable::VariableChange;
 
 use super::condition::Condition;
 use super::expression::{Expression, OF_LUA};
