@@ -3,6 +3,7 @@
 //! whoever writes logs. It holds no tree but the newest and those of the checks
 //! that run.
 
+use super::outbox::alert;
 use super::plan::{Plan, Run};
 use super::probe::{check_of, probe};
 use super::report::{Level, lines, send_state};
@@ -168,7 +169,12 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     }
 }
 
-fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
+fn take(
+    shared: &Shared,
+    config: &Arc<Config>,
+    (proxy, server): (&Proxy, &Server),
+    result: CheckResult,
+) {
     let now = now_ms();
     let mut kept = result.clone();
     if kept.fleeting {
@@ -177,8 +183,11 @@ fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), re
     let (change, told) = server.state.take_check(kept, now);
     let report = server.state.report(now);
     shut_down_sessions(proxy, server, &change);
-    for (level, line) in lines(proxy, server, &result, &change, told, &report) {
-        (shared.notice)(config, proxy, level, &line);
+    for line in lines(proxy, server, &result, &change, told, &report) {
+        (shared.notice)(config, proxy, line.level, &line.text);
+        if let Some(level) = line.mail {
+            alert(config, proxy, level, &line.text);
+        }
     }
 }
 

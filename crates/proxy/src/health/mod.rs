@@ -10,6 +10,8 @@ mod expect;
 mod hello;
 mod http;
 mod http2;
+mod mail;
+mod outbox;
 mod plan;
 mod play;
 mod probe;
@@ -25,6 +27,7 @@ mod tests;
 pub use driver::{Checks, Notice, start};
 pub(crate) use expect::unhex;
 pub use expect::{ANSWER_MAX, Code, Expect, Matcher, Pattern, StatusRange, Told};
+pub use outbox::alert;
 pub(crate) use probe::{Target, target};
 pub use protocol::Dialogue;
 pub use report::{Level, LogLine, lines, send_state};
@@ -32,3 +35,4 @@ pub use schedule::{Phase, Schedule};
 pub use script::{
     Connect, HttpField, HttpSend, PortSource, STEPS_MAX, Script, Send, Step, StepAction, Voice,
 };
+pub(crate) use socks::USER as SOCKS4_USER;

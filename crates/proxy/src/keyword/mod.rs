@@ -21,6 +21,7 @@ mod global;
 mod http_rules;
 mod legacy;
 mod log;
+mod mailers;
 mod monitor;
 mod option;
 pub mod places;
@@ -84,6 +85,7 @@ static LINES: &[&[LineRow]] = &[
     http_rules::LINES,
     legacy::LINES,
     log::LINES,
+    mailers::LINES,
     monitor::LINES,
     option::LINES,
     option::SPECIAL,

@@ -261,6 +261,7 @@ fn unresolved(
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
     finish_checks(loader);
+    super::mailers::finish(loader);
     super::server_option::tls::finish(loader);
     let mut told = Vec::new();
     let count = loader.config.proxies.len();

@@ -3,6 +3,7 @@
 use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
+use crate::health::SOCKS4_USER;
 use crate::mux::ServerMux;
 use crate::reactor::{Instant, Socket, pool_box, with_deadline};
 use crate::state::Tally;
@@ -13,6 +14,7 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
+use protocol::socks4;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -174,7 +176,9 @@ pub async fn connect(
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
-    let socket = begin(backend, server, &target, &stream.config.global.tune)
+    let reached = server.options.socks4.map(Target::Inet);
+    let reached = reached.as_ref().unwrap_or(&target);
+    let socket = begin(backend, server, reached, &stream.config.global.tune)
         .map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
     worker()
@@ -185,6 +189,9 @@ pub async fn connect(
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
+    }
+    if server.options.socks4.is_some() {
+        pool_box(tunnel(&transport, &target, deadline)).await?;
     }
     announce(&transport, stream, server, deadline).await?;
     let mut tls = None;
@@ -247,6 +254,41 @@ async fn announce(
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ConnectFailure::Refused(error.into())),
         Err(_) => Err(ConnectFailure::Timeout),
+    }
+}
+
+/// Asks the proxy of `socks4` for the connection.
+async fn tunnel(
+    transport: &Transport,
+    target: &Target,
+    deadline: Option<Instant>,
+) -> Result<(), ConnectFailure> {
+    let refused = |kind: io::ErrorKind| ConnectFailure::Refused(kind.into());
+    let Target::Inet(SocketAddr::V4(to)) = target else {
+        return Err(refused(io::ErrorKind::AddrNotAvailable));
+    };
+    let request = socks4::request(*to, SOCKS4_USER);
+    match with_deadline(deadline, write_all(transport, &request, None)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
+        Err(_) => return Err(ConnectFailure::Timeout),
+    }
+    let mut reply = [0; socks4::REPLY_BYTES];
+    let mut have = 0;
+    while have < reply.len() {
+        match transport.socket().try_read(&mut reply[have..]) {
+            Ok(0) => return Err(refused(io::ErrorKind::ConnectionReset)),
+            Ok(read) => have += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let waited = with_deadline(deadline, transport.readable()).await;
+                waited.map_err(|_| ConnectFailure::Timeout)?;
+            }
+            Err(error) => return Err(ConnectFailure::Refused(error)),
+        }
+    }
+    match socks4::granted(&reply) {
+        true => Ok(()),
+        false => Err(refused(io::ErrorKind::ConnectionRefused)),
     }
 }
 
