@@ -2,6 +2,7 @@
 
 mod certificates;
 mod changes;
+mod checks;
 mod logs;
 mod overload;
 mod personality;

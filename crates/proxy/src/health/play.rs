@@ -285,3 +285,6 @@ fn place(step: &Step) -> String {
     };
     format!(" at step {} of tcp-check ({what})", step.number)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ fn expect(pattern: Pattern, more: impl FnOnce(&mut Expect)) -> StepAction {
     StepAction::Expect(Box::new(expect))
 }
 
-/// A pattern of this file, which a test compiles.
+/// A pattern of this file, all of which tests use.
 fn regex(text: &str) -> Pattern {
     match Regex::new(text) {
         Ok(regex) => Pattern::Regex(regex),
@@ -489,6 +489,3 @@ fn spop_hello(bytes: &[u8]) -> Message {
         _ => Message::Good(b"SPOA server is ok".to_vec()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,7 @@ use crate::rules::{Expression, Format, VariableChange};
 pub const STEPS_MAX: usize = 1024;
 
 /// All that a check does.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Script {
     /// In this order.
     pub steps: Vec<Step>,
@@ -125,6 +125,12 @@ pub struct HttpSend {
     pub body: Option<Format>,
     /// As the file has it, to compare.
     pub text: Box<[u8]>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Script::connection()
+    }
 }
 
 impl HttpSend {

@@ -2,10 +2,9 @@
 
 use super::{Checks, Level, Notice, start};
 use crate::config::{
-    Check, CheckKind, Config, HttpCheckRequest, Proxy, ProxyKind, ProxyOption, Server,
-    ServerAddress, ServerOptions,
+    Check, CheckKind, Config, Proxy, ProxyKind, ProxyOption, Server, ServerAddress, ServerOptions,
 };
-use crate::health::{Expect, Pattern, StatusRange};
+use crate::health::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
 use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, install, now_ms};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -98,14 +97,26 @@ fn quick() -> ServerOptions {
 }
 
 fn http() -> Check {
-    Check {
+    expecting(Vec::new())
+}
+
+fn expecting(expects: Vec<Expect>) -> Check {
+    let steps = expects.into_iter().map(|expect| {
+        let mut step = Step::implied(StepAction::Expect(Box::new(expect)));
+        step.number = 1;
+        step
+    });
+    let mut check = Check {
         kind: CheckKind::Http,
-        line: HttpCheckRequest {
+        line: HttpSend {
             method: Some("GET".into()),
             ..Default::default()
         },
         ..Check::default()
-    }
+    };
+    check.http.steps = steps.collect();
+    check.compile();
+    check
 }
 
 type Described = (SocketAddr, ServerOptions);
@@ -311,17 +322,9 @@ fn each_bad_answer_has_its_name() {
 #[test]
 fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
     let origin = origin(Manner::Huge);
-    let pattern = Pattern::Body(b"well".as_slice().into());
-    let expects = vec![Expect {
-        pattern,
-        negated: false,
-        min_recv: 0,
-    }];
-    let bed = bed(
-        &[(origin.address, quick())],
-        Check { expects, ..http() },
-        &[],
-    );
+    let mut expect = Expect::new(Pattern::Text(b"well".as_slice().into()));
+    expect.min_recv = Some(0);
+    let bed = bed(&[(origin.address, quick())], expecting(vec![expect]), &[]);
     bed.until_status(CheckStatus::Layer7Invalid);
     let report = bed.state(0).report(now_ms());
     assert_eq!(report.last_check.info, "HTTP content check did not match");
@@ -341,14 +344,11 @@ fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
         first: 201,
         last: 299,
     };
-    let expects = vec![Expect {
-        pattern: Pattern::Status(vec![range]),
-        negated: true,
-        min_recv: 0,
-    }];
+    let mut expect = Expect::new(Pattern::Status(vec![range]));
+    expect.negated = true;
     let bed = bed(
         &[(gone, quick()), (origin.address, backup)],
-        Check { expects, ..http() },
+        expecting(vec![expect]),
         &[ProxyOption::LogHealthChecks],
     );
     bed.until("both told", |bed| bed.lines().len() >= 3);

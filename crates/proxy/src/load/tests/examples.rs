@@ -14,6 +14,7 @@ fn file(place: &str, example: &str) -> String {
     match place {
         "global" => format!("global\n{lines}"),
         "defaults" => format!("defaults named\n    mode http\n{lines}"),
+        "healthcheck" | "mailers" => format!("{place} example\n{lines}{others}"),
         place => format!("{place} example\n    mode http\n{lines}{others}"),
     }
 }
@@ -28,7 +29,15 @@ fn refused(place: &str, row: &Documented) -> Option<String> {
 fn every_example_of_a_line_loads_in_every_section_where_it_is_legal() {
     let mut all = Vec::new();
     for row in registry().lines.documented().iter().filter(|row| row.built) {
-        let sections = ["global", "defaults", "frontend", "listen", "backend"];
+        let sections = [
+            "global",
+            "defaults",
+            "frontend",
+            "listen",
+            "backend",
+            "healthcheck",
+            "mailers",
+        ];
         for place in row.places.iter().filter(|place| sections.contains(place)) {
             all.extend(refused(place, row));
         }
