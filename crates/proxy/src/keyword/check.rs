@@ -125,6 +125,9 @@ pub static LINES: &[LineRow] = &[
     },
 ];
 
+/// `comment` of a step.
+type Comment = Option<Box<[u8]>>;
+
 /// Fields of a check's request at most.
 const FIELDS_MAX: usize = 64;
 

@@ -104,7 +104,8 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 }
 
 fn begin(backend: &Proxy, server: &Server, target: &Target, tune: &Tune) -> io::Result<Socket> {
-    match target {
+    let by_proxy = server.options.socks4.map(Target::Inet);
+    match by_proxy.as_ref().unwrap_or(target) {
         Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
         Target::Inet(address) => {
             let family = if address.is_ipv4() {
@@ -176,9 +177,7 @@ pub async fn connect(
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
-    let reached = server.options.socks4.map(Target::Inet);
-    let reached = reached.as_ref().unwrap_or(&target);
-    let socket = begin(backend, server, reached, &stream.config.global.tune)
+    let socket = begin(backend, server, &target, &stream.config.global.tune)
         .map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
     worker()
@@ -190,10 +189,7 @@ pub async fn connect(
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
     }
-    if server.options.socks4.is_some() {
-        pool_box(tunnel(&transport, &target, deadline)).await?;
-    }
-    announce(&transport, stream, server, deadline).await?;
+    announce(&transport, stream, server, &target, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
         let secured = pool_box(secure(
@@ -239,13 +235,18 @@ fn first_stream(
     Ok((Link::Http2(link), Some(mux)))
 }
 
-/// Sends the PROXY header, where the server's line asks for one.
+/// Says what goes before all else where the server's line asks for it: to a SOCKS
+/// proxy where it is to lead, then the PROXY header.
 async fn announce(
     transport: &Transport,
     stream: &Stream,
     server: &Server,
+    target: &Target,
     deadline: Option<Instant>,
 ) -> Result<(), ConnectFailure> {
+    if server.options.socks4.is_some() {
+        pool_box(tunnel(transport, target, deadline)).await?;
+    }
     let Some(version) = server.options.send_proxy else {
         return Ok(());
     };

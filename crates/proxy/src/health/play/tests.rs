@@ -90,90 +90,89 @@ fn all(option: &str, cases: &[Case]) {
     }
 }
 
+const ERR: &[Says] = &[Bytes(b"-ERR and more\r\n")];
+const OK: &[Says] = &[Bytes(b"+OK and more\r\n")];
+const SCRIPTS: &[Case] = &[
+    ("", &[], "L4OK 0 "),
+    ("tcp-check connect", &[], "L4OK 0 (tcp-check)"),
+    ("tcp-check set-var(check.a) int(1)", &[], "L4OK 0 "),
+    ("tcp-check send hello", &[], "L7OK 0 (tcp-check)"),
+    ("tcp-check expect string +OK", OK, "L7OK 0 (tcp-check)"),
+    (
+        "tcp-check expect string +OK comment greeting",
+        ERR,
+        "L7TOUT 0  at step 1 of tcp-check (expect string '+OK') comment: 'greeting'",
+    ),
+    (
+        "tcp-check comment PING\ntcp-check send PING\ntcp-check expect rstring ^.OK",
+        &[Nothing],
+        "L7TOUT 0  at step 3 of tcp-check (expect regex)",
+    ),
+    (
+        "tcp-check expect tout-status L4TOUT binary 4142",
+        &[],
+        "L4TOUT 0  at step 1 of tcp-check (expect binary 'AB')",
+    ),
+    (
+        "tcp-check expect min-recv 0 string +OK",
+        ERR,
+        "L7RSP 0 TCPCHK did not match content '+OK' at step 1",
+    ),
+    (
+        "tcp-check send x\ntcp-check expect string +OK",
+        &[Bytes(b"-ERR"), End],
+        "L7RSP 0 TCPCHK did not match content '+OK' at step 2",
+    ),
+    (
+        "tcp-check expect comment zz !string ERR",
+        ERR,
+        "L7RSP 0 TCPCHK matched unwanted content 'ERR' at step 1 comment: zz",
+    ),
+    (
+        "tcp-check expect ! rstring ERR",
+        ERR,
+        "L7RSP 0 TCPCHK matched unwanted content (regex) at step 1",
+    ),
+    (
+        "tcp-check expect ! string OK",
+        &[Bytes(b"-E"), End],
+        "L7OK 0 (tcp-check)",
+    ),
+    (
+        "tcp-check expect rbinary ^2D455252",
+        ERR,
+        "L7OK 0 (tcp-check)",
+    ),
+    (
+        "tcp-check expect min-recv 0 binary-lf 41%[str(42)]",
+        ERR,
+        "L7RSP 0 TCPCHK did not match content (log-format binary) at step 1",
+    ),
+    (
+        "tcp-check expect comment cc string x",
+        &[End],
+        "L7RSP 0 TCPCHK got an empty response at step 1 comment: 'cc'",
+    ),
+    (
+        "tcp-check expect min-recv 0 on-error err:%[res.payload(0,4)] error-status L7STS status-code int(42) string +OK",
+        ERR,
+        "L7STS 42 err:-ERR",
+    ),
+    (
+        "tcp-check expect on-success fine:%[res.payload(0,3)] ok-status L6OK string +OK",
+        OK,
+        "L6OK 0 fine:+OK",
+    ),
+    (
+        "tcp-check send-binary-lf 4",
+        &[],
+        "L7RSP 0 tcp-check send : failed to build log-format string at step 1",
+    ),
+];
+
 #[test]
 fn what_a_script_comes_to_is_told_with_its_step() {
-    const ERR: &[Says] = &[Bytes(b"-ERR and more\r\n")];
-    const OK: &[Says] = &[Bytes(b"+OK and more\r\n")];
-    all(
-        "option tcp-check",
-        &[
-            ("", &[], "L4OK 0 "),
-            ("tcp-check connect", &[], "L4OK 0 (tcp-check)"),
-            ("tcp-check set-var(check.a) int(1)", &[], "L4OK 0 "),
-            ("tcp-check send hello", &[], "L7OK 0 (tcp-check)"),
-            ("tcp-check expect string +OK", OK, "L7OK 0 (tcp-check)"),
-            (
-                "tcp-check expect string +OK comment greeting",
-                ERR,
-                "L7TOUT 0  at step 1 of tcp-check (expect string '+OK') comment: 'greeting'",
-            ),
-            (
-                "tcp-check comment PING\ntcp-check send PING\ntcp-check expect rstring ^.OK",
-                &[Nothing],
-                "L7TOUT 0  at step 3 of tcp-check (expect regex)",
-            ),
-            (
-                "tcp-check expect tout-status L4TOUT binary 4142",
-                &[],
-                "L4TOUT 0  at step 1 of tcp-check (expect binary 'AB')",
-            ),
-            (
-                "tcp-check expect min-recv 0 string +OK",
-                ERR,
-                "L7RSP 0 TCPCHK did not match content '+OK' at step 1",
-            ),
-            (
-                "tcp-check send x\ntcp-check expect string +OK",
-                &[Bytes(b"-ERR"), End],
-                "L7RSP 0 TCPCHK did not match content '+OK' at step 2",
-            ),
-            (
-                "tcp-check expect comment zz !string ERR",
-                ERR,
-                "L7RSP 0 TCPCHK matched unwanted content 'ERR' at step 1 comment: zz",
-            ),
-            (
-                "tcp-check expect ! rstring ERR",
-                ERR,
-                "L7RSP 0 TCPCHK matched unwanted content (regex) at step 1",
-            ),
-            (
-                "tcp-check expect ! string OK",
-                &[Bytes(b"-E"), End],
-                "L7OK 0 (tcp-check)",
-            ),
-            (
-                "tcp-check expect rbinary ^2D455252",
-                ERR,
-                "L7OK 0 (tcp-check)",
-            ),
-            (
-                "tcp-check expect min-recv 0 binary-lf 41%[str(42)]",
-                ERR,
-                "L7RSP 0 TCPCHK did not match content (log-format binary) at step 1",
-            ),
-            (
-                "tcp-check expect comment cc string x",
-                &[End],
-                "L7RSP 0 TCPCHK got an empty response at step 1 comment: 'cc'",
-            ),
-            (
-                "tcp-check expect min-recv 0 on-error err:%[res.payload(0,4)] error-status L7STS status-code int(42) string +OK",
-                ERR,
-                "L7STS 42 err:-ERR",
-            ),
-            (
-                "tcp-check expect on-success fine:%[res.payload(0,3)] ok-status L6OK string +OK",
-                OK,
-                "L6OK 0 fine:+OK",
-            ),
-            (
-                "tcp-check send-binary-lf 4",
-                &[],
-                "L7RSP 0 tcp-check send : failed to build log-format string at step 1",
-            ),
-        ],
-    );
+    all("option tcp-check", SCRIPTS);
 }
 
 #[test]
@@ -212,88 +211,87 @@ const FINE: &[u8] =
     b"HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-A: one, two\r\nSet-Cookie: a=b\r\n\r\nhello";
 const BAD: &[u8] = b"HTTP/1.1 500 Bad thing\r\nContent-Length: 5\r\n\r\nhello";
 
+const HTTP_ANSWERS: &[Case] = &[
+    ("", &[Bytes(FINE)], "L7OK 200 "),
+    ("", &[Bytes(BAD)], "L7STS 500 Bad thing"),
+    ("", &[Bytes(b"HTTP/1.0 200 O"), End], "L7RSP 0 "),
+    ("", &[End], "L7RSP 0 "),
+    ("", &[], "L7TOUT 0 "),
+    (
+        "http-check expect string hello",
+        &[Bytes(FINE)],
+        "L7OK 200 ",
+    ),
+    (
+        "http-check expect string nope comment zz",
+        &[Bytes(FINE)],
+        "L7RSP 200 HTTP content check did not match comment: zz",
+    ),
+    (
+        "http-check expect ! string hello",
+        &[Bytes(FINE)],
+        "L7RSP 200 HTTP check matched unwanted content",
+    ),
+    (
+        "http-check expect comment cc status 201",
+        &[Bytes(FINE)],
+        "L7STS 200 Fine comment: cc",
+    ),
+    (
+        "http-check expect ! rstatus ^2",
+        &[Bytes(FINE)],
+        "L7STS 200 Fine",
+    ),
+    (
+        "http-check expect hdr name x-A value two",
+        &[Bytes(FINE)],
+        "L7OK 200 ",
+    ),
+    (
+        "http-check expect hdr name x-A value three",
+        &[Bytes(FINE)],
+        "L7STS 200 Fine",
+    ),
+    (
+        "http-check expect fhdr name -m beg X- value -m sub \"one, t\"",
+        &[Bytes(FINE)],
+        "L7OK 200 ",
+    ),
+    (
+        "http-check set-var(check.n) str(x-a)\nhttp-check expect hdr name-lf %[var(check.n)] value-lf t%[str(wo)]",
+        &[Bytes(FINE)],
+        "L7OK 200 ",
+    ),
+    (
+        "http-check expect string-lf h%[str(ello)]",
+        &[Bytes(FINE)],
+        "L7OK 200 ",
+    ),
+    (
+        "http-check expect on-error \"e %[status] %[res.hdr(x-a)]\" status-code status,add(1) status 300",
+        &[Bytes(FINE)],
+        "L7STS 201 e 200 two",
+    ),
+    (
+        "http-check expect error-status L7OKC status 300",
+        &[Bytes(BAD)],
+        "L7OKC 500 Bad thing",
+    ),
+    (
+        "http-check expect on-success hum status 200\nhttp-check set-var(check.a) int(3)",
+        &[Bytes(FINE)],
+        "L7OK 0 hum",
+    ),
+    (
+        "http-check expect status 200\nhttp-check expect string nope",
+        &[Bytes(FINE)],
+        "L7RSP 200 HTTP content check did not match",
+    ),
+];
+
 #[test]
 fn answers_of_http_are_judged_as_by_haproxy() {
-    all(
-        "option httpchk",
-        &[
-            ("", &[Bytes(FINE)], "L7OK 200 "),
-            ("", &[Bytes(BAD)], "L7STS 500 Bad thing"),
-            ("", &[Bytes(b"HTTP/1.0 200 O"), End], "L7RSP 0 "),
-            ("", &[End], "L7RSP 0 "),
-            ("", &[], "L7TOUT 0 "),
-            (
-                "http-check expect string hello",
-                &[Bytes(FINE)],
-                "L7OK 200 ",
-            ),
-            (
-                "http-check expect string nope comment zz",
-                &[Bytes(FINE)],
-                "L7RSP 200 HTTP content check did not match comment: zz",
-            ),
-            (
-                "http-check expect ! string hello",
-                &[Bytes(FINE)],
-                "L7RSP 200 HTTP check matched unwanted content",
-            ),
-            (
-                "http-check expect comment cc status 201",
-                &[Bytes(FINE)],
-                "L7STS 200 Fine comment: cc",
-            ),
-            (
-                "http-check expect ! rstatus ^2",
-                &[Bytes(FINE)],
-                "L7STS 200 Fine",
-            ),
-            (
-                "http-check expect hdr name x-A value two",
-                &[Bytes(FINE)],
-                "L7OK 200 ",
-            ),
-            (
-                "http-check expect hdr name x-A value three",
-                &[Bytes(FINE)],
-                "L7STS 200 Fine",
-            ),
-            (
-                "http-check expect fhdr name -m beg X- value -m sub \"one, t\"",
-                &[Bytes(FINE)],
-                "L7OK 200 ",
-            ),
-            (
-                "http-check set-var(check.n) str(x-a)\nhttp-check expect hdr name-lf %[var(check.n)] value-lf t%[str(wo)]",
-                &[Bytes(FINE)],
-                "L7OK 200 ",
-            ),
-            (
-                "http-check expect string-lf h%[str(ello)]",
-                &[Bytes(FINE)],
-                "L7OK 200 ",
-            ),
-            (
-                "http-check expect on-error \"e %[status] %[res.hdr(x-a)]\" status-code status,add(1) status 300",
-                &[Bytes(FINE)],
-                "L7STS 201 e 200 two",
-            ),
-            (
-                "http-check expect error-status L7OKC status 300",
-                &[Bytes(BAD)],
-                "L7OKC 500 Bad thing",
-            ),
-            (
-                "http-check expect on-success hum status 200\nhttp-check set-var(check.a) int(3)",
-                &[Bytes(FINE)],
-                "L7OK 0 hum",
-            ),
-            (
-                "http-check expect status 200\nhttp-check expect string nope",
-                &[Bytes(FINE)],
-                "L7RSP 200 HTTP content check did not match",
-            ),
-        ],
-    );
+    all("option httpchk", HTTP_ANSWERS);
 }
 
 #[test]
@@ -350,14 +348,72 @@ fn requests_are_those_that_haproxy_sends() {
     }
 }
 
+const HELLO: &[Says] = &[
+    Bytes(b"220 hi\r\n"),
+    Bytes(b"250-hello\r\n"),
+    Bytes(b"250 X\r\n"),
+    Bytes(b"221 bye\r\n"),
+];
+
+const PROTOCOLS: &[Case] = &[
+    ("option smtpchk EHLO a", HELLO, "L7OK 221 bye"),
+    (
+        "option smtpchk",
+        &[Bytes(b"421 busy\r\n")],
+        "L7STS 421 busy",
+    ),
+    ("option smtpchk", &[Bytes(b"22x bu\r\n")], "L7RSP 0 22x bu"),
+    (
+        "option smtpchk",
+        &[Bytes(b"220-hi\r\n220 x\r\n")],
+        "L7RSP 0 220-hi",
+    ),
+    (
+        "option smtpchk",
+        &[End],
+        "L7RSP 0 TCPCHK got an empty response at step 2",
+    ),
+    ("option smtpchk", &[Bytes(b"2")], "L7TOUT 0 "),
+    (
+        "option smtpchk",
+        &[Bytes(b"220 a\r\n"), End],
+        "L7STS 0 TCPCHK got an empty response at step 5",
+    ),
+    (
+        "option redis-check",
+        &[Bytes(b"+PONG\r\n")],
+        "L7OK 0 Redis server is ok",
+    ),
+    ("option redis-check", &[Bytes(b"-ERR no\r\n")], "L7TOUT 0 "),
+    (
+        "option redis-check",
+        &[End],
+        "L7STS 0 TCPCHK got an empty response at step 2",
+    ),
+    (
+        "option pgsql-check user u",
+        &[Bytes(b"R\0\0\0\x08\0\0\0\x0a")],
+        "L7OK 0 PostgreSQL server is ok",
+    ),
+    (
+        "option pgsql-check user u",
+        &[Bytes(b"R\0\0\0\x08\0\0\0\x01")],
+        "L7STS 0 PostgreSQL unknown error",
+    ),
+    (
+        "option pgsql-check user u",
+        &[Bytes(b"E\0\0\0\x20SFATAL\0C28000\0\0")],
+        "L7RSP 0 FATAL",
+    ),
+    (
+        "option pgsql-check user u",
+        &[End],
+        "L7RSP 0 TCPCHK got an empty response at step 3",
+    ),
+];
+
 #[test]
 fn mail_redis_and_postgresql_servers_are_asked_in_their_own_words() {
-    const HELLO: &[Says] = &[
-        Bytes(b"220 hi\r\n"),
-        Bytes(b"250-hello\r\n"),
-        Bytes(b"250 X\r\n"),
-        Bytes(b"221 bye\r\n"),
-    ];
     let (sent, _) = played("option smtpchk EHLO my.host", HELLO);
     assert_eq!(sent, b"EHLO my.host\r\nQUIT\r\n");
     let (sent, _) = played("option smtpchk", &[]);
@@ -366,65 +422,7 @@ fn mail_redis_and_postgresql_servers_are_asked_in_their_own_words() {
     assert_eq!(sent, b"*1\r\n$4\r\nPING\r\n");
     let (sent, _) = played("option pgsql-check user bob", &[]);
     assert_eq!(sent, b"\0\0\0\x12\0\x03\0\0user\0bob\0\0");
-    all(
-        "",
-        &[
-            ("option smtpchk EHLO a", HELLO, "L7OK 221 bye"),
-            (
-                "option smtpchk",
-                &[Bytes(b"421 busy\r\n")],
-                "L7STS 421 busy",
-            ),
-            ("option smtpchk", &[Bytes(b"22x bu\r\n")], "L7RSP 0 22x bu"),
-            (
-                "option smtpchk",
-                &[Bytes(b"220-hi\r\n220 x\r\n")],
-                "L7RSP 0 220-hi",
-            ),
-            (
-                "option smtpchk",
-                &[End],
-                "L7RSP 0 TCPCHK got an empty response at step 2",
-            ),
-            ("option smtpchk", &[Bytes(b"2")], "L7TOUT 0 "),
-            (
-                "option smtpchk",
-                &[Bytes(b"220 a\r\n"), End],
-                "L7STS 0 TCPCHK got an empty response at step 5",
-            ),
-            (
-                "option redis-check",
-                &[Bytes(b"+PONG\r\n")],
-                "L7OK 0 Redis server is ok",
-            ),
-            ("option redis-check", &[Bytes(b"-ERR no\r\n")], "L7TOUT 0 "),
-            (
-                "option redis-check",
-                &[End],
-                "L7STS 0 TCPCHK got an empty response at step 2",
-            ),
-            (
-                "option pgsql-check user u",
-                &[Bytes(b"R\0\0\0\x08\0\0\0\x0a")],
-                "L7OK 0 PostgreSQL server is ok",
-            ),
-            (
-                "option pgsql-check user u",
-                &[Bytes(b"R\0\0\0\x08\0\0\0\x01")],
-                "L7STS 0 PostgreSQL unknown error",
-            ),
-            (
-                "option pgsql-check user u",
-                &[Bytes(b"E\0\0\0\x20SFATAL\0C28000\0\0")],
-                "L7RSP 0 FATAL",
-            ),
-            (
-                "option pgsql-check user u",
-                &[End],
-                "L7RSP 0 TCPCHK got an empty response at step 3",
-            ),
-        ],
-    );
+    all("", PROTOCOLS);
 }
 
 const GREETING: &[u8] = b"\x11\0\0\0\x0a5.5.5-10.3\0\x01\0\0\0a";

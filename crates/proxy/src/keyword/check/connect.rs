@@ -1,6 +1,6 @@
 //! `tcp-check connect` and `http-check connect`.
 
-use super::unknown_word;
+use super::{Comment, unknown_word};
 use crate::config::{HttpProtocol, ServerAddress};
 use crate::health::{Connect, PortSource};
 use crate::keyword::server_option::check::check_address;
@@ -28,7 +28,7 @@ pub(super) fn connect(
     loader: &mut Loader,
     args: &mut Args<'_>,
     http: bool,
-) -> Result<(Connect, Option<Box<[u8]>>), Box<Diagnostic>> {
+) -> Result<(Connect, Comment), Box<Diagnostic>> {
     let mut connect = Connect::default();
     let mut comment = None;
     while let Some(word) = args.next() {

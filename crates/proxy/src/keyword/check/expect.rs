@@ -1,6 +1,6 @@
 //! `tcp-check expect` and `http-check expect`.
 
-use super::unknown_word;
+use super::{Comment, unknown_word};
 use crate::health::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
 use crate::keyword::Args;
 use crate::load::{Loader, codes};
@@ -8,8 +8,6 @@ use crate::rules::{Dialect, Expression, Format, Usage};
 use crate::state::CheckStatus;
 use language::{Diagnostic, Word};
 use regex::bytes::Regex;
-
-type Comment = Option<Box<[u8]>>;
 
 const HTTP_PATTERNS: &[&str] = &[
     "status",

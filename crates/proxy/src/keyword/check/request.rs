@@ -1,6 +1,6 @@
 //! `http-check send`.
 
-use super::{FIELDS_MAX, text_of, unknown_word};
+use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::health::HttpSend;
 use crate::keyword::Args;
 use crate::load::{Loader, codes};
@@ -19,7 +19,7 @@ fn format(loader: &mut Loader, word: &Word) -> Result<Format, Box<Diagnostic>> {
 pub(super) fn request(
     loader: &mut Loader,
     args: &mut Args<'_>,
-) -> Result<(HttpSend, Option<Box<[u8]>>), Box<Diagnostic>> {
+) -> Result<(HttpSend, Comment), Box<Diagnostic>> {
     let mut request = HttpSend {
         text: text_of(args),
         ..HttpSend::default()

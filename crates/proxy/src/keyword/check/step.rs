@@ -2,7 +2,7 @@
 //! which they are done.
 
 use super::expect::binary;
-use super::{check_of, text_of};
+use super::{Comment, check_of, text_of};
 use crate::config::{CheckLines, ProxyKind};
 use crate::health::{STEPS_MAX, Send, Step, StepAction};
 use crate::keyword::{Args, Built, LineRow, places};
@@ -149,8 +149,6 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| expect(loader, args, true),
     },
 ];
-
-type Comment = Option<Box<[u8]>>;
 
 fn lines_of(loader: &mut Loader, http: bool) -> &mut CheckLines {
     let check = check_of(loader);

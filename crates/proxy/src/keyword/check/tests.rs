@@ -1,3 +1,5 @@
+//! Lines about checks, and what is told of wrong ones. No check runs here.
+
 use crate::config::CheckKind;
 use crate::keyword::testing::{backend, codes_of, load_text};
 
