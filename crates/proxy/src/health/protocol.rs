@@ -350,6 +350,24 @@ fn ldap_bind(bytes: &[u8]) -> Message {
 /// The frames of SPOP that are of interest.
 const SPOP_HAPROXY_HELLO: u8 = 1;
 const SPOP_AGENT_HELLO: u8 = 101;
+const SPOP_AGENT_DISCONNECT: u8 = 102;
+/// What an agent's codes mean.
+const SPOP_CODES: [&str; 14] = [
+    "normal",
+    "I/O error",
+    "a timeout occurred",
+    "frame is too big",
+    "invalid frame received",
+    "version value not found",
+    "max-frame-size value not found",
+    "capabilities value not found",
+    "unsupported version",
+    "max-frame-size too big or too small",
+    "payload fragmentation is not supported",
+    "invalid interlaced frames",
+    "frame-id not found",
+    "resource allocation error",
+];
 /// A frame that is a whole message.
 const SPOP_FINAL: [u8; 4] = [0, 0, 0, 1];
 /// The largest frame that is offered, and the least that must be taken.
@@ -437,6 +455,22 @@ fn spop_value(bytes: &[u8]) -> Option<(SpopValue<'_>, &[u8])> {
     })
 }
 
+/// Why an agent ends the connection, as the fields of its frame say.
+fn spop_refusal(mut fields: &[u8]) -> &'static str {
+    let mut code = 0;
+    while let Some((name, rest)) = spop_text(fields) {
+        let Some((value, rest)) = spop_value(rest) else {
+            break;
+        };
+        fields = rest;
+        if let (b"status-code", SpopValue::Number(number)) = (name, value) {
+            code = number;
+        }
+    }
+    let known = usize::try_from(code).ok().and_then(|n| SPOP_CODES.get(n));
+    known.unwrap_or(&"unknown error")
+}
+
 fn spop_hello(bytes: &[u8]) -> Message {
     let bad = |told: &str| Message::Bad(CheckStatus::Layer7Invalid, 0, told.into());
     let invalid = || bad("invalid frame received");
@@ -450,13 +484,18 @@ fn spop_hello(bytes: &[u8]) -> Message {
     else {
         return Message::Short;
     };
+    let (kind, frame) = frame.split_first().unzip();
     let Some(mut rest) = frame
-        .strip_prefix(&[SPOP_AGENT_HELLO])
         .and_then(|rest| rest.strip_prefix(&SPOP_FINAL))
         .and_then(|rest| rest.strip_prefix(&[0, 0]))
     else {
         return invalid();
     };
+    match kind {
+        Some(&SPOP_AGENT_HELLO) => {}
+        Some(&SPOP_AGENT_DISCONNECT) => return bad(spop_refusal(rest)),
+        _ => return invalid(),
+    }
     let (mut versioned, mut sized) = (false, false);
     while !rest.is_empty() {
         let Some((name, value, behind)) = spop_text(rest)

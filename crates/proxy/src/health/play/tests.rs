@@ -534,6 +534,18 @@ fn ldap_and_spop_servers_answer_in_messages() {
             (
                 "option spop-check",
                 &[Bytes(b"\0\0\0\x07\x66\0\0\0\x01\0\0")],
+                "L7RSP 0 normal",
+            ),
+            (
+                "option spop-check",
+                &[Bytes(
+                    b"\0\0\0\x15\x66\0\0\0\x01\0\0\x0bstatus-code\x03\x08",
+                )],
+                "L7RSP 0 unsupported version",
+            ),
+            (
+                "option spop-check",
+                &[Bytes(b"\0\0\0\x07\x01\0\0\0\x01\0\0")],
                 "L7RSP 0 invalid frame received",
             ),
             ("option spop-check", &[Bytes(b"HTTP/1.1 400")], "L7TOUT 0 "),

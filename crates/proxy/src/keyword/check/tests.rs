@@ -78,8 +78,6 @@ fn mistakes_are_told_by_what_they_are() {
         (tcp("tcp-check send-binary 4g"), "E0207"),
         (tcp("tcp-check set-var(check.a)"), "E0201"),
         (tcp("tcp-check unset-var"), "E0201"),
-        ("tcp-check send x".to_owned(), "W0601"),
-        ("http-check send".to_owned(), "W0601"),
         (
             "server s 127.0.0.1:1 check healthcheck x".to_owned(),
             "E0481",
@@ -122,4 +120,19 @@ fn a_script_with_ports_needs_none_of_the_server() {
         ["E0201"]
     );
     assert_eq!(codes_of(&script("tcp-check connect")), ["E0201"]);
+}
+
+#[test]
+fn steps_that_are_never_done_are_told() {
+    for (lines, told) in [
+        ("tcp-check send x", true),
+        ("http-check send", true),
+        ("option httpchk\ntcp-check send x", true),
+        ("option tcp-check\ntcp-check send x", false),
+        ("option httpchk\nhttp-check send", false),
+    ] {
+        let loaded = load_text(&format!("backend b\n{lines}\n"));
+        let idle = loaded.diagnostics.iter().any(|d| d.code.id == "W0601");
+        assert_eq!(idle, told, "{lines}");
+    }
 }
