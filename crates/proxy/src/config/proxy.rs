@@ -429,6 +429,8 @@ pub struct Proxy {
     // Checks and what is told of them.
     /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
+    /// `compression …`.
+    pub compression: Option<Box<super::Compression>>,
 }
 
 /// `load-server-state-from-file`.

@@ -11,12 +11,15 @@ pub mod balance;
 mod bind;
 mod bind_option;
 pub mod bind_tls;
+pub(crate) mod cache;
 mod capture;
 pub mod check;
+mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod environment;
 mod error_page;
+mod filter;
 mod global;
 mod http_rules;
 mod legacy;
@@ -74,13 +77,16 @@ static LINES: &[Family<LineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Balancing", balance::LINES),
     ("Listeners", bind::LINES),
+    ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
     ("Steps of health checks", check::STEPS),
+    ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Filters", filter::LINES),
     ("The process", global::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),

@@ -168,6 +168,10 @@ pub struct Loader {
     pub(crate) mailers: Vec<crate::config::Mailers>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
+    /// Set in a `cache` section.
+    pub(crate) cache: Option<crate::keyword::cache::Draft>,
+    /// Caches that rules name, and where.
+    pub(crate) cache_names: Vec<(Box<str>, Span)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -244,6 +248,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         }
     }
     loader.end_section();
+    loader.check_cache_names();
     loader.finish();
     loader.tell_unanswered();
     let quiet = loader.config.global.quiet;
@@ -294,6 +299,8 @@ impl Loader {
             socket: None,
             health_checks: Vec::new(),
             mailers: Vec::new(),
+            cache: None,
+            cache_names: Vec::new(),
         }
     }
 

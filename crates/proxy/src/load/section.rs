@@ -26,6 +26,8 @@ pub enum Section {
     HealthCheck(usize),
     /// A `mailers`: its place in the loader's list.
     Mailers(usize),
+    /// A `cache`: the loader has its draft.
+    Cache,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -45,6 +47,7 @@ impl Section {
             Section::CrtStore => Some("crt-store"),
             Section::HealthCheck(_) => Some("healthcheck"),
             Section::Mailers(_) => Some("mailers"),
+            Section::Cache => Some("cache"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -95,6 +98,19 @@ impl Loader {
             }
             "healthcheck" => self.begin_health_check(line),
             "mailers" => self.begin_mailers(line),
+            "cache" => {
+                self.no_more_words(line, 2);
+                match crate::keyword::cache::Draft::begin(line) {
+                    Ok(draft) => {
+                        self.cache = Some(draft);
+                        Section::Cache
+                    }
+                    Err(refused) => {
+                        self.tell(*refused);
+                        Section::Refused
+                    }
+                }
+            }
             other => {
                 let name = SECTIONS
                     .iter()
@@ -200,6 +216,7 @@ impl Loader {
                     self.tell(diagnostic);
                 }
             }
+            Section::Cache => self.end_cache(),
             _ => {}
         }
         self.section = Section::None;

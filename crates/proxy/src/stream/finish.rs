@@ -3,6 +3,7 @@
 use super::session::listener_state;
 use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
+use crate::compression;
 use crate::log;
 use crate::message::Message;
 use crate::reactor;
@@ -72,6 +73,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        compression,
+        cache,
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
@@ -105,6 +108,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*resume_at, *lenient) = (0, false);
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
+    *compression = Default::default();
+    *cache = None;
 }
 
 /// A stream of nobody, on a thread that serves nobody: a health check evaluates
@@ -160,6 +165,8 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        compression: Default::default(),
+        cache: None,
     }
 }
 
@@ -222,6 +229,9 @@ fn count(stream: &Stream) {
         let shard = listener.counters.here();
         shard.add(Tally::BytesIn, stream.bytes_in);
         shard.add(Tally::BytesOut, stream.bytes_out);
+    }
+    if stream.compression.bypassed {
+        compression::count(stream, Tally::CompressionBypassed, stream.bytes_out);
     }
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
