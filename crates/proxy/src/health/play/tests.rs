@@ -478,7 +478,7 @@ fn mysql_servers_greet_or_take_a_login() {
 }
 
 #[test]
-fn ldap_and_spop_servers_answer_in_messages() {
+fn ldap_and_spop_servers_are_asked_in_messages() {
     let (sent, _) = played("option ldap-check", &[]);
     assert_eq!(sent, b"0\x0c\x02\x01\x01`\x07\x02\x01\x03\x04\0\x80\0");
     let (sent, _) = played("option spop-check", &[]);
@@ -487,6 +487,10 @@ fn ldap_and_spop_servers_answer_in_messages() {
         b"\0\0\0N\x01\0\0\0\x01\0\0\x12supported-versions\x08\x032.0\x0emax-frame-size\x03\
           \xfc\xf0\x06\x0ccapabilities\x08\0\x0bhealthcheck\x11"
     );
+}
+
+#[test]
+fn ldap_and_spop_servers_answer_in_messages() {
     const SIZED: &[u8] =
         b"\0\0\0\x27\x65\0\0\0\x01\0\0\x07version\x08\x032.0\x0emax-frame-size\x03\xfc\xf0\x06";
     const FIRST: &[u8] =
