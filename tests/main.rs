@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod differential;
+mod checks;
 mod logs;
 mod old_rules;
 mod overload;

@@ -7,3 +7,4 @@ pub mod http2;
 pub mod peers;
 pub mod proxy_protocol;
 pub mod role;
+pub mod socks4;

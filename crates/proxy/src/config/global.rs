@@ -132,6 +132,8 @@ pub struct VariablesMax {
     pub transaction: Option<usize>,
     /// `req.` or `res.`
     pub message: Option<usize>,
+    /// `check.`
+    pub check: Option<usize>,
 }
 
 impl Default for Tune {

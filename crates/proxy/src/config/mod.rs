@@ -12,6 +12,7 @@ mod global;
 mod http2;
 mod peers;
 mod http_errors;
+mod mailers;
 mod proxy;
 mod ring;
 mod server;
@@ -20,7 +21,7 @@ mod tls;
 mod userlist;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
-pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
+pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
@@ -31,6 +32,7 @@ pub use global::{
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use peers::{Peer, Peers};
+pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use proxy::{
     Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,

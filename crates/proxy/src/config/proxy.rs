@@ -445,6 +445,9 @@ pub struct Proxy {
     // Stick tables' family
     /// `stick …`.
     pub stick: Vec<StickRule>,
+    // Checks and what is told of them.
+    /// `email-alert`
+    pub email: Option<Box<super::EmailAlert>>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
     // The rest of the rules and of what is told to servers.

@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::{HttpProtocol, ServerTls, WebSocketProto};
+use super::{HealthCheck, HttpProtocol, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -124,6 +124,13 @@ pub struct ServerOptions {
     pub web_socket: WebSocketProto,
     /// `non-stick`: no table keeps that a client belongs to it.
     pub non_stick: bool,
+    // Checks and the way to a server.
+    /// `socks4`: the proxy through which it is reached.
+    pub socks4: Option<SocketAddr>,
+    /// `check-via-socks4`: so do its checks.
+    pub check_via_socks4: bool,
+    /// `healthcheck`: the section that says what its checks ask.
+    pub health_check: Option<Arc<HealthCheck>>,
 }
 
 impl Default for ServerOptions {
@@ -167,6 +174,9 @@ impl Default for ServerOptions {
             check_proto: None,
             web_socket: WebSocketProto::Auto,
             non_stick: false,
+            socks4: None,
+            check_via_socks4: false,
+            health_check: None,
         }
     }
 }

@@ -3,8 +3,9 @@
 //! whoever writes logs. It holds no tree but the newest and those of the checks
 //! that run.
 
+use super::outbox::alert;
 use super::plan::{Plan, Run};
-use super::probe::probe;
+use super::probe::{check_of, probe};
 use super::report::{Level, lines, send_state};
 use crate::config::{Config, Proxy, Server};
 use crate::state::{Change, CheckResult, Shutdown, now_ms};
@@ -150,11 +151,11 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     if server.state.is_left_alone() {
         return;
     }
-    let state = proxy.check.send_state.then(|| {
+    let state = check_of(proxy, server).send_state.then(|| {
         let report = server.state.report(now_ms());
         send_state(proxy, server, &node(&place.config), &report)
     });
-    let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
+    let result = probe(&place, state.as_deref()).await;
     drop(place);
     // What it means is the newest tree's business, if that still asks.
     let newest = shared.plan().place(run);
@@ -168,13 +169,25 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     }
 }
 
-fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
+fn take(
+    shared: &Shared,
+    config: &Arc<Config>,
+    (proxy, server): (&Proxy, &Server),
+    result: CheckResult,
+) {
     let now = now_ms();
-    let (change, told) = server.state.take_check(result.clone(), now);
+    let mut kept = result.clone();
+    if kept.fleeting {
+        kept.info = "".into();
+    }
+    let (change, told) = server.state.take_check(kept, now);
     let report = server.state.report(now);
     shut_down_sessions(proxy, server, &change);
-    for (level, line) in lines(proxy, server, &result, &change, told, &report) {
-        (shared.notice)(config, proxy, level, &line);
+    for line in lines(proxy, server, &result, &change, told, &report) {
+        (shared.notice)(config, proxy, line.level, &line.text);
+        if let Some(level) = line.mail {
+            alert(config, proxy, level, &line.text);
+        }
     }
 }
 

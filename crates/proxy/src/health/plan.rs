@@ -45,8 +45,8 @@ pub(super) struct Run {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) config: Arc<Config>,
-    proxy: ProxyIndex,
-    server: ServerIndex,
+    pub(super) proxy: ProxyIndex,
+    pub(super) server: ServerIndex,
 }
 
 impl Place {

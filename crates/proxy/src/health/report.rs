@@ -1,8 +1,10 @@
 //! What logs say of checks and of servers that go up or down, in HAProxy's
 //! words: scripts read them.
 
+use super::outbox::INFO;
 use crate::config::{Proxy, ProxyOption, Server};
 use crate::state::{Change, CheckResult, HealthState, ServerReport, Verdict};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How grave a line is, by syslog's numbers.
@@ -18,7 +20,16 @@ pub enum Level {
 }
 
 /// One line for the logs of a backend.
-pub type LogLine = (Level, String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    /// How grave it is.
+    pub level: Level,
+    /// The line.
+    pub text: String,
+    /// How grave it is to those who take mails, by syslog's numbers; None is not
+    /// for them.
+    pub mail: Option<u8>,
+}
 
 /// The lines that a finished check gives. `told`: it is another than the last.
 pub fn lines(
@@ -33,10 +44,11 @@ pub fn lines(
     let log_checks = proxy.has(ProxyOption::LogHealthChecks);
     let reason = reason(result);
     if log_checks && told {
-        lines.push((
-            Level::Notice,
-            check_line(proxy, server, result, &reason, report),
-        ));
+        lines.push(LogLine {
+            level: Level::Notice,
+            text: check_line(proxy, server, result, &reason, report),
+            mail: Some(INFO),
+        });
     }
     if change.happened() {
         // Where every check is told, its reason stands there.
@@ -45,7 +57,11 @@ pub fn lines(
     }
     if change.lineup.went_down {
         let text = format!("backend {} has no server available!", proxy.name);
-        lines.push((Level::Emergency, text));
+        lines.push(LogLine {
+            level: Level::Emergency,
+            text,
+            mail: None,
+        });
     }
     lines
 }
@@ -54,14 +70,31 @@ pub fn lines(
 fn reason(result: &CheckResult) -> String {
     let mut text = format!(", reason: {}", result.status.text());
     // Writing to a string cannot fail.
-    if result.status.has_code() && result.code != 0 {
+    if result.status.has_code() {
         let _ = write!(text, ", code: {}", result.code);
     }
     if !result.info.is_empty() {
-        let _ = write!(text, ", info: \"{}\"", result.info);
+        let _ = write!(text, ", info: \"{}\"", visible(&result.info));
     }
     let _ = write!(text, ", check duration: {}ms", result.duration_ms);
     text
+}
+
+/// Control characters of what a server sent, as logs show them.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c.is_control() {
+            true => {
+                let _ = write!(shown, "<{:02X}>", u32::from(c));
+            }
+            false => shown.push(c),
+        }
+    }
+    shown.into()
 }
 
 fn check_line(
@@ -119,7 +152,7 @@ fn state_line(
              {sessions} sessions active, {} requeued, {waiting} remaining in queue.",
             change.requeued
         );
-        return (Level::Alert, text);
+        return told(Level::Alert, text);
     }
     let word = if report.health == HealthState::Stopping {
         "stopping"
@@ -131,7 +164,12 @@ fn state_line(
          {} sessions requeued, {waiting} total in queue.",
         change.requeued
     );
-    (Level::Notice, text)
+    told(Level::Notice, text)
+}
+
+fn told(level: Level, text: String) -> LogLine {
+    let mail = Some(level as u8);
+    LogLine { level, text, mail }
 }
 
 /// The value of `X-Haproxy-Server-State`.

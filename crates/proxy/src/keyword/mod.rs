@@ -28,6 +28,7 @@ mod legacy;
 mod legacy_health;
 mod legacy_lines;
 mod log;
+mod mailers;
 mod monitor;
 mod option;
 pub(crate) mod peers;
@@ -93,6 +94,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("Steps of health checks", check::STEPS),
     ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
@@ -109,6 +111,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Old forms", legacy_health::LINES),
     ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
+    ("Mails", mailers::LINES),
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),
     ("Options of proxies", option::SPECIAL),

@@ -1,7 +1,10 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry};
-use crate::config::{CheckKind, ProxyIndex, Server, ServerAddress, ServerOptions};
+use crate::config::{
+    CheckKind, CheckLines, HealthCheck, Proxy, ProxyIndex, ProxyKind, Server, ServerAddress,
+    ServerOptions,
+};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::keyword::Found;
@@ -267,6 +270,8 @@ fn unresolved(
 /// names and ids used twice, ids of those that have none, checks that cannot
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
+    finish_checks(loader);
+    super::mailers::finish(loader);
     super::server_option::tls::finish(loader);
     let mut told = Vec::new();
     let count = loader.config.proxies.len();
@@ -277,9 +282,14 @@ pub fn finish_servers(loader: &mut Loader) {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
         for server in proxy.servers.iter().filter(|_| !unsettled) {
+            let check = match &server.options.health_check {
+                Some(named) => &named.check,
+                None => &proxy.check,
+            };
             let no_port = matches!(server.address, ServerAddress::SamePort(..))
                 && server.options.check_port.is_none()
-                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)));
+                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
+                && !check.has_ports();
             if server.options.check && no_port {
                 told.push(
                     Diagnostic::error(
@@ -295,25 +305,73 @@ pub fn finish_servers(loader: &mut Loader) {
                 );
             }
         }
-        if let (Some(span), CheckKind::Connect | CheckKind::TlsHello) =
-            (proxy.check.rules, proxy.check.kind)
-        {
-            told.push(
-                Diagnostic::warning(
-                    &codes::CHECK_RULES_IDLE,
-                    span,
-                    format!(
-                        "'{}' uses http-check rules without 'option httpchk'",
-                        proxy.name
-                    ),
-                )
-                .label("has no effect")
-                .help("add `option httpchk` to this section"),
-            );
+        idle_steps(proxy, &mut told);
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// Makes scripts of what sections say of checks, and gives servers theirs.
+fn finish_checks(loader: &mut Loader) {
+    let mut named = std::mem::take(&mut loader.health_checks);
+    named.iter_mut().for_each(|named| named.check.compile());
+    let named: Vec<Arc<HealthCheck>> = named.into_iter().map(Arc::new).collect();
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        proxy.check.compile();
+        for server in &mut proxy.servers {
+            let Some(wanted) = &server.options.health_check else {
+                continue;
+            };
+            let found = named.iter().find(|named| named.name == wanted.name);
+            if found.is_none() {
+                let message = format!("there is no 'healthcheck' section named '{}'", wanted.name);
+                let mut diagnostic =
+                    Diagnostic::error(&codes::UNKNOWN_HEALTH_CHECK, wanted.span, message)
+                        .label("no such section");
+                let names = named.iter().map(|named| &*named.name);
+                if let Some(near) = language::suggest::nearest(&wanted.name, names) {
+                    diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+                }
+                told.push(diagnostic);
+            }
+            server.options.health_check = found.cloned();
         }
     }
     for diagnostic in told {
         loader.tell(diagnostic);
+    }
+}
+
+/// Steps of checks that are never done.
+fn idle_steps(proxy: &Proxy, told: &mut Vec<Diagnostic>) {
+    let http = matches!(proxy.check.kind, CheckKind::Http);
+    let tcp = matches!(proxy.check.kind, CheckKind::Tcp);
+    let own = |lines: &CheckLines| {
+        let owner = lines.owner.as_ref();
+        owner.is_none_or(|(kind, _)| *kind != ProxyKind::Defaults)
+    };
+    let families = [
+        (&proxy.check.http, http, "http-check", "httpchk"),
+        (&proxy.check.tcp, tcp, "tcp-check", "tcp-check"),
+    ];
+    for (lines, done, family, option) in families {
+        let Some(span) = lines.first.filter(|_| !done && own(lines)) else {
+            continue;
+        };
+        told.push(
+            Diagnostic::warning(
+                &codes::CHECK_RULES_IDLE,
+                span,
+                format!(
+                    "'{}' uses {family} rules without 'option {option}'",
+                    proxy.name
+                ),
+            )
+            .label("has no effect")
+            .help(format!("add `option {option}` to this section")),
+        );
     }
 }
 

@@ -215,9 +215,19 @@ codes! {
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 
-    CHECK_RULES_IDLE = "W0601", "http-check rules without option httpchk",
-        "`http-check` lines say what an HTTP check sends and expects, but the section checks by connections only: without \
-         `option httpchk` they do nothing.";
+    CHECK_RULES_IDLE = "W0601", "steps of checks without their option",
+        "`http-check` and `tcp-check` lines say what a check sends and expects, but the section checks in another way: without \
+         `option httpchk` or `option tcp-check` they do nothing.";
+    CHECK_ORDER = "E0480", "step of a check at a wrong place",
+        "A check opens a connection, then sends and expects on it. A script that opens connections itself begins with one, and over HTTP \
+         each connection takes one request and then what is expected of its answer.";
+    UNKNOWN_HEALTH_CHECK = "E0481", "no such healthcheck section",
+        "A server's option `healthcheck` names a section that the file does not have.";
+    UNKNOWN_MAILERS = "E0482", "no such mailers section",
+        "`email-alert mailers` names a section that the file does not have.";
+    EMAIL_ALERT_IDLE = "W0480", "mails that are not sent",
+        "Mails about changes of servers need three lines: `email-alert mailers`, `email-alert from` and `email-alert to`. Where one is \
+         missing none is sent.";
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
          operator gives it an address (`set server … addr`).";

@@ -181,6 +181,10 @@ pub struct Loader {
     pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
     /// Lists of users, and who names them.
     pub(crate) userlists: crate::keyword::userlist::Userlists,
+    /// `healthcheck` sections.
+    pub(crate) health_checks: Vec<crate::config::HealthCheck>,
+    /// `mailers` sections.
+    pub(crate) mailers: Vec<crate::config::Mailers>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
@@ -321,6 +325,8 @@ impl Loader {
             error_groups: Default::default(),
             userlists: Default::default(),
             socket: None,
+            health_checks: Vec::new(),
+            mailers: Vec::new(),
             cache: None,
             cache_names: Vec::new(),
         }

@@ -29,6 +29,10 @@ pub enum Section {
     Userlist,
     /// An `http-errors`: the loader knows which.
     HttpErrors,
+    /// A `healthcheck`: its place in the loader's list.
+    HealthCheck(usize),
+    /// A `mailers`: its place in the loader's list.
+    Mailers(usize),
     /// A `cache`: the loader has its draft.
     Cache,
     /// A `ring`: its place among them.
@@ -53,6 +57,8 @@ impl Section {
             Section::Peers => Some("peers"),
             Section::Userlist => Some("userlist"),
             Section::HttpErrors => Some("http-errors"),
+            Section::HealthCheck(_) => Some("healthcheck"),
+            Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
             Section::NotBuilt(name) => Some(name),
@@ -141,6 +147,8 @@ impl Loader {
                 let begun = crate::keyword::http_errors::ErrorGroups::begin(self, line);
                 self.begun(begun, Section::HttpErrors)
             }
+            "healthcheck" => self.begin_health_check(line),
+            "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::cache::Draft::begin(line) {
@@ -182,6 +190,77 @@ impl Loader {
                 Section::Refused
             }
         }
+    }
+
+    /// The name of a section that must have one, which no other of its kind has.
+    fn own_name<'l>(
+        &mut self,
+        line: &'l Line,
+        taken: impl Fn(&Self, &str) -> Option<language::Span>,
+    ) -> Option<&'l language::Word> {
+        let keyword = line.words[0].text();
+        let Some(name) = line.word(1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    format!("'{keyword}' expects a name"),
+                )
+                .label("a name is missing here"),
+            );
+            return None;
+        };
+        self.no_more_words(line, 2);
+        if let Some(first) = taken(self, &name.text()) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    name.span,
+                    format!(
+                        "there is a '{keyword}' section named '{}' already",
+                        name.text()
+                    ),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn begin_health_check(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.health_checks.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.health_checks.push(crate::config::HealthCheck {
+            name: name.text().into(),
+            span: name.span,
+            check: crate::config::Check {
+                kind: crate::config::CheckKind::Tcp,
+                ..Default::default()
+            },
+        });
+        Section::HealthCheck(self.health_checks.len() - 1)
+    }
+
+    fn begin_mailers(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.mailers.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.mailers
+            .push(crate::config::Mailers::new(&name.text(), name.span));
+        Section::Mailers(self.mailers.len() - 1)
     }
 
     /// What is to be done when a section's last line was read.

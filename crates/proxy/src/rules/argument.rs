@@ -624,9 +624,6 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<D
         VariableNameError::Scope => {
             format!("invalid variable name '{text}': it must begin with its scope")
         }
-        VariableNameError::CheckScope => {
-            format!("variable '{text}' is one of health checks, which have none here")
-        }
         VariableNameError::Empty => {
             format!("invalid variable name '{text}': nothing stands behind the scope")
         }

@@ -35,7 +35,8 @@ mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
 pub use action::{
-    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, codes as action_codes,
+    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, VariableChange,
+    codes as action_codes,
 };
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,

@@ -154,6 +154,8 @@ pub struct CheckResult {
     pub duration_ms: u32,
     /// More, for people: the reason of the system, the server's own words.
     pub info: Cow<'static, str>,
+    /// That is for the line of this check only; statistics do not show it.
+    pub fleeting: bool,
 }
 
 impl CheckResult {
@@ -172,6 +174,7 @@ impl CheckResult {
             code: 0,
             duration_ms,
             info: Cow::Borrowed(""),
+            fleeting: false,
         }
     }
 

@@ -191,6 +191,7 @@ fn same_way(one: &Server, other: &Server) -> bool {
             options.source,
             options.tcp_user_timeout_ms,
             options.tcp_fast_open,
+            options.socks4,
         )
     };
     one.address == other.address

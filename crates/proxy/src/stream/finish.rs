@@ -127,6 +127,13 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     *overrides = None;
 }
 
+/// A stream of nobody, on a thread that serves nobody: a health check evaluates
+/// its expressions in it.
+pub fn of_check(session: Rc<Session>, http: bool) -> Stream {
+    let times = Times::begin(reactor::now(), std::time::SystemTime::now());
+    blank(0, session, http, times)
+}
+
 /// A stream to which nothing has happened yet.
 pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
     Stream {

@@ -35,7 +35,7 @@ mod write;
 pub use assigned::Captured;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use finish::{bad_request, new_stream};
+pub use finish::{bad_request, new_stream, of_check};
 pub use link::Link;
 pub use overrides::{Overrides, Packets, Priority};
 pub(crate) use reply::configured as configured_page;

@@ -197,6 +197,11 @@ impl Session {
         }
     }
 
+    /// The listener; None where the session is that of a health check.
+    pub fn listener(&self) -> Option<&Bind> {
+        self.frontend().binds.get(self.bind as usize)
+    }
+
     /// The listener.
     pub fn bind(&self) -> &Bind {
         &self.frontend().binds[self.bind as usize]

@@ -16,6 +16,7 @@ fn file(place: &str, example: &str) -> String {
         "global" => format!("global\n{lines}"),
         "defaults" => format!("defaults named\n    mode http\n{lines}{others}"),
         "userlist" | "http-errors" => format!("{place} example\n{lines}"),
+        "healthcheck" | "mailers" => format!("{place} example\n{lines}{others}"),
         place => format!("{place} example\n    mode http\n{lines}{others}"),
     }
 }
@@ -38,6 +39,8 @@ fn every_example_of_a_line_loads_in_every_section_where_it_is_legal() {
             "backend",
             "userlist",
             "http-errors",
+            "healthcheck",
+            "mailers",
         ];
         for place in row.places.iter().filter(|place| sections.contains(place)) {
             all.extend(refused(place, row));

@@ -39,6 +39,7 @@ pub(crate) use variable::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,
 };
+pub use variable::VariableChange;
 
 use super::condition::Condition;
 use super::expression::{Expression, OF_LUA};
