@@ -8,7 +8,9 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod observing;
 mod proxy;
+mod resolvers;
 mod server;
 mod tls;
 
@@ -20,9 +22,14 @@ pub use global::{
     Watch,
 };
 pub use http2::{Http2, Http2Side};
+pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
+};
+pub use resolvers::{
+    AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
+    Resolving,
 };
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use tls::{
@@ -65,6 +72,9 @@ pub struct Config {
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.
     pub sessions: Presence,
+    // RESOLVERS's family
+    /// The `resolvers` sections.
+    pub resolvers: Vec<Resolvers>,
 }
 
 impl Config {

@@ -1,6 +1,9 @@
 //! One `server` line.
 
-use super::{HttpProtocol, ServerTls, WebSocketProto};
+use super::{
+    Agent, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving, ServerIndex,
+    ServerTls, WebSocketProto,
+};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -107,11 +110,6 @@ pub struct ServerOptions {
     pub shutdown_backup_sessions_on_up: bool,
     /// `id`; 0 where the line gives none.
     pub id: u32,
-    /// `init-addr` holds `none`: a name without an address is no reason not to start.
-    pub starts_unresolved: bool,
-    /// `init-addr` asks a state file for the address before the resolver; so it is
-    /// where nothing is said.
-    pub last_address: bool,
     /// What a state file says of it, which is where it begins.
     pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
@@ -122,6 +120,17 @@ pub struct ServerOptions {
     pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
+    // RESOLVERS's family
+    /// How its name is followed.
+    pub resolving: Resolving,
+    /// Its agent.
+    pub agent: Agent,
+    /// `track`, and where that stands.
+    pub track: Option<(Span, Box<str>)>,
+    /// What is made of errors of its traffic.
+    pub observing: Observing,
+    /// `init-state`
+    pub init_state: InitState,
 }
 
 impl Default for ServerOptions {
@@ -157,13 +166,16 @@ impl Default for ServerOptions {
             shutdown_sessions_on_down: false,
             shutdown_backup_sessions_on_up: false,
             id: 0,
-            starts_unresolved: false,
-            last_address: true,
             saved: None,
             redirect_prefix: None,
             tls: ServerTls::default(),
             check_proto: None,
             web_socket: WebSocketProto::Auto,
+            resolving: Resolving::default(),
+            agent: Agent::default(),
+            track: None,
+            observing: Observing::default(),
+            init_state: InitState::Up,
         }
     }
 }
@@ -189,6 +201,11 @@ pub struct Server {
     /// address or other options of its connections make another way.
     /// [`crate::state::install`] numbers them.
     pub way: u32,
+    // RESOLVERS's family
+    /// The name that its line has in place of an address.
+    pub host: Option<Box<HostName>>,
+    /// Whose state it has (`track`): the end of its chain.
+    pub tracks: Option<(ProxyIndex, ServerIndex)>,
 }
 
 impl Server {

@@ -128,6 +128,8 @@ fn tree(
             state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
             name: name.into(),
             way: 0,
+            host: None,
+            tracks: None,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();

@@ -26,9 +26,11 @@ mod option;
 pub mod places;
 mod proxy;
 mod redirect;
+pub(crate) mod resolvers;
 pub mod server;
 pub mod server_option;
 mod server_states;
+mod server_template;
 mod stats;
 mod stats_socket;
 mod switching;
@@ -88,8 +90,10 @@ static LINES: &[&[LineRow]] = &[
     option::SPECIAL,
     proxy::LINES,
     redirect::LINES,
+    resolvers::LINES,
     server::LINES,
     server_states::LINES,
+    server_template::LINES,
     stats::LINES,
     stats::OWN,
     stats_socket::LINES,

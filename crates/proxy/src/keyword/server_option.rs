@@ -3,6 +3,8 @@
 mod check;
 mod connection;
 mod load;
+pub(crate) mod observing;
+pub(crate) mod resolve;
 pub(crate) mod tls;
 
 use super::{Args, ServerRow};
@@ -14,6 +16,8 @@ pub static FAMILIES: &[&[ServerRow]] = &[
     check::OPTIONS,
     connection::OPTIONS,
     load::OPTIONS,
+    observing::OPTIONS,
+    resolve::OPTIONS,
     tls::OPTIONS,
 ];
 
@@ -116,7 +120,7 @@ mod tests {
         assert!(all.shutdown_sessions_on_down && all.shutdown_backup_sessions_on_up);
         assert_eq!(all.source, "127.0.0.9:0".parse().ok());
         assert_eq!(all.interface.as_deref(), Some("lo"));
-        assert!(all.starts_unresolved);
+        assert_eq!(all.resolving.init.map(|list| list.len()), Some(3));
     }
 
     #[test]
@@ -148,8 +152,8 @@ mod tests {
             ("init-addr foo", "E0207"),
             ("proto fcgi", "E0103"),
             ("proto h9", "E0207"),
-            ("observe layer4", "E0103"),
-            ("track x/y", "E0103"),
+            ("observe layer5", "E0207"),
+            ("track x/y", "E0472"),
         ] {
             assert_eq!(
                 codes_of(&format!("server a 127.0.0.1:80 {text}")),

@@ -22,6 +22,8 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `resolvers`: the last of the configuration.
+    Resolvers,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -39,6 +41,7 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -87,6 +90,13 @@ impl Loader {
                     }
                 }
             }
+            "resolvers" => match crate::keyword::resolvers::begin(self, line) {
+                Ok(()) => Section::Resolvers,
+                Err(refused) => {
+                    self.tell(*refused);
+                    Section::Refused
+                }
+            },
             other => {
                 let name = SECTIONS
                     .iter()
