@@ -20,6 +20,7 @@ pub mod mux;
 pub mod operations;
 pub mod queue;
 pub mod reactor;
+pub mod resolvers;
 pub mod rules;
 pub mod runtime;
 pub mod server_connection;

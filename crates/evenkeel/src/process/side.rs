@@ -1,5 +1,5 @@
 //! The side thread: a Tokio runtime of its own beside the data plane, for what
-//! may wait: health checks, later names, the sockets of operations, and freeing
+//! may wait: health checks, names, the sockets of operations, and freeing
 //! configurations that nobody holds any more. A busy thread of the data plane
 //! therefore never marks a server down.
 
@@ -7,7 +7,7 @@ use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
-use proxy::{health, log};
+use proxy::{health, log, resolvers};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -45,10 +45,15 @@ impl Side {
             .name("side".into())
             .spawn(move || {
                 runtime.block_on(async move {
+                    let names = resolvers::start(shared, Arc::clone(&notice));
                     let checks = health::start(&shared.config(), notice);
                     loop {
                         match timeout(FORGET_EVERY, changed.changed()).await {
-                            Ok(Ok(())) => checks.change(&shared.config()),
+                            Ok(Ok(())) => {
+                                let config = shared.config();
+                                checks.change(&config);
+                                names.change(&config);
+                            }
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
                             // ended: its memory is freed here.
@@ -56,6 +61,7 @@ impl Side {
                             Err(_) => {}
                         }
                     }
+                    drop(names);
                     checks.stop();
                 });
             })?;

@@ -209,6 +209,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether its name is followed while it serves.
+    pub fn is_followed(&self) -> bool {
+        self.host
+            .as_ref()
+            .is_some_and(|host| host.resolvers.is_some())
+    }
+
     /// How connections for traffic speak TLS, as its file or later an operator
     /// says; None is without.
     pub fn traffic_tls(&self) -> Option<&Arc<Connector>> {

@@ -126,6 +126,14 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     } else {
         server.state.next_way()
     };
+    let same_name = described.host.as_ref().map(|host| &host.text)
+        == server.host.as_ref().map(|host| &host.text);
+    if !same_name {
+        server.state.set_host(None);
+    } else if server.is_followed() && described.is_followed() {
+        // What its name stands for by now is newer than what the file found.
+        return false;
+    }
     described.address != server.address && server.state.address_override().is_some()
 }
 
@@ -174,7 +182,11 @@ fn same_way(one: &Server, other: &Server) -> bool {
             options.tcp_fast_open,
         )
     };
-    one.address == other.address
+    let followed = one.is_followed()
+        && other.is_followed()
+        && one.address_text == other.address_text
+        && other.state.address_override().is_some();
+    (followed || one.address == other.address)
         && of(one) == of(other)
         && one.options.interface == other.options.interface
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()

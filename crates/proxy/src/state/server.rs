@@ -29,6 +29,19 @@ impl Way {
     }
 }
 
+/// The name that a server has at run time, in place of its file's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostNow {
+    /// The name.
+    pub text: Box<str>,
+    /// The port of its record.
+    pub port: u16,
+    /// A record of its service told it; else an operator.
+    pub by_record: bool,
+    /// The record's address was told besides: nobody has to ask for it.
+    pub told_beside: bool,
+}
+
 /// What an operator wants of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
@@ -294,12 +307,28 @@ impl ServerState {
         self.throttle.load(Ordering::Relaxed)
     }
 
-    /// The address that an operator set; None takes the file's.
+    /// The name that it has at run time; None takes the file's.
+    pub fn host(&self) -> Option<HostNow> {
+        self.control().host.as_deref().cloned()
+    }
+
+    /// Gives it another name.
+    pub fn set_host(&self, host: Option<HostNow>) {
+        self.control().host = host.map(Box::new);
+    }
+
+    /// The address that an operator set, or that its name stands for by now; None
+    /// takes the file's.
     pub fn address_override(&self) -> Option<ServerAddress> {
         if !self.flag(ADDRESS_SET) {
             return None;
         }
-        self.control().address.map(ServerAddress::Inet)
+        let control = self.control();
+        let address = control.address?;
+        Some(match control.port_offset {
+            Some(offset) => ServerAddress::SamePort(address.ip(), offset),
+            None => ServerAddress::Inet(address),
+        })
     }
 
     /// Whether an operator said that connections to it speak TLS; None is as the

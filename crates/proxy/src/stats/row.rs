@@ -367,6 +367,9 @@ pub fn bind_text(address: &BindAddress) -> String {
 
 /// A server's address for people; empty while its name has none.
 pub fn server_text(server: &Server) -> String {
+    if server.is_followed() && server.state.report(0).unresolved {
+        return String::new();
+    }
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => address.to_string(),

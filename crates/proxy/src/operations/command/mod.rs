@@ -6,6 +6,7 @@ mod errors;
 mod info;
 mod lists;
 mod process;
+mod resolvers;
 mod server;
 mod sessions;
 mod show;
@@ -178,6 +179,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),
     row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or one's entries", User, Report(lists::show)),
     row(&["show", "pools"], "show pools", "tell about memory that is kept for reuse", Operator, Now(process::pools)),
+    row(&["show", "resolvers"], "show resolvers [id]", "tell what the servers of names did", Operator, Report(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
@@ -224,7 +226,6 @@ const NOT_BUILT: &[&str] = &[
     "show libs",
     "show peers",
     "show profiling",
-    "show resolvers",
     "show startup-logs",
     "show table",
     "show tasks",

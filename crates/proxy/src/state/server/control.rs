@@ -48,6 +48,12 @@ pub(super) struct Control {
     pub last_check_ms: Option<u64>,
     pub check_failures: u32,
     pub address: Option<SocketAddr>,
+    /// With an address: the port is that of each client, and so many more.
+    pub port_offset: Option<i32>,
+    /// Its name is followed.
+    pub follows: bool,
+    /// See [`super::ServerState::host`].
+    pub host: Option<Box<super::HostNow>>,
     /// What [`revision`] has counted: flags, the operator's wish, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
@@ -79,6 +85,9 @@ impl Default for Control {
             last_check_ms: None,
             check_failures: 0,
             address: None,
+            port_offset: None,
+            follows: false,
+            host: None,
             told: None,
         }
     }
@@ -190,7 +199,11 @@ impl ServerState {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
             }
             control.file_unresolved = server.address == ServerAddress::Unresolved;
-            control.unresolved = control.file_unresolved && control.address.is_none();
+            let follows = server.is_followed();
+            if !follows || !control.follows {
+                control.unresolved = control.file_unresolved && control.address.is_none();
+            }
+            control.follows = follows;
             control.configure_checks(options, fresh);
             control.slowstart_ms = options.slowstart_ms;
             let max = options.maxconn.max(options.minconn);
@@ -312,12 +325,49 @@ impl ServerState {
         let other = {
             let mut control = self.control();
             control.unresolved = control.file_unresolved && address.is_none();
+            control.port_offset = None;
             std::mem::replace(&mut control.address, address) != address
         };
         let change = self.settle(now_ms);
         if other {
             // What leads to the other one is not used again. Only when the new
             // one is what everyone reads: who knows the newest way knows it.
+            self.next_of_operator();
+        }
+        change
+    }
+
+    /// Where its name says that it is by now; None: nowhere, it waits in maintenance
+    /// and keeps in mind where it was.
+    pub(crate) fn set_resolved(
+        self: &Arc<Self>,
+        address: Option<ServerAddress>,
+        now_ms: u64,
+    ) -> Change {
+        let (address, offset) = match address {
+            Some(ServerAddress::Inet(address)) => (Some(address), None),
+            Some(ServerAddress::SamePort(ip, offset)) => {
+                (Some(SocketAddr::new(ip, 0)), Some(offset))
+            }
+            _ => (None, None),
+        };
+        let other = {
+            let mut control = self.control();
+            let was = std::mem::replace(&mut control.unresolved, address.is_none());
+            if was && address.is_some() && control.checked {
+                // As at the start: up, until the first check says otherwise.
+                control.health = HealthState::Up;
+                control.streak = control.rise;
+            }
+            let before = (control.address, control.port_offset);
+            if address.is_some() {
+                (control.address, control.port_offset) = (address, offset);
+            }
+            before != (control.address, control.port_offset)
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // As with an operator's.
             self.next_of_operator();
         }
         change

@@ -50,6 +50,8 @@ pub struct ServerReport {
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
+    /// Its name stands for no address.
+    pub unresolved: bool,
 }
 
 impl ServerReport {
@@ -121,6 +123,7 @@ impl ServerState {
             last_check_ms: control.last_check_ms,
             check_failures: control.check_failures,
             address: control.address,
+            unresolved: control.unresolved,
         }
     }
 }
