@@ -3,11 +3,12 @@
 //! whoever writes logs. It holds no tree but the newest and those of the checks
 //! that run.
 
-use super::plan::{Plan, Run};
+use super::agent;
+use super::plan::{Asked, Plan, Run};
 use super::probe::probe;
-use super::report::{Level, lines, send_state};
+use super::report::{Level, agent_lines, lines, send_state, tracked_lines};
 use crate::config::{Config, Proxy, Server};
-use crate::state::{Change, CheckResult, Shutdown, now_ms};
+use crate::state::{Change, CheckResult, Said, Shutdown, now_ms};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -26,8 +27,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The running checks; dropping it ends them.
 #[derive(Debug)]
 pub struct Checks {
-    shared: Arc<Shared>,
-    task: AbortHandle,
+    /// Of servers, and of agents.
+    parts: [(Arc<Shared>, AbortHandle); 2],
 }
 
 impl Checks {
@@ -35,8 +36,10 @@ impl Checks {
     /// keep their rhythm, new ones are checked soon, those that are gone no
     /// more. May be called on any thread.
     pub fn change(&self, config: &Arc<Config>) {
-        self.shared.plan().change(config, self.shared.now_ms());
-        self.shared.changed.notify_one();
+        for (shared, _) in &self.parts {
+            shared.plan().change(config, shared.now_ms());
+            shared.changed.notify_one();
+        }
     }
 
     /// Ends them. A check that runs is abandoned without a result.
@@ -45,8 +48,10 @@ impl Checks {
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        self.shared.plan().end();
-        self.task.abort();
+        for (shared, task) in &self.parts {
+            shared.plan().end();
+            task.abort();
+        }
     }
 }
 
@@ -54,18 +59,23 @@ impl Drop for Checks {
 /// must be installed.
 pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     let seed = std::process::id().wrapping_mul(0x9e37_79b9);
-    let shared = Arc::new(Shared {
-        plan: Mutex::new(Plan::new(config, seed)),
-        changed: Notify::new(),
-        began: Instant::now(),
-        notice,
+    let parts = [Asked::Servers, Asked::Agents].map(|asked| {
+        let shared = Arc::new(Shared {
+            asked,
+            plan: Mutex::new(Plan::new(config, asked, seed)),
+            changed: Notify::new(),
+            began: Instant::now(),
+            notice: Arc::clone(&notice),
+        });
+        let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
+        (shared, task)
     });
-    let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
-    Checks { shared, task }
+    Checks { parts }
 }
 
 /// What the tasks share.
 struct Shared {
+    asked: Asked,
     /// Held for moments only, never across a wait.
     plan: Mutex<Plan>,
     /// The plan is another, or a check has ended.
@@ -144,6 +154,9 @@ impl Drop for Unfinished {
 
 /// One check, under the tree that was the newest when it began.
 async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
+    if shared.asked == Asked::Agents {
+        return ask_agent(shared, run, place).await;
+    }
     let Some((proxy, server)) = place.get() else {
         return;
     };
@@ -154,8 +167,14 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
         let report = server.state.report(now_ms());
         send_state(proxy, server, &node(&place.config), &report)
     });
+    let asked = super::target(server);
     let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
+    // Its name may stand for another address by now: then it says nothing.
+    let moved = asked != super::target(server);
     drop(place);
+    if moved {
+        return;
+    }
     // What it means is the newest tree's business, if that still asks.
     let newest = shared.plan().place(run);
     let Some(newest) = newest else { return };
@@ -168,6 +187,74 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     }
 }
 
+/// One visit to an agent.
+async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
+    let Some((proxy, server)) = place.get() else {
+        return;
+    };
+    if !server.state.has_agent() {
+        return;
+    }
+    let (line, duration_ms) = agent::ask(proxy, server).await;
+    drop(place);
+    let newest = shared.plan().place(run);
+    let Some(newest) = newest else { return };
+    let Some((proxy, server)) = newest.get() else {
+        return;
+    };
+    if !server.state.has_agent() {
+        return;
+    }
+    let config = &newest.config;
+    let line = match line {
+        Ok(line) => line,
+        Err(result) => {
+            // It says nothing of the server.
+            server.state.take_agent(Said::Nothing, result, now_ms());
+            return;
+        }
+    };
+    if let Some(admin) = line.admin {
+        crate::operations::server::set_admin(config, proxy, server, admin);
+    }
+    let (now, of_file) = server.state.user_weight();
+    if let Some(weight) = line.weight(of_file).filter(|weight| *weight != now) {
+        crate::operations::server::set_weight(config, proxy, server, weight);
+    }
+    let maxconn = line.maxconn.filter(|most| *most != server.state.maxconn());
+    if let Some(most) = maxconn {
+        server.state.set_maxconn(most);
+    }
+    let (said, result) = line.result(duration_ms);
+    let (change, told) = server.state.take_agent(said, result.clone(), now_ms());
+    shut_down_sessions(proxy, server, &change);
+    let report = server.state.report(now_ms());
+    for (level, line) in agent_lines(proxy, server, &result, &change, told, &report) {
+        (shared.notice)(config, proxy, level, &line);
+    }
+    tell_trackers(shared, config, server);
+}
+
+/// What became of the servers that track one.
+fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
+    for proxy in &config.proxies {
+        for server in proxy.servers.iter().filter(|s| s.tracks.is_some()) {
+            let of = server.state.tracked();
+            if !of.is_some_and(|of| Arc::ptr_eq(&of, &tracked.state)) {
+                continue;
+            }
+            let Some(change) = server.state.take_told_by_tracked() else {
+                continue;
+            };
+            shut_down_sessions(proxy, server, &change);
+            let report = server.state.report(now_ms());
+            for (level, line) in tracked_lines(proxy, server, &change, &report) {
+                (shared.notice)(config, proxy, level, &line);
+            }
+        }
+    }
+}
+
 fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
     let now = now_ms();
     let (change, told) = server.state.take_check(result.clone(), now);
@@ -175,6 +262,9 @@ fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), re
     shut_down_sessions(proxy, server, &change);
     for (level, line) in lines(proxy, server, &result, &change, told, &report) {
         (shared.notice)(config, proxy, level, &line);
+    }
+    if change.happened() {
+        tell_trackers(shared, config, server);
     }
 }
 

@@ -2,6 +2,7 @@
 //! ask next. The first two are values; the driver, on the side thread, is the
 //! only part with sockets and a clock. Its results go to the server's state.
 
+mod agent;
 mod driver;
 mod hello;
 mod http;

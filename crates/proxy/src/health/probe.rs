@@ -113,7 +113,7 @@ fn failed(status: CheckStatus, error: &io::Error) -> CheckResult {
 }
 
 /// The system's words without the number behind them.
-fn words(error: &io::Error) -> Cow<'static, str> {
+pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_owned().into(),

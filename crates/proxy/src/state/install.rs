@@ -112,8 +112,20 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         }
         proxy.servers = servers;
     }
+    track(config, now_ms);
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
+}
+
+/// Gives servers that track others the state of those.
+fn track(config: &Config, now_ms: u64) {
+    for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+        let tracked = server.tracks.and_then(|(proxy, at)| {
+            let servers = &config.proxies.get(proxy.0 as usize)?.servers;
+            Some(&servers.get(at.0 as usize)?.state)
+        });
+        server.state.track(tracked, now_ms);
+    }
 }
 
 /// Gives a server the state of the older tree's; `alike`: connections to servers

@@ -2,10 +2,13 @@
 //! connections. Changed by the side thread (checks, operators) under a lock
 //! that the data plane never takes; read by the data plane from atomics.
 
+mod agent;
 mod control;
 mod kept;
 mod report;
 
+pub(crate) use agent::AgentSet;
+pub use agent::{AgentReport, AgentResult, Said};
 pub use control::{Adoption, Change};
 pub use kept::Kept;
 pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
@@ -16,7 +19,7 @@ use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// One of the ways that there have been to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,6 +157,10 @@ pub struct ServerState {
     /// bits of the last [`Shutdown`].
     shutdowns: AtomicU32,
     control: Mutex<Control>,
+    /// Servers whose state is this one's.
+    trackers: Mutex<Vec<Weak<ServerState>>>,
+    /// Errors of its traffic in a row (`observe`).
+    pub(crate) errors_in_row: AtomicU32,
 }
 
 impl Default for ServerState {
@@ -209,6 +216,8 @@ impl ServerState {
             index_hint: AtomicU32::new(0),
             shutdowns: AtomicU32::new(0),
             control: Mutex::new(Control::default()),
+            trackers: Mutex::default(),
+            errors_in_row: AtomicU32::new(0),
         }
     }
 
@@ -425,6 +434,10 @@ impl ServerState {
             1 => Shutdown::Up,
             _ => Shutdown::Killed,
         })
+    }
+
+    fn trackers(&self) -> MutexGuard<'_, Vec<Weak<ServerState>>> {
+        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

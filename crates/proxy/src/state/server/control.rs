@@ -6,7 +6,7 @@ use super::{
     ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, ServerState, UP, USABLE, WEIGHT_MAX,
     WEIGHT_SCALE,
 };
-use crate::config::{Server, ServerAddress, ServerOptions};
+use crate::config::{InitState, Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::proxy::LineupChange;
 use crate::state::{CheckResult, Tally, Verdict, revision};
@@ -54,6 +54,12 @@ pub(super) struct Control {
     pub follows: bool,
     /// See [`super::ServerState::host`].
     pub host: Option<Box<super::HostNow>>,
+    pub agent: super::agent::AgentControl,
+    /// The server whose state it has, and what that is.
+    pub tracked: Option<Arc<ServerState>>,
+    pub inherited: Option<super::agent::Inherited>,
+    /// What that changed, until logs tell it.
+    pub told_by_tracked: Option<Change>,
     /// What [`revision`] has counted: flags, the operator's wish, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
@@ -88,6 +94,10 @@ impl Default for Control {
             port_offset: None,
             follows: false,
             host: None,
+            agent: Default::default(),
+            tracked: None,
+            inherited: None,
+            told_by_tracked: None,
             told: None,
         }
     }
@@ -103,8 +113,14 @@ impl Control {
         if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
             (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));
             // Up, but the first failed check of a new server counts as the last.
-            self.streak = match self.health {
-                HealthState::Down if options.check => 0,
+            let begins = fresh && options.check && self.health == HealthState::Up;
+            if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
+                self.health = HealthState::Down;
+            }
+            self.streak = match (self.health, options.init_state) {
+                (HealthState::Down, InitState::Down) if begins => self.rise - 1,
+                (HealthState::Down, _) if options.check => 0,
+                (_, InitState::FullyUp) if begins => self.rise + self.fall - 1,
                 _ if fresh => self.rise,
                 _ => self.rise + self.fall - 1,
             };
@@ -117,10 +133,17 @@ impl Control {
     }
 
     pub(super) fn flags(&self, backup: bool) -> u32 {
-        let up = self.health != HealthState::Down && !self.in_maintenance();
+        let inherited = self.inherited;
+        let health = inherited.map_or(self.health, |other| other.health);
+        let maintained = inherited.is_some_and(|other| other.maintenance);
+        let up = health != HealthState::Down
+            && !self.agent.down
+            && !maintained
+            && !self.in_maintenance();
         let usable = up
-            && self.health == HealthState::Up
+            && health == HealthState::Up
             && self.admin == AdminState::Ready
+            && !inherited.is_some_and(|other| other.drain)
             && self.weight > 0
             && !self.retired;
         (if up { UP | PERSISTENT } else { 0 })
@@ -205,6 +228,11 @@ impl ServerState {
             }
             control.follows = follows;
             control.configure_checks(options, fresh);
+            control.agent.configured = options.agent.check;
+            if !options.agent.check {
+                // What it said goes with it.
+                control.agent = Default::default();
+            }
             control.slowstart_ms = options.slowstart_ms;
             let max = options.maxconn.max(options.minconn);
             if fresh || control.file_maxconn != max {
@@ -460,8 +488,9 @@ impl ServerState {
     }
 
     /// Computes what follows from the control block and tells everyone.
-    fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
+    pub(super) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
         let (mut change, reweighed) = self.recompute(now_ms);
+        self.tell_trackers(now_ms);
         // Queues hand slots to streams: not under the lock of the control block.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
@@ -525,7 +554,7 @@ impl ServerState {
         } else {
             control.down_since_ms = Some(now_ms);
             control.warming_since_ms = None;
-            if control.health == HealthState::Down {
+            if control.health == HealthState::Down || control.agent.down {
                 self.counters.here().count(Tally::WentDown);
             }
         }
