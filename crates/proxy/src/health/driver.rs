@@ -7,8 +7,10 @@ use super::agent;
 use super::plan::{Asked, Plan, Run};
 use super::probe::probe;
 use super::report::{Level, agent_lines, lines, send_state, tracked_lines};
-use crate::config::{Config, Proxy, Server};
-use crate::state::{Change, CheckResult, Said, Shutdown, now_ms};
+use crate::config::{Config, Observe, OnError, Proxy, Server};
+use crate::state::{
+    AgentResult, Change, CheckResult, CheckStatus, Said, Shutdown, TakesErrors, now_ms,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,6 +40,9 @@ impl Checks {
     pub fn change(&self, config: &Arc<Config>) {
         for (shared, _) in &self.parts {
             shared.plan().change(config, shared.now_ms());
+            if shared.asked == Asked::Servers {
+                observe(shared, config);
+            }
             shared.changed.notify_one();
         }
     }
@@ -66,7 +71,11 @@ pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
             changed: Notify::new(),
             began: Instant::now(),
             notice: Arc::clone(&notice),
+            errors: Mutex::default(),
         });
+        if asked == Asked::Servers {
+            observe(&shared, config);
+        }
         let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
         (shared, task)
     });
@@ -82,6 +91,22 @@ struct Shared {
     changed: Notify,
     began: Instant,
     notice: Notice,
+    /// Servers with too many errors of their traffic, and the last of them.
+    errors: Mutex<Vec<(u32, &'static str)>>,
+}
+
+/// Most servers with too many errors that wait to be looked at.
+const ERRORS_MAX: usize = 4096;
+
+impl TakesErrors for Shared {
+    fn errors(&self, uid: u32, what: &'static str) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() < ERRORS_MAX {
+            errors.push((uid, what));
+        }
+        drop(errors);
+        self.changed.notify_one();
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -100,6 +125,54 @@ impl Shared {
     }
 }
 
+/// Has servers tell of errors of their traffic, where their lines say so.
+fn observe(shared: &Arc<Shared>, config: &Config) {
+    let observer: Arc<dyn TakesErrors> = Arc::<Shared>::clone(shared);
+    for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+        if server.options.observing.observe != Observe::Nothing {
+            server.state.observe_by(Arc::downgrade(&observer));
+        }
+    }
+}
+
+/// `on-error`: what errors of the traffic come to.
+fn take_errors(shared: &Shared) {
+    let errors = std::mem::take(&mut *shared.errors.lock().unwrap_or_else(PoisonError::into_inner));
+    for (uid, what) in errors {
+        let place = shared.plan().place_of(uid);
+        let Some(place) = place else { continue };
+        let Some((proxy, server)) = place.get() else {
+            continue;
+        };
+        if server.state.is_left_alone() {
+            continue;
+        }
+        let options = &server.options;
+        let observing = options.observing;
+        if observing.on_error != OnError::FastInter {
+            let info = format!(
+                "Detected {} consecutive errors, last one was: {what}",
+                observing.error_limit
+            );
+            let result = CheckResult::new(CheckStatus::Analyzed, 0).info(info);
+            let now = now_ms();
+            let (change, told) =
+                server
+                    .state
+                    .fail_by_traffic(observing.on_error, result.clone(), now);
+            tell(
+                shared,
+                &place.config,
+                (proxy, server),
+                (&result, &change, told),
+            );
+        }
+        let soon = options.fastinter_ms.unwrap_or(options.inter_ms);
+        let at_ms = shared.now_ms() + u64::from(soon);
+        shared.plan().hurry(uid, at_ms);
+    }
+}
+
 /// Begins what is due, then waits for what comes next.
 async fn run(shared: Arc<Shared>) {
     // Its end ends those that run.
@@ -107,6 +180,7 @@ async fn run(shared: Arc<Shared>) {
     let mut warm_at = Instant::now() + WARM_UP_TICK;
     loop {
         while running.try_join_next().is_some() {}
+        take_errors(&shared);
         while let Some((run, place)) = {
             let mut plan = shared.plan();
             plan.begin(shared.now_ms())
@@ -235,8 +309,45 @@ async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
     tell_trackers(shared, config, server);
 }
 
+/// An operator said it in place of the agent.
+pub(crate) fn tell_of_agent(
+    config: &Config,
+    proxy: &Proxy,
+    server: &Server,
+    result: &AgentResult,
+    change: &Change,
+) {
+    shut_down_sessions(proxy, server, change);
+    let report = server.state.report(now_ms());
+    for (level, line) in agent_lines(proxy, server, result, change, false, &report) {
+        crate::log::notice(config, proxy, log_level(level), &line);
+    }
+    tell_of_trackers(config, server, &mut |proxy, level, line| {
+        crate::log::notice(config, proxy, log_level(level), line);
+    });
+}
+
+pub(crate) fn log_level(level: Level) -> crate::log::Level {
+    match level {
+        Level::Emergency => crate::log::Level::Emergency,
+        Level::Alert => crate::log::Level::Alert,
+        Level::Notice => crate::log::Level::Notice,
+    }
+}
+
 /// What became of the servers that track one.
 fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
+    tell_of_trackers(config, tracked, &mut |proxy, level, line| {
+        (shared.notice)(config, proxy, level, line);
+    });
+}
+
+/// The same, to whoever writes logs.
+pub(crate) fn tell_of_trackers(
+    config: &Config,
+    tracked: &Server,
+    say: &mut dyn FnMut(&Proxy, Level, &str),
+) {
     for proxy in &config.proxies {
         for server in proxy.servers.iter().filter(|s| s.tracks.is_some()) {
             let of = server.state.tracked();
@@ -249,18 +360,27 @@ fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
             shut_down_sessions(proxy, server, &change);
             let report = server.state.report(now_ms());
             for (level, line) in tracked_lines(proxy, server, &change, &report) {
-                (shared.notice)(config, proxy, level, &line);
+                say(proxy, level, &line);
             }
         }
     }
 }
 
-fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
-    let now = now_ms();
-    let (change, told) = server.state.take_check(result.clone(), now);
-    let report = server.state.report(now);
-    shut_down_sessions(proxy, server, &change);
-    for (level, line) in lines(proxy, server, &result, &change, told, &report) {
+fn take(shared: &Shared, config: &Config, of: (&Proxy, &Server), result: CheckResult) {
+    let (change, told) = of.1.state.take_check(result.clone(), now_ms());
+    tell(shared, config, of, (&result, &change, told));
+}
+
+/// What follows a check, or what counts as one.
+fn tell(
+    shared: &Shared,
+    config: &Config,
+    (proxy, server): (&Proxy, &Server),
+    (result, change, told): (&CheckResult, &Change, bool),
+) {
+    let report = server.state.report(now_ms());
+    shut_down_sessions(proxy, server, change);
+    for (level, line) in lines(proxy, server, result, change, told, &report) {
         (shared.notice)(config, proxy, level, &line);
     }
     if change.happened() {

@@ -15,6 +15,7 @@ mod schedule;
 mod tests;
 
 pub use driver::{Checks, Notice, start};
+pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
 pub use http::{ANSWER_MAX, Answer, Expect, Matcher, Pattern, StatusRange, judge, request};
 pub(crate) use probe::{Target, target};
 pub use report::{Level, LogLine, lines, send_state};

@@ -202,6 +202,16 @@ impl Plan {
         self.put(run.uid, now_ms + wait);
     }
 
+    /// A server of the newest tree by its uid.
+    pub(super) fn place_of(&self, uid: u32) -> Option<Place> {
+        let entry = self.entries.get(&uid)?;
+        Some(Place {
+            config: Arc::clone(&self.config),
+            proxy: entry.proxy,
+            server: entry.server,
+        })
+    }
+
     /// A server is asked sooner than planned, where that is not under way.
     pub(super) fn hurry(&mut self, uid: u32, at_ms: u64) {
         let due = self.entries.get(&uid).and_then(|entry| entry.due_ms);

@@ -38,7 +38,10 @@ pub(crate) enum Target {
 pub(crate) fn target(server: &Server) -> Option<Target> {
     let set = server.state.address_override();
     let own = set.as_ref().unwrap_or(&server.address);
-    let host = server.options.check_host.as_ref().unwrap_or(own);
+    let (ip_set, port_set) = server.state.check_set();
+    let host_set = ip_set.map(|ip| ServerAddress::SamePort(ip, 0));
+    let host = host_set.as_ref().or(server.options.check_host.as_ref());
+    let host = host.unwrap_or(own);
     let port_of = |address: &ServerAddress| match address {
         ServerAddress::Inet(address) => Some(address.port()),
         _ => None,
@@ -50,9 +53,8 @@ pub(crate) fn target(server: &Server) -> Option<Target> {
         ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
         ServerAddress::Unresolved => return None,
     };
-    let port = server
-        .options
-        .check_port
+    let port = port_set
+        .or(server.options.check_port)
         .or_else(|| port_of(host))
         .or_else(|| port_of(own))?;
     Some(Target::Inet(SocketAddr::new(ip, port)))

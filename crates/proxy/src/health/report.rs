@@ -2,7 +2,9 @@
 //! words: scripts read them.
 
 use crate::config::{Proxy, ProxyOption, Server};
-use crate::state::{AgentResult, Change, CheckResult, HealthState, ServerReport, Verdict};
+use crate::state::{
+    AgentResult, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
+};
 use std::fmt::Write;
 
 /// How grave a line is, by syslog's numbers.
@@ -145,7 +147,10 @@ fn reason(result: &CheckResult) -> String {
     if !result.info.is_empty() {
         let _ = write!(text, ", info: \"{}\"", result.info);
     }
-    let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    // Errors of the traffic took no time of a check.
+    if result.status != CheckStatus::Analyzed {
+        let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    }
     text
 }
 

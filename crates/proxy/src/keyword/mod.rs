@@ -90,6 +90,7 @@ static LINES: &[&[LineRow]] = &[
     option::SPECIAL,
     proxy::LINES,
     redirect::LINES,
+    resolvers::GLOBAL,
     resolvers::LINES,
     server::LINES,
     server_states::LINES,

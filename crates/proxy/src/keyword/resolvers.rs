@@ -1,6 +1,6 @@
 //! The sections `resolvers`: servers of names, and how long their answers count.
 
-use super::{Args, Built, LineRow};
+use super::{Args, Built, LineRow, places};
 use crate::config::{NameServer, Resolvers};
 use crate::load::{Loader, codes};
 use language::value::{self, Accepts, Host, Port, PortRule, TimeUnit, Transport, ValueError};
@@ -98,6 +98,66 @@ pub static LINES: &[LineRow] = &[
         build: pool_size,
     },
 ];
+
+/// Lines of `global` about a client for HTTP that scripts have: there are none.
+pub static GLOBAL: &[LineRow] = &[
+    LineRow {
+        name: "httpclient.resolvers.id",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.id <resolvers>",
+        doc: "Which `resolvers` section the client for HTTP of scripts asks. Evenkeel has no such client, so nothing asks it; the section has \
+              to exist all the same.",
+        example: "httpclient.resolvers.id default",
+        build: |loader, args| {
+            let word = args.required("the name of a resolvers section")?;
+            loader
+                .resolvers_wanted
+                .push((word.span, word.text().into()));
+            no_client(loader, args);
+            args.end()
+        },
+    },
+    LineRow {
+        name: "httpclient.resolvers.prefer",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.prefer { ipv4 | ipv6 }",
+        doc: "Which addresses the client for HTTP of scripts asks for first. Evenkeel has no such client, so the line changes nothing.",
+        example: "httpclient.resolvers.prefer ipv4",
+        build: |loader, args| {
+            let word = args.required("either ipv4 or ipv6")?;
+            if !matches!(word.str(), "ipv4" | "ipv6") {
+                let told = "'httpclient.resolvers.prefer' expects either ipv4 or ipv6";
+                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            }
+            no_client(loader, args);
+            args.end()
+        },
+    },
+    LineRow {
+        name: "httpclient.resolvers.disabled",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.disabled { on | off }",
+        doc: "Whether the client for HTTP of scripts does without names. Evenkeel has no such client, so the line changes nothing.",
+        example: "httpclient.resolvers.disabled on",
+        build: |loader, args| {
+            let word = args.required("on or off")?;
+            if !matches!(word.str(), "on" | "off") {
+                let told = "'httpclient.resolvers.disabled' expects on or off";
+                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            }
+            no_client(loader, args);
+            args.end()
+        },
+    },
+];
+
+fn no_client(loader: &mut Loader, args: &Args<'_>) {
+    let told = format!("'{}' has no effect", args.keyword);
+    loader.tell(
+        Diagnostic::warning(&codes::NO_EFFECT, args.keyword_span(), told)
+            .label("nothing here uses it"),
+    );
+}
 
 /// The section that there is without being written.
 pub(crate) const DEFAULT: &str = "default";

@@ -93,7 +93,7 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
-    "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0470", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -164,6 +164,8 @@ pub struct Loader {
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
+    /// `resolvers` sections that rules name, to be found at the end.
+    pub(crate) resolvers_wanted: Vec<(Span, Box<str>)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -288,6 +290,7 @@ impl Loader {
             issuer_chains: None,
             crt_store: Default::default(),
             socket: None,
+            resolvers_wanted: Vec::new(),
         }
     }
 

@@ -7,8 +7,8 @@ mod control;
 mod kept;
 mod report;
 
-pub(crate) use agent::AgentSet;
 pub use agent::{AgentReport, AgentResult, Said};
+pub(crate) use agent::{AgentSet, TakesErrors};
 pub use control::{Adoption, Change};
 pub use kept::Kept;
 pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
@@ -161,6 +161,8 @@ pub struct ServerState {
     trackers: Mutex<Vec<Weak<ServerState>>>,
     /// Errors of its traffic in a row (`observe`).
     pub(crate) errors_in_row: AtomicU32,
+    /// Who is told when they are too many.
+    observer: Mutex<Option<Weak<dyn TakesErrors>>>,
 }
 
 impl Default for ServerState {
@@ -218,6 +220,7 @@ impl ServerState {
             control: Mutex::new(Control::default()),
             trackers: Mutex::default(),
             errors_in_row: AtomicU32::new(0),
+            observer: Mutex::new(None),
         }
     }
 
@@ -434,6 +437,10 @@ impl ServerState {
             1 => Shutdown::Up,
             _ => Shutdown::Killed,
         })
+    }
+
+    fn observer(&self) -> MutexGuard<'_, Option<Weak<dyn TakesErrors>>> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn trackers(&self) -> MutexGuard<'_, Vec<Weak<ServerState>>> {

@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination};
+use super::{Link, Phase, Stream, Termination, observe};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
@@ -214,6 +214,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     };
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
+    observe::answered(stream);
     check(stream)?;
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);

@@ -431,6 +431,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
             .count(Tally::RequestErrors);
     }
     if failure.is_servers() {
+        super::observe::failed(stream, &failure);
         let config = stream.config.clone();
         if let Some(backend) = stream.backend {
             config

@@ -16,6 +16,7 @@ pub(crate) mod leaving;
 mod link;
 pub(crate) mod listing;
 mod meter;
+mod observe;
 mod reply;
 mod request;
 #[cfg(test)]

@@ -148,6 +148,11 @@ pub(crate) fn finish(loader: &mut Loader) {
             }
         }
     }
+    for (span, name) in std::mem::take(&mut loader.resolvers_wanted) {
+        if let Err(diagnostic) = find(loader, span, &name) {
+            loader.tell(*diagnostic);
+        }
+    }
     for (proxy, at, span, name) in wanted {
         match find(loader, span, &name) {
             Ok(index) => {

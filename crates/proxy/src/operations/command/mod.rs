@@ -1,6 +1,7 @@
 //! The commands: a table of what is built, who may use it and what does it;
 //! and which commands of HAProxy are known and not built.
 
+mod agent;
 mod change;
 mod errors;
 mod info;
@@ -140,9 +141,11 @@ static COMMANDS: &[Row] = &[
     row(&["del", "ssl", "cert"], "del ssl cert <certfile>", "remove a certificate that nobody uses", Admin, Report(tls::delete)),
     row(&["del", "ssl", "crl-file"], "del ssl crl-file <crlfile>", "remove a file of revoked certificates that nobody uses", Admin, Report(tls::delete)),
     row(&["del", "ssl", "crt-list"], "del ssl crt-list <list> <cert[:line]>", "remove a line of a list of certificates", Admin, Report(tls::delete_from_list)),
+    row(&["disable", "agent"], "disable agent <bk>/<srv>", "a server's agent is not asked", Admin, Now(agent::disable)),
     row(&["disable", "frontend"], "disable frontend <frontend>", "a frontend takes no connections for now", Admin, Now(change::disable_frontend)),
     row(&["disable", "health"], "disable health <bk>/<srv>", "a server's checks rest", Admin, Now(server::disable_health)),
     row(&["disable", "server"], "disable server <bk>/<srv>", "a server goes into maintenance", Admin, Now(server::disable)),
+    row(&["enable", "agent"], "enable agent <bk>/<srv>", "a server's agent is asked again", Admin, Now(agent::enable)),
     row(&["enable", "frontend"], "enable frontend <frontend>", "a frontend takes connections again", Admin, Now(change::enable_frontend)),
     row(&["enable", "health"], "enable health <bk>/<srv>", "a server is checked again", Admin, Now(server::enable_health)),
     row(&["enable", "server"], "enable server <bk>/<srv>", "a server leaves maintenance", Admin, Now(server::enable)),
@@ -210,9 +213,7 @@ const NOT_BUILT: &[&str] = &[
     "add server",
     "clear table",
     "del server",
-    "disable agent",
     "disable dynamic-cookie",
-    "enable agent",
     "enable dynamic-cookie",
     "get var",
     "set dynamic-cookie-key",

@@ -152,6 +152,7 @@ fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
     match status {
         _ if !report.checked => 1,
         CheckStatus::Initializing => 1,
+        CheckStatus::Analyzed => 4,
         CheckStatus::SocketError => 5,
         CheckStatus::Layer4Ok => 6,
         CheckStatus::Layer4Timeout => 7,

@@ -12,6 +12,7 @@ mod flow;
 mod header;
 mod logging;
 mod redirect;
+mod resolve;
 mod target;
 mod variable;
 
@@ -91,6 +92,8 @@ pub(super) enum Action {
     Address(Box<address::AddressChange>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
+    /// Asks for a host's address.
+    Resolve(Box<resolve::Resolve>),
     /// Waits for a part of the body.
     WaitForBody(body::WaitForBody),
     /// Whether a rewrite that fails is an error.
@@ -109,7 +112,6 @@ pub(super) enum Step {
     Closed(Gate),
     /// Something is waited for, then the next rule follows. For `http-request` and
     /// `tcp-request content` rules only.
-    #[expect(dead_code, reason = "the seam for actions that are being built")]
     Wait(Wait),
     /// A rewrite could not be done: it would break the message, or does not fit.
     Failed,
@@ -140,6 +142,7 @@ impl Action {
                 stream.log_level = Some(*level);
                 Step::Next
             }
+            Action::Resolve(resolve) => resolve.run(stream),
             Action::WaitForBody(wait) => wait.run(stream),
             Action::StrictMode(strict) => {
                 stream.lenient = !strict;
@@ -306,6 +309,7 @@ static FAMILIES: &[&[ActionRow]] = &[
     header::ROWS,
     logging::ROWS,
     redirect::ROWS,
+    resolve::ROWS,
     target::ROWS,
     variable::ROWS,
 ];

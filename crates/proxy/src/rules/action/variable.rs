@@ -206,7 +206,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
 }
 
 /// Sets a variable; one that does not fit into the limits is not set.
-fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+pub(super) fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),

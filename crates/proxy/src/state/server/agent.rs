@@ -4,8 +4,10 @@
 
 use super::control::Change;
 use super::{AdminState, HealthState, ServerState};
+use crate::config::OnError;
 use crate::state::{CheckResult, CheckStatus};
 use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 /// What an agent said of health.
@@ -144,6 +146,19 @@ impl ServerState {
         }
     }
 
+    /// Where an operator has its checks go, in place of what the file says: host
+    /// and port.
+    pub(crate) fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
+        self.control().check_set
+    }
+
+    /// The same to be set; what is None stays.
+    pub(crate) fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
+        let mut control = self.control();
+        let now = control.check_set;
+        control.check_set = (ip.or(now.0), port.or(now.1));
+    }
+
     /// Its state is another server's from now on, or its own again.
     pub(in crate::state) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
         {
@@ -234,29 +249,54 @@ impl ServerState {
         self.control().told_by_tracked.take()
     }
 
-    /// An error of its traffic came to be as bad as a failed check: this is counted
-    /// like one.
-    pub fn fail_by_traffic(
+    /// As many errors of its traffic as `error-limit` says: a failed check, and how
+    /// grave a one.
+    pub(crate) fn fail_by_traffic(
         self: &Arc<Self>,
+        how: OnError,
         result: CheckResult,
-        fatal: bool,
         now_ms: u64,
-    ) -> Change {
+    ) -> (Change, bool) {
         {
             let mut control = self.control();
-            if fatal {
-                // The next failed check is the last.
-                control.streak = control.streak.min(control.rise);
+            let rise = control.rise;
+            match how {
+                OnError::SuddenDeath if control.streak > rise => control.streak = rise + 1,
+                OnError::MarkDown if control.streak > rise => control.streak = rise,
+                _ => {}
             }
         }
-        self.take_check(result, now_ms).0
+        self.take_check(result, now_ms)
     }
 
-    /// The next failed check is the last one.
-    pub fn one_more_is_fatal(&self) {
-        let mut control = self.control();
-        if control.health != HealthState::Down {
-            control.streak = control.streak.min(control.rise);
+    /// An error of its traffic; says to who observes it when they are as many as a
+    /// limit in a row.
+    pub(crate) fn count_error(&self, limit: u32, what: &'static str) {
+        if self.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
+            return;
+        }
+        self.errors_in_row.store(0, Relaxed);
+        let observer = self.observer().clone();
+        if let Some(observer) = observer.and_then(|observer| observer.upgrade()) {
+            observer.errors(self.uid, what);
         }
     }
+
+    /// Its traffic is well.
+    pub(crate) fn forgive_errors(&self) {
+        if self.errors_in_row.load(Relaxed) != 0 {
+            self.errors_in_row.store(0, Relaxed);
+        }
+    }
+
+    /// Who is told when there were too many errors.
+    pub(crate) fn observe_by(&self, observer: Weak<dyn TakesErrors>) {
+        *self.observer() = Some(observer);
+    }
+}
+
+/// Who is told of errors of a server's traffic. Called on threads that serve.
+pub(crate) trait TakesErrors: Send + Sync + std::fmt::Debug {
+    /// A server, by its uid, had too many in a row; the last was this.
+    fn errors(&self, uid: u32, what: &'static str);
 }

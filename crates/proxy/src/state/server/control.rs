@@ -55,6 +55,8 @@ pub(super) struct Control {
     /// See [`super::ServerState::host`].
     pub host: Option<Box<super::HostNow>>,
     pub agent: super::agent::AgentControl,
+    /// See [`super::ServerState::check_set`].
+    pub check_set: (Option<std::net::IpAddr>, Option<u16>),
     /// The server whose state it has, and what that is.
     pub tracked: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
@@ -95,6 +97,7 @@ impl Default for Control {
             follows: false,
             host: None,
             agent: Default::default(),
+            check_set: (None, None),
             tracked: None,
             inherited: None,
             told_by_tracked: None,
