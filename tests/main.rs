@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod logs;
+mod names;
 mod overload;
 mod personality;
 mod program;

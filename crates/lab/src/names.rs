@@ -249,6 +249,9 @@ fn answer(message: &[u8], shared: &Shared, over_tcp: bool) -> Option<Vec<u8>> {
         out.extend_from_slice(&number.to_be_bytes());
     }
     out.extend_from_slice(&question);
-    records.iter().chain(&beside).for_each(|r| out.extend_from_slice(r));
+    records
+        .iter()
+        .chain(&beside)
+        .for_each(|r| out.extend_from_slice(r));
     Some(out)
 }

@@ -510,8 +510,8 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         count(&stays) > before.0 + 2
     });
     assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
-    // The newest tree is held here and by the plan, and by checks that run.
-    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 2);
+    // The newest tree is held here and by both plans, and by checks that run.
+    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 3);
     let told = bed.lines();
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
 }

@@ -128,33 +128,45 @@ impl Applying<'_> {
 
     /// Says whether the server had another address.
     fn move_to(&mut self, server: &Server, ip: IpAddr, by: &str) -> bool {
-        let report = server.state.report(now_ms());
+        let moved = self.tell_moved(server, ip, by);
+        if self.resume(server, ip) {
+            let name = format!("{}/{}", self.proxy.name, server.name);
+            let text = format!("Server {name} administratively READY thanks to valid DNS answer.");
+            self.say(Level::Notice, &text);
+        }
+        moved
+    }
+
+    /// Tells of an address that is another than the one before.
+    fn tell_moved(&self, server: &Server, ip: IpAddr, by: &str) -> bool {
         let was = address_of(server);
-        let lost = report.unresolved;
+        if was == Some(ip) {
+            return false;
+        }
+        let was = was.map_or("(none)".to_owned(), |ip| ip.to_string());
+        let name = format!("{}/{}", self.proxy.name, server.name);
+        let text = format!("{name} changed its IP from {was} to {ip} by {by}.");
+        self.say(Level::Notice, &text);
+        true
+    }
+
+    /// Sends it there from now on. Says whether it had no address.
+    fn resume(&mut self, server: &Server, ip: IpAddr) -> bool {
+        let lost = server.state.report(now_ms()).unresolved;
         let address = with_port(server, ip);
         let set = server.state.address_override();
         if !lost && *set.as_ref().unwrap_or(&server.address) == address {
             return false;
         }
-        let name = format!("{}/{}", self.proxy.name, server.name);
-        let moved = was != Some(ip);
-        if moved {
-            let was = was.map_or("(none)".to_owned(), |ip| ip.to_string());
-            self.say(
-                Level::Notice,
-                &format!("{name} changed its IP from {was} to {ip} by {by}."),
-            );
-        }
         server.state.set_resolved(Some(address), now_ms());
         self.outcome.changed = true;
         if lost {
+            let name = format!("{}/{}", self.proxy.name, server.name);
             let host = name_of(server);
             let text = format!("Server {name} ('{host}') is UP/READY (resolves again).");
             self.say(Level::Notice, &text);
-            let text = format!("Server {name} administratively READY thanks to valid DNS answer.");
-            self.say(Level::Notice, &text);
         }
-        moved
+        lost
     }
 
     /// It has no address: it waits in maintenance.
@@ -252,6 +264,9 @@ impl Applying<'_> {
             self.outcome.changed = true;
             server.state.set_host(Some(host));
         }
+        if let Some(ip) = beside {
+            self.tell_moved(server, ip, "DNS additional record");
+        }
         if was.is_none_or(|was| *was.text != *service.host.as_str()) {
             let was = was.map_or("(null)", |was| &was.text);
             let name = format!("{}/{}", self.proxy.name, server.name);
@@ -266,7 +281,7 @@ impl Applying<'_> {
             server.state.set_weight(weight, now_ms());
         }
         if let Some(ip) = beside {
-            self.move_to(server, ip, "DNS additional record");
+            self.resume(server, ip);
         }
     }
 }

@@ -29,8 +29,8 @@ pub use install::install;
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
-pub(crate) use server::{AgentSet, TakesErrors};
 pub use server::{
     AdminReport, AdminState, Adoption, AgentReport, AgentResult, Change, HealthState, HostNow,
     Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };
+pub(crate) use server::{AgentSet, TakesErrors};
