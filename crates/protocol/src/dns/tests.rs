@@ -1,3 +1,5 @@
+//! Questions and answers as tables of bytes, and any bytes at all.
+
 use super::*;
 use proptest::prelude::*;
 use std::net::IpAddr;

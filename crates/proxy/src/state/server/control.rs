@@ -111,6 +111,25 @@ impl Control {
         self.unresolved || self.admin == AdminState::Maintenance
     }
 
+    /// What the file says of its address.
+    fn configure_name(&mut self, server: &Server) {
+        self.file_unresolved = server.address == ServerAddress::Unresolved;
+        let follows = server.is_followed();
+        // One that was followed already stays as its name's answers have it.
+        if !follows || !self.follows {
+            self.unresolved = self.file_unresolved && self.address.is_none();
+        }
+        self.follows = follows;
+    }
+
+    /// What the file says of an agent; what an agent said goes with it.
+    fn configure_agent(&mut self, options: &ServerOptions) {
+        if !options.agent.check {
+            self.agent = Default::default();
+        }
+        self.agent.configured = options.agent.check;
+    }
+
     /// What the file says of checks. The streak begins anew where that changed.
     fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
         if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
@@ -224,18 +243,9 @@ impl ServerState {
             if fresh || control.file_weight != options.weight {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
             }
-            control.file_unresolved = server.address == ServerAddress::Unresolved;
-            let follows = server.is_followed();
-            if !follows || !control.follows {
-                control.unresolved = control.file_unresolved && control.address.is_none();
-            }
-            control.follows = follows;
+            control.configure_name(server);
             control.configure_checks(options, fresh);
-            control.agent.configured = options.agent.check;
-            if !options.agent.check {
-                // What it said goes with it.
-                control.agent = Default::default();
-            }
+            control.configure_agent(options);
             control.slowstart_ms = options.slowstart_ms;
             let max = options.maxconn.max(options.minconn);
             if fresh || control.file_maxconn != max {
