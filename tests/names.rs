@@ -21,7 +21,7 @@ const CONFIG: &str = "
         nameserver ns1 @NAMES@
         accepted_payload_size 4096
         timeout resolve 100ms
-        timeout retry 200ms
+        timeout retry 1s
         resolve_retries 2
         hold nx 100ms
         hold other 100ms
@@ -216,7 +216,9 @@ fn rules_wait_for_an_address() {
             let answer = probe.request("GET", "/resolve", &[("x-name", name)], b"");
             answer.unwrap().text()
         };
-        assert_eq!(ask("WEB.test"), "[127.0.0.12]");
+        // A busy machine may take longer than the section allows.
+        let good = || ask("WEB.test") == "[127.0.0.12]";
+        assert!(eventually(SOON, good), "{}", ask("WEB.test"));
         assert_eq!(ask("nobody.test"), "[]");
         assert_eq!(ask("no name"), "[]");
         side.names.set("silent.test", Records::Silence);
