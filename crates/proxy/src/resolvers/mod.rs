@@ -14,8 +14,8 @@ mod resolution;
 pub use driver::{Following, start};
 
 use crate::config::AddressFamily;
-pub(crate) use plan::Tallies;
 use plan::{Asked, Key, Plan};
+pub(crate) use plan::{SectionReport, Tallies};
 use protocol::dns::Name;
 use resolution::Wanted;
 use std::net::IpAddr;
@@ -81,7 +81,7 @@ impl Names {
     }
 
     /// The sections, with what their servers did.
-    pub(crate) fn report(&self) -> Vec<(Box<str>, Vec<(Box<str>, Tallies)>)> {
+    pub(crate) fn report(&self) -> Vec<SectionReport> {
         self.plan().report()
     }
 }

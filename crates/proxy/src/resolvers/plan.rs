@@ -44,6 +44,9 @@ pub(crate) struct Tallies {
     pub outdated: u64,
 }
 
+/// A section, with what each of its servers did.
+pub(crate) type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
+
 #[derive(Debug)]
 struct Entry {
     resolution: Resolution,
@@ -360,7 +363,7 @@ impl Plan {
     }
 
     /// The sections, with what their servers did.
-    pub fn report(&self) -> Vec<(Box<str>, Vec<(Box<str>, Tallies)>)> {
+    pub fn report(&self) -> Vec<SectionReport> {
         let of = |section: &Resolvers| {
             let tally = |name: &str| {
                 let key = (section.name.clone(), name.into());

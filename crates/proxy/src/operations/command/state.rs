@@ -107,8 +107,13 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
                 check_state(server, &report),
                 agent_state(server),
                 u8::from(server.options.tls.ssl),
-                server.options.check_port.unwrap_or(0),
-                "-",
+                server
+                    .state
+                    .check_set()
+                    .1
+                    .or(server.options.check_port)
+                    .unwrap_or(0),
+                check_host(server),
                 server
                     .options
                     .agent
@@ -192,7 +197,19 @@ fn check_state(server: &Server, report: &ServerReport) -> u32 {
     checked | (if out { 8 } else { 0 })
 }
 
-/// The same bits, and 1: it is no check but an agent.
+/// The host that checks go to, where it is not the server's own.
+fn check_host(server: &Server) -> String {
+    let set = server.state.check_set().0;
+    let of_file = match &server.options.check_host {
+        Some(ServerAddress::Inet(address)) => Some(address.ip()),
+        Some(ServerAddress::SamePort(ip, _)) => Some(*ip),
+        _ => None,
+    };
+    set.or(of_file)
+        .map_or_else(|| "-".to_owned(), |ip| ip.to_string())
+}
+
+/// The same bits, and 16: it is no check but an agent.
 fn agent_state(server: &Server) -> u32 {
     if server.options.agent.check {
         1 | 2 | 4
