@@ -6,6 +6,7 @@ mod differential;
 mod checks;
 mod logs;
 mod old_rules;
+mod names;
 mod overload;
 mod personality;
 mod program;

@@ -24,6 +24,7 @@ pub mod operations;
 pub mod peers;
 pub mod queue;
 pub mod reactor;
+pub mod resolvers;
 pub mod rules;
 pub mod runtime;
 pub mod server_connection;

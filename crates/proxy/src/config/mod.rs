@@ -15,6 +15,8 @@ mod http_errors;
 mod mailers;
 mod proxy;
 mod ring;
+mod observing;
+mod resolvers;
 mod server;
 mod stick;
 mod tls;
@@ -33,12 +35,17 @@ pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use peers::{Peer, Peers};
 pub use mailers::{EmailAlert, Mailer, Mailers};
+pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use proxy::{
     Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
     SwitchTarget, Timeouts,
 };
 pub use ring::{Ring, RingServer};
+pub use resolvers::{
+    AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
+    Resolving,
+};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
 pub use stick::StickRule;
 pub use tls::{
@@ -90,6 +97,9 @@ pub struct Config {
     pub sessions: Presence,
     /// The `cache` sections.
     pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
+    // RESOLVERS's family
+    /// The `resolvers` sections.
+    pub resolvers: Vec<Resolvers>,
 }
 
 impl Config {

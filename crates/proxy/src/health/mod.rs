@@ -5,6 +5,7 @@
 //! The driver and `probe`, on the side thread, are the only parts with sockets
 //! and a clock. Results go to the server's state.
 
+mod agent;
 mod driver;
 mod expect;
 mod hello;
@@ -28,6 +29,7 @@ pub use driver::{Checks, Notice, start};
 pub(crate) use expect::unhex;
 pub use expect::{ANSWER_MAX, Code, Expect, Matcher, Pattern, StatusRange, Told};
 pub use outbox::alert;
+pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
 pub(crate) use probe::{Target, target};
 pub use protocol::Dialogue;
 pub use report::{Level, LogLine, lines, send_state};

@@ -50,7 +50,10 @@ fn target_at(
 ) -> Option<Target> {
     let set = server.state.address_override();
     let own = set.as_ref().unwrap_or(&server.address);
+    let (ip_set, port_set) = server.state.check_set();
+    let host_set = ip_set.map(|ip| ServerAddress::SamePort(ip, 0));
     let host = address
+        .or(host_set.as_ref())
         .or(server.options.check_host.as_ref())
         .unwrap_or(own);
     let port_of = |address: &ServerAddress| match address {
@@ -66,6 +69,7 @@ fn target_at(
     };
     let port = port
         .or_else(|| address.and_then(port_of))
+        .or(port_set)
         .or(server.options.check_port)
         .or_else(|| port_of(host))
         .or_else(|| port_of(own))?;
@@ -142,7 +146,7 @@ pub(super) async fn probe(place: &Place, state: Option<&str>) -> CheckResult {
 }
 
 /// The system's words without the number behind them.
-fn words(error: &io::Error) -> String {
+pub(super) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_owned(),

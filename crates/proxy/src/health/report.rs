@@ -2,9 +2,11 @@
 //! words: scripts read them.
 
 use super::outbox::INFO;
-use crate::config::{Proxy, ProxyOption, Server};
-use crate::state::{Change, CheckResult, HealthState, ServerReport, Verdict};
 use std::borrow::Cow;
+use crate::config::{Proxy, ProxyOption, Server};
+use crate::state::{
+    AgentResult, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
+};
 use std::fmt::Write;
 
 /// How grave a line is, by syslog's numbers.
@@ -55,6 +57,92 @@ pub fn lines(
         let reason = if log_checks { "" } else { reason.as_str() };
         lines.push(state_line(proxy, server, change, reason, report));
     }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+/// The lines that a visit to an agent gives. `told`: it is another than the last.
+pub fn agent_lines(
+    proxy: &Proxy,
+    server: &Server,
+    result: &AgentResult,
+    change: &Change,
+    told: bool,
+    report: &ServerReport,
+) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    let log_checks = proxy.has(ProxyOption::LogHealthChecks);
+    let code = match result.status {
+        Some(status) if status.has_code() => ", code: 0",
+        _ => "",
+    };
+    let reason = format!(
+        ", reason: {}{code}, info: \"{}\", check duration: {}ms",
+        result.text(),
+        result.info,
+        result.duration_ms
+    );
+    if log_checks && told {
+        let kind = kind(server);
+        let down = report.agent.as_ref().is_some_and(|agent| agent.down);
+        let (outcome, status) = match down {
+            true => ("failed", "0/1 DOWN"),
+            false => ("succeeded", "1/1 UP"),
+        };
+        let text = format!(
+            "Agent check for {kind} {}/{} {outcome}{reason}, status: {status}.",
+            proxy.name, server.name
+        );
+        lines.push(LogLine {
+            level: Level::Notice,
+            text,
+            mail: Some(INFO),
+        });
+    }
+    if change.happened() {
+        let reason = if log_checks { "" } else { reason.as_str() };
+        lines.push(state_line(proxy, server, change, reason, report));
+    }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+/// The lines of a server whose state changed with the one that it tracks.
+pub fn tracked_lines(
+    proxy: &Proxy,
+    server: &Server,
+    change: &Change,
+    report: &ServerReport,
+) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    if change.happened() && !report.tracked_maintenance {
+        let via = report.tracked.as_deref().unwrap_or_default();
+        let via = format!(" via {via}");
+        lines.push(state_line(proxy, server, change, &via, report));
+    } else if change.was_up && report.tracked_maintenance {
+        let via = report.tracked.as_deref().unwrap_or_default();
+        let text = format!(
+            "Server {}/{} is going DOWN for maintenance via {via}. {} active and {} backup servers left. {} \
+             sessions active, {} requeued, {} remaining in queue.",
+            proxy.name,
+            server.name,
+            change.lineup.active,
+            change.lineup.backup,
+            server.state.sessions.current(),
+            change.requeued,
+            server.state.queue.waiting.current()
+        );
+        lines.push(LogLine {
+            level: Level::Notice,
+            text,
+            mail: Some(INFO),
+        });
+    }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+fn no_server(proxy: &Proxy, change: &Change, lines: &mut Vec<LogLine>) {
     if change.lineup.went_down {
         let text = format!("backend {} has no server available!", proxy.name);
         lines.push(LogLine {
@@ -63,7 +151,14 @@ pub fn lines(
             mail: None,
         });
     }
-    lines
+}
+
+fn kind(server: &Server) -> &'static str {
+    if server.options.backup {
+        "backup server"
+    } else {
+        "server"
+    }
 }
 
 /// `, reason: …, code: …, info: "…", check duration: …ms`
@@ -76,7 +171,10 @@ fn reason(result: &CheckResult) -> String {
     if !result.info.is_empty() {
         let _ = write!(text, ", info: \"{}\"", visible(&result.info));
     }
-    let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    // Errors of the traffic took no time of a check.
+    if result.status != CheckStatus::Analyzed {
+        let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    }
     text
 }
 
@@ -104,11 +202,7 @@ fn check_line(
     reason: &str,
     report: &ServerReport,
 ) -> String {
-    let kind = if server.options.backup {
-        "backup server"
-    } else {
-        "server"
-    };
+    let kind = kind(server);
     let outcome = match result.verdict {
         Verdict::Passed => "succeeded",
         Verdict::Conditional => "conditionally succeeded",

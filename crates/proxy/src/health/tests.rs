@@ -140,6 +140,8 @@ fn tree(
             state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
             name: name.into(),
             way: 0,
+            host: None,
+            tracks: None,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();
@@ -511,8 +513,8 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         count(&stays) > before.0 + 2
     });
     assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
-    // The newest tree is held here and by the plan, and by checks that run.
-    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 2);
+    // The newest tree is held here and by both plans, and by checks that run.
+    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 3);
     let told = bed.lines();
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
 }

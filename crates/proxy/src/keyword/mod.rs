@@ -36,9 +36,11 @@ pub mod places;
 mod proxy;
 mod redirect;
 pub(crate) mod ring;
+pub(crate) mod resolvers;
 pub mod server;
 pub mod server_option;
 mod server_states;
+mod server_template;
 mod stats;
 mod stats_socket;
 mod stick;
@@ -120,8 +122,11 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Proxies", proxy::LINES),
     ("Redirections", redirect::LINES),
     ("Rings of log lines", ring::LINES),
+    ("Names of hosts", resolvers::GLOBAL),
+    ("Names of hosts", resolvers::LINES),
     ("Servers", server::LINES),
     ("States of servers", server_states::LINES),
+    ("Servers", server_template::LINES),
     ("The statistics page", stats::LINES),
     ("The statistics page", stats::OWN),
     ("Keeping clients with servers", stick::LINES),

@@ -230,7 +230,21 @@ codes! {
          missing none is sent.";
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
-         operator gives it an address (`set server … addr`).";
+         operator gives it an address (`set server … addr`), or until its `resolvers` find one.";
+    NO_NAME_SERVERS = "W0470", "no servers of names",
+        "`parse-resolv-conf` takes the servers of names of this host's /etc/resolv.conf, and that file has no `nameserver` line. \
+         Nobody is asked, and servers that rely on the section stay in maintenance.";
+    UNKNOWN_RESOLVERS = "E0470", "no such resolvers section",
+        "A server line or a rule names a `resolvers` section that the configuration does not have. Only `default` is there by itself.";
+    TRACK_LOOP = "E0471", "servers that track each other",
+        "A server that tracks another has that one's state, which in turn may track a third. A chain has to end at a server \
+         that is checked; this one leads back to where it began, or ends at a server that nobody checks.";
+    UNKNOWN_TRACKED = "E0472", "no such server to track",
+        "`track` names a server of the same backend, or `backend/server`. There is none of that name.";
+    AGENT_PORT = "E0473", "agent without a port",
+        "`agent-check` asks an agent on the server's host, which listens on a port of its own: write `agent-port`.";
+    SERVER_TEMPLATE = "E0474", "bad number of servers",
+        "A `server-template` makes servers with the numbers 1 to `<num>`, or `<low>-<high>`. Each begins with the prefix and ends with its number.";
     SERVER_STATES = "W0605", "states of servers not loaded",
         "`load-server-state-from-file` asks for states that an earlier process has left, and they cannot be read or are not what \
          `show servers state` writes. The servers begin as at a first start. At a very first start that is as it should be; else look \

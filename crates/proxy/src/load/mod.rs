@@ -95,6 +95,7 @@ const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
     "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0470", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -191,6 +192,8 @@ pub struct Loader {
     pub(crate) cache: Option<crate::keyword::cache::Draft>,
     /// Caches that rules name, and where.
     pub(crate) cache_names: Vec<(Box<str>, Span)>,
+    /// `resolvers` sections that rules name, to be found at the end.
+    pub(crate) resolvers_wanted: Vec<(Span, Box<str>)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -329,6 +332,7 @@ impl Loader {
             mailers: Vec::new(),
             cache: None,
             cache_names: Vec::new(),
+            resolvers_wanted: Vec::new(),
         }
     }
 

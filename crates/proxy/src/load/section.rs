@@ -37,6 +37,8 @@ pub enum Section {
     Cache,
     /// A `ring`: its place among them.
     Ring(usize),
+    /// A `resolvers`: the last of the configuration.
+    Resolvers,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -61,6 +63,7 @@ impl Section {
             Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
+            Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -162,6 +165,13 @@ impl Loader {
                     }
                 }
             }
+            "resolvers" => match crate::keyword::resolvers::begin(self, line) {
+                Ok(()) => Section::Resolvers,
+                Err(refused) => {
+                    self.tell(*refused);
+                    Section::Refused
+                }
+            },
             other => {
                 let name = SECTIONS
                     .iter()

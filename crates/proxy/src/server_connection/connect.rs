@@ -63,8 +63,15 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
 
 /// Whether each client's own port decides where a server is for it.
 fn goes_by_client(server: &Server) -> bool {
-    matches!(server.address, ServerAddress::SamePort(..))
-        && server.state.address_override().is_none()
+    let followed = server.is_followed();
+    match server.address {
+        ServerAddress::SamePort(..) => followed || server.state.address_override().is_none(),
+        ServerAddress::Unresolved if followed => {
+            let set = server.state.address_override();
+            matches!(set, Some(ServerAddress::SamePort(..)))
+        }
+        _ => false,
+    }
 }
 
 impl ServerConnection {

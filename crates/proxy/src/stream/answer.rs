@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, inspect};
+use super::{Link, Phase, Stream, Termination, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::ProxyOption;
@@ -221,6 +221,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     tracked::answer(stream);
+    observe::answered(stream);
     check(stream, client)?;
     stick::answer(stream);
     if response.body == BodyLength::Tunnel {

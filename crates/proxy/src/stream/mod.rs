@@ -20,6 +20,7 @@ mod link;
 pub(crate) mod listing;
 mod meter;
 mod overrides;
+mod observe;
 mod reply;
 mod request;
 #[cfg(test)]

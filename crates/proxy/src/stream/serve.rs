@@ -3,7 +3,7 @@
 
 use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Link, Phase, Reply, Stream, Termination, listing};
+use super::{Link, Phase, Reply, Stream, Termination, listing, observe};
 use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
@@ -281,6 +281,7 @@ pub async fn establish(
         });
         let failure = match attempt {
             Some(Ok(connection)) => {
+                observe::connected(stream, true);
                 stream.times.connected = Some(reactor::now());
                 let tls = connection.tls.as_ref();
                 stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
@@ -292,6 +293,7 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        observe::connected(stream, false);
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
             // What is idle gives its descriptors to who has something to do.
             worker().pools.clear();

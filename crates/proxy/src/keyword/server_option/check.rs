@@ -129,15 +129,6 @@ pub static OPTIONS: &[ServerRow] = &[
         example: "healthcheck web\n    type httpchk GET /health\nbackend www\n    server web1 192.0.2.11:8080 check healthcheck web",
         build: health_check,
     },
-    ServerRow {
-        name: "init-addr",
-        places: places::SERVER,
-        syntax: "init-addr { last | libc | none | <ip> }[,…]",
-        doc: "What to do for the address of a server that is known by name: ask the system (`libc`, always \
-              done), or start it in maintenance when that fails (`none`).",
-        example: "server web1 web.example.com:8080 init-addr libc,none",
-        build: init_addr,
-    },
 ];
 
 fn switch(switch: &mut bool, on: bool) -> Built {
@@ -266,40 +257,5 @@ fn health_check(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>
         span: word.span,
         ..HealthCheck::default()
     }));
-    Ok(())
-}
-
-fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let word = args.required("a list of methods")?;
-    let mut none = false;
-    for method in word.str().split(',') {
-        match method {
-            "last" | "libc" => {}
-            "none" => none = true,
-            address if address.parse::<std::net::IpAddr>().is_ok() => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::NOT_BUILT,
-                        word.span,
-                        "an address in 'init-addr' is known, but not built yet",
-                    )
-                    .label("`last`, `libc` and `none` work"),
-                ));
-            }
-            other => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::BAD_VALUE,
-                        word.span,
-                        format!("unknown init-addr method '{other}'"),
-                    )
-                    .label("methods are `last`, `libc` and `none`"),
-                ));
-            }
-        }
-    }
-    options.starts_unresolved = none;
-    let mut methods = word.str().split(',');
-    options.last_address = methods.find(|method| *method != "none") == Some("last");
     Ok(())
 }

@@ -21,6 +21,7 @@ mod packets;
 mod redirect;
 mod table;
 mod service;
+mod resolve;
 mod target;
 mod variable;
 
@@ -114,6 +115,8 @@ pub(super) enum Action {
     Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
+    /// Asks for a host's address.
+    Resolve(Box<resolve::Resolve>),
     /// Waits for a part of the body.
     WaitForBody(body::WaitForBody),
     /// Whether a rewrite that fails is an error.
@@ -148,7 +151,6 @@ pub(super) enum Step {
     Closed(Gate),
     /// Something is waited for, then the next rule follows. For `http-request` and
     /// `tcp-request content` rules only.
-    #[expect(dead_code, reason = "the seam for actions that are being built")]
     Wait(Wait),
     /// A rewrite could not be done: it would break the message, or does not fit.
     Failed,
@@ -185,6 +187,7 @@ impl Action {
                 stream.log_level = Some(*level);
                 Step::Next
             }
+            Action::Resolve(resolve) => resolve.run(stream),
             Action::WaitForBody(wait) => wait.run(stream),
             Action::Cache(cache) => cache.run(stream),
             Action::StrictMode(strict) => {
@@ -391,6 +394,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on stick tables", table::TRACK),
     ("Actions on stick tables", table::TRACK_MORE),
     ("Services", service::ROWS),
+    ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
     ("Actions about users", auth::ROWS),
