@@ -18,6 +18,7 @@ pub mod log;
 pub mod message;
 pub mod mux;
 pub mod operations;
+pub mod persistence;
 pub mod queue;
 pub mod reactor;
 pub mod rules;

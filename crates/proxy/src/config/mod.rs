@@ -8,6 +8,7 @@ mod check;
 mod cpu;
 mod global;
 mod http2;
+mod persistence;
 mod proxy;
 mod server;
 mod tls;
@@ -20,6 +21,10 @@ pub use global::{
     Watch,
 };
 pub use http2::{Http2, Http2Side};
+pub use persistence::{
+    AppSession, Cookie, CookieMode, CookiePlaces, HashFunction, HashKey, HashMethod, HashType,
+    Hashed, PersistRule, PersistRuleKind, RetryOn, ServerName, UseServerRule,
+};
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,

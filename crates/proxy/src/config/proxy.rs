@@ -1,5 +1,8 @@
 //! A frontend, backend or listen.
 
+use super::persistence::{
+    AppSession, Cookie, CookiePlaces, HashType, PersistRule, RetryOn, UseServerRule,
+};
 use super::{Bind, Check, LogTarget, ProxyIndex, Server};
 use crate::rules::{Condition, Format, HttpRule, TcpRule};
 use crate::state::ProxyState;
@@ -142,6 +145,8 @@ pub enum ProxyOption {
     IdleCloseOnResponse,
     /// `option checkcache`
     CheckCache,
+    /// `option persist`
+    Persist,
 }
 
 /// A set of [`ProxyOption`]s, with what was said in this section (so that a
@@ -195,6 +200,13 @@ pub enum Balance {
     Source,
     /// Best of so many drawn ones.
     Random(u32),
+}
+
+impl Balance {
+    /// Whether the same key goes to the same server.
+    pub fn is_by_key(&self) -> bool {
+        matches!(self, Balance::Source)
+    }
 }
 
 /// A name in the file that stands for a backend; its index once resolved.
@@ -426,6 +438,30 @@ pub struct Proxy {
     pub state: Arc<ProxyState>,
     /// Its servers as the balance algorithm has them in line.
     pub line: crate::balance::Line,
+
+    // Who belongs to which server, hashes, and trying again.
+    /// `cookie`.
+    pub cookie: Option<Arc<Cookie>>,
+    /// Its servers by their cookies.
+    pub cookie_places: CookiePlaces,
+    /// `dynamic-cookie-key`.
+    pub dynamic_cookie_key: Option<Box<[u8]>>,
+    /// `force-persist` and `ignore-persist`.
+    pub persist_rules: Vec<PersistRule>,
+    /// `use-server`.
+    pub use_server: Vec<UseServerRule>,
+    /// `persist rdp-cookie`: the cookie's name.
+    pub rdp_persist: Option<Box<[u8]>>,
+    /// `appsession`.
+    pub app_session: Option<Arc<AppSession>>,
+    /// `hash-type`.
+    pub hash: HashType,
+    /// `hash-balance-factor`; 0 is none.
+    pub hash_balance_factor: u32,
+    /// `retry-on`.
+    pub retry_on: RetryOn,
+    /// `http-send-name-header`, in lower case.
+    pub name_header: Option<Box<[u8]>>,
 }
 
 /// `load-server-state-from-file`.

@@ -23,6 +23,7 @@ mod legacy;
 mod log;
 mod monitor;
 mod option;
+mod persistence;
 pub mod places;
 mod proxy;
 mod redirect;
@@ -86,6 +87,7 @@ static LINES: &[&[LineRow]] = &[
     monitor::LINES,
     option::LINES,
     option::SPECIAL,
+    persistence::LINES,
     proxy::LINES,
     redirect::LINES,
     server::LINES,
@@ -125,6 +127,8 @@ impl Registry {
         all
     }
 }
+
+pub(crate) use persistence::finish as finish_persistence;
 
 /// A row of a section's line.
 pub type LineRow = Keyword<LineBuilder>;

@@ -13,6 +13,7 @@ impl Loader {
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
         crate::keyword::server::finish_servers(self);
+        crate::keyword::finish_persistence(self);
         self.finish_tls();
         self.number();
         self.load_server_states();

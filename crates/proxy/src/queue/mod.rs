@@ -159,6 +159,9 @@ pub struct Wish {
     pub server: Option<ServerIndex>,
     /// The server that failed it: taken only where there is no other.
     pub avoid: Option<ServerIndex>,
+    /// The server that it belongs to is taken where it is down, too, and then
+    /// without waiting: nobody gives slots of it back.
+    pub forced: bool,
 }
 
 /// Gives a stream a server by the backend's balance, a place in a queue, or a
@@ -167,8 +170,8 @@ pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
     assign_wish(
         stream,
         Wish {
-            server: None,
             avoid,
+            ..Wish::default()
         },
     )
 }
@@ -245,8 +248,12 @@ impl Asker<'_> {
         let proxy = self.proxy();
         if let Some(index) = self.wish.server
             && let Some(server) = proxy.servers.get(index.0 as usize)
-            && server.state.usable_for_persistence()
+            && (self.wish.forced || server.state.usable_for_persistence())
         {
+            if !server.state.usable_for_persistence() {
+                server.state.sessions.up();
+                return granted(index, &server.state);
+            }
             if take_in_turn(&server.state) == Take::Taken {
                 return granted(index, &server.state);
             }

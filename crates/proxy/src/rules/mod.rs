@@ -55,6 +55,11 @@ pub use variables::{Scope, VariableName, Variables};
 pub(crate) use acl::check_name as check_acl_name;
 pub(crate) use shared::Shared;
 
+/// The value of a remote desktop client's cookie of a name, in its first packet.
+pub(crate) fn rdp_cookie<'p>(payload: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    fetch::rdp_cookie(payload, Some(name))
+}
+
 use language::keyword::Documented;
 
 /// Every fetch, converter and action.

@@ -13,6 +13,7 @@ use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
 use crate::http2;
 use crate::log;
 use crate::message::Version;
+use crate::persistence;
 use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Verdict};
@@ -215,6 +216,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     check(stream)?;
+    persistence::answer(stream);
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client, false).await?;

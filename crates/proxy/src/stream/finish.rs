@@ -72,6 +72,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         termination,
         phase,
         listed: _,
+        persistence,
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
@@ -105,6 +106,9 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*resume_at, *lenient) = (0, false);
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
+    if let Some(persistence) = persistence {
+        **persistence = Default::default();
+    }
 }
 
 /// A stream to which nothing has happened yet.
@@ -153,6 +157,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         termination: Termination::Normal,
         phase: Phase::Done,
         listed: Default::default(),
+        persistence: None,
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Link, Phase, Session, Stream, Termination, exchange};
 use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
+use crate::persistence;
 use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
@@ -301,6 +302,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
+    persistence::belongs(stream);
     prefer_last_server(client, stream);
     let how = Establish {
         reuse: reuse(stream, client.streams == 0),
@@ -408,6 +410,7 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     let same = stream.backend == Some(stream.frontend);
     let tcp = backend.mode == Mode::Tcp;
     serve::enter_backend(stream);
+    persistence::enter(stream);
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;

@@ -7,6 +7,7 @@ use super::{Link, Phase, Reply, Stream, Termination, listing};
 use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
+use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
@@ -272,12 +273,13 @@ pub async fn establish(
             stream.retries = retries;
             return Err(failed(stream, &failure));
         }
-        if redispatches(stream) {
+        if redispatches(stream, retries) {
             let avoid = stream.server;
             drop(slot);
             slot = take_slot(stream, avoid).await?;
             if avoid != stream.server {
                 stream.redispatched = true;
+                persistence::sent_elsewhere(stream);
                 count_at(stream, avoid, Tally::Redispatches);
                 continue;
             }
@@ -415,31 +417,41 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Whether a retry goes to another server. `option redispatch` bounds with its
-/// number how long a stream that belongs to its server (by a cookie) waits for
-/// it; none does yet, and another one is taken at once where there is one.
-fn redispatches(stream: &Stream) -> bool {
+/// Whether a retry goes to another server, where there is one: at once, but a
+/// stream that belongs to its server, or that a hash sent there, waits for it until
+/// the retry that the number behind `option redispatch` says.
+fn redispatches(stream: &Stream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
     };
-    backend.redispatch.is_some_and(|interval| interval != 0)
+    let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
+        return false;
+    };
+    let belongs = persistence::is_direct(stream) || backend.balance.is_by_key();
+    let (retry, last) = (i64::from(stream.retries), i64::from(retries));
+    let due = match i64::from(interval) {
+        every @ 1.. => retry % every == 0,
+        before => retry == (last + 1 + before).max(1),
+    };
+    (!belongs || due)
         && backend
             .servers
             .iter()
             .filter(|server| server.state.usable())
-            .nth(1)
-            .is_some()
+            .any(|server| stream.server().is_none_or(|own| own.state.uid != server.state.uid))
 }
 
 /// A slot of a server; waits in the queues within `timeout queue`.
 async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
+    let own = persistence::server(stream).filter(|_| avoid.is_none());
     let mut slot = match queue::assign_wish(
         stream,
         Wish {
-            server: preferred,
+            server: own.map(|(at, _)| at).or(preferred),
             avoid,
+            forced: own.is_some_and(|(_, forced)| forced),
         },
     ) {
         Assignment::Granted(slot) => slot,
@@ -472,6 +484,9 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
             }
         }
     };
+    if own.is_some_and(|(at, _)| stream.server != Some(at)) {
+        persistence::sent_elsewhere(stream);
+    }
     listing::note(stream);
     slot.listed = stream.listed.place();
     stream.times.queued = Some(reactor::now());

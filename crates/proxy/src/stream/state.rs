@@ -422,6 +422,8 @@ pub struct Stream {
     pub phase: Phase,
     /// Its place among those that operators see.
     pub listed: super::listing::Listed,
+    /// Which server it belongs to, in backends where streams do.
+    pub persistence: Option<Box<crate::persistence::Persistence>>,
 }
 
 impl Stream {

@@ -39,6 +39,8 @@ mod tls_secret;
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
 
+pub(super) use rdp::find as rdp_cookie;
+
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
