@@ -22,8 +22,8 @@ pub use global::{
 };
 pub use http2::{Http2, Http2Side};
 pub use persistence::{
-    AppSession, Cookie, CookieMode, CookiePlaces, HashFunction, HashKey, HashMethod, HashType,
-    Hashed, PersistRule, PersistRuleKind, RetryOn, ServerName, UseServerRule,
+    AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
+    HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
 };
 pub use proxy::{
     Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,

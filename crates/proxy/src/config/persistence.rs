@@ -124,6 +124,30 @@ pub struct HashType {
     pub avalanche: bool,
 }
 
+/// `hash-preserve-affinity`: when a key stays at its server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum HashAffinity {
+    /// It waits for it.
+    #[default]
+    Always,
+    /// While that has a free session.
+    MaxConn,
+    /// While that has a place in its queue.
+    MaxQueue,
+}
+
+/// `hash-key` of a server: what its points on a ring come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RingKey {
+    /// Its id.
+    #[default]
+    Id,
+    /// Its address.
+    Address,
+    /// Its address and port.
+    AddressAndPort,
+}
+
 /// What is hashed.
 #[derive(Clone, Debug)]
 pub enum HashKey {

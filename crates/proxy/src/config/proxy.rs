@@ -1,7 +1,8 @@
 //! A frontend, backend or listen.
 
 use super::persistence::{
-    AppSession, Cookie, CookiePlaces, HashType, PersistRule, RetryOn, UseServerRule,
+    AppSession, Cookie, CookiePlaces, HashAffinity, HashKey, HashType, Hashed, PersistRule,
+    RetryOn, UseServerRule,
 };
 use super::{Bind, Check, LogTarget, ProxyIndex, Server};
 use crate::rules::{Condition, Format, HttpRule, TcpRule};
@@ -200,12 +201,29 @@ pub enum Balance {
     Source,
     /// Best of so many drawn ones.
     Random(u32),
+    /// Something of the stream, hashed.
+    Hash(Hashed),
 }
 
 impl Balance {
     /// Whether the same key goes to the same server.
     pub fn is_by_key(&self) -> bool {
-        matches!(self, Balance::Source)
+        matches!(self, Balance::Source | Balance::Hash(_))
+    }
+
+    /// Whether it looks for its key in the body of a POST.
+    pub fn looks_at_body(&self) -> bool {
+        let key = match self {
+            Balance::Hash(hashed) => &hashed.key,
+            _ => return false,
+        };
+        matches!(
+            key,
+            HashKey::UrlParameter {
+                check_post: true,
+                ..
+            }
+        )
     }
 }
 
@@ -458,6 +476,8 @@ pub struct Proxy {
     pub hash: HashType,
     /// `hash-balance-factor`; 0 is none.
     pub hash_balance_factor: u32,
+    /// `hash-preserve-affinity`.
+    pub hash_affinity: HashAffinity,
     /// `retry-on`.
     pub retry_on: RetryOn,
     /// `http-send-name-header`, in lower case.

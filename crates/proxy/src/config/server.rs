@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::{HttpProtocol, ServerTls, WebSocketProto};
+use super::{HttpProtocol, RingKey, ServerTls, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -122,6 +122,10 @@ pub struct ServerOptions {
     pub check_proto: Option<HttpProtocol>,
     /// `ws`
     pub web_socket: WebSocketProto,
+
+    // Hashes.
+    /// `hash-key`
+    pub ring_key: RingKey,
 }
 
 impl Default for ServerOptions {
@@ -164,6 +168,7 @@ impl Default for ServerOptions {
             tls: ServerTls::default(),
             check_proto: None,
             web_socket: WebSocketProto::Auto,
+            ring_key: RingKey::Id,
         }
     }
 }

@@ -152,12 +152,7 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn cookie_word(
-    args: &mut Args<'_>,
-    word: &Word,
-    cookie: &mut Cookie,
-    words: &mut Words,
-) -> Built {
+fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mut Words) -> Built {
     match word.str() {
         "rewrite" => mode(cookie, word, CookieMode::Rewrite)?,
         "insert" => mode(cookie, word, CookieMode::Insert)?,
@@ -324,11 +319,11 @@ pub(crate) fn finish(loader: &mut Loader) {
 const RDP_COOKIE: &str = "msts";
 
 /// The name in `rdp-cookie(<name>)`; None: the word is another one.
-pub(super) fn rdp_name(word: &Word) -> Option<String> {
+pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
     let text = word.text();
     let rest = text.strip_prefix("rdp-cookie")?;
     if rest.is_empty() {
-        return Some(RDP_COOKIE.to_owned());
+        return Some(default.to_owned());
     }
     let name = rest.strip_prefix('(')?.strip_suffix(')')?;
     Some(name.to_owned())
@@ -338,7 +333,7 @@ fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut name = RDP_COOKIE.to_owned();
     if args.keyword == "persist" {
         let word = args.required("rdp-cookie(<name>)")?;
-        name = match rdp_name(word) {
+        name = match rdp_name(word, RDP_COOKIE) {
             Some(name) if !name.is_empty() => name,
             _ => {
                 let message = format!("'persist' does not know '{}'", word.text());
@@ -399,9 +394,13 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
          stick on req.cook({name})\n    stick store-response res.cook({name})"
     );
     loader.tell(
-        Diagnostic::warning(&codes::LEGACY, span, "'appsession' is an old form of 'stick'")
-            .label("HAProxy no longer knows this")
-            .help(format!("write `{today}`")),
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            "'appsession' is an old form of 'stick'",
+        )
+        .label("HAProxy no longer knows this")
+        .help(format!("write `{today}`")),
     );
     loader.proxy().app_session = Some(Arc::new(session));
     Ok(())
@@ -423,7 +422,10 @@ mod tests {
         assert_eq!(cookie.mode, Some(CookieMode::Insert));
         assert!(cookie.indirect && cookie.nocache && cookie.post_only && cookie.preserve);
         assert!(cookie.dynamic && cookie.is_dated());
-        assert_eq!((cookie.idle_max_s, cookie.life_max_s), (Some(1800), Some(28_800)));
+        assert_eq!(
+            (cookie.idle_max_s, cookie.life_max_s),
+            (Some(1800), Some(28_800))
+        );
         assert_eq!(
             String::from_utf8_lossy(&cookie.attributes),
             "; domain=.a.com; domain=b.com; HttpOnly; Secure; SameSite=Strict; Foo bar"
@@ -455,7 +457,10 @@ mod tests {
             ("persist rdp-cookie(x)", &[]),
             ("persist rdp-cookie()", &["E0207"]),
             ("persist foo", &["E0207"]),
-            ("appsession A len 5 timeout 1h prefix mode query-string", &["W0104"]),
+            (
+                "appsession A len 5 timeout 1h prefix mode query-string",
+                &["W0104"],
+            ),
             ("appsession A len 5", &["E0201"]),
         ] {
             assert_eq!(codes_of(&format!("{a}{line}")), want, "{line}");

@@ -194,9 +194,10 @@ pub(super) fn answer(stream: &mut Stream) {
         return;
     };
     let backend = config.proxy(backend);
-    let (Some(cookie), Some(server)) =
-        (backend.cookie.as_deref(), backend.servers.get(server.0 as usize))
-    else {
+    let (Some(cookie), Some(server)) = (
+        backend.cookie.as_deref(),
+        backend.servers.get(server.0 as usize),
+    ) else {
         return;
     };
     let mut known = stream.persistence.take().unwrap_or_default();

@@ -124,7 +124,11 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
                     text = &cookie[leading(cookie)..];
                     out.extend_from_slice(if kept { b" " } else { b"" });
                 }
-                let strip = if let Edit::Strip(bytes) = edit { bytes } else { 0 };
+                let strip = if let Edit::Strip(bytes) = edit {
+                    bytes
+                } else {
+                    0
+                };
                 put(out, text, strip);
             }
             (kept, last_deleted) = (true, false);
@@ -265,7 +269,10 @@ mod tests {
             assert_eq!(with_value(line, &[b"b"], false), want.as_bytes());
             assert_eq!(with_value(line, &[b"b", b"~"], true), prefixed.as_bytes());
         }
-        assert_eq!(without_blanks(b"y = 1; SRV = foo").as_deref(), Some(&b"y=1; SRV = foo"[..]));
+        assert_eq!(
+            without_blanks(b"y = 1; SRV = foo").as_deref(),
+            Some(&b"y=1; SRV = foo"[..])
+        );
         assert_eq!(without_blanks(b"y=1; SRV = foo"), None);
     }
 }

@@ -229,7 +229,9 @@ pub fn letters(stream: &Stream) -> [u8; 2] {
         return *b"--";
     }
     let known = stream.persistence.as_deref();
-    known.map_or(*b"NN", |known| [known.request.letter(), known.response.letter()])
+    known.map_or(*b"NN", |known| {
+        [known.request.letter(), known.response.letter()]
+    })
 }
 
 /// The first `use-server` that applies and whose server is there.

@@ -53,7 +53,15 @@ mod tests {
             address(text.as_bytes()),
             Some("192.168.1.2:3389".parse().unwrap())
         );
-        for bad in ["", "1", "1.2", "x.2.0", "1.99999.0", "4294967296.1.0", "\u{e9}"] {
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "x.2.0",
+            "1.99999.0",
+            "4294967296.1.0",
+            "\u{e9}",
+        ] {
             assert_eq!(address(bad.as_bytes()), None, "{bad}");
         }
     }

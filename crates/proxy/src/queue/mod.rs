@@ -29,7 +29,6 @@ use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::{Gauge, ServerState, Shutdown};
 use crate::stream::{Stream, listing};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waiter::Waiter;
@@ -184,7 +183,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let asker = Asker {
         config: &stream.config,
         backend,
-        source: stream.source().ip(),
+        key: key_of(stream, backend),
         wish,
     };
     let place = asker.assign();
@@ -200,11 +199,21 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     }
 }
 
+/// What stands for a stream where a hash chooses its server.
+fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
+    let proxy = stream.config.proxy(backend);
+    match proxy.balance.is_by_key() {
+        true => balance::key_of(stream, proxy),
+        false => None,
+    }
+}
+
 /// What of a stream counts here.
 struct Asker<'c> {
     config: &'c Arc<Config>,
     backend: ProxyIndex,
-    source: Option<IpAddr>,
+    /// What stands for the stream where a hash chooses.
+    key: Option<u32>,
     wish: Wish,
 }
 
@@ -275,7 +284,7 @@ impl Asker<'_> {
 
     fn request(&self, look: bool) -> balance::Request {
         balance::Request {
-            source: self.source,
+            key: self.key,
             avoid: self.wish.avoid,
             look,
         }
@@ -521,7 +530,7 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     for waiter in &moved {
         let request = balance::Request {
-            source: None,
+            key: None,
             avoid: None,
             look: true,
         };

@@ -37,7 +37,7 @@ pub(crate) use action::{
 };
 pub use argument::Lookup;
 pub use condition::{Condition, Outcome};
-pub(crate) use converter::hash::xxh64;
+pub(crate) use converter::hash::{self, xxh64};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};

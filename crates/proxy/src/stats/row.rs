@@ -3,7 +3,9 @@
 //! lock; nothing here changes anything.
 
 use super::column::{COLUMN_COUNT, Column};
-use crate::config::{Balance, Bind, BindAddress, Config, Mode, Proxy, Server, ServerAddress};
+use crate::config::{
+    Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
+};
 use crate::runtime;
 use crate::state::{AdminReport, Average, Counters, Gauge, Rate, ServerReport, Tally};
 use std::borrow::Cow;
@@ -483,6 +485,14 @@ pub fn algorithm(balance: &Balance) -> &'static str {
         Balance::First => "first",
         Balance::Source => "source",
         Balance::Random(_) => "random",
+        Balance::Hash(hashed) => match hashed.key {
+            HashKey::Source => "source",
+            HashKey::Uri { .. } => "uri",
+            HashKey::UrlParameter { .. } => "url_param",
+            HashKey::Header { .. } => "hdr",
+            HashKey::RdpCookie(_) => "rdp-cookie",
+            HashKey::Expression(_) => "hash",
+        },
     }
 }
 

@@ -302,6 +302,15 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
+    if stream.backend().is_some_and(|b| b.balance.looks_at_body())
+        && stream.request.method() == b"POST"
+        && !wait_for_body(client, stream, &body, usize::MAX, None).await
+    {
+        return match without_body(stream) {
+            Ruled::Answer(page) => finish_local(client, stream, page, &mut body, keep).await,
+            _ => Next::Close,
+        };
+    }
     persistence::belongs(stream);
     prefer_last_server(client, stream);
     let how = Establish {

@@ -438,7 +438,11 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
             .servers
             .iter()
             .filter(|server| server.state.usable())
-            .any(|server| stream.server().is_none_or(|own| own.state.uid != server.state.uid))
+            .any(|server| {
+                stream
+                    .server()
+                    .is_none_or(|own| own.state.uid != server.state.uid)
+            })
 }
 
 /// A slot of a server; waits in the queues within `timeout queue`.
