@@ -124,8 +124,7 @@ fn uri_part(uri: &[u8], bytes_max: Option<u32>, depth_max: Option<u32>, whole: b
 fn of_body<'b>(body: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
     body.split(|byte| *byte == b'&').find_map(|part| {
         let equals = memchr::memchr(b'=', part)?;
-        let end = part.iter().position(|byte| b"\r\n ".contains(byte));
-        (&part[..equals] == name).then(|| &part[equals + 1..end.unwrap_or(part.len())])
+        (&part[..equals] == name).then(|| &part[equals + 1..])
     })
 }
 
@@ -136,7 +135,10 @@ fn domain(host: &[u8]) -> &[u8] {
     };
     let before = &host[..last];
     let begin = memchr::memrchr(b'.', before).map_or(0, |at| at + 1);
-    &before[begin..]
+    match &before[begin..] {
+        b"" => host,
+        part => part,
+    }
 }
 
 #[cfg(test)]
@@ -155,11 +157,26 @@ mod tests {
     }
 
     #[test]
+    fn the_main_part_of_a_host_is_found_as_haproxy_finds_it() {
+        for (host, want) in [
+            ("www.example.com", "example"),
+            ("example.com", "example"),
+            ("a.example.co.uk", "co"),
+            ("localhost", "localhost"),
+            ("x.example.com:8080", "example"),
+            (".com", ".com"),
+            ("", ""),
+        ] {
+            assert_eq!(domain(host.as_bytes()), want.as_bytes());
+        }
+    }
+
+    #[test]
     fn a_parameter_is_found_in_a_form() {
         for (body, want) in [
             ("user=bob", Some("bob")),
             ("x=1&user=bob&y=2", Some("bob")),
-            ("y=2&user=42\r\n", Some("42")),
+            ("y=2&user=42\r\n", Some("42\r\n")),
             ("user=", Some("")),
             ("xuser=1&user", None),
             ("", None),

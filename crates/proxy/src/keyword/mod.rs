@@ -27,6 +27,7 @@ mod persistence;
 pub mod places;
 mod proxy;
 mod redirect;
+mod retry;
 pub mod server;
 pub mod server_option;
 mod server_states;
@@ -90,6 +91,7 @@ static LINES: &[&[LineRow]] = &[
     persistence::LINES,
     proxy::LINES,
     redirect::LINES,
+    retry::LINES,
     server::LINES,
     server_states::LINES,
     stats::LINES,

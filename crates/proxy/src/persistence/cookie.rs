@@ -3,7 +3,7 @@
 use super::date::Date;
 use super::line::{self, Edit, Edited};
 use super::{Persistence, RequestCookie, ResponseCookie, dynamic};
-use crate::config::{Cookie, CookieMode, Proxy, Server, ServerIndex};
+use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
 use crate::http1;
 use crate::message::Fields;
 use crate::stream::Stream;
@@ -186,38 +186,63 @@ impl Look<'_> {
     }
 }
 
-/// Rewrites or takes out the server's cookie, and inserts one where the client
-/// is to have one.
-pub(super) fn answer(stream: &mut Stream) {
+/// The backend, its cookie and the server of an answer.
+fn of_answer<'c>(
+    config: &'c Config,
+    stream: &Stream,
+) -> Option<(&'c Proxy, &'c Cookie, &'c Server)> {
+    let backend = config.proxy(stream.backend?);
+    let server = backend.servers.get(stream.server?.0 as usize)?;
+    Some((backend, backend.cookie.as_deref()?, server))
+}
+
+/// What a server's cookie is: of its line, or made of its address.
+fn value_of<'v>(
+    backend: &Proxy,
+    cookie: &Cookie,
+    server: &'v Server,
+    made: &'v mut Option<[u8; dynamic::DIGITS]>,
+) -> Option<&'v [u8]> {
+    if let Some(value) = &server.options.cookie {
+        return Some(value);
+    }
+    let key = backend.dynamic_cookie_key.as_deref();
+    *made = key
+        .filter(|_| cookie.dynamic)
+        .and_then(|key| dynamic::of(server, key));
+    made.as_ref().map(|value| &value[..])
+}
+
+/// Rewrites the server's cookie, or takes it out.
+pub(super) fn look_at_answer(stream: &mut Stream) {
     let config = Arc::clone(&stream.config);
-    let (Some(backend), Some(server)) = (stream.backend, stream.server) else {
-        return;
-    };
-    let backend = config.proxy(backend);
-    let (Some(cookie), Some(server)) = (
-        backend.cookie.as_deref(),
-        backend.servers.get(server.0 as usize),
-    ) else {
+    let Some((backend, cookie, server)) = of_answer(&config, stream) else {
         return;
     };
     let mut known = stream.persistence.take().unwrap_or_default();
     if !known.ignored {
-        let made;
-        let value = match &server.options.cookie {
-            Some(value) => Some(&**value),
-            None => {
-                let key = backend.dynamic_cookie_key.as_deref();
-                let key = key.filter(|_| cookie.dynamic);
-                made = key.and_then(|key| dynamic::of(server, key));
-                made.as_ref().map(|value| &value[..])
-            }
-        };
+        let mut made = None;
+        let value = value_of(backend, cookie, server, &mut made);
         let fields = stream.response.fields_mut();
         known.response = servers_own(fields, cookie, &known, value);
-        if let Some(how) = inserts(stream, cookie, &known) {
-            insert(stream, cookie, &known, value);
-            known.response = how;
-        }
+    }
+    stream.persistence = Some(known);
+}
+
+/// Inserts a cookie where the client is to have one.
+pub(super) fn insert(stream: &mut Stream) {
+    let config = Arc::clone(&stream.config);
+    let Some((backend, cookie, server)) = of_answer(&config, stream) else {
+        return;
+    };
+    let mut known = stream.persistence.take().unwrap_or_default();
+    if !known.ignored
+        && let Some(how) = inserts(stream, cookie, &known)
+    {
+        let mut made = None;
+        let value = value_of(backend, cookie, server, &mut made);
+        add(stream, cookie, &known, value);
+        known.response = how;
     }
     stream.persistence = Some(known);
 }
@@ -293,7 +318,7 @@ fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<Resp
 /// What a client whose server has no cookie gets, so that it forgets its own.
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
-fn insert(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
+fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
     let mut line = worker().scratch();
     line.extend_from_slice(&cookie.name);
     line.push(b'=');

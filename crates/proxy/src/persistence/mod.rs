@@ -99,6 +99,8 @@ pub struct Persistence {
     forced: bool,
     /// `ignore-persist`: it belongs to nobody.
     ignored: bool,
+    /// `http-request disable-l7-retry`: its request is sent once.
+    once: bool,
     request: RequestCookie,
     response: ResponseCookie,
     /// When the client's cookie was last looked at, and when it was made.
@@ -179,6 +181,18 @@ pub fn is_ignored(stream: &Stream) -> bool {
     known.is_some_and(|known| known.ignored)
 }
 
+/// A stream's request is not to be sent again once it was sent, whatever `retry-on`
+/// says (`http-request disable-l7-retry`).
+pub fn send_once(stream: &mut Stream) {
+    stream.persistence_mut().once = true;
+}
+
+/// Whether that was said.
+pub fn is_sent_once(stream: &Stream) -> bool {
+    let known = stream.persistence.as_deref();
+    known.is_some_and(|known| known.once)
+}
+
 /// Lets a stream belong to a server, unless it belongs to one already or to
 /// nobody, or this one is down. Says whether it does now.
 pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
@@ -207,8 +221,9 @@ pub fn sent_elsewhere(stream: &mut Stream) {
     }
 }
 
-/// Sets cookies in the answer, behind all rules but `http-after-response`.
-pub fn answer(stream: &mut Stream) {
+/// Looks at the cookies that the server set, and takes its own out or rewrites
+/// it: behind all rules but `http-after-response`.
+pub fn look_at_answer(stream: &mut Stream) {
     let Some(backend) = stream.backend() else {
         return;
     };
@@ -217,7 +232,14 @@ pub fn answer(stream: &mut Stream) {
         app_session::learn(stream);
     }
     if has_cookie {
-        cookie::answer(stream);
+        cookie::look_at_answer(stream);
+    }
+}
+
+/// Inserts a cookie where the client is to have one.
+pub fn answer(stream: &mut Stream) {
+    if stream.backend().is_some_and(|b| b.cookie.is_some()) {
+        cookie::insert(stream);
     }
 }
 

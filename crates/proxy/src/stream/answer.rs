@@ -4,6 +4,7 @@
 use super::body::{Body, BodyFailure, Copy};
 use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
+use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination};
@@ -47,6 +48,9 @@ pub struct Incoming<'c> {
     /// When the server was last sent something: from then on it may be silent
     /// for `timeout server`.
     pub sent_at: &'c Cell<Instant>,
+    /// The request could be sent once more, so that an answer which `retry-on`
+    /// names is not for the client.
+    pub again: &'c Cell<bool>,
 }
 
 /// An answer that was delivered whole.
@@ -63,6 +67,8 @@ pub struct Delivered {
 /// Why an answer was not delivered whole.
 #[derive(Debug)]
 pub enum Failure {
+    /// The server answered with a status that `retry-on` names.
+    Unwanted,
     /// The server closed before the first byte.
     ClosedEarly,
     /// The server has not looked at the request and will not; it can be sent
@@ -109,7 +115,7 @@ impl Failure {
     /// where an answer had begun.
     pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
         match self {
-            Failure::ClosedEarly | Failure::Closed | Failure::Refused => {
+            Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
@@ -192,6 +198,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         request,
         keep,
         sent_at,
+        again,
     } = incoming;
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
@@ -203,6 +210,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
         };
         if !response.interim {
+            if again.get() && retry::is_unwanted(stream) {
+                return Err(Failure::Unwanted);
+            }
             break response;
         }
         interim += 1;
@@ -216,7 +226,6 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     check(stream)?;
-    persistence::answer(stream);
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         send_head(stream, client, false).await?;
@@ -288,6 +297,7 @@ fn check(stream: &mut Stream) -> Result<(), Failure> {
     if let Verdict::Answer(page) = rules::http_response(stream) {
         return Err(Failure::Denied(page));
     }
+    persistence::look_at_answer(stream);
     if stream
         .backend()
         .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
@@ -295,6 +305,7 @@ fn check(stream: &mut Stream) -> Result<(), Failure> {
     {
         return Err(Failure::Denied(Box::new(blocked(stream))));
     }
+    persistence::answer(stream);
     Ok(())
 }
 
@@ -489,6 +500,7 @@ async fn send(
             .as_ref()
             .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
+        kept: None,
     };
     // A server that is silent does not hold a stream that nobody wants.
     let result = match Watch::of_stream(client) {

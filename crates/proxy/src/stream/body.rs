@@ -246,6 +246,28 @@ impl From<WriteFailure> for BodyFailure {
     }
 }
 
+/// The data of a body that was sent, as long as it fits into a buffer.
+pub struct Kept<'k> {
+    /// The data.
+    pub bytes: &'k mut Vec<u8>,
+    /// Cleared when it is more than fits, or has trailers.
+    pub whole: &'k Cell<bool>,
+    /// What fits.
+    pub bytes_max: usize,
+}
+
+impl Kept<'_> {
+    fn keep(&mut self, data: &[u8], has_trailers: bool) {
+        if has_trailers || self.bytes.len() + data.len() > self.bytes_max {
+            self.whole.set(false);
+            *self.bytes = Vec::new();
+        }
+        if self.whole.get() {
+            self.bytes.extend_from_slice(data);
+        }
+    }
+}
+
 /// One body on its way.
 pub struct Copy<'c> {
     /// The sender.
@@ -268,6 +290,8 @@ pub struct Copy<'c> {
     pub meter: Option<(&'c Meter, Tally, &'c mut u64)>,
     /// Where it is noted when something was sent.
     pub sent_at: Option<&'c Cell<Instant>>,
+    /// Keeps what was sent, to send it once more.
+    pub kept: Option<&'c mut Kept<'c>>,
 }
 
 impl Copy<'_> {
@@ -296,6 +320,9 @@ impl Copy<'_> {
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
+        if let Some(kept) = &mut self.kept {
+            kept.keep(data, trailers.is_some());
+        }
         match self.to {
             Link::Http1(to) => {
                 let mut end = Vec::new();
@@ -357,6 +384,9 @@ impl Copy<'_> {
     /// Sends the end of a body whose sender told it apart from the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let trailers = self.from.trailers();
+        if let Some(kept) = &mut self.kept {
+            kept.keep(&[], trailers.is_some());
+        }
         match self.to {
             Link::Http1(to) => {
                 if self.chunked {

@@ -3,9 +3,10 @@
 //! before the request has.
 
 use super::answer::{self, Delivered, Failure, Progress};
-use super::body::{Body, BodyFailure, Copy};
+use super::body::{Body, BodyFailure, Copy, Kept};
 use super::meter::Meter;
 use super::request::{Next, close};
+use super::retry::{self, Replay};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
@@ -44,11 +45,12 @@ pub async fn run(
     stream: &mut Stream,
     mut outgoing: Outgoing<'_>,
     mut server: ServerConnection,
-    slot: Slot,
+    mut slot: Slot,
 ) -> Next {
     prepare_request(stream, &outgoing);
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
+    let mut replay = Replay::new(stream, &client.link, &outgoing.body);
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
@@ -58,7 +60,13 @@ pub async fn run(
             Link::Http1(_) => None,
             Link::Http2(_) => outgoing.body.restart(),
         };
-        let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
+        let exchange = once(
+            client,
+            stream,
+            &mut outgoing,
+            (&mut server, &mut replay),
+            &mut uploaded,
+        );
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
@@ -69,6 +77,21 @@ pub async fn run(
         // An idle connection that the server closed at the same moment says
         // nothing of the request: it goes out again on a new one, where that
         // cannot do anything twice.
+        if let Err(failure) = &delivered
+            && retry::repeats(stream, failure)
+            && replay.rewind(&mut client.input, &mut outgoing.body)
+        {
+            drop(server);
+            stream.response.clear();
+            match serve::again(stream, slot).await {
+                Ok((connection, another)) => {
+                    (server, slot) = (connection, another);
+                    serve::name_server(stream);
+                    continue;
+                }
+                Err(_) => return unserved(client, stream, &outgoing).await,
+            }
+        }
         let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
         let closed_idle =
             closed_early && reused && !fresh && !has_body && is_idempotent(stream.request.method());
@@ -110,6 +133,16 @@ pub async fn run(
     next
 }
 
+/// No server takes the request once more.
+async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
+    let page = reply::error(stream, 503);
+    let keep = outgoing.keep && outgoing.body.is_done() && !page.close;
+    if !reply::send(client, stream, page, keep).await {
+        return Next::Close;
+    }
+    if keep { Next::Request } else { Next::Linger }
+}
+
 /// Bytes of a request's body that went to the server, and how many of them
 /// were counted on the way.
 #[derive(Default)]
@@ -132,7 +165,7 @@ async fn once(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: &mut Outgoing<'_>,
-    server: &mut ServerConnection,
+    (server, replay): (&mut ServerConnection, &mut Replay),
     Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
@@ -162,6 +195,7 @@ async fn once(
         request: outgoing.request,
         keep: outgoing.keep,
         sent_at: &sent_at,
+        again: &replay.whole,
     };
     if outgoing.body.is_done() {
         if let Link::Http1(server) = &server.link {
@@ -173,6 +207,12 @@ async fn once(
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
+    let mut kept = Kept {
+        bytes: &mut replay.bytes,
+        whole: &replay.whole,
+        bytes_max: Replay::bytes_max(stream),
+    };
+    let keeps = kept.whole.get();
     let mut copy = Copy {
         from: link,
         input,
@@ -184,6 +224,7 @@ async fn once(
         bytes,
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
+        kept: keeps.then_some(&mut kept),
     };
     let result = both(
         pin!(copy.run(&mut head)),
@@ -286,6 +327,7 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     }
     crate::rules::unique_id(stream);
     forward_for(stream);
+    serve::name_server(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,

@@ -18,6 +18,7 @@ pub(crate) mod listing;
 mod meter;
 mod reply;
 mod request;
+mod retry;
 #[cfg(test)]
 pub(crate) mod sample;
 mod secure;

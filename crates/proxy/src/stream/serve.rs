@@ -4,7 +4,9 @@
 use super::session::after;
 use super::shutdown::{self, unless_shut};
 use super::{Link, Phase, Reply, Stream, Termination, listing};
-use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
+use crate::config::{
+    Proxy, ProxyIndex, ProxyOption, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
+};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::persistence;
@@ -240,13 +242,70 @@ pub async fn establish(
     stream: &mut Stream,
     mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    let retries = retries(stream);
-    let mut slot = take_slot(stream, None).await?;
+    let slot = take_slot(stream, None).await?;
+    reach(stream, &mut how, slot).await
+}
+
+/// Gets a server once more for a request that was sent: another one, or another
+/// connection to the same. It counts as a retry.
+pub async fn again(
+    stream: &mut Stream,
+    mut slot: Slot,
+) -> Result<(ServerConnection, Slot), Unserved> {
+    stream.retries += 1;
+    stream.times.response = None;
+    stream.server_status = 0;
+    match redispatch(stream, slot).await? {
+        (another, true) => slot = another,
+        (same, false) => {
+            count_at_server(stream, Tally::Retries);
+            slot = same;
+        }
+    }
+    let mut fresh = Establish::FRESH;
+    reach(stream, &mut fresh, slot).await
+}
+
+/// Sends a stream to another server, where one is due. The slot and whether it is
+/// another's.
+async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Unserved> {
+    if !redispatches(stream, retries(stream)) {
+        return Ok((slot, false));
+    }
+    let avoid = stream.server;
+    drop(slot);
+    let slot = take_slot(stream, avoid).await?;
+    if avoid == stream.server {
+        return Ok((slot, false));
+    }
+    stream.redispatched = true;
+    persistence::sent_elsewhere(stream);
+    count_at(stream, avoid, Tally::Redispatches);
+    Ok((slot, true))
+}
+
+/// How often a connection that failed may be tried again: `retry-on` can do without.
+fn connection_retries(stream: &Stream) -> u32 {
+    let only_once = |backend: &Proxy| stream.http && !backend.retry_on.has(RetryOn::CONN_FAILURE);
+    if stream.backend().is_some_and(only_once) {
+        0
+    } else {
+        retries(stream)
+    }
+}
+
+/// A connection to the stream's server, or to others, with `retries`.
+async fn reach(
+    stream: &mut Stream,
+    how: &mut Establish,
+    mut slot: Slot,
+) -> Result<(ServerConnection, Slot), Unserved> {
+    let retries = connection_retries(stream);
     loop {
         if let Some(page) = redirected(stream) {
             return Err(Unserved::Redirected(Box::new(page)));
         }
-        let attempt = unless_shut(&slot, pin!(attempt(stream, &mut how))).await;
+        let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;
         let attempt = attempt.unwrap_or_else(|why| {
             stream.termination = shutdown::termination(why);
             None
@@ -268,21 +327,14 @@ pub async fn establish(
             // What is idle gives its descriptors to who has something to do.
             worker().pools.clear();
         }
-        stream.retries += 1;
-        if stream.retries > retries {
-            stream.retries = retries;
+        if stream.retries >= retries {
             return Err(failed(stream, &failure));
         }
-        if redispatches(stream, retries) {
-            let avoid = stream.server;
-            drop(slot);
-            slot = take_slot(stream, avoid).await?;
-            if avoid != stream.server {
-                stream.redispatched = true;
-                persistence::sent_elsewhere(stream);
-                count_at(stream, avoid, Tally::Redispatches);
-                continue;
-            }
+        stream.retries += 1;
+        let (held, another) = redispatch(stream, slot).await?;
+        slot = held;
+        if another {
+            continue;
         }
         count_at_server(stream, Tally::Retries);
         if !matches!(failure, ConnectFailure::Timeout) {
@@ -514,6 +566,19 @@ fn has_room(stream: &Stream, at: ServerIndex) -> bool {
         let limit = state.limit();
         state.usable() && (limit == 0 || state.sessions.current() < limit)
     })
+}
+
+/// `http-send-name-header`: tells the server its own name.
+pub fn name_server(stream: &mut Stream) {
+    let Some(header) = stream.backend().and_then(|b| b.name_header.as_ref()) else {
+        return;
+    };
+    let header = header.clone();
+    let name = stream.server().map(|server| server.name.clone());
+    if let Some(name) = name {
+        // A head that rules filled to its limit goes without.
+        let _ = stream.request.set(&header, name.as_bytes());
+    }
 }
 
 /// Another connection to the same server, for a stream whose first one proved
