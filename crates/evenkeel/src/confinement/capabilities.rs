@@ -9,7 +9,7 @@
 
 use super::{ConfinementError, Identity};
 use language::Span;
-use proxy::config::{Config, LogTargetAddress, Server, ServerAddress};
+use proxy::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -41,6 +41,8 @@ pub enum Why {
     SourcePort,
     /// `source` has an `interface`, on a kernel older than 5.7.
     SourceInterface,
+    /// `usesrc`: connections show an address that is not this host's.
+    ClientAddress,
     /// The process stays root, and a Unix socket of another owner is connected to.
     UnixSocket,
 }
@@ -53,6 +55,10 @@ impl Why {
             Why::SourceInterface => {
                 "connections to a server are bound to an interface, which kernels before 5.7 let \
                  only a privileged process do"
+            }
+            Why::ClientAddress => {
+                "connections to a server show the address of a client, or another that is not this \
+                 host's"
             }
             Why::UnixSocket => {
                 "root without it could not connect to a Unix socket that belongs to another user"
@@ -78,15 +84,27 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     let stays_root = identity.stays_root();
     for proxy in &config.proxies {
         for server in &proxy.servers {
-            let source = server.options.source.or(proxy.source);
-            if source.is_some_and(|source| (1..PORT_UNPRIVILEGED_MIN).contains(&source.port())) {
+            let source = server.source(proxy);
+            let borrowed = source.ways.borrowed.as_ref();
+            let low = |port: u16| (1..PORT_UNPRIVILEGED_MIN).contains(&port);
+            let asked =
+                |address: Option<std::net::SocketAddr>| address.is_some_and(|a| low(a.port()));
+            let of_client = matches!(borrowed, Some(Borrowed::Client));
+            if borrowed.is_some() {
+                keep(CapabilitySet::NET_RAW, Why::ClientAddress, server.span);
+            }
+            let borrows_low = match borrowed {
+                Some(Borrowed::Address(address)) => low(address.port()),
+                _ => of_client,
+            };
+            if asked(source.address) || borrows_low {
                 keep(
                     CapabilitySet::NET_BIND_SERVICE,
                     Why::SourcePort,
                     server.span,
                 );
             }
-            if server.options.interface.is_some() && old_kernel {
+            if source.ways.interface.is_some() && old_kernel {
                 keep(CapabilitySet::NET_RAW, Why::SourceInterface, server.span);
             }
             if stays_root && is_unix(server) {

@@ -11,6 +11,7 @@ mod http2;
 mod persistence;
 mod proxy;
 mod server;
+mod source;
 mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
@@ -30,6 +31,7 @@ pub use proxy::{
     ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
 };
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use source::{Borrowed, Source, SourceWays};
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,

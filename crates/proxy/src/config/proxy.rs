@@ -4,7 +4,7 @@ use super::persistence::{
     AppSession, Cookie, CookiePlaces, HashAffinity, HashKey, HashType, Hashed, PersistRule,
     RetryOn, UseServerRule,
 };
-use super::{Bind, Check, LogTarget, ProxyIndex, Server};
+use super::{Bind, Check, LogTarget, ProxyIndex, Server, SourceWays};
 use crate::rules::{Condition, Format, HttpRule, TcpRule};
 use crate::state::ProxyState;
 use language::Span;
@@ -480,6 +480,19 @@ pub struct Proxy {
     pub hash_affinity: HashAffinity,
     /// `retry-on`.
     pub retry_on: RetryOn,
+    /// The rest of `source`.
+    pub source_ways: SourceWays,
+    /// `balance` was said.
+    pub balance_said: bool,
+    /// `dispatch` or `transparent`, while the lines are read.
+    pub dispatch: Option<(super::ServerAddress, Span)>,
+    /// Where streams go that belong to no server, in place of the balance: the
+    /// server that stands for `dispatch` or `transparent`.
+    pub dispatch_server: Option<super::ServerIndex>,
+    /// `max-session-srv-conns` is 0: a session keeps no connection.
+    pub keeps_no_connection: bool,
+    /// `max-keep-alive-queue`.
+    pub keep_alive_queue_max: Option<u32>,
     /// `http-send-name-header`, in lower case.
     pub name_header: Option<Box<[u8]>>,
 }

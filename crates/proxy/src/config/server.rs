@@ -1,6 +1,6 @@
 //! One `server` line.
 
-use super::{HttpProtocol, RingKey, ServerTls, WebSocketProto};
+use super::{HttpProtocol, RingKey, ServerTls, SourceWays, WebSocketProto};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -87,8 +87,8 @@ pub struct ServerOptions {
     pub cookie: Option<Box<[u8]>>,
     /// `source`: the address that connections to it come from.
     pub source: Option<SocketAddr>,
-    /// `interface` of `source`.
-    pub interface: Option<Box<str>>,
+    /// The rest of `source`.
+    pub source_ways: SourceWays,
     /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
     /// `tfo`.
@@ -151,7 +151,7 @@ impl Default for ServerOptions {
             protocol: None,
             cookie: None,
             source: None,
-            interface: None,
+            source_ways: SourceWays::default(),
             tcp_user_timeout_ms: None,
             tcp_fast_open: false,
             pool_max: None,

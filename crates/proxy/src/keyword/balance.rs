@@ -72,6 +72,7 @@ const BUILT: &[&str] = &[
 ];
 
 fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.proxy().balance_said = true;
     let Some(word) = args.next() else {
         loader.proxy().balance = Balance::RoundRobin;
         return Ok(());

@@ -15,6 +15,7 @@ mod capture;
 pub mod check;
 mod cpu_map;
 pub(crate) mod crt_store;
+mod dispatch;
 mod environment;
 mod error_page;
 mod global;
@@ -31,6 +32,7 @@ mod retry;
 pub mod server;
 pub mod server_option;
 mod server_states;
+mod source;
 mod stats;
 mod stats_socket;
 mod switching;
@@ -78,6 +80,7 @@ static LINES: &[&[LineRow]] = &[
     capture::LINES,
     check::LINES,
     cpu_map::LINES,
+    dispatch::LINES,
     crt_store::LINES,
     environment::LINES,
     error_page::LINES,
@@ -130,6 +133,7 @@ impl Registry {
     }
 }
 
+pub(crate) use dispatch::finish as finish_dispatch;
 pub(crate) use persistence::finish as finish_persistence;
 
 /// A row of a section's line.

@@ -167,12 +167,10 @@ fn server_address(
                 None => return unresolved(loader, word, &name, options),
             }
         }
-        Host::Any => return Err(no_target(word, "the address that the client connected to")),
+        // The address that the client connected to.
+        Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_target(word, "this kind of address")),
     };
-    if ip.is_unspecified() {
-        return Err(no_target(word, "the address that the client connected to"));
-    }
     Ok(match address.port {
         Port::One(0) | Port::None => ServerAddress::SamePort(ip, 0),
         Port::One(port) | Port::Range(port, _) => ServerAddress::Inet(SocketAddr::new(ip, port)),

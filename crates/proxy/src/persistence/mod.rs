@@ -116,6 +116,7 @@ impl Proxy {
             || !self.persist_rules.is_empty()
             || self.rdp_persist.is_some()
             || self.app_session.is_some()
+            || self.dispatch_server.is_some()
     }
 
     /// Whether a server may take a stream that belongs to it, up or not.
@@ -155,6 +156,10 @@ pub fn belongs(stream: &mut Stream) {
     if stream.http {
         cookie::look(stream);
         app_session::look(stream);
+    }
+    let dispatch = stream.backend().and_then(|backend| backend.dispatch_server);
+    if dispatch.is_some() && !is_direct(stream) {
+        stream.persistence_mut().server = dispatch;
     }
 }
 

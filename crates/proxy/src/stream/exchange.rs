@@ -438,7 +438,8 @@ async fn done(
                     .server()
                     .and_then(|described| described.options.reuse_max);
                 let spent = most.is_some_and(|most| server.streams > most);
-                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
+                let none = stream.frontend().keeps_no_connection;
+                client.own = (delivered.client_keeps && !spent && !none).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }

@@ -557,14 +557,18 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
     Ok(slot)
 }
 
-/// Whether a server would be had without waiting.
+/// Whether a server would be had without waiting, or no longer than
+/// `max-keep-alive-queue` allows.
 fn has_room(stream: &Stream, at: ServerIndex) -> bool {
-    let server = stream
-        .backend()
-        .and_then(|backend| backend.servers.get(at.0 as usize));
+    let backend = stream.backend();
+    let server = backend.and_then(|backend| backend.servers.get(at.0 as usize));
     server.is_some_and(|Server { state, .. }| {
         let limit = state.limit();
-        state.usable() && (limit == 0 || state.sessions.current() < limit)
+        let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
+        state.usable()
+            && (limit == 0
+                || state.sessions.current() < limit
+                || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
     })
 }
 
