@@ -55,10 +55,8 @@ tidy: toolchain ## format, lints, our own checks, licences and advisories
 		fi; \
 	fi
 
-manual: build ## write the reference manual, target/manual.md
-	$(built) manual >target/manual.md.new
-	mv target/manual.md.new target/manual.md
-	@echo target/manual.md
+manual: build ## write the reference manual as HTML, target/manual/index.html
+	$(built) manual --html target/manual
 
 install: build ## install binary, man page, completions and systemd units below PREFIX
 	$(built) man >target/evenkeel.1

@@ -39,15 +39,21 @@ pub struct Documented {
     pub doc: &'static str,
     /// See [`Keyword::example`].
     pub example: &'static str,
+    /// The title of its family, which is a page of the manual; empty where it is not built.
+    pub family: &'static str,
     /// False: known, not built yet. Its use is an error that says so.
     pub built: bool,
 }
 
+/// Keywords that belong together, under the title that their page of the manual has.
+pub type Family<B> = (&'static str, &'static [Keyword<B>]);
+
 impl<B> Keyword<B> {
     /// The row without its function.
-    pub fn documented(&self, kind: &'static str) -> Documented {
+    pub fn documented(&self, kind: &'static str, family: &'static str) -> Documented {
         Documented {
             kind,
+            family,
             name: self.name,
             places: self.places,
             syntax: self.syntax,
@@ -74,7 +80,7 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Table<B: 'static> {
     kind: &'static str,
-    rows: HashMap<&'static str, &'static Keyword<B>>,
+    rows: HashMap<&'static str, (&'static str, &'static Keyword<B>)>,
     known: HashMap<&'static str, &'static Known>,
     words_max: usize,
 }
@@ -93,20 +99,19 @@ pub enum Found<B: 'static> {
 impl<B: 'static> Table<B> {
     /// A table of all the families of a kind. A row in two families is the
     /// defining crate's mistake and panics (a test makes every table).
-    pub fn new(
-        kind: &'static str,
-        families: &[&'static [Keyword<B>]],
-        known: &[&'static Known],
-    ) -> Self {
+    pub fn new(kind: &'static str, families: &[Family<B>], known: &[&'static Known]) -> Self {
         let mut table = Table {
             kind,
             rows: HashMap::new(),
             known: HashMap::new(),
             words_max: 1,
         };
-        for row in families.iter().flat_map(|f| f.iter()) {
+        let rows = families
+            .iter()
+            .flat_map(|(title, rows)| rows.iter().map(move |row| (*title, row)));
+        for (title, row) in rows {
             assert!(
-                table.rows.insert(row.name, row).is_none(),
+                table.rows.insert(row.name, (title, row)).is_none(),
                 "{kind} {} defined twice",
                 row.name
             );
@@ -137,7 +142,7 @@ impl<B: 'static> Table<B> {
                 name.push(' ');
             }
             name.push_str(word);
-            if let Some(row) = self.rows.get(name.as_str()) {
+            if let Some((_, row)) = self.rows.get(name.as_str()) {
                 found = Found::Built(row, n + 1);
             } else if let Some((known, group)) = self.known.get_key_value(name.as_str()) {
                 found = Found::NotBuilt(known, group, n + 1);
@@ -151,7 +156,7 @@ impl<B: 'static> Table<B> {
         let mut all: Vec<Documented> = self
             .rows
             .values()
-            .map(|r| r.documented(self.kind))
+            .map(|(family, row)| row.documented(self.kind, family))
             .collect();
         all.extend(self.known.iter().map(|(name, group)| Documented {
             kind: self.kind,
@@ -160,6 +165,7 @@ impl<B: 'static> Table<B> {
             syntax: name,
             doc: "HAProxy has this; it is known here and not built yet.",
             example: "",
+            family: "",
             built: false,
         }));
         all.sort_by_key(|d| d.name);
@@ -171,8 +177,8 @@ impl<B: 'static> Table<B> {
         let rows = self
             .rows
             .values()
-            .filter(move |r| r.places.contains(&place))
-            .map(|r| r.name);
+            .filter(move |(_, row)| row.places.contains(&place))
+            .map(|(_, row)| row.name);
         let known = self
             .known
             .iter()

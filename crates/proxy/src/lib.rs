@@ -8,6 +8,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod differences;
 pub mod health;
 pub mod http1;
 pub mod http2;

@@ -235,7 +235,43 @@ fn keyword() -> Command {
 }
 
 fn manual() -> Command {
-    Command::new("manual").about("Print the reference manual of all keywords, in Markdown")
+    Command::new("manual")
+        .about("The reference manual of all keywords: here, or as HTML to read in a browser")
+        .long_about(
+            "Without an argument, the contents: a chapter for each family of keywords. With the name of a \
+             chapter, that chapter; with other words, the keywords that have them in their name or text.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel manual\n  evenkeel manual time-limits\n  evenkeel manual sticky cookie\n  \
+             evenkeel manual --all | less\n  evenkeel manual --html /usr/share/doc/evenkeel",
+        )
+        .arg(
+            Arg::new("TOPIC")
+                .num_args(1..)
+                .conflicts_with_all(["html", "all", "differences"])
+                .help("A chapter, or words to search for"),
+        )
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["html", "differences"])
+                .help("Print all chapters"),
+        )
+        .arg(
+            Arg::new("differences")
+                .long("differences")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("html")
+                .help("Print what differs from HAProxy, and why"),
+        )
+        .arg(
+            Arg::new("html")
+                .long("html")
+                .value_name("DIRECTORY")
+                .value_parser(value_parser!(std::path::PathBuf))
+                .help("Write it as HTML pages, to be opened at index.html; no server is needed"),
+        )
 }
 
 fn demo() -> Command {

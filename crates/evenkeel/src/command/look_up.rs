@@ -1,4 +1,4 @@
-//! `evenkeel explain`, `keyword` and `manual`: what the tables of the crates
+//! `evenkeel explain` and `keyword`: what the tables of the crates
 //! say, laid out for a terminal.
 
 use super::{print, refuse};
@@ -91,27 +91,6 @@ fn unknown(what: &str, name: &str, near: Option<&str>, list: &str) -> String {
     }
 }
 
-/// `evenkeel manual`: a chapter for each kind of keyword.
-pub fn manual() -> String {
-    let documented = proxy::keyword::registry().documented();
-    let kinds: BTreeSet<&str> = documented.iter().map(|row| row.kind).collect();
-    let mut text = String::from("# The configuration language of Evenkeel\n");
-    for kind in kinds {
-        let rows: Vec<Documented> = documented
-            .iter()
-            .filter(|row| row.kind == kind)
-            .copied()
-            .collect();
-        let mut title = kind.to_owned();
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        text.push('\n');
-        text += &manual::chapter(&title, &rows);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,30 +100,6 @@ mod tests {
         let all = codes();
         let ids: BTreeSet<&str> = all.iter().map(|code| code.id).collect();
         assert_eq!(ids.len(), all.len());
-    }
-
-    #[test]
-    fn the_manual_closes_what_it_opens_and_has_every_kind() {
-        let text = super::manual();
-        let mut fenced = false;
-        let mut before = "";
-        for line in text.lines() {
-            if line.starts_with("```") {
-                fenced = !fenced;
-            } else if line.starts_with("##") && !fenced {
-                assert!(before.is_empty(), "no empty line in front of {line}");
-            }
-            before = line;
-        }
-        assert!(!fenced);
-        for chapter in [
-            "## Keyword\n",
-            "## Fetch\n",
-            "## Converter\n",
-            "## Server option\n",
-        ] {
-            assert_eq!(text.matches(chapter).count(), 1, "{chapter}");
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod check;
 mod definition;
 mod format;
 mod look_up;
+mod manual;
 mod privileges;
 mod reload;
 mod run;
@@ -44,7 +45,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),
-        "manual" => print(&look_up::manual()),
+        "manual" => manual::main(matches),
         "fmt" => format::main(&files(matches), matches),
         "version" => print(&format!(
             "evenkeel {}\ncompared with HAProxy {}\n",

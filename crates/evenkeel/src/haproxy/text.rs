@@ -178,6 +178,7 @@ mod tests {
     #[test]
     fn keywords_are_listed_by_class() {
         let row = |kind, name| Documented {
+            family: "",
             kind,
             name,
             places: &["x"],

@@ -63,11 +63,46 @@ fn keyword_explains_lists_and_suggests() {
         unknown.stderr
     );
     assert!(ours(&bench, "keyword --list").stdout.lines().count() > 500);
+}
+
+#[test]
+fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
+    let bench = Bench::new();
+    let contents = ours(&bench, "manual");
+    assert_eq!(contents.code(), Some(0), "{}", contents.stderr);
     assert!(
-        ours(&bench, "manual")
-            .stdout
-            .starts_with("# The configuration language")
+        contents.stdout.contains("  time-limits "),
+        "{}",
+        contents.stdout
     );
+    let chapter = ours(&bench, "manual time-limits");
+    assert!(chapter.stdout.starts_with("Time limits\n"));
+    assert!(chapter.stdout.contains("timeout client <"));
+    let found = ours(&bench, "manual leastconn");
+    assert!(found.stdout.contains("balance ("), "{}", found.stdout);
+    let unknown = ours(&bench, "manual time-limit");
+    assert_eq!(unknown.code(), Some(1));
+    assert!(
+        unknown.stderr.contains("did you mean 'time-limits'?"),
+        "{}",
+        unknown.stderr
+    );
+    assert!(
+        ours(&bench, "manual --differences")
+            .stdout
+            .contains("[body-cut]")
+    );
+    assert!(ours(&bench, "manual --all").stdout.lines().count() > 3000);
+    let book = bench.file("note", "").with_file_name("book");
+    let written = ours(&bench, "manual --html book");
+    assert_eq!(written.code(), Some(0), "{}", written.stderr);
+    for page in ["index.html", "time-limits.html", "search.js", "codes.html"] {
+        assert!(book.join(page).exists(), "{page}");
+    }
+    bench.file("occupied", "a file");
+    let refused = ours(&bench, "manual --html occupied");
+    assert_eq!(refused.code(), Some(1));
+    assert!(refused.stderr.contains("occupied"), "{}", refused.stderr);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub static LINES: &[LineRow] = &[
         name: "transparent",
         places: BACK,
         syntax: "transparent",
-        doc: "The older name of `option transparent`.",
+        doc: "The older name of `option transparent`, which is about where clients wanted to go.",
         example: "transparent",
         build: transparent,
     },
@@ -181,7 +181,7 @@ mod tests {
         let ignored = "balance roundrobin\ndispatch 127.0.0.1:8080\nserver a 127.0.0.1:1";
         assert_eq!(codes_of(ignored), ["W0116"]);
         assert_eq!(backend("option transparent").servers.len(), 1);
-        assert_eq!(codes_of("dispatch 127.0.0.1"), ["E0206"]);
+        assert_eq!(codes_of("dispatch 127.0.0.1"), ["E0208"]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub use args::{Args, Built};
 
 use crate::config::{Bind, ServerOptions};
 use crate::load::Loader;
-use language::keyword::{Documented, Keyword, Table};
+use language::keyword::{Documented, Family, Keyword, Table};
 use std::sync::OnceLock;
 
 /// Builds a line of a section. The loader knows the section.
@@ -73,39 +73,39 @@ pub struct Registry {
 }
 
 /// The families of lines, one each.
-static LINES: &[&[LineRow]] = &[
-    acl::LINES,
-    balance::LINES,
-    bind::LINES,
-    capture::LINES,
-    check::LINES,
-    cpu_map::LINES,
-    dispatch::LINES,
-    crt_store::LINES,
-    environment::LINES,
-    error_page::LINES,
-    global::LINES,
-    http_rules::LINES,
-    legacy::LINES,
-    log::LINES,
-    monitor::LINES,
-    option::LINES,
-    option::SPECIAL,
-    persistence::LINES,
-    proxy::LINES,
-    redirect::LINES,
-    retry::LINES,
-    server::LINES,
-    server_states::LINES,
-    stats::LINES,
-    stats::OWN,
-    stats_socket::LINES,
-    tcp_rules::LINES,
-    switching::LINES,
-    timeout::LINES,
-    tls_default::LINES,
-    tune::LINES,
-    tune_http2::LINES,
+static LINES: &[Family<LineBuilder>] = &[
+    ("ACLs", acl::LINES),
+    ("Balancing", balance::LINES),
+    ("Listeners", bind::LINES),
+    ("Captures", capture::LINES),
+    ("Health checks", check::LINES),
+    ("Processors", cpu_map::LINES),
+    ("Certificate stores", crt_store::LINES),
+    ("Relays", dispatch::LINES),
+    ("Environment", environment::LINES),
+    ("Error pages", error_page::LINES),
+    ("The process", global::LINES),
+    ("Rules of messages", http_rules::LINES),
+    ("Old forms", legacy::LINES),
+    ("Logs", log::LINES),
+    ("Being monitored", monitor::LINES),
+    ("Options of proxies", option::LINES),
+    ("Options of proxies", option::SPECIAL),
+    ("Persistence", persistence::LINES),
+    ("Proxies", proxy::LINES),
+    ("Redirections", redirect::LINES),
+    ("Trying again", retry::LINES),
+    ("Servers", server::LINES),
+    ("States of servers", server_states::LINES),
+    ("The statistics page", stats::LINES),
+    ("The statistics page", stats::OWN),
+    ("The statistics socket", stats_socket::LINES),
+    ("Rules of connections", tcp_rules::LINES),
+    ("Choosing a backend", switching::LINES),
+    ("Time limits", timeout::LINES),
+    ("TLS of the process", tls_default::LINES),
+    ("Sizes and limits", tune::LINES),
+    ("HTTP/2", tune_http2::LINES),
 ];
 
 /// The registry, made at its first use.
@@ -115,7 +115,10 @@ pub fn registry() -> &'static Registry {
         lines: Table::new("keyword", LINES, known::KNOWN),
         binds: Table::new(
             "bind option",
-            &[bind_option::OPTIONS, bind_tls::OPTIONS],
+            &[
+                ("Options of listeners", bind_option::OPTIONS),
+                ("TLS of listeners", bind_tls::OPTIONS),
+            ],
             known::KNOWN,
         ),
         servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),

@@ -5,16 +5,17 @@ mod connection;
 mod load;
 pub(crate) mod tls;
 
-use super::{Args, ServerRow};
+use super::{Args, ServerBuilder};
 use crate::load::codes;
 use language::Diagnostic;
+use language::keyword::Family;
 
 /// All families of options.
-pub static FAMILIES: &[&[ServerRow]] = &[
-    check::OPTIONS,
-    connection::OPTIONS,
-    load::OPTIONS,
-    tls::OPTIONS,
+pub static FAMILIES: &[Family<ServerBuilder>] = &[
+    ("Checks of a server", check::OPTIONS),
+    ("Connections to a server", connection::OPTIONS),
+    ("Load of a server", load::OPTIONS),
+    ("TLS to a server", tls::OPTIONS),
 ];
 
 /// Longest time that a server's option takes, by haproxy's own limit.
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_example_loads() {
-        let rows = super::FAMILIES.iter().flat_map(|family| family.iter());
+        let rows = super::FAMILIES.iter().flat_map(|(_, rows)| rows.iter());
         for row in rows {
             assert_eq!(
                 codes_of(row.example),

@@ -32,7 +32,7 @@ use crate::keyword::Args;
 use crate::keyword::known::KNOWN;
 use crate::load::{Loader, codes as load_codes};
 use crate::stream::Stream;
-use language::keyword::{Documented, Found, Keyword, Table};
+use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;
 
@@ -292,17 +292,17 @@ impl<'l> Build<'_, 'l> {
     }
 }
 
-static FAMILIES: &[&[ActionRow]] = &[
-    address::ROWS,
-    answer::ROWS,
-    body::ROWS,
-    capture::ROWS,
-    flow::ROWS,
-    header::ROWS,
-    logging::ROWS,
-    redirect::ROWS,
-    target::ROWS,
-    variable::ROWS,
+static FAMILIES: &[Family<ActionBuilder>] = &[
+    ("Actions on addresses", address::ROWS),
+    ("Actions that answer", answer::ROWS),
+    ("Actions on bodies", body::ROWS),
+    ("Actions that capture", capture::ROWS),
+    ("Actions that end", flow::ROWS),
+    ("Actions on headers", header::ROWS),
+    ("Actions on logs", logging::ROWS),
+    ("Actions that redirect", redirect::ROWS),
+    ("Actions on the request line", target::ROWS),
+    ("Actions on variables", variable::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
@@ -337,12 +337,13 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
     let places: &'static [&'static str] = Box::leak(Box::new([place]));
     let rows = FAMILIES
         .iter()
-        .flat_map(|family| family.iter())
-        .filter(|row| row.places.contains(&place));
+        .flat_map(|(family, rows)| rows.iter().map(move |row| (*family, row)))
+        .filter(|(_, row)| row.places.contains(&place));
     let mut all: Vec<Documented> = rows
-        .map(|row| Documented {
+        .map(|(family, row)| Documented {
             kind: set.kind(),
             name: row.name,
+            family,
             places,
             syntax: stay(format!(
                 "{place} {} [ {{ if | unless }} <condition> ]",

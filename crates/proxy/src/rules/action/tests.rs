@@ -5,7 +5,7 @@ use crate::keyword::testing::codes_of;
 
 #[test]
 fn every_action_stands_where_haproxy_has_it() {
-    for row in FAMILIES.iter().flat_map(|family| family.iter()) {
+    for row in FAMILIES.iter().flat_map(|(_, rows)| rows.iter()) {
         for place in row.places {
             let set = SETS.into_iter().find(|set| set.place() == *place).unwrap();
             assert!(is_known(set, row.name), "{place} {}", row.name);

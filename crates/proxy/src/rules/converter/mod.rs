@@ -16,7 +16,7 @@ use super::fetch::Prepare;
 use super::value::{Type, Value};
 use crate::keyword::known::KNOWN;
 use crate::stream::Stream;
-use language::keyword::{Keyword, Table};
+use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
 /// Changes a value.
@@ -86,15 +86,15 @@ macro_rules! rows {
 }
 use rows;
 
-static FAMILIES: &[&[ConverterRow]] = &[
-    address::ROWS,
-    encoding::ROWS,
-    hash::ROWS,
-    json::ROWS,
-    lookup::ROWS,
-    number::ROWS,
-    text::ROWS,
-    time::ROWS,
+static FAMILIES: &[Family<ConverterBuild>] = &[
+    ("Converters of addresses", address::ROWS),
+    ("Converters of encodings", encoding::ROWS),
+    ("Hashes", hash::ROWS),
+    ("Converters of JSON", json::ROWS),
+    ("Maps", lookup::ROWS),
+    ("Converters of numbers", number::ROWS),
+    ("Converters of text", text::ROWS),
+    ("Converters of times", time::ROWS),
 ];
 
 /// All converters by name.

@@ -50,7 +50,7 @@ use crate::keyword::known::KNOWN;
 use crate::load::Loader;
 use crate::message::Message;
 use crate::stream::Stream;
-use language::keyword::{Documented, Keyword, Table};
+use language::keyword::{Documented, Family, Keyword, Table};
 use language::{Diagnostic, Span};
 use std::sync::OnceLock;
 
@@ -167,26 +167,26 @@ impl FetchBuild {
     }
 }
 
-static FAMILIES: &[&[FetchRow]] = &[
-    capture::ROWS,
-    connection::ROWS,
-    constant::ROWS,
-    content::ROWS,
-    cookie::ROWS,
-    header::ROWS,
-    process::ROWS,
-    proxy::ROWS,
-    rdp::ROWS,
-    request::ROWS,
-    server::ROWS,
-    tls::ROWS,
-    tls_certificate::ROWS,
-    tls_certificate::CLIENT,
-    tls_certificate::FRONTEND,
-    tls_certificate::SERVER,
-    tls_hello::ROWS,
-    tls_offer::ROWS,
-    tls_secret::ROWS,
+static FAMILIES: &[Family<FetchBuild>] = &[
+    ("Fetches of captures", capture::ROWS),
+    ("Fetches of the connection", connection::ROWS),
+    ("Constants and variables", constant::ROWS),
+    ("Fetches of content", content::ROWS),
+    ("Fetches of cookies", cookie::ROWS),
+    ("Fetches of headers", header::ROWS),
+    ("Fetches of the process", process::ROWS),
+    ("Fetches of proxies", proxy::ROWS),
+    ("Fetches of remote desktops", rdp::ROWS),
+    ("Fetches of the request line", request::ROWS),
+    ("Fetches of servers", server::ROWS),
+    ("Fetches of TLS", tls::ROWS),
+    ("Fetches of certificates", tls_certificate::ROWS),
+    ("Fetches of certificates", tls_certificate::CLIENT),
+    ("Fetches of certificates", tls_certificate::FRONTEND),
+    ("Fetches of certificates", tls_certificate::SERVER),
+    ("Fetches of TLS that passes through", tls_hello::ROWS),
+    ("Fetches of a client's TLS offer", tls_offer::ROWS),
+    ("Fetches of TLS secrets", tls_secret::ROWS),
 ];
 
 /// All fetches by name.
@@ -194,6 +194,9 @@ pub fn table() -> &'static Table<FetchBuild> {
     static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
     TABLE.get_or_init(|| Table::new("fetch", FAMILIES, KNOWN))
 }
+
+/// The page of the names with a matching method.
+const WITH_METHOD: &str = "Fetches with a matching method";
 
 /// Suffixes of names that say a matching method.
 const VARIANTS: [(&str, Method); 7] = [
@@ -219,7 +222,7 @@ pub fn documented() -> Vec<Documented> {
     let variants = VARIANT_DOCS.get_or_init(|| {
         let rows = FAMILIES
             .iter()
-            .flat_map(|family| family.iter())
+            .flat_map(|(_, rows)| rows.iter())
             .filter(|row| row.build.variants);
         rows.flat_map(|row| {
             VARIANTS
@@ -270,6 +273,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     Documented {
         kind: "fetch",
         name,
+        family: WITH_METHOD,
         places: &["acl"],
         syntax: stay(called(row.syntax)),
         doc: stay(format!(

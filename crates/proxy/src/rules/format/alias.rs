@@ -116,6 +116,7 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
         .map(|(row, (syntax, example))| Documented {
             kind: "log alias",
             name: row.name,
+            family: "Variables of log formats",
             places: PLACE,
             syntax,
             doc: row.doc,

@@ -2,15 +2,18 @@
 //! `evenkeel explain CODE`) and for the reference manual. It knows none of
 //! them; their crates hand them in.
 
+mod book;
+mod html;
+mod markup;
+mod reference;
+
+pub use book::{chapter, contents, differences, search};
+pub use html::{Page, pages};
+pub use reference::{Chapter, Difference, Entry, Material, slug};
+
 use crate::diagnostic::Code;
 use crate::keyword::Documented;
 use crate::suggest;
-
-/// Narrowest page that is laid out; narrower terminals break the lines themselves.
-const WIDTH_MIN: usize = 40;
-
-/// Widest line that reads well.
-const WIDTH_MAX: usize = 100;
 
 /// What a name was found to mean.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ pub fn page(row: &Documented, width: usize) -> String {
         text += &format!("    {}\n", line.trim_end());
     }
     text.push('\n');
-    text += &paragraphs(row.doc, width);
+    text += &markup::terminal(row.doc, width);
     let example = row.example.trim_matches('\n');
     if !example.trim().is_empty() {
         text += "\nExample:\n";
@@ -115,34 +118,8 @@ pub fn explain(code: &Code, width: usize) -> String {
         "{}: {}\n\n{}",
         code.id,
         code.title,
-        paragraphs(code.explanation, width)
+        markup::terminal(code.explanation, width)
     )
-}
-
-/// The rows as a chapter of the reference manual, in Markdown.
-pub fn chapter(title: &str, documented: &[Documented]) -> String {
-    let mut text = format!("## {title}\n");
-    for row in documented.iter().filter(|d| d.built) {
-        text += &format!("\n### `{}`\n\n", row.name);
-        let told = places_told(row);
-        if !told.is_empty() {
-            text += &format!("In: {}\n\n", told.join(", "));
-        }
-        text += &format!("```\n{}\n```\n\n{}\n", row.syntax.trim(), row.doc.trim());
-        let example = row.example.trim_matches('\n');
-        if !example.trim().is_empty() {
-            text += &format!("\n```\n{}\n```\n", example.trim_end());
-        }
-    }
-    let waiting: Vec<&str> = documented
-        .iter()
-        .filter(|d| !d.built)
-        .map(|d| d.name)
-        .collect();
-    if !waiting.is_empty() {
-        text += &format!("\nKnown and not built yet: `{}`.\n", waiting.join("`, `"));
-    }
-    text
 }
 
 /// The common white space in front of the lines becomes four spaces.
@@ -166,54 +143,9 @@ fn indented(example: &str) -> String {
     text
 }
 
-/// Markdown paragraphs with broken lines; fenced blocks indented as they are.
-fn paragraphs(markdown: &str, width: usize) -> String {
-    let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
-    let mut text = String::new();
-    let mut paragraph: Vec<&str> = Vec::new();
-    let mut fenced = false;
-    for line in markdown.trim().lines() {
-        if line.trim_start().starts_with("```") {
-            flow(&mut text, &mut paragraph, width);
-            fenced = !fenced;
-        } else if fenced {
-            text += &format!("    {}", line.trim_end());
-            text.push('\n');
-        } else if line.trim().is_empty() {
-            flow(&mut text, &mut paragraph, width);
-            if !text.ends_with("\n\n") {
-                text.push('\n');
-            }
-        } else {
-            paragraph.extend(line.split_whitespace());
-        }
-    }
-    flow(&mut text, &mut paragraph, width);
-    text
-}
-
-fn flow(text: &mut String, words: &mut Vec<&str>, width: usize) {
-    let mut column = 0;
-    for word in words.drain(..) {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            text.push('\n');
-            column = 0;
-        }
-        if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    if column > 0 {
-        text.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::markup::WIDTH_MAX;
     use super::*;
     use crate::codes;
     use insta::assert_snapshot;
@@ -222,6 +154,7 @@ mod tests {
         Documented {
             kind,
             name,
+            family: "Time limits",
             places: &["defaults", "frontend"],
             syntax: "timeout client <timeout>",
             doc: "Closes a connection whose client sends nothing for so long. Set it in every \
@@ -273,13 +206,5 @@ mod tests {
         assert_eq!(look_up("%ci", &rows).rows.len(), 1);
         assert_eq!(look_up("stats", &rows).longer, ["stats auth", "stats uri"]);
         assert!(page(&rows[0], 80).starts_with("deny (http-request action)\n"));
-    }
-
-    #[test]
-    fn a_chapter_lists_what_is_not_built_at_its_end() {
-        let rows = [row("a", "keyword", true), row("b", "keyword", false)];
-        let chapter = chapter("Keywords", &rows);
-        assert!(chapter.starts_with("## Keywords\n\n### `a`\n"));
-        assert!(chapter.ends_with("Known and not built yet: `b`.\n"));
     }
 }

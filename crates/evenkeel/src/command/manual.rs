@@ -1,0 +1,137 @@
+//! `evenkeel manual`: the reference manual in a terminal or as HTML pages.
+
+use super::{look_up, print, refuse};
+use crate::voice::terminal_width;
+use clap::ArgMatches;
+use language::keyword::Documented;
+use language::manual::{self, Material};
+use language::suggest;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What its pages are called.
+const TITLE: &str = "The configuration language of Evenkeel";
+
+/// `evenkeel manual`
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let rows: Vec<Documented> = proxy::keyword::registry().documented();
+    let codes = look_up::codes();
+    let material = Material {
+        rows: &rows,
+        differences: proxy::differences::DIFFERENCES,
+        codes: &codes,
+    };
+    let width = terminal_width();
+    if let Some(directory) = matches.get_one::<std::path::PathBuf>("html") {
+        return match write(&material, directory) {
+            Ok(()) => print(&format!("{}\n", directory.join("index.html").display())),
+            Err(error) => refuse(format_args!(
+                "the manual cannot be written to '{}': {error}",
+                directory.display()
+            )),
+        };
+    }
+    if matches.get_flag("differences") {
+        return print(&manual::differences(&material, width));
+    }
+    if matches.get_flag("all") {
+        let chapters = material.chapters();
+        let chapters = chapters
+            .iter()
+            .map(|chapter| manual::chapter(&material, chapter, width));
+        return print(&chapters.collect::<Vec<_>>().join("\n\n"));
+    }
+    let topic: Vec<&str> = matches
+        .get_many::<String>("TOPIC")
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    if topic.is_empty() {
+        let contents = manual::contents(&material, width);
+        return print(&format!(
+            "{TITLE}\n{contents}\n`evenkeel manual CHAPTER` prints one of these, `evenkeel manual WORDS` searches,\n\
+             `evenkeel manual --html DIRECTORY` writes pages for a browser.\n"
+        ));
+    }
+    about(&material, &topic, width)
+}
+
+/// A chapter of that name, or what is found.
+fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
+    let chapters = material.chapters();
+    let name = manual::slug(&topic.join(" "));
+    if let Some(chapter) = chapters.iter().find(|chapter| chapter.slug == name) {
+        return print(&manual::chapter(material, chapter, width));
+    }
+    let found = manual::search(material, topic);
+    if !found.is_empty() {
+        return print(&found);
+    }
+    let slugs = chapters.iter().map(|chapter| chapter.slug.as_str());
+    match suggest::nearest(&name, slugs) {
+        Some(near) => refuse(format_args!(
+            "no chapter '{name}' and no keyword about it; did you mean '{near}'?"
+        )),
+        None => refuse(format_args!(
+            "no chapter '{name}' and no keyword about it; `evenkeel manual` lists the chapters"
+        )),
+    }
+}
+
+/// Writes the pages.
+fn write(material: &Material<'_>, directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for (name, text) in manual::pages(TITLE, material) {
+        std::fs::write(directory.join(name), text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{HashMap, HashSet};
+
+    #[test]
+    fn every_link_of_the_pages_leads_somewhere_and_no_anchor_stands_twice() {
+        let rows = proxy::keyword::registry().documented();
+        let codes = look_up::codes();
+        let material = Material {
+            rows: &rows,
+            differences: proxy::differences::DIFFERENCES,
+            codes: &codes,
+        };
+        let pages = manual::pages(TITLE, &material);
+        let mut anchors: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for (file, text) in &pages {
+            let there = anchors.entry(file).or_default();
+            for id in text.split(" id=\"").skip(1) {
+                let id = id.split('"').next().unwrap_or_default();
+                assert!(there.insert(id), "{file}: {id} stands twice");
+            }
+        }
+        for (file, text) in pages.iter().filter(|(file, _)| file.ends_with(".html")) {
+            for target in text.split("href=\"").skip(1) {
+                let target = target.split('"').next().unwrap_or_default();
+                let (page, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let page = if page.is_empty() { file } else { page };
+                let there = anchors.get(page);
+                let found = there.is_some_and(|there| anchor.is_empty() || there.contains(anchor));
+                assert!(found, "{file}: {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_that_is_built_has_a_chapter() {
+        for row in proxy::keyword::registry().documented() {
+            assert!(
+                !row.built || !row.family.is_empty(),
+                "{} {}",
+                row.kind,
+                row.name
+            );
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The reference manual for a terminal: contents, chapters, differences.
+
+use super::html::first_sentence;
+use super::reference::{Chapter, Material};
+use super::{indented, markup};
+
+/// What the manual has: a line a chapter.
+pub fn contents(material: &Material<'_>, width: usize) -> String {
+    let mut text = String::new();
+    let mut part = "";
+    for chapter in material.chapters() {
+        if chapter.part != part {
+            part = chapter.part;
+            text += &format!("\n{part}\n");
+        }
+        let names: Vec<&str> = chapter.entries.iter().map(|entry| entry.name).collect();
+        let names = names.join(", ");
+        let head = format!("  {:<34} ", chapter.slug);
+        let room = width
+            .min(markup::WIDTH_MAX)
+            .saturating_sub(head.chars().count());
+        text += &head;
+        match names.char_indices().nth(room.saturating_sub(1)) {
+            Some((at, _)) => text += &format!("{}…", &names[..at]),
+            None => text += &names,
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A chapter, laid out for so many columns.
+pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> String {
+    let mut text = format!(
+        "{}\n{}\n",
+        chapter.title,
+        "=".repeat(chapter.title.chars().count())
+    );
+    for entry in &chapter.entries {
+        let first = entry.rows[0];
+        text += &format!("\n{} ({})\n\n", entry.name, entry.told());
+        for row in &entry.rows {
+            for line in row.syntax.lines() {
+                text += &format!("    {}\n", line.trim_end());
+            }
+        }
+        text.push('\n');
+        text += &markup::terminal(first.doc, width);
+        let example = first.example.trim_matches('\n');
+        if !example.trim().is_empty() {
+            text += &format!("\nExample:\n{}", indented(example));
+        }
+        for difference in material.differences_of(entry.name) {
+            let told = format!("Unlike HAProxy: {} {}", difference.here, difference.reason);
+            text.push('\n');
+            text += &markup::terminal(&told, width);
+        }
+    }
+    text
+}
+
+/// The table of differences from HAProxy.
+pub fn differences(material: &Material<'_>, width: usize) -> String {
+    let mut text = String::from("Differences from HAProxy\n========================\n");
+    for difference in material.differences {
+        text += &format!("\n{} [{}]\n", difference.about, difference.key);
+        for (label, what) in [
+            ("HAProxy", difference.haproxy),
+            ("Here", difference.here),
+            ("Why", difference.reason),
+        ] {
+            text += &markup::terminal(&format!("- {label}: {what}"), width);
+        }
+    }
+    text
+}
+
+/// Chapters and keywords in whose names or texts all words are.
+pub fn search(material: &Material<'_>, words: &[&str]) -> String {
+    let mut text = String::new();
+    for chapter in material.chapters() {
+        for entry in &chapter.entries {
+            let first = entry.rows[0];
+            let hay = format!("{} {} {}", entry.name, first.doc, first.syntax).to_lowercase();
+            if words.iter().all(|word| hay.contains(&word.to_lowercase())) {
+                text += &format!(
+                    "{} ({}): {}\n",
+                    entry.name,
+                    chapter.slug,
+                    first_sentence(first.doc)
+                );
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::Difference;
+    use super::*;
+    use crate::keyword::Documented;
+
+    #[test]
+    fn contents_chapters_and_findings_fit_the_terminal() {
+        let rows = [Documented {
+            kind: "keyword",
+            name: "timeout client",
+            family: "Time limits",
+            places: &["defaults"],
+            syntax: "timeout client <timeout>",
+            doc: "Closes a connection whose client sends nothing for so long. More.",
+            example: "timeout client 30s",
+            built: true,
+        }];
+        let differences = [Difference {
+            key: "silence",
+            about: "timeout client",
+            haproxy: "waits",
+            here: "Waits, too.",
+            reason: "So.",
+        }];
+        let material = Material {
+            rows: &rows,
+            differences: &differences,
+            codes: &[],
+        };
+        assert!(contents(&material, 50).contains("  time-limits "));
+        assert!(
+            contents(&material, 50)
+                .lines()
+                .all(|line| line.chars().count() <= 50)
+        );
+        let text = chapter(&material, &material.chapters()[0], 60);
+        assert!(
+            text.starts_with("Time limits\n===========\n\ntimeout client (keyword, in defaults)\n")
+        );
+        assert!(
+            text.ends_with("Example:\n    timeout client 30s\n\nUnlike HAProxy: Waits, too. So.\n")
+        );
+        assert!(
+            super::differences(&material, 60)
+                .contains("timeout client [silence]\n  - HAProxy: waits\n")
+        );
+        assert_eq!(
+            search(&material, &["CLOSES", "client"]),
+            "timeout client (time-limits): Closes a connection whose client sends nothing for so long.\n"
+        );
+        assert_eq!(search(&material, &["nowhere"]), "");
+    }
+}

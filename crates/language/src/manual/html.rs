@@ -1,0 +1,401 @@
+//! The reference manual as a few HTML pages: a page a chapter, an index that is
+//! searched without a server, the differences from HAProxy, the codes. They need
+//! nothing but each other.
+
+use super::markup::{escaped, html};
+use super::reference::{Chapter, Entry, Material};
+use std::collections::HashMap;
+
+const STYLE: &str = include_str!("style.css");
+const SEARCH: &str = include_str!("search.js");
+
+/// A page: its file's name and what is in it.
+pub type Page = (String, String);
+
+/// What pages have in common.
+struct Book<'m> {
+    title: &'m str,
+    material: &'m Material<'m>,
+    chapters: Vec<Chapter<'m>>,
+    /// Where a keyword stands, by the names that texts give it.
+    links: HashMap<String, String>,
+}
+
+/// The pages of the manual.
+pub fn pages(title: &str, material: &Material<'_>) -> Vec<Page> {
+    let chapters = material.chapters();
+    let links = links(&chapters);
+    let book = Book {
+        title,
+        material,
+        chapters,
+        links,
+    };
+    let mut pages = vec![
+        ("index.html".to_owned(), book.index()),
+        ("differences.html".to_owned(), book.differences()),
+        ("codes.html".to_owned(), book.codes()),
+        ("style.css".to_owned(), STYLE.to_owned()),
+        (
+            "search.js".to_owned(),
+            format!("const INDEX = {};\n{SEARCH}", book.search()),
+        ),
+    ];
+    for at in 0..book.chapters.len() {
+        let page = book.chapter(at);
+        pages.push((format!("{}.html", book.chapters[at].slug), page));
+    }
+    pages
+}
+
+fn links(chapters: &[Chapter<'_>]) -> HashMap<String, String> {
+    let mut links = HashMap::new();
+    for chapter in chapters {
+        for entry in &chapter.entries {
+            let target = format!("{}.html#{}", chapter.slug, entry.anchor);
+            for row in &entry.rows {
+                if let Some(rule) = row.kind.strip_suffix(" action") {
+                    let whole = format!("{rule} {}", row.name);
+                    links.entry(whole).or_insert_with(|| target.clone());
+                }
+            }
+            links.entry(entry.name.to_owned()).or_insert(target);
+        }
+    }
+    links
+}
+
+impl Book<'_> {
+    fn link(&self, name: &str) -> Option<String> {
+        let name = name.strip_prefix('%').unwrap_or(name);
+        self.links.get(name).cloned()
+    }
+
+    fn text(&self, markdown: &str) -> String {
+        html(markdown, &|name| self.link(name))
+    }
+
+    /// A whole page around its content.
+    fn page(&self, title: &str, own: &str, content: &str) -> String {
+        let mut navigation = String::new();
+        let mut part = "";
+        for chapter in &self.chapters {
+            if chapter.part != part {
+                if !part.is_empty() {
+                    navigation += "</ul>\n";
+                }
+                part = chapter.part;
+                navigation += &format!("<h2>{}</h2>\n<ul>\n", escaped(part));
+            }
+            navigation += &item(chapter.title, &format!("{}.html", chapter.slug), own);
+        }
+        navigation += "</ul>\n<h2>Beside</h2>\n<ul>\n";
+        navigation += &item("Differences from HAProxy", "differences.html", own);
+        navigation += &item("Codes of messages", "codes.html", own);
+        navigation += "</ul>\n";
+        format!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title} - {book}</title>\n<link rel=\"stylesheet\" href=\"style.css\">\n</head>\n<body>\n\
+             <header><a class=\"book\" href=\"index.html\">{book}</a>\n\
+             <form role=\"search\"><input id=\"search\" type=\"search\" placeholder=\"Search a keyword ( / )\" \
+             aria-label=\"Search\" autocomplete=\"off\"><ol id=\"found\" hidden></ol></form></header>\n\
+             <div class=\"columns\">\n<nav aria-label=\"Chapters\"><details><summary>Chapters</summary>\n{navigation}</details></nav>\n\
+             <main>\n{content}</main>\n</div>\n<script src=\"search.js\"></script>\n</body>\n</html>\n",
+            title = escaped(title),
+            book = escaped(self.title),
+        )
+    }
+
+    fn index(&self) -> String {
+        let mut content = format!("<h1>{}</h1>\n", escaped(self.title));
+        content += &self.text(PREFACE);
+        let mut part = "";
+        for chapter in &self.chapters {
+            if chapter.part != part {
+                part = chapter.part;
+                content += &format!("<h2>{}</h2>\n", escaped(part));
+            }
+            let names: Vec<String> = chapter
+                .entries
+                .iter()
+                .map(|entry| {
+                    let name = escaped(entry.name);
+                    format!(
+                        "<a href=\"{}.html#{}\">{name}</a>",
+                        chapter.slug, entry.anchor
+                    )
+                })
+                .collect();
+            content += &format!(
+                "<h3><a href=\"{}.html\">{}</a></h3>\n<p class=\"names\">{}</p>\n",
+                chapter.slug,
+                escaped(chapter.title),
+                names.join(" ")
+            );
+        }
+        self.page("Contents", "index.html", &content)
+    }
+
+    fn chapter(&self, at: usize) -> String {
+        let chapter = &self.chapters[at];
+        let mut content = format!(
+            "<p class=\"part\">{}</p>\n<h1>{}</h1>\n",
+            escaped(chapter.part),
+            escaped(chapter.title)
+        );
+        let names = chapter
+            .entries
+            .iter()
+            .map(|entry| format!("<a href=\"#{}\">{}</a>", entry.anchor, escaped(entry.name)));
+        content += &format!(
+            "<p class=\"names\">{}</p>\n",
+            names.collect::<Vec<_>>().join(" ")
+        );
+        for entry in &chapter.entries {
+            content += &self.entry(entry);
+        }
+        let neighbour = |at: Option<usize>, word: &str| {
+            at.and_then(|at| self.chapters.get(at)).map(|chapter| {
+                let title = escaped(chapter.title);
+                format!(
+                    "<a class=\"{word}\" href=\"{}.html\">{title}</a>",
+                    chapter.slug
+                )
+            })
+        };
+        let before = neighbour(at.checked_sub(1), "before").unwrap_or_default();
+        let after = neighbour(Some(at + 1), "after").unwrap_or_default();
+        content += &format!("<p class=\"turn\">{before}{after}</p>\n");
+        self.page(chapter.title, &format!("{}.html", chapter.slug), &content)
+    }
+
+    fn entry(&self, entry: &Entry<'_>) -> String {
+        let first = entry.rows[0];
+        let mut text = format!(
+            "<section id=\"{anchor}\">\n<h2>{}<a class=\"here\" href=\"#{anchor}\" aria-label=\"link\">#</a></h2>\n\
+             <p class=\"kind\">{}</p>\n",
+            escaped(entry.name),
+            escaped(&entry.told()),
+            anchor = entry.anchor,
+        );
+        let lines = |part: fn(&crate::keyword::Documented) -> &'static str| {
+            let mut all: Vec<&str> = Vec::new();
+            for row in &entry.rows {
+                let one = part(row).trim_matches('\n');
+                if !one.trim().is_empty() && !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+            escaped(&all.join("\n"))
+        };
+        text += &format!(
+            "<pre class=\"syntax\"><code>{}</code></pre>\n",
+            lines(|row| row.syntax)
+        );
+        text += &self.text(first.doc);
+        let examples = lines(|row| row.example);
+        if !examples.is_empty() {
+            text += &format!("<h3>Example</h3>\n<pre><code>{examples}</code></pre>\n");
+        }
+        for difference in self.material.differences_of(entry.name) {
+            text += &format!(
+                "<aside><strong>Unlike HAProxy.</strong> {} <a href=\"differences.html#{}\">More</a></aside>\n",
+                self.text(difference.here),
+                difference.key
+            );
+        }
+        text + "</section>\n"
+    }
+
+    fn differences(&self) -> String {
+        let mut content = "<h1>Differences from HAProxy</h1>\n".to_owned();
+        content += &self.text(DIFFERENCES);
+        content += "<table>\n<thead><tr><th>About</th><th>HAProxy</th><th>Here</th><th>Why</th></tr></thead>\n<tbody>\n";
+        for difference in self.material.differences {
+            let cells = [difference.haproxy, difference.here, difference.reason];
+            let cells: String = ["HAProxy", "Here", "Why"]
+                .iter()
+                .zip(cells)
+                .map(|(label, cell)| format!("<td data-label=\"{label}\">{}</td>", self.text(cell)))
+                .collect();
+            content += &format!(
+                "<tr id=\"{}\"><td data-label=\"About\">{}</td>{cells}</tr>\n",
+                difference.key,
+                self.text(&format!("`{}`", difference.about)),
+            );
+        }
+        content += "</tbody>\n</table>\n<h2>Known and not built yet</h2>\n";
+        content += &self.text(NOT_BUILT);
+        for (kind, names) in self.material.not_built() {
+            let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+            content += &format!(
+                "<details><summary>{} ({})</summary><p class=\"names\"><code>{}</code></p></details>\n",
+                escaped(kind),
+                names.len(),
+                names.join("</code> <code>")
+            );
+        }
+        self.page("Differences from HAProxy", "differences.html", &content)
+    }
+
+    fn codes(&self) -> String {
+        let mut content = "<h1>Codes of messages</h1>\n".to_owned();
+        content += &self.text("Each message about a file has a code that never changes its meaning. `evenkeel explain CODE` shows the same as this page.");
+        for code in self.material.codes {
+            content += &format!(
+                "<section id=\"{id}\">\n<h2>{id}<a class=\"here\" href=\"#{id}\" aria-label=\"link\">#</a></h2>\n\
+                 <p class=\"kind\">{}</p>\n{}</section>\n",
+                escaped(code.title),
+                self.text(code.explanation),
+                id = code.id,
+            );
+        }
+        self.page("Codes of messages", "codes.html", &content)
+    }
+
+    /// The index as JavaScript: name, kind, where, the beginning of the text.
+    fn search(&self) -> String {
+        let mut items: Vec<[String; 4]> = Vec::new();
+        for chapter in &self.chapters {
+            for entry in &chapter.entries {
+                items.push([
+                    entry.name.to_owned(),
+                    entry.told(),
+                    format!("{}.html#{}", chapter.slug, entry.anchor),
+                    first_sentence(entry.rows[0].doc),
+                ]);
+            }
+        }
+        for code in self.material.codes {
+            let target = format!("codes.html#{}", code.id);
+            items.push([code.id.into(), "message".into(), target, code.title.into()]);
+        }
+        serde_json::to_string(&items)
+            .unwrap_or_else(|_| "[]".to_owned())
+            .replace("</", "<\\/")
+    }
+}
+
+fn item(title: &str, target: &str, own: &str) -> String {
+    let here = if target == own {
+        " aria-current=\"page\""
+    } else {
+        ""
+    };
+    format!(
+        "<li><a href=\"{target}\"{here}>{}</a></li>\n",
+        escaped(title)
+    )
+}
+
+/// The beginning of a text, for lists.
+pub(super) fn first_sentence(text: &str) -> String {
+    let flat: Vec<&str> = text.split_whitespace().collect();
+    let flat = flat.join(" ");
+    match flat.find(". ") {
+        Some(at) => flat[..=at].to_owned(),
+        None => flat,
+    }
+}
+
+const PREFACE: &str = "\
+This is the language of HAProxy, in which files of any age are written. Each page is a family of \
+keywords; each keyword has its syntax, what it does, and an example that is loaded by a test.
+
+In a line of syntax, `<name>` stands for a value of yours, `[ … ]` for what may be left out, `|` \
+for a choice and `…` for what may be repeated. A file is made of sections (`global`, `defaults`, \
+`frontend`, `backend`, `listen` and others), each with one keyword a line; words are parted by \
+spaces, `\\` or quotes keep them together, `#` begins a comment.
+
+The same text is in the program: `evenkeel manual`, `evenkeel keyword NAME`, `evenkeel explain \
+CODE`.";
+
+const DIFFERENCES: &str = "\
+Files of HAProxy work unchanged, and behaviour is held against the real program by tests that send \
+the same bytes to both. Where they differ, it is said here, with the reason.";
+
+const NOT_BUILT: &str = "\
+Names that HAProxy has and that are refused here so far, each with an error that says so.";
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference::Difference;
+    use super::*;
+    use crate::codes;
+    use crate::keyword::Documented;
+
+    fn material_of(rows: &[Documented]) -> Vec<Page> {
+        let differences = [Difference {
+            key: "silence",
+            about: "timeout client",
+            haproxy: "waits <b>",
+            here: "waits, too",
+            reason: "because",
+        }];
+        let material = Material {
+            rows,
+            differences: &differences,
+            codes: &[&codes::UNMATCHED_BRACE],
+        };
+        pages("The <language>", &material)
+    }
+
+    fn row(name: &'static str, built: bool) -> Documented {
+        Documented {
+            kind: "keyword",
+            name,
+            family: "Time limits",
+            places: &["defaults"],
+            syntax: "timeout client <timeout>",
+            doc: "Closes & ends. See `timeout server`.",
+            example: "timeout client 30s </script>",
+            built,
+        }
+    }
+
+    #[test]
+    fn pages_escape_what_they_show_and_lead_to_each_other() {
+        let rows = [
+            row("timeout client", true),
+            row("timeout server", true),
+            row("later", false),
+        ];
+        let pages = material_of(&rows);
+        let page = |name: &str| &pages.iter().find(|(file, _)| file == name).unwrap().1;
+        let chapter = page("time-limits.html");
+        assert!(chapter.contains("timeout client &lt;timeout&gt;"));
+        assert!(chapter.contains(
+            "<a href=\"time-limits.html#timeout-server\"><code>timeout server</code></a>"
+        ));
+        assert!(chapter.contains("differences.html#silence"));
+        assert!(page("index.html").contains("The &lt;language&gt;"));
+        assert!(page("differences.html").contains("waits &lt;b&gt;"));
+        assert!(page("differences.html").contains("<code>later</code>"));
+        assert!(page("codes.html").contains(codes::UNMATCHED_BRACE.id));
+        assert!(!page("search.js").contains("</script"));
+        assert!(page("search.js").contains("\"time-limits.html#timeout-client\""));
+    }
+
+    #[test]
+    fn every_link_within_the_manual_leads_somewhere() {
+        let pages = material_of(&[row("timeout client", true), row("timeout server", true)]);
+        for (file, text) in pages.iter().filter(|(file, _)| file.ends_with(".html")) {
+            for target in text.split("href=\"").skip(1) {
+                let target = target.split('"').next().unwrap();
+                let (page, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let page = if page.is_empty() { file } else { page };
+                let found = pages.iter().find(|(name, _)| name == page);
+                let (_, there) = found.unwrap_or_else(|| panic!("{file}: {target}"));
+                let id = format!("id=\"{anchor}\"");
+                assert!(anchor.is_empty() || there.contains(&id), "{file}: {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_sentence_ends_at_its_stop() {
+        assert_eq!(first_sentence("One 1.5\n two. Three."), "One 1.5 two.");
+        assert_eq!(first_sentence("One"), "One");
+    }
+}

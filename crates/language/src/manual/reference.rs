@@ -1,0 +1,238 @@
+//! The reference manual as a value: parts, families and entries out of the rows
+//! of keywords, with what is known of HAProxy's differences and of codes. It is
+//! laid out by [`super::html`] and [`super::book`].
+
+use crate::diagnostic::Code;
+use crate::keyword::Documented;
+
+/// Something that HAProxy does otherwise, on purpose or not yet the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// A short name that stays: tests say by it which difference they met.
+    pub key: &'static str,
+    /// Which keyword or matter it is about, as `evenkeel keyword` finds it.
+    pub about: &'static str,
+    /// What HAProxy does.
+    pub haproxy: &'static str,
+    /// What is done here.
+    pub here: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What the manual is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'m> {
+    /// The rows of all keywords.
+    pub rows: &'m [Documented],
+    /// The table of differences from HAProxy.
+    pub differences: &'m [Difference],
+    /// The codes of diagnostics.
+    pub codes: &'m [&'static Code],
+}
+
+/// A keyword on its page: rows that say the same of one name in several places.
+#[derive(Clone, Debug)]
+pub struct Entry<'m> {
+    /// Its name.
+    pub name: &'static str,
+    /// Where on its page it stands.
+    pub anchor: String,
+    /// Its rows: one in most cases, one for each set of rules of an action.
+    pub rows: Vec<&'m Documented>,
+}
+
+/// Keywords that belong together: a page.
+#[derive(Clone, Debug)]
+pub struct Chapter<'m> {
+    /// "Time limits"
+    pub title: &'static str,
+    /// "time-limits"
+    pub slug: String,
+    /// Which part of the manual it is in: "Lines of sections".
+    pub part: &'static str,
+    /// Its keywords by name.
+    pub entries: Vec<Entry<'m>>,
+}
+
+/// Whether a kind of rows belongs to a part.
+type Holds = fn(&str) -> bool;
+
+/// The parts, in their order, with the kinds of rows that they have.
+const PARTS: [(&str, Holds); 6] = [
+    ("Lines of sections", |kind| kind == "keyword"),
+    ("Options of lines", |kind| kind.ends_with("option")),
+    ("Actions of rules", |kind| kind.ends_with("action")),
+    ("Fetches", |kind| kind == "fetch"),
+    ("Converters", |kind| kind == "converter"),
+    ("Formats and the rest", |_| true),
+];
+
+/// A name as a part of an address: "time-limits".
+pub fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for character in text.chars() {
+        if character.is_ascii_alphanumeric() || character == '.' || character == '_' {
+            slug.push(character.to_ascii_lowercase());
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+impl<'m> Material<'m> {
+    /// The chapters: parts in their order, titles of one by the alphabet.
+    pub fn chapters(&self) -> Vec<Chapter<'m>> {
+        let mut chapters: Vec<(usize, Chapter<'m>)> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.built) {
+            let part = PARTS
+                .iter()
+                .position(|(_, holds)| holds(row.kind))
+                .unwrap_or(PARTS.len() - 1);
+            let found = chapters
+                .iter()
+                .position(|(_, chapter)| chapter.title == row.family);
+            let at = found.unwrap_or_else(|| {
+                let chapter = Chapter {
+                    title: row.family,
+                    slug: slug(row.family),
+                    part: PARTS[part].0,
+                    entries: Vec::new(),
+                };
+                chapters.push((part, chapter));
+                chapters.len() - 1
+            });
+            chapters[at].1.add(row);
+        }
+        chapters.sort_by(|a, b| (a.0, a.1.title).cmp(&(b.0, b.1.title)));
+        let mut chapters: Vec<Chapter<'m>> =
+            chapters.into_iter().map(|(_, chapter)| chapter).collect();
+        for chapter in &mut chapters {
+            chapter.entries.sort_by_key(|entry| entry.name);
+        }
+        chapters
+    }
+
+    /// The differences about a keyword.
+    pub fn differences_of(&self, name: &str) -> impl Iterator<Item = &'m Difference> {
+        let differences = self.differences;
+        let name = name.to_owned();
+        differences.iter().filter(move |d| d.about == name)
+    }
+
+    /// Names that HAProxy has and that are not built, by their kinds.
+    pub fn not_built(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+        for row in self.rows.iter().filter(|row| !row.built) {
+            match kinds.iter_mut().find(|(kind, _)| *kind == row.kind) {
+                Some((_, names)) => names.push(row.name),
+                None => kinds.push((row.kind, vec![row.name])),
+            }
+        }
+        for (_, names) in &mut kinds {
+            names.sort_unstable();
+        }
+        kinds.sort_unstable();
+        kinds
+    }
+}
+
+impl<'m> Chapter<'m> {
+    fn add(&mut self, row: &'m Documented) {
+        let same = |entry: &&mut Entry<'m>| {
+            entry.name == row.name && entry.rows.iter().all(|other| other.doc == row.doc)
+        };
+        if let Some(entry) = self.entries.iter_mut().find(same) {
+            entry.rows.push(row);
+            return;
+        }
+        // A name of signs alone, or one that stands here already, is called by its kind.
+        let mut anchor = slug(row.name);
+        let is_taken =
+            |anchor: &str| anchor.is_empty() || self.entries.iter().any(|e| e.anchor == anchor);
+        let mut number = 1;
+        while is_taken(&anchor) {
+            anchor = slug(&format!("{} {} {number}", row.kind, row.name));
+            number += 1;
+        }
+        self.entries.push(Entry {
+            name: row.name,
+            anchor,
+            rows: vec![row],
+        });
+    }
+}
+
+impl Entry<'_> {
+    /// What kinds of keyword it is, and in which sections it may stand.
+    pub fn told(&self) -> String {
+        let first = self.rows[0];
+        if self.rows.len() == 1 {
+            let places = super::places_told(first);
+            return match places.is_empty() {
+                true => first.kind.to_owned(),
+                false => format!("{}, in {}", first.kind, places.join(", ")),
+            };
+        }
+        let kinds: Vec<&str> = self.rows.iter().map(|row| row.kind).collect();
+        kinds.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_safe_in_addresses_and_file_names() {
+        for (text, want) in [
+            ("Time limits", "time-limits"),
+            ("A client's TLS/offer ", "a-client-s-tls-offer"),
+            ("../x", "..-x"),
+            ("sc0_get_gpc0", "sc0_get_gpc0"),
+            ("!\"", ""),
+        ] {
+            assert_eq!(slug(text), want);
+        }
+    }
+
+    #[test]
+    fn an_action_of_several_rule_sets_is_one_entry_and_chapters_stand_in_their_parts() {
+        let row = |kind, name, family, doc| Documented {
+            kind,
+            name,
+            family,
+            places: &["x"],
+            syntax: name,
+            doc,
+            example: name,
+            built: !family.is_empty(),
+        };
+        let rows = [
+            row("http-request action", "deny", "Answers", "Refuses."),
+            row("fetch", "path", "Requests", "The path."),
+            row("http-response action", "deny", "Answers", "Refuses."),
+            row("tcp-request content action", "deny", "Answers", "Closes."),
+            row("keyword", "timeout client", "Time limits", "Silence."),
+            row("keyword", "acme", "", ""),
+        ];
+        let material = Material {
+            rows: &rows,
+            differences: &[],
+            codes: &[],
+        };
+        let chapters = material.chapters();
+        let titles: Vec<&str> = chapters.iter().map(|chapter| chapter.title).collect();
+        assert_eq!(titles, ["Time limits", "Answers", "Requests"]);
+        let answers = &chapters[1].entries;
+        assert_eq!(answers.len(), 2);
+        assert_eq!(answers[0].rows.len(), 2);
+        assert_eq!(
+            answers[0].told(),
+            "http-request action, http-response action"
+        );
+        assert_ne!(answers[0].anchor, answers[1].anchor);
+        assert_eq!(material.not_built(), [("keyword", vec!["acme"])]);
+    }
+}
