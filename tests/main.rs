@@ -15,3 +15,4 @@ mod tls_chain;
 mod tls_clients;
 mod tls_site;
 mod traffic;
+mod transparent;

@@ -9,12 +9,13 @@
 
 use super::{ConfinementError, Identity};
 use language::Span;
-use proxy::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress};
+use proxy::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress, Source};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
 };
+use std::net::SocketAddr;
 
 /// No kernel has capabilities above this: they are bits of 64.
 const CAPABILITY_MAX: u32 = 63;
@@ -85,19 +86,10 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     for proxy in &config.proxies {
         for server in &proxy.servers {
             let source = server.source(proxy);
-            let borrowed = source.ways.borrowed.as_ref();
-            let low = |port: u16| (1..PORT_UNPRIVILEGED_MIN).contains(&port);
-            let asked =
-                |address: Option<std::net::SocketAddr>| address.is_some_and(|a| low(a.port()));
-            let of_client = matches!(borrowed, Some(Borrowed::Client));
-            if borrowed.is_some() {
+            if source.ways.borrowed.is_some() {
                 keep(CapabilitySet::NET_RAW, Why::ClientAddress, server.span);
             }
-            let borrows_low = match borrowed {
-                Some(Borrowed::Address(address)) => low(address.port()),
-                _ => of_client,
-            };
-            if asked(source.address) || borrows_low {
+            if takes_low_ports(source) {
                 keep(
                     CapabilitySet::NET_BIND_SERVICE,
                     Why::SourcePort,
@@ -119,6 +111,16 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
         }
     }
     kept
+}
+
+/// Whether connections may come from ports that need a right.
+fn takes_low_ports(source: Source<'_>) -> bool {
+    let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
+    match &source.ways.borrowed {
+        Some(Borrowed::Client) => true,
+        Some(Borrowed::Address(address)) => low(*address),
+        _ => source.address.is_some_and(low),
+    }
 }
 
 fn is_unix(server: &Server) -> bool {

@@ -262,7 +262,7 @@ fn servers_own(
             break;
         };
         from = at + 1;
-        if !line::set_by(line).is_some_and(|(name, _)| name == &*cookie.name) {
+        if line::set_by(line).is_none_or(|(name, _)| name != &*cookie.name) {
             if let Some(line) = line::without_blanks(line) {
                 // Shorter than it was.
                 _ = fields.replace_value(at, &line);

@@ -248,6 +248,17 @@ pub fn answer(stream: &mut Stream) {
     }
 }
 
+/// The cookie that stands for a server, for people.
+pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
+    if let Some(value) = &server.options.cookie {
+        return Some(String::from_utf8_lossy(value).into_owned());
+    }
+    let cookie = backend.cookie.as_deref().filter(|cookie| cookie.dynamic);
+    let key = backend.dynamic_cookie_key.as_deref();
+    let value = dynamic::of(server, cookie.and(key)?)?;
+    Some(String::from_utf8_lossy(&value).into_owned())
+}
+
 /// The third and fourth letter of the termination state.
 pub fn letters(stream: &Stream) -> [u8; 2] {
     let backend = stream.backend().unwrap_or_else(|| stream.frontend());

@@ -9,7 +9,6 @@ use crate::config::{
 };
 use crate::state::{AdminState, ProxyState, install};
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};

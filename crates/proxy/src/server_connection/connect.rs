@@ -184,10 +184,7 @@ pub async fn connect(
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
-    let private = server.options.send_proxy.is_some()
-        || goes_by_client(server)
-        || source::goes_by_client(backend, server)
-        || forced.is_some();
+    let private = is_private(backend, server) || forced.is_some();
     let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
@@ -245,6 +242,13 @@ pub async fn connect(
         way,
         private,
     })
+}
+
+/// Whether connections to a server are for one client each.
+fn is_private(backend: &Proxy, server: &Server) -> bool {
+    server.options.send_proxy.is_some()
+        || goes_by_client(server)
+        || source::goes_by_client(backend, server)
 }
 
 /// A connection that speaks HTTP/2, and a stream on it.

@@ -6,6 +6,7 @@ use super::column::{COLUMN_COUNT, Column};
 use crate::config::{
     Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
 };
+use crate::persistence;
 use crate::runtime;
 use crate::state::{AdminReport, Average, Counters, Gauge, Rate, ServerReport, Tally};
 use std::borrow::Cow;
@@ -418,8 +419,8 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     checks(&mut row, &report);
     if moment.legends {
         row.put(C::Addr, server_text(server));
-        if let Some(cookie) = &server.options.cookie {
-            row.put(C::Cookie, String::from_utf8_lossy(cookie).into_owned());
+        if let Some(cookie) = persistence::cookie_of(proxy, server) {
+            row.put(C::Cookie, cookie);
         }
     }
     let idle = state.idle.load(Relaxed);
@@ -547,6 +548,12 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row.times(&state.backend);
     if moment.legends {
         row.put(C::Algo, algorithm(&proxy.balance));
+        if let Some(cookie) = &proxy.cookie {
+            row.put(
+                C::Cookie,
+                String::from_utf8_lossy(&cookie.name).into_owned(),
+            );
+        }
     }
     for column in [
         C::AggServerStatus,

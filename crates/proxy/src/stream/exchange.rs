@@ -3,7 +3,7 @@
 //! before the request has.
 
 use super::answer::{self, Delivered, Failure, Progress};
-use super::body::{Body, BodyFailure, Copy, Kept};
+use super::body::{Body, BodyFailure, Copy};
 use super::meter::Meter;
 use super::request::{Next, close};
 use super::retry::{self, Replay};
@@ -70,31 +70,25 @@ pub async fn run(
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
-        let delivered = match delivered {
-            Ok(delivered) => delivered,
-            Err(why) => Err(Failure::Shut(why, progress(stream, &outgoing))),
-        };
-        // An idle connection that the server closed at the same moment says
-        // nothing of the request: it goes out again on a new one, where that
-        // cannot do anything twice.
+        let delivered =
+            delivered.unwrap_or_else(|why| Err(Failure::Shut(why, progress(stream, &outgoing))));
         if let Err(failure) = &delivered
             && retry::repeats(stream, failure)
             && replay.rewind(&mut client.input, &mut outgoing.body)
         {
             drop(server);
-            stream.response.clear();
-            match serve::again(stream, slot).await {
-                Ok((connection, another)) => {
-                    (server, slot) = (connection, another);
-                    serve::name_server(stream);
-                    continue;
-                }
-                Err(_) => return unserved(client, stream, &outgoing).await,
+            // It came once.
+            stream.bytes_in -= uploaded.bytes;
+            stream.bytes_counted.0 -= uploaded.counted;
+            // Rare, and large.
+            match Box::pin(retry::again(stream, slot)).await {
+                Some(another) => (server, slot) = another,
+                None => return unserved(client, stream, &outgoing).await,
             }
+            continue;
         }
         let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
-        let closed_idle =
-            closed_early && reused && !fresh && !has_body && is_idempotent(stream.request.method());
+        let closed_idle = closed_early && reused && !fresh && !has_body && is_harmless(stream);
         // What the server has not looked at can go to it again in any case, as
         // long as all of it is here.
         let refused = matches!(delivered, Err(Failure::Refused))
@@ -103,11 +97,7 @@ pub async fn run(
             && stream.retries < serve::retries(stream);
         if !closed_idle && !refused {
             if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
-                // Its client knows that a kept-alive connection may close, and
-                // repeats the request; an error page would be final.
-                stream.termination = Termination::ServerAbort;
-                stream.phase = Phase::Headers;
-                return Next::Close;
+                return left_to_client(stream);
             }
             break delivered;
         }
@@ -120,6 +110,27 @@ pub async fn run(
             None => break delivered,
         }
     };
+    end(client, stream, outgoing, (server, slot), delivered).await
+}
+
+/// A server closed a connection that was used before. Its client knows that a
+/// kept-alive connection may close, and repeats the request; an error page would be
+/// final.
+fn left_to_client(stream: &mut Stream) -> Next {
+    stream.termination = Termination::ServerAbort;
+    stream.phase = Phase::Headers;
+    Next::Close
+}
+
+/// What follows the last try.
+#[inline(always)]
+async fn end(
+    client: &mut Client,
+    stream: &mut Stream,
+    outgoing: Outgoing<'_>,
+    (server, slot): (ServerConnection, Slot),
+    delivered: Result<Delivered, Failure>,
+) -> Next {
     let next = match delivered {
         Ok(delivered) => done(client, stream, &outgoing, server, delivered, &slot).await,
         Err(failure) => {
@@ -174,19 +185,14 @@ async fn once(
             let chunked = outgoing.body.needs_chunks();
             http2::write_request(&stream.request, chunked, &mut head);
         }
-        Link::Http2(link) => {
-            if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await
-            {
-                return Err(Failure::Malformed);
-            }
-            ask(stream, link, outgoing)?;
-        }
+        Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,
     }
     let client_ms = stream.frontend().timeouts.client_ms;
     let server_ms = stream.backend().and_then(|b| b.timeouts.server_ms);
     let Client { link, input, .. } = client;
     let watched = serve::watched(stream, link);
     let sent_at = Cell::new(reactor::now());
+    let (again, mut kept) = replay.parts(stream);
     let incoming = answer::Incoming {
         client: link,
         watched,
@@ -195,7 +201,7 @@ async fn once(
         request: outgoing.request,
         keep: outgoing.keep,
         sent_at: &sent_at,
-        again: &replay.whole,
+        again,
     };
     if outgoing.body.is_done() {
         if let Link::Http1(server) = &server.link {
@@ -207,12 +213,6 @@ async fn once(
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
-    let mut kept = Kept {
-        bytes: &mut replay.bytes,
-        whole: &replay.whole,
-        bytes_max: Replay::bytes_max(stream),
-    };
-    let keeps = kept.whole.get();
     let mut copy = Copy {
         from: link,
         input,
@@ -224,7 +224,7 @@ async fn once(
         bytes,
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
-        kept: keeps.then_some(&mut kept),
+        kept: kept.as_mut(),
     };
     let result = both(
         pin!(copy.run(&mut head)),
@@ -238,6 +238,19 @@ async fn once(
         }
         result => result,
     }
+}
+
+/// Sends the head of a request to a server that speaks HTTP/2, once it has said
+/// whether it takes such a one.
+async fn ask_in_time(
+    stream: &Stream,
+    link: &MuxStream,
+    outgoing: &Outgoing<'_>,
+) -> Result<(), Failure> {
+    if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await {
+        return Err(Failure::Malformed);
+    }
+    ask(stream, link, outgoing)
 }
 
 /// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of
@@ -508,6 +521,12 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
         client.link.break_off();
     }
     Next::Close
+}
+
+/// Whether a request does nothing twice. An idle connection that the server closed
+/// at the same moment says nothing of such a one: it goes out again on a new one.
+fn is_harmless(stream: &Stream) -> bool {
+    is_idempotent(stream.request.method())
 }
 
 /// Methods that do no more when they are repeated (RFC 9110, 9.2.2).

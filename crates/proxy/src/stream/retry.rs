@@ -3,10 +3,12 @@
 //! repeated, nor is anything of which an answer was begun.
 
 use super::answer::Failure;
-use super::body::Body;
+use super::body::{Body, Kept};
 use super::{Link, Stream, serve};
 use crate::config::RetryOn;
+use crate::queue::Slot;
 use crate::reactor::Buffer;
+use crate::server_connection::ServerConnection;
 use std::cell::Cell;
 
 /// What is needed to send a request once more.
@@ -49,6 +51,20 @@ impl Replay {
             .saturating_sub(stream.request.wire_len())
     }
 
+    /// Whether it could go out again, as long as that is so, and where the data of
+    /// its body is kept that goes out.
+    pub fn parts(&mut self, stream: &Stream) -> (&Cell<bool>, Option<Kept<'_>>) {
+        let bytes_max = Self::bytes_max(stream);
+        let Replay { bytes, whole, .. } = self;
+        let whole = &*whole;
+        let kept = whole.get().then_some(Kept {
+            bytes,
+            whole,
+            bytes_max,
+        });
+        (whole, kept)
+    }
+
     /// Puts the body back in front of what came behind it. False: it cannot be
     /// sent again.
     pub fn rewind(&mut self, input: &mut Option<Buffer>, body: &mut Body) -> bool {
@@ -86,6 +102,14 @@ impl Replay {
         *body = begins;
         true
     }
+}
+
+/// Another server connection for a request that goes out again.
+pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
+    stream.response.clear();
+    let another = serve::again(stream, slot).await.ok()?;
+    serve::name_server(stream);
+    Some(another)
 }
 
 /// Whether `retry-on` names the status of the answer, and it may be tried again.

@@ -75,75 +75,80 @@ fn ask(peer: &mut Peer, headers: &str) -> String {
     )
 }
 
+/// A `cookie` line; what requests on one connection bring, and what comes of them.
+type CookieCase = (&'static str, &'static [(&'static str, &'static str)]);
+
+const COOKIES: &[CookieCase] = &[
+    (
+        "cookie SRV insert indirect",
+        &[
+            ("", "NI A > SRV=a; path=/"),
+            ("Cookie: SRV=b\r\n", "VN B > "),
+            ("Cookie: SRV=zz\r\n", "II B > SRV=b; path=/"),
+            ("Cookie: x=1; SRV=b; y=2\r\n", "VN B x=1; y=2> "),
+            ("Cookie: SRV=b\r\nCookie: x=1\r\n", "VN B x=1> "),
+            ("Cookie: SRV=zz; SRV=b\r\n", "VN B > "),
+            ("Cookie: SRV=\"b\"\r\n", "II A > SRV=a; path=/"),
+            ("Cookie: SRV=b\r\nx-set: SRV=foo; path=/\r\n", "VD B > "),
+            ("x-set: SRV=foo\r\n", "NI B > SRV=b; path=/"),
+        ],
+    ),
+    (
+        "cookie SRV insert httponly secure domain .a.com attr SameSite=Lax",
+        &[
+            (
+                "",
+                "NI A > SRV=a; path=/; domain=.a.com; HttpOnly; Secure; SameSite=Lax",
+            ),
+            ("Cookie: SRV = b\r\n", "VN B SRV=b> "),
+        ],
+    ),
+    (
+        "cookie SRV insert indirect preserve",
+        &[
+            ("x-set: SRV=foo\r\n", "NP A > SRV=foo"),
+            ("Cookie: SRV=b\r\nx-set: SRV=\r\n", "VP B > SRV="),
+        ],
+    ),
+    (
+        "cookie SRV rewrite",
+        &[
+            ("", "NN A > "),
+            ("x-set: SRV=foo; path=/x\r\n", "NR B > SRV=b; path=/x"),
+            ("Cookie: SRV=a\r\n", "VN A SRV=a> "),
+            ("x-set: SRV=1\r\nx-set: y=2\r\n", "NR A > SRV=a | y=2"),
+        ],
+    ),
+    (
+        "cookie SRV prefix",
+        &[
+            ("x-set: SRV=foo; x\r\n", "NR A > SRV=a~foo; x"),
+            ("Cookie: SRV=b~foo; y=1\r\n", "VN B SRV=foo; y=1> "),
+            ("Cookie: SRV=zz~foo\r\n", "IN B SRV=foo> "),
+            ("Cookie: SRV=b~x; SRV=a~y\r\n", "VN B SRV=x; SRV=y> "),
+        ],
+    ),
+    (
+        "cookie SRV insert indirect maxidle 1h",
+        &[("Cookie: SRV=b|AAAAB\r\n", "EI A > SRV=a|")],
+    ),
+    (
+        "cookie SRV insert indirect maxlife 1h",
+        &[("Cookie: SRV=b|zzzzz|AAAAB\r\n", "OI A > SRV=a|")],
+    ),
+    (
+        "cookie SRV insert postonly",
+        &[("", "NN A > "), ("Cookie: SRV=b\r\n", "VN B SRV=b> ")],
+    ),
+];
+
 #[test]
 fn a_persistence_cookie_is_read_and_set_as_haproxy_does() {
-    for (line, cases) in [
-        (
-            "cookie SRV insert indirect",
-            &[
-                ("", "NI A > SRV=a; path=/"),
-                ("Cookie: SRV=b\r\n", "VN B > "),
-                ("Cookie: SRV=zz\r\n", "II B > SRV=b; path=/"),
-                ("Cookie: x=1; SRV=b; y=2\r\n", "VN B x=1; y=2> "),
-                ("Cookie: SRV=b\r\nCookie: x=1\r\n", "VN B x=1> "),
-                ("Cookie: SRV=zz; SRV=b\r\n", "VN B > "),
-                ("Cookie: SRV=\"b\"\r\n", "II A > SRV=a; path=/"),
-                ("Cookie: SRV=b\r\nx-set: SRV=foo; path=/\r\n", "VD B > "),
-                ("x-set: SRV=foo\r\n", "NI B > SRV=b; path=/"),
-            ][..],
-        ),
-        (
-            "cookie SRV insert httponly secure domain .a.com attr SameSite=Lax",
-            &[
-                (
-                    "",
-                    "NI A > SRV=a; path=/; domain=.a.com; HttpOnly; Secure; SameSite=Lax",
-                ),
-                ("Cookie: SRV = b\r\n", "VN B SRV=b> "),
-            ],
-        ),
-        (
-            "cookie SRV insert indirect preserve",
-            &[
-                ("x-set: SRV=foo\r\n", "NP A > SRV=foo"),
-                ("Cookie: SRV=b\r\nx-set: SRV=\r\n", "VP B > SRV="),
-            ],
-        ),
-        (
-            "cookie SRV rewrite",
-            &[
-                ("", "NN A > "),
-                ("x-set: SRV=foo; path=/x\r\n", "NR B > SRV=b; path=/x"),
-                ("Cookie: SRV=a\r\n", "VN A SRV=a> "),
-                ("x-set: SRV=1\r\nx-set: y=2\r\n", "NR A > SRV=a | y=2"),
-            ],
-        ),
-        (
-            "cookie SRV prefix",
-            &[
-                ("x-set: SRV=foo; x\r\n", "NR A > SRV=a~foo; x"),
-                ("Cookie: SRV=b~foo; y=1\r\n", "VN B SRV=foo; y=1> "),
-                ("Cookie: SRV=zz~foo\r\n", "IN B SRV=foo> "),
-                ("Cookie: SRV=b~x; SRV=a~y\r\n", "VN B SRV=x; SRV=y> "),
-            ],
-        ),
-        (
-            "cookie SRV insert indirect maxidle 1h",
-            &[("Cookie: SRV=b|AAAAB\r\n", "EI A > SRV=a|")],
-        ),
-        (
-            "cookie SRV insert indirect maxlife 1h",
-            &[("Cookie: SRV=b|zzzzz|AAAAB\r\n", "OI A > SRV=a|")],
-        ),
-        (
-            "cookie SRV insert postonly",
-            &[("", "NN A > "), ("Cookie: SRV=b\r\n", "VN B SRV=b> ")],
-        ),
-    ] {
+    for (line, cases) in COOKIES {
         let (bed, _origins) = two(&format!("{line}{SERVERS}"));
         // All on one connection: each request finds its own server.
         let mut client = bed.client();
-        for (headers, want) in cases {
+        for (headers, want) in *cases {
             let got = ask(&mut client, headers);
             let cut = if want.ends_with('|') {
                 want.len()
