@@ -60,13 +60,8 @@ pub async fn run(
             Link::Http1(_) => None,
             Link::Http2(_) => outgoing.body.restart(),
         };
-        let exchange = once(
-            client,
-            stream,
-            &mut outgoing,
-            (&mut server, &mut replay),
-            &mut uploaded,
-        );
+        let tried = (&mut server, &mut replay);
+        let exchange = once(client, stream, &mut outgoing, tried, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
