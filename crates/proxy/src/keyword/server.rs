@@ -438,7 +438,7 @@ mod tests {
             ("server a/b 127.0.0.1:80", "E0105"),
             ("server a 127.0.0.1:80 maxcon 5", "E0209"),
             ("server a 127.0.0.1:80 agent-check", "E0103"),
-            ("server a fd@3", "E0103"),
+            ("server a fd@3", "E0024"),
             ("default-server id 4", "E0102"),
             ("default-server 127.0.0.1:80", "E0209"),
         ] {
