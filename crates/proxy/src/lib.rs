@@ -7,6 +7,8 @@
 //! without IO; all sockets of the data plane go through the reactor.
 
 pub mod balance;
+pub mod cache;
+pub mod compression;
 pub mod config;
 pub mod differences;
 pub mod health;

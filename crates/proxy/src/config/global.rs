@@ -5,6 +5,7 @@ use super::{Bind, BindOwner, CpuMap, TlsDefaults};
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where a log line goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -229,6 +230,8 @@ pub struct Global {
     pub tune: Tune,
     /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
     pub server_side_shown: bool,
+    /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
+    pub compression: Arc<crate::compression::Limits>,
 }
 
 impl Global {
@@ -281,6 +284,7 @@ impl Default for Global {
             unix_bind_owner: BindOwner::default(),
             tune: Tune::default(),
             server_side_shown: false,
+            compression: Arc::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod bind;
 mod check;
+mod compression;
 mod cpu;
 mod global;
 mod http2;
@@ -16,6 +17,7 @@ mod tls;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
+pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
@@ -72,6 +74,8 @@ pub struct Config {
     pub lists: crate::rules::live::Lists,
     /// Clients' connections that run under it.
     pub sessions: Presence,
+    /// The `cache` sections.
+    pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
 }
 
 impl Config {

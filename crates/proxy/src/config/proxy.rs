@@ -495,6 +495,8 @@ pub struct Proxy {
     pub keep_alive_queue_max: Option<u32>,
     /// `http-send-name-header`, in lower case.
     pub name_header: Option<Box<[u8]>>,
+    /// `compression …`.
+    pub compression: Option<Box<super::Compression>>,
 }
 
 /// `load-server-state-from-file`.

@@ -9,14 +9,15 @@ use crate::message::{Message, Refusal, TargetForm, Version};
 /// its body goes in chunks, which its head says here whatever rules made of it.
 #[inline]
 pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
-    if request.version() == Version::Http2 {
+    let says_so = || request.fields().contains(b"transfer-encoding");
+    if request.version() == Version::Http2 || chunked && !says_so() {
         write_downgraded(request, chunked, out);
     } else {
         request.write_http1(out);
     }
 }
 
-/// Writes the head of one that came over HTTP/2.
+/// Writes the head of one that came over HTTP/2, or whose body was given chunks here.
 #[inline(never)]
 fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
     let parts = request.target_parts();

@@ -11,13 +11,16 @@ pub mod balance;
 mod bind;
 mod bind_option;
 pub mod bind_tls;
+pub(crate) mod cache;
 mod capture;
 pub mod check;
+mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod dispatch;
 mod environment;
 mod error_page;
+mod filter;
 mod global;
 mod http_rules;
 mod legacy;
@@ -77,13 +80,16 @@ static LINES: &[Family<LineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Balancing", balance::LINES),
     ("Listeners", bind::LINES),
+    ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
     ("Relays", dispatch::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Filters", filter::LINES),
     ("The process", global::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),

@@ -164,6 +164,10 @@ pub struct Loader {
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
+    /// Set in a `cache` section.
+    pub(crate) cache: Option<crate::keyword::cache::Draft>,
+    /// Caches that rules name, and where.
+    pub(crate) cache_names: Vec<(Box<str>, Span)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -240,6 +244,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         }
     }
     loader.end_section();
+    loader.check_cache_names();
     loader.finish();
     loader.tell_unanswered();
     let quiet = loader.config.global.quiet;
@@ -288,6 +293,8 @@ impl Loader {
             issuer_chains: None,
             crt_store: Default::default(),
             socket: None,
+            cache: None,
+            cache_names: Vec::new(),
         }
     }
 

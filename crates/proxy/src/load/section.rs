@@ -22,6 +22,8 @@ pub enum Section {
     Proxy(ProxyIndex, ProxyKind),
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `cache`: the loader has its draft.
+    Cache,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -39,6 +41,7 @@ impl Section {
             Section::Defaults(_) => Some("defaults"),
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
+            Section::Cache => Some("cache"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -87,6 +90,19 @@ impl Loader {
                     }
                 }
             }
+            "cache" => {
+                self.no_more_words(line, 2);
+                match crate::keyword::cache::Draft::begin(line) {
+                    Ok(draft) => {
+                        self.cache = Some(draft);
+                        Section::Cache
+                    }
+                    Err(refused) => {
+                        self.tell(*refused);
+                        Section::Refused
+                    }
+                }
+            }
             other => {
                 let name = SECTIONS
                     .iter()
@@ -121,6 +137,7 @@ impl Loader {
                     self.tell(diagnostic);
                 }
             }
+            Section::Cache => self.end_cache(),
             _ => {}
         }
         self.section = Section::None;

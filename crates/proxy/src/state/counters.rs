@@ -104,10 +104,22 @@ pub enum Tally {
     TlsResumed,
     /// Those that failed (`ssl_failed_handshake`).
     TlsFailed,
+    /// Bytes given to compression (`comp_in`).
+    CompressedIn,
+    /// Bytes that it made (`comp_out`).
+    CompressedOut,
+    /// Bytes that it had to let through (`comp_byp`).
+    CompressionBypassed,
+    /// Compressed answers (`comp_rsp`).
+    CompressedAnswers,
+    /// Requests that looked into a cache (`cache_lookups`).
+    CacheLookups,
+    /// Those that it answered (`cache_hits`).
+    CacheHits,
 }
 
 /// How many tallies there are.
-pub const TALLIES: usize = Tally::TlsFailed as usize + 1;
+pub const TALLIES: usize = Tally::CacheHits as usize + 1;
 
 /// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

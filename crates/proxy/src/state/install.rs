@@ -3,6 +3,7 @@
 
 use super::renamed::FoundDown;
 use super::{ProxyState, ServerState};
+use crate::cache::Cache;
 use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, SourceWays, Tune};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -52,6 +53,12 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
+        for cache in &mut config.caches {
+            let same = |other: &&Arc<Cache>| other.settings == cache.settings;
+            if let Some(stored) = old.caches.iter().find(same) {
+                *cache = Arc::clone(stored);
+            }
+        }
     }
     config.frontends = config
         .iter()

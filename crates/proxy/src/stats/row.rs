@@ -193,17 +193,22 @@ impl<'c> Row<'c> {
         self.values[Column::Lastsess as usize] = Value::S32(ago);
     }
 
-    /// What neither TLS, HTTP/2, compression nor the cache did: they are not there.
-    fn absent(&mut self) {
+    /// What HTTP/2 did not, and what compression and the cache did.
+    fn absent(&mut self, counters: &Counters) {
         use Column as C;
         let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
         self.values[zeros].fill(Value::U64(0));
-        for column in [C::CompIn, C::CompOut, C::CompByp, C::CompRsp] {
-            self.put(column, 0u64);
+        for (column, tally) in [
+            (C::CompIn, Tally::CompressedIn),
+            (C::CompOut, Tally::CompressedOut),
+            (C::CompByp, Tally::CompressionBypassed),
+            (C::CompRsp, Tally::CompressedAnswers),
+        ] {
+            self.put(column, counters.read(tally));
         }
         if self.http() {
-            self.put(C::CacheLookups, 0u64);
-            self.put(C::CacheHits, 0u64);
+            self.put(C::CacheLookups, counters.read(Tally::CacheLookups));
+            self.put(C::CacheHits, counters.read(Tally::CacheHits));
         }
     }
 
@@ -332,7 +337,7 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     if row.http() {
         row.put(C::Intercepted, state.frontend.read(Tally::Intercepted));
     }
-    row.absent();
+    row.absent(&state.frontend);
     row.http1(
         state.frontend_sessions.current(),
         0,
@@ -562,7 +567,7 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     ] {
         row.put(column, 0u32);
     }
-    row.absent();
+    row.absent(&state.backend);
     let sessions = state.backend_sessions.current();
     row.http1(sessions, sessions, &state.backend, Tally::Connects);
     row

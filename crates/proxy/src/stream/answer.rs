@@ -1,13 +1,15 @@
 //! The answer of a server on its way to the client: interim answers, the head
 //! with its rules, the body.
 
-use super::body::{Body, BodyFailure, Copy};
+use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination};
+use crate::cache;
+use crate::compression::{self, Encoder};
 use crate::config::ProxyOption;
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
@@ -235,9 +237,20 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             tunnel: true,
         });
     }
-    let framing = frame(stream, client, keep, &response, &facts);
+    let in_chunks = !client.is_http2();
+    let encoder = compression::response(stream, &response, in_chunks);
+    let announced = match &encoder {
+        // Its length is another, and not known ahead.
+        Some(_) if in_chunks => BodyLength::Chunked,
+        _ => response.body,
+    };
+    let shown = Parsed {
+        body: announced,
+        ..response
+    };
+    let framing = frame(stream, client, keep, &shown, &facts);
     rules::http_after_response(stream);
-    let chunked = match response.body {
+    let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
         _ => framing.chunk,
     };
@@ -246,8 +259,11 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         client,
         server,
         input,
-        Body::new(server, response.body),
-        chunked,
+        Sent {
+            body: Body::new(server, response.body),
+            chunked,
+            encoder,
+        },
     )
     .await?;
     Ok(Delivered {
@@ -453,18 +469,31 @@ async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), 
     sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
+/// The body of an answer on its way.
+struct Sent {
+    body: Body,
+    /// Its client speaks HTTP/1 and gets chunks.
+    chunked: bool,
+    encoder: Option<Box<Encoder>>,
+}
+
 /// Sends head and body.
 async fn send(
     stream: &mut Stream,
     client: &Link,
     server: &Link,
     input: &mut Option<Buffer>,
-    mut body: Body,
-    chunked: bool,
+    sent: Sent,
 ) -> Result<(), Failure> {
+    let Sent {
+        mut body,
+        chunked,
+        mut encoder,
+    } = sent;
     if body.is_done() && !chunked {
         let sent = send_head(stream, client, true).await;
         log::stream_answered(stream);
+        cache::complete(stream);
         return sent;
     }
     let head_bytes = stream.response.wire_len() as u64;
@@ -487,6 +516,7 @@ async fn send(
         stream.backend().and_then(|b| b.timeouts.server_ms),
         stream.frontend().timeouts.client_ms,
     );
+    let mut coded = (0, 0);
     let mut copy = Copy {
         from: server,
         input,
@@ -501,6 +531,11 @@ async fn send(
             .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
         kept: None,
+        encoder: encoder.as_deref_mut().map(|encoder| Encoding {
+            encoder,
+            bytes: &mut coded,
+        }),
+        cache: stream.cache.is_some().then_some(&mut stream.cache),
     };
     // A server that is silent does not hold a stream that nobody wants.
     let result = match Watch::of_stream(client) {
@@ -509,6 +544,13 @@ async fn send(
             .await
             .unwrap_or(Err(BodyFailure::WriteFailed)),
     };
+    if result.is_ok() {
+        cache::complete(stream);
+    }
+    if encoder.is_some() {
+        compression::count(stream, Tally::CompressedIn, coded.0);
+        compression::count(stream, Tally::CompressedOut, coded.1);
+    }
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

@@ -8,10 +8,13 @@ use super::link::{Link, write_data};
 use super::meter::Meter;
 use super::session::after;
 use super::write::{WriteFailure, write_all, write_pieces};
+use crate::cache;
+use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::state::Tally;
+use crate::worker::worker;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -268,6 +271,21 @@ impl Kept<'_> {
     }
 }
 
+impl Encoding<'_> {
+    fn feed<'e>(&'e mut self, data: &'e [u8], flush: Flush) -> Result<&'e [u8], BodyFailure> {
+        self.bytes.0 += data.len() as u64;
+        let now_ms = worker().now_ms();
+        match self.encoder.feed(data, flush, now_ms) {
+            Ok(coded) => {
+                self.bytes.1 += coded.len() as u64;
+                Ok(coded)
+            }
+            // The body cannot be ended as it began.
+            Err(EncoderBroke) => Err(BodyFailure::Truncated),
+        }
+    }
+}
+
 /// One body on its way.
 pub struct Copy<'c> {
     /// The sender.
@@ -292,6 +310,18 @@ pub struct Copy<'c> {
     pub sent_at: Option<&'c Cell<Instant>>,
     /// Keeps what was sent, to send it once more.
     pub kept: Option<&'c mut Kept<'c>>,
+    /// What the body is compressed with.
+    pub encoder: Option<Encoding<'c>>,
+    /// Who keeps a copy of the body as it came.
+    pub cache: Option<&'c mut Option<Box<cache::Used>>>,
+}
+
+/// An encoder, and who is told what it made of how many bytes.
+pub struct Encoding<'c> {
+    /// What compresses.
+    pub encoder: &'c mut Encoder,
+    /// Bytes that were given to it, and that it gave.
+    pub bytes: &'c mut (u64, u64),
 }
 
 impl Copy<'_> {
@@ -323,19 +353,35 @@ impl Copy<'_> {
         if let Some(kept) = &mut self.kept {
             kept.keep(data, trailers.is_some());
         }
+        if let Some(cache) = &mut self.cache {
+            cache::piece(cache, data);
+        }
+        let data = match &mut self.encoder {
+            None => data,
+            Some(encoding) => {
+                let flush = match self.body.is_done() {
+                    true => Flush::End,
+                    // Who waits for the rest must not wait for what is here.
+                    false if !full => Flush::All,
+                    false => Flush::No,
+                };
+                encoding.feed(data, flush)?
+            }
+        };
+        let sent = data.len();
         match self.to {
             Link::Http1(to) => {
                 let mut end = Vec::new();
                 if self.chunked {
-                    if length > 0 {
-                        head.extend_from_slice(ChunkHead::new(length as u64).as_bytes());
+                    if sent > 0 {
+                        head.extend_from_slice(ChunkHead::new(sent as u64).as_bytes());
                         end.extend_from_slice(b"\r\n");
                     }
                     if self.body.is_done() {
                         write_last_chunk(trailers.as_deref(), &mut end);
                     }
                 }
-                if length + end.len() <= COPY_MAX {
+                if sent + end.len() <= COPY_MAX {
                     head.extend_from_slice(data);
                     head.extend_from_slice(&end);
                     write_all(to, head, self.write_ms).await?;
@@ -355,15 +401,20 @@ impl Copy<'_> {
         if let Some(input) = self.input.as_mut() {
             input.consume(length);
         }
-        *self.bytes += length as u64;
+        self.count(sent as u64);
+        Ok(())
+    }
+
+    /// Bytes of the body went out.
+    fn count(&mut self, sent: u64) {
+        *self.bytes += sent;
         if let Some((meter, tally, counted)) = &mut self.meter {
-            meter.count(*tally, length as u64);
-            **counted += length as u64;
+            meter.count(*tally, sent);
+            **counted += sent;
         }
         if let Some(sent_at) = self.sent_at {
             sent_at.set(reactor::now());
         }
-        Ok(())
     }
 
     /// Makes the front of the input data of the body: how many bytes, whether
@@ -387,22 +438,32 @@ impl Copy<'_> {
         if let Some(kept) = &mut self.kept {
             kept.keep(&[], trailers.is_some());
         }
+        let rest = match &mut self.encoder {
+            None => &[],
+            Some(encoding) => encoding.feed(&[], Flush::End)?,
+        };
+        let sent = rest.len();
         match self.to {
             Link::Http1(to) => {
                 if self.chunked {
+                    if sent > 0 {
+                        head.extend_from_slice(ChunkHead::new(sent as u64).as_bytes());
+                        head.extend_from_slice(rest);
+                        head.extend_from_slice(b"\r\n");
+                    }
                     write_last_chunk(trailers.as_deref(), head);
                     write_all(to, head, self.write_ms).await?;
                     head.clear();
                 }
             }
-            Link::Http2(to) => match trailers {
-                None => write_data(to, &[], true, self.write_ms).await?,
-                Some(trailers) => to.send_trailers(&trailers).map_err(WriteFailure::Failed)?,
-            },
+            Link::Http2(to) => {
+                write_data(to, rest, trailers.is_none(), self.write_ms).await?;
+                if let Some(trailers) = trailers {
+                    to.send_trailers(&trailers).map_err(WriteFailure::Failed)?;
+                }
+            }
         }
-        if let Some(sent_at) = self.sent_at {
-            sent_at.set(reactor::now());
-        }
+        self.count(sent as u64);
         Ok(())
     }
 

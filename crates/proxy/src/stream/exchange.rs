@@ -3,7 +3,7 @@
 //! before the request has.
 
 use super::answer::{self, Delivered, Failure, Progress};
-use super::body::{Body, BodyFailure, Copy};
+use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
 use super::request::{Next, close};
 use super::retry::{self, Replay};
@@ -12,6 +12,7 @@ use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, reply, tunnel};
+use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
 use crate::http2;
@@ -37,6 +38,15 @@ pub struct Outgoing<'r> {
     pub body: Body,
     /// The client's connection may be kept afterwards.
     pub keep: bool,
+    /// What its body is compressed with.
+    pub encoder: Option<Box<Encoder>>,
+}
+
+impl Outgoing<'_> {
+    /// Whether HTTP/1 sends its body in chunks.
+    fn needs_chunks(&self) -> bool {
+        self.encoder.is_some() || self.body.needs_chunks()
+    }
 }
 
 /// Relays a request to a server and its answer to the client.
@@ -47,10 +57,15 @@ pub async fn run(
     mut server: ServerConnection,
     mut slot: Slot,
 ) -> Next {
+    outgoing.encoder = compression::request(stream, &outgoing.request.body);
     prepare_request(stream, &outgoing);
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
     let mut replay = Replay::new(stream, &client.link, &outgoing.body);
+    if outgoing.encoder.is_some() {
+        // An encoder cannot begin again.
+        replay.whole.set(false);
+    }
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
@@ -58,6 +73,8 @@ pub async fn run(
         // Only a server of HTTP/2 says that it has not looked at a request.
         let begins = match &server.link {
             Link::Http1(_) => None,
+            // An encoder cannot begin again.
+            Link::Http2(_) if outgoing.encoder.is_some() => None,
             Link::Http2(_) => outgoing.body.restart(),
         };
         let tried = (&mut server, &mut replay);
@@ -177,7 +194,7 @@ async fn once(
     let mut head = worker().scratch();
     match &server.link {
         Link::Http1(_) => {
-            let chunked = outgoing.body.needs_chunks();
+            let chunked = outgoing.needs_chunks();
             http2::write_request(&stream.request, chunked, &mut head);
         }
         Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,
@@ -208,10 +225,11 @@ async fn once(
         return answer::relay(stream, incoming).await;
     }
     let meter = Meter::of(stream);
+    let mut coded = (0, 0);
     let mut copy = Copy {
         from: link,
         input,
-        chunked: outgoing.body.needs_chunks() && !server.link.is_http2(),
+        chunked: outgoing.needs_chunks() && !server.link.is_http2(),
         body: &mut outgoing.body,
         to: &server.link,
         read_ms: client_ms,
@@ -220,6 +238,11 @@ async fn once(
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
         kept: kept.as_mut(),
+        encoder: outgoing.encoder.as_deref_mut().map(|encoder| Encoding {
+            encoder,
+            bytes: &mut coded,
+        }),
+        cache: None,
     };
     let result = both(
         pin!(copy.run(&mut head)),

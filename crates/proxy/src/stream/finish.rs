@@ -3,6 +3,7 @@
 use super::session::listener_state;
 use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
+use crate::compression;
 use crate::log;
 use crate::message::Message;
 use crate::reactor;
@@ -73,6 +74,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         phase,
         listed: _,
         persistence,
+        compression,
+        cache,
     } = used;
     *id = worker().stream_id();
     *frontend = new.frontend;
@@ -109,6 +112,8 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     if let Some(persistence) = persistence {
         **persistence = Default::default();
     }
+    *compression = Default::default();
+    *cache = None;
 }
 
 /// A stream to which nothing has happened yet.
@@ -158,6 +163,8 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         phase: Phase::Done,
         listed: Default::default(),
         persistence: None,
+        compression: Default::default(),
+        cache: None,
     }
 }
 
@@ -220,6 +227,9 @@ fn count(stream: &Stream) {
         let shard = listener.counters.here();
         shard.add(Tally::BytesIn, stream.bytes_in);
         shard.add(Tally::BytesOut, stream.bytes_out);
+    }
+    if stream.compression.bypassed {
+        compression::count(stream, Tally::CompressionBypassed, stream.bytes_out);
     }
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);

@@ -7,7 +7,7 @@ use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
 use crate::message::{Message, Version};
-use crate::rules;
+use crate::rules::{self, Verdict};
 use crate::worker::worker;
 use std::sync::Arc;
 
@@ -94,6 +94,13 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let Reply { head, body, .. } = reply;
     stream.response = head;
     stream.local = true;
+    let mut body = body;
+    if stream.cache.as_ref().is_some_and(|cache| cache.hit)
+        && let Verdict::Answer(other) = rules::http_response(stream)
+    {
+        // A rule refuses what the cache has.
+        (stream.response, body) = (other.head, other.body);
+    }
     let status = stream.response.status();
     let sized = !has_no_body(status);
     let length = body.len().to_string();

@@ -328,6 +328,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
                 request: &request,
                 body,
                 keep,
+                encoder: None,
             };
             let next = exchange::run(client, stream, outgoing, server, slot).await;
             client.last_server = stream.server().map(|server| server.state.uid);

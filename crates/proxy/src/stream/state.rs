@@ -1,6 +1,8 @@
 //! What is known of a stream and of the session (the client's connection) that
 //! it came on. Values only: the driver moves the bytes.
 
+use crate::cache;
+use crate::compression::Chosen;
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
@@ -424,6 +426,10 @@ pub struct Stream {
     pub listed: super::listing::Listed,
     /// Which server it belongs to, in backends where streams do.
     pub persistence: Option<Box<crate::persistence::Persistence>>,
+    /// What of it is compressed, and how.
+    pub compression: Chosen,
+    /// What it has to do with a cache.
+    pub cache: Option<Box<cache::Used>>,
 }
 
 impl Stream {

@@ -152,6 +152,14 @@ impl Worker {
         date
     }
 
+    /// The same as seconds since 1970.
+    pub fn wall_s(&self) -> i64 {
+        let since = self.wall_clock().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
+    }
+
     /// A number for a stream that no other has.
     pub fn stream_id(&self) -> u64 {
         let mut id = self.next_id.get();

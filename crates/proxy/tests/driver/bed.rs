@@ -550,6 +550,8 @@ const OUR_TALLIES: &[(&str, Tally)] = &[
     ("intercepted", Tally::Intercepted),
     ("connect", Tally::Connects),
     ("reuse", Tally::Reuses),
+    ("comp_rsp", Tally::CompressedAnswers),
+    ("comp_in", Tally::CompressedIn),
 ];
 
 fn our_stat(config: &Config, place: &str) -> HashMap<String, String> {

@@ -4,8 +4,10 @@
 mod addresses;
 mod answers;
 mod bed;
+mod cache;
 mod change;
 mod clock;
+mod compression;
 mod exchange;
 mod faults;
 mod frames;

@@ -1,6 +1,7 @@
 //! The commands: a table of what is built, who may use it and what does it;
 //! and which commands of HAProxy are known and not built.
 
+mod cache;
 mod change;
 mod errors;
 mod info;
@@ -169,6 +170,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the lists of patterns, or one's patterns", User, Report(lists::show)),
     row(&["show", "activity"], "show activity", "tell what the threads do", Operator, Now(process::activity)),
     row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
+    row(&["show", "cache"], "show cache", "list the caches and what they hold", Operator, Report(cache::show)),
     row(&["show", "cli", "level"], "show cli level", "tell what this connection may do", User, Now(show::level)),
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
     row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
@@ -219,7 +221,6 @@ const NOT_BUILT: &[&str] = &[
     "set severity-output",
     "set table",
     "set var",
-    "show cache",
     "show events",
     "show libs",
     "show peers",

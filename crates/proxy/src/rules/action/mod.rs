@@ -6,6 +6,7 @@
 mod address;
 mod answer;
 mod body;
+mod cache;
 mod capture;
 pub mod codes;
 mod flow;
@@ -94,6 +95,8 @@ pub(super) enum Action {
     WaitForBody(body::WaitForBody),
     /// Whether a rewrite that fails is an error.
     StrictMode(bool),
+    /// Answers out of a cache, or puts an answer in.
+    Cache(Box<cache::CacheAction>),
 }
 
 /// What follows an action.
@@ -136,6 +139,7 @@ impl Action {
                 Step::Next
             }
             Action::WaitForBody(wait) => wait.run(stream),
+            Action::Cache(cache) => cache.run(stream),
             Action::StrictMode(strict) => {
                 stream.lenient = !strict;
                 Step::Next
@@ -296,6 +300,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on addresses", address::ROWS),
     ("Actions that answer", answer::ROWS),
     ("Actions on bodies", body::ROWS),
+    ("Actions of the cache", cache::ROWS),
     ("Actions that capture", capture::ROWS),
     ("Actions that end", flow::ROWS),
     ("Actions on headers", header::ROWS),

@@ -25,6 +25,7 @@ mod constant;
 mod content;
 mod cookie;
 mod header;
+mod offload;
 mod process;
 mod proxy;
 mod rdp;
@@ -174,6 +175,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of content", content::ROWS),
     ("Fetches of cookies", cookie::ROWS),
     ("Fetches of headers", header::ROWS),
+    ("Fetches of compression and caches", offload::ROWS),
     ("Fetches of the process", process::ROWS),
     ("Fetches of proxies", proxy::ROWS),
     ("Fetches of remote desktops", rdp::ROWS),

@@ -251,6 +251,7 @@ impl Alias {
             Alias::ServerName => put.text(match stream.server() {
                 Some(server) => server.name.as_bytes(),
                 None if stream.statistics => b"<STATS>",
+                None if stream.cache.as_ref().is_some_and(|cache| cache.hit) => b"<CACHE>",
                 None => b"<NOSRV>",
             }),
             Alias::Hostname => put.text(hostname()),

@@ -45,6 +45,12 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (32, Tally::TlsSessions),
     (33, Tally::TlsResumed),
     (34, Tally::TlsFailed),
+    (35, Tally::CompressedIn),
+    (36, Tally::CompressedOut),
+    (37, Tally::CompressionBypassed),
+    (38, Tally::CompressedAnswers),
+    (39, Tally::CacheLookups),
+    (40, Tally::CacheHits),
 ];
 
 /// Writes those that are not 0, if there are any.

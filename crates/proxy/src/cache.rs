@@ -1,0 +1,262 @@
+//! The cache of small answers (`cache` sections, `cache-use`, `cache-store`;
+//! manual, chapter 6): what may be stored and for how long, where it stands, and
+//! what is delivered of it. Values only.
+//!
+//! A cache outlives changes of the configuration as long as its section says the
+//! same. Its memory is bounded by `total-max-size`: what came first goes first.
+//! Nothing is delivered past its time, and nothing of a request with
+//! `Authorization` is stored or delivered.
+
+mod control;
+mod store;
+mod vary;
+
+pub use store::{Cache, Entry, Keyed, Settings};
+
+use crate::message::{Message, Version};
+use crate::reactor;
+use crate::state::Tally;
+use crate::stream::{Phase, Reply, Stream, Termination};
+use crate::worker::worker;
+use control::{Directives, http_time};
+use std::sync::Arc;
+use vary::Secondary;
+
+/// Headers of one hop (RFC 9110, section 7.6.1), which are not stored.
+const HOP: [&[u8]; 7] = [
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+];
+
+/// What a stream has to do with a cache.
+#[derive(Debug)]
+pub struct Used {
+    cache: Arc<Cache>,
+    key: Box<[u8]>,
+    secondary: Secondary,
+    /// Its answer came out of the cache.
+    pub hit: bool,
+    /// Its answer goes into the cache.
+    storing: Option<Storing>,
+}
+
+impl Used {
+    /// The name of the cache.
+    pub fn name(&self) -> &str {
+        &self.cache.settings.name
+    }
+}
+
+/// An answer on its way into a cache.
+#[derive(Debug)]
+struct Storing {
+    head: Message,
+    body: Vec<u8>,
+    age_s: u32,
+    lifetime_s: u32,
+    varies: vary::Varies,
+}
+
+/// `cache-use`: the answer, if the cache has it. Whether or not, the stream knows
+/// from now on where its answer would be.
+pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
+    let config = Arc::clone(&stream.config);
+    let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
+    let request = &stream.request;
+    let reads = matches!(request.method(), b"GET" | b"HEAD");
+    if !reads || request.version() == Version::Http10 || request.get(b"authorization").is_some() {
+        return None;
+    }
+    let asked = Directives::of_request(request);
+    if asked.no_store {
+        return None;
+    }
+    let key = key_of(request);
+    let secondary = match cache.settings.vary {
+        true => Secondary::of(request),
+        false => Secondary::default(),
+    };
+    let mut used = Box::new(Used {
+        cache: Arc::clone(cache),
+        key,
+        secondary,
+        hit: false,
+        storing: None,
+    });
+    let now_ms = worker().now_ms();
+    let found = match asked.no_cache {
+        true => None,
+        false => cache.find(&used.key, &used.secondary, now_ms),
+    };
+    count(stream, Tally::CacheLookups);
+    let Some(entry) = found else {
+        stream.cache = Some(used);
+        return None;
+    };
+    used.hit = true;
+    stream.cache = Some(used);
+    count(stream, Tally::CacheHits);
+    stream.termination = Termination::Local;
+    stream.phase = Phase::Request;
+    let now = Some(reactor::now());
+    let times = &mut stream.times;
+    (times.queued, times.connected, times.response) = (now, now, now);
+    Some(deliver(&stream.request, &entry, now_ms))
+}
+
+fn count(stream: &Stream, tally: Tally) {
+    match stream.backend() {
+        Some(backend) => backend.state.backend.here().count(tally),
+        None => stream.frontend().state.frontend.here().count(tally),
+    }
+}
+
+/// The answer to a request out of an entry: all of it, or only that the client's
+/// own copy is still right (RFC 9110, section 13.1).
+fn deliver(request: &Message, entry: &Entry, now_ms: u64) -> Reply {
+    let mut head = entry.head.clone();
+    // A head that fills its limit goes without its age.
+    _ = head.set(b"age", entry.age_s(now_ms).to_string().as_bytes());
+    if is_unmodified(request, entry) && head.set_status(304, Some(b"Not Modified")).is_ok() {
+        return Reply {
+            head,
+            body: Arc::default(),
+            close: false,
+        };
+    }
+    Reply {
+        head,
+        body: Arc::clone(&entry.body),
+        close: false,
+    }
+}
+
+/// Whether the client has this entry: by tags where it names some, else by dates.
+fn is_unmodified(request: &Message, entry: &Entry) -> bool {
+    let mut tags = request.fields().values(b"if-none-match").peekable();
+    if tags.peek().is_some() {
+        let weak = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
+        let own = entry.head.get(b"etag").map(weak);
+        return tags.any(|tag| tag == b"*" || own.as_deref() == Some(&weak(tag)[..]));
+    }
+    let Some(since) = request.get(b"if-modified-since").and_then(http_time) else {
+        return false;
+    };
+    let modified = entry.head.get(b"last-modified").and_then(http_time);
+    modified.unwrap_or(entry.came_at) <= since
+}
+
+/// `cache-store`: begins to store the answer, if it may be stored.
+pub fn begin(stream: &mut Stream, name: &str) {
+    let response = &stream.response;
+    let Some(used) = stream.cache.as_mut() else {
+        return;
+    };
+    if used.hit || used.name() != name || stream.request.method() != b"GET" {
+        return;
+    }
+    used.storing = storing(&used.cache.settings, response, worker().wall_s());
+}
+
+/// What is stored of an answer, if it may be.
+fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storing> {
+    if response.status() != 200 {
+        return None;
+    }
+    let varies = vary::Varies::of(response, settings.vary)?;
+    let has_validator = response.get(b"etag").is_some() || response.get(b"last-modified").is_some();
+    let directives = Directives::of_response(response);
+    if !directives.may_be_stored() {
+        return None;
+    }
+    let age_s = response.get(b"age").and_then(control::seconds).unwrap_or(0);
+    let explicit = directives.lifetime_s.or_else(|| {
+        let expires = response.get(b"expires")?;
+        // What cannot be read is over already (RFC 9111, section 5.3).
+        let at = http_time(expires).unwrap_or(0);
+        Some(u32::try_from(at - now_s).unwrap_or(0))
+    });
+    let lifetime_s = match explicit {
+        Some(seconds) => seconds.min(settings.age_max_s),
+        None if has_validator => settings.age_max_s,
+        None => return None,
+    };
+    if lifetime_s <= age_s {
+        return None;
+    }
+    let length = response.get(b"content-length").and_then(control::seconds);
+    let head_bytes = response.wire_len();
+    if length.is_some_and(|length| length as usize + head_bytes > settings.object_max) {
+        return None;
+    }
+    let mut head = response.clone();
+    let named: Vec<Vec<u8>> = response
+        .fields()
+        .values(b"connection")
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    head.remove_if(|name, _| {
+        HOP.contains(&name) || name == b"age" || named.iter().any(|hop| hop == name)
+    });
+    Some(Storing {
+        head,
+        body: Vec::with_capacity(length.unwrap_or(0) as usize),
+        age_s,
+        lifetime_s,
+        varies,
+    })
+}
+
+/// A piece of the body of the stream's answer passes. What becomes too large is
+/// not stored.
+pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
+    let Some(used) = storing else { return };
+    let most = used.cache.settings.object_max;
+    let Some(storing) = &mut used.storing else {
+        return;
+    };
+    if storing.body.len() + data.len() + storing.head.wire_len() > most {
+        used.storing = None;
+    } else {
+        storing.body.extend_from_slice(data);
+    }
+}
+
+/// The answer of the stream has come whole: it is stored.
+pub fn complete(stream: &mut Stream) {
+    let Some(used) = stream.cache.as_mut() else {
+        return;
+    };
+    let Some(storing) = used.storing.take() else {
+        return;
+    };
+    let now_ms = worker().now_ms();
+    let entry = Entry {
+        head: storing.head,
+        body: storing.body.into(),
+        came_ms: now_ms,
+        came_at: worker().wall_s(),
+        age_s: storing.age_s,
+        lifetime_s: storing.lifetime_s,
+        varies: storing.varies,
+        secondary: used.secondary.clone(),
+    };
+    used.cache.insert(used.key.clone(), entry);
+}
+
+/// Host and target: whole, so that nobody can make two of them meet.
+fn key_of(request: &Message) -> Box<[u8]> {
+    let host = request.get(b"host").unwrap_or_default();
+    let mut key = host.to_ascii_lowercase();
+    key.push(b' ');
+    key.extend_from_slice(request.path_and_query());
+    key.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What `Cache-Control` and its like say (RFC 9111, section 5.2).
+
+use crate::message::Message;
+
+/// What a message says about caches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Directives {
+    /// Nothing of it is to be stored.
+    pub no_store: bool,
+    /// A request wants none that is stored; an answer is never to be used again
+    /// without asking.
+    pub no_cache: bool,
+    /// It is one client's.
+    pub private: bool,
+    /// For how long it may be used: `s-maxage`, else `max-age`.
+    pub lifetime_s: Option<u32>,
+    /// One of them is 0.
+    pub over: bool,
+}
+
+impl Directives {
+    /// Of a request.
+    pub(super) fn of_request(request: &Message) -> Self {
+        let mut said = Directives::of(request);
+        said.no_cache |= said.over || pragma(request);
+        said
+    }
+
+    /// Of an answer.
+    pub(super) fn of_response(response: &Message) -> Self {
+        let mut said = Directives::of(response);
+        said.no_cache |= pragma(response);
+        said
+    }
+
+    fn of(message: &Message) -> Self {
+        let mut said = Directives::default();
+        let (mut shared, mut own) = (None, None);
+        for directive in message.fields().values(b"cache-control") {
+            let (name, value) = match directive.iter().position(|byte| *byte == b'=') {
+                Some(at) => (&directive[..at], Some(&directive[at + 1..])),
+                None => (directive, None),
+            };
+            let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+            if is(b"no-store") {
+                said.no_store = true;
+            } else if is(b"no-cache") {
+                // With names it is about these headers only.
+                said.no_cache |= value.is_none();
+            } else if is(b"private") {
+                said.private |= value.is_none();
+            } else if is(b"s-maxage") {
+                shared = value.and_then(seconds);
+            } else if is(b"max-age") {
+                own = value.and_then(seconds);
+            }
+        }
+        said.over = shared == Some(0) || own == Some(0);
+        said.lifetime_s = shared.or(own);
+        said
+    }
+
+    /// Whether an answer that says so may be stored.
+    pub(super) fn may_be_stored(&self) -> bool {
+        !(self.no_store || self.no_cache || self.private || self.over)
+    }
+}
+
+fn pragma(message: &Message) -> bool {
+    let mut values = message.fields().values(b"pragma");
+    values.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
+}
+
+/// A number of seconds, quoted or not; one that is too large is the largest.
+pub(super) fn seconds(text: &[u8]) -> Option<u32> {
+    let text = text.strip_prefix(b"\"").unwrap_or(text);
+    let text = text.strip_suffix(b"\"").unwrap_or(text);
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    Some(text.parse().unwrap_or(u32::MAX))
+}
+
+/// A date of HTTP (RFC 9110, section 5.6.7) as seconds since 1970.
+pub(super) fn http_time(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    // Who counts weekdays wrongly is understood all the same.
+    let text = text.split_once(", ").map_or(text, |(_, date)| date);
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(zoned.timestamp().as_second())
+}

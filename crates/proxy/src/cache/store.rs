@@ -1,0 +1,183 @@
+//! Where stored answers stand: by host and target, oldest first out.
+
+use super::vary::{Secondary, Varies};
+use crate::message::Message;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What an entry takes besides its bytes.
+const ENTRY_BYTES: usize = 256;
+
+/// What a `cache` section says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Its name.
+    pub name: Box<str>,
+    /// `total-max-size`, bytes.
+    pub total_max: usize,
+    /// `max-object-size`, bytes.
+    pub object_max: usize,
+    /// `max-age`, seconds.
+    pub age_max_s: u32,
+    /// `process-vary`.
+    pub vary: bool,
+    /// `max-secondary-entries`.
+    pub secondary_max: usize,
+}
+
+/// A stored answer.
+#[derive(Debug)]
+pub struct Entry {
+    /// Status line and headers, without those of one hop.
+    pub head: Message,
+    /// The body.
+    pub body: Arc<[u8]>,
+    /// When it came, by the clock of rates.
+    pub came_ms: u64,
+    /// When it came, by the wall clock, seconds since 1970.
+    pub came_at: i64,
+    /// How old it was then, seconds.
+    pub age_s: u32,
+    /// For how long it may be delivered, its age then included, seconds.
+    pub lifetime_s: u32,
+    pub(super) varies: Varies,
+    pub(super) secondary: Secondary,
+}
+
+impl Entry {
+    /// How old it is, seconds.
+    pub fn age_s(&self, now_ms: u64) -> u64 {
+        u64::from(self.age_s) + now_ms.saturating_sub(self.came_ms) / 1000
+    }
+
+    fn is_fresh(&self, now_ms: u64) -> bool {
+        self.age_s(now_ms) < u64::from(self.lifetime_s)
+    }
+
+    /// Bytes that it counts for.
+    pub fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.head.wire_len() + self.body.len()
+    }
+}
+
+/// A cache and its settings.
+#[derive(Debug)]
+pub struct Cache {
+    /// What its section says.
+    pub settings: Settings,
+    stored: Mutex<Stored>,
+}
+
+/// An entry with its turn.
+type Turned = (u64, Arc<Entry>);
+/// An entry with its key.
+pub type Keyed = (Box<[u8]>, Arc<Entry>);
+
+#[derive(Debug, Default)]
+struct Stored {
+    /// The entries of a key, with their turns.
+    entries: HashMap<Box<[u8]>, Vec<Turned>>,
+    /// Keys in the order in which their entries came.
+    turns: BTreeMap<u64, Box<[u8]>>,
+    next: u64,
+    bytes: usize,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(settings: Settings) -> Self {
+        Cache {
+            settings,
+            stored: Mutex::default(),
+        }
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry for a request, if there is one that is not over.
+    pub(super) fn find(
+        &self,
+        key: &[u8],
+        secondary: &Secondary,
+        now_ms: u64,
+    ) -> Option<Arc<Entry>> {
+        let mut stored = self.stored();
+        let entries = stored.entries.get(key)?;
+        let fits = |entry: &Entry| entry.varies.fits(&entry.secondary, secondary);
+        let (turn, entry) = entries.iter().find(|(_, entry)| fits(entry))?;
+        if entry.is_fresh(now_ms) {
+            return Some(Arc::clone(entry));
+        }
+        let turn = *turn;
+        stored.remove(turn);
+        None
+    }
+
+    /// Takes an entry in, in place of the one that the same requests got. The
+    /// oldest make room.
+    pub(super) fn insert(&self, key: Box<[u8]>, entry: Entry) {
+        let bytes = entry.bytes() + key.len();
+        if bytes > self.settings.total_max {
+            return;
+        }
+        let mut stored = self.stored();
+        let mut replaced = Vec::new();
+        if let Some(entries) = stored.entries.get(&key) {
+            let same = |other: &Entry| other.varies.fits(&other.secondary, &entry.secondary);
+            let others = entries.iter().filter(|(_, other)| same(other));
+            replaced.extend(others.map(|(turn, _)| *turn));
+            let most = self.settings.secondary_max.max(1);
+            if entries.len() - replaced.len() >= most {
+                // As many as may be: who comes later is not stored.
+                return;
+            }
+        }
+        for turn in replaced {
+            stored.remove(turn);
+        }
+        while stored.bytes + bytes > self.settings.total_max {
+            let Some((&oldest, _)) = stored.turns.first_key_value() else {
+                break;
+            };
+            stored.remove(oldest);
+        }
+        let turn = stored.next;
+        stored.next += 1;
+        stored.bytes += bytes;
+        stored.turns.insert(turn, key.clone());
+        let entries = stored.entries.entry(key).or_default();
+        entries.push((turn, Arc::new(entry)));
+    }
+
+    /// How many bytes are stored, and the entries of all keys, at most so many.
+    pub fn report(&self, most: usize) -> (usize, Vec<Keyed>) {
+        let stored = self.stored();
+        let mut all = Vec::new();
+        for (turn, key) in stored.turns.iter().take(most) {
+            let entries = stored.entries.get(key).into_iter().flatten();
+            let found = entries.filter(|(of, _)| of == turn);
+            all.extend(found.map(|(_, entry)| (key.clone(), Arc::clone(entry))));
+        }
+        (stored.bytes, all)
+    }
+}
+
+impl Stored {
+    fn remove(&mut self, turn: u64) {
+        let Some(key) = self.turns.remove(&turn) else {
+            return;
+        };
+        let Some(entries) = self.entries.get_mut(&key) else {
+            return;
+        };
+        if let Some(at) = entries.iter().position(|(of, _)| *of == turn) {
+            let (_, entry) = entries.swap_remove(at);
+            self.bytes = self.bytes.saturating_sub(entry.bytes() + key.len());
+        }
+        if entries.is_empty() {
+            self.entries.remove(&key);
+        }
+    }
+}

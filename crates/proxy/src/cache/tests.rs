@@ -1,0 +1,213 @@
+//! What may be stored, for how long, and what is delivered of it.
+
+use super::*;
+
+fn settings() -> Settings {
+    Settings {
+        name: "c".into(),
+        total_max: 4000,
+        object_max: 1000,
+        age_max_s: 60,
+        vary: false,
+        secondary_max: 2,
+    }
+}
+
+fn answer(lines: &[(&str, &str)]) -> Message {
+    let mut head = Message::new();
+    head.begin_response(Version::Http11, 200, b"OK").unwrap();
+    for (name, value) in lines {
+        head.add(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    head
+}
+
+fn request(lines: &[(&str, &str)]) -> Message {
+    let mut head = Message::new();
+    head.begin_request(b"GET", b"/", Version::Http11).unwrap();
+    for (name, value) in lines {
+        head.add(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    head
+}
+
+/// 2026-01-01, in seconds since 1970.
+const NOW_S: i64 = 1_767_225_600;
+
+#[test]
+fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
+    for (lines, lifetime) in [
+        (&[("cache-control", "max-age=10")][..], Some(10)),
+        (&[("cache-control", "max-age=100")], Some(60)),
+        (&[("cache-control", "max-age=\"10\"")], Some(10)),
+        (&[("cache-control", "max-age=99999999999999")], Some(60)),
+        (&[("cache-control", "s-maxage=5, max-age=10")], Some(5)),
+        (&[("cache-control", "s-maxage=5, max-age=0")], None),
+        (&[("cache-control", "max-age=0")], None),
+        (&[("cache-control", "max-age=x")], None),
+        (&[("cache-control", "public")], None),
+        (&[("cache-control", "private, max-age=9")], None),
+        (&[("cache-control", "no-store, max-age=9")], None),
+        (&[("cache-control", "no-cache, max-age=9")], None),
+        (&[("cache-control", "no-cache=\"x\", max-age=9")], Some(9)),
+        (
+            &[("cache-control", "max-age=9"), ("pragma", "no-cache")],
+            None,
+        ),
+        (&[("etag", "\"a\"")], Some(60)),
+        (
+            &[("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")],
+            Some(60),
+        ),
+        (&[], None),
+        (&[("expires", "Thu, 01 Jan 2026 00:00:20 GMT")], Some(20)),
+        (&[("expires", "Wed, 01 Jan 2025 00:00:00 GMT")], None),
+        (&[("expires", "0"), ("etag", "\"a\"")], None),
+        (&[("cache-control", "max-age=10"), ("age", "3")], Some(10)),
+        (&[("cache-control", "max-age=10"), ("age", "10")], None),
+        (&[("cache-control", "max-age=10"), ("vary", "cookie")], None),
+        (
+            &[("cache-control", "max-age=10"), ("content-length", "990")],
+            None,
+        ),
+        (
+            &[("cache-control", "max-age=10"), ("content-length", "800")],
+            Some(10),
+        ),
+    ] {
+        let stored = storing(&settings(), &answer(lines), NOW_S);
+        assert_eq!(stored.map(|s| s.lifetime_s), lifetime, "{lines:?}");
+    }
+    let mut other = answer(&[("cache-control", "max-age=10")]);
+    other.set_status(404, None).unwrap();
+    assert!(storing(&settings(), &other, NOW_S).is_none());
+}
+
+#[test]
+fn what_concerns_one_hop_is_not_stored() {
+    let head = answer(&[
+        ("cache-control", "max-age=10"),
+        ("connection", "x-hop, close"),
+        ("x-hop", "1"),
+        ("transfer-encoding", "chunked"),
+        ("keep-alive", "3"),
+        ("age", "1"),
+        ("x-kept", "1"),
+    ]);
+    let stored = storing(&settings(), &head, NOW_S).unwrap();
+    let names: Vec<&[u8]> = stored.head.fields().iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [&b"cache-control"[..], b"x-kept"]);
+    assert_eq!(stored.age_s, 1);
+}
+
+fn entry(lines: &[(&str, &str)], body: usize) -> Entry {
+    Entry {
+        head: answer(lines),
+        body: vec![b'x'; body].into(),
+        came_ms: 1000,
+        came_at: NOW_S,
+        age_s: 2,
+        lifetime_s: 10,
+        varies: vary::Varies::default(),
+        secondary: Secondary::default(),
+    }
+}
+
+#[test]
+fn a_client_that_has_the_answer_is_told_so() {
+    let tagged = entry(
+        &[
+            ("etag", "W/\"a\""),
+            ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ],
+        5,
+    );
+    let plain = entry(&[], 5);
+    for (lines, of_tagged, of_plain) in [
+        (&[][..], 200, 200),
+        (&[("if-none-match", "\"a\"")], 304, 200),
+        (&[("if-none-match", "\"b\", W/\"a\"")], 304, 200),
+        (&[("if-none-match", "\"b\"")], 200, 200),
+        (&[("if-none-match", "*")], 304, 304),
+        (
+            &[("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT")],
+            304,
+            304,
+        ),
+        (
+            &[("if-modified-since", "Wed, 31 Dec 2025 00:00:00 GMT")],
+            200,
+            200,
+        ),
+        (
+            &[("if-modified-since", "Mon, 01 Jan 2026 00:00:00 GMT")],
+            304,
+            304,
+        ),
+        (&[("if-modified-since", "yesterday")], 200, 200),
+        // The tag has the last word.
+        (
+            &[
+                ("if-none-match", "\"b\""),
+                ("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ],
+            200,
+            200,
+        ),
+    ] {
+        for (entry, want) in [(&tagged, of_tagged), (&plain, of_plain)] {
+            let reply = deliver(&request(lines), entry, 4999);
+            assert_eq!(reply.head.status(), want, "{lines:?}");
+            assert_eq!(reply.body.len(), if want == 304 { 0 } else { 5 });
+            assert_eq!(reply.head.get(b"age"), Some(&b"5"[..]));
+        }
+    }
+}
+
+#[test]
+fn the_oldest_make_room_and_nothing_is_delivered_past_its_time() {
+    let cache = Cache::new(settings());
+    let find = |key: &[u8], now| cache.find(key, &Secondary::default(), now).is_some();
+    for n in 0..20u8 {
+        cache.insert([n][..].into(), entry(&[], 500));
+        let (bytes, entries) = cache.report(100);
+        assert!(bytes <= 4000, "{bytes}");
+        let sum: usize = entries.iter().map(|(key, e)| e.bytes() + key.len()).sum();
+        assert_eq!(bytes, sum);
+    }
+    assert!(!find(&[0], 1000) && find(&[19], 1000));
+    assert!(find(&[19], 8999));
+    assert!(!find(&[19], 9000), "10 seconds, of which 2 had passed");
+    assert!(!find(&[19], 1000), "it was removed");
+    cache.insert(b"large"[..].into(), entry(&[], 5000));
+    assert!(!find(b"large", 1000));
+    cache.insert([18][..].into(), entry(&[], 1));
+    let (_, entries) = cache.report(100);
+    assert_eq!(
+        entries.iter().filter(|(key, _)| **key == [18]).count(),
+        1,
+        "replaced"
+    );
+}
+
+#[test]
+fn entries_that_differ_are_bounded() {
+    let cache = Cache::new(Settings {
+        vary: true,
+        ..settings()
+    });
+    let of = |referer: &str| Secondary::of(&request(&[("referer", referer)]));
+    let varies = vary::Varies::of(&answer(&[("vary", "referer")]), true).unwrap();
+    for referer in ["a", "b", "c", "a"] {
+        cache.insert(
+            b"k"[..].into(),
+            Entry {
+                varies,
+                secondary: of(referer),
+                ..entry(&[], 1)
+            },
+        );
+    }
+    let has = |referer| cache.find(b"k", &of(referer), 1000).is_some();
+    assert_eq!([has("a"), has("b"), has("c")], [true, true, false]);
+}

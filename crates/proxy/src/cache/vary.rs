@@ -1,0 +1,183 @@
+//! Answers that differ by headers of the request (RFC 9111, section 4.1). Those
+//! by `Accept-Encoding`, `Referer` and `Origin` can be told apart; others are
+//! not stored.
+
+use crate::message::{Message, split_values, trim};
+
+/// Codings whose acceptance is looked at, by the registry of HTTP's parameters.
+const CODINGS: [&[u8]; 11] = [
+    b"aes128gcm",
+    b"br",
+    b"compress",
+    b"deflate",
+    b"exi",
+    b"gzip",
+    b"identity",
+    b"pack200-gzip",
+    b"x-compress",
+    b"x-gzip",
+    b"zstd",
+];
+/// Codings of a request that are looked at.
+const CODINGS_MAX: usize = 64;
+
+/// What of a request answers may differ by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Secondary {
+    /// A bit for each of [`CODINGS`] that the client takes.
+    codings: u16,
+    referer: Box<[u8]>,
+    origin: Box<[u8]>,
+}
+
+impl Secondary {
+    pub(super) fn of(request: &Message) -> Self {
+        let value = |name: &[u8]| request.get(name).unwrap_or_default().into();
+        Secondary {
+            codings: codings(request),
+            referer: value(b"referer"),
+            origin: value(b"origin"),
+        }
+    }
+}
+
+const fn bit(at: usize) -> u16 {
+    1 << at
+}
+
+/// `identity` always, unless it is refused; all without the header or with `*`.
+fn codings(request: &Message) -> u16 {
+    const ALL: u16 = bit(CODINGS.len()) - 1;
+    if request.get(b"accept-encoding").is_none() {
+        return ALL;
+    }
+    let at = |name: &[u8]| CODINGS.iter().position(|c| c.eq_ignore_ascii_case(name));
+    let identity = at(b"identity").map_or(0, bit);
+    let (mut taken, mut refused) = (identity, 0);
+    let lines = request.fields().get_all(b"accept-encoding");
+    for coding in lines.flat_map(split_values).take(CODINGS_MAX) {
+        let mut parts = coding.split(|byte| *byte == b';').map(trim);
+        let name = parts.next().unwrap_or_default();
+        let none = parts.any(|part| {
+            let value = part.strip_prefix(b"q=").or(part.strip_prefix(b"Q="));
+            value.is_some_and(|value| value.iter().all(|byte| matches!(byte, b'0' | b'.')))
+        });
+        let bits = match name {
+            b"*" => ALL,
+            name => at(name).map_or(0, bit),
+        };
+        match none {
+            true => refused |= bits,
+            false => taken |= bits,
+        }
+    }
+    taken & !(refused & !taken | refused & identity)
+}
+
+/// By what an answer differs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Varies {
+    /// The coding that its client must take; None does not matter.
+    coding: Option<u16>,
+    referer: bool,
+    origin: bool,
+}
+
+impl Varies {
+    /// Of an answer; None where it cannot be told apart.
+    pub(super) fn of(response: &Message, managed: bool) -> Option<Self> {
+        let mut varies = Varies::default();
+        for name in response.fields().values(b"vary") {
+            if !managed {
+                return None;
+            }
+            if name.eq_ignore_ascii_case(b"accept-encoding") {
+                let coding = response.get(b"content-encoding").unwrap_or(b"identity");
+                let at = CODINGS
+                    .iter()
+                    .position(|c| c.eq_ignore_ascii_case(coding))?;
+                varies.coding = Some(bit(at));
+            } else if name.eq_ignore_ascii_case(b"referer") {
+                varies.referer = true;
+            } else if name.eq_ignore_ascii_case(b"origin") {
+                varies.origin = true;
+            } else {
+                return None;
+            }
+        }
+        Some(varies)
+    }
+
+    /// Whether what was stored for one request may be delivered to another.
+    pub(super) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
+        self.coding.is_none_or(|coding| asked.codings & coding != 0)
+            && (!self.referer || stored.referer == asked.referer)
+            && (!self.origin || stored.origin == asked.origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    fn request(accepts: Option<&str>) -> Message {
+        let mut message = Message::new();
+        message
+            .begin_request(b"GET", b"/", crate::message::Version::Http11)
+            .unwrap();
+        if let Some(accepts) = accepts {
+            message.add(b"accept-encoding", accepts.as_bytes()).unwrap();
+        }
+        message
+    }
+
+    #[test]
+    fn a_stored_coding_goes_to_who_takes_it_only() {
+        let mut answer = Message::new();
+        answer
+            .begin_response(crate::message::Version::Http11, 200, b"OK")
+            .unwrap();
+        answer.add(b"vary", b"Accept-Encoding").unwrap();
+        let plain = Varies::of(&answer, true).unwrap();
+        answer.add(b"content-encoding", b"gzip").unwrap();
+        let gzip = Varies::of(&answer, true).unwrap();
+        assert_eq!(Varies::of(&answer, false), None);
+        let stored = Secondary::default();
+        for (accepts, of_plain, of_gzip) in [
+            (None, true, true),
+            (Some("gzip"), true, true),
+            (Some("br"), true, false),
+            (Some("*"), true, true),
+            (Some("gzip;q=0"), true, false),
+            (Some("gzip, identity;q=0"), false, true),
+            (Some("*;q=0, gzip"), false, true),
+            (Some(""), true, false),
+        ] {
+            let asked = Secondary::of(&request(accepts));
+            assert_eq!(plain.fits(&stored, &asked), of_plain, "{accepts:?}");
+            assert_eq!(gzip.fits(&stored, &asked), of_gzip, "{accepts:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_not_stored() {
+        for (vary, coding, stored) in [
+            ("Accept-Encoding", "foo", false),
+            ("Accept-Encoding, Referer", "br", true),
+            ("origin", "", true),
+            ("Cookie", "", false),
+            ("*", "", false),
+        ] {
+            let mut answer = Message::new();
+            answer
+                .begin_response(crate::message::Version::Http11, 200, b"OK")
+                .unwrap();
+            answer.add(b"vary", vary.as_bytes()).unwrap();
+            if !coding.is_empty() {
+                answer.add(b"content-encoding", coding.as_bytes()).unwrap();
+            }
+            assert_eq!(Varies::of(&answer, true).is_some(), stored, "{vary}");
+        }
+    }
+}

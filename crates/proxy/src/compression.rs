@@ -1,0 +1,267 @@
+//! Compression of bodies on their way: which algorithm a client takes, which
+//! answers may be compressed, and the encoder that the copying of a body feeds
+//! (manual, `compression algo`). Values only; bodies are moved by
+//! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`] for as long as its
+//! body flows.
+
+mod encoder;
+mod limits;
+
+pub use encoder::{Encoder, EncoderBroke, Flush};
+pub(crate) use limits::Limits;
+
+use crate::config::{Algorithm, Compressed, Direction, Proxy};
+use crate::http1::{BodyLength, Parsed};
+use crate::message::{Message, Version, split_values, trim};
+use crate::state::Tally;
+use crate::stream::Stream;
+use crate::worker::worker;
+
+/// Memory of an encoder with the largest window, bytes.
+pub const ENCODER_BYTES: usize = 300 * 1024;
+/// Codings of an `Accept-Encoding` that are looked at.
+const CODINGS_MAX: usize = 64;
+/// Room in a head that the headers of compression take at most, bytes.
+const HEADERS_BYTES: usize = 128;
+
+/// What is known of a stream's compression.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Chosen {
+    /// What its client takes, by its request.
+    pub wanted: Option<Algorithm>,
+    /// What its answer is compressed with.
+    pub used: Option<Algorithm>,
+    /// It would have been, but for a limit of the process.
+    pub bypassed: bool,
+}
+
+/// The settings that count: the backend's, where it has some, else the frontend's.
+fn settings(stream: &Stream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
+    stream
+        .backend()
+        .and_then(side)
+        .or_else(|| side(stream.frontend()))
+}
+
+fn of_response(proxy: &Proxy) -> Option<&Compressed> {
+    let compression = proxy.compression.as_deref()?;
+    let applies = compression.direction != Direction::Request;
+    let compressed = &compression.response;
+    (applies && !compressed.algorithms.is_empty()).then_some(compressed)
+}
+
+fn of_request(proxy: &Proxy) -> Option<&Compressed> {
+    let compression = proxy.compression.as_deref()?;
+    let applies = compression.direction != Direction::Response;
+    let compressed = &compression.request;
+    (applies && !compressed.algorithms.is_empty()).then_some(compressed)
+}
+
+/// Whether either proxy of a stream has something about compression.
+#[inline]
+fn is_configured(stream: &Stream) -> bool {
+    let has = |proxy: &Proxy| proxy.compression.is_some();
+    has(stream.frontend()) || stream.backend().is_some_and(has)
+}
+
+/// Looks at a request that is about to go to a server: what its client takes, and
+/// with `offload` the server is not asked. With an encoder its body is to be
+/// compressed.
+pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>> {
+    if !is_configured(stream) {
+        return None;
+    }
+    let wanted = settings(stream, of_response)
+        .and_then(|settings| choose(&stream.request, &settings.algorithms));
+    stream.compression.wanted = wanted;
+    let offloads = |proxy: &Proxy| proxy.compression.as_ref().is_some_and(|c| c.offload);
+    if wanted.is_some() && (offloads(stream.frontend()) || stream.backend().is_some_and(offloads)) {
+        stream.request.remove(b"accept-encoding");
+    }
+    let settings = settings(stream, of_request)?;
+    let algorithm = *settings.algorithms.first()?;
+    if stream.request.version() == Version::Http10
+        || !is_compressible(&stream.request, settings, length)
+    {
+        return None;
+    }
+    let encoder = start(stream, algorithm)?;
+    stream.request.remove(b"content-length");
+    announce(&mut stream.request, algorithm, false);
+    Some(encoder)
+}
+
+/// Looks at an answer. With an encoder its body is to be compressed: its length
+/// is no more in its head, and HTTP/1 gets it in chunks (`in_chunks`).
+pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option<Box<Encoder>> {
+    let algorithm = stream.compression.wanted?;
+    let settings = settings(stream, of_response)?;
+    let response = &stream.response;
+    if !matches!(response.status(), 200..=203)
+        || response.version() == Version::Http10
+        || !has_one_valid_etag(response)
+        || !is_compressible(response, settings, &parsed.body)
+    {
+        return None;
+    }
+    let Some(encoder) = start(stream, algorithm) else {
+        stream.compression.bypassed = true;
+        return None;
+    };
+    stream.compression.used = Some(algorithm);
+    count(stream, Tally::CompressedAnswers, 1);
+    let response = &mut stream.response;
+    response.remove(b"content-length");
+    weaken_etag(response);
+    if in_chunks && parsed.body != BodyLength::Chunked {
+        _ = response.add(b"transfer-encoding", b"chunked");
+    }
+    announce(response, algorithm, true);
+    Some(encoder)
+}
+
+/// Counts at both proxies of a stream.
+pub fn count(stream: &Stream, tally: Tally, n: u64) {
+    stream.frontend().state.frontend.here().add(tally, n);
+    if let Some(backend) = stream.backend() {
+        backend.state.backend.here().add(tally, n);
+    }
+}
+
+/// An encoder, where the process's limits allow one more.
+fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
+    let limits = &stream.config.global.compression;
+    let level = limits.level(worker().now_ms())?;
+    Encoder::new(algorithm, level, limits)
+}
+
+/// There was room for it: [`is_compressible`] looked.
+fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
+    if varies {
+        _ = head.add(b"vary", b"Accept-Encoding");
+    }
+    if algorithm != Algorithm::Identity {
+        _ = head.add(b"content-encoding", algorithm.coding());
+    }
+}
+
+/// Whether a body may be compressed by what its head says.
+fn is_compressible(head: &Message, settings: &Compressed, length: &BodyLength) -> bool {
+    match length {
+        BodyLength::Length(bytes) if *bytes < settings.size_min => return false,
+        BodyLength::Length(_) | BodyLength::Chunked | BodyLength::Stream => {}
+        BodyLength::None | BodyLength::UntilClose | BodyLength::Tunnel => return false,
+    }
+    let fields = head.fields();
+    if fields.room() < HEADERS_BYTES || fields.contains(b"content-encoding") {
+        return false;
+    }
+    let no_transform = |value: &[u8]| value.eq_ignore_ascii_case(b"no-transform");
+    if fields.values(b"cache-control").any(no_transform) {
+        return false;
+    }
+    let kind = head.get(b"content-type");
+    if kind.is_some_and(|kind| begins_with(kind, b"multipart")) {
+        return false;
+    }
+    settings.types.is_empty()
+        || kind.is_some_and(|kind| settings.types.iter().any(|begin| begins_with(kind, begin)))
+}
+
+fn begins_with(text: &[u8], begin: &[u8]) -> bool {
+    text.get(..begin.len())
+        .is_some_and(|text| text.eq_ignore_ascii_case(begin))
+}
+
+/// What stands between the quotes of an entity tag is not looked at
+/// (RFC 9110, section 8.8.3).
+fn has_one_valid_etag(head: &Message) -> bool {
+    let mut tags = head.fields().get_all(b"etag");
+    let Some(tag) = tags.next() else {
+        return true;
+    };
+    let tag = tag.strip_prefix(b"W/").unwrap_or(tag);
+    let quoted = tag.len() >= 2 && tag.starts_with(b"\"") && tag.ends_with(b"\"");
+    quoted && tags.next().is_none()
+}
+
+/// What is compressed is not the same byte by byte, so no strong tag names it.
+fn weaken_etag(head: &mut Message) {
+    let Some(tag) = head.get(b"etag").filter(|tag| !tag.starts_with(b"W/")) else {
+        return;
+    };
+    let weak = [b"W/", tag].concat();
+    _ = head.set(b"etag", &weak);
+}
+
+/// The algorithm that a client likes best of those that are offered.
+fn choose(request: &Message, offered: &[Algorithm]) -> Option<Algorithm> {
+    if request.version() == Version::Http10
+        || request.method() == b"HEAD"
+        || request.get(b"user-agent").is_some_and(is_old_explorer)
+    {
+        return None;
+    }
+    let mut best: Option<(u16, Algorithm)> = None;
+    let lines = request.fields().get_all(b"accept-encoding");
+    for coding in lines.flat_map(split_values).take(CODINGS_MAX) {
+        let mut parts = coding.split(|byte| *byte == b';').map(trim);
+        let name = parts.next().unwrap_or_default();
+        let quality = parts.find_map(quality).unwrap_or(1000);
+        let named = offered
+            .iter()
+            .copied()
+            .filter(|a| *a != Algorithm::Identity);
+        let mut named =
+            named.filter(|algorithm| name == b"*" || algorithm.coding().eq_ignore_ascii_case(name));
+        let better = quality > best.map_or(0, |(quality, _)| quality);
+        if better && let Some(algorithm) = named.next() {
+            best = Some((quality, algorithm));
+        }
+    }
+    let identity = offered.iter().find(|a| **a == Algorithm::Identity);
+    best.map(|(_, algorithm)| algorithm).or(identity.copied())
+}
+
+/// `q=0.5` in thousandths; what cannot be read counts as 0.
+fn quality(parameter: &[u8]) -> Option<u16> {
+    let value = parameter
+        .strip_prefix(b"q=")
+        .or_else(|| parameter.strip_prefix(b"Q="))?;
+    let (whole, fraction) = match value.iter().position(|byte| *byte == b'.') {
+        Some(at) => (&value[..at], &value[at + 1..]),
+        None => (value, &b""[..]),
+    };
+    let mut thousandths = match whole {
+        b"1" => 1000,
+        b"0" | b"" => 0,
+        _ => return Some(0),
+    };
+    for (byte, unit) in fraction.iter().zip([100, 10, 1]) {
+        if !byte.is_ascii_digit() {
+            return Some(0);
+        }
+        thousandths += u16::from(byte - b'0') * unit;
+    }
+    Some(thousandths.min(1000))
+}
+
+/// Browsers that say they can and cannot: "Mozilla/4" but Internet Explorer 6 of
+/// XP SP2, or 7 and later.
+fn is_old_explorer(agent: &[u8]) -> bool {
+    let Some(rest) = agent.strip_prefix(b"Mozilla/4") else {
+        return false;
+    };
+    let explorer = memchr::memmem::find(rest, b"MSIE ").and_then(|at| rest.get(at + 5..));
+    let version = explorer.and_then(|rest| rest.first().copied());
+    let two_digits = explorer.is_some_and(|rest| rest.get(1).is_some_and(u8::is_ascii_digit));
+    match version {
+        Some(b'7'..=b'9') => false,
+        Some(b'1') if two_digits => false,
+        Some(b'6') => memchr::memmem::find(rest, b"SV1").is_none(),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

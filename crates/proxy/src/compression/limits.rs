@@ -1,0 +1,183 @@
+//! How much of the process compression may take: memory, bytes a second, level.
+
+use super::ENCODER_BYTES;
+use crate::config::Algorithm;
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+/// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and
+/// what is taken of them.
+#[derive(Debug)]
+pub struct Limits {
+    /// Bytes a second that are given to encoders; 0 is no limit.
+    pub rate_max: u64,
+    /// Percent of the processors' time that the process may use; 100 is no limit.
+    pub cpu_max: u32,
+    /// Bytes that encoders hold; 0 is no limit.
+    pub memory_max: usize,
+    /// The level, 1 to 9.
+    pub level_max: u32,
+    /// The binary logarithm of the window, 9 to 15.
+    pub window_bits: u8,
+    encoders: AtomicUsize,
+    /// The second that `given` counts in.
+    second: AtomicU64,
+    /// Bytes that were given to encoders in it, and in the one before.
+    given: [AtomicU64; 2],
+    measured: Mutex<Measured>,
+}
+
+/// What the process used of its processors, measured about once a second.
+#[derive(Debug, Default)]
+struct Measured {
+    at_ms: u64,
+    used_ms: u64,
+    percent: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            rate_max: 0,
+            cpu_max: 100,
+            memory_max: 0,
+            level_max: 1,
+            window_bits: 15,
+            encoders: AtomicUsize::new(0),
+            second: AtomicU64::new(0),
+            given: Default::default(),
+            measured: Mutex::default(),
+        }
+    }
+}
+
+impl Clone for Limits {
+    /// The settings; nothing is taken of the copy.
+    fn clone(&self) -> Self {
+        Limits {
+            rate_max: self.rate_max,
+            cpu_max: self.cpu_max,
+            memory_max: self.memory_max,
+            level_max: self.level_max,
+            window_bits: self.window_bits,
+            ..Limits::default()
+        }
+    }
+}
+
+/// A place among the encoders that hold memory.
+#[derive(Debug)]
+pub(super) struct Place(Option<Arc<Limits>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(limits) = &self.0 {
+            limits.encoders.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Limits {
+    /// Counts bytes that are given to an encoder; those of a moment in which two
+    /// threads begin a second may count in the other one.
+    pub(super) fn give(&self, bytes: u64, now_ms: u64) {
+        if self.rate_max == 0 {
+            return;
+        }
+        let second = now_ms / 1000;
+        let before = self.second.swap(second, Relaxed);
+        if before != second {
+            let ended = self.given[0].swap(0, Relaxed);
+            let follows = second.wrapping_sub(before) == 1;
+            self.given[1].store(if follows { ended } else { 0 }, Relaxed);
+        }
+        self.given[0].fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes a second over the last one, by the parts of two seconds in it.
+    fn rate(&self, now_ms: u64) -> u64 {
+        let part = now_ms % 1000;
+        let current = self.given[0].load(Relaxed);
+        match (now_ms / 1000).wrapping_sub(self.second.load(Relaxed)) {
+            0 => current + self.given[1].load(Relaxed) * (1000 - part) / 1000,
+            1 => current * (1000 - part) / 1000,
+            _ => 0,
+        }
+    }
+
+    /// The level for a body that begins now; None where too much is compressed.
+    pub(super) fn level(&self, now_ms: u64) -> Option<u32> {
+        let fits = self.rate_max == 0 || self.rate(now_ms) < self.rate_max;
+        let idle = self.cpu_max >= 100 || self.cpu_percent(now_ms) < u64::from(self.cpu_max);
+        (fits && idle).then_some(self.level_max)
+    }
+
+    /// The process's use of its threads' processors over the last second. While
+    /// another thread measures, nothing is known against it.
+    fn cpu_percent(&self, now_ms: u64) -> u64 {
+        let Ok(mut measured) = self.measured.try_lock() else {
+            return 0;
+        };
+        let passed = now_ms.saturating_sub(measured.at_ms);
+        if passed >= 1000 || measured.at_ms == 0 {
+            let used = clock_gettime(ClockId::ProcessCPUTime);
+            let used_ms = used.tv_sec as u64 * 1000 + used.tv_nsec as u64 / 1_000_000;
+            let threads = crate::worker::running().map_or(1, |w| w.runtime.threads().max(1));
+            if measured.at_ms != 0 {
+                let used = used_ms.saturating_sub(measured.used_ms);
+                measured.percent = used * 100 / (passed * threads as u64).max(1);
+            }
+            (measured.at_ms, measured.used_ms) = (now_ms.max(1), used_ms);
+        }
+        measured.percent
+    }
+
+    /// A place for one more encoder.
+    pub(super) fn take(self: &Arc<Self>, algorithm: Algorithm) -> Option<Place> {
+        if algorithm == Algorithm::Identity {
+            return Some(Place(None));
+        }
+        let others = self.encoders.fetch_add(1, Relaxed);
+        let place = Place(Some(Arc::clone(self)));
+        let fits = self.memory_max == 0 || (others + 1) * ENCODER_BYTES <= self.memory_max;
+        fits.then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_slides_over_a_second() {
+        let limits = Limits {
+            rate_max: 1000,
+            ..Limits::default()
+        };
+        assert_eq!(limits.level(10_000), Some(1));
+        limits.give(600, 10_000);
+        assert_eq!(limits.level(10_500), Some(1));
+        limits.give(600, 10_500);
+        assert_eq!((limits.rate(10_900), limits.level(10_900)), (1200, None));
+        assert_eq!((limits.rate(11_500), limits.level(11_500)), (600, Some(1)));
+        limits.give(700, 11_500);
+        assert_eq!((limits.rate(11_500), limits.level(11_500)), (1300, None));
+        assert_eq!(limits.rate(13_000), 0);
+    }
+
+    #[test]
+    fn encoders_give_their_memory_back() {
+        let limits = Arc::new(Limits {
+            memory_max: 2 * ENCODER_BYTES,
+            ..Limits::default()
+        });
+        let first = limits.take(Algorithm::Gzip);
+        let second = limits.take(Algorithm::Gzip);
+        assert!(first.is_some() && second.is_some());
+        assert!(limits.take(Algorithm::Gzip).is_none());
+        assert!(limits.take(Algorithm::Identity).is_some());
+        drop(first);
+        assert!(limits.take(Algorithm::Gzip).is_some());
+    }
+}

@@ -1,0 +1,185 @@
+//! What a client takes, which messages may be compressed, what comes out.
+
+use super::*;
+use crate::http1::{Limits as HeadLimits, Outcome, RequestFacts, parse_request, parse_response};
+use flate2::{Decompress, FlushDecompress};
+use std::sync::Arc;
+
+fn request(lines: &str) -> Message {
+    let text = format!("GET / HTTP/1.1\r\nhost: x\r\n{lines}\r\n");
+    let mut message = Message::new();
+    let outcome = parse_request(text.as_bytes(), &HeadLimits::default(), &mut message);
+    assert!(matches!(outcome, Ok(Outcome::Done(_))));
+    message
+}
+
+fn answer(lines: &str) -> Message {
+    let text = format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{lines}\r\n");
+    let mut message = Message::new();
+    let facts = RequestFacts::of(&request(""), None);
+    let limits = HeadLimits::default();
+    let outcome = parse_response(text.as_bytes(), &facts, &limits, &mut message);
+    assert!(matches!(outcome, Ok(Outcome::Done(_))));
+    message
+}
+
+#[test]
+fn the_coding_that_a_client_likes_best_is_chosen_and_of_equals_its_first() {
+    use Algorithm::{Deflate, Gzip, Identity, RawDeflate};
+    for (accepts, offered, want) in [
+        ("gzip", &[Gzip][..], Some(Gzip)),
+        ("GZIP", &[Gzip], Some(Gzip)),
+        ("x-gzip", &[Gzip], None),
+        ("br, zstd", &[Gzip], None),
+        ("*", &[Gzip, Deflate], Some(Gzip)),
+        ("gzip;q=0", &[Gzip], None),
+        ("gzip ; q=0.0", &[Gzip], None),
+        ("*;q=0, gzip;q=0.5", &[Gzip], Some(Gzip)),
+        ("deflate, gzip", &[Gzip, Deflate], Some(Deflate)),
+        ("gzip;q=0.5, deflate", &[Gzip, Deflate], Some(Deflate)),
+        ("gzip;q=0.5, deflate;q=0.4", &[Gzip, Deflate], Some(Gzip)),
+        ("identity, gzip;q=0.1", &[Gzip], Some(Gzip)),
+        ("deflate", &[RawDeflate], Some(RawDeflate)),
+        ("", &[Identity], Some(Identity)),
+        ("gzip", &[Identity, Gzip], Some(Gzip)),
+        ("gzip;q=x", &[Gzip], None),
+        ("gzip;q=9", &[Gzip], None),
+    ] {
+        let head = request(&format!("accept-encoding: {accepts}\r\n"));
+        assert_eq!(choose(&head, offered), want, "{accepts}");
+    }
+    let two = request("accept-encoding: br\r\naccept-encoding: gzip\r\n");
+    assert_eq!(choose(&two, &[Gzip]), Some(Gzip));
+    let mut old = request("accept-encoding: gzip\r\n");
+    old.set_version(Version::Http10);
+    assert_eq!(choose(&old, &[Gzip]), None);
+    let many = request(&format!(
+        "accept-encoding: {}gzip\r\n",
+        "a,".repeat(CODINGS_MAX)
+    ));
+    assert_eq!(choose(&many, &[Gzip]), None, "bounded work");
+}
+
+#[test]
+fn browsers_that_claim_too_much_get_nothing() {
+    for (agent, old) in [
+        ("Mozilla/4.0 (compatible; MSIE 6.0)", true),
+        ("Mozilla/4.0 (compatible; MSIE 5.5)", true),
+        ("Mozilla/4.08", true),
+        (
+            "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; SV1)",
+            false,
+        ),
+        ("Mozilla/4.0 (compatible; MSIE 7.0)", false),
+        ("Mozilla/4.0 (compatible; MSIE 10.0)", false),
+        ("Mozilla/5.0 (X11)", false),
+        ("curl/8", false),
+    ] {
+        assert_eq!(is_old_explorer(agent.as_bytes()), old, "{agent}");
+    }
+}
+
+#[test]
+fn what_says_that_it_is_not_to_be_changed_is_not() {
+    let all = Compressed {
+        algorithms: vec![Algorithm::Gzip],
+        types: Vec::new(),
+        size_min: 5,
+    };
+    let text = Compressed {
+        types: vec![b"text/html"[..].into()],
+        ..all.clone()
+    };
+    let length = BodyLength::Length(9);
+    for (lines, of_all, of_text) in [
+        ("", true, false),
+        ("content-type: text/html\r\n", true, true),
+        ("content-type: TEXT/HTML; charset=x\r\n", true, true),
+        ("content-type: image/png\r\n", true, false),
+        ("content-type: multipart/form-data\r\n", false, false),
+        ("content-encoding: br\r\n", false, false),
+        ("cache-control: public, No-Transform\r\n", false, false),
+        ("cache-control: no-transformer\r\n", true, false),
+    ] {
+        let head = answer(lines);
+        assert_eq!(is_compressible(&head, &all, &length), of_all, "{lines}");
+        assert_eq!(is_compressible(&head, &text, &length), of_text, "{lines}");
+    }
+    for (length, want) in [
+        (BodyLength::Length(4), false),
+        (BodyLength::Chunked, true),
+        (BodyLength::Stream, true),
+        (BodyLength::UntilClose, false),
+        (BodyLength::None, false),
+        (BodyLength::Tunnel, false),
+    ] {
+        assert_eq!(
+            is_compressible(&answer(""), &all, &length),
+            want,
+            "{length:?}"
+        );
+    }
+}
+
+#[test]
+fn a_strong_tag_becomes_weak_and_a_strange_one_stops_compression() {
+    for (lines, valid, weak) in [
+        ("", true, None),
+        ("etag: \"a\"\r\n", true, Some("W/\"a\"")),
+        ("etag: W/\"a\"\r\n", true, Some("W/\"a\"")),
+        ("etag: abc\r\n", false, None),
+        ("etag: \"\r\n", false, None),
+        ("etag: \"a\"\r\netag: \"b\"\r\n", false, None),
+    ] {
+        let mut head = answer(lines);
+        assert_eq!(has_one_valid_etag(&head), valid, "{lines}");
+        if valid {
+            weaken_etag(&mut head);
+            assert_eq!(head.get(b"etag"), weak.map(str::as_bytes), "{lines}");
+        }
+    }
+}
+
+/// What a decoder makes of bytes.
+fn decoded(algorithm: Algorithm, bytes: &[u8], length: usize) -> Vec<u8> {
+    let mut decoder = match algorithm {
+        Algorithm::Gzip => Decompress::new_gzip(15),
+        Algorithm::Deflate => Decompress::new(true),
+        _ => Decompress::new(false),
+    };
+    let mut out = Vec::with_capacity(length + 1);
+    decoder
+        .decompress_vec(bytes, &mut out, FlushDecompress::Sync)
+        .unwrap();
+    out
+}
+
+#[test]
+fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
+    let limits = Arc::new(Limits::default());
+    let noise: Vec<u8> = (0..200_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    for algorithm in [Algorithm::Gzip, Algorithm::Deflate, Algorithm::RawDeflate] {
+        let mut encoder = Encoder::new(algorithm, 1, &limits).unwrap();
+        let mut wire = encoder.feed(b"hello ", Flush::All, 0).unwrap().to_vec();
+        assert_eq!(decoded(algorithm, &wire, 100), b"hello ", "{algorithm:?}");
+        wire.extend_from_slice(encoder.feed(&noise, Flush::No, 0).unwrap());
+        wire.extend_from_slice(encoder.feed(b"", Flush::No, 0).unwrap());
+        wire.extend_from_slice(encoder.feed(b"end", Flush::End, 0).unwrap());
+        assert!(
+            encoder.feed(b"", Flush::End, 0).unwrap().is_empty(),
+            "ended"
+        );
+        let whole = [b"hello ", &noise[..], b"end"].concat();
+        assert!(
+            decoded(algorithm, &wire, whole.len()) == whole,
+            "{algorithm:?}"
+        );
+    }
+    let mut identity = Encoder::new(Algorithm::Identity, 1, &limits).unwrap();
+    assert_eq!(
+        identity.feed(b"as it is", Flush::End, 0),
+        Ok(&b"as it is"[..])
+    );
+}

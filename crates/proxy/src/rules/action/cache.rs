@@ -1,0 +1,60 @@
+//! Actions that take answers out of a cache and put them in.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::cache;
+use crate::load::Loader;
+use crate::rules::run::Verdict;
+use crate::stream::Stream;
+use language::Diagnostic;
+
+/// Which way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheAction {
+    name: Box<str>,
+    stores: bool,
+}
+
+pub(super) static ROWS: &[ActionRow] = &[
+    ActionRow {
+        name: "cache-use",
+        places: &[places::REQUEST],
+        syntax: "cache-use <name>",
+        doc: "Answers the request out of a `cache` section if it has the answer. Otherwise it notes where the answer would be, \
+              which `cache-store` needs. Requests with `Authorization` and those that want a fresh answer pass.",
+        example: "cache-use pictures if { path_end .png }",
+        build: |loader, build| cache(loader, build, false),
+    },
+    ActionRow {
+        name: "cache-store",
+        places: &[places::RESPONSE],
+        syntax: "cache-store <name>",
+        doc: "Stores the answer in a `cache` section as it is at this rule, if its headers allow it: status 200, a lifetime or a \
+              validator, not private.",
+        example: "cache-store pictures",
+        build: |loader, build| cache(loader, build, true),
+    },
+];
+
+fn cache(
+    loader: &mut Loader,
+    build: &mut Build<'_, '_>,
+    stores: bool,
+) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("<name>")?;
+    let name: Box<str> = word.text().into();
+    loader.cache_names.push((name.clone(), word.span));
+    Ok(Action::Cache(Box::new(CacheAction { name, stores })))
+}
+
+impl CacheAction {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        if self.stores {
+            cache::begin(stream, &self.name);
+            return Step::Next;
+        }
+        match cache::look_up(stream, &self.name) {
+            Some(reply) => Step::End(Verdict::Answer(Box::new(reply))),
+            None => Step::Next,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Fetches of what was done for a server: compression and the cache.
+
+use super::{FetchBuild, FetchRow};
+use crate::rules::argument::Arguments;
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+
+const fn of(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::ResponseKept, one).http()
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "res.cache_hit", "res.cache_hit", of(Type::Bool, cache_hit), "http-response set-header x-cached yes if { res.cache_hit }",
+        "True where the answer came out of a cache.";
+    "res.cache_name", "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
+        "The name of the `cache` section that the answer came out of; nothing where it did not.";
+    "res.comp", "res.comp", of(Type::Bool, compressed), "log-format \"%ci %[res.comp]\"",
+        "True where the answer is compressed here.";
+    "res.comp_algo", "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
+        "What the answer is compressed with here, as `compression algo` names it; nothing where it is not.";
+};
+
+fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(
+        stream.cache.as_ref().is_some_and(|cache| cache.hit),
+    ))
+}
+
+fn cache_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let cache = stream.cache.as_ref().filter(|cache| cache.hit)?;
+    Some(Value::text(cache.name().as_bytes()))
+}
+
+fn compressed<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(stream.compression.used.is_some()))
+}
+
+fn algorithm<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let algorithm = stream.compression.used?;
+    Some(Value::text(algorithm.name().as_bytes()))
+}

@@ -1,0 +1,112 @@
+//! Answers out of the cache, through sockets.
+
+use crate::bed::{Bed, Origin};
+
+const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+const RULES: &str = "http-request cache-use c\nhttp-response cache-store c\n";
+
+/// A proxy with a cache before an origin.
+fn text(origin: &Origin, more: &str) -> String {
+    let rules = format!("{RULES}{more}");
+    origin.behind("", &rules) + "\ncache c\n total-max-size 4\n max-object-size 100000\n"
+}
+
+/// An origin that says the number of each request.
+fn counting() -> Origin {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let number = AtomicU32::new(0);
+    Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            let n = number.fetch_add(1, Ordering::Relaxed);
+            let answer = match head.split(' ').nth(1).unwrap() {
+                "/private" => {
+                    "Cache-Control: private\r\nContent-Length: 1\r\n\r\n".to_owned()
+                        + &n.to_string()
+                }
+                "/chunks" => format!(
+                    "Cache-Control: max-age=100\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{n}\r\n2\r\nab\r\n0\r\n\r\n"
+                ),
+                "/cut" => {
+                    peer.send("HTTP/1.1 200 OK\r\nCache-Control: max-age=100\r\nContent-Length: 9\r\n\r\nhalf");
+                    return;
+                }
+                _ => format!("Cache-Control: max-age=100\r\nContent-Length: 1\r\n\r\n{n}"),
+            };
+            peer.send(format!("HTTP/1.1 200 OK\r\n{answer}"));
+        }
+    })
+}
+
+#[test]
+fn the_second_request_is_answered_without_the_server() {
+    let origin = counting();
+    let bed = Bed::new(&text(
+        &origin,
+        "http-response set-header x-hit %[res.cache_hit]",
+    ));
+    let mut client = bed.client();
+    assert_eq!(client.ask(GET), "200 0");
+    assert_eq!(bed.end(), "200 --");
+    client.send(GET);
+    let answer = client.answer();
+    assert_eq!(answer.body, b"0");
+    let head = answer.head.to_lowercase();
+    assert!(
+        head.contains("age: 0\r\n") && head.contains("x-hit: 1"),
+        "{head}"
+    );
+    assert_eq!(bed.end(), "200 LR");
+    assert_eq!(
+        client.ask("GET /a HTTP/1.1\r\nHost: other\r\n\r\n"),
+        "200 1"
+    );
+    assert_eq!(
+        client.ask("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: x\r\n\r\n"),
+        "200 2"
+    );
+    assert_eq!(
+        client.ask("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"),
+        "200 3"
+    );
+    assert_eq!(
+        client.ask("GET /private HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 4"
+    );
+    assert_eq!(
+        client.ask("GET /private HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 5"
+    );
+    assert_eq!(
+        client.ask("GET /chunks HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 6ab"
+    );
+    assert_eq!(
+        client.ask("GET /chunks HTTP/1.1\r\nHost: h\r\n\r\n"),
+        "200 6ab"
+    );
+    assert_eq!(client.ask(GET), "200 0");
+    client.send("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(client.answer_of(true).head.contains("200"));
+    assert_eq!(client.ask(GET), "200 0", "in step");
+}
+
+#[test]
+fn what_came_in_part_is_not_stored_and_a_change_keeps_what_is() {
+    let origin = counting();
+    let first = text(&origin, "");
+    let mut bed = Bed::new(&first);
+    let cut = "GET /cut HTTP/1.1\r\nHost: h\r\n\r\n";
+    for _ in 0..2 {
+        assert!(bed.ask(cut).ends_with("half"));
+    }
+    let mut client = bed.client();
+    assert_eq!(client.ask(GET), "200 2");
+    bed.change(&text(&origin, "http-response set-header x-new 1"));
+    let mut client = bed.client();
+    client.send(GET);
+    let answer = client.answer();
+    assert_eq!(answer.body, b"2", "kept");
+    assert!(answer.head.contains("x-new: 1"), "{}", answer.head);
+    bed.change(&first.replace("total-max-size 4", "total-max-size 5"));
+    assert_eq!(bed.client().ask(GET), "200 3", "another cache");
+}
