@@ -10,14 +10,16 @@ mod cpu;
 mod forward;
 mod global;
 mod http2;
-mod peers;
 mod http_errors;
 mod mailers;
-mod proxy;
-mod ring;
 mod observing;
+mod peers;
+mod persistence;
+mod proxy;
 mod resolvers;
+mod ring;
 mod server;
+mod source;
 mod stick;
 mod tls;
 mod userlist;
@@ -33,20 +35,25 @@ pub use global::{
 };
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
-pub use peers::{Peer, Peers};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
+pub use peers::{Peer, Peers};
+pub use persistence::{
+    AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
+    HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
+};
 pub use proxy::{
     Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
     SwitchTarget, Timeouts,
 };
-pub use ring::{Ring, RingServer};
 pub use resolvers::{
     AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
     Resolving,
 };
+pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use source::{Borrowed, Source, SourceWays};
 pub use stick::StickRule;
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,

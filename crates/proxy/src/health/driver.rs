@@ -4,8 +4,8 @@
 //! that run.
 
 use super::agent;
-use super::plan::{Asked, Plan, Run};
 use super::outbox::alert;
+use super::plan::{Asked, Plan, Run};
 use super::probe::{check_of, probe};
 use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_lines};
 use crate::config::{Config, Observe, OnError, Proxy, Server};

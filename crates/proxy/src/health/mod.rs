@@ -26,10 +26,10 @@ mod socks;
 mod tests;
 
 pub use driver::{Checks, Notice, start};
+pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
 pub(crate) use expect::unhex;
 pub use expect::{ANSWER_MAX, Code, Expect, Matcher, Pattern, StatusRange, Told};
 pub use outbox::alert;
-pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
 pub(crate) use probe::{Target, target};
 pub use protocol::Dialogue;
 pub use report::{Level, LogLine, lines, send_state};

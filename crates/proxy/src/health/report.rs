@@ -2,11 +2,11 @@
 //! words: scripts read them.
 
 use super::outbox::INFO;
-use std::borrow::Cow;
 use crate::config::{Proxy, ProxyOption, Server};
 use crate::state::{
     AgentResult, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
 };
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How grave a line is, by syslog's numbers.

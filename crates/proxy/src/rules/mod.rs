@@ -34,6 +34,7 @@ mod tables;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use action::Answer;
 pub use action::{
     CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, VariableChange,
     codes as action_codes,
@@ -41,12 +42,11 @@ pub use action::{
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
+pub(crate) use action::{challenge, error_answer};
 pub(crate) use action::{set_variable, unset_variable};
 pub use argument::{Kind as ArgumentKind, Lookup};
-pub use action::Answer;
-pub(crate) use action::{challenge, error_answer};
 pub use condition::{Condition, Outcome};
-pub(crate) use converter::hash::xxh64;
+pub(crate) use converter::hash::{self, xxh64};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};
@@ -64,6 +64,11 @@ pub use variables::{Scope, VariableName, Variables};
 pub(crate) use acl::check_name as check_acl_name;
 pub(crate) use action::{count_denied, count_denied_response};
 pub(crate) use shared::Shared;
+
+/// The value of a remote desktop client's cookie of a name, in its first packet.
+pub(crate) fn rdp_cookie<'p>(payload: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    fetch::rdp_cookie(payload, Some(name))
+}
 
 use language::keyword::Documented;
 

@@ -19,10 +19,11 @@ pub(crate) mod leaving;
 mod link;
 pub(crate) mod listing;
 mod meter;
-mod overrides;
 mod observe;
+mod overrides;
 mod reply;
 mod request;
+mod retry;
 #[cfg(test)]
 pub(crate) mod sample;
 mod secure;

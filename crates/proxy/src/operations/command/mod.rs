@@ -1,8 +1,8 @@
 //! The commands: a table of what is built, who may use it and what does it;
 //! and which commands of HAProxy are known and not built.
 
-mod cache;
 mod agent;
+mod cache;
 mod change;
 mod errors;
 mod events;

@@ -19,9 +19,9 @@ mod logging;
 mod normalize;
 mod packets;
 mod redirect;
-mod table;
-mod service;
 mod resolve;
+mod service;
+mod table;
 mod target;
 mod variable;
 
@@ -36,11 +36,11 @@ pub use list::Changes as ListChanges;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 pub(in crate::rules) use variable::SetWhen;
+pub use variable::VariableChange;
 pub(crate) use variable::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,
 };
-pub use variable::VariableChange;
 
 use super::condition::Condition;
 use super::expression::{Expression, OF_LUA};

@@ -26,8 +26,8 @@ mod constant;
 mod content;
 mod cookie;
 mod header;
-mod offload;
 mod limits;
+mod offload;
 mod process;
 mod proxy;
 mod rdp;
@@ -44,6 +44,8 @@ mod users;
 
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
+
+pub(super) use rdp::find as rdp_cookie;
 
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
