@@ -226,6 +226,7 @@ fn count_dropped() {
 pub fn start(sink: Sink) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
+        super::syslog::settle_pid();
         thread::Builder::new()
             .name("log".into())
             .spawn(move || sink.run(receiver))?;
