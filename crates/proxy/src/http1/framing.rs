@@ -54,6 +54,9 @@ pub fn to_server(request: &Message, parsed: &Parsed, mode: ConnectionMode) -> Co
     }
 }
 
+/// Room for the headers of framing.
+const ROOM_BYTES: usize = 64;
+
 /// How a response goes to its client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientFraming {
@@ -74,6 +77,10 @@ impl ClientFraming {
         if self.unchunk {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
+        }
+        // What follows depends on it, so a head that rules filled gets the room.
+        if response.fields().room() < ROOM_BYTES {
+            response.set_limit(response.wire_len() + ROOM_BYTES);
         }
         self.connection.add_to(response)?;
         match self.chunk {

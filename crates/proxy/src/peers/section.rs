@@ -232,8 +232,10 @@ impl Section {
                 .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
+            // Of a small table with many keys most are gone again.
+            let most = UPDATES_MAX.min(shared.table.make.size as usize);
             while let Some(first) = shared.updates.first_entry() {
-                if !known(*first.key()) && shared.numbers.len() <= UPDATES_MAX {
+                if !known(*first.key()) && shared.numbers.len() <= most {
                     break;
                 }
                 shared.numbers.remove(&first.remove());

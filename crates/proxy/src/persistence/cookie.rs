@@ -13,6 +13,9 @@ use std::time::UNIX_EPOCH;
 
 /// What parts the name of the server from the value of the application's cookie.
 const PREFIX_END: u8 = b'~';
+/// Cookies of one request that are looked up: a client has one, and a lookup may
+/// go through all servers.
+const JUDGED_MAX: u32 = 16;
 /// What parts the value of a cookie from its dates.
 const DATES: u8 = b'|';
 
@@ -42,6 +45,7 @@ pub(super) fn look(stream: &mut Stream) {
         settled: known.ignored || known.server.is_some(),
         known: &mut known,
         now_s,
+        judged: 0,
     };
     edit_lines(stream.request.fields_mut(), |name, value| {
         look.visit(name, value)
@@ -77,6 +81,8 @@ struct Look<'l> {
     /// The server is known: what comes is only taken out.
     settled: bool,
     now_s: u64,
+    /// How many were looked up.
+    judged: u32,
 }
 
 impl Look<'_> {
@@ -85,7 +91,8 @@ impl Look<'_> {
             return Edit::Keep;
         }
         let (id, strip) = self.parts(value);
-        if !self.settled {
+        if !self.settled && self.judged < JUDGED_MAX {
+            self.judged += 1;
             self.known.request = self.judge(id, value);
             self.settled = self.known.server.is_some();
         } else if self.known.request == RequestCookie::None {
