@@ -172,7 +172,10 @@ fn the_oldest_make_room_and_nothing_is_delivered_past_its_time() {
         cache.insert([n][..].into(), entry(&[], 500));
         let (bytes, entries) = cache.report(100);
         assert!(bytes <= 6000, "{bytes}");
-        let sum: usize = entries.iter().map(|(key, e)| e.bytes() + store::key_bytes(key)).sum();
+        let sum: usize = entries
+            .iter()
+            .map(|(key, e)| e.bytes() + store::key_bytes(key))
+            .sum();
         assert_eq!(bytes, sum);
     }
     assert!(!find(&[0], 1000) && find(&[19], 1000));

@@ -189,6 +189,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_head_still_says_where_its_body_ends() {
+        let mut head = Message::new();
+        head.begin_response(Version::Http11, 200, b"OK").unwrap();
+        head.set_limit(head.wire_len());
+        let framing = ClientFraming {
+            connection: ConnectionHeader::Close,
+            keep_alive: false,
+            unchunk: false,
+            chunk: true,
+        };
+        framing.apply(&mut head).unwrap();
+        assert_eq!(head.get(b"transfer-encoding"), Some(&b"chunked"[..]));
+        assert_eq!(head.get(b"connection"), Some(&b"close"[..]));
+    }
+
+    #[test]
     fn the_client_is_told_what_haproxy_tells_it() {
         let (c, k, n) = ("close", "keep-alive", "");
         let fixed = "200 OK\r\nContent-Length: 2\r\n";

@@ -247,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_grows_by_itself_ends_growing() {
+        let mut variables = Variables::default();
+        let mut bytes = 1;
+        while variables.set(
+            name("sess.a"),
+            Value::bytes(&vec![b'a'; bytes]).into_owned(),
+            None,
+        ) {
+            bytes *= 2;
+        }
+        assert_eq!(bytes, 2 * VALUE_BYTES_MAX);
+        assert!(variables.bytes() <= VALUE_BYTES_MAX + VARIABLE_OVERHEAD);
+    }
+
+    #[test]
     fn a_scope_ends_alone() {
         let mut variables = Variables::default();
         assert!(variables.set(name("req.a"), Value::Int(1), None));

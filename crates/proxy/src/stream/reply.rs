@@ -179,7 +179,11 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
     {
         // Without it nobody would know where the answer ends, so a head that is
         // full gets the room.
-        if stream.response.set(b"content-length", length.as_bytes()).is_err() {
+        if stream
+            .response
+            .set(b"content-length", length.as_bytes())
+            .is_err()
+        {
             let room = stream.response.wire_len() + FRAMING_BYTES;
             stream.response.set_limit(room);
             let _ = stream.response.set(b"content-length", length.as_bytes());
