@@ -353,3 +353,30 @@ fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<
         let _ = stream.response.add(b"cache-control", b"private");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ProxyIndex;
+    use crate::keyword::testing::load_text;
+    use crate::stream::sample;
+
+    #[test]
+    fn of_many_cookies_the_first_ones_are_looked_up_and_all_are_taken_out() {
+        let text = "listen l\nmode http\nbind 127.0.0.1:1\ncookie SRV insert indirect\n\
+                    server a 127.0.0.1:2 cookie a\n";
+        let mut config = load_text(text).config.expect("it loads");
+        crate::state::install(&mut config, None, 0);
+        let config = Arc::new(config);
+        for (before, found) in [(0, true), (JUDGED_MAX as usize - 1, true), (500, false)] {
+            let cookies = "SRV=x; ".repeat(before);
+            let text = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {cookies}SRV=a; y=1\r\n\r\n");
+            let mut stream = sample::request(text.as_bytes());
+            stream.config = Arc::clone(&config);
+            (stream.frontend, stream.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
+            look(&mut stream);
+            assert_eq!(super::super::is_direct(&stream), found, "{before}");
+            assert_eq!(stream.request.get(b"cookie"), Some(&b"y=1"[..]));
+        }
+    }
+}
