@@ -6,7 +6,7 @@ use crate::config::{Config, Peers};
 use crate::tables::Table;
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -316,6 +316,12 @@ impl Section {
 }
 
 impl Section {
+    /// Whether an address is one of a peer.
+    pub fn is_peers(&self, ip: IpAddr) -> bool {
+        let mut addresses = self.peers.iter().filter_map(|peer| peer.address);
+        addresses.any(|address| address.ip().to_canonical() == ip.to_canonical())
+    }
+
     /// Whatever connection a peer has is over.
     pub fn disconnect_any(&mut self, peer: usize) {
         let number = self.peers.get(peer).and_then(|peer| peer.connection);

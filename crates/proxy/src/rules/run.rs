@@ -156,7 +156,7 @@ fn evaluate<'r>(
 fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
     // Hardly any stream has one.
     stream.checked_users.get()?;
-    if stream.response.status() != 0 {
+    if stream.times.connected.is_some() || stream.response.status() != 0 {
         // An answer waits for nobody: who is not known by now is nobody, and the
         // rules go on.
         return None;
