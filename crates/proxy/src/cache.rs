@@ -198,6 +198,12 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
     if !directives.may_be_stored() {
         return None;
     }
+    let own = control::own_fields(response);
+    let is_own = |name: &[u8]| own.iter().any(|field| field == name);
+    if response.get(b"set-cookie").is_some() && !is_own(b"set-cookie") {
+        // One client's session would become everybody's.
+        return None;
+    }
     let age_s = response.get(b"age").and_then(control::seconds).unwrap_or(0);
     let explicit = directives.lifetime_s.or_else(|| {
         let expires = response.get(b"expires")?;
@@ -225,7 +231,7 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
         .map(<[u8]>::to_ascii_lowercase)
         .collect();
     head.remove_if(|name, _| {
-        HOP.contains(&name) || name == b"age" || named.iter().any(|hop| hop == name)
+        HOP.contains(&name) || name == b"age" || named.iter().any(|hop| hop == name) || is_own(name)
     });
     Some(Storing {
         head,

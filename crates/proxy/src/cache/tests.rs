@@ -67,6 +67,17 @@ fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
         (&[("cache-control", "max-age=10"), ("age", "10")], None),
         (&[("cache-control", "max-age=10"), ("vary", "cookie")], None),
         (
+            &[("cache-control", "max-age=10"), ("set-cookie", "a=b")],
+            None,
+        ),
+        (
+            &[
+                ("cache-control", "max-age=10, private=\"X-A, Set-Cookie\""),
+                ("set-cookie", "a=b"),
+            ],
+            Some(10),
+        ),
+        (
             &[("cache-control", "max-age=10"), ("content-length", "990")],
             None,
         ),
@@ -86,7 +97,12 @@ fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
 #[test]
 fn what_concerns_one_hop_is_not_stored() {
     let head = answer(&[
-        ("cache-control", "max-age=10"),
+        (
+            "cache-control",
+            "max-age=10, no-cache=\"set-cookie, X-Own\"",
+        ),
+        ("set-cookie", "a=b"),
+        ("x-own", "1"),
         ("connection", "x-hop, close"),
         ("x-hop", "1"),
         ("transfer-encoding", "chunked"),
