@@ -254,13 +254,6 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Where the points of that ring lie is described nowhere.",
     },
     Difference {
-        key: "hash-wt6",
-        about: "hash-type",
-        haproxy: "`wt6` is a function of its own.",
-        here: "Another function of the same use stands in for it, with a warning.",
-        reason: "It is described nowhere but in HAProxy's source.",
-    },
-    Difference {
         key: "cookie-version-2",
         about: "cookie",
         haproxy: "Rewrites cookies in `Set-Cookie2` headers, too, and takes them out wrongly.",
