@@ -7,6 +7,7 @@ use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -159,6 +160,11 @@ impl Bed {
         });
         let mut all = String::new();
         for bytes in case.send {
+            if let Some(command) = bytes.strip_prefix(super::COMMAND) {
+                let said = self.command(&self.put(&bytes_as_text(command), n))?;
+                let _ = write!(all, "<socket>{}", normalised(&said, case.normal, 0));
+                continue;
+            }
             let (port, said) = talk(self.address(n + 1), bytes, case.half_close)?;
             for head in self.origin.take_requests() {
                 let _ = write!(all, "<server>{}", normalised(&head, case.normal, port));
@@ -166,6 +172,20 @@ impl Bed {
             let _ = write!(all, "<client>{}", normalised(&said, case.normal, port));
         }
         Ok(all)
+    }
+
+    /// What the statistics socket says to a command.
+    fn command(&self, command: &str) -> Outcome {
+        let told = |error: std::io::Error| format!("{command}: {error}");
+        let path = self.scratch.path().join(super::SOCKET);
+        let mut stream = UnixStream::connect(path).map_err(told)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
+        let line = format!("{command}\n");
+        stream.write_all(line.as_bytes()).map_err(told)?;
+        let mut said = String::new();
+        let mut stream = stream.take(ANSWER_MAX);
+        stream.read_to_string(&mut said).map_err(told)?;
+        Ok(said)
     }
 }
 
@@ -202,6 +222,8 @@ fn normalised(text: &str, normal: &[Normal], client_port: u16) -> String {
             Normal::ClientPort => text.replace(&client_port.to_string(), "CLIENT-PORT"),
             Normal::Numbers => without_numbers(&text),
             Normal::HeaderOrder => sorted_headers(&text),
+            Normal::Entries => without_moments(&text),
+            Normal::Dates => without_dates(&text),
         };
     }
     text
@@ -216,6 +238,39 @@ fn without_numbers(text: &str) -> String {
         }
     }
     out
+}
+
+/// Lines of `show table` without where an entry lies in memory and when it ends.
+fn without_moments(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let line = match line.split_once(": key=") {
+            Some((place, rest)) if place.starts_with("0x") => format!("key={rest}"),
+            _ => line.to_owned(),
+        };
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for word in &mut words {
+            if word.starts_with("exp=") {
+                "exp=".clone_into(word);
+            }
+        }
+        out += &words.join(" ");
+    }
+    out
+}
+
+/// Dates of cookies without their value.
+fn without_dates(text: &str) -> String {
+    let mut parts: Vec<&str> = text.split("GMT").collect();
+    let end = parts.pop().unwrap_or_default();
+    let mut out = String::new();
+    for part in parts {
+        // Up to the day of the week.
+        let day = part.rfind(", ").unwrap_or(part.len()).saturating_sub(3);
+        out += part.get(..day).unwrap_or(part);
+        out += "DATE";
+    }
+    out + end
 }
 
 fn sorted_headers(text: &str) -> String {
