@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take: no case is slow, so only a fault takes it.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -174,17 +174,28 @@ impl Bed {
         Ok(all)
     }
 
-    /// What the statistics socket says to a command.
+    /// What the statistics socket says to a command. What still counts a client
+    /// who has gone is asked again.
     fn command(&self, command: &str) -> Outcome {
-        let told = |error: std::io::Error| format!("{command}: {error}");
-        let path = self.scratch.path().join(super::SOCKET);
-        let mut stream = UnixStream::connect(path).map_err(told)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
-        let line = format!("{command}\n");
-        stream.write_all(line.as_bytes()).map_err(told)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.command_once(command);
+            let said = said.map_err(|error| format!("{command}: {error}"))?;
+            let entries = said.split(" use=").skip(1);
+            let busy = entries.filter(|rest| !rest.starts_with("0 ")).count() > 0;
+            if !busy || Instant::now() > until {
+                return Ok(said);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn command_once(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.scratch.path().join(super::SOCKET))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{command}\n").as_bytes())?;
         let mut said = String::new();
-        let mut stream = stream.take(ANSWER_MAX);
-        stream.read_to_string(&mut said).map_err(told)?;
+        stream.take(ANSWER_MAX).read_to_string(&mut said)?;
         Ok(said)
     }
 }
@@ -250,8 +261,14 @@ fn without_moments(text: &str) -> String {
         };
         let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         for word in &mut words {
-            if word.starts_with("exp=") {
-                "exp=".clone_into(word);
+            let name = word.split_once('=').map(|(name, _)| name.to_owned());
+            match name {
+                Some(name) if name == "exp" => *word = "exp=".to_owned(),
+                // Only whether any bytes were counted.
+                Some(name) if name.contains("bytes_") && !word.contains("=0") => {
+                    *word = format!("{name}=many");
+                }
+                _ => {}
             }
         }
         out += &words.join(" ");
