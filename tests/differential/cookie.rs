@@ -1,0 +1,2 @@
+use super::Family;
+pub static FAMILY: Family = Family::named("cookie");
