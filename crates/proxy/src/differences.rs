@@ -63,6 +63,27 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Threads do not wait for each other.",
     },
     Difference {
+        key: "table-trackers",
+        about: "table_trackers",
+        haproxy: "Counts itself among those who track the entry while it asks.",
+        here: "Counts who tracks it.",
+        reason: "`sc_trackers` of the same entry says the same.",
+    },
+    Difference {
+        key: "sc-tracked-table",
+        about: "sc_tracked",
+        haproxy: "With a table it says whether the counter tracks anything, whatever that table has.",
+        here: "With a table it says whether that has an entry of the same key.",
+        reason: "All other fetches of counters look into the table that they name.",
+    },
+    Difference {
+        key: "table-key-text",
+        about: "stick-table",
+        haproxy: "`set table` takes text that is no address for `0.0.0.0`, `5x` for 5, and no IPv4 address for a table of IPv6 ones.",
+        here: "Wrong keys are refused, and IPv4 addresses mapped as they are when they are tracked.",
+        reason: "A typing mistake must not change another entry.",
+    },
+    Difference {
         key: "peers-order",
         about: "peer",
         haproxy: "A process that starts waits five seconds for the one before it to teach it, then asks a peer.",
