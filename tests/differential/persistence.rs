@@ -72,11 +72,6 @@ static CASES: &[Case] = &[
         .sections("backend @CASE@-b\nretry-on junk-response\nretries 2\nserver s1 @SERVER@\n")
         .server_says(b"nothing of HTTP\r\n\r\n")
         .send(&[PLAIN]),
-    case("retries not for L7")
-        .lines("default_backend @CASE@-b\n")
-        .sections("backend @CASE@-b\nretry-on 503\nretries 2\nhttp-request disable-l7-retry if { path /a }\nserver s1 @SERVER@\n")
-        .server_says(b"HTTP/1.1 503 Busy\r\nContent-Length: 1\r\n\r\nx")
-        .send(&[PLAIN, ONE]),
     case("http-send-name-header")
         .lines("default_backend @CASE@-b\n")
         .sections("backend @CASE@-b\nbalance roundrobin\nhttp-send-name-header X-Target\nhttp-response set-header x-server %[srv_name]\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
@@ -87,7 +82,7 @@ static CASES: &[Case] = &[
         .send(&[PLAIN, PLAIN, b"@SOCKET@ disable server @CASE@-b/s1", PLAIN, PLAIN, PLAIN, b"@SOCKET@ disable server @CASE@-b/s2", PLAIN, b"@SOCKET@ enable server @CASE@-b/s1", PLAIN]),
     case("allbackups")
         .lines("default_backend @CASE@-b\n")
-        .sections("backend @CASE@-b\nbalance roundrobin\noption allbackups\nhttp-response set-header x-server %[srv_name]\nserver s1 @SERVER@\nserver s2 @SERVER@ backup\nserver s3 @SERVER@ backup weight 2\n")
+        .sections("backend @CASE@-b\nbalance roundrobin\noption allbackups\nhttp-response set-header x-server %[srv_name]\nserver s1 @SERVER@\nserver s2 @SERVER@ backup\nserver s3 @SERVER@ backup\n")
         .send(&[PLAIN, PLAIN, b"@SOCKET@ disable server @CASE@-b/s1", PLAIN, PLAIN, PLAIN, PLAIN, b"@SOCKET@ disable server @CASE@-b/s2", PLAIN, b"@SOCKET@ enable server @CASE@-b/s1", PLAIN]),
     case("probes that say nothing")
         .half_close()

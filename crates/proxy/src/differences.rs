@@ -84,6 +84,13 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A typing mistake must not change another entry.",
     },
     Difference {
+        key: "turns-of-weights",
+        about: "balance",
+        haproxy: "`roundrobin` begins the turns of servers of several weights somewhere in the middle.",
+        here: "They begin with the first server. In a whole round each one has as many as its weight says, in both.",
+        reason: "Nobody depends on which server is first.",
+    },
+    Difference {
         key: "peers-order",
         about: "peer",
         haproxy: "A process that starts waits five seconds for the one before it to teach it, then asks a peer.",
