@@ -16,6 +16,7 @@ mod observing;
 mod peers;
 mod persistence;
 mod proxy;
+mod rare;
 mod resolvers;
 mod ring;
 mod server;
@@ -47,6 +48,7 @@ pub use proxy::{
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
     SwitchTarget, Timeouts,
 };
+pub use rare::Rare;
 pub use resolvers::{
     AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
     Resolving,
