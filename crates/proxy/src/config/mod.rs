@@ -3,6 +3,7 @@
 //! state, counters, queues) is not here but in [`crate::state`], keyed by name;
 //! the tree only points at it.
 
+mod asked;
 mod bind;
 mod check;
 mod compression;
@@ -17,6 +18,7 @@ mod server;
 mod stick;
 mod tls;
 
+pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
 pub use compression::{Algorithm, Compressed, Compression, Direction};

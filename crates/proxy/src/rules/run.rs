@@ -85,17 +85,26 @@ fn evaluate<'r>(
         }
         match rule.action.run(stream) {
             Step::Next => {}
-            Step::Accept => return Outcomes::Passed,
+            Step::Accept => {
+                stream.keep_rule(rule.place());
+                return Outcomes::Passed;
+            }
             Step::End(verdict) => {
                 if matches!(verdict, Verdict::NeedBody { .. }) {
                     stream.resume_at = at as u32 + 1;
+                } else {
+                    stream.keep_rule(rule.place());
                 }
                 return Outcomes::Verdict(verdict);
             }
-            Step::Closed(gate) => return Outcomes::Gate(gate),
+            Step::Closed(gate) => {
+                stream.keep_rule(rule.place());
+                return Outcomes::Gate(gate);
+            }
             Step::Failed => {
                 count_failed(stream);
                 if !stream.lenient {
+                    stream.keep_rule(rule.place());
                     return Outcomes::Verdict(Verdict::Answer(Box::new(broken(stream))));
                 }
             }

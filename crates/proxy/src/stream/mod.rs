@@ -11,6 +11,8 @@ mod answer;
 mod assigned;
 mod body;
 mod capture;
+mod details;
+mod ends;
 mod exchange;
 mod finish;
 mod forward;
@@ -33,6 +35,7 @@ mod tunnel;
 mod write;
 
 pub use assigned::Captured;
+pub use ends::Ends;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream};

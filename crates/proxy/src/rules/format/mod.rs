@@ -104,7 +104,7 @@ impl Format {
             loader.tell(warning);
         }
         let format = Format { pieces, dialect };
-        loader.config.global.server_side_shown |=
+        loader.config.global.asked.server_end |=
             format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
         Ok(format)
     }
