@@ -3,7 +3,10 @@
 mod certificates;
 mod changes;
 mod differential;
+mod checks;
 mod logs;
+mod old_rules;
+mod names;
 mod overload;
 mod personality;
 mod program;
@@ -16,3 +19,4 @@ mod tls_chain;
 mod tls_clients;
 mod tls_site;
 mod traffic;
+mod users;

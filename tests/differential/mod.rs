@@ -44,6 +44,7 @@ mod map;
 mod number;
 mod protocols;
 mod text;
+mod users;
 
 use table::{Case, Family, Normal, Sample, case, sample};
 
@@ -58,6 +59,7 @@ static FAMILIES: &[&Family] = &[
     &number::FAMILY,
     &protocols::FAMILY,
     &text::FAMILY,
+    &users::FAMILY,
 ];
 
 /// The request of a sample that brings none, but for its end.

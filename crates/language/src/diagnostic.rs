@@ -57,8 +57,11 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// The next step: "did you mean 'bind'?".
     pub help: Option<String>,
-    /// The replacement, where there is one.
+    /// The replacement, where there is one. It may be of several lines, and that
+    /// of a whole line may be nothing.
     pub fix: Option<Fix>,
+    /// What is to be replaced elsewhere together with it.
+    pub further_fixes: Vec<Fix>,
 }
 
 impl Diagnostic {
@@ -79,6 +82,7 @@ impl Diagnostic {
             notes: Vec::new(),
             help: None,
             fix: None,
+            further_fixes: Vec::new(),
         }
     }
 
@@ -131,6 +135,15 @@ impl Diagnostic {
             Some(name) => self.help(format!("did you mean '{name}'?")).fix(span, name),
             None => self,
         }
+    }
+
+    /// Gives a replacement elsewhere that belongs to [`Self::fix`].
+    pub fn also_fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+        self.further_fixes.push(Fix {
+            span,
+            replacement: replacement.into(),
+        });
+        self
     }
 
     /// Gives the replacement; with it goes a help line.

@@ -141,6 +141,11 @@ impl<B: 'static> Table<B> {
             if n > 0 {
                 name.push(' ');
             }
+            // `set-var(check.a)` is the keyword `set-var` with its argument.
+            let word = match word.split_once('(') {
+                Some((before, _)) if n > 0 => before,
+                _ => word,
+            };
             name.push_str(word);
             if let Some((_, row)) = self.rows.get(name.as_str()) {
                 found = Found::Built(row, n + 1);

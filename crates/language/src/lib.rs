@@ -20,6 +20,7 @@ pub mod render;
 pub mod source;
 pub mod suggest;
 pub mod token;
+pub mod upgrade;
 pub mod value;
 
 pub use codes::CODES;

@@ -3,7 +3,9 @@
 //! no clock, draws no random number of its own; `clippy.toml` beside this
 //! crate's manifest refuses what would.
 
+pub mod dns;
 pub mod http2;
 pub mod peers;
 pub mod proxy_protocol;
 pub mod role;
+pub mod socks4;

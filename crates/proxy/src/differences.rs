@@ -77,6 +77,43 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "What may be a replay reaches no rule and no server; the round trip is not saved.",
     },
     Difference {
+        key: "realm-quotes",
+        about: "auth",
+        haproxy: "Sends a realm as it stands in the file, quotation marks and backslashes included.",
+        here: "A quotation mark or a backslash of the realm has a backslash before it.",
+        reason: "Without it the header cannot be read, or says something else than the file.",
+    },
+    Difference {
+        key: "password-hashes",
+        about: "http_auth",
+        haproxy: "Computes the hash of a password in the thread that serves, for every request.",
+        here: "It is computed beside the threads that serve, while the rules of the request wait, and once for the same user and password. \
+               Where too many wait already the answer is 503.",
+        reason: "Whoever sends wrong passwords would stop the others: such hashes take milliseconds or seconds on purpose.",
+    },
+    Difference {
+        key: "bearer-header",
+        about: "http_auth_bearer",
+        haproxy: "Gives an empty token where the header that is named is not there (2.6).",
+        here: "There is no token.",
+        reason: "`-m found` must not hold for a request without one.",
+    },
+    Difference {
+        key: "user-without-password",
+        about: "user",
+        haproxy: "Takes a user without a password into a list, and crashes when one is asked for.",
+        here: "Such a user never comes in, and a warning says so.",
+        reason: "A request must not end the process.",
+    },
+    Difference {
+        key: "statistics-policy",
+        about: "stats enable",
+        haproxy: "Sends the page in pieces, with styles and forms of its own.",
+        here: "The page has another look and a content security policy; the names of its forms' fields, the words of its address, \
+               CSV and JSON are the same.",
+        reason: "It reads on a phone, in the dark, and by those who see no colours; a browser runs nothing in it but its own script.",
+    },
+    Difference {
         key: "ub64dec",
         about: "ub64dec",
         haproxy: "Decodes padding at the end, which this form of Base64 has not, to one byte too many.",
@@ -173,6 +210,34 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Sees IPv4 addresses in a URL only; so does `url_port`.",
         here: "IPv6 addresses in brackets are seen, too.",
         reason: "They are as good a host.",
+    },
+    Difference {
+        key: "lines-framing",
+        about: "reqrep",
+        haproxy: "HAProxy 1.x let a rule about lines make anything of a message: another version, a head without a target, two lengths.",
+        here: "The version stays, `content-length` and `transfer-encoding` stay, and methods, statuses and lines that would move the end of a message or are none are answered with 400 (answers: 502).",
+        reason: "Two sides that read one message in two ways can be made to smuggle requests.",
+    },
+    Difference {
+        key: "lines-patience",
+        about: "reqdeny",
+        haproxy: "HAProxy 1.x let a pattern take any time.",
+        here: "A pattern that has to go back (look-around, references) may take ten thousand steps a line; beyond that the message is refused.",
+        reason: "A client chooses the lines; it must not be able to keep the proxy busy, nor to get around a rule.",
+    },
+    Difference {
+        key: "one-process",
+        about: "nbproc",
+        haproxy: "HAProxy up to 2.4 started so many processes; later ones refuse the line.",
+        here: "It is the number of threads of one process, and what is bound to one of the processes is served by all threads.",
+        reason: "Threads share limits, counters and tables, which processes never did.",
+    },
+    Difference {
+        key: "names-twice",
+        about: "server",
+        haproxy: "HAProxy 1.x took two proxies, or two servers of one backend, of the same name; later ones refuse the file.",
+        here: "In a file with other old forms the second one is called otherwise (`app-2`), with a warning; else it is refused.",
+        reason: "Counters, states and operators need one name for one thing.",
     },
 ];
 

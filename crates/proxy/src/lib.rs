@@ -24,6 +24,7 @@ pub mod operations;
 pub mod peers;
 pub mod queue;
 pub mod reactor;
+pub mod resolvers;
 pub mod rules;
 pub mod runtime;
 pub mod server_connection;
@@ -34,6 +35,7 @@ pub mod tables;
 pub mod takeover;
 pub mod tls;
 pub mod transport;
+pub mod users;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.

@@ -37,6 +37,7 @@ pub fn definition() -> Command {
             reload(),
             check(),
             fmt(),
+            upgrade(),
             explain(),
             keyword(),
             manual(),
@@ -201,6 +202,44 @@ fn fmt() -> Command {
                 .action(ArgAction::SetTrue)
                 .conflicts_with("check")
                 .help("Print instead of writing"),
+        )
+}
+
+fn upgrade() -> Command {
+    Command::new("upgrade")
+        .about("Rewrite what older versions of HAProxy called otherwise")
+        .long_about(
+            "Rewrites the old forms in files (`clitimeout`, `reqrep`, an address on a `listen` line) to those of today, \
+             and shows the difference, as `patch` takes it; nothing is written without `--in-place`. Comments, \
+             indentation and the order of lines stay, but for rules that today run where their line stands and did \
+             not before: these move. Several files are one configuration, read in their order.\n\nA line that has no \
+             form today that does exactly the same is left, works as before, and gets a comment above it that says what \
+             to do; it is told on standard error, too.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel upgrade haproxy.cfg\n  evenkeel upgrade -i haproxy.cfg\n  evenkeel upgrade --check haproxy.cfg",
+        )
+        .arg(path("FILE").required(true).num_args(1..).help("Files"))
+        .arg(
+            Arg::new("in-place")
+                .short('i')
+                .long("in-place")
+                .action(ArgAction::SetTrue)
+                .help("Write the files; each as it was stays beside it, with `.before-upgrade` behind its name"),
+        )
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("in-place")
+                .help("Change nothing; exit with 1 where a file would change or an old form is left"),
+        )
+        .arg(
+            Arg::new("stdout")
+                .long("stdout")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["in-place", "check"])
+                .help("Print the rewritten text instead of the difference"),
         )
 }
 

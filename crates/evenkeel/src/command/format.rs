@@ -47,7 +47,7 @@ fn is_section(word: &str) -> bool {
 }
 
 /// Writes beside the file and renames; a link stays one, the mode stays.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path)?;
     let permissions = std::fs::metadata(&path)?.permissions();
     let mut beside: OsString = path.clone().into();

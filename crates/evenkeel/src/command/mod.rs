@@ -9,6 +9,7 @@ mod manual;
 mod privileges;
 mod reload;
 mod run;
+mod upgrade;
 
 pub use run::absolute;
 
@@ -47,6 +48,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "keyword" => look_up::keyword(matches),
         "manual" => manual::main(matches),
         "fmt" => format::main(&files(matches), matches),
+        "upgrade" => upgrade::main(&files(matches), matches),
         "version" => print(&format!(
             "evenkeel {}\ncompared with HAProxy {}\n",
             crate::identity::VERSION,

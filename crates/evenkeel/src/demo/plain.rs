@@ -1,6 +1,6 @@
 //! The demo without a terminal: a line a second, until a signal ends it.
 
-use super::stage::{CONFIGURATION, Stage};
+use super::stage::{BLOCKED, CONFIGURATION, Stage};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +21,8 @@ pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
         writeln!(out, "server {:<7}http://{}/", server.name, server.address)?;
     }
     writeln!(out, "the proxy     http://{}/", stage.address)?;
-    writeln!(out, "statistics    http://{}/stats\n", stage.address)
+    writeln!(out, "statistics    http://{}/stats", stage.address)?;
+    writeln!(out, "blocked       http://{}{BLOCKED}\n", stage.address)
 }
 
 fn lines(stage: &Stage) -> io::Result<()> {

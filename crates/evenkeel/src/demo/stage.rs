@@ -14,8 +14,8 @@ use proxy::runtime::ServeOptions;
 use proxy::{health, state};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +34,12 @@ pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
 pub const SERVERS: usize = 3;
 /// What the change adds at the end of the file, in `backend samples`.
 const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
+/// A path that the example's rule blocks.
+pub const BLOCKED: &str = "/private";
+/// How long its answer may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// Most bytes of it that are looked at.
+const ANSWER_MAX: u64 = 4096;
 /// Events that are kept.
 const EVENTS_MAX: usize = 200;
 /// Most connections of clients, browsers included.
@@ -247,6 +253,19 @@ impl Stage {
         Ok(())
     }
 
+    /// Asks for what the rule blocks, and tells what came.
+    pub fn try_blocked(&self) {
+        let what = match ask(self.address, BLOCKED) {
+            Ok(answer) => {
+                let status = answer.lines().next().unwrap_or("nothing").to_owned();
+                let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                format!("{status} ({})", body.trim())
+            }
+            Err(error) => reason(&error),
+        };
+        self.events.add(format!("you ask for {BLOCKED}: {what}"));
+    }
+
     /// What the proxy's checks say of each server.
     pub fn states(&self) -> Vec<(String, String)> {
         let now = state::now_ms();
@@ -267,6 +286,19 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.serving.running.stop();
     }
+}
+
+/// The whole answer to a request, as far as it is looked at.
+fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWERED_WITHIN)?;
+    stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn free_address() -> io::Result<SocketAddr> {

@@ -2,7 +2,7 @@
 //! what happened; keys stop and return servers and change the configuration.
 
 use super::load::Counted;
-use super::stage::Stage;
+use super::stage::{BLOCKED, Stage};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -56,6 +56,7 @@ fn key(stage: &Stage, event: &Event) -> io::Result<bool> {
     match key.code {
         KeyCode::Char('1') => stage.toggle(0)?,
         KeyCode::Char('2') => stage.toggle(1)?,
+        KeyCode::Char('b') => stage.try_blocked(),
         KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(true),
         KeyCode::Char('c') => stage.change().map_err(io::Error::other)?,
@@ -96,7 +97,7 @@ impl Rates {
 
 fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let rows = Layout::vertical([
-        Constraint::Length(6),
+        Constraint::Length(7),
         Constraint::Length(10),
         Constraint::Min(5),
         Constraint::Length(1),
@@ -110,8 +111,7 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let text = stage.text();
     let text = Paragraph::new(excerpt(&text)).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(text, right);
-    let keys =
-        " 1 stop or return server one   2 server two   c change in place: a third server   q end ";
+    let keys = " 1 stop or return server one   2 server two   c change in place: a third server   b ask for what is blocked   q end ";
     frame.render_widget(Paragraph::new(keys.reversed()), foot);
 }
 
@@ -125,6 +125,11 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
         Line::from(vec![
             "statistics         ".into(),
             format!("http://{}/stats", stage.address).bold(),
+            "  where servers can be drained, too".into(),
+        ]),
+        Line::from(vec![
+            "blocked by a rule  ".into(),
+            format!("http://{}{BLOCKED}", stage.address).bold(),
         ]),
         Line::from(format!(
             "the servers        http://{}/  http://{}/",

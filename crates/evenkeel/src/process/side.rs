@@ -1,5 +1,5 @@
 //! The side thread: a Tokio runtime of its own beside the data plane, for what
-//! may wait: health checks, later names, the sockets of operations, and freeing
+//! may wait: health checks, names, the sockets of operations, and freeing
 //! configurations that nobody holds any more. A busy thread of the data plane
 //! therefore never marks a server down.
 
@@ -7,7 +7,7 @@ use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
-use proxy::{health, log, peers};
+use proxy::{health, log, peers, resolvers};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -45,6 +45,7 @@ impl Side {
             .name("side".into())
             .spawn(move || {
                 runtime.block_on(async move {
+                    let names = resolvers::start(shared, Arc::clone(&notice));
                     let checks = health::start(&shared.config(), notice);
                     let mut peers = peers::start(&shared.config());
                     loop {
@@ -53,8 +54,10 @@ impl Side {
                         shared.config().tables.sweep();
                         match next {
                             Ok(Ok(())) => {
-                                checks.change(&shared.config());
-                                peers.change(&shared.config());
+                                let config = shared.config();
+                                checks.change(&config);
+                                names.change(&config);
+                                peers.change(&config);
                             }
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
@@ -63,6 +66,7 @@ impl Side {
                             Err(_) => {}
                         }
                     }
+                    drop(names);
                     checks.stop();
                 });
             })?;

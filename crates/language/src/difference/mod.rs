@@ -9,7 +9,7 @@
 //! [`Difference`]. It says nothing of what a change means.
 
 mod lines;
-mod order;
+pub(crate) mod order;
 mod render;
 mod secret;
 #[cfg(test)]

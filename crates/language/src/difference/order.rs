@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 /// How two lists belong together.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// For each of the new: where it stood.
     pub partners: Vec<Option<usize>>,
     /// For each of the new: whether it moved, as few as explain the order.
@@ -16,7 +16,7 @@ pub(super) struct Places {
 }
 
 /// Pairs equal entries, the first with the first.
-pub(super) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
+pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
     let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
     for (at, entry) in old.iter().enumerate() {
         places.entry(entry).or_default().push_back(at);

@@ -1,107 +1,128 @@
-//! What a health check asks (`option httpchk`, `http-check`, …). When and how
-//! often stands in the server's options.
+//! What a health check asks (`option httpchk`, `tcp-check`, …). When and how
+//! often stands in the server's options. The lines are kept as they were read;
+//! at the end of loading each kind becomes one script of steps.
 
-use crate::health::Expect;
+use crate::config::ProxyKind;
+use crate::health::{HttpSend, Script, Step, StepAction};
 use language::Span;
+use std::sync::Arc;
 
 /// The kind of a backend's health checks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum CheckKind {
     /// A connection that is accepted is enough.
     #[default]
     Connect,
-    /// An HTTP request.
+    /// `option tcp-check`: the steps of `tcp-check` lines.
+    Tcp,
+    /// `option httpchk`: a request, or the steps of `http-check` lines.
     Http,
     /// The first message of TLS (`option ssl-hello-chk`).
     TlsHello,
+    /// `option smtpchk`, with the greeting that is sent.
+    Smtp(Box<[u8]>),
+    /// `option mysql-check`, with the account that logs in.
+    MySql(Option<MySqlUser>),
+    /// `option pgsql-check`, with the account.
+    PostgreSql(Box<[u8]>),
+    /// `option redis-check`
+    Redis,
+    /// `option ldap-check`
+    Ldap,
+    /// `option spop-check`
+    Spop,
 }
 
-/// Name and value of a header field.
-pub type HeaderField = (Box<[u8]>, Box<[u8]>);
-
-/// What a line says of a check's request; what it leaves open is None.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HttpCheckRequest {
-    /// Method.
-    pub method: Option<Box<str>>,
-    /// Request target.
-    pub uri: Option<Box<[u8]>>,
-    /// "HTTP/1.1"
-    pub version: Option<Box<str>>,
-    /// Header fields (`Host` among them), in order.
-    pub headers: Vec<HeaderField>,
-    /// The body.
-    pub body: Box<[u8]>,
+/// Who logs in to MySQL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MySqlUser {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// `pre-41`: in the manner of before version 4.1.
+    pub old: bool,
 }
 
-/// A backend's health checks.
+/// `tcp-check` or `http-check` lines of one section, as they were read.
+#[derive(Clone, Debug, Default)]
+pub struct CheckLines {
+    /// What each says.
+    pub steps: Vec<Step>,
+    /// Where the first stands.
+    pub first: Option<Span>,
+    /// The section that they stand in: one that has lines of its own has none
+    /// of its defaults.
+    pub owner: Option<(ProxyKind, Box<str>)>,
+}
+
+/// A backend's health checks, or those of a `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct Check {
     /// What is asked.
     pub kind: CheckKind,
-    /// The request as `option httpchk` has it.
-    pub line: HttpCheckRequest,
-    /// The request as `http-check send` has it; what it leaves open comes from
-    /// `option httpchk`.
-    pub send: Option<HttpCheckRequest>,
-    /// What the answer must be, all of it; none expects a status 2xx or 3xx.
-    pub expects: Vec<Expect>,
+    /// The request as `option httpchk` has it; `http-check send` counts before it.
+    pub line: HttpSend,
+    /// `tcp-check` lines.
+    pub tcp: CheckLines,
+    /// `http-check` lines.
+    pub http: CheckLines,
     /// `http-check disable-on-404`: 404 is "up, no new sessions".
     pub disable_on_404: bool,
     /// `http-check send-state`.
     pub send_state: bool,
-    /// Where the first `http-check` rule stands: without `option httpchk` it
-    /// does nothing.
-    pub rules: Option<Span>,
+    /// What is done; made at the end of loading.
+    pub script: Arc<Script>,
 }
 
 impl Check {
     /// Whether it asks a server the same, and expects the same of the answer.
     pub fn asks_as(&self, other: &Check) -> bool {
-        let same = (self.kind, &self.line, &self.send) == (other.kind, &other.line, &other.send)
-            && self.disable_on_404 == other.disable_on_404;
-        // Regular expressions have no equality but that of their text.
-        let expects = |check: &Check| format!("{:?}", check.expects);
-        same && expects(self) == expects(other)
+        let text = |check: &Check| -> Vec<Box<[u8]>> {
+            let steps = check.script.steps.iter();
+            steps.map(|step| step.text.clone()).collect()
+        };
+        self.kind == other.kind
+            && self.line.text == other.line.text
+            && self.disable_on_404 == other.disable_on_404
+            && text(self) == text(other)
     }
 
-    /// The method that is sent, "OPTIONS" where nothing says otherwise.
-    pub fn method(&self) -> &str {
-        self.request_part(|request| request.method.as_deref())
-            .unwrap_or("OPTIONS")
+    /// Makes the script of what the lines said.
+    pub fn compile(&mut self) {
+        self.script = Arc::new(match &self.kind {
+            CheckKind::Connect => Script::connection(),
+            CheckKind::Tcp => Script::tcp(self.tcp.steps.clone()),
+            CheckKind::Http => Script::http(self.http.steps.clone(), &self.line),
+            other => Script::of_protocol(other),
+        });
     }
 
-    /// The target, "/" where nothing says otherwise.
-    pub fn uri(&self) -> &[u8] {
-        self.request_part(|request| request.uri.as_deref())
-            .unwrap_or(b"/")
+    /// Whether one of its steps speaks TLS by itself.
+    pub fn secures(&self) -> bool {
+        let connects = |step: &Step| matches!(&step.action, StepAction::Connect(c) if c.tls);
+        self.script.steps.iter().any(connects)
     }
 
-    /// The version, "HTTP/1.0" where nothing says otherwise.
-    pub fn version(&self) -> &str {
-        self.request_part(|request| request.version.as_deref())
-            .unwrap_or("HTTP/1.0")
+    /// Whether each connection of its steps has a port of its own.
+    pub fn has_ports(&self) -> bool {
+        let mut connects = self
+            .script
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                StepAction::Connect(connect) => Some(connect.port.is_some()),
+                _ => None,
+            });
+        connects.next() == Some(true) && connects.all(|has| has)
     }
+}
 
-    /// The header fields.
-    pub fn headers(&self) -> &[HeaderField] {
-        self.request_part(|r| (!r.headers.is_empty()).then_some(&*r.headers))
-            .unwrap_or_default()
-    }
-
-    /// The body.
-    pub fn body(&self) -> &[u8] {
-        self.request_part(|r| (!r.body.is_empty()).then_some(&*r.body))
-            .unwrap_or_default()
-    }
-
-    fn request_part<'c, T>(
-        &'c self,
-        part: impl Fn(&'c HttpCheckRequest) -> Option<T>,
-    ) -> Option<T> {
-        self.send
-            .as_ref()
-            .and_then(&part)
-            .or_else(|| part(&self.line))
-    }
+/// A `healthcheck` section.
+#[derive(Clone, Debug, Default)]
+pub struct HealthCheck {
+    /// Its name.
+    pub name: Box<str>,
+    /// Where that stands.
+    pub span: Span,
+    /// What it says.
+    pub check: Check,
 }

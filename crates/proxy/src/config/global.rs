@@ -132,6 +132,8 @@ pub struct VariablesMax {
     pub transaction: Option<usize>,
     /// `req.` or `res.`
     pub message: Option<usize>,
+    /// `check.`
+    pub check: Option<usize>,
 }
 
 impl Default for Tune {
@@ -245,6 +247,8 @@ pub struct Global {
     pub marks: Option<Span>,
     /// What is kept of connections because fetches or formats ask for it.
     pub asked: Asked,
+    /// Rules look at lines: names of headers are kept as they were received.
+    pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
     pub compression: Arc<crate::compression::Limits>,
 }
@@ -303,6 +307,7 @@ impl Default for Global {
             header_cases: None,
             marks: None,
             asked: Asked::default(),
+            lines_shown: false,
             compression: Arc::default(),
         }
     }

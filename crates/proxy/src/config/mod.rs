@@ -11,16 +11,21 @@ mod cpu;
 mod forward;
 mod global;
 mod http2;
+mod http_errors;
+mod mailers;
+mod observing;
 mod peers;
 mod proxy;
+mod resolvers;
 mod ring;
 mod server;
 mod stick;
 mod tls;
+mod userlist;
 
 pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
-pub use check::{Check, CheckKind, HeaderField, HttpCheckRequest};
+pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
@@ -28,11 +33,19 @@ pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
     Watch,
 };
+pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
+pub use mailers::{EmailAlert, Mailer, Mailers};
+pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers};
 pub use proxy::{
-    Balance, Capture, Captures, ErrorPage, ForwardFor, Mode, OptionSet, Proxy, ProxyKind,
-    ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule, SwitchTarget, Timeouts,
+    Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
+    Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
+    SwitchTarget, Timeouts,
+};
+pub use resolvers::{
+    AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
+    Resolving,
 };
 pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
@@ -42,6 +55,7 @@ pub use tls::{
     ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
     Verify, WebSocketProto,
 };
+pub use userlist::{Password, User, Userlist, UserlistSlot};
 
 use crate::state::Presence;
 use std::collections::HashMap;
@@ -85,6 +99,9 @@ pub struct Config {
     pub sessions: Presence,
     /// The `cache` sections.
     pub caches: Vec<std::sync::Arc<crate::cache::Cache>>,
+    // RESOLVERS's family
+    /// The `resolvers` sections.
+    pub resolvers: Vec<Resolvers>,
 }
 
 impl Config {

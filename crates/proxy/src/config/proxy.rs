@@ -297,6 +297,12 @@ pub enum ErrorPage {
     Raw(Arc<[u8]>),
     /// 302 or 303 to a location.
     Redirect(u16, Box<[u8]>),
+    /// A page that is made for each stream (`http-error`).
+    Made(Arc<crate::rules::Answer>),
+    /// The one of a group, where it has one (`errorfiles`).
+    Group(super::HttpErrorsSlot),
+    /// The one that would be there without this proxy's lines.
+    Default,
 }
 
 /// Name and password of one `stats auth`.
@@ -439,6 +445,9 @@ pub struct Proxy {
     // Stick tables' family
     /// `stick …`.
     pub stick: Vec<StickRule>,
+    // Checks and what is told of them.
+    /// `email-alert`
+    pub email: Option<Box<super::EmailAlert>>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
     // The rest of the rules and of what is told to servers.
@@ -456,6 +465,31 @@ pub struct Proxy {
     pub client_keep_alive: super::KeepAlive,
     /// `srvtcpka-*`.
     pub server_keep_alive: super::KeepAlive,
+    // The keywords of HAProxy 1.x.
+    /// `req…`, `rsp…`, `block`; None where there are none.
+    pub lines: Option<Box<crate::rules::lines::Lines>>,
+    /// `monitor-net`, `mode health`; None where there is neither.
+    pub health: Option<Box<Health>>,
+    /// `capture cookie`.
+    pub capture_cookie: Option<Box<CaptureCookie>>,
+}
+
+/// Which connections are answered before anything of them is read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// `monitor-net`: those from here.
+    pub network: Option<language::value::Network>,
+    /// `mode health`: all.
+    pub always: bool,
+}
+
+/// `capture cookie`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CaptureCookie {
+    /// What `name=value` begins with.
+    pub begin: Box<[u8]>,
+    /// Bytes that are kept of it.
+    pub length_max: usize,
 }
 
 /// `load-server-state-from-file`.

@@ -1,6 +1,9 @@
 //! One `server` line.
 
-use super::{HttpProtocol, ServerTls, WebSocketProto};
+use super::{
+    Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
+    ServerIndex, ServerTls, WebSocketProto,
+};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -107,11 +110,6 @@ pub struct ServerOptions {
     pub shutdown_backup_sessions_on_up: bool,
     /// `id`; 0 where the line gives none.
     pub id: u32,
-    /// `init-addr` holds `none`: a name without an address is no reason not to start.
-    pub starts_unresolved: bool,
-    /// `init-addr` asks a state file for the address before the resolver; so it is
-    /// where nothing is said.
-    pub last_address: bool,
     /// What a state file says of it, which is where it begins.
     pub saved: Option<Arc<Kept>>,
     /// `redir`: GET and HEAD are answered with a redirection to this prefix.
@@ -124,6 +122,24 @@ pub struct ServerOptions {
     pub web_socket: WebSocketProto,
     /// `non-stick`: no table keeps that a client belongs to it.
     pub non_stick: bool,
+    // Checks and the way to a server.
+    /// `socks4`: the proxy through which it is reached.
+    pub socks4: Option<SocketAddr>,
+    /// `check-via-socks4`: so do its checks.
+    pub check_via_socks4: bool,
+    /// `healthcheck`: the section that says what its checks ask.
+    pub health_check: Option<Arc<HealthCheck>>,
+    // RESOLVERS's family
+    /// How its name is followed.
+    pub resolving: Resolving,
+    /// Its agent.
+    pub agent: Agent,
+    /// `track`, and where that stands.
+    pub track: Option<(Span, Box<str>)>,
+    /// What is made of errors of its traffic.
+    pub observing: Observing,
+    /// `init-state`
+    pub init_state: InitState,
 }
 
 impl Default for ServerOptions {
@@ -159,14 +175,20 @@ impl Default for ServerOptions {
             shutdown_sessions_on_down: false,
             shutdown_backup_sessions_on_up: false,
             id: 0,
-            starts_unresolved: false,
-            last_address: true,
             saved: None,
             redirect_prefix: None,
             tls: ServerTls::default(),
             check_proto: None,
             web_socket: WebSocketProto::Auto,
             non_stick: false,
+            socks4: None,
+            check_via_socks4: false,
+            health_check: None,
+            resolving: Resolving::default(),
+            agent: Agent::default(),
+            track: None,
+            observing: Observing::default(),
+            init_state: InitState::Up,
         }
     }
 }
@@ -192,9 +214,21 @@ pub struct Server {
     /// address or other options of its connections make another way.
     /// [`crate::state::install`] numbers them.
     pub way: u32,
+    // RESOLVERS's family
+    /// The name that its line has in place of an address.
+    pub host: Option<Box<HostName>>,
+    /// Whose state it has (`track`): the end of its chain.
+    pub tracks: Option<(ProxyIndex, ServerIndex)>,
 }
 
 impl Server {
+    /// Whether its name is followed while it serves.
+    pub fn is_followed(&self) -> bool {
+        self.host
+            .as_ref()
+            .is_some_and(|host| host.resolvers.is_some())
+    }
+
     /// How connections for traffic speak TLS, as its file or later an operator
     /// says; None is without.
     pub fn traffic_tls(&self) -> Option<&Arc<Connector>> {

@@ -3,11 +3,15 @@
 //! whoever writes logs. It holds no tree but the newest and those of the checks
 //! that run.
 
-use super::plan::{Plan, Run};
-use super::probe::probe;
-use super::report::{Level, lines, send_state};
-use crate::config::{Config, Proxy, Server};
-use crate::state::{Change, CheckResult, Shutdown, now_ms};
+use super::agent;
+use super::outbox::alert;
+use super::plan::{Asked, Plan, Run};
+use super::probe::{check_of, probe};
+use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_lines};
+use crate::config::{Config, Observe, OnError, Proxy, Server};
+use crate::state::{
+    AgentResult, Change, CheckResult, CheckStatus, Said, Shutdown, TakesErrors, now_ms,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -26,8 +30,8 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The running checks; dropping it ends them.
 #[derive(Debug)]
 pub struct Checks {
-    shared: Arc<Shared>,
-    task: AbortHandle,
+    /// Of servers, and of agents.
+    parts: [(Arc<Shared>, AbortHandle); 2],
 }
 
 impl Checks {
@@ -35,8 +39,13 @@ impl Checks {
     /// keep their rhythm, new ones are checked soon, those that are gone no
     /// more. May be called on any thread.
     pub fn change(&self, config: &Arc<Config>) {
-        self.shared.plan().change(config, self.shared.now_ms());
-        self.shared.changed.notify_one();
+        for (shared, _) in &self.parts {
+            shared.plan().change(config, shared.now_ms());
+            if shared.asked == Asked::Servers {
+                observe(shared, config);
+            }
+            shared.changed.notify_one();
+        }
     }
 
     /// Ends them. A check that runs is abandoned without a result.
@@ -45,8 +54,10 @@ impl Checks {
 
 impl Drop for Checks {
     fn drop(&mut self) {
-        self.shared.plan().end();
-        self.task.abort();
+        for (shared, task) in &self.parts {
+            shared.plan().end();
+            task.abort();
+        }
     }
 }
 
@@ -54,24 +65,49 @@ impl Drop for Checks {
 /// must be installed.
 pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
     let seed = std::process::id().wrapping_mul(0x9e37_79b9);
-    let shared = Arc::new(Shared {
-        plan: Mutex::new(Plan::new(config, seed)),
-        changed: Notify::new(),
-        began: Instant::now(),
-        notice,
+    let parts = [Asked::Servers, Asked::Agents].map(|asked| {
+        let shared = Arc::new(Shared {
+            asked,
+            plan: Mutex::new(Plan::new(config, asked, seed)),
+            changed: Notify::new(),
+            began: Instant::now(),
+            notice: Arc::clone(&notice),
+            errors: Mutex::default(),
+        });
+        if asked == Asked::Servers {
+            observe(&shared, config);
+        }
+        let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
+        (shared, task)
     });
-    let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
-    Checks { shared, task }
+    Checks { parts }
 }
 
 /// What the tasks share.
 struct Shared {
+    asked: Asked,
     /// Held for moments only, never across a wait.
     plan: Mutex<Plan>,
     /// The plan is another, or a check has ended.
     changed: Notify,
     began: Instant,
     notice: Notice,
+    /// Servers with too many errors of their traffic, and the last of them.
+    errors: Mutex<Vec<(u32, &'static str)>>,
+}
+
+/// Most servers with too many errors that wait to be looked at.
+const ERRORS_MAX: usize = 4096;
+
+impl TakesErrors for Shared {
+    fn errors(&self, uid: u32, what: &'static str) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() < ERRORS_MAX {
+            errors.push((uid, what));
+        }
+        drop(errors);
+        self.changed.notify_one();
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -90,6 +126,54 @@ impl Shared {
     }
 }
 
+/// Has servers tell of errors of their traffic, where their lines say so.
+fn observe(shared: &Arc<Shared>, config: &Config) {
+    let observer: Arc<dyn TakesErrors> = Arc::<Shared>::clone(shared);
+    for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+        if server.options.observing.observe != Observe::Nothing {
+            server.state.observe_by(Arc::downgrade(&observer));
+        }
+    }
+}
+
+/// `on-error`: what errors of the traffic come to.
+fn take_errors(shared: &Shared) {
+    let errors = std::mem::take(&mut *shared.errors.lock().unwrap_or_else(PoisonError::into_inner));
+    for (uid, what) in errors {
+        let place = shared.plan().place_of(uid);
+        let Some(place) = place else { continue };
+        let Some((proxy, server)) = place.get() else {
+            continue;
+        };
+        if server.state.is_left_alone() {
+            continue;
+        }
+        let options = &server.options;
+        let observing = options.observing;
+        if observing.on_error != OnError::FastInter {
+            let info = format!(
+                "Detected {} consecutive errors, last one was: {what}",
+                observing.error_limit
+            );
+            let result = CheckResult::new(CheckStatus::Analyzed, 0).info(info);
+            let now = now_ms();
+            let (change, told) =
+                server
+                    .state
+                    .fail_by_traffic(observing.on_error, result.clone(), now);
+            tell(
+                shared,
+                &place.config,
+                (proxy, server),
+                (&result, &change, told),
+            );
+        }
+        let soon = options.fastinter_ms.unwrap_or(options.inter_ms);
+        let at_ms = shared.now_ms() + u64::from(soon);
+        shared.plan().hurry(uid, at_ms);
+    }
+}
+
 /// Begins what is due, then waits for what comes next.
 async fn run(shared: Arc<Shared>) {
     // Its end ends those that run.
@@ -97,6 +181,7 @@ async fn run(shared: Arc<Shared>) {
     let mut warm_at = Instant::now() + WARM_UP_TICK;
     loop {
         while running.try_join_next().is_some() {}
+        take_errors(&shared);
         while let Some((run, place)) = {
             let mut plan = shared.plan();
             plan.begin(shared.now_ms())
@@ -144,18 +229,27 @@ impl Drop for Unfinished {
 
 /// One check, under the tree that was the newest when it began.
 async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
+    if shared.asked == Asked::Agents {
+        return ask_agent(shared, run, place).await;
+    }
     let Some((proxy, server)) = place.get() else {
         return;
     };
     if server.state.is_left_alone() {
         return;
     }
-    let state = proxy.check.send_state.then(|| {
+    let state = check_of(proxy, server).send_state.then(|| {
         let report = server.state.report(now_ms());
         send_state(proxy, server, &node(&place.config), &report)
     });
-    let result = probe(proxy, server, state.as_deref(), server.state.up()).await;
+    let asked = super::target(server);
+    let result = probe(&place, state.as_deref()).await;
+    // Its name may stand for another address by now: then it says nothing.
+    let moved = asked != super::target(server);
     drop(place);
+    if moved {
+        return;
+    }
     // What it means is the newest tree's business, if that still asks.
     let newest = shared.plan().place(run);
     let Some(newest) = newest else { return };
@@ -168,13 +262,142 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
     }
 }
 
-fn take(shared: &Shared, config: &Config, (proxy, server): (&Proxy, &Server), result: CheckResult) {
-    let now = now_ms();
-    let (change, told) = server.state.take_check(result.clone(), now);
-    let report = server.state.report(now);
+/// One visit to an agent.
+async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
+    let Some((proxy, server)) = place.get() else {
+        return;
+    };
+    if !server.state.has_agent() {
+        return;
+    }
+    let (line, duration_ms) = agent::ask(proxy, server).await;
+    drop(place);
+    let newest = shared.plan().place(run);
+    let Some(newest) = newest else { return };
+    let Some((proxy, server)) = newest.get() else {
+        return;
+    };
+    if !server.state.has_agent() {
+        return;
+    }
+    let config = &newest.config;
+    let line = match line {
+        Ok(line) => line,
+        Err(result) => {
+            // It says nothing of the server.
+            server.state.take_agent(Said::Nothing, result, now_ms());
+            return;
+        }
+    };
+    if let Some(admin) = line.admin {
+        crate::operations::server::set_admin(config, proxy, server, admin);
+    }
+    let (now, of_file) = server.state.user_weight();
+    if let Some(weight) = line.weight(of_file).filter(|weight| *weight != now) {
+        crate::operations::server::set_weight(config, proxy, server, weight);
+    }
+    let maxconn = line.maxconn.filter(|most| *most != server.state.maxconn());
+    if let Some(most) = maxconn {
+        server.state.set_maxconn(most);
+    }
+    let (said, result) = line.result(duration_ms);
+    let (change, told) = server.state.take_agent(said, result.clone(), now_ms());
     shut_down_sessions(proxy, server, &change);
-    for (level, line) in lines(proxy, server, &result, &change, told, &report) {
-        (shared.notice)(config, proxy, level, &line);
+    let report = server.state.report(now_ms());
+    for line in agent_lines(proxy, server, &result, &change, told, &report) {
+        say(shared, config, proxy, &line);
+    }
+    tell_trackers(shared, config, server);
+}
+
+/// An operator said it in place of the agent.
+pub(crate) fn tell_of_agent(
+    config: &Config,
+    proxy: &Proxy,
+    server: &Server,
+    result: &AgentResult,
+    change: &Change,
+) {
+    shut_down_sessions(proxy, server, change);
+    let report = server.state.report(now_ms());
+    for line in agent_lines(proxy, server, result, change, false, &report) {
+        crate::log::notice(config, proxy, log_level(line.level), &line.text);
+    }
+    tell_of_trackers(config, server, &mut |proxy, level, line| {
+        crate::log::notice(config, proxy, log_level(level), line);
+    });
+}
+
+pub(crate) fn log_level(level: Level) -> crate::log::Level {
+    match level {
+        Level::Emergency => crate::log::Level::Emergency,
+        Level::Alert => crate::log::Level::Alert,
+        Level::Notice => crate::log::Level::Notice,
+    }
+}
+
+/// What became of the servers that track one.
+fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
+    tell_of_trackers(config, tracked, &mut |proxy, level, line| {
+        (shared.notice)(config, proxy, level, line);
+    });
+}
+
+/// The same, to whoever writes logs.
+pub(crate) fn tell_of_trackers(
+    config: &Config,
+    tracked: &Server,
+    say: &mut dyn FnMut(&Proxy, Level, &str),
+) {
+    for proxy in &config.proxies {
+        for server in proxy.servers.iter().filter(|s| s.tracks.is_some()) {
+            let of = server.state.tracked();
+            if !of.is_some_and(|of| Arc::ptr_eq(&of, &tracked.state)) {
+                continue;
+            }
+            let Some(change) = server.state.take_told_by_tracked() else {
+                continue;
+            };
+            shut_down_sessions(proxy, server, &change);
+            let report = server.state.report(now_ms());
+            for line in tracked_lines(proxy, server, &change, &report) {
+                say(proxy, line.level, &line.text);
+            }
+        }
+    }
+}
+
+fn take(shared: &Shared, config: &Arc<Config>, of: (&Proxy, &Server), result: CheckResult) {
+    let mut kept = result.clone();
+    if kept.fleeting {
+        kept.info = "".into();
+    }
+    let (change, told) = of.1.state.take_check(kept, now_ms());
+    tell(shared, config, of, (&result, &change, told));
+}
+
+/// Logs a line, and mails it where it is to be mailed.
+fn say(shared: &Shared, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
+    (shared.notice)(config, proxy, line.level, &line.text);
+    if let Some(level) = line.mail {
+        alert(config, proxy, level, &line.text);
+    }
+}
+
+/// What follows a check, or what counts as one.
+fn tell(
+    shared: &Shared,
+    config: &Arc<Config>,
+    (proxy, server): (&Proxy, &Server),
+    (result, change, told): (&CheckResult, &Change, bool),
+) {
+    let report = server.state.report(now_ms());
+    shut_down_sessions(proxy, server, change);
+    for line in lines(proxy, server, result, change, told, &report) {
+        say(shared, config, proxy, &line);
+    }
+    if change.happened() {
+        tell_trackers(shared, config, server);
     }
 }
 

@@ -1,16 +1,7 @@
-//! The check of `option ssl-hello-chk`: the first message of SSLv3, and the
-//! first bytes of whatever answers it. It never makes a handshake: an alert that
-//! refuses so old a version is as good as an answer, both come from somebody
-//! who speaks TLS.
+//! What `option ssl-hello-chk` sends: the first message of SSLv3. No handshake is
+//! made of it: an alert that refuses so old a version is as good as an answer,
+//! both come from somebody who speaks TLS.
 
-use crate::state::{CheckResult, CheckStatus};
-use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-/// The head of a record.
-const HEAD_BYTES: usize = 5;
-const ALERT: u8 = 0x15;
 const HANDSHAKE: u8 = 0x16;
 /// Nothing is made secure with it.
 const RANDOM: &[u8; 28] = b"Evenkeel asks: who is there?";
@@ -29,33 +20,6 @@ pub(super) fn hello(unix_seconds: u32) -> Vec<u8> {
     let mut record = vec![HANDSHAKE, 3, 0, 0, length + 4, 1, 0, 0, length];
     record.extend_from_slice(&body);
     record
-}
-
-/// Asks behind what is to be sent before, and reads as much as tells who answers.
-pub(super) async fn ask<W>(wire: &mut W, mut first: Vec<u8>) -> io::Result<CheckResult>
-where
-    W: AsyncRead + AsyncWrite + Unpin,
-{
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    first.extend_from_slice(&hello(now.map_or(0, |now| now.as_secs() as u32)));
-    wire.write_all(&first).await?;
-    let mut head = [0; HEAD_BYTES];
-    let mut have = 0;
-    while have < HEAD_BYTES {
-        let read = match wire.read(&mut head[have..]).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-            other => other?,
-        };
-        if read == 0 {
-            return Ok(CheckResult::new(CheckStatus::Layer6Invalid, 0).info("empty response"));
-        }
-        have += read;
-    }
-    let status = match head[0] {
-        ALERT | HANDSHAKE => CheckStatus::Layer6Ok,
-        _ => CheckStatus::Layer6Invalid,
-    };
-    Ok(CheckResult::new(status, 0))
 }
 
 #[cfg(test)]

@@ -1,186 +1,174 @@
-//! The HTTP check as a value: the bytes to send, and what the answer means.
+//! HTTP in checks, as values: the request that is sent, and what the head of an
+//! answer says and how much of its body is there.
 
-use crate::config::Check;
-use crate::state::{CheckResult, CheckStatus};
-use regex::bytes::Regex;
+use super::expect::{ANSWER_MAX, Filled};
+use super::scene::Scene;
+use super::script::HttpSend;
 
-/// Most bytes of an answer that are looked at.
-pub const ANSWER_MAX: usize = 16 * 1024;
 /// Most header fields of an answer.
 const HEADERS_MAX: usize = 101;
 
-/// A status or a range of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StatusRange {
-    /// The first.
-    pub first: u16,
-    /// The last.
-    pub last: u16,
-}
-
-/// How text is compared.
-#[derive(Clone, Debug)]
-pub enum Matcher {
-    /// Whole.
-    Exact(Box<[u8]>),
-    /// At the beginning.
-    Begin(Box<[u8]>),
-    /// At the end.
-    End(Box<[u8]>),
-    /// Anywhere.
-    Contains(Box<[u8]>),
-    /// By a regular expression.
-    Regex(Regex),
-}
-
-impl Matcher {
-    /// Whether text is as it wants it.
-    pub fn matches(&self, text: &[u8]) -> bool {
-        match self {
-            Matcher::Exact(want) => text == &**want,
-            Matcher::Begin(want) => text.starts_with(want),
-            Matcher::End(want) => text.ends_with(want),
-            Matcher::Contains(want) => memchr::memmem::find(text, want).is_some(),
-            Matcher::Regex(want) => want.is_match(text),
-        }
-    }
-}
-
-/// What is looked at.
-#[derive(Clone, Debug)]
-pub enum Pattern {
-    /// `status`.
-    Status(Vec<StatusRange>),
-    /// `rstatus`.
-    StatusText(Regex),
-    /// `string`: the body holds this.
-    Body(Box<[u8]>),
-    /// `rstring`.
-    BodyRegex(Regex),
-    /// `hdr` (each comma-separated value) and `fhdr` (whole fields).
-    Header {
-        /// How names are compared (without case where it is a plain one).
-        name: Matcher,
-        /// How values are; None: the field is enough.
-        value: Option<Matcher>,
-        /// `fhdr`.
-        full: bool,
-    },
-}
-
-/// What an HTTP check's answer must be.
-#[derive(Clone, Debug)]
-pub struct Expect {
-    /// What is looked at.
-    pub pattern: Pattern,
-    /// `!`: it must not be so.
-    pub negated: bool,
-    /// `min-recv`: no verdict on fewer bytes.
-    pub min_recv: usize,
-}
-
-/// What is known of an answer so far.
+/// A request as it is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// More must come.
-    Incomplete,
-    /// The verdict.
-    Complete(CheckResult),
+pub(super) struct Request {
+    pub(super) method: Vec<u8>,
+    pub(super) uri: Vec<u8>,
+    pub(super) version: Vec<u8>,
+    /// Names are in lower case; neither a length nor what ends a connection.
+    pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+    /// A `connection` field was given: whether it says `close`.
+    closes: Option<bool>,
 }
 
-/// The request of a check, in the version and with the fields of the file.
-/// `state` is the line of `http-check send-state`.
-pub fn request(check: &Check, state: Option<&str>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(check.method().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(check.uri());
-    out.push(b' ');
-    out.extend_from_slice(check.version().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    let mut field = |name: &[u8], value: &[u8]| {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    };
-    let headers = check.headers();
-    let has = |name: &str| {
-        headers
-            .iter()
-            .any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    for (name, value) in headers {
-        field(&name.to_ascii_lowercase(), value);
-    }
-    if let Some(state) = state {
-        field(b"x-haproxy-server-state", state.as_bytes());
-    }
-    let body = check.body();
-    if !body.is_empty() && !has("content-length") {
-        field(b"content-length", body.len().to_string().as_bytes());
-    }
-    if check.version().ends_with("/1.1") && !has("connection") {
-        field(b"connection", b"close");
-    }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body);
-    out
-}
-
-/// Judges what has come of an answer. `ended`: nothing more will.
-/// `up`: the server is; only then a 404 can ask for a gentle end.
-pub fn judge(check: &Check, bytes: &[u8], ended: bool, up: bool) -> Answer {
-    let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
-    let ended = ended || bytes.len() == ANSWER_MAX;
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut head = httparse::Response::new(&mut fields);
-    let parsed = httparse::ParserConfig::default()
-        .allow_spaces_after_header_name_in_responses(true)
-        .parse_response(&mut head, bytes);
-    let length = match parsed {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if !ended => return Answer::Incomplete,
-        _ => return Answer::Complete(CheckResult::new(CheckStatus::Layer7Invalid, 0)),
-    };
-    let code = head.code.unwrap_or(0);
-    let reason = head.reason.unwrap_or("").to_owned();
-    let by_status = |status: CheckStatus| {
-        let info = if status == CheckStatus::Layer7Status {
-            reason.clone()
-        } else {
-            String::new()
+impl Request {
+    /// As the file says it. `state` is the line of `http-check send-state`.
+    pub(super) fn of(send: &HttpSend, scene: &mut Scene<'_>, state: Option<&str>) -> Request {
+        let mut uri = match &send.uri {
+            Some(uri) => scene.text(uri).into_owned(),
+            None => Vec::new(),
         };
-        Answer::Complete(CheckResult::new(status, 0).code(code).info(info))
-    };
-    if code == 404 && check.disable_on_404 && up {
-        return by_status(CheckStatus::Layer7OkConditional);
-    }
-    if check.expects.is_empty() {
-        return by_status(match code {
-            200..=399 => CheckStatus::Layer7Ok,
-            _ => CheckStatus::Layer7Status,
-        });
-    }
-    let body = body_of(head.headers, &bytes[length..]);
-    let mut last = Answer::Incomplete;
-    for expect in &check.expects {
-        last = expect.judge(code, &reason, head.headers, &body, ended);
-        match &last {
-            Answer::Complete(result) if result.status == CheckStatus::Layer7Ok => {}
-            _ => return last,
+        if uri.is_empty() {
+            uri.push(b'/');
+        }
+        let mut closes = None;
+        let mut fields = Vec::with_capacity(send.headers.len() + 1);
+        for (name, value) in &send.headers {
+            let name = name.to_ascii_lowercase();
+            let value = scene.text(value).into_owned();
+            match &name[..] {
+                // How long the body is, and how it ends, is said here.
+                b"content-length" | b"transfer-encoding" => {}
+                b"connection" => closes = Some(value.eq_ignore_ascii_case(b"close")),
+                _ => fields.push((name, value)),
+            }
+        }
+        let host = fields.iter().find(|(name, _)| name == b"host");
+        if let Some((_, host)) = host {
+            uri = with_authority(uri, host);
+        }
+        if let Some(state) = state {
+            fields.push((
+                b"x-haproxy-server-state".to_vec(),
+                state.as_bytes().to_vec(),
+            ));
+        }
+        let body = send.body.as_ref().map(|body| scene.text(body).into_owned());
+        Request {
+            method: send.method.as_deref().unwrap_or("OPTIONS").into(),
+            uri,
+            version: send.version.as_deref().unwrap_or("HTTP/1.0").into(),
+            fields,
+            body: body.unwrap_or_default(),
+            closes,
         }
     }
-    last
+
+    /// As HTTP/1 has it.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256 + self.body.len());
+        let mut put =
+            |pieces: &[&[u8]]| pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+        put(&[&self.method, b" ", &self.uri, b" ", &self.version, b"\r\n"]);
+        for (name, value) in &self.fields {
+            put(&[name, b": ", value, b"\r\n"]);
+        }
+        if !self.body.is_empty() {
+            let length = self.body.len().to_string();
+            put(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
+        }
+        let stays_by_itself = self.version.ends_with(b"/1.1");
+        match (self.closes.unwrap_or(true), stays_by_itself) {
+            (true, true) => put(&[b"connection: close\r\n"]),
+            (false, false) => put(&[b"connection: keep-alive\r\n"]),
+            _ => {}
+        }
+        put(&[b"\r\n", &self.body]);
+        out
+    }
+}
+
+/// A target that names a host names that of the `host` field.
+fn with_authority(uri: Vec<u8>, host: &[u8]) -> Vec<u8> {
+    let Some(at) = memchr::memmem::find(&uri, b"://") else {
+        return uri;
+    };
+    let (before, rest) = uri.split_at(at + 3);
+    let path = rest.iter().position(|byte| b"/?#".contains(byte));
+    let path = path.map_or(&b""[..], |at| &rest[at..]);
+    [before, host, path].concat()
+}
+
+/// Why there is no head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unfinished {
+    /// It may come.
+    Wait,
+    /// It is none, or did not come.
+    Never,
+}
+
+/// What has come of an answer.
+pub(super) struct Head {
+    pub(super) code: u16,
+    pub(super) reason: Vec<u8>,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+    pub(super) body_is_whole: bool,
+}
+
+impl Head {
+    /// Reads as much as there is. `ended`: nothing more comes.
+    pub(super) fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
+        let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut fields);
+        let parsed = httparse::ParserConfig::default()
+            .allow_spaces_after_header_name_in_responses(true)
+            .parse_response(&mut head, bytes);
+        let length = match parsed {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if !ended => return Err(Unfinished::Wait),
+            _ => return Err(Unfinished::Never),
+        };
+        let (body, body_is_whole) = body_of(head.headers, &bytes[length..]);
+        let owned = |field: &httparse::Header<'_>| {
+            (
+                field.name.to_ascii_lowercase().into_bytes(),
+                field.value.trim_ascii().to_vec(),
+            )
+        };
+        Ok(Head {
+            code: head.code.unwrap_or(0),
+            reason: head.reason.unwrap_or("").as_bytes().to_vec(),
+            fields: head.headers.iter().map(owned).collect(),
+            body,
+            body_is_whole,
+        })
+    }
+
+    /// Whether it has such a field. `full`: commas do not separate values.
+    pub(super) fn has_field(
+        &self,
+        name: &Filled<'_>,
+        value: Option<&Filled<'_>>,
+        full: bool,
+    ) -> bool {
+        self.fields.iter().any(|(field, text)| {
+            name.matches(field)
+                && match value {
+                    None => true,
+                    Some(value) if full => value.matches(text),
+                    Some(value) => text
+                        .split(|byte| *byte == b',')
+                        .any(|part| value.matches(part.trim_ascii())),
+                }
+        })
+    }
 }
 
 /// What has come of a body, and whether that is all of it.
-struct Body {
-    bytes: Vec<u8>,
-    whole: bool,
-}
-
-fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
+fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> (Vec<u8>, bool) {
     let value = |name: &str| {
         fields
             .iter()
@@ -194,22 +182,16 @@ fn body_of(fields: &[httparse::Header<'_>], rest: &[u8]) -> Body {
         .and_then(|v| std::str::from_utf8(v).ok())
         .and_then(|v| v.parse::<usize>().ok());
     match length {
-        Some(length) if rest.len() >= length => Body {
-            bytes: rest[..length].to_vec(),
-            whole: true,
-        },
-        _ => Body {
-            bytes: rest.to_vec(),
-            whole: false,
-        },
+        Some(length) if rest.len() >= length => (rest[..length].to_vec(), true),
+        _ => (rest.to_vec(), false),
     }
 }
 
-fn unchunked(mut rest: &[u8]) -> Body {
+fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(rest) {
         if size == 0 {
-            return Body { bytes, whole: true };
+            return (bytes, true);
         }
         let chunk = &rest[start..];
         let size = usize::try_from(size).unwrap_or(usize::MAX);
@@ -220,72 +202,5 @@ fn unchunked(mut rest: &[u8]) -> Body {
         bytes.extend_from_slice(&chunk[..size]);
         rest = &chunk[size + 2..];
     }
-    Body {
-        bytes,
-        whole: false,
-    }
-}
-
-impl Expect {
-    fn judge(
-        &self,
-        code: u16,
-        reason: &str,
-        fields: &[httparse::Header<'_>],
-        body: &Body,
-        ended: bool,
-    ) -> Answer {
-        let all = ended || body.whole;
-        let on_body = matches!(self.pattern, Pattern::Body(_) | Pattern::BodyRegex(_));
-        if on_body && !all && body.bytes.len() < self.min_recv {
-            return Answer::Incomplete;
-        }
-        let found = match &self.pattern {
-            Pattern::Status(ranges) => ranges
-                .iter()
-                .any(|range| (range.first..=range.last).contains(&code)),
-            Pattern::StatusText(regex) => regex.is_match(format!("{code:03}").as_bytes()),
-            Pattern::Body(text) => memchr::memmem::find(&body.bytes, text).is_some(),
-            Pattern::BodyRegex(regex) => regex.is_match(&body.bytes),
-            Pattern::Header { name, value, full } => fields
-                .iter()
-                .any(|field| header_matches(field, name, value.as_ref(), *full)),
-        };
-        // More of the body can bring what is wanted, or what is not.
-        if on_body && !found && !all {
-            return Answer::Incomplete;
-        }
-        let result = |status| CheckResult::new(status, 0);
-        Answer::Complete(if found != self.negated {
-            result(CheckStatus::Layer7Ok).code(code)
-        } else if !on_body {
-            result(CheckStatus::Layer7Status)
-                .code(code)
-                .info(reason.to_owned())
-        } else if self.negated {
-            result(CheckStatus::Layer7Invalid).info("HTTP check matched unwanted content")
-        } else {
-            result(CheckStatus::Layer7Invalid).info("HTTP content check did not match")
-        })
-    }
-}
-
-fn header_matches(
-    field: &httparse::Header<'_>,
-    name: &Matcher,
-    value: Option<&Matcher>,
-    full: bool,
-) -> bool {
-    let lower = field.name.to_ascii_lowercase();
-    if !name.matches(lower.as_bytes()) {
-        return false;
-    }
-    let Some(value) = value else { return true };
-    if full {
-        return value.matches(field.value.trim_ascii());
-    }
-    field
-        .value
-        .split(|byte| *byte == b',')
-        .any(|part| value.matches(part.trim_ascii()))
+    (bytes, false)
 }

@@ -1,124 +1,111 @@
-//! The HTTP check over HTTP/2: the same question on one stream, and its answer
-//! in the form in which [`super::http::judge`] reads any. It judges nothing
-//! itself, and nothing but that stream is of interest to it.
+//! HTTP over HTTP/2 in checks: one question on one stream, and its answer in the
+//! form in which HTTP/1 would have it. It judges nothing itself, and nothing but
+//! that stream is of interest to it.
 
-use super::http::{ANSWER_MAX, Answer, judge};
-use super::probe::Wire;
-use crate::config::Check;
-use crate::state::{CheckResult, CheckStatus};
+use super::expect::ANSWER_MAX;
+use super::http::Request;
 use protocol::http2::{Connection, Event, Options, Role, StreamId};
-use std::io;
-use std::pin::Pin;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 4096;
 /// Bytes that a server may send besides its answer: settings, pings.
 const BYTES_MAX: usize = 16 * ANSWER_MAX;
 
-/// Asks, and reads until there is a verdict. `up`: the server is. `secure`: TLS
-/// is below.
-pub(super) async fn ask(
-    wire: &mut Pin<Box<dyn Wire>>,
-    check: &Check,
-    state: Option<&str>,
-    (up, secure): (bool, bool),
-) -> io::Result<CheckResult> {
-    let invalid = || CheckResult::new(CheckStatus::Layer7Invalid, 0);
-    let mut connection = Connection::new(Options::new(Role::Client));
-    let mut asked = Asked::default();
-    if !asked.send(&mut connection, check, state, secure) {
-        return Ok(invalid());
-    }
-    let mut input = vec![0; READ_BYTES];
-    let mut bytes = 0;
-    loop {
-        let output = connection.output();
-        wire.write_all(output).await?;
-        let written = output.len();
-        connection.output_consumed(written);
-        let n = match wire.read(&mut input).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && bytes > 0 => 0,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            other => other?,
-        };
-        bytes += n;
-        asked.receive(&mut connection, &input[..n]);
-        asked.ended |= n == 0 || bytes > BYTES_MAX;
-        match judge(check, &asked.answer, asked.ended, up) {
-            Answer::Complete(result) => return Ok(result),
-            Answer::Incomplete if asked.ended => return Ok(invalid()),
-            Answer::Incomplete => {}
-        }
-    }
-}
-
-/// A question under way.
-#[derive(Default)]
-struct Asked {
+/// A connection with a question under way.
+pub(super) struct Http2 {
+    connection: Connection,
     stream: Option<StreamId>,
-    /// What came of the answer, as HTTP/1 has it.
+    /// What came of the answer and was not taken yet.
     answer: Vec<u8>,
     /// Its head came.
     headed: bool,
     /// No more of it comes.
     ended: bool,
+    /// Bytes that were read.
+    bytes: usize,
 }
 
-impl Asked {
-    /// Sends the question, with the fields of the file; what belongs to HTTP/1
-    /// is left out. False: there is no way to ask.
-    fn send(
-        &mut self,
-        connection: &mut Connection,
-        check: &Check,
-        state: Option<&str>,
-        secure: bool,
-    ) -> bool {
-        let mut fields: Vec<(Vec<u8>, &[u8])> = vec![
-            (b":method".to_vec(), check.method().as_bytes()),
-            (b":scheme".to_vec(), if secure { b"https" } else { b"http" }),
-        ];
-        let lower = |name: &[u8]| name.to_ascii_lowercase();
-        let headers = check.headers();
-        let host = headers.iter().find(|(name, _)| lower(name) == b"host");
-        if let Some((_, host)) = host {
-            fields.push((b":authority".to_vec(), host));
+impl Http2 {
+    pub(super) fn new() -> Self {
+        Http2 {
+            connection: Connection::new(Options::new(Role::Client)),
+            stream: None,
+            answer: Vec::new(),
+            headed: false,
+            ended: false,
+            bytes: 0,
         }
-        fields.push((b":path".to_vec(), check.uri()));
-        for (name, value) in headers {
-            let name = lower(name);
-            if !matches!(
-                &name[..],
-                b"host" | b"connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade"
-            ) {
+    }
+
+    /// Sends a question; what belongs to HTTP/1 is left out. `secure`: TLS is
+    /// below. One that cannot be asked ends the answer.
+    pub(super) fn send(&mut self, request: &Request, secure: bool, out: &mut Vec<u8>) {
+        (self.stream, self.headed) = (None, false);
+        self.answer.clear();
+        self.ended = !self.ask(request, secure);
+        self.put_out(out);
+    }
+
+    fn ask(&mut self, request: &Request, secure: bool) -> bool {
+        let mut fields: Vec<(&[u8], &[u8])> = vec![
+            (b":method", &request.method),
+            (b":scheme", if secure { b"https" } else { b"http" }),
+        ];
+        let host = request.fields.iter().find(|(name, _)| name == b"host");
+        if let Some((_, host)) = host {
+            fields.push((b":authority", host));
+        }
+        fields.push((b":path", &request.uri));
+        for (name, value) in &request.fields {
+            if !matches!(&name[..], b"host" | b"keep-alive" | b"upgrade") {
                 fields.push((name, value));
             }
         }
-        if let Some(state) = state {
-            fields.push((b"x-haproxy-server-state".to_vec(), state.as_bytes()));
-        }
-        let body = check.body();
+        let body = &request.body[..];
         let length = body.len().to_string();
-        let has_length = fields.iter().any(|(name, _)| name == b"content-length");
-        if !body.is_empty() && !has_length {
-            fields.push((b"content-length".to_vec(), length.as_bytes()));
+        if !body.is_empty() {
+            fields.push((b"content-length", length.as_bytes()));
         }
-        let Ok(stream) = connection.open() else {
+        let Ok(stream) = self.connection.open() else {
             return false;
         };
         self.stream = Some(stream);
-        let fields = fields.iter().map(|(name, value)| (&name[..], *value));
-        connection
-            .send_headers(stream, fields, body.is_empty())
-            .is_ok()
+        let sent = self
+            .connection
+            .send_headers(stream, fields.iter().copied(), body.is_empty());
+        sent.is_ok()
             // A question longer than a server's first window is none.
             && (body.is_empty()
-                || connection.send_data(stream, body, true).ok() == Some(body.len()))
+                || self.connection.send_data(stream, body, true).ok() == Some(body.len()))
+    }
+
+    /// Takes what was read; none is the end.
+    pub(super) fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.bytes += bytes.len();
+        self.take_in(bytes);
+        self.ended |= bytes.is_empty() || self.bytes > BYTES_MAX;
+        self.put_out(out);
+    }
+
+    /// What came of the answer, if something did; nothing at its end.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        let answer = std::mem::take(&mut self.answer);
+        (self.ended || !answer.is_empty()).then_some(answer)
+    }
+
+    /// No more of the answer comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.answer.is_empty()
+    }
+
+    fn put_out(&mut self, out: &mut Vec<u8>) {
+        let output = self.connection.output();
+        out.extend_from_slice(output);
+        let written = output.len();
+        self.connection.output_consumed(written);
     }
 
     /// Takes what the server sent.
-    fn receive(&mut self, connection: &mut Connection, mut input: &[u8]) {
+    fn take_in(&mut self, mut input: &[u8]) {
+        let connection = &mut self.connection;
         loop {
             let (taken, event) = connection.receive(input, 0);
             input = input.get(taken..).unwrap_or_default();
@@ -138,11 +125,11 @@ impl Asked {
                         continue;
                     }
                     self.headed = true;
-                    self.put(&[b"HTTP/1.1 ", status, b" \r\n"]);
+                    put(&mut self.answer, &[b"HTTP/1.1 ", status, b" \r\n"]);
                     for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with(b":")) {
-                        self.put(&[name, b": ", value, b"\r\n"]);
+                        put(&mut self.answer, &[name, b": ", value, b"\r\n"]);
                     }
-                    self.put(&[b"\r\n"]);
+                    put(&mut self.answer, &[b"\r\n"]);
                 }
                 Event::Data {
                     stream,
@@ -151,7 +138,7 @@ impl Asked {
                 } => {
                     let bytes = data.len() as u32;
                     if Some(stream) == self.stream {
-                        self.put(&[data]);
+                        put(&mut self.answer, &[data]);
                         self.ended |= end_stream;
                     }
                     connection.consumed(stream, bytes);
@@ -165,12 +152,11 @@ impl Asked {
             }
         }
     }
+}
 
-    fn put(&mut self, pieces: &[&[u8]]) {
-        for piece in pieces {
-            let room = ANSWER_MAX.saturating_sub(self.answer.len());
-            self.answer
-                .extend_from_slice(&piece[..piece.len().min(room)]);
-        }
+fn put(answer: &mut Vec<u8>, pieces: &[&[u8]]) {
+    for piece in pieces {
+        let room = ANSWER_MAX.saturating_sub(answer.len());
+        answer.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 }

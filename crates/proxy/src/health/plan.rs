@@ -13,6 +13,7 @@
 //!   the checks found, so that no server is up by a change alone;
 //! - new ones are checked soon, spread as at the start; removed ones no more.
 
+use super::agent;
 use super::probe::{Target, target};
 use super::schedule::Schedule;
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
@@ -45,8 +46,8 @@ pub(super) struct Run {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) config: Arc<Config>,
-    proxy: ProxyIndex,
-    server: ServerIndex,
+    pub(super) proxy: ProxyIndex,
+    pub(super) server: ServerIndex,
 }
 
 impl Place {
@@ -57,9 +58,19 @@ impl Place {
     }
 }
 
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// The servers, by their health checks.
+    Servers,
+    /// Their agents.
+    Agents,
+}
+
 /// The checks of the newest tree.
 #[derive(Debug)]
 pub(super) struct Plan {
+    asked: Asked,
     config: Arc<Config>,
     entries: HashMap<u32, Entry>,
     due: BTreeSet<(u64, u32)>,
@@ -72,8 +83,9 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The checks of a tree, all of them to begin.
-    pub(super) fn new(config: &Arc<Config>, seed: u32) -> Plan {
+    pub(super) fn new(config: &Arc<Config>, asked: Asked, seed: u32) -> Plan {
         let mut plan = Plan {
+            asked,
             config: Arc::clone(config),
             entries: HashMap::new(),
             due: BTreeSet::new(),
@@ -95,18 +107,20 @@ impl Plan {
         let mut soon = Vec::new();
         for (proxy_index, proxy) in config.iter().filter(|(_, proxy)| !proxy.disabled) {
             for (at, server) in proxy.servers.iter().enumerate() {
-                if server.options.slowstart_ms > 0 {
+                if server.options.slowstart_ms > 0 && self.asked == Asked::Servers {
                     self.warming.push(Arc::clone(&server.state));
                 }
-                if !server.options.check {
+                if !self.asked.of(server) {
                     continue;
                 }
                 let uid = server.state.uid;
                 let place = (proxy_index, ServerIndex(at as u32));
-                let (entry, moved) = go_on(before.remove(&uid), place, server, self.epoch);
-                let latest = now_ms + schedule(config, server).longest_ms(server);
+                let target = self.asked.target(server);
+                let (entry, moved) = go_on(before.remove(&uid), place, target, self.epoch);
+                let schedule = schedule(config, server, self.asked);
+                let latest = now_ms + schedule.longest_ms(server);
                 match entry.due_ms {
-                    _ if moved => soon.push((uid, server.options.inter_ms, entry.due_ms)),
+                    _ if moved => soon.push((uid, schedule.inter_ms, entry.due_ms)),
                     Some(due) => {
                         self.due.insert((due.min(latest), uid));
                     }
@@ -183,9 +197,27 @@ impl Plan {
         let Some((_, server)) = place.get() else {
             return;
         };
-        let schedule = schedule(&place.config, server);
+        let schedule = schedule(&place.config, server, self.asked);
         let wait = schedule.next_ms(server.state.check_phase(), self.random());
         self.put(run.uid, now_ms + wait);
+    }
+
+    /// A server of the newest tree by its uid.
+    pub(super) fn place_of(&self, uid: u32) -> Option<Place> {
+        let entry = self.entries.get(&uid)?;
+        Some(Place {
+            config: Arc::clone(&self.config),
+            proxy: entry.proxy,
+            server: entry.server,
+        })
+    }
+
+    /// A server is asked sooner than planned, where that is not under way.
+    pub(super) fn hurry(&mut self, uid: u32, at_ms: u64) {
+        let due = self.entries.get(&uid).and_then(|entry| entry.due_ms);
+        if due.is_some_and(|due| due > at_ms) {
+            self.put(uid, at_ms);
+        }
     }
 
     /// Servers that may be warming up.
@@ -215,10 +247,9 @@ impl Plan {
 fn go_on(
     before: Option<Entry>,
     (proxy, server_index): (ProxyIndex, ServerIndex),
-    server: &Server,
+    target: Option<Target>,
     next: u32,
 ) -> (Entry, bool) {
-    let target = target(server);
     let (epoch, due_ms, moved) = match before {
         Some(entry) if entry.target == target => (entry.epoch, entry.due_ms, false),
         Some(entry) => (next, entry.due_ms, true),
@@ -234,7 +265,31 @@ fn go_on(
     (entry, moved)
 }
 
-fn schedule(config: &Config, server: &Server) -> Schedule {
+impl Asked {
+    fn of(self, server: &Server) -> bool {
+        match self {
+            Asked::Servers => server.options.check,
+            Asked::Agents => server.options.agent.check,
+        }
+    }
+
+    fn target(self, server: &Server) -> Option<Target> {
+        match self {
+            Asked::Servers => target(server),
+            Asked::Agents => agent::target(server).map(Target::Inet),
+        }
+    }
+}
+
+fn schedule(config: &Config, server: &Server, asked: Asked) -> Schedule {
+    if asked == Asked::Agents {
+        return Schedule {
+            inter_ms: server.options.agent.inter_ms.unwrap_or(agent::INTER_MS),
+            fastinter_ms: None,
+            downinter_ms: None,
+            spread: config.global.spread_checks,
+        };
+    }
     Schedule {
         inter_ms: server.options.inter_ms,
         fastinter_ms: server.options.fastinter_ms,
@@ -308,7 +363,7 @@ mod tests {
         ];
         let first = tree(&backend(&servers), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, 1);
+        let mut plan = Plan::new(&first, Asked::Servers, 1);
         let mut seen = until(&mut plan, 1200);
         let mut config = first;
         for n in 0..100 {
@@ -338,7 +393,7 @@ mod tests {
             let words = |inter| format!("127.0.0.1:80 check inter {inter}");
             let first = tree(&backend(&[("a", &words(old))]), None);
             surely_up(&first);
-            let mut plan = Plan::new(&first, 1);
+            let mut plan = Plan::new(&first, Asked::Servers, 1);
             let mut seen = until(&mut plan, 500);
             plan.change(&tree(&backend(&[("a", &words(new))]), Some(&first)), 500);
             seen.extend(until(&mut plan, 20_000));
@@ -350,7 +405,7 @@ mod tests {
     fn a_change_makes_no_server_up_and_another_address_is_asked_soon() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 10s")]), None);
         let state = Arc::clone(&first.proxies[0].servers[0].state);
-        let mut plan = Plan::new(&first, 1);
+        let mut plan = Plan::new(&first, Asked::Servers, 1);
         let (stale, _) = plan.begin(0).unwrap();
         plan.again(stale, 0);
         for _ in 0..3 {
@@ -386,7 +441,7 @@ mod tests {
         for _ in 0..100 {
             let first = tree(&with("a"), None);
             let uid = first.proxies[0].servers[1].state.uid;
-            let mut plan = Plan::new(&first, 1);
+            let mut plan = Plan::new(&first, Asked::Servers, 1);
             let (run, place) = plan.begin(0).unwrap();
             drop(place);
             let second = tree(&without, Some(&first));
@@ -408,7 +463,7 @@ mod tests {
     fn a_check_that_runs_over_a_change_counts_and_then_asks_as_the_new_file_says() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 1000")]), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, 1);
+        let mut plan = Plan::new(&first, Asked::Servers, 1);
         let (run, place) = plan.begin(0).unwrap();
         drop(place);
         let second = tree(
@@ -434,7 +489,7 @@ mod tests {
         };
         let first = tree(&text(0), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, 1);
+        let mut plan = Plan::new(&first, Asked::Servers, 1);
         until(&mut plan, 10_000);
         let second = tree(&text(100), Some(&first));
         let began = Instant::now();

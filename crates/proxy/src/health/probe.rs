@@ -1,16 +1,19 @@
-//! One check: a connection, a question, an answer, each within its time. The
-//! connection ends with a reset, so that no TIME_WAIT of it stays on this host
-//! or on the server (HAProxy does so for connections that it gives up; here it
-//! is so for all).
+//! One check: its script is run over connections, each step within its time. A
+//! connection ends with a reset, so that no TIME_WAIT of it stays on this host or
+//! on the server, unless its step says `linger` (HAProxy resets those that it
+//! gives up; here it is so for all).
 
-use super::http::{ANSWER_MAX, Answer, judge, request};
-use super::{hello, http2};
-use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
+use super::http2::Http2;
+use super::plan::Place;
+use super::play::{Next, Outgoing, Play};
+use super::scene::Subject;
+use super::script::{Connect, Voice};
+use super::socks;
+use crate::config::{Check, HttpProtocol, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus, Tally};
 use crate::tls::connector::no_name;
 use crate::tls::{Connector, Counted};
 use protocol::proxy_protocol::{Checksum, Header};
-use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -36,9 +39,23 @@ pub(crate) enum Target {
 /// Where the checks of a server go: `addr` and `port`, and what of both is not
 /// given from the server's own address. None: there is no such place.
 pub(crate) fn target(server: &Server) -> Option<Target> {
+    target_at(server, None, None)
+}
+
+/// The same, where a step has an address or a port of its own.
+fn target_at(
+    server: &Server,
+    address: Option<&ServerAddress>,
+    port: Option<u16>,
+) -> Option<Target> {
     let set = server.state.address_override();
     let own = set.as_ref().unwrap_or(&server.address);
-    let host = server.options.check_host.as_ref().unwrap_or(own);
+    let (ip_set, port_set) = server.state.check_set();
+    let host_set = ip_set.map(|ip| ServerAddress::SamePort(ip, 0));
+    let host = address
+        .or(host_set.as_ref())
+        .or(server.options.check_host.as_ref())
+        .unwrap_or(own);
     let port_of = |address: &ServerAddress| match address {
         ServerAddress::Inet(address) => Some(address.port()),
         _ => None,
@@ -50,9 +67,10 @@ pub(crate) fn target(server: &Server) -> Option<Target> {
         ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
         ServerAddress::Unresolved => return None,
     };
-    let port = server
-        .options
-        .check_port
+    let port = port
+        .or_else(|| address.and_then(port_of))
+        .or(port_set)
+        .or(server.options.check_port)
         .or_else(|| port_of(host))
         .or_else(|| port_of(own))?;
     Some(Target::Inet(SocketAddr::new(ip, port)))
@@ -91,16 +109,35 @@ impl Limits {
     }
 }
 
-/// Runs one check. `state`: what `http-check send-state` sends. `up`: the
-/// server is.
-pub(super) async fn probe(
-    proxy: &Proxy,
-    server: &Server,
-    state: Option<&str>,
-    up: bool,
-) -> CheckResult {
+/// What is asked of a server.
+pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
+    match &server.options.health_check {
+        Some(named) => &named.check,
+        None => &proxy.check,
+    }
+}
+
+/// Runs one check. `state`: what `http-check send-state` sends.
+pub(super) async fn probe(place: &Place, state: Option<&str>) -> CheckResult {
     let began = Instant::now();
-    let result = run(proxy, server, state, up, began).await;
+    let Some((proxy, server)) = place.get() else {
+        return CheckResult::new(CheckStatus::SocketError, 0);
+    };
+    let check = check_of(proxy, server);
+    let subject = Subject {
+        config: place.config.clone(),
+        backend: place.proxy,
+        server: place.server,
+    };
+    let gentle_404 = check.disable_on_404 && server.state.up();
+    let mut play = Play::new(&check.script, subject, state, gentle_404);
+    let probe = Probe {
+        proxy,
+        server,
+        limits: Limits::of(proxy, server),
+        asks_http: check.script.voice == Voice::Http,
+    };
+    let result = probe.run(&mut play, began).await;
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
     CheckResult {
         duration_ms,
@@ -108,120 +145,256 @@ pub(super) async fn probe(
     }
 }
 
-fn failed(status: CheckStatus, error: &io::Error) -> CheckResult {
-    CheckResult::new(status, 0).info(words(error))
-}
-
 /// The system's words without the number behind them.
-fn words(error: &io::Error) -> Cow<'static, str> {
+pub(super) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
-        Some(at) => text[..at].to_owned().into(),
-        None => text.into(),
+        Some(at) => text[..at].to_owned(),
+        None => text,
     }
 }
 
-/// Connects; Err is the result of a check that cannot.
-async fn reach(
-    proxy: &Proxy,
-    server: &Server,
-    connected_by: Instant,
-) -> Result<Connection, CheckResult> {
-    let Some(target) = target(server) else {
-        return Err(CheckResult::new(CheckStatus::SocketError, 0).info("no address to check"));
-    };
-    match timeout_at(connected_by, connect(&target, proxy, server)).await {
-        Err(_) => Err(CheckResult::new(CheckStatus::Layer4Timeout, 0)),
-        Ok(Err(ConnectError::Local(error))) => Err(failed(CheckStatus::SocketError, &error)),
-        Ok(Err(ConnectError::Remote(error))) => Err(failed(CheckStatus::Layer4Error, &error)),
-        Ok(Ok(connection)) => Ok(connection),
+/// Why a connection was not made, and what of it is told.
+enum Unmade {
+    TimedOut(CheckStatus),
+    Failed(CheckStatus, String),
+}
+
+impl From<ConnectError> for Unmade {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Local(error) => Unmade::Failed(CheckStatus::SocketError, words(&error)),
+            ConnectError::Remote(error) => Unmade::Failed(CheckStatus::Layer4Error, words(&error)),
+        }
     }
 }
 
-async fn run(
-    proxy: &Proxy,
-    server: &Server,
-    state: Option<&str>,
-    up: bool,
-    began: Instant,
-) -> CheckResult {
-    let limits = Limits::of(proxy, server);
-    let connected_by = began + limits.connect;
-    let Connection { mut wire, ends } = match reach(proxy, server, connected_by).await {
-        Ok(connection) => connection,
-        Err(result) => return result,
-    };
-    let mut out = Vec::new();
-    proxy_header(server, ends, &mut out);
-    let check = &proxy.check;
-    let asks = check.kind == CheckKind::Http;
-    // Without a word of either, ALPN decides.
-    let protocol = server.options.check_proto.or(server.options.protocol);
-    let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
-    let mut held = None;
-    let secured = tls_of(server).is_some();
-    if let Some(connector) = tls_of(server) {
-        let alpn = offered(server, connector, protocol, asks);
-        held = Counted::new(None);
-        let securing = secure(wire, connector, server, alpn, &out);
-        let made = timeout_at(connected_by, securing).await;
-        count(
-            proxy,
-            server,
-            made.as_ref().ok().and_then(|m| m.as_ref().ok()),
-        );
-        match made {
-            Err(_) => return CheckResult::new(CheckStatus::Layer6Timeout, 0),
-            Ok(Err(why)) => return CheckResult::new(CheckStatus::Layer6Invalid, 0).info(why),
-            Ok(Ok(made)) => {
-                wire = made.wire;
-                speaks_http2 |= protocol.is_none() && made.chose_http2;
+/// A connection that is ready for what a script sends.
+struct Open {
+    wire: Pin<Box<dyn Wire>>,
+    /// It speaks HTTP/2.
+    http2: Option<Http2>,
+    secured: bool,
+    /// A PROXY header that goes before the first bytes.
+    first: Vec<u8>,
+    linger: bool,
+    /// Its place among the connections with TLS.
+    _counted: Option<Counted>,
+}
+
+impl Open {
+    async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
+        let mut out = std::mem::take(&mut self.first);
+        match (outgoing, &mut self.http2) {
+            (Outgoing::Bytes(bytes), _) => out.extend_from_slice(&bytes),
+            (Outgoing::Http(request), None) => out.extend_from_slice(&request.write()),
+            (Outgoing::Http(request), Some(http2)) => http2.send(&request, self.secured, &mut out),
+        }
+        self.wire.write_all(&out).await
+    }
+
+    /// Reads once; what is none is the end.
+    async fn receive(&mut self, has_input: bool) -> io::Result<Vec<u8>> {
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            self.wire.write_all(&first).await?;
+        }
+        if self.http2.as_ref().is_some_and(Http2::is_over) {
+            return Ok(Vec::new());
+        }
+        let mut bytes = vec![0; READ_BYTES];
+        loop {
+            let read = match self.wire.read(&mut bytes).await {
+                // What came before a reset can be enough.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && has_input => 0,
+                // Nor does every server end TLS before it ends the connection.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                other => other?,
+            };
+            let Some(http2) = &mut self.http2 else {
+                bytes.truncate(read);
+                return Ok(bytes);
+            };
+            let mut out = Vec::new();
+            http2.receive(&bytes[..read], &mut out);
+            if !out.is_empty() {
+                self.wire.write_all(&out).await?;
+            }
+            if let Some(answer) = http2.take() {
+                return Ok(answer);
             }
         }
-        out.clear();
     }
-    let deadline = limits
-        .answer
-        .map_or(connected_by, |answer| Instant::now() + answer);
-    let says_hello = check.kind == CheckKind::TlsHello;
-    if asks && !speaks_http2 {
-        out.extend_from_slice(&request(check, state));
+
+    /// Ends it, by a reset where it is not to linger.
+    async fn close(mut self, until: Instant) {
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            let _ = timeout_at(until, self.wire.write_all(&first)).await;
+        }
+        if self.linger {
+            let _ = timeout_at(until, self.wire.shutdown()).await;
+        }
     }
-    let exchange = async {
-        if says_hello {
-            return hello::ask(&mut wire, out).await.map(Some);
-        }
-        if !out.is_empty() {
-            wire.write_all(&out).await?;
-        }
-        if asks && speaks_http2 {
-            let asked = http2::ask(&mut wire, check, state, (up, secured));
-            asked.await.map(Some)
-        } else if asks {
-            answer(&mut wire, check, up).await
-        } else {
-            Ok(None)
-        }
-    };
-    let exchanged = timeout_at(deadline, exchange).await;
-    drop(held);
-    verdict(check.kind, secured, exchanged)
 }
 
-/// What an exchange came to; none is over time, and one without a result asked nothing.
-fn verdict(
-    kind: CheckKind,
-    secured: bool,
-    exchanged: Result<io::Result<Option<CheckResult>>, tokio::time::error::Elapsed>,
-) -> CheckResult {
-    match exchanged {
-        Ok(Ok(Some(result))) => result,
-        Ok(Ok(None)) if secured => CheckResult::new(CheckStatus::Layer6Ok, 0),
-        Ok(Ok(None)) => CheckResult::new(CheckStatus::Layer4Ok, 0),
-        Ok(Err(error)) => failed(CheckStatus::SocketError, &error),
-        Err(_) if kind == CheckKind::TlsHello => CheckResult::new(CheckStatus::Layer6Timeout, 0),
-        Err(_) if kind == CheckKind::Http => CheckResult::new(CheckStatus::Layer7Timeout, 0),
-        Err(_) => CheckResult::new(CheckStatus::Layer4Timeout, 0),
+/// What one check has to know.
+struct Probe<'c> {
+    proxy: &'c Proxy,
+    server: &'c Server,
+    limits: Limits,
+    asks_http: bool,
+}
+
+impl Probe<'_> {
+    async fn run(&self, play: &mut Play<'_>, began: Instant) -> CheckResult {
+        let mut deadline = began + self.limits.connect;
+        let mut open: Option<Open> = None;
+        let result = loop {
+            match play.next() {
+                Next::Verdict(result) => break result,
+                Next::Connect(connect, port) => {
+                    if let Some(former) = open.take() {
+                        former.close(deadline).await;
+                    }
+                    let connected_by = match play.is_first_connection() {
+                        true => began + self.limits.connect,
+                        false => Instant::now() + self.limits.connect,
+                    };
+                    match self.open(connect, port, connected_by).await {
+                        Ok(made) => {
+                            play.connected(made.secured);
+                            open = Some(made);
+                        }
+                        Err(Unmade::TimedOut(status)) => break play.timed_out(Some(status)),
+                        Err(Unmade::Failed(status, why)) => break play.failed(status, &why),
+                    }
+                    let answer = self.limits.answer;
+                    deadline = answer.map_or(connected_by, |answer| Instant::now() + answer);
+                }
+                Next::Send(outgoing) => {
+                    let Some(open) = &mut open else {
+                        break play.failed(CheckStatus::SocketError, "not connected");
+                    };
+                    match timeout_at(deadline, open.send(outgoing)).await {
+                        Ok(Ok(())) => play.done(),
+                        Ok(Err(error)) => {
+                            break play.failed(CheckStatus::SocketError, &words(&error));
+                        }
+                        Err(_) => break play.timed_out(None),
+                    }
+                }
+                Next::Receive => {
+                    let Some(open) = &mut open else {
+                        break play.failed(CheckStatus::SocketError, "not connected");
+                    };
+                    match timeout_at(deadline, open.receive(play.has_input())).await {
+                        Ok(Ok(bytes)) => play.received(&bytes),
+                        Ok(Err(error)) => {
+                            break play.failed(CheckStatus::SocketError, &words(&error));
+                        }
+                        Err(_) => break play.timed_out(None),
+                    }
+                }
+            }
+        };
+        if let Some(open) = open {
+            open.close(deadline).await;
+        }
+        result
+    }
+
+    /// Makes a connection as a step asks for it.
+    async fn open(
+        &self,
+        connect: &Connect,
+        port: Option<u16>,
+        by: Instant,
+    ) -> Result<Open, Unmade> {
+        let (proxy, server) = (self.proxy, self.server);
+        let options = &server.options;
+        let Some(target) = target_at(server, connect.address.as_ref(), port) else {
+            let told = "no address to check".to_owned();
+            return Err(Unmade::Failed(CheckStatus::SocketError, told));
+        };
+        let via = connect.via_socks4 || (connect.default && options.check_via_socks4);
+        let via = options.socks4.filter(|_| via);
+        let reached = via.map_or_else(|| target.clone(), Target::Inet);
+        let linger = connect.linger;
+        let connection = match timeout_at(by, reach(&reached, proxy, server, linger)).await {
+            Err(_) => return Err(Unmade::TimedOut(CheckStatus::Layer4Timeout)),
+            Ok(made) => made?,
+        };
+        let Connection { mut wire, ends } = connection;
+        if via.is_some() {
+            let asked = timeout_at(by, socks::ask(&mut wire, &target)).await;
+            let asked = asked.map_err(|_| Unmade::TimedOut(CheckStatus::Layer7Timeout))?;
+            asked.map_err(|told| Unmade::Failed(CheckStatus::SocketError, told))?;
+        }
+        let mut first = Vec::new();
+        if connect.send_proxy || (connect.default && announces(server)) {
+            proxy_header(server, ends, &mut first);
+        }
+        let mut made = Open {
+            wire,
+            http2: None,
+            secured: false,
+            first,
+            linger,
+            _counted: None,
+        };
+        let protocol = match connect.default {
+            // Without a word of either, ALPN decides.
+            true => connect
+                .protocol
+                .or(options.check_proto)
+                .or(options.protocol),
+            false => connect.protocol,
+        };
+        let mut speaks_http2 = protocol == Some(HttpProtocol::Http2);
+        let connector = match (connect.tls, connect.default) {
+            (true, _) => options.tls.connector.as_deref(),
+            (_, true) => tls_of(server),
+            _ => None,
+        };
+        if let Some(connector) = connector {
+            made._counted = Counted::new(None);
+            let secured = self.secured(&mut made, connect, (connector, protocol), by);
+            let chose_http2 = secured.await?;
+            speaks_http2 |= protocol.is_none() && chose_http2;
+        }
+        made.http2 = (self.asks_http && speaks_http2).then(Http2::new);
+        Ok(made)
+    }
+
+    /// Makes the handshake of TLS; says whether HTTP/2 was chosen.
+    async fn secured(
+        &self,
+        open: &mut Open,
+        connect: &Connect,
+        (connector, protocol): (&Connector, Option<HttpProtocol>),
+        by: Instant,
+    ) -> Result<bool, Unmade> {
+        let (proxy, server) = (self.proxy, self.server);
+        let given = &connect.alpn;
+        let alpn = offered(server, connector, given.as_ref(), protocol, self.asks_http);
+        let own = connect.default.then_some(&server.options.tls.check_sni);
+        let name = connect.sni.as_deref();
+        let name = name.or_else(|| own.and_then(|own| own.as_deref()));
+        let first = std::mem::take(&mut open.first);
+        let wire = std::mem::replace(&mut open.wire, Box::pin(tokio::io::empty()));
+        let made = timeout_at(by, secure(wire, connector, name, alpn, &first)).await;
+        let counted = made.as_ref().ok().and_then(|made| made.as_ref().ok());
+        count(proxy, server, counted);
+        match made {
+            Err(_) => Err(Unmade::TimedOut(CheckStatus::Layer6Timeout)),
+            Ok(Err(why)) => Err(Unmade::Failed(CheckStatus::Layer6Invalid, why.to_owned())),
+            Ok(Ok(made)) => {
+                open.wire = made.wire;
+                open.secured = true;
+                Ok(made.chose_http2)
+            }
+        }
     }
 }
 
@@ -239,10 +412,11 @@ fn tls_of(server: &Server) -> Option<&Connector> {
 fn offered(
     server: &Server,
     connector: &Connector,
+    given: Option<&Vec<Vec<u8>>>,
     protocol: Option<HttpProtocol>,
     asks: bool,
 ) -> Vec<Vec<u8>> {
-    let given = server.options.tls.check_alpn.clone();
+    let given = given.or(server.options.tls.check_alpn.as_ref()).cloned();
     let mut alpn = given.unwrap_or_else(|| connector.alpn());
     match protocol {
         Some(HttpProtocol::Http1) if asks => alpn.retain(|name| name != b"h2"),
@@ -275,13 +449,12 @@ struct Secured {
 async fn secure(
     mut wire: Pin<Box<dyn Wire>>,
     connector: &Connector,
-    server: &Server,
+    given: Option<&str>,
     alpn: Vec<Vec<u8>>,
     first: &[u8],
 ) -> Result<Secured, &'static str> {
     const FAILED: &str = "SSL handshake failure";
-    let tls = &server.options.tls;
-    let name = match &tls.check_sni {
+    let name = match given {
         Some(name) => connector.name(name.as_bytes()).map_err(|_| FAILED)?,
         None => no_name(),
     };
@@ -298,7 +471,7 @@ async fn secure(
                 resumed,
             })
         }
-        Err(error) => Err(match (is_mismatch(&error), &tls.check_sni) {
+        Err(error) => Err(match (is_mismatch(&error), given) {
             (false, _) => FAILED,
             (true, None) => "Server presented an SSL certificate different from the configured one",
             (true, Some(_)) => {
@@ -340,10 +513,11 @@ enum ConnectError {
     Remote(io::Error),
 }
 
-async fn connect(
+async fn reach(
     target: &Target,
     proxy: &Proxy,
     server: &Server,
+    linger: bool,
 ) -> Result<Connection, ConnectError> {
     match target {
         Target::Inet(address) => {
@@ -354,7 +528,10 @@ async fn connect(
                 .map_err(ConnectError::Remote)?;
             // Both only spare a packet or two.
             let _ = stream.set_nodelay(true);
-            let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), Some(Duration::ZERO));
+            if !linger {
+                let reset = Some(Duration::ZERO);
+                let _ = rustix::net::sockopt::set_socket_linger(stream.as_fd(), reset);
+            }
             let ends = stream.local_addr().map(|local| (local, *address)).ok();
             Ok(Connection {
                 wire: Box::pin(stream),
@@ -399,49 +576,19 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
 }
 
 /// `check-send-proxy`, or `send-proxy` where the check goes to the same place.
-/// As HAProxy does, version 1 tells the ends of the check's own connection,
-/// version 2 says that the proxy speaks for itself.
-fn proxy_header(server: &Server, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+fn announces(server: &Server) -> bool {
     let options = &server.options;
     let same_place = options.check_host.is_none() && options.check_port.is_none();
-    let with_it = options.check_send_proxy || (same_place && options.send_proxy.is_some());
-    if !with_it {
-        return;
-    }
-    match (options.send_proxy, ends) {
+    options.check_send_proxy || (same_place && options.send_proxy.is_some())
+}
+
+/// The PROXY header of a check. As HAProxy does, version 1 tells the ends of the
+/// check's own connection, version 2 says that the proxy speaks for itself.
+fn proxy_header(server: &Server, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+    match (server.options.send_proxy, ends) {
         (Some(2), _) => Header::Local.encode_binary(Checksum::None, out),
         (_, Some((local, peer))) => Header::tcp(local, peer).encode_text(out),
         (_, None) => Header::Local.encode_text(out),
-    }
-}
-
-/// Reads until there is a verdict, at most [`ANSWER_MAX`] bytes.
-async fn answer(
-    wire: &mut Pin<Box<dyn Wire>>,
-    check: &Check,
-    up: bool,
-) -> io::Result<Option<CheckResult>> {
-    let mut bytes = Vec::new();
-    loop {
-        let have = bytes.len();
-        bytes.resize((have + READ_BYTES).min(ANSWER_MAX), 0);
-        let read = wire.read(&mut bytes[have..]).await;
-        let read = match read {
-            // What came before a reset can be enough.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && have > 0 => 0,
-            // Nor does every server end TLS before it ends the connection.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-            other => other?,
-        };
-        bytes.truncate(have + read);
-        match judge(check, &bytes, read == 0, up) {
-            Answer::Complete(result) => return Ok(Some(result)),
-            // `judge` gives a verdict at the end and on a full buffer.
-            Answer::Incomplete if read == 0 => {
-                return Ok(Some(CheckResult::new(CheckStatus::Layer7Invalid, 0)));
-            }
-            Answer::Incomplete => {}
-        }
     }
 }
 

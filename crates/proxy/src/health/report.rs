@@ -1,8 +1,12 @@
 //! What logs say of checks and of servers that go up or down, in HAProxy's
 //! words: scripts read them.
 
+use super::outbox::INFO;
 use crate::config::{Proxy, ProxyOption, Server};
-use crate::state::{Change, CheckResult, HealthState, ServerReport, Verdict};
+use crate::state::{
+    AgentResult, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
+};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// How grave a line is, by syslog's numbers.
@@ -18,7 +22,16 @@ pub enum Level {
 }
 
 /// One line for the logs of a backend.
-pub type LogLine = (Level, String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    /// How grave it is.
+    pub level: Level,
+    /// The line.
+    pub text: String,
+    /// How grave it is to those who take mails, by syslog's numbers; None is not
+    /// for them.
+    pub mail: Option<u8>,
+}
 
 /// The lines that a finished check gives. `told`: it is another than the last.
 pub fn lines(
@@ -33,35 +46,153 @@ pub fn lines(
     let log_checks = proxy.has(ProxyOption::LogHealthChecks);
     let reason = reason(result);
     if log_checks && told {
-        lines.push((
-            Level::Notice,
-            check_line(proxy, server, result, &reason, report),
-        ));
+        lines.push(LogLine {
+            level: Level::Notice,
+            text: check_line(proxy, server, result, &reason, report),
+            mail: Some(INFO),
+        });
     }
     if change.happened() {
         // Where every check is told, its reason stands there.
         let reason = if log_checks { "" } else { reason.as_str() };
         lines.push(state_line(proxy, server, change, reason, report));
     }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+/// The lines that a visit to an agent gives. `told`: it is another than the last.
+pub fn agent_lines(
+    proxy: &Proxy,
+    server: &Server,
+    result: &AgentResult,
+    change: &Change,
+    told: bool,
+    report: &ServerReport,
+) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    let log_checks = proxy.has(ProxyOption::LogHealthChecks);
+    let code = match result.status {
+        Some(status) if status.has_code() => ", code: 0",
+        _ => "",
+    };
+    let reason = format!(
+        ", reason: {}{code}, info: \"{}\", check duration: {}ms",
+        result.text(),
+        result.info,
+        result.duration_ms
+    );
+    if log_checks && told {
+        let kind = kind(server);
+        let down = report.agent.as_ref().is_some_and(|agent| agent.down);
+        let (outcome, status) = match down {
+            true => ("failed", "0/1 DOWN"),
+            false => ("succeeded", "1/1 UP"),
+        };
+        let text = format!(
+            "Agent check for {kind} {}/{} {outcome}{reason}, status: {status}.",
+            proxy.name, server.name
+        );
+        lines.push(LogLine {
+            level: Level::Notice,
+            text,
+            mail: Some(INFO),
+        });
+    }
+    if change.happened() {
+        let reason = if log_checks { "" } else { reason.as_str() };
+        lines.push(state_line(proxy, server, change, reason, report));
+    }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+/// The lines of a server whose state changed with the one that it tracks.
+pub fn tracked_lines(
+    proxy: &Proxy,
+    server: &Server,
+    change: &Change,
+    report: &ServerReport,
+) -> Vec<LogLine> {
+    let mut lines = Vec::new();
+    if change.happened() && !report.tracked_maintenance {
+        let via = report.tracked.as_deref().unwrap_or_default();
+        let via = format!(" via {via}");
+        lines.push(state_line(proxy, server, change, &via, report));
+    } else if change.was_up && report.tracked_maintenance {
+        let via = report.tracked.as_deref().unwrap_or_default();
+        let text = format!(
+            "Server {}/{} is going DOWN for maintenance via {via}. {} active and {} backup servers left. {} \
+             sessions active, {} requeued, {} remaining in queue.",
+            proxy.name,
+            server.name,
+            change.lineup.active,
+            change.lineup.backup,
+            server.state.sessions.current(),
+            change.requeued,
+            server.state.queue.waiting.current()
+        );
+        lines.push(LogLine {
+            level: Level::Notice,
+            text,
+            mail: Some(INFO),
+        });
+    }
+    no_server(proxy, change, &mut lines);
+    lines
+}
+
+fn no_server(proxy: &Proxy, change: &Change, lines: &mut Vec<LogLine>) {
     if change.lineup.went_down {
         let text = format!("backend {} has no server available!", proxy.name);
-        lines.push((Level::Emergency, text));
+        lines.push(LogLine {
+            level: Level::Emergency,
+            text,
+            mail: None,
+        });
     }
-    lines
+}
+
+fn kind(server: &Server) -> &'static str {
+    if server.options.backup {
+        "backup server"
+    } else {
+        "server"
+    }
 }
 
 /// `, reason: …, code: …, info: "…", check duration: …ms`
 fn reason(result: &CheckResult) -> String {
     let mut text = format!(", reason: {}", result.status.text());
     // Writing to a string cannot fail.
-    if result.status.has_code() && result.code != 0 {
+    if result.status.has_code() {
         let _ = write!(text, ", code: {}", result.code);
     }
     if !result.info.is_empty() {
-        let _ = write!(text, ", info: \"{}\"", result.info);
+        let _ = write!(text, ", info: \"{}\"", visible(&result.info));
     }
-    let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    // Errors of the traffic took no time of a check.
+    if result.status != CheckStatus::Analyzed {
+        let _ = write!(text, ", check duration: {}ms", result.duration_ms);
+    }
     text
+}
+
+/// Control characters of what a server sent, as logs show them.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c.is_control() {
+            true => {
+                let _ = write!(shown, "<{:02X}>", u32::from(c));
+            }
+            false => shown.push(c),
+        }
+    }
+    shown.into()
 }
 
 fn check_line(
@@ -71,11 +202,7 @@ fn check_line(
     reason: &str,
     report: &ServerReport,
 ) -> String {
-    let kind = if server.options.backup {
-        "backup server"
-    } else {
-        "server"
-    };
+    let kind = kind(server);
     let outcome = match result.verdict {
         Verdict::Passed => "succeeded",
         Verdict::Conditional => "conditionally succeeded",
@@ -119,7 +246,7 @@ fn state_line(
              {sessions} sessions active, {} requeued, {waiting} remaining in queue.",
             change.requeued
         );
-        return (Level::Alert, text);
+        return told(Level::Alert, text);
     }
     let word = if report.health == HealthState::Stopping {
         "stopping"
@@ -131,7 +258,12 @@ fn state_line(
          {} sessions requeued, {waiting} total in queue.",
         change.requeued
     );
-    (Level::Notice, text)
+    told(Level::Notice, text)
+}
+
+fn told(level: Level, text: String) -> LogLine {
+    let mail = Some(level as u8);
+    LogLine { level, text, mail }
 }
 
 /// The value of `X-Haproxy-Server-State`.

@@ -2,10 +2,10 @@
 
 use super::{Checks, Level, Notice, start};
 use crate::config::{
-    Check, CheckKind, Config, HttpCheckRequest, Proxy, ProxyKind, ProxyOption, Server,
+    Check, CheckKind, Config, EmailAlert, Mailer, Mailers, Proxy, ProxyKind, ProxyOption, Server,
     ServerAddress, ServerOptions,
 };
-use crate::health::{Expect, Pattern, StatusRange};
+use crate::health::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
 use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, install, now_ms};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -98,14 +98,26 @@ fn quick() -> ServerOptions {
 }
 
 fn http() -> Check {
-    Check {
+    expecting(Vec::new())
+}
+
+fn expecting(expects: Vec<Expect>) -> Check {
+    let steps = expects.into_iter().map(|expect| {
+        let mut step = Step::implied(StepAction::Expect(Box::new(expect)));
+        step.number = 1;
+        step
+    });
+    let mut check = Check {
         kind: CheckKind::Http,
-        line: HttpCheckRequest {
+        line: HttpSend {
             method: Some("GET".into()),
             ..Default::default()
         },
         ..Check::default()
-    }
+    };
+    check.http.steps = steps.collect();
+    check.compile();
+    check
 }
 
 type Described = (SocketAddr, ServerOptions);
@@ -128,6 +140,8 @@ fn tree(
             state: Arc::new(ServerState::new(&name, Arc::clone(&state))),
             name: name.into(),
             way: 0,
+            host: None,
+            tracks: None,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();
@@ -152,7 +166,10 @@ fn tree(
 }
 
 fn bed(servers: &[Described], check: Check, options: &[ProxyOption]) -> Bed {
-    let config = tree(servers, check, options, None);
+    bed_of(tree(servers, check, options, None))
+}
+
+fn bed_of(config: Arc<Config>) -> Bed {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&lines);
     let notice: Notice =
@@ -311,17 +328,8 @@ fn each_bad_answer_has_its_name() {
 #[test]
 fn a_text_that_is_expected_is_looked_for_in_a_bounded_body() {
     let origin = origin(Manner::Huge);
-    let pattern = Pattern::Body(b"well".as_slice().into());
-    let expects = vec![Expect {
-        pattern,
-        negated: false,
-        min_recv: 0,
-    }];
-    let bed = bed(
-        &[(origin.address, quick())],
-        Check { expects, ..http() },
-        &[],
-    );
+    let expect = Expect::new(Pattern::Text(b"well".as_slice().into()));
+    let bed = bed(&[(origin.address, quick())], expecting(vec![expect]), &[]);
     bed.until_status(CheckStatus::Layer7Invalid);
     let report = bed.state(0).report(now_ms());
     assert_eq!(report.last_check.info, "HTTP content check did not match");
@@ -341,14 +349,11 @@ fn a_refused_connection_and_a_wrong_status_are_told_with_log_health_checks() {
         first: 201,
         last: 299,
     };
-    let expects = vec![Expect {
-        pattern: Pattern::Status(vec![range]),
-        negated: true,
-        min_recv: 0,
-    }];
+    let mut expect = Expect::new(Pattern::Status(vec![range]));
+    expect.negated = true;
     let bed = bed(
         &[(gone, quick()), (origin.address, backup)],
-        Check { expects, ..http() },
+        expecting(vec![expect]),
         &[ProxyOption::LogHealthChecks],
     );
     bed.until("both told", |bed| bed.lines().len() >= 3);
@@ -508,8 +513,89 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         count(&stays) > before.0 + 2
     });
     assert_eq!((count(&goes), count(&comes)), (before.1, before.2));
-    // The newest tree is held here and by the plan, and by checks that run.
-    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 2);
+    // The newest tree is held here and by both plans, and by checks that run.
+    bed.until("no check runs", |bed| Arc::strong_count(&bed.config) == 3);
     let told = bed.lines();
     assert!(told.iter().all(|line| !line.contains("UP")), "{told:#?}");
+}
+
+/// A mail server that takes everything, and what it was sent.
+fn mail_server() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mails = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&mails);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let taken = Arc::clone(&taken);
+            std::thread::spawn(move || {
+                let mail = take_mail(stream);
+                taken.lock().unwrap().push(mail);
+            });
+        }
+    });
+    (address, mails)
+}
+
+fn take_mail(mut stream: TcpStream) -> String {
+    use std::io::BufRead;
+    let lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+    let (mut mail, mut in_data) = (String::new(), false);
+    let _ = stream.write_all(b"220-welcome\r\n220 here\r\n");
+    for line in lines.map_while(Result::ok) {
+        mail += &line;
+        mail.push('\n');
+        let answer: &[u8] = match (&*line, in_data) {
+            (".", true) => b"250 taken\r\n",
+            (_, true) => continue,
+            ("DATA", _) => b"354 go on\r\n",
+            ("QUIT", _) => b"221 bye\r\n",
+            _ => b"250 ok\r\n",
+        };
+        in_data = line == "DATA";
+        if stream.write_all(answer).is_err() {
+            break;
+        }
+    }
+    mail
+}
+
+#[test]
+fn a_server_that_goes_down_is_mailed_and_one_that_comes_up_where_that_is_wanted() {
+    for (level, mails_of_both) in [(None, false), (Some(5), true)] {
+        let (address, mails) = mail_server();
+        let mut mailers = Mailers::new("ops", Default::default());
+        mailers.servers.push(Mailer {
+            name: "a".into(),
+            address,
+        });
+        let origin = origin(Manner::Answer("HTTP/1.0 500 Bad\r\n\r\n"));
+        let mut config = tree(&[(origin.address, quick())], http(), &[], None);
+        let proxy = &mut Arc::get_mut(&mut config).unwrap().proxies[0];
+        proxy.email = Some(Box::new(EmailAlert {
+            mailers: Some(Arc::new(mailers)),
+            from: Some("lb@example.org".into()),
+            to: Some("ops@example.org".into()),
+            host_name: Some("lb.example".into()),
+            level,
+            ..EmailAlert::default()
+        }));
+        let bed = bed_of(config);
+        bed.until("a mail", |_| !mails.lock().unwrap().is_empty());
+        *origin.manner.lock().unwrap() = OK;
+        bed.until("up", |bed| bed.state(0).usable());
+        if mails_of_both {
+            bed.until("a second mail", |_| mails.lock().unwrap().len() == 2);
+        }
+        let mails = mails.lock().unwrap();
+        let begin =
+            "HELO lb.example\nMAIL FROM:<lb@example.org>\nRCPT TO:<ops@example.org>\nDATA\nFrom: ";
+        assert!(mails[0].starts_with(begin), "{}", mails[0]);
+        let subject = "\nSubject: [HAProxy Alert] Server back/web0 is DOWN, reason: Layer7 wrong status, code: 500";
+        assert!(mails[0].contains(subject), "{}", mails[0]);
+        assert!(mails[0].ends_with("\n\n.\nQUIT\n"), "{}", mails[0]);
+        if mails_of_both {
+            assert!(mails[1].contains("back/web0 is UP"), "{}", mails[1]);
+        }
+    }
 }

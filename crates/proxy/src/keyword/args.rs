@@ -12,6 +12,24 @@ pub type Built = Result<(), Box<Diagnostic>>;
 /// The largest size that any keyword takes, bytes.
 const SIZE_MAX: u64 = 1 << 40;
 
+/// Whether a word can be the name of a section of its own kind.
+pub(super) fn section_name(line: &Line, name: &Word) -> Built {
+    let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+    let Some(bad) = name.bytes.iter().find(bad) else {
+        return Ok(());
+    };
+    let told = format!(
+        "character '{}' is not permitted in '{}' name '{}'",
+        char::from(*bad),
+        line.words[0].text(),
+        name.text()
+    );
+    Err(Box::new(
+        Diagnostic::error(&codes::SECTION_NAME, name.span, told)
+            .label("letters, digits, `.`, `_`, `-` and `:` are"),
+    ))
+}
+
 /// The words of a line behind its keyword.
 #[derive(Debug)]
 pub struct Args<'l> {

@@ -115,6 +115,8 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let set = word.text();
     let everything = |part: &str| matches!(part, "all" | "1" | "1-");
     let whole = match (args.keyword, set.split_once('/')) {
+        // Where there were several processes, there is one now.
+        ("process", _) if loader.old_processes => true,
         ("process", None) => everything(&set) || set == "odd",
         (_, None) => set == "all",
         (_, Some((group, threads))) => everything(group) && matches!(threads, "all" | "1-"),
@@ -126,11 +128,20 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         ));
     }
     if args.keyword == "process" {
-        let span = word.span;
-        loader.warn(
-            &codes::LEGACY,
-            span,
-            "'process' on 'bind' lines is not needed: there is one process",
+        let words = &args.line().words;
+        let at = words.iter().position(|other| other.span == word.span);
+        let keyword = at.and_then(|at| args.line().word(at.checked_sub(1)?));
+        loader.tell(
+            Diagnostic::warning(
+                &codes::LEGACY,
+                word.span,
+                "'process' on 'bind' lines is not needed: there is one process",
+            )
+            .help("remove the two words")
+            .fix(
+                keyword.map_or(word.span, |keyword| keyword.span.to(word.span)),
+                "",
+            ),
         );
     }
     Ok(())

@@ -1,12 +1,21 @@
 //! Slots for captured values: `capture request header`, `declare capture`.
 
 use super::{Args, Built, LineRow, places};
-use crate::config::Capture;
+use crate::config::{Capture, CaptureCookie};
 use crate::load::{Loader, codes};
 use crate::rules::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 use language::Diagnostic;
 
 pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "capture cookie",
+        places: places::FRONT_ONLY,
+        syntax: "capture cookie <name> len <length>",
+        doc: "Keeps the first cookie that begins so, of each request and of each answer, for the log line (`%CC` and `%CS`, both in `option httplog`): \
+              its name, an equals sign and its value, cut to a length. With an equals sign behind the name only that very cookie is meant.",
+        example: "capture cookie ASPSESSION len 32",
+        build: cookie,
+    },
     LineRow {
         name: "capture request header",
         places: places::FRONT_ONLY,
@@ -44,6 +53,24 @@ fn header(loader: &mut Loader, args: &mut Args<'_>, side: Side) -> Built {
     add(loader, args, side, Some(name.into()))
 }
 
+fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let begin = args.required("<name>")?.bytes.clone().into();
+    let length_max = length(args)?;
+    loader.proxy().capture_cookie = Some(Box::new(CaptureCookie { begin, length_max }));
+    args.surplus()
+}
+
+/// `len <length>`
+fn length(args: &mut Args<'_>) -> Result<usize, Box<Diagnostic>> {
+    if !args.take("len") {
+        // An empty line says what is missing; another word is one too many.
+        args.end()?;
+        args.required("'len' and a length")?;
+    }
+    let length = args.integer("<length>", 0..=CAPTURE_BYTES_MAX)?;
+    Ok(usize::try_from(length).unwrap_or_default())
+}
+
 fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("'request' or 'response'")?;
     let side = match word.str() {
@@ -65,12 +92,7 @@ fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<[u8]>>) -> Built {
-    if !args.take("len") {
-        // An empty line says what is missing; another word is one too many.
-        args.end()?;
-        args.required("'len' and a length")?;
-    }
-    let length = args.integer("<length>", 0..=CAPTURE_BYTES_MAX)?;
+    let length_max = length(args)?;
     args.surplus()?;
     let captures = &mut loader.proxy().captures;
     let slots = if side == Side::Request {
@@ -88,9 +110,6 @@ fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<
             .label("one too many"),
         ));
     }
-    slots.push(Capture {
-        header,
-        length_max: usize::try_from(length).unwrap_or_default(),
-    });
+    slots.push(Capture { header, length_max });
     Ok(())
 }

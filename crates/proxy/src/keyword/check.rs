@@ -1,11 +1,20 @@
-//! What health checks ask: `option httpchk`, `option tcp-check`, `http-check`.
+//! What health checks ask: the options that choose a kind (`option httpchk`,
+//! `option smtpchk`, …) and what goes for all requests of `http-check`. The steps
+//! of scripts stand in files of their own.
+
+mod connect;
+mod expect;
+mod request;
+mod step;
+
+pub(in crate::keyword) use step::LINES as STEPS;
 
 use super::{Args, Built, LineRow, places};
-use crate::config::{CheckKind, HttpCheckRequest};
-use crate::health::{Expect, Matcher, Pattern, StatusRange};
-use crate::load::{Loader, codes};
-use language::{Diagnostic, Word, suggest};
-use regex::bytes::Regex;
+use crate::config::{Check, CheckKind, MySqlUser};
+use crate::health::HttpSend;
+use crate::load::{Loader, Section, codes};
+use crate::rules::Format;
+use language::{Diagnostic, Span, Word, suggest};
 
 /// The lines of this family.
 pub static LINES: &[LineRow] = &[
@@ -22,10 +31,10 @@ pub static LINES: &[LineRow] = &[
         name: "option tcp-check",
         places: places::BACK,
         syntax: "option tcp-check",
-        doc: "Health checks of this backend are good when the connection is accepted. It is the default, and undoes an \
-              `option httpchk` of the defaults.",
+        doc: "Health checks of this backend do what its `tcp-check` lines say, one after the other; without such lines they are \
+              good when the connection is accepted.",
         example: "option tcp-check",
-        build: tcp_check,
+        build: |loader, args| plain(loader, args, CheckKind::Tcp),
     },
     LineRow {
         name: "option ssl-hello-chk",
@@ -34,29 +43,63 @@ pub static LINES: &[LineRow] = &[
         doc: "Health checks of this backend send the first message of SSLv3, and a server that answers it at all, if only to \
               refuse so old a version, is alive. `check-ssl` is the better check: it makes the whole handshake.",
         example: "option ssl-hello-chk",
-        build: tls_hello,
+        build: |loader, args| plain(loader, args, CheckKind::TlsHello),
     },
     LineRow {
-        name: "http-check send",
+        name: "option smtpchk",
         places: places::BACK,
-        syntax: "http-check send [meth <method>] [uri <uri>] [ver <version>] [hdr <name> <value>]… [body <text>]",
-        doc: "The request of `option httpchk`: what is said here counts before the words of that line. `content-length`, \
-              and `connection: close` for HTTP/1.1, are added where they are missing.",
-        example: "http-check send meth GET uri /health ver HTTP/1.1 hdr host www.example.com",
-        build: send,
+        syntax: "option smtpchk [{ HELO | EHLO } <domain>]",
+        doc: "Health checks of this backend greet a mail server, wait for its answer and say QUIT; codes 2xx are good. Without \
+              words the greeting is `HELO localhost`.",
+        example: "option smtpchk EHLO mail.example.com",
+        build: smtp,
     },
     LineRow {
-        name: "http-check expect",
+        name: "option mysql-check",
         places: places::BACK,
-        syntax: "http-check expect [min-recv <bytes>] [!] { status | rstatus | string | rstring | hdr | fhdr } <pattern>",
-        doc: "What the answer of an HTTP check must be, in place of a status of 200 to 399. With `!` it must not be so; \
-              several lines must all be content.",
-        example: "http-check expect status 200-299,404",
-        build: expect,
+        syntax: "option mysql-check [user <username> [post-41 | pre-41]]",
+        doc: "Health checks of this backend read the greeting of a MySQL server. With a user they log in without a password, so that \
+              the server does not count the check as a failed connection: create that user without rights. `pre-41` logs in as \
+              clients of before version 4.1 do.",
+        example: "option mysql-check user haproxy",
+        build: mysql,
+    },
+    LineRow {
+        name: "option pgsql-check",
+        places: places::BACK,
+        syntax: "option pgsql-check user <username>",
+        doc: "Health checks of this backend send the first message of a PostgreSQL client; a server that asks for authentication, \
+              or needs none, is alive.",
+        example: "option pgsql-check user haproxy",
+        build: postgresql,
+    },
+    LineRow {
+        name: "option redis-check",
+        places: places::BACK,
+        syntax: "option redis-check",
+        doc: "Health checks of this backend send PING to a Redis server and want `+PONG`.",
+        example: "option redis-check",
+        build: |loader, args| plain(loader, args, CheckKind::Redis),
+    },
+    LineRow {
+        name: "option ldap-check",
+        places: places::BACK,
+        syntax: "option ldap-check",
+        doc: "Health checks of this backend bind to an LDAP server (version 3) as nobody; the bind must succeed.",
+        example: "option ldap-check",
+        build: |loader, args| plain(loader, args, CheckKind::Ldap),
+    },
+    LineRow {
+        name: "option spop-check",
+        places: places::BACK,
+        syntax: "option spop-check",
+        doc: "Health checks of this backend send the hello of SPOP to an agent that processes streams, and want its hello.",
+        example: "option spop-check",
+        build: |loader, args| plain(loader, args, CheckKind::Spop),
     },
     LineRow {
         name: "http-check disable-on-404",
-        places: places::BACK,
+        places: places::CHECKS,
         syntax: "http-check disable-on-404",
         doc: "A server that is up and answers a check with 404 gets no new sessions but persistent ones, until it answers \
               otherwise. That lets an application take itself out gently.",
@@ -65,18 +108,76 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "http-check send-state",
-        places: places::BACK,
+        places: places::CHECKS,
         syntax: "http-check send-state",
         doc: "HTTP checks carry a field `X-Haproxy-Server-State` with the server's state, name, weight and sessions.",
         example: "http-check send-state",
         build: send_state,
     },
+    LineRow {
+        name: "type",
+        places: places::HEALTH_CHECK,
+        syntax: "type { tcp-check | httpchk … | ssl-hello-chk | smtpchk … | mysql-check … | pgsql-check … | redis-check | ldap-check | \
+                 spop-check }",
+        doc: "What the checks of this section ask, in the words that stand behind `option` in a backend.",
+        example: "type httpchk GET /health",
+        build: kind,
+    },
 ];
+
+/// `comment` of a step.
+type Comment = Option<Box<[u8]>>;
 
 /// Fields of a check's request at most.
 const FIELDS_MAX: usize = 64;
-/// `http-check expect` lines of a proxy at most.
-const EXPECTS_MAX: usize = 64;
+
+/// The check that the lines of this section are about.
+fn check_of(loader: &mut Loader) -> &mut Check {
+    match loader.section {
+        Section::HealthCheck(index) => &mut loader.health_checks[index].check,
+        _ => &mut loader.proxy().check,
+    }
+}
+
+/// The words of a line as they were read, to compare.
+fn text_of(args: &Args<'_>) -> Box<[u8]> {
+    let words = args.line().words.iter().map(|word| &word.bytes[..]);
+    words.collect::<Vec<_>>().join(&b' ').into()
+}
+
+/// `type`, of a `healthcheck` section.
+fn kind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    const KINDS: &[&str] = &[
+        "tcp-check",
+        "httpchk",
+        "ssl-hello-chk",
+        "smtpchk",
+        "mysql-check",
+        "pgsql-check",
+        "redis-check",
+        "ldap-check",
+        "spop-check",
+    ];
+    let word = args.required("the kind of the checks")?;
+    match word.str() {
+        "tcp-check" => plain(loader, args, CheckKind::Tcp),
+        "ssl-hello-chk" => plain(loader, args, CheckKind::TlsHello),
+        "redis-check" => plain(loader, args, CheckKind::Redis),
+        "ldap-check" => plain(loader, args, CheckKind::Ldap),
+        "spop-check" => plain(loader, args, CheckKind::Spop),
+        "httpchk" => http_words(loader, args),
+        "smtpchk" => smtp(loader, args),
+        "mysql-check" => mysql(loader, args),
+        "pgsql-check" => postgresql(loader, args),
+        _ => Err(unknown_word(args, word, KINDS)),
+    }
+}
+
+fn plain(loader: &mut Loader, args: &mut Args<'_>, kind: CheckKind) -> Built {
+    args.end()?;
+    check_of(loader).kind = kind;
+    Ok(())
+}
 
 fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.negated {
@@ -89,28 +190,60 @@ fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .help("write `option tcp-check` to check connections only"),
         ));
     }
-    let mut request = HttpCheckRequest::default();
+    http_words(loader, args)
+}
+
+/// `[<uri> | <method> <uri> [<version>]]`
+fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let mut request = HttpSend {
+        text: text_of(args),
+        ..HttpSend::default()
+    };
     let first = args.next();
     let second = args.next();
     match (first, second) {
         (None, _) => {}
-        (Some(uri), None) => request.uri = Some(uri.bytes.as_slice().into()),
+        (Some(uri), None) => request.uri = Some(Format::constant(&uri.bytes)),
         (Some(method), Some(uri)) => {
             request.method = Some(method.text().into());
-            request.uri = Some(uri.bytes.as_slice().into());
+            request.uri = Some(Format::constant(&uri.bytes));
         }
     }
     if let Some(version) = args.next() {
-        hidden_fields(loader, version, &mut request);
+        hidden_fields(loader, version, args.line().end(), &mut request);
     }
-    let check = &mut loader.proxy().check;
+    let check = check_of(loader);
     check.kind = CheckKind::Http;
     check.line = request;
     args.end()
 }
 
+/// Name and value of a header.
+type Field<'l> = (&'l [u8], &'l [u8]);
+
+/// Version and `http-check send` line that say the same as an old form; None where
+/// it holds what takes more than plain words.
+fn send_line(version: &[u8], fields: &[Field<'_>], body: &[u8]) -> Option<(String, String)> {
+    let plain = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let quotes = text.bytes().any(|b| b < b' ' || matches!(b, b'\'' | b'%'));
+        (!text.is_empty() && !quotes).then(|| match text.contains([' ', '"', '\\', '#']) {
+            true => format!("'{text}'"),
+            false => text.to_owned(),
+        })
+    };
+    if !body.is_empty() || fields.is_empty() {
+        return None;
+    }
+    let mut line = "http-check send".to_owned();
+    for (name, value) in fields {
+        line.push_str(&format!(" hdr {} {}", plain(name)?, plain(value)?));
+    }
+    Some((plain(version)?, line))
+}
+
 /// The old form: fields and a body hidden at the end of the version.
-fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckRequest) {
+fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut HttpSend) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {
         Some(at) => (&text[..at], &text[at + 2..]),
@@ -124,115 +257,104 @@ fn hidden_fields(loader: &mut Loader, word: &Word, request: &mut HttpCheckReques
         Some(at) => (&rest[..at], &rest[at + 4..]),
         None => (rest, &[][..]),
     };
+    let mut fields = Vec::new();
     for line in head.split(|byte| *byte == b'\n').take(FIELDS_MAX) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Some(colon) = memchr::memchr(b':', line) else {
             continue;
         };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
-        request.headers.push((name.into(), value.into()));
+        fields.push((name, value));
+        request.headers.push((name.into(), Format::constant(value)));
     }
-    request.body = body.into();
-    loader.tell(
-        Diagnostic::warning(
-            &codes::LEGACY,
-            word.span,
-            "'option httpchk': fields and body at the end of the version are an old form",
-        )
-        .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`"),
-    );
+    request.body = (!body.is_empty()).then(|| Format::constant(body));
+    let told = Diagnostic::warning(
+        &codes::LEGACY,
+        word.span,
+        "'option httpchk': fields and body at the end of the version are an old form",
+    )
+    .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`");
+    loader.tell(match send_line(version, &fields, body) {
+        Some((version, line)) => told
+            .fix(word.span, version)
+            .also_fix(end, format!("\n{line}")),
+        None => told,
+    });
 }
 
-fn tcp_check(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+fn smtp(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    // As in HAProxy: words that are no greeting are passed over.
+    let greeting = match (args.next(), args.next()) {
+        (Some(word), Some(domain)) if word.is("HELO") || word.is("EHLO") => {
+            [&word.bytes[..], b" ", &domain.bytes].concat()
+        }
+        (Some(word), _) => {
+            args.tell(
+                Diagnostic::warning(
+                    &codes::SURPLUS,
+                    word.span,
+                    format!("'{}' is no greeting with a domain", word.text()),
+                )
+                .label("`HELO localhost` is sent instead")
+                .help("write `option smtpchk EHLO mail.example.com`"),
+            );
+            b"HELO localhost".to_vec()
+        }
+        _ => b"HELO localhost".to_vec(),
+    };
     args.end()?;
-    loader.proxy().check.kind = CheckKind::Connect;
+    check_of(loader).kind = CheckKind::Smtp(greeting.into());
     Ok(())
 }
 
-fn tls_hello(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+fn mysql(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let mut user = None;
+    if let Some(word) = args.next() {
+        if !word.is("user") {
+            return Err(unknown_word(args, word, &["user"]));
+        }
+        let name = args.required("<username>")?.bytes.as_slice().into();
+        let old = match args.next() {
+            None => false,
+            Some(word) if word.is("post-41") => false,
+            Some(word) if word.is("pre-41") => true,
+            Some(word) => return Err(unknown_word(args, word, &["post-41", "pre-41"])),
+        };
+        user = Some(MySqlUser { name, old });
+    }
     args.end()?;
-    loader.proxy().check.kind = CheckKind::TlsHello;
+    check_of(loader).kind = CheckKind::MySql(user);
+    Ok(())
+}
+
+fn postgresql(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("user <username>")?;
+    if !word.is("user") {
+        return Err(unknown_word(args, word, &["user"]));
+    }
+    let user = args.required("<username>")?.bytes.as_slice().into();
+    args.end()?;
+    check_of(loader).kind = CheckKind::PostgreSql(user);
     Ok(())
 }
 
 fn note_rule(loader: &mut Loader, args: &Args<'_>) {
     let span = args.keyword_span();
-    loader.proxy().check.rules.get_or_insert(span);
+    check_of(loader).http.first.get_or_insert(span);
 }
 
 fn disable_on_404(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
-    loader.proxy().check.disable_on_404 = true;
+    note_rule(loader, args);
+    check_of(loader).disable_on_404 = true;
     Ok(())
 }
 
 fn send_state(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
-    loader.proxy().check.send_state = true;
-    Ok(())
-}
-
-const SEND_WORDS: &[&str] = &["meth", "uri", "ver", "hdr", "body", "comment"];
-
-fn send(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     note_rule(loader, args);
-    let mut request = HttpCheckRequest::default();
-    while let Some(word) = args.next() {
-        match word.str() {
-            "meth" => request.method = Some(args.required("<method>")?.text().into()),
-            "uri" => request.uri = Some(args.required("<uri>")?.bytes.as_slice().into()),
-            "ver" => request.version = Some(args.required("<version>")?.text().into()),
-            "body" => request.body = args.required("<text>")?.bytes.as_slice().into(),
-            "comment" => _ = args.required("<text>")?,
-            "hdr" => {
-                let name = args.required("<name> and <value>")?;
-                let value = args.required("<value>")?;
-                let field = (name.bytes.as_slice().into(), value.bytes.as_slice().into());
-                if value.bytes.contains(&b'%') {
-                    return Err(not_built(value, "a format in a check's field"));
-                }
-                if request.headers.len() == FIELDS_MAX {
-                    return Err(args.wrong(
-                        &codes::OUT_OF_RANGE,
-                        word,
-                        format!("a check's request has at most {FIELDS_MAX} fields"),
-                    ));
-                }
-                request.headers.push(field);
-            }
-            "uri-lf" | "body-lf" => {
-                return Err(not_built(
-                    word,
-                    &format!("'http-check send {}'", word.text()),
-                ));
-            }
-            _ => return Err(unknown_word(args, word, SEND_WORDS)),
-        }
-    }
-    if loader.proxy().check.send.is_some() {
-        let span = args.keyword_span();
-        return Err(Box::new(
-            Diagnostic::error(
-                &codes::NOT_BUILT,
-                span,
-                "a second 'http-check send' in one section is known, but not built yet",
-            )
-            .label("checks of several requests do not work yet"),
-        ));
-    }
-    loader.proxy().check.send = Some(request);
+    check_of(loader).send_state = true;
     Ok(())
-}
-
-fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &codes::NOT_BUILT,
-            word.span,
-            format!("{what} is known, but not built yet"),
-        )
-        .label("Evenkeel does not do this yet"),
-    )
 }
 
 fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Box<Diagnostic> {
@@ -248,247 +370,5 @@ fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Box<Dia
     Box::new(diagnostic)
 }
 
-const EXPECT_WORDS: &[&str] = &[
-    "status", "rstatus", "string", "rstring", "hdr", "fhdr", "min-recv", "comment",
-];
-/// Words that only change what is told, or which code a result carries.
-const EXPECT_NOT_BUILT: &[&str] = &[
-    "string-lf",
-    "ok-status",
-    "error-status",
-    "tout-status",
-    "on-success",
-    "on-error",
-    "status-code",
-];
-
-fn expect(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    note_rule(loader, args);
-    let mut min_recv = 0;
-    let mut word = args.required("a matching pattern")?;
-    loop {
-        match word.str() {
-            "min-recv" => {
-                min_recv = args.integer("<bytes>", -1..=i64::from(i32::MAX))?.max(0) as usize
-            }
-            "comment" => _ = args.required("<text>")?,
-            other if EXPECT_NOT_BUILT.contains(&other) => {
-                return Err(not_built(word, &format!("'http-check expect … {other}'")));
-            }
-            _ => break,
-        }
-        word = args.required("a matching pattern")?;
-    }
-    let mut negated = false;
-    // `!` stands alone or before the word.
-    let mut kind = word.text().into_owned();
-    while let Some(rest) = kind.strip_prefix('!') {
-        negated = !negated;
-        kind = rest.to_owned();
-        if kind.is_empty() {
-            word = args.required("a matching pattern")?;
-            kind = word.text().into_owned();
-        }
-    }
-    if kind == "string-lf" {
-        return Err(not_built(word, "'http-check expect string-lf'"));
-    }
-    let pattern = match kind.as_str() {
-        "status" => Pattern::Status(statuses(args)?),
-        "rstatus" => Pattern::StatusText(regex(args)?),
-        "string" => Pattern::Body(args.required("<pattern>")?.bytes.as_slice().into()),
-        "rstring" => Pattern::BodyRegex(regex(args)?),
-        "hdr" => header(args, false)?,
-        "fhdr" => header(args, true)?,
-        _ => return Err(unknown_word(args, word, EXPECT_WORDS)),
-    };
-    args.end()?;
-    let expects = &mut loader.proxy().check.expects;
-    if expects.len() == EXPECTS_MAX {
-        return Err(args.wrong(
-            &codes::OUT_OF_RANGE,
-            word,
-            format!("a section has at most {EXPECTS_MAX} 'http-check expect' lines"),
-        ));
-    }
-    expects.push(Expect {
-        pattern,
-        negated,
-        min_recv,
-    });
-    Ok(())
-}
-
-fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
-    let word = args.required("<pattern>")?;
-    let mut ranges = Vec::new();
-    for part in word.str().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) if first <= last => ranges.push(StatusRange { first, last }),
-            _ => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::BAD_VALUE,
-                        word.span,
-                        format!(
-                            "'{}': '{part}' is no status and no range of them",
-                            args.keyword
-                        ),
-                    )
-                    .label("statuses and ranges, with commas between")
-                    .help("write `http-check expect status 200-299,404`"),
-                ));
-            }
-        }
-    }
-    Ok(ranges)
-}
-
-fn regex(args: &mut Args<'_>) -> Result<Regex, Box<Diagnostic>> {
-    let word = args.required("<regex>")?;
-    regex_of(args, word)
-}
-
-fn regex_of(args: &Args<'_>, word: &Word) -> Result<Regex, Box<Diagnostic>> {
-    Regex::new(word.str()).map_err(|error| {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().to_owned();
-        Box::new(
-            Diagnostic::error(
-                &codes::BAD_VALUE,
-                word.span,
-                format!("'{}': regex '{}' is invalid", args.keyword, word.text()),
-            )
-            .label(reason),
-        )
-    })
-}
-
-fn header(args: &mut Args<'_>, full: bool) -> Result<Pattern, Box<Diagnostic>> {
-    if !args.take("name") {
-        let missing = args.required("the word `name` and a pattern")?;
-        return Err(unknown_word(args, missing, &["name"]));
-    }
-    let name = matcher(args, true)?;
-    let value = if args.take("value") {
-        Some(matcher(args, false)?)
-    } else {
-        None
-    };
-    Ok(Pattern::Header { name, value, full })
-}
-
-/// `[-m <how>] <pattern>`
-fn matcher(args: &mut Args<'_>, lower: bool) -> Result<Matcher, Box<Diagnostic>> {
-    const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
-    let how = if args.take("-m") {
-        Some(args.required("<match>")?)
-    } else {
-        None
-    };
-    let word = args.required("<pattern>")?;
-    let bytes = || -> Box<[u8]> {
-        if lower {
-            word.bytes.to_ascii_lowercase().into()
-        } else {
-            word.bytes.as_slice().into()
-        }
-    };
-    Ok(match how.map(Word::str) {
-        None | Some("str") => Matcher::Exact(bytes()),
-        Some("beg") => Matcher::Begin(bytes()),
-        Some("end") => Matcher::End(bytes()),
-        Some("sub") => Matcher::Contains(bytes()),
-        Some("reg") => Matcher::Regex(regex_of(args, word)?),
-        Some(_) => return Err(unknown_word(args, how.unwrap_or(word), HOW)),
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use crate::config::CheckKind;
-    use crate::keyword::testing::{backend, codes_of};
-
-    fn request(lines: &str) -> String {
-        let check = backend(lines).check;
-        assert_eq!(check.kind, CheckKind::Http);
-        let request = crate::health::request(&check, None);
-        String::from_utf8_lossy(&request).replace("\r\n", "|")
-    }
-
-    #[test]
-    fn requests_are_those_that_haproxy_sends() {
-        // Recorded from haproxy 2.6.12.
-        for (lines, want) in [
-            ("option httpchk", "OPTIONS / HTTP/1.0||"),
-            ("option httpchk /foo", "OPTIONS /foo HTTP/1.0||"),
-            (
-                "option httpchk GET /foo HTTP/1.1",
-                "GET /foo HTTP/1.1|connection: close||",
-            ),
-            (
-                r"option httpchk HEAD /a HTTP/1.1\r\nHost:\ w\r\nX-Y:\ z",
-                "HEAD /a HTTP/1.1|host: w|x-y: z|connection: close||",
-            ),
-            (
-                "option httpchk\nhttp-check send meth POST uri /p ver HTTP/1.1 hdr Host h.example hdr X 1 body hello",
-                "POST /p HTTP/1.1|host: h.example|x: 1|content-length: 5|connection: close||hello",
-            ),
-            (
-                "option httpchk\nhttp-check send meth PUT uri /p body hello",
-                "PUT /p HTTP/1.0|content-length: 5||hello",
-            ),
-        ] {
-            assert_eq!(request(lines), want, "{lines}");
-        }
-    }
-
-    #[test]
-    fn what_send_leaves_open_comes_from_httpchk() {
-        let lines = "http-check send ver HTTP/1.1\noption httpchk GET /a";
-        assert_eq!(request(lines), "GET /a HTTP/1.1|connection: close||");
-    }
-
-    #[test]
-    fn the_last_of_both_options_counts() {
-        assert_eq!(
-            backend("option httpchk\noption tcp-check").check.kind,
-            CheckKind::Connect
-        );
-        assert_eq!(
-            backend("option httpchk\noption ssl-hello-chk").check.kind,
-            CheckKind::TlsHello
-        );
-    }
-
-    #[test]
-    fn mistakes_are_told_by_what_they_are() {
-        for (lines, want) in [
-            ("option httpchk GET / HTTP/1.1 x", "E0202"),
-            ("no option httpchk", "E0109"),
-            ("option tcp-check x", "E0202"),
-            ("option ssl-hello-chk x", "E0202"),
-            ("http-check expect", "E0201"),
-            ("http-check expect status", "E0201"),
-            ("http-check expect status 2x", "E0207"),
-            ("http-check expect status 300-200", "E0207"),
-            ("http-check expect statos 200", "E0207"),
-            ("http-check expect rstring (", "E0207"),
-            ("http-check expect hdr x", "E0207"),
-            ("http-check expect hdr name x -m foo y", "E0202"),
-            ("http-check expect string-lf x", "E0103"),
-            ("http-check send hdr x", "E0201"),
-            ("http-check send foo", "E0207"),
-            ("http-check send body-lf x", "E0103"),
-            ("http-check send-state x", "E0202"),
-            (
-                "http-check send meth GET\nhttp-check send meth PUT",
-                "E0103",
-            ),
-            ("http-check comment x", "E0103"),
-        ] {
-            assert_eq!(codes_of(lines), [want], "{lines}");
-        }
-    }
-}
+mod tests;

@@ -4,12 +4,13 @@
 use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::config::ErrorPage;
-use crate::load::{Loader, codes};
+use crate::load::{Loader, Section, codes};
 use language::{Diagnostic, Word};
 
-/// The statuses that HAProxy itself answers with.
+/// The statuses that HAProxy itself answers with; 414 and 431 since 3.x.
 pub(crate) const STATUSES: &[u16] = &[
-    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 414, 421, 422, 425, 429, 431, 500, 501, 502,
+    503, 504,
 ];
 
 /// Most header lines of an error page.
@@ -17,6 +18,11 @@ const HEADERS_MAX: usize = 128;
 
 fn status(args: &mut Args<'_>) -> Result<u16, Box<Diagnostic>> {
     let word = args.required("a status code")?;
+    status_of(args, word)
+}
+
+/// The status that a word is, of those that have a page.
+pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Box<Diagnostic>> {
     let status = word
         .str()
         .parse::<u16>()
@@ -41,7 +47,13 @@ fn status(args: &mut Args<'_>) -> Result<u16, Box<Diagnostic>> {
 }
 
 fn set(loader: &mut Loader, status: u16, page: ErrorPage) {
-    let errors = &mut loader.proxy().errors;
+    let errors = match loader.section {
+        Section::HttpErrors => match loader.error_groups.pages() {
+            Some(pages) => pages,
+            None => return,
+        },
+        _ => &mut loader.proxy().errors,
+    };
     errors.retain(|(other, _)| *other != status);
     errors.push((status, page));
 }
@@ -119,7 +131,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 pub static LINES: &[LineRow] = &[
     LineRow {
         name: "errorfile",
-        places: ALL,
+        places: &["defaults", "frontend", "listen", "backend", "http-errors"],
         syntax: "errorfile <status> <file>",
         doc: "The whole answer, status line and headers included, that clients get instead of the proxy's own with that \
               status. It is read when the configuration is loaded; an empty file or /dev/null closes without an answer.",

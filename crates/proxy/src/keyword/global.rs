@@ -58,10 +58,9 @@ fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     super::legacy::warn_needless(
         loader,
-        span,
+        args,
         "debug",
         "it kept the process in the foreground, as the command line's -d does; `daemon` has no effect beside it",
     );
@@ -79,9 +78,15 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let processes = args.count("a number of processes", 1..=THREADS_MAX)?;
     args.end()?;
+    loader.old_processes |= processes > 1;
     if processes == 1 {
         let why = "there is one process; `nbthread` sets its threads";
-        super::legacy::warn_needless(loader, span, "nbproc 1", why);
+        super::legacy::warn_needless(loader, args, "nbproc 1", why);
+        return Ok(());
+    }
+    if loader.config.global.threads.is_some() {
+        let why = "there is one process, and `nbthread` says how many threads it has";
+        super::legacy::warn_needless(loader, args, "nbproc", why);
         return Ok(());
     }
     super::legacy::warn(
@@ -101,7 +106,7 @@ fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+pub(super) fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let id = match args.keyword {
         "user" => account::user(loader, args.required("the name of a user")?)?,
         "group" => account::group(loader, args.required("the name of a group")?)?,
@@ -410,25 +415,11 @@ pub static LINES: &[LineRow] = &[
         "How many files the process asks the system for. Without it the number follows from `maxconn`, which is right unless other things need files.",
     ),
     row(
-        "user",
-        "user <name>",
-        "user root",
-        who,
-        "The user that the process becomes once its sockets are open. It needs the rights of root at the start.",
-    ),
-    row(
         "uid",
         "uid <number>",
         "uid 0",
         who,
         "The user that the process becomes once its sockets are open, by number.",
-    ),
-    row(
-        "group",
-        "group <name>",
-        "group root",
-        who,
-        "The group that the process becomes once its sockets are open. It needs the rights of root at the start.",
     ),
     row(
         "gid",

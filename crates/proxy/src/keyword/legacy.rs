@@ -24,7 +24,8 @@ pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
 }
 
 /// The warning about a word that does nothing any more.
-pub(crate) fn warn_needless(loader: &mut Loader, span: Span, old: &str, why: &str) {
+pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why: &str) {
+    let span = args.keyword_span();
     loader.tell(
         Diagnostic::warning(
             &codes::LEGACY,
@@ -33,7 +34,8 @@ pub(crate) fn warn_needless(loader: &mut Loader, span: Span, old: &str, why: &st
         )
         .label("HAProxy no longer knows this")
         .note(why)
-        .help("remove the line"),
+        .help("remove the line")
+        .fix(args.line().span, ""),
     );
 }
 
@@ -41,6 +43,9 @@ impl Loader {
     /// `listen NAME ADDRESS`: the form of 1.x, today a `bind` line of its own.
     pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
+        let base = line.words.iter().position(|word| word.is("from"));
+        let last = base.map_or(line.end(), |at| line.words[at - 1].span);
+        let whole = self.sources.snippet(word.span.to(last)).into_owned();
         self.tell(
             Diagnostic::warning(
                 &codes::LEGACY,
@@ -48,15 +53,28 @@ impl Loader {
                 format!("an address on the line of '{kind} {name}' is an old form"),
             )
             .label("HAProxy no longer knows this")
-            .help(format!(
-                "put it on a line of its own: `bind {}`",
-                word.text()
-            )),
+            .help(format!("put it on a line of its own: `bind {whole}`"))
+            .fix(
+                Span {
+                    start: line.words[1].span.end,
+                    ..word.span.to(last)
+                },
+                "",
+            )
+            .also_fix(line.end(), format!("\nbind {whole}")),
         );
-        if let Err(diagnostic) =
-            super::bind::listeners(self, word, &super::bind::template(word.span))
-        {
-            self.tell(*diagnostic);
+        let mut template = super::bind::template(word.span);
+        let mut args = Args::new(line, 3, "bind", "bind <address> [options…]");
+        let options = match base {
+            None => super::bind::options(self, &mut args, &mut template),
+            Some(_) => Ok(()),
+        };
+        let listeners = super::bind::listeners(self, word, &template);
+        for diagnostic in args.told() {
+            self.tell(diagnostic);
+        }
+        for refused in [options, listeners].into_iter().filter_map(Result::err) {
+            self.tell(*refused);
         }
     }
 }
@@ -80,10 +98,9 @@ fn force_close(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     warn_needless(
         loader,
-        span,
+        args,
         "option http-tunnel",
         "every request of a connection passes the rules here, as in HAProxy since 2.1; the \
          connection is kept alive",
@@ -97,13 +114,12 @@ fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.keyword_span();
     let why = match args.keyword {
         "option http-use-htx" => "it chose HAProxy's present HTTP engine while there were two",
         "option tcpsplice" => "it needed a patched kernel of 2006",
         _ => "it chose the processes of a proxy, and there is one process with threads now",
     };
-    warn_needless(loader, span, args.keyword, why);
+    warn_needless(loader, args, args.keyword, why);
     if args.keyword == "bind-process" {
         args.rest();
     }

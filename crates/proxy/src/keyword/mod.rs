@@ -22,19 +22,25 @@ mod error_page;
 mod filter;
 mod forward;
 mod global;
+pub(crate) mod http_errors;
 mod http_rules;
 mod legacy;
+mod legacy_health;
+mod legacy_lines;
 mod log;
+mod mailers;
 mod monitor;
 mod option;
 pub(crate) mod peers;
 pub mod places;
 mod proxy;
 mod redirect;
+pub(crate) mod resolvers;
 pub(crate) mod ring;
 pub mod server;
 pub mod server_option;
 mod server_states;
+mod server_template;
 mod stats;
 mod stats_socket;
 mod stick;
@@ -50,8 +56,14 @@ pub(crate) mod tls_list;
 pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
+pub(crate) mod userlist;
 
 pub use args::{Args, Built};
+
+/// The statuses for which there may be a page.
+pub(crate) fn error_statuses() -> &'static [u16] {
+    error_page::STATUSES
+}
 
 use crate::config::{Bind, ServerOptions};
 use crate::load::Loader;
@@ -84,18 +96,24 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("Steps of health checks", check::STEPS),
     ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
+    ("Error pages", http_errors::LINES),
     ("Filters", filter::LINES),
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
+    ("Error pages", http_errors::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
+    ("Old forms", legacy_health::LINES),
+    ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
+    ("Mails", mailers::LINES),
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),
     ("Options of proxies", option::SPECIAL),
@@ -104,8 +122,11 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Proxies", proxy::LINES),
     ("Redirections", redirect::LINES),
     ("Rings of log lines", ring::LINES),
+    ("Names of hosts", resolvers::GLOBAL),
+    ("Names of hosts", resolvers::LINES),
     ("Servers", server::LINES),
     ("States of servers", server_states::LINES),
+    ("Servers", server_template::LINES),
     ("The statistics page", stats::LINES),
     ("The statistics page", stats::OWN),
     ("Keeping clients with servers", stick::LINES),
@@ -118,6 +139,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("TLS of the process", tls_default::LINES),
     ("Sizes and limits", tune::LINES),
     ("HTTP/2", tune_http2::LINES),
+    ("Users", userlist::LINES),
 ];
 
 /// The registry, made at its first use.

@@ -181,7 +181,7 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
 
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<Diagnostic>> {
     let word = args.required("<address>:<port>")?;
-    match super::server::server_address(loader, word, &ServerOptions::default())? {
+    match super::server::server_address(loader, word, &ServerOptions::default())?.0 {
         ServerAddress::Inet(address) => Ok(address),
         // Nobody connects when files are only checked.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),

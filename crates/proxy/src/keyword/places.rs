@@ -9,6 +9,12 @@ pub const ALL: &[&str] = &["defaults", "frontend", "listen", "backend"];
 pub const FRONT: &[&str] = &["defaults", "frontend", "listen"];
 /// What has servers, and defaults.
 pub const BACK: &[&str] = &["defaults", "listen", "backend"];
+/// What says what health checks ask.
+pub const CHECKS: &[&str] = &["defaults", "listen", "backend", "healthcheck"];
+/// A `healthcheck` section alone.
+pub const HEALTH_CHECK: &[&str] = &["healthcheck"];
+/// A `mailers` section.
+pub const MAILERS: &[&str] = &["mailers"];
 /// All proxies, not defaults.
 pub const PROXIES: &[&str] = &["frontend", "listen", "backend"];
 /// What takes connections, not defaults.

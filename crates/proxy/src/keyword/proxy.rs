@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 /// What may follow `mode`, besides what HAProxy knows and is not built.
 const MODES: &[&str] = &["http", "tcp"];
-const MODES_NOT_BUILT: &[&str] = &["haterm", "health", "log", "peers", "spop", "syslog"];
+const MODES_NOT_BUILT: &[&str] = &["haterm", "log", "peers", "spop", "syslog"];
 
 /// An error for a word that is none of a few, with the nearest of them.
 pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
@@ -44,9 +44,21 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
 
 fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("http or tcp")?;
+    loader.proxy().health = loader
+        .proxy()
+        .health
+        .take()
+        .filter(|health| health.network.is_some());
+    if let Some(health) = &mut loader.proxy().health {
+        health.always = false;
+    }
     loader.proxy().mode = match word.str() {
         "http" => Mode::Http,
         "tcp" => Mode::Tcp,
+        "health" => {
+            super::legacy_health::mode(loader, word);
+            return args.end();
+        }
         other if MODES_NOT_BUILT.contains(&other) => {
             return Err(not_built(word, &format!("mode {other}")));
         }

@@ -1,7 +1,10 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry};
-use crate::config::{CheckKind, ProxyIndex, Server, ServerAddress, ServerOptions};
+use crate::config::{
+    AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
+    ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
+};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::keyword::Found;
@@ -51,38 +54,60 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return super::peers::peer(loader, args, false);
     }
     let name = args.required("<name> and <addr>[:<port>]")?;
+    check_name(name, "server name")?;
+    let text = loader.server_name(name);
+    describe(loader, args, name, &mut std::iter::once(text.into()))
+}
+
+/// Whether a server may have such a name.
+pub(super) fn check_name(name: &Word, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
-    if let Some(bad) = name.bytes.iter().find(bad) {
-        return Err(Box::new(
+    match name.bytes.iter().find(bad) {
+        None => Ok(()),
+        Some(bad) => Err(Box::new(
             Diagnostic::error(
                 &codes::SECTION_NAME,
                 name.span,
                 format!(
-                    "character '{}' is not permitted in server name '{}'",
+                    "character '{}' is not permitted in {what} '{}'",
                     char::from(*bad),
                     name.text()
                 ),
             )
             .label("letters, digits, `.`, `_`, `-` and `:` are"),
-        ));
+        )),
     }
+}
+
+/// Adds servers that the rest of a line describes, one for each name.
+pub(super) fn describe(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    word: &Word,
+    names: &mut dyn Iterator<Item = String>,
+) -> Built {
+    let span = word.span;
     let word = args.required("<addr>[:<port>]")?;
     let mut options = loader.proxy().default_server.clone();
     // The options first: they say what a name without an address means.
     build_options(loader, &mut options, args, "server");
-    let address = server_address(loader, word, &options)?;
+    let (address, host) = server_address(loader, word, &options)?;
     let proxy = loader.proxy();
-    let state = Arc::new(ServerState::new(&name.text(), Arc::clone(&proxy.state)));
-    proxy.servers.push(Server {
-        span: name.span,
-        id: options.id,
-        name: name.text().into(),
-        address_text: word.text().into(),
-        address,
-        options,
-        state,
-        way: 0,
-    });
+    for name in names {
+        let state = Arc::new(ServerState::new(&name, Arc::clone(&proxy.state)));
+        proxy.servers.push(Server {
+            span,
+            id: options.id,
+            name: name.into(),
+            address_text: word.text().into(),
+            address: address.clone(),
+            options: options.clone(),
+            state,
+            way: 0,
+            host: host.clone(),
+            tracks: None,
+        });
+    }
     Ok(())
 }
 
@@ -148,32 +173,49 @@ fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     diagnostic
 }
 
+/// The address of a server, and the name that stands for it.
+type Where = (ServerAddress, Option<Box<HostName>>);
+
 /// Reads and resolves the address of a server.
 pub(super) fn server_address(
     loader: &mut Loader,
     word: &Word,
     options: &ServerOptions,
-) -> Result<ServerAddress, Box<Diagnostic>> {
+) -> Result<Where, Box<Diagnostic>> {
     let address = value::address(word.str(), &Accepts::SERVER)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'server'")))?;
+    let port = match address.port {
+        Port::One(0) | Port::None => NamedPort::Offset(0),
+        Port::One(port) | Port::Range(port, _) => NamedPort::Fixed(port),
+        Port::Offset(offset) => NamedPort::Offset(offset),
+    };
+    let mut host = None;
     let ip = match address.host {
         Host::Ip(ip) => ip,
-        Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
+        Host::Path(path) => return Ok((ServerAddress::Unix(path.into()), None)),
         Host::Abstract {
             name,
             zero_terminated,
         } => {
-            return Ok(ServerAddress::Abstract(abstract_name(
-                name,
-                zero_terminated,
-            )));
+            let name = abstract_name(name, zero_terminated);
+            return Ok((ServerAddress::Abstract(name), None));
         }
         Host::Name(name) => {
-            let found = resolve(loader, &name, address.family);
+            let found = first_address(loader, word, &name, address.family, options)?;
+            host = Some(Box::new(HostName {
+                family: match address.family {
+                    Family::Any => None,
+                    Family::V4 => Some(AddressFamily::V4),
+                    Family::V6 => Some(AddressFamily::V6),
+                },
+                port,
+                service: is_service(&name, options),
+                text: name.into(),
+                resolvers: None,
+            }));
             match found {
                 Some(ip) => ip,
-                None if !loader.options.resolve_names => return Ok(ServerAddress::Unresolved),
-                None => return unresolved(loader, word, &name, options),
+                None => return Ok((ServerAddress::Unresolved, host)),
             }
         }
         Host::Any => return Err(no_target(word, "the address that the client connected to")),
@@ -182,11 +224,48 @@ pub(super) fn server_address(
     if ip.is_unspecified() {
         return Err(no_target(word, "the address that the client connected to"));
     }
-    Ok(match address.port {
-        Port::One(0) | Port::None => ServerAddress::SamePort(ip, 0),
-        Port::One(port) | Port::Range(port, _) => ServerAddress::Inet(SocketAddr::new(ip, port)),
-        Port::Offset(offset) => ServerAddress::SamePort(ip, offset),
-    })
+    let address = match port {
+        NamedPort::Fixed(port) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        NamedPort::Offset(offset) => ServerAddress::SamePort(ip, offset),
+    };
+    Ok((address, host))
+}
+
+/// Whether a name is that of a service, whose hosts and ports SRV records tell.
+fn is_service(name: &str, options: &ServerOptions) -> bool {
+    name.starts_with('_') && options.resolving.resolvers.is_some()
+}
+
+/// What a server begins with that is known by its name; None is in maintenance.
+fn first_address(
+    loader: &mut Loader,
+    word: &Word,
+    name: &str,
+    family: Family,
+    options: &ServerOptions,
+) -> Result<Option<IpAddr>, Box<Diagnostic>> {
+    if is_service(name, options) || !loader.options.resolve_names {
+        return Ok(None);
+    }
+    let methods = options.resolving.init.as_deref();
+    let mut asked = false;
+    for method in methods.unwrap_or(&[InitAddress::Last, InitAddress::Libc]) {
+        match method {
+            // State files are read at the end of loading.
+            InitAddress::Last => {}
+            InitAddress::Libc => {
+                asked = true;
+                if let Some(ip) = resolve(loader, name, family) {
+                    return Ok(Some(ip));
+                }
+            }
+            InitAddress::Ip(ip) => return Ok(Some(*ip)),
+            InitAddress::None if !asked => return Ok(None),
+            InitAddress::None => return unresolved(loader, word, name, true),
+        }
+    }
+    let followed = options.resolving.resolvers.is_some();
+    unresolved(loader, word, name, followed)
 }
 
 fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
@@ -235,15 +314,15 @@ fn unresolved(
     loader: &mut Loader,
     word: &Word,
     name: &str,
-    options: &ServerOptions,
-) -> Result<ServerAddress, Box<Diagnostic>> {
+    allowed: bool,
+) -> Result<Option<IpAddr>, Box<Diagnostic>> {
     let message = format!("'server': could not resolve address '{name}'");
-    if options.starts_unresolved || loader.options.ignore_unresolved {
+    if allowed || loader.options.ignore_unresolved {
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),
         );
-        return Ok(ServerAddress::Unresolved);
+        return Ok(None);
     }
     let is_option = !matches!(
         registry().servers.find(std::iter::once(name)),
@@ -266,7 +345,11 @@ fn unresolved(
 /// names and ids used twice, ids of those that have none, checks that cannot
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
+    finish_checks(loader);
+    super::mailers::finish(loader);
     super::server_option::tls::finish(loader);
+    super::server_option::resolve::finish(loader);
+    super::server_option::observing::finish(loader);
     let mut told = Vec::new();
     let count = loader.config.proxies.len();
     let unsettled: Vec<bool> = (0..count)
@@ -276,9 +359,14 @@ pub fn finish_servers(loader: &mut Loader) {
         names_and_ids(&proxy.servers, &mut told);
         assign_ids(&mut proxy.servers);
         for server in proxy.servers.iter().filter(|_| !unsettled) {
+            let check = match &server.options.health_check {
+                Some(named) => &named.check,
+                None => &proxy.check,
+            };
             let no_port = matches!(server.address, ServerAddress::SamePort(..))
                 && server.options.check_port.is_none()
-                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)));
+                && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
+                && !check.has_ports();
             if server.options.check && no_port {
                 told.push(
                     Diagnostic::error(
@@ -294,25 +382,73 @@ pub fn finish_servers(loader: &mut Loader) {
                 );
             }
         }
-        if let (Some(span), CheckKind::Connect | CheckKind::TlsHello) =
-            (proxy.check.rules, proxy.check.kind)
-        {
-            told.push(
-                Diagnostic::warning(
-                    &codes::CHECK_RULES_IDLE,
-                    span,
-                    format!(
-                        "'{}' uses http-check rules without 'option httpchk'",
-                        proxy.name
-                    ),
-                )
-                .label("has no effect")
-                .help("add `option httpchk` to this section"),
-            );
+        idle_steps(proxy, &mut told);
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// Makes scripts of what sections say of checks, and gives servers theirs.
+fn finish_checks(loader: &mut Loader) {
+    let mut named = std::mem::take(&mut loader.health_checks);
+    named.iter_mut().for_each(|named| named.check.compile());
+    let named: Vec<Arc<HealthCheck>> = named.into_iter().map(Arc::new).collect();
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        proxy.check.compile();
+        for server in &mut proxy.servers {
+            let Some(wanted) = &server.options.health_check else {
+                continue;
+            };
+            let found = named.iter().find(|named| named.name == wanted.name);
+            if found.is_none() {
+                let message = format!("there is no 'healthcheck' section named '{}'", wanted.name);
+                let mut diagnostic =
+                    Diagnostic::error(&codes::UNKNOWN_HEALTH_CHECK, wanted.span, message)
+                        .label("no such section");
+                let names = named.iter().map(|named| &*named.name);
+                if let Some(near) = language::suggest::nearest(&wanted.name, names) {
+                    diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
+                }
+                told.push(diagnostic);
+            }
+            server.options.health_check = found.cloned();
         }
     }
     for diagnostic in told {
         loader.tell(diagnostic);
+    }
+}
+
+/// Steps of checks that are never done.
+fn idle_steps(proxy: &Proxy, told: &mut Vec<Diagnostic>) {
+    let http = matches!(proxy.check.kind, CheckKind::Http);
+    let tcp = matches!(proxy.check.kind, CheckKind::Tcp);
+    let own = |lines: &CheckLines| {
+        let owner = lines.owner.as_ref();
+        owner.is_none_or(|(kind, _)| *kind != ProxyKind::Defaults)
+    };
+    let families = [
+        (&proxy.check.http, http, "http-check", "httpchk"),
+        (&proxy.check.tcp, tcp, "tcp-check", "tcp-check"),
+    ];
+    for (lines, done, family, option) in families {
+        let Some(span) = lines.first.filter(|_| !done && own(lines)) else {
+            continue;
+        };
+        told.push(
+            Diagnostic::warning(
+                &codes::CHECK_RULES_IDLE,
+                span,
+                format!(
+                    "'{}' uses {family} rules without 'option {option}'",
+                    proxy.name
+                ),
+            )
+            .label("has no effect")
+            .help(format!("add `option {option}` to this section")),
+        );
     }
 }
 
@@ -448,7 +584,7 @@ mod tests {
             ("server a", "E0201"),
             ("server a/b 127.0.0.1:80", "E0105"),
             ("server a 127.0.0.1:80 maxcon 5", "E0209"),
-            ("server a 127.0.0.1:80 agent-check", "E0103"),
+            ("server a 127.0.0.1:80 agent-check", "E0473"),
             ("server a :80", "E0103"),
             ("server a 0.0.0.0:80", "E0103"),
             ("default-server id 4", "E0102"),

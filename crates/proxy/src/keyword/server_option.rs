@@ -1,8 +1,10 @@
 //! The options of `server` and `default-server`, a file a concern.
 
-mod check;
+pub(in crate::keyword) mod check;
 mod connection;
 mod load;
+pub(crate) mod observing;
+pub(crate) mod resolve;
 pub(crate) mod tls;
 
 use super::{Args, ServerBuilder};
@@ -15,6 +17,8 @@ pub static FAMILIES: &[Family<ServerBuilder>] = &[
     ("Checks of a server", check::OPTIONS),
     ("Connections to a server", connection::OPTIONS),
     ("Load of a server", load::OPTIONS),
+    ("How a server is", observing::OPTIONS),
+    ("Names of servers", resolve::OPTIONS),
     ("TLS to a server", tls::OPTIONS),
 ];
 
@@ -117,7 +121,7 @@ mod tests {
         assert!(all.shutdown_sessions_on_down && all.shutdown_backup_sessions_on_up);
         assert_eq!(all.source, "127.0.0.9:0".parse().ok());
         assert_eq!(all.interface.as_deref(), Some("lo"));
-        assert!(all.starts_unresolved);
+        assert_eq!(all.resolving.init.map(|list| list.len()), Some(3));
     }
 
     #[test]
@@ -149,8 +153,8 @@ mod tests {
             ("init-addr foo", "E0207"),
             ("proto fcgi", "E0103"),
             ("proto h9", "E0207"),
-            ("observe layer4", "E0103"),
-            ("track x/y", "E0103"),
+            ("observe layer5", "E0207"),
+            ("track x/y", "E0472"),
         ] {
             assert_eq!(
                 codes_of(&format!("server a 127.0.0.1:80 {text}")),
@@ -177,6 +181,7 @@ mod tests {
             .iter()
             .chain(crate::keyword::check::LINES)
             .chain(crate::keyword::balance::LINES)
+            .filter(|row| row.places.contains(&"backend"))
         {
             assert_eq!(
                 codes_of(row.example),

@@ -6,9 +6,9 @@ use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineBuilder, LineRow};
 use crate::config::StatsPage;
 use crate::load::{Loader, codes};
-use crate::rules::Usage;
-use language::Diagnostic;
+use crate::rules::{HttpRule, RuleSet, Usage, action_codes, http_rule, warn_unreachable};
 use language::value::TimeUnit;
+use language::{Diagnostic, Span};
 use std::path::Path;
 
 /// `stats uri` of a page that names none.
@@ -50,7 +50,17 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    page(loader).realm = Some(args.required("a text")?.bytes.clone().into());
+    let word = args.required("a text")?;
+    if word.bytes.iter().any(u8::is_ascii_control) {
+        return Err(args.wrong(
+            &action_codes::BAD_REALM,
+            word,
+            "a realm holds no control characters",
+        ));
+    }
+    let page = page(loader);
+    page.realm = Some(word.bytes.clone().into());
+    two_ways(page, args.keyword_span())?;
     args.surplus()
 }
 
@@ -77,12 +87,13 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let page = page(loader);
     page.users.retain(|(known, _)| **known != *user);
     page.users.push((user.into(), password.into()));
+    two_ways(page, args.keyword_span())?;
     readable_password(loader, args, word.span);
     args.surplus()
 }
 
 /// A password in a file that everyone on the machine can read; told once a file.
-fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: language::Span) {
+pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: Span) {
     let name = loader.sources.file(span.file).name.clone();
     let told = |d: &Diagnostic| {
         d.code == &codes::READABLE_PASSWORD && d.primary.is_some_and(|p| p.file == span.file)
@@ -156,16 +167,62 @@ fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+/// What may stand behind `stats http-request`.
+const RULES: &[&str] = &["allow", "deny", "auth"];
+
+fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args
+        .peek()
+        .filter(|word| RULES.iter().any(|rule| word.is(rule)));
+    if word.is_none() {
+        let word = args.required("'allow', 'deny' or 'auth'")?;
+        let told = format!("'stats http-request' does not know '{}'", word.text());
+        let near = language::suggest::nearest(&word.text(), RULES.iter().copied());
+        let told = args.wrong(&codes::BAD_VALUE, word, told);
+        return Err(Box::new(told.did_you_mean(word.span, near)));
+    }
+    let rule = http_rule(loader, args, RuleSet::HttpRequest)?;
+    let before = page(loader).http_request.last().cloned();
+    warn_unreachable(loader, before.as_ref().map(HttpRule::rule), rule.rule());
+    let page = page(loader);
+    page.http_request.push(rule);
+    two_ways(page, args.keyword_span())
+}
+
+/// Users of the page itself and rules about it cannot stand together, as in HAProxy.
+fn two_ways(page: &StatsPage, span: Span) -> Built {
+    if page.http_request.is_empty() || (page.users.is_empty() && page.realm.is_none()) {
+        return Ok(());
+    }
+    let told = "stats 'auth'/'realm' and 'http-request' can't be used at the same time";
+    Err(Box::new(
+        Diagnostic::error(&codes::STATS_TWO_WAYS, span, told)
+            .label("one way of two")
+            .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"),
+    ))
+}
+
 /// The lines that no `defaults` may have.
-pub static OWN: &[LineRow] = &[LineRow {
-    name: "stats admin",
-    places: PROXIES,
-    syntax: "stats admin { if | unless } <condition>",
-    doc: "Who may change servers from the page while the condition holds: put them into maintenance, drain them, bring them \
+pub static OWN: &[LineRow] = &[
+    LineRow {
+        name: "stats http-request",
+        places: PROXIES,
+        syntax: "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]",
+        doc: "A rule about who may see the statistics page: the first one whose condition holds decides. `auth` asks for a name and \
+          a password, which a condition with `http_auth` looks at. It does not go with `stats auth` and `stats realm`.",
+        example: "stats http-request auth unless { http_auth(staff) }",
+        build: http_request,
+    },
+    LineRow {
+        name: "stats admin",
+        places: PROXIES,
+        syntax: "stats admin { if | unless } <condition>",
+        doc: "Who may change servers from the page while the condition holds: put them into maintenance, drain them, bring them \
           back. Without the line nobody may; `if LOCALHOST` is a good beginning.",
-    example: "stats admin if LOCALHOST",
-    build: admin,
-}];
+        example: "stats admin if LOCALHOST",
+        build: admin,
+    },
+];
 
 /// The table.
 pub static LINES: &[LineRow] = &[

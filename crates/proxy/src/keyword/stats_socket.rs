@@ -35,10 +35,9 @@ fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let span = args.line().span;
     args.required("a set of processes")?;
     args.rest();
-    legacy::warn_needless(loader, span, "stats bind-process", "there is one process");
+    legacy::warn_needless(loader, args, "stats bind-process", "there is one process");
     Ok(())
 }
 

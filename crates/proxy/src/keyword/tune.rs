@@ -81,6 +81,7 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
         "tune.vars.sess-max-size" => &mut max.session,
         "tune.vars.txn-max-size" => &mut max.transaction,
         "tune.vars.reqres-max-size" => &mut max.message,
+        "tune.vars.check-max-size" => &mut max.check,
         _ => return None,
     })
 }
@@ -198,5 +199,12 @@ pub static LINES: &[LineRow] = &[
         "tune.vars.reqres-max-size 10240",
         variables,
         "The most memory of the variables of one request, or of one answer, alone. 0, the default, is no limit.",
+    ),
+    row(
+        "tune.vars.check-max-size",
+        "tune.vars.check-max-size <size>",
+        "tune.vars.check-max-size 10240",
+        variables,
+        "The most memory of the variables of one health check. 0, the default, is no limit.",
     ),
 ];

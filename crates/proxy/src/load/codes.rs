@@ -129,6 +129,15 @@ codes! {
          Put the three into `defaults`.";
     NO_BIND = "W0103", "frontend without bind",
         "The frontend has no address, so nothing reaches it. Add a line like `bind :8080`; a section that only has servers is a `backend`.";
+    DEVICE_DETECTION = "E0432", "device detection",
+        "Lines about databases of devices (51Degrees, DeviceAtlas, WURFL) need the library of their vendor, which is not part of Evenkeel. \
+         It is said once a file. A service of your own can look a client up and set a header; often a map over `req.hdr(user-agent)` is enough.";
+    LUA = "E0433", "Lua",
+        "Scripts in Lua are not run. It is said once a file. Rules, variables, maps and converters do most of what scripts were written \
+         for; the rest is better in a service behind the proxy, where it cannot stop it.";
+    SPOE = "E0434", "SPOE",
+        "Agents beside the proxy (SPOE, SPOA) are not spoken with. It is said once a file. Let a service of your own decide: as a backend, \
+         or by changing lists and maps over the statistics socket.";
     LEGACY = "W0104", "old form",
         "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",
@@ -206,14 +215,61 @@ codes! {
     EMPTY_WARNING_SWITCH = "W0112", "limit lower than asked",
         "The system does not allow as many open files as `maxconn` needs; the number of connections is lowered.";
 
-    CHECK_RULES_IDLE = "W0601", "http-check rules without option httpchk",
-        "`http-check` lines say what an HTTP check sends and expects, but the section checks by connections only: without \
-         `option httpchk` they do nothing.";
+    CHECK_RULES_IDLE = "W0601", "steps of checks without their option",
+        "`http-check` and `tcp-check` lines say what a check sends and expects, but the section checks in another way: without \
+         `option httpchk` or `option tcp-check` they do nothing.";
+    CHECK_ORDER = "E0480", "step of a check at a wrong place",
+        "A check opens a connection, then sends and expects on it. A script that opens connections itself begins with one, and over HTTP \
+         each connection takes one request and then what is expected of its answer.";
+    UNKNOWN_HEALTH_CHECK = "E0481", "no such healthcheck section",
+        "A server's option `healthcheck` names a section that the file does not have.";
+    UNKNOWN_MAILERS = "E0482", "no such mailers section",
+        "`email-alert mailers` names a section that the file does not have.";
+    EMAIL_ALERT_IDLE = "W0480", "mails that are not sent",
+        "Mails about changes of servers need three lines: `email-alert mailers`, `email-alert from` and `email-alert to`. Where one is \
+         missing none is sent.";
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
-         operator gives it an address (`set server … addr`).";
+         operator gives it an address (`set server … addr`), or until its `resolvers` find one.";
+    NO_NAME_SERVERS = "W0470", "no servers of names",
+        "`parse-resolv-conf` takes the servers of names of this host's /etc/resolv.conf, and that file has no `nameserver` line. \
+         Nobody is asked, and servers that rely on the section stay in maintenance.";
+    UNKNOWN_RESOLVERS = "E0470", "no such resolvers section",
+        "A server line or a rule names a `resolvers` section that the configuration does not have. Only `default` is there by itself.";
+    TRACK_LOOP = "E0471", "servers that track each other",
+        "A server that tracks another has that one's state, which in turn may track a third. A chain has to end at a server \
+         that is checked; this one leads back to where it began, or ends at a server that nobody checks.";
+    UNKNOWN_TRACKED = "E0472", "no such server to track",
+        "`track` names a server of the same backend, or `backend/server`. There is none of that name.";
+    AGENT_PORT = "E0473", "agent without a port",
+        "`agent-check` asks an agent on the server's host, which listens on a port of its own: write `agent-port`.";
+    SERVER_TEMPLATE = "E0474", "bad number of servers",
+        "A `server-template` makes servers with the numbers 1 to `<num>`, or `<low>-<high>`. Each begins with the prefix and ends with its number.";
     SERVER_STATES = "W0605", "states of servers not loaded",
         "`load-server-state-from-file` asks for states that an earlier process has left, and they cannot be read or are not what \
          `show servers state` writes. The servers begin as at a first start. At a very first start that is as it should be; else look \
          at what writes the file before a restart.";
+
+    UNKNOWN_USERLIST = "E0440", "no such userlist",
+        "An expression names a list of users (`http_auth(staff)`) that the file does not have: a section `userlist staff`. It may \
+         stand above or below.";
+    UNKNOWN_GROUP = "E0441", "no such group of users",
+        "A `user` line, or an ACL with `http_auth_group`, names a group for which its `userlist` has no `group` line.";
+    UNKNOWN_LIST_USER = "E0442", "no such user",
+        "A `group` line names a user for whom its `userlist` has no `user` line.";
+    USER_SHUT_OUT = "W0440", "user who never comes in",
+        "A user of a list has no password, or one with a hash of a kind that is not verified here. Verified are those that crypt(3) \
+         writes as $6$, $5$, $1$, $2b$ ($2a$, $2y$), $y$, and DES. Nobody comes in as this user; HAProxy 2.6 crashes where a user \
+         without a password is asked for.";
+    STATS_TWO_WAYS = "E0443", "two ways to protect the statistics page",
+        "`stats auth` and `stats realm` name the users of the page, `stats http-request` rules decide about each request: a page has \
+         one of the two. Rules with a `userlist` can do more: hashed passwords, and groups of which one may be the administrators.";
+    UNKNOWN_HTTP_ERRORS = "E0445", "no such group of error pages",
+        "A line names a group of error pages (`errorfiles NAME`) that the file does not have: a section `http-errors NAME`. It may \
+         stand above or below.";
+    NO_PAGE_IN_GROUP = "W0441", "group without this error page",
+        "A line asks for the page of a status from an `http-errors` section which has none for it. The page that holds without the \
+         line is sent, and by a rule an answer without a body. Add an `errorfile` for it to the section.";
+    EMPTY_PASSWORD = "W0442", "user with an empty password",
+        "A user of a list has an `insecure-password` that is empty: whoever knows the name comes in.";
 }

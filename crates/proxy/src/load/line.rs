@@ -173,6 +173,7 @@ impl Loader {
             return self.no_negation(line, row.name);
         }
         self.rule_order(line, row.name);
+        self.rule_of_today(row.name, line);
         let mut args = Args::new(line, skip + words, row.name, row.syntax);
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;

@@ -8,6 +8,7 @@
 pub(crate) mod certificates;
 mod check;
 pub mod codes;
+mod foreign;
 mod line;
 mod logs;
 mod order;
@@ -93,7 +94,8 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
     "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
-    "W0403", "W0404", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403", "W0404", "W0470",
+    "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -170,12 +172,28 @@ pub struct Loader {
     pub(crate) table_keys: Vec<crate::keyword::stick_table::TableKey>,
     /// Tables in which `stick` rules keep servers.
     pub(crate) sticky_tables: Vec<Box<str>>,
+    /// `nbproc` asked for several processes.
+    pub(crate) old_processes: bool,
+    /// Kinds of what belongs to other programs that were told of.
+    foreign: foreign::Told,
+    /// The rules of HAProxy 1.x in the current section, and those around them.
+    pub(crate) old_rules: crate::rules::lines::OldRules,
+    /// Groups of error pages, and who names them.
+    pub(crate) error_groups: crate::keyword::http_errors::ErrorGroups,
+    /// Lists of users, and who names them.
+    pub(crate) userlists: crate::keyword::userlist::Userlists,
+    /// `healthcheck` sections.
+    pub(crate) health_checks: Vec<crate::config::HealthCheck>,
+    /// `mailers` sections.
+    pub(crate) mailers: Vec<crate::config::Mailers>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
     pub(crate) cache: Option<crate::keyword::cache::Draft>,
     /// Caches that rules name, and where.
     pub(crate) cache_names: Vec<(Box<str>, Span)>,
+    /// `resolvers` sections that rules name, to be found at the end.
+    pub(crate) resolvers_wanted: Vec<(Span, Box<str>)>,
 }
 
 /// What the options `level` and `expose-fd` of a `stats socket` say.
@@ -304,9 +322,17 @@ impl Loader {
             table_peers: Vec::new(),
             table_keys: Vec::new(),
             sticky_tables: Vec::new(),
+            old_processes: false,
+            foreign: Default::default(),
+            old_rules: Default::default(),
+            error_groups: Default::default(),
+            userlists: Default::default(),
             socket: None,
+            health_checks: Vec::new(),
+            mailers: Vec::new(),
             cache: None,
             cache_names: Vec::new(),
+            resolvers_wanted: Vec::new(),
         }
     }
 
@@ -338,6 +364,9 @@ impl Loader {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
+        let Some(diagnostic) = self.foreign.once(diagnostic) else {
+            return;
+        };
         self.diagnostics.push(&self.sources, diagnostic);
     }
 
@@ -356,6 +385,16 @@ impl Loader {
             // thrown away keeps the loader going if one ever is.
             _ => &mut self.defaults[0].proxy,
         }
+    }
+
+    /// Whether something before was written for HAProxy 1.x: then what those
+    /// versions let pass is let pass.
+    pub(crate) fn is_old_file(&self) -> bool {
+        self.old_rules.has_any()
+            || self
+                .diagnostics
+                .iter()
+                .any(|told| told.code.id == codes::LEGACY.id)
     }
 
     /// Whether the current section is a `defaults`.

@@ -9,6 +9,7 @@ const FAMILIES: &[&str] = &[
     "tcp-request session",
     "tcp-request content",
     "monitor fail",
+    "block",
     "http-request",
     "redirect",
     "use_backend",

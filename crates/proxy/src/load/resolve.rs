@@ -18,10 +18,13 @@ impl Loader {
         self.load_server_states();
         self.index_backends();
         self.resolve_references();
+        self.resolve_line_rules();
         self.check_lookups();
         self.finish_tables();
         self.finish_peers();
         self.ready_lists();
+        self.finish_userlists();
+        self.finish_error_groups();
         self.give_logs();
         self.find_rings();
         self.check_logs();
@@ -99,7 +102,12 @@ impl Loader {
     }
 
     /// Finds the backend of a reference, or says why it cannot lead there.
-    fn resolve(&self, from: usize, reference: &mut Reference, keyword: &str) -> Option<Diagnostic> {
+    pub(crate) fn resolve(
+        &self,
+        from: usize,
+        reference: &mut Reference,
+        keyword: &str,
+    ) -> Option<Diagnostic> {
         let frontend = &self.config.proxies[from];
         let Some(index) = self.config.backend(&reference.name) else {
             return Some(self.unknown_backend(frontend, reference, keyword));

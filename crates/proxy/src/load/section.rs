@@ -5,7 +5,8 @@ use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::keyword::known::SECTIONS;
 use crate::rules::AclTable;
 use crate::state::ProxyState;
-use language::{Diagnostic, Line, suggest};
+use language::{Diagnostic, Line, Word, suggest};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -24,10 +25,20 @@ pub enum Section {
     Peers,
     /// A `crt-store`: the loader knows which.
     CrtStore,
+    /// A `userlist`: the loader knows which.
+    Userlist,
+    /// An `http-errors`: the loader knows which.
+    HttpErrors,
+    /// A `healthcheck`: its place in the loader's list.
+    HealthCheck(usize),
+    /// A `mailers`: its place in the loader's list.
+    Mailers(usize),
     /// A `cache`: the loader has its draft.
     Cache,
     /// A `ring`: its place among them.
     Ring(usize),
+    /// A `resolvers`: the last of the configuration.
+    Resolvers,
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
@@ -46,8 +57,13 @@ impl Section {
             Section::Proxy(_, kind) => Some(kind.name()),
             Section::CrtStore => Some("crt-store"),
             Section::Peers => Some("peers"),
+            Section::Userlist => Some("userlist"),
+            Section::HttpErrors => Some("http-errors"),
+            Section::HealthCheck(_) => Some("healthcheck"),
+            Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
+            Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
         }
@@ -57,6 +73,29 @@ impl Section {
 /// The words that begin a section.
 pub fn section_names() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|(name, _)| *name)
+}
+
+/// The address on the line of a section, the form of 1.x, and the word at which what
+/// else stands there begins: behind the address may be options of `bind`.
+fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
+    let address = line.word(2).filter(|w| kind.is_frontend() && !w.is("from"));
+    match address {
+        None => (None, 2),
+        Some(_) if line.word(3).is_some_and(|w| w.is("from")) => (address, 3),
+        Some(_) => (address, line.words.len()),
+    }
+}
+
+/// A name that is not taken: with a number behind it, from 2 on.
+fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
+    let mut number = 2u32;
+    loop {
+        let other = format!("{name}-{number}");
+        if !taken(&other) {
+            return other.into();
+        }
+        number = number.saturating_add(1);
+    }
 }
 
 /// Whether a word begins a section.
@@ -101,6 +140,18 @@ impl Loader {
                     }
                 }
             }
+            "userlist" => {
+                self.no_more_words(line, 2);
+                let begun = crate::keyword::userlist::Userlists::begin(self, line);
+                self.begun(begun, Section::Userlist)
+            }
+            "http-errors" => {
+                self.surplus_words(line, 2);
+                let begun = crate::keyword::http_errors::ErrorGroups::begin(self, line);
+                self.begun(begun, Section::HttpErrors)
+            }
+            "healthcheck" => self.begin_health_check(line),
+            "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::cache::Draft::begin(line) {
@@ -114,6 +165,13 @@ impl Loader {
                     }
                 }
             }
+            "resolvers" => match crate::keyword::resolvers::begin(self, line) {
+                Ok(()) => Section::Resolvers,
+                Err(refused) => {
+                    self.tell(*refused);
+                    Section::Refused
+                }
+            },
             other => {
                 let name = SECTIONS
                     .iter()
@@ -133,8 +191,91 @@ impl Loader {
         };
     }
 
+    /// The section that begins, unless its first line was refused.
+    fn begun(&mut self, begun: Result<(), Box<Diagnostic>>, section: Section) -> Section {
+        match begun {
+            Ok(()) => section,
+            Err(refused) => {
+                self.tell(*refused);
+                Section::Refused
+            }
+        }
+    }
+
+    /// The name of a section that must have one, which no other of its kind has.
+    fn own_name<'l>(
+        &mut self,
+        line: &'l Line,
+        taken: impl Fn(&Self, &str) -> Option<language::Span>,
+    ) -> Option<&'l language::Word> {
+        let keyword = line.words[0].text();
+        let Some(name) = line.word(1) else {
+            self.tell(
+                Diagnostic::error(
+                    &codes::MISSING_ARGUMENT,
+                    line.end(),
+                    format!("'{keyword}' expects a name"),
+                )
+                .label("a name is missing here"),
+            );
+            return None;
+        };
+        self.no_more_words(line, 2);
+        if let Some(first) = taken(self, &name.text()) {
+            self.tell(
+                Diagnostic::error(
+                    &codes::DUPLICATE_NAME,
+                    name.span,
+                    format!(
+                        "there is a '{keyword}' section named '{}' already",
+                        name.text()
+                    ),
+                )
+                .label("this name is taken")
+                .also(first, "first used here"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn begin_health_check(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.health_checks.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.health_checks.push(crate::config::HealthCheck {
+            name: name.text().into(),
+            span: name.span,
+            check: crate::config::Check {
+                kind: crate::config::CheckKind::Tcp,
+                ..Default::default()
+            },
+        });
+        Section::HealthCheck(self.health_checks.len() - 1)
+    }
+
+    fn begin_mailers(&mut self, line: &Line) -> Section {
+        let taken = |loader: &Self, name: &str| {
+            let mut all = loader.mailers.iter();
+            all.find(|other| &*other.name == name)
+                .map(|other| other.span)
+        };
+        let Some(name) = self.own_name(line, taken) else {
+            return Section::Refused;
+        };
+        self.mailers
+            .push(crate::config::Mailers::new(&name.text(), name.span));
+        Section::Mailers(self.mailers.len() - 1)
+    }
+
     /// What is to be done when a section's last line was read.
     pub(super) fn end_section(&mut self) {
+        self.end_old_rules();
         let acls = std::mem::take(&mut self.acls);
         match self.section {
             Section::Defaults(index) => {
@@ -287,11 +428,7 @@ impl Loader {
             );
             return Section::Refused;
         }
-        let mut at = 2;
-        let legacy_address = line
-            .word(at)
-            .filter(|w| kind.is_frontend() && !w.is("from"));
-        at += usize::from(legacy_address.is_some());
+        let (legacy_address, mut at) = legacy_address(line, kind);
         let mut base = self.defaults.len() - 1;
         if line.word(at).is_some_and(|w| w.is("from")) {
             let Some(named) = self.named_defaults(line, at) else {
@@ -305,13 +442,14 @@ impl Loader {
         } else {
             self.surplus_words(line, at);
         }
+        let text = self.proxy_name(name, kind);
         self.acls = self.defaults[base].acls.inherited();
         let index = ProxyIndex(self.config.proxies.len() as u32);
         let mut proxy = Proxy {
             span: name.span,
-            name: name.text().into(),
+            state: Arc::new(ProxyState::new(&text)),
+            name: text,
             kind,
-            state: Arc::new(ProxyState::new(&name.text())),
             ..self.defaults[base].proxy.clone()
         };
         if let Some(page) = &mut proxy.stats {
@@ -325,6 +463,48 @@ impl Loader {
             self.legacy_bind(line, address);
         }
         Section::Proxy(index, kind)
+    }
+
+    /// The name of a proxy: that of its line, or where an old file gives one twice,
+    /// which HAProxy 1.x took, another one.
+    fn proxy_name(&mut self, word: &Word, kind: ProxyKind) -> Box<str> {
+        let sides = [kind.is_frontend(), kind.is_backend()];
+        let taken = |names: &[HashMap<Box<str>, ProxyIndex>; 2], name: &str| {
+            let mut all = names.iter().zip(sides);
+            all.any(|(names, side)| side && names.contains_key(name))
+        };
+        let text = word.text();
+        if !taken(&self.names, &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(&self.names, name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    /// The same of a server.
+    pub(crate) fn server_name(&mut self, word: &Word) -> Box<str> {
+        let text = word.text();
+        let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
+        if !taken(self.proxy(), &text) || !self.is_old_file() {
+            return text.into();
+        }
+        let name = free_name(&text, |name| taken(self.proxy(), name));
+        self.told_twice(word, &name);
+        name
+    }
+
+    fn told_twice(&mut self, word: &Word, name: &str) {
+        let told = format!(
+            "the name '{}' is used twice; this one is called '{name}'",
+            word.text()
+        );
+        self.tell(
+            Diagnostic::warning(&codes::LEGACY, word.span, told)
+                .label("HAProxy no longer takes this")
+                .help(format!("write `{name}`"))
+                .fix(word.span, name),
+        );
     }
 
     fn duplicate_name(&mut self, index: ProxyIndex, new: &Proxy) {

@@ -3,7 +3,7 @@
 //! wrong with them is a warning, because a start must not depend on them.
 
 use super::{DefaultPath, Loader, codes};
-use crate::config::{Server, ServerAddress, StateSource};
+use crate::config::{InitAddress, Server, ServerAddress, StateSource};
 use crate::state::{AdminState, CheckResult, CheckStatus, HealthState, Kept, Verdict, WEIGHT_MAX};
 use language::{Diagnostic, Span, Word};
 use std::collections::HashMap;
@@ -285,7 +285,7 @@ fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadFi
         Ok(_) => Some(number(fields, 18, "srv_port", u32::from(u16::MAX))? as u16),
     };
     let told: Option<IpAddr> = fields[4].parse().ok();
-    let takes = server.options.last_address && is_name(&server.address_text);
+    let takes = asks_file_first(server) && is_name(&server.address_text);
     let told = told.filter(|_| takes);
     Ok(match (&server.address, told, port) {
         (ServerAddress::Inet(now), told, port) => {
@@ -295,6 +295,19 @@ fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadFi
         (ServerAddress::Unresolved, Some(ip), Some(port)) => Some(SocketAddr::new(ip, port)),
         _ => None,
     })
+}
+
+/// Whether `init-addr` asks a state file before the resolver; so it is where nothing
+/// is said.
+fn asks_file_first(server: &Server) -> bool {
+    let methods = server.options.resolving.init.as_deref();
+    let first = |methods: &[InitAddress]| {
+        methods
+            .iter()
+            .copied()
+            .find(|method| *method != InitAddress::None)
+    };
+    methods.is_none_or(|methods| first(methods) == Some(InitAddress::Last))
 }
 
 /// Whether the host of an address is a name, not digits.

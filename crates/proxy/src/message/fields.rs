@@ -292,6 +292,21 @@ impl Fields {
         Ok(())
     }
 
+    /// Replaces the n-th field by one of another name, in its place.
+    pub fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        check_name(name)?;
+        let value = trim(value);
+        let Some(old) = self.list.get(index).copied() else {
+            return Ok(());
+        };
+        self.check_value(name, value, old.wire_len())?;
+        let new = self.append(name, value);
+        self.live -= old.wire_len();
+        self.list[index] = new;
+        self.compact_if_worth();
+        Ok(())
+    }
+
     /// Removes all fields of a name; how many there were.
     pub fn remove(&mut self, name: &[u8]) -> usize {
         self.remove_if(|n, _| n.eq_ignore_ascii_case(name))
@@ -550,6 +565,18 @@ mod tests {
         f.remove_at(0);
         f.remove_at(9);
         assert_eq!(wire(&f), "b: owt\r\nc: \r\n");
+    }
+
+    #[test]
+    fn a_field_under_another_name_keeps_its_place() {
+        let mut f = fields(&[("a", "one"), ("b", "two"), ("c", "three")]);
+        f.replace(1, b"X-B", b" other ").unwrap();
+        f.replace(9, b"x", b"y").unwrap();
+        assert!(f.replace(0, b"x y", b"z").is_err());
+        assert!(f.replace(0, b"x", b"z\r\ny: 1").is_err());
+        assert_eq!(wire(&f), "a: one\r\nx-b: other\r\nc: three\r\n");
+        f.set_limit(f.wire_len());
+        assert_eq!(f.replace(0, b"aa", b"one"), Err(Refusal::Full));
     }
 
     #[test]

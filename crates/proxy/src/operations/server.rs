@@ -2,6 +2,7 @@
 //! notices that logs get of it, in HAProxy's words: scripts read them.
 
 use crate::config::{Config, Proxy, Server};
+use crate::health;
 use crate::log::{self, Level};
 use crate::state::{AdminReport, AdminState, Change, HealthState, ServerReport, now_ms};
 
@@ -20,6 +21,14 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
         admin_line(proxy, server, (&before, &after), &change),
         &change,
     );
+    tell_of_trackers(config, server);
+}
+
+/// Those that have its state are others, too.
+fn tell_of_trackers(config: &Config, server: &Server) {
+    health::tell_of_trackers(config, server, &mut |proxy, level, line| {
+        log::notice(config, proxy, health::log_level(level), line);
+    });
 }
 
 /// Says in place of the checks whether a server is well.
@@ -29,6 +38,7 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
         .happened()
         .then(|| health_line(proxy, server, health, &change));
     tell(config, proxy, line, &change);
+    tell_of_trackers(config, server);
 }
 
 /// Another weight.

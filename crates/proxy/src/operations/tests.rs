@@ -65,8 +65,7 @@ pub(super) fn ask(context: &Context, level: StatsLevel, command: &str) -> String
     block_on(talk(context, level, format!("{command}\n").as_bytes()))
 }
 
-const SET_SERVER_USAGE: &str =
-    "usage: set server <backend>/<server> addr | health | ssl | state | weight\n\n";
+const SET_SERVER_USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n\n";
 
 /// Commands, one after the other on one state, and their answers.
 const COMMANDS: &[(&str, &str)] = &[

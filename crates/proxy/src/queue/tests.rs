@@ -27,6 +27,8 @@ fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptions) -> Serv
         options,
         state: Arc::new(ServerState::new(name, Arc::clone(backend))),
         way: 0,
+        host: None,
+        tracks: None,
     }
 }
 

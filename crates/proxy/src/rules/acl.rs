@@ -61,6 +61,12 @@ impl Test {
             return Err(types_do_not_fit(&expression, method, at));
         }
         warn_of_patterns(loader, first, method, &patterned);
+        if let Some(list) = expression
+            .compares_groups()
+            .filter(|_| method == Method::Str)
+        {
+            patterned.note_groups(loader, list, rest);
+        }
         let (lists, how) = (patterned.note(loader, first), patterned.how(method));
         let patterns = patterned.compile(loader, method)?;
         let live = loader.config.lists.user(how, lists);

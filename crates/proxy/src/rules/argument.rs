@@ -7,6 +7,7 @@ pub use super::lookup::Lookup;
 use super::map::Map;
 use super::regular::Regular;
 use super::variables::{VariableName, VariableNameError};
+use crate::config::{Userlist, UserlistSlot};
 use crate::load::{Loader, Section};
 use crate::tables::{Table, TablePlace};
 use language::{Code, Diagnostic, SourceMap, Span, Word};
@@ -117,6 +118,8 @@ pub enum Kind {
     MapFile,
     /// The name of a stick table.
     Table,
+    /// A list of users by its name.
+    Userlist,
 }
 
 impl Kind {
@@ -138,6 +141,7 @@ impl Kind {
             Kind::Regex => "a regular expression",
             Kind::MapFile => "the name of a map file",
             Kind::Table => "the name of a stick table",
+            Kind::Userlist => "the name of a userlist",
         }
     }
 }
@@ -169,6 +173,8 @@ pub enum Argument {
     Acls(Arc<Condition>),
     /// A stick table.
     Table(Arc<TablePlace>),
+    /// A list of users, once the whole file is known.
+    Userlist(UserlistSlot),
 }
 
 /// The side whose message a fetch looks at.
@@ -282,6 +288,19 @@ impl Arguments {
     pub fn table(&self, n: usize) -> Option<&Arc<Table>> {
         match self.at(n)? {
             Argument::Table(place) => place.get(),
+            _ => None,
+        }
+    }
+
+    /// The n-th, where it is a list of users.
+    pub fn userlist(&self, n: usize) -> Option<&Userlist> {
+        Some(self.userlist_slot(n)?.get()?)
+    }
+
+    /// The place of that list, which may be empty while the file is read.
+    pub(super) fn userlist_slot(&self, n: usize) -> Option<&UserlistSlot> {
+        match self.at(n)? {
+            Argument::Userlist(slot) => Some(slot),
             _ => None,
         }
     }
@@ -583,6 +602,10 @@ fn build_one(
             loader.name_table(text, piece.span(raw.part.clone()));
             Argument::Table(loader.config.tables.place(text))
         }
+        Kind::Userlist => {
+            let place = piece.span(raw.part.clone());
+            Argument::Userlist(loader.userlists.used(text, place))
+        }
         // Its flags may follow: the keyword's own check compiles it again with them.
         Kind::Regex => Argument::Regex(Arc::new(Regular::new(&raw.bytes, false).map_err(
             |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
@@ -600,9 +623,6 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<D
     let message = match error {
         VariableNameError::Scope => {
             format!("invalid variable name '{text}': it must begin with its scope")
-        }
-        VariableNameError::CheckScope => {
-            format!("variable '{text}' is one of health checks, which have none here")
         }
         VariableNameError::Empty => {
             format!("invalid variable name '{text}': nothing stands behind the scope")

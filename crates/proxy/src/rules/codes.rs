@@ -55,6 +55,15 @@ codes! {
     UNUSED_LIST = "W0490", "rule that changes a list which nobody reads",
         "`set-map`, `del-map`, `add-acl` and `del-acl` change the entries of a file in memory, for the maps and ACLs that name the same file in the same \
          words. Nothing does, so the rule has no effect.";
+
+    BAD_LINE = "E0430", "no line of a message",
+        "An old rule (`reqrep`, `rspadd` and their kin) makes a line of a message out of its text. A header is `Name: value`, with a \
+         backslash before each space in the file; it holds no end of a line, because what stands behind it would be another header or, \
+         worse, another message.";
+    TOO_MANY_LINE_RULES = "E0431", "too many rules about lines",
+        "Each `req…` and `rsp…` rule is compared with each line of each message. A section with more than a thousand of them would let \
+         clients keep the proxy busy. Use maps or lists of patterns with `http-request`.";
+
     NEVER_MATCHES = "W0401", "never matches here",
         "The condition asks for something that does not exist when its rule runs (the answer's headers during the request, or the \
          other way round), so the test always fails.";

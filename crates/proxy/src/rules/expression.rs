@@ -9,6 +9,7 @@ use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
+use crate::config::UserlistSlot;
 use crate::load::{Loader, codes as load_codes};
 use crate::stream::Stream;
 use language::keyword::{Found, Keyword, Table};
@@ -103,6 +104,12 @@ impl Expression {
     /// The name of its fetch.
     pub fn fetch_name(&self) -> &'static str {
         self.fetch.name
+    }
+
+    /// The list of users whose groups tests compare.
+    pub(super) fn compares_groups(&self) -> Option<&UserlistSlot> {
+        let groups = self.fetch.build.each.is_some() && self.converters.is_empty();
+        self.arguments.userlist_slot(0).filter(|_| groups)
     }
 
     /// Whether tests write its numbers as versions.

@@ -12,6 +12,7 @@ pub mod regular;
 pub mod usage;
 pub mod value;
 pub mod variables;
+pub mod wait;
 
 mod acl;
 mod action;
@@ -20,6 +21,7 @@ mod converter;
 mod expression;
 mod fetch;
 mod format;
+pub mod lines;
 mod list_file;
 pub mod live;
 mod lookup;
@@ -32,12 +34,15 @@ mod tables;
 mod tests;
 
 pub use acl::{Acl, AclTable, PREDEFINED, Test};
+pub use action::Answer;
 pub use action::{
-    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, codes as action_codes,
+    CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, HttpRule, ListChanges, TcpRule, VariableChange,
+    codes as action_codes,
 };
 pub(crate) use action::{
     REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable,
 };
+pub(crate) use action::{challenge, error_answer};
 pub(crate) use action::{set_variable, unset_variable};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
@@ -49,8 +54,8 @@ pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Gate, Verdict, http_after_response, http_request, http_response, monitor, tcp_connection,
-    tcp_content, tcp_response, tcp_session, unique_id,
+    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor, statistics,
+    tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};

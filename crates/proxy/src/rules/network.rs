@@ -42,7 +42,8 @@ impl Network {
         }
     }
 
-    pub(super) fn holds(self, address: IpAddr) -> bool {
+    /// Whether an address lies in it.
+    pub fn holds(self, address: IpAddr) -> bool {
         match (self, address) {
             (Network::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
             (Network::V6(network, bits), IpAddr::V6(v6)) => {

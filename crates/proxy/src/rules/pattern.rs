@@ -8,6 +8,7 @@ use super::matching::{Method, Patterns};
 use super::network::Network;
 use super::regular::Regular;
 use super::shared::ListKey;
+use crate::config::UserlistSlot;
 use crate::load::Loader;
 use language::{Code, Diagnostic, Span, Word, suggest};
 use std::ops::RangeInclusive;
@@ -108,6 +109,17 @@ impl Patterned {
             .texts(|place| matches!(place, Place::Word(_)));
         noted.push(lists.add((None, false), used_by, words));
         noted
+    }
+
+    /// The patterns are groups of a list of users: those of the line are looked
+    /// for when the whole file is known.
+    pub(super) fn note_groups(&self, loader: &mut Loader, list: &UserlistSlot, words: &[Word]) {
+        let Some(first) = self.first_word.filter(|_| !self.ignore_case) else {
+            return;
+        };
+        for word in words.iter().filter(|word| word.span.start >= first.start) {
+            loader.userlists.group_used(UserlistSlot::clone(list), word);
+        }
     }
 
     /// How the patterns are compared by a method.

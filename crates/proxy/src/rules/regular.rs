@@ -9,6 +9,8 @@ use language::{Diagnostic, Span};
 pub const GROUPS_MAX: usize = 10;
 /// Steps after which a backtracking match gives up and counts as none.
 pub const BACKTRACK_STEPS_MAX: usize = 100_000;
+/// The same for one line of a message: there are many lines and many rules.
+pub const BACKTRACK_STEPS_LINE_MAX: usize = 10_000;
 /// Most memory that one compiled expression may take, bytes.
 const COMPILED_SIZE_MAX: usize = 16 << 20;
 
@@ -54,9 +56,22 @@ impl RegularError {
 /// Where a match and its groups stand.
 pub type Groups = [Option<(usize, usize)>; GROUPS_MAX];
 
+/// A pattern took more steps than it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GaveUp;
+
 impl Regular {
     /// Compiles one.
     pub fn new(pattern: &[u8], ignore_case: bool) -> Result<Self, RegularError> {
+        Self::with_steps(pattern, ignore_case, BACKTRACK_STEPS_MAX)
+    }
+
+    /// Compiles one that may take so many steps where it goes back.
+    pub fn with_steps(
+        pattern: &[u8],
+        ignore_case: bool,
+        steps_max: usize,
+    ) -> Result<Self, RegularError> {
         let pattern = std::str::from_utf8(pattern).map_err(|_| RegularError::NotText)?;
         let linear = regex::bytes::RegexBuilder::new(pattern)
             .unicode(false)
@@ -70,7 +85,7 @@ impl Regular {
         fancy_regex::RegexBuilder::new(pattern)
             .case_insensitive(ignore_case)
             .bytes_mode(fancy_regex::BytesMode::Ascii)
-            .backtrack_limit(BACKTRACK_STEPS_MAX)
+            .backtrack_limit(steps_max)
             .delegate_size_limit(COMPILED_SIZE_MAX)
             .build()
             .map(|regex| Regular(Engine::Backtracking(Box::new(regex))))
@@ -90,6 +105,18 @@ impl Regular {
         match &self.0 {
             Engine::Linear(regex) => regex.is_match(text),
             Engine::Backtracking(regex) => regex.is_match(text).unwrap_or(false),
+        }
+    }
+
+    /// The first match with its groups, or that it is not known whether there is one.
+    pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, GaveUp> {
+        match &self.0 {
+            Engine::Linear(_) => Ok(self.groups_at(text, 0)),
+            Engine::Backtracking(regex) => match regex.is_match(text) {
+                Ok(true) => Ok(self.groups_at(text, 0)),
+                Ok(false) => Ok(None),
+                Err(_) => Err(GaveUp),
+            },
         }
     }
 

@@ -3,12 +3,15 @@
 
 use super::action::{HttpRule, Rule, Step, TcpRule, capture_headers, count_denied};
 use super::condition::Outcome;
+use super::lines;
 use super::variables::Scope;
+use super::wait::Wait;
 use crate::config::{Proxy, ProxyOption};
 use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
 };
+use crate::users;
 use crate::worker;
 use std::rc::Rc;
 
@@ -47,7 +50,34 @@ pub enum Verdict {
         /// How long they may take; None is `timeout http-request`.
         time_ms: Option<u32>,
     },
+    /// Something is waited for first; then the rules are asked again.
+    Wait(Wait),
 }
+
+/// What `tcp-request content` rules came to.
+#[derive(Debug)]
+pub enum Content {
+    /// They are over.
+    Decided(Gate),
+    /// More bytes are needed.
+    NeedMore,
+    /// Something is waited for first; then the rules are asked again.
+    Wait(Wait),
+}
+
+/// In `resume_at`: it is a rule of `tcp-request content` at which the rules of a
+/// message go on.
+const RESUME_IN_CONTENT: u32 = 1 << 31;
+/// In `resume_at`: it is a rule of `redirect` lines.
+const RESUME_IN_REDIRECTS: u32 = 1 << 30;
+/// In `resume_at`: the rule at which it goes on is asked again, be it the first.
+const RESUME_AGAIN: u32 = 1 << 29;
+/// The number of the rule in `resume_at`.
+const RESUME_RULE: u32 = RESUME_IN_LINES - 1;
+/// In `resume_at`: among the rules of `block`.
+const RESUME_IN_BLOCK: u32 = 1 << 28;
+/// In `resume_at`: before the rules about lines.
+const RESUME_IN_LINES: u32 = 1 << 27;
 
 /// What a whole list of rules came to.
 enum Outcomes {
@@ -79,8 +109,20 @@ fn evaluate<'r>(
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
                 Outcome::Pass => {}
-                Outcome::Miss if patience == Patience::Waits => return Outcomes::Wait,
-                Outcome::Miss | Outcome::Fail => continue,
+                Outcome::Miss if patience == Patience::Waits => {
+                    // What the rules before it did is not done twice.
+                    stream.resume_at = at as u32;
+                    return Outcomes::Wait;
+                }
+                Outcome::Miss | Outcome::Fail => {
+                    if let Some(verdict) = again(stream, at) {
+                        return Outcomes::Verdict(verdict);
+                    }
+                    continue;
+                }
+            }
+            if let Some(verdict) = again(stream, at) {
+                return Outcomes::Verdict(verdict);
             }
         }
         match rule.action.run(stream) {
@@ -96,6 +138,10 @@ fn evaluate<'r>(
                     stream.keep_rule(rule.place());
                 }
                 return Outcomes::Verdict(verdict);
+            }
+            Step::Wait(wait) => {
+                stream.resume_at = at as u32 + 1;
+                return Outcomes::Verdict(Verdict::Wait(wait));
             }
             Step::Closed(gate) => {
                 stream.keep_rule(rule.place());
@@ -113,7 +159,16 @@ fn evaluate<'r>(
     Outcomes::Passed
 }
 
-fn count_failed(stream: &Stream) {
+/// What is done first where a rule asked for a user whose password is not verified
+/// yet: then the same rule is asked again.
+#[inline]
+fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
+    let verdict = users::unanswered(stream)?;
+    stream.resume_at = at as u32 | RESUME_AGAIN;
+    Some(verdict)
+}
+
+pub(super) fn count_failed(stream: &Stream) {
     stream
         .frontend()
         .state
@@ -176,8 +231,9 @@ pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
     connection(session, |proxy| &proxy.tcp_session)
 }
 
-/// The rules of `tcp-request content`; None needs more bytes.
-pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
+/// The rules of `tcp-request content`.
+pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
+    let resume_at = std::mem::take(&mut stream.resume_at);
     let config = stream.config.clone();
     let index = if in_backend {
         stream.backend.unwrap_or(stream.frontend)
@@ -190,10 +246,14 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Option<Gate> {
     } else {
         Patience::Waits
     };
-    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
-        Outcomes::Gate(gate) => Some(gate),
-        Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
-        Outcomes::Wait => None,
+    let rules = rules.iter().map(TcpRule::rule);
+    match evaluate(rules, stream, patience, resume_at & RESUME_RULE) {
+        Outcomes::Gate(gate) => Content::Decided(gate),
+        Outcomes::Verdict(Verdict::Wait(wait)) => Content::Wait(wait),
+        // Nothing that could be told to whoever does not speak HTTP.
+        Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
+        Outcomes::Passed | Outcomes::Verdict(_) => Content::Decided(Gate::Open),
+        Outcomes::Wait => Content::NeedMore,
     }
 }
 
@@ -230,6 +290,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         && proxy.redirects.is_empty()
         && proxy.tcp_content.is_empty()
         && !proxy.has(ProxyOption::HttpBufferRequest)
+        && proxy.lines.is_none()
     {
         return Verdict::Continue;
     }
@@ -244,25 +305,85 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
                 time_ms: None,
             };
         }
-        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content) {
+    }
+    let in_content = resume_at & RESUME_IN_CONTENT != 0;
+    if resume_at == 0 || in_content {
+        let from = resume_at & RESUME_RULE;
+        if let Some(verdict) = content_of_message(stream, &proxy.tcp_content, from) {
             return verdict;
         }
     }
-    match evaluate(
-        proxy.http_request.iter().map(HttpRule::rule),
-        stream,
-        Patience::Now,
-        resume_at,
-    ) {
-        Outcomes::Verdict(verdict) => return verdict,
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+    let in_block = resume_at & RESUME_IN_BLOCK != 0;
+    if (resume_at == 0 || in_content || in_block)
+        && let Some(verdict) = blocked(stream, proxy)
+    {
+        return verdict;
     }
-    match evaluate(
-        proxy.redirects.iter().map(HttpRule::rule),
-        stream,
-        Patience::Now,
-        0,
-    ) {
+    let in_redirects = resume_at & RESUME_IN_REDIRECTS != 0;
+    let in_lines = resume_at & RESUME_IN_LINES != 0;
+    if !in_redirects && !in_lines {
+        let from = if in_content || in_block {
+            0
+        } else {
+            resume_at & RESUME_RULE
+        };
+        let rules = proxy.http_request.iter().map(HttpRule::rule);
+        match evaluate(rules, stream, Patience::Now, from) {
+            Outcomes::Verdict(verdict) => return verdict,
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+        }
+    }
+    if !in_redirects
+        && let Some(lines) = &proxy.lines
+        && let Some(verdict) = lines::request(stream, &lines.request)
+    {
+        if matches!(verdict, Verdict::Wait(_)) {
+            stream.resume_at = RESUME_IN_LINES;
+        }
+        return verdict;
+    }
+    redirects(stream, proxy, resume_at)
+}
+
+/// The rules of `redirect`, the last ones of a side.
+fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
+    let from = if resume_at & RESUME_IN_REDIRECTS != 0 {
+        resume_at & RESUME_RULE
+    } else {
+        0
+    };
+    let rules = proxy.redirects.iter().map(HttpRule::rule);
+    match evaluate(rules, stream, Patience::Now, from) {
+        Outcomes::Verdict(verdict) => {
+            if stream.resume_at != 0 {
+                stream.resume_at |= RESUME_IN_REDIRECTS;
+            }
+            verdict
+        }
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
+    }
+}
+
+/// `block`: rules that change nothing, so they are asked from the first one on each
+/// time.
+fn blocked(stream: &mut Stream, proxy: &Proxy) -> Option<Verdict> {
+    let rules = &proxy.lines.as_ref()?.block;
+    match evaluate(rules.iter().map(HttpRule::rule), stream, Patience::Now, 0) {
+        Outcomes::Verdict(verdict) => {
+            stream.resume_at = RESUME_IN_BLOCK;
+            Some(verdict)
+        }
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
+    }
+}
+
+/// The rules of `stats http-request`. They change nothing, so they are asked from
+/// the first one on each time.
+pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
+    let rules = rules.iter().map(HttpRule::rule);
+    let outcome = evaluate(rules, stream, Patience::Now, 0);
+    stream.resume_at = 0;
+    match outcome {
         Outcomes::Verdict(verdict) => verdict,
         Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => Verdict::Continue,
     }
@@ -270,15 +391,21 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
 
 /// The rules of `tcp-request content` before those of a message: its head is
 /// there, so nothing has to be waited for.
-fn content_of_message(stream: &mut Stream, rules: &[TcpRule]) -> Option<Verdict> {
+fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Option<Verdict> {
     if rules.is_empty() {
         return None;
     }
     let complete = std::mem::replace(&mut stream.payload_complete, true);
-    let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0);
+    let rules = rules.iter().map(TcpRule::rule);
+    let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payload_complete = complete;
-    let Outcomes::Gate(gate) = outcome else {
-        return None;
+    let gate = match outcome {
+        Outcomes::Gate(gate) => gate,
+        Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
+            stream.resume_at |= RESUME_IN_CONTENT;
+            return Some(verdict);
+        }
+        Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Wait => return None,
     };
     stream.termination = Termination::Proxy;
     stream.phase = Phase::Request;
@@ -295,19 +422,31 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule]) -> Option<Verdict>
 pub fn http_response(stream: &mut Stream) -> Verdict {
     capture_headers(stream, true);
     stream.end_scope(Scope::Request);
-    run_sides(stream, |proxy| &proxy.http_response).unwrap_or(Verdict::Continue)
+    let no_lines = |proxy: &Proxy| proxy.lines.is_none();
+    if no_lines(stream.frontend()) && stream.backend().is_none_or(no_lines) {
+        return run_sides(stream, |proxy| &proxy.http_response, None).unwrap_or(Verdict::Continue);
+    }
+    run_sides(stream, |proxy| &proxy.http_response, Some(lines::response))
+        .unwrap_or(Verdict::Continue)
 }
 
 /// The rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
     // No action of these rules ends a message, and one that fails is counted.
-    let _ = run_sides(stream, |proxy| &proxy.http_after_response);
+    let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }
 
-fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Verdict> {
+/// What runs over the answer behind the rules of a side.
+type OverLines = fn(&mut Stream, &lines::LineRules) -> Option<Verdict>;
+
+fn run_sides(
+    stream: &mut Stream,
+    rules: fn(&Proxy) -> &[HttpRule],
+    over_lines: Option<OverLines>,
+) -> Option<Verdict> {
     let nothing =
         rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
-    if nothing {
+    if nothing && over_lines.is_none() {
         return None;
     }
     let config = stream.config.clone();
@@ -318,14 +457,21 @@ fn run_sides(stream: &mut Stream, rules: fn(&Proxy) -> &[HttpRule]) -> Option<Ve
     ];
     stream.lenient = false;
     for side in sides.into_iter().flatten() {
-        let rules = rules(config.proxy(side)).iter().map(HttpRule::rule);
-        match evaluate(rules, stream, Patience::Now, 0) {
-            Outcomes::Verdict(verdict) => {
-                // The answer that the server gave is not the one that is timed.
-                stream.times.response = None;
-                return Some(verdict);
-            }
-            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => {}
+        let proxy = config.proxy(side);
+        let rules = rules(proxy).iter().map(HttpRule::rule);
+        let mut ended = match evaluate(rules, stream, Patience::Now, 0) {
+            Outcomes::Verdict(verdict) => Some(verdict),
+            Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
+        };
+        if ended.is_none()
+            && let (Some(run), Some(lines)) = (over_lines, &proxy.lines)
+        {
+            ended = run(stream, &lines.response);
+        }
+        if ended.is_some() {
+            // The answer that the server gave is not the one that is timed.
+            stream.times.response = None;
+            return ended;
         }
     }
     None

@@ -37,8 +37,10 @@ impl Usage {
     pub const FRONT_HTTP_RESPONSE: Usage = Usage(1 << 12);
     /// Log lines.
     pub const LOG: Usage = Usage(1 << 13);
+    /// Steps of health checks.
+    pub const CHECK: Usage = Usage(1 << 14);
 
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 15] = [
         "frontend tcp-request connection rule",
         "frontend tcp-request session rule",
         "frontend tcp-request content rule",
@@ -53,10 +55,11 @@ impl Usage {
         "frontend tcp-response content rule",
         "frontend http-response header rule",
         "log line",
+        "health check step",
     ];
 
     const fn from(first: Usage) -> u32 {
-        !(first.0 - 1) & ((1 << Usage::NAMES.len()) - 1)
+        !(first.0 - 1) & (Usage::CHECK.0 - 1)
     }
 
     const fn range(first: Usage, last: Usage) -> Usage {
@@ -146,14 +149,18 @@ impl Needs {
     /// The moments at which it is there.
     pub const fn usage(self) -> Usage {
         match self {
-            Needs::Nothing => Usage(Usage::from(Usage::TCP_CONNECTION)),
+            Needs::Nothing => Usage(Usage::from(Usage::TCP_CONNECTION)).and(Usage::CHECK),
             Needs::Request => Usage::range(Usage::FRONT_TCP_CONTENT, Usage::SERVER_SOURCE),
             Needs::RequestKept => Usage(Usage::from(Usage::FRONT_TCP_CONTENT)),
-            Needs::EitherSide => Usage::range(Usage::FRONT_TCP_CONTENT, Usage::FRONT_HTTP_RESPONSE),
-            Needs::Backend => Usage(Usage::from(Usage::BACK_TCP_CONTENT)),
-            Needs::Server => Usage(Usage::from(Usage::SERVER_SOURCE)),
-            Needs::Response => Usage::range(Usage::BACK_TCP_RESPONSE, Usage::FRONT_HTTP_RESPONSE),
-            Needs::ResponseKept => Usage(Usage::from(Usage::BACK_TCP_RESPONSE)),
+            Needs::EitherSide => {
+                Usage::range(Usage::FRONT_TCP_CONTENT, Usage::FRONT_HTTP_RESPONSE).and(Usage::CHECK)
+            }
+            Needs::Backend => Usage(Usage::from(Usage::BACK_TCP_CONTENT)).and(Usage::CHECK),
+            Needs::Server => Usage(Usage::from(Usage::SERVER_SOURCE)).and(Usage::CHECK),
+            Needs::Response => {
+                Usage::range(Usage::BACK_TCP_RESPONSE, Usage::FRONT_HTTP_RESPONSE).and(Usage::CHECK)
+            }
+            Needs::ResponseKept => Usage(Usage::from(Usage::BACK_TCP_RESPONSE)).and(Usage::CHECK),
         }
     }
 

@@ -20,15 +20,18 @@ pub enum Scope {
     Request,
     /// `res`: while the answer is worked on.
     Response,
+    /// `check`: one health check.
+    Check,
 }
 
 impl Scope {
-    const NAMES: [(&'static str, Scope); 5] = [
+    const NAMES: [(&'static str, Scope); 6] = [
         ("proc", Scope::Process),
         ("sess", Scope::Session),
         ("txn", Scope::Transaction),
         ("req", Scope::Request),
         ("res", Scope::Response),
+        ("check", Scope::Check),
     ];
 }
 
@@ -44,8 +47,6 @@ pub struct VariableName {
 pub enum VariableNameError {
     /// It does not begin with a scope and a dot.
     Scope,
-    /// It is the scope of health checks, which are not rules.
-    CheckScope,
     /// Nothing stands behind the scope.
     Empty,
     /// A character at this place is none that a name may hold.
@@ -70,12 +71,7 @@ impl VariableName {
     pub fn parse(text: &str) -> Result<Self, VariableNameError> {
         let (scope, name) = text.split_once('.').ok_or(VariableNameError::Scope)?;
         let Some((_, scope_found)) = Scope::NAMES.iter().find(|(known, _)| *known == scope) else {
-            let check = scope == "check";
-            return Err(if check {
-                VariableNameError::CheckScope
-            } else {
-                VariableNameError::Scope
-            });
+            return Err(VariableNameError::Scope);
         };
         if name.is_empty() {
             return Err(VariableNameError::Empty);
@@ -240,7 +236,6 @@ mod tests {
         for (text, error) in [
             ("foo", VariableNameError::Scope),
             ("foo.bar", VariableNameError::Scope),
-            ("check.bar", VariableNameError::CheckScope),
             ("txn.", VariableNameError::Empty),
             ("txn.f+", VariableNameError::Character(5)),
         ] {

@@ -69,6 +69,8 @@ pub struct Runtime {
     elsewhere: AtomicBool,
     /// When that began, as [`Runtime::now_ms`] counts.
     stopping_at_ms: AtomicU64,
+    /// Names of hosts that are asked for while it serves.
+    pub names: crate::resolvers::Names,
 }
 
 impl Runtime {
@@ -107,6 +109,7 @@ impl Runtime {
             stopping: AtomicBool::new(false),
             elsewhere: AtomicBool::new(false),
             stopping_at_ms: AtomicU64::new(0),
+            names: Default::default(),
         }))
     }
 

@@ -3,6 +3,7 @@
 use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{ServerConnection, proxy_header};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
+use crate::health::SOCKS4_USER;
 use crate::mux::ServerMux;
 use crate::reactor::{Instant, Socket, pool_box, with_deadline};
 use crate::state::Tally;
@@ -13,6 +14,7 @@ use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
+use protocol::socks4;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -61,8 +63,15 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
 
 /// Whether each client's own port decides where a server is for it.
 fn goes_by_client(server: &Server) -> bool {
-    matches!(server.address, ServerAddress::SamePort(..))
-        && server.state.address_override().is_none()
+    let followed = server.is_followed();
+    match server.address {
+        ServerAddress::SamePort(..) => followed || server.state.address_override().is_none(),
+        ServerAddress::Unresolved if followed => {
+            let set = server.state.address_override();
+            matches!(set, Some(ServerAddress::SamePort(..)))
+        }
+        _ => false,
+    }
 }
 
 impl ServerConnection {
@@ -103,7 +112,8 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 
 fn begin(backend: &Proxy, server: &Server, target: &Target, stream: &Stream) -> io::Result<Socket> {
     let tune = &stream.config.global.tune;
-    match target {
+    let by_proxy = server.options.socks4.map(Target::Inet);
+    match by_proxy.as_ref().unwrap_or(target) {
         Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
         Target::Inet(address) => {
             let family = if address.is_ipv4() {
@@ -190,7 +200,7 @@ pub async fn connect(
         Ok(Err(error)) => return Err(ConnectFailure::Refused(error)),
         Err(_) => return Err(ConnectFailure::Timeout),
     }
-    announce(&transport, stream, server, deadline).await?;
+    announce(&transport, stream, server, &target, deadline).await?;
     let mut tls = None;
     if let Some(connector) = &connector {
         let secured = pool_box(secure(
@@ -236,13 +246,18 @@ fn first_stream(
     Ok((Link::Http2(link), Some(mux)))
 }
 
-/// Sends the PROXY header, where the server's line asks for one.
+/// Says what goes before all else where the server's line asks for it: to a SOCKS
+/// proxy where it is to lead, then the PROXY header.
 async fn announce(
     transport: &Transport,
     stream: &Stream,
     server: &Server,
+    target: &Target,
     deadline: Option<Instant>,
 ) -> Result<(), ConnectFailure> {
+    if server.options.socks4.is_some() {
+        pool_box(tunnel(transport, target, deadline)).await?;
+    }
     let Some(version) = server.options.send_proxy else {
         return Ok(());
     };
@@ -251,6 +266,41 @@ async fn announce(
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ConnectFailure::Refused(error.into())),
         Err(_) => Err(ConnectFailure::Timeout),
+    }
+}
+
+/// Asks the proxy of `socks4` for the connection.
+async fn tunnel(
+    transport: &Transport,
+    target: &Target,
+    deadline: Option<Instant>,
+) -> Result<(), ConnectFailure> {
+    let refused = |kind: io::ErrorKind| ConnectFailure::Refused(kind.into());
+    let Target::Inet(SocketAddr::V4(to)) = target else {
+        return Err(refused(io::ErrorKind::AddrNotAvailable));
+    };
+    let request = socks4::request(*to, SOCKS4_USER);
+    match with_deadline(deadline, write_all(transport, &request, None)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(ConnectFailure::Refused(error.into())),
+        Err(_) => return Err(ConnectFailure::Timeout),
+    }
+    let mut reply = [0; socks4::REPLY_BYTES];
+    let mut have = 0;
+    while have < reply.len() {
+        match transport.socket().try_read(&mut reply[have..]) {
+            Ok(0) => return Err(refused(io::ErrorKind::ConnectionReset)),
+            Ok(read) => have += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let waited = with_deadline(deadline, transport.readable()).await;
+                waited.map_err(|_| ConnectFailure::Timeout)?;
+            }
+            Err(error) => return Err(ConnectFailure::Refused(error)),
+        }
+    }
+    match socks4::granted(&reply) {
+        true => Ok(()),
+        false => Err(refused(io::ErrorKind::ConnectionRefused)),
     }
 }
 

@@ -33,6 +33,8 @@ pub enum CheckStatus {
     Layer7OkConditional,
     /// The answer had a wrong status.
     Layer7Status,
+    /// Errors of the traffic counted as a failed check (`observe`).
+    Analyzed,
 }
 
 impl CheckStatus {
@@ -52,6 +54,7 @@ impl CheckStatus {
             CheckStatus::Layer7Ok => "L7OK",
             CheckStatus::Layer7OkConditional => "L7OKC",
             CheckStatus::Layer7Status => "L7STS",
+            CheckStatus::Analyzed => "HANA",
         }
     }
 
@@ -68,6 +71,7 @@ impl CheckStatus {
     pub(crate) fn of_number(number: u32) -> Option<Option<Self>> {
         Some(match number {
             1 => Some(CheckStatus::Initializing),
+            4 => Some(CheckStatus::Analyzed),
             5 => Some(CheckStatus::SocketError),
             6 => Some(CheckStatus::Layer4Ok),
             7 => Some(CheckStatus::Layer4Timeout),
@@ -101,6 +105,7 @@ impl CheckStatus {
             CheckStatus::Layer7Ok => "Layer7 check passed",
             CheckStatus::Layer7OkConditional => "Layer7 check conditionally passed",
             CheckStatus::Layer7Status => "Layer7 wrong status",
+            CheckStatus::Analyzed => "Health analyze",
         }
     }
 
@@ -128,6 +133,7 @@ const CHECK_STATUSES: &[CheckStatus] = &[
     CheckStatus::Layer7Ok,
     CheckStatus::Layer7OkConditional,
     CheckStatus::Layer7Status,
+    CheckStatus::Analyzed,
 ];
 
 /// What a check means for the server.
@@ -154,6 +160,8 @@ pub struct CheckResult {
     pub duration_ms: u32,
     /// More, for people: the reason of the system, the server's own words.
     pub info: Cow<'static, str>,
+    /// That is for the line of this check only; statistics do not show it.
+    pub fleeting: bool,
 }
 
 impl CheckResult {
@@ -172,6 +180,7 @@ impl CheckResult {
             code: 0,
             duration_ms,
             info: Cow::Borrowed(""),
+            fleeting: false,
         }
     }
 

@@ -121,6 +121,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         }
         proxy.servers = servers;
     }
+    track(config, now_ms);
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
 }
@@ -135,6 +136,17 @@ fn adopt_peers(config: &mut Config, old: Option<&Config>) {
     }
 }
 
+/// Gives servers that track others the state of those.
+fn track(config: &Config, now_ms: u64) {
+    for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
+        let tracked = server.tracks.and_then(|(proxy, at)| {
+            let servers = &config.proxies.get(proxy.0 as usize)?.servers;
+            Some(&servers.get(at.0 as usize)?.state)
+        });
+        server.state.track(tracked, now_ms);
+    }
+}
+
 /// Gives a server the state of the older tree's; `alike`: connections to servers
 /// of its backend are made as there. Says whether an operator's address has to
 /// give way to the file's.
@@ -145,6 +157,14 @@ fn go_on(server: &mut Server, described: &Server, alike: bool) -> bool {
     } else {
         server.state.next_way()
     };
+    let same_name = described.host.as_ref().map(|host| &host.text)
+        == server.host.as_ref().map(|host| &host.text);
+    if !same_name {
+        server.state.set_host(None);
+    } else if server.is_followed() && described.is_followed() {
+        // What its name stands for by now is newer than what the file found.
+        return false;
+    }
     described.address != server.address && server.state.address_override().is_some()
 }
 
@@ -191,9 +211,14 @@ fn same_way(one: &Server, other: &Server) -> bool {
             options.source,
             options.tcp_user_timeout_ms,
             options.tcp_fast_open,
+            options.socks4,
         )
     };
-    one.address == other.address
+    let followed = one.is_followed()
+        && other.is_followed()
+        && one.address_text == other.address_text
+        && other.state.address_override().is_some();
+    (followed || one.address == other.address)
         && of(one) == of(other)
         && one.options.interface == other.options.interface
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()

@@ -2,10 +2,13 @@
 //! connections. Changed by the side thread (checks, operators) under a lock
 //! that the data plane never takes; read by the data plane from atomics.
 
+mod agent;
 mod control;
 mod kept;
 mod report;
 
+pub use agent::{AgentReport, AgentResult, Said};
+pub(crate) use agent::{AgentSet, TakesErrors};
 pub use control::{Adoption, Change};
 pub use kept::Kept;
 pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
@@ -16,7 +19,7 @@ use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// One of the ways that there have been to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +30,19 @@ impl Way {
     pub fn of_file(self, way: u32) -> Way {
         Way(self.0 & u64::from(u32::MAX) | u64::from(way) << 32)
     }
+}
+
+/// The name that a server has at run time, in place of its file's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostNow {
+    /// The name.
+    pub text: Box<str>,
+    /// The port of its record.
+    pub port: u16,
+    /// A record of its service told it; else an operator.
+    pub by_record: bool,
+    /// The record's address was told besides: nobody has to ask for it.
+    pub told_beside: bool,
 }
 
 /// What an operator wants of a server.
@@ -141,6 +157,12 @@ pub struct ServerState {
     /// bits of the last [`Shutdown`].
     shutdowns: AtomicU32,
     control: Mutex<Control>,
+    /// Servers whose state is this one's.
+    trackers: Mutex<Vec<Weak<ServerState>>>,
+    /// Errors of its traffic in a row (`observe`).
+    pub(crate) errors_in_row: AtomicU32,
+    /// Who is told when they are too many.
+    observer: Mutex<Option<Weak<dyn TakesErrors>>>,
 }
 
 impl Default for ServerState {
@@ -196,6 +218,9 @@ impl ServerState {
             index_hint: AtomicU32::new(0),
             shutdowns: AtomicU32::new(0),
             control: Mutex::new(Control::default()),
+            trackers: Mutex::default(),
+            errors_in_row: AtomicU32::new(0),
+            observer: Mutex::new(None),
         }
     }
 
@@ -294,12 +319,28 @@ impl ServerState {
         self.throttle.load(Ordering::Relaxed)
     }
 
-    /// The address that an operator set; None takes the file's.
+    /// The name that it has at run time; None takes the file's.
+    pub fn host(&self) -> Option<HostNow> {
+        self.control().host.as_deref().cloned()
+    }
+
+    /// Gives it another name.
+    pub fn set_host(&self, host: Option<HostNow>) {
+        self.control().host = host.map(Box::new);
+    }
+
+    /// The address that an operator set, or that its name stands for by now; None
+    /// takes the file's.
     pub fn address_override(&self) -> Option<ServerAddress> {
         if !self.flag(ADDRESS_SET) {
             return None;
         }
-        self.control().address.map(ServerAddress::Inet)
+        let control = self.control();
+        let address = control.address?;
+        Some(match control.port_offset {
+            Some(offset) => ServerAddress::SamePort(address.ip(), offset),
+            None => ServerAddress::Inet(address),
+        })
     }
 
     /// Whether an operator said that connections to it speak TLS; None is as the
@@ -396,6 +437,14 @@ impl ServerState {
             1 => Shutdown::Up,
             _ => Shutdown::Killed,
         })
+    }
+
+    fn observer(&self) -> MutexGuard<'_, Option<Weak<dyn TakesErrors>>> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trackers(&self) -> MutexGuard<'_, Vec<Weak<ServerState>>> {
+        self.trackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {

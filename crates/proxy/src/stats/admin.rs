@@ -14,6 +14,10 @@ const PARAMETERS_MAX: usize = 16_384;
 enum Action {
     Admin(AdminState),
     Health(HealthState),
+    /// Whether it is checked.
+    Checks(bool),
+    /// Of servers with an agent.
+    Agent,
     Shutdown,
 }
 
@@ -34,6 +38,8 @@ static ACTIONS: &[(&str, &str, Action)] = &[
         "Set state to MAINT",
         Action::Admin(AdminState::Maintenance),
     ),
+    ("dhlth", "Health: disable checks", Action::Checks(false)),
+    ("ehlth", "Health: enable checks", Action::Checks(true)),
     ("hrunn", "Health: force UP", Action::Health(HealthState::Up)),
     (
         "hnolb",
@@ -45,8 +51,28 @@ static ACTIONS: &[(&str, &str, Action)] = &[
         "Health: force DOWN",
         Action::Health(HealthState::Down),
     ),
+    ("dagent", "Agent: disable checks", Action::Agent),
+    ("eagent", "Agent: enable checks", Action::Agent),
+    ("arunn", "Agent: force UP", Action::Agent),
+    ("adown", "Agent: force DOWN", Action::Agent),
     ("shutdown", "Kill Sessions", Action::Shutdown),
 ];
+
+/// Words that pages of old versions sent, and scripts still do.
+static OLD_WORDS: &[(&str, Action)] = &[
+    ("enable", Action::Admin(AdminState::Ready)),
+    ("disable", Action::Admin(AdminState::Maintenance)),
+    ("stop", Action::Admin(AdminState::Drain)),
+    ("start", Action::Admin(AdminState::Ready)),
+];
+
+fn action(word: &[u8]) -> Option<Action> {
+    let now = ACTIONS.iter().map(|(known, _, action)| (known, action));
+    let old = OLD_WORDS.iter().map(|(known, action)| (known, action));
+    let mut all = now.chain(old);
+    all.find(|(known, _)| known.as_bytes() == word)
+        .map(|(_, action)| *action)
+}
 
 /// The words and texts of the actions.
 pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -81,12 +107,11 @@ pub fn run(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outc
     let Some(word) = form.action.as_deref().filter(|_| !form.servers.is_empty()) else {
         return Outcome::None;
     };
-    let action = ACTIONS.iter().find(|(known, ..)| known.as_bytes() == word);
     let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
-    let (Some((_, _, action)), Some(backend)) = (action, backend) else {
+    let (Some(action), Some(backend)) = (action(word), backend) else {
         return Outcome::Wrong;
     };
-    apply(config, backend, *action, &form.servers)
+    apply(config, backend, action, &form.servers)
 }
 
 /// A backend by its name, or by `#` and its id.
@@ -109,18 +134,23 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
         .iter()
         .map(|server| (server.name.as_bytes(), server))
         .collect();
-    let mut done = 0;
+    let (mut found, mut changed) = (0, 0);
     for server in names.iter().filter_map(|name| known.get(&**name)) {
+        found += 1;
         match action {
             Action::Admin(admin) => server::set_admin(config, backend, server, admin),
             Action::Health(health) => server::set_health(config, backend, server, health),
+            Action::Checks(checked) if server.options.check => server.state.stop_checks(!checked),
+            // Of servers without a check, or an agent, there is nothing to change.
+            Action::Checks(_) | Action::Agent => continue,
             Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
-        done += 1;
+        changed += 1;
     }
-    match done {
-        0 => Outcome::Wrong,
-        n if n < names.len() => Outcome::Part,
+    match (found, changed) {
+        (0, _) => Outcome::Wrong,
+        (_, 0) => Outcome::None,
+        (n, _) if n < names.len() => Outcome::Part,
         _ => Outcome::Done,
     }
 }
@@ -151,6 +181,14 @@ mod tests {
         assert_eq!(run("s=s1&s=nope&action=maint&b=b"), Outcome::Part);
         assert_eq!((status(0), status(1)), ("MAINT".into(), "DRAIN".into()));
         assert_eq!(run("s=s1&action=ready&b=b"), Outcome::Done);
+        assert_eq!(run("s=s1&s=s:2&action=dhlth&b=b"), Outcome::Done);
+        assert!(config.proxies[0].servers[0].state.checks_stopped());
+        assert_eq!(run("s=s1&action=ehlth&b=b"), Outcome::Done);
+        assert!(!config.proxies[0].servers[0].state.checks_stopped());
+        assert_eq!(run("s=s1&action=dagent&b=b"), Outcome::None);
+        assert_eq!(run("s=s1&action=disable&b=b"), Outcome::Done);
+        assert_eq!(status(0), "MAINT");
+        assert_eq!(run("s=s1&action=enable&b=b"), Outcome::Done);
         assert_eq!(run("s=s1&action=hdown&b=b"), Outcome::Done);
         assert_eq!(status(0), "DOWN");
         for (body, outcome) in [

@@ -20,7 +20,10 @@ mod tests;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
 use crate::message::{Message, Refusal, Version, reason_of};
+use crate::rules::wait::Wait;
+use crate::rules::{self, Verdict};
 use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::users;
 use crate::worker::worker;
 use asked::{Asked, Kind, Outcome};
 use export::Format;
@@ -36,6 +39,8 @@ use std::thread;
 pub enum Answer {
     /// It does not ask for statistics.
     No,
+    /// A password is verified first; then it is to be asked again.
+    Wait(Wait),
     /// So many bytes of its body are needed; then it is to be asked again.
     NeedBody(usize),
     /// This is the answer.
@@ -71,15 +76,19 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     stream.statistics = true;
     stream.termination = Termination::Local;
     stream.phase = Phase::Request;
-    if !auth::allowed(page, &stream.request) {
-        let mut reply = error_page(stream, 401);
-        return match auth::challenge(page, &mut reply.head) {
-            Ok(()) => Answer::Ready(reply),
-            // A realm with a control character in it.
-            Err(_) => Answer::Ready(error_page(stream, 500)),
-        };
+    if !auth::allowed(page, stream) {
+        let realm = page.realm.as_deref().unwrap_or(users::STATISTICS_REALM);
+        return Answer::Ready(rules::challenge(stream, realm));
+    }
+    if let Some(answer) = refused(stream, page) {
+        return answer;
     }
     let admin = page.admin.iter().any(|condition| condition.test(stream));
+    match users::unanswered(stream) {
+        Some(Verdict::Wait(wait)) => return Answer::Wait(wait),
+        Some(Verdict::Answer(reply)) => return Answer::Ready(*reply),
+        _ => {}
+    }
     if post {
         return action(stream, index, page, &asked, admin);
     }
@@ -107,6 +116,23 @@ pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
         asked: Asked::default(),
         admin: false,
         config: stream.config.clone(),
+    })
+}
+
+/// What `stats http-request` rules have against a request.
+fn refused(stream: &mut Stream, page: &StatsPage) -> Option<Answer> {
+    if page.http_request.is_empty() {
+        return None;
+    }
+    Some(match rules::statistics(stream, &page.http_request) {
+        Verdict::Continue => {
+            // What rules said of the end is the page's again.
+            stream.termination = Termination::Local;
+            return None;
+        }
+        Verdict::Wait(wait) => Answer::Wait(wait),
+        Verdict::Answer(reply) => Answer::Ready(*reply),
+        _ => Answer::Ready(error_page(stream, 403)),
     })
 }
 
@@ -164,6 +190,7 @@ fn redirect(page: &StatsPage, outcome: Outcome, view: &Asked) -> Result<Message,
     head.add(b"content-type", b"text/plain")?;
     let mut location = page.uri.to_vec();
     location.extend_from_slice(format!(";st={}{}", outcome.code(), view.words()).as_bytes());
+    head.add(b"content-length", b"0")?;
     head.add(b"location", &location)?;
     Ok(head)
 }
@@ -252,6 +279,9 @@ impl Report {
         head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
         head.add(b"cache-control", b"no-cache")?;
         head.add(b"content-type", kind)?;
+        if self.metrics.is_none() && self.asked.kind == Kind::Page {
+            head.add(b"content-security-policy", page::POLICY.as_bytes())?;
+        }
         if page.refresh_s > 0 && self.metrics.is_none() && !self.asked.no_refresh {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }

@@ -372,6 +372,9 @@ pub fn bind_text(address: &BindAddress) -> String {
 
 /// A server's address for people; empty while its name has none.
 pub fn server_text(server: &Server) -> String {
+    if server.is_followed() && server.state.report(0).unresolved {
+        return String::new();
+    }
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => address.to_string(),
@@ -419,6 +422,7 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     row.last_session(state.last_session.seconds_ago(moment.rate_ms));
     row.times(&state.counters);
     checks(&mut row, &report);
+    agent(&mut row, &report);
     if moment.legends {
         row.put(C::Addr, server_text(server));
         if let Some(cookie) = &server.options.cookie {
@@ -436,10 +440,33 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     row
 }
 
+/// What the agent of a server said, and whose checks count for it.
+fn agent(row: &mut Row<'_>, report: &ServerReport) {
+    use Column as C;
+    if let Some(tracked) = &report.tracked {
+        row.put(C::Tracked, tracked.to_string());
+        return;
+    }
+    let Some(agent) = report.agent.as_ref().filter(|agent| !agent.stopped) else {
+        return;
+    };
+    let Some(last) = &agent.last else { return };
+    row.put(C::AgentStatus, last.code());
+    if last.status.is_some_and(|status| status.has_code()) {
+        row.put(C::AgentCode, 0u32);
+    }
+    row.put(C::AgentDuration, u64::from(last.duration_ms));
+    row.put(C::AgentDesc, last.text());
+    row.put(C::LastAgt, last.info.to_string());
+    row.put(C::AgentRise, 1u32);
+    row.put(C::AgentFall, 1u32);
+    row.put(C::AgentHealth, u32::from(!agent.down));
+}
+
 /// What the checks of a server found.
 fn checks(row: &mut Row<'_>, report: &ServerReport) {
     use Column as C;
-    if !report.checked {
+    if !report.checked || report.tracked.is_some() {
         return;
     }
     let Object::Server(server, _) = &row.object else {

@@ -287,7 +287,7 @@ fn a_page_without_rights_has_no_form_and_without_a_version_says_none() {
         false,
         &hidden,
     );
-    assert!(!page.contains("method=\"post\"") && !page.contains("checkbox"));
+    assert!(!page.contains("method=\"post\"") && !page.contains("name=\"s\""));
     assert!(!page.contains("version") && !page.contains("http-equiv"));
     assert!(page.contains("Enable refresh") && !page.contains("cap: "));
 }

@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, inspect};
+use super::{Link, Phase, Stream, Termination, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::ProxyOption;
@@ -221,6 +221,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     tracked::answer(stream);
+    observe::answered(stream);
     check(stream, client)?;
     stick::answer(stream);
     if response.body == BodyLength::Tunnel {
@@ -372,6 +373,10 @@ async fn read_head(
             parsed_length = input.len();
             match http1::parse_response(input.filled(), facts, &limits, &mut stream.response) {
                 Ok(Outcome::Done(parsed)) => {
+                    if stream.config.global.lines_shown {
+                        let names = &mut stream.lines.get_or_insert_default().response;
+                        names.read(&input.filled()[..parsed.consumed]);
+                    }
                     input.consume(parsed.consumed);
                     return Ok(parsed);
                 }

@@ -4,7 +4,7 @@
 
 use super::{Endpoint, Session};
 use crate::reactor::{Socket, WeakSocket};
-use protocol::proxy_protocol::Tlvs;
+use protocol::proxy_protocol::{Ssl, Tlvs};
 use std::cell::{Cell, OnceCell};
 
 /// Source and destination as rules set them.
@@ -53,6 +53,11 @@ impl Session {
     /// A field of the client's PROXY header, of a type that the file names.
     pub fn proxy_field(&self, kind: u8) -> Option<&[u8]> {
         self.details.get()?.fields.get()?.get(kind)
+    }
+
+    /// What the client's PROXY header tells of TLS, where the file asks for it.
+    pub fn proxy_tls(&self) -> Option<Ssl<'_>> {
+        self.details.get()?.fields.get()?.ssl()
     }
 
     /// Keeps those fields of the client's PROXY header that the file asks for: no

@@ -14,9 +14,9 @@ pub struct Ends {
     /// The client's stream of HTTP/2.
     client: Option<StreamWatch>,
     /// The connection to the server.
-    pub server: Option<ServerEnd>,
+    server: Option<ServerEnd>,
     /// Where the rule stands that ended its list last.
-    pub last_rule: Option<RulePlace>,
+    last_rule: Option<RulePlace>,
 }
 
 /// Where a rule stands: the number of its file in `Config::files`, and its line.
@@ -75,9 +75,19 @@ impl Stream {
         }
     }
 
+    /// The connection to the server, once it stands.
+    pub fn server_end(&self) -> Option<&ServerEnd> {
+        self.ends.as_ref()?.server.as_ref()
+    }
+
+    /// Where the rule stands that ended its list last.
+    pub fn last_rule(&self) -> Option<RulePlace> {
+        self.ends.as_ref()?.last_rule
+    }
+
     /// Our own address on the connection to the server.
     pub fn server_side(&self) -> Option<SocketAddr> {
-        self.ends.as_ref()?.server.as_ref()?.address
+        self.server_end()?.address
     }
 
     /// The stream of HTTP/2 at one end. None: it is none, or nothing is known.

@@ -401,6 +401,7 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
     }
     if failure.is_servers() {
         tracked::answer_failure(stream);
+        super::observe::failed(stream, &failure);
         let config = stream.config.clone();
         if let Some(backend) = stream.backend {
             config

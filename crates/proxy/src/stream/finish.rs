@@ -76,12 +76,19 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         listed: _,
         assigned,
         tracked,
+        lines,
+        error_status,
+        checked_users,
         compression,
         cache,
         overrides,
     } = used;
     *assigned = Default::default();
     *tracked = None;
+    error_status.set(0);
+    if checked_users.get().is_some() {
+        *checked_users = std::cell::OnceCell::new();
+    }
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
@@ -114,9 +121,17 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*resume_at, *lenient) = (0, false);
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
+    *lines = None;
     *compression = Default::default();
     *cache = None;
     *overrides = None;
+}
+
+/// A stream of nobody, on a thread that serves nobody: a health check evaluates
+/// its expressions in it.
+pub fn of_check(session: Rc<Session>, http: bool) -> Stream {
+    let times = Times::begin(reactor::now(), std::time::SystemTime::now());
+    blank(0, session, http, times)
 }
 
 /// A stream to which nothing has happened yet.
@@ -167,6 +182,9 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         listed: Default::default(),
         assigned: Default::default(),
         tracked: None,
+        lines: None,
+        error_status: std::cell::Cell::new(0),
+        checked_users: std::cell::OnceCell::new(),
         compression: Default::default(),
         cache: None,
         overrides: None,

@@ -21,6 +21,7 @@ pub(crate) mod leaving;
 mod link;
 pub(crate) mod listing;
 mod meter;
+mod observe;
 mod overrides;
 mod reply;
 mod request;
@@ -35,12 +36,13 @@ mod tunnel;
 mod write;
 
 pub use assigned::Captured;
-pub use ends::Ends;
+pub use ends::{End, Ends};
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use finish::{bad_request, new_stream};
+pub use finish::{bad_request, new_stream, of_check};
 pub use link::Link;
 pub use overrides::{Overrides, Packets, Priority};
+pub(crate) use reply::configured as configured_page;
 pub use reply::{Reply, error as error_page};
 pub(crate) use serve::silence;
 pub(crate) use session::after;

@@ -5,8 +5,8 @@ use super::session::Client;
 use super::write::{WriteFailure, write_all, write_pieces};
 use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
-use crate::http1::{self, Limits, Outcome, Redirect, RedirectCode, RequestFacts};
-use crate::message::{Message, Version};
+use crate::http1::{self, Limits, Outcome, RequestFacts};
+use crate::message::{Message, Version, reason_of};
 use crate::rules::{self, Verdict};
 use crate::worker::worker;
 use std::sync::Arc;
@@ -22,26 +22,52 @@ pub struct Reply {
     pub close: bool,
 }
 
-/// The page for an error: the backend's, the frontend's, or the built-in one.
-pub fn error(stream: &Stream, status: u16) -> Reply {
-    let configured = |proxy: &Proxy| {
-        proxy
-            .errors
-            .iter()
-            .rev()
-            .find(|(s, _)| *s == status)
-            .and_then(|(_, page)| from_page(page))
-    };
-    stream
-        .backend()
-        .and_then(configured)
-        .or_else(|| configured(stream.frontend()))
-        .unwrap_or_else(|| built_in(status))
+impl Reply {
+    /// None: the connection is closed without a word. The status is for logs.
+    fn silent(status: u16) -> Option<Reply> {
+        let mut head = Message::default();
+        head.begin_response(Version::Http11, status, b"").ok()?;
+        Some(Reply {
+            head,
+            body: Arc::default(),
+            close: true,
+        })
+    }
+
+    /// Whether it is none. Whatever else closes has a header.
+    fn is_silent(&self) -> bool {
+        self.close && self.body.is_empty() && self.head.fields().is_empty()
+    }
 }
 
-fn from_page(page: &ErrorPage) -> Option<Reply> {
+/// The page for an error: the backend's, the frontend's, or the built-in one.
+pub fn error(stream: &Stream, status: u16) -> Reply {
+    let of = |proxy: &Proxy| {
+        let pages = proxy.errors.iter().rev().filter(|(s, _)| *s == status);
+        pages
+            .map(|(_, page)| page)
+            .find_map(|page| match page {
+                // What the group lacks is what the lines before say.
+                ErrorPage::Group(slot) => slot.get()?.page(status),
+                page => Some(page),
+            })
+            .and_then(|page| configured(stream, status, page))
+    };
+    let page = stream.backend().and_then(of);
+    page.or_else(|| of(stream.frontend())).unwrap_or_else(|| {
+        stream.error_status.set(0);
+        built_in(status)
+    })
+}
+
+/// The answer that a page of the configuration is.
+pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
     let mut head = Message::default();
+    stream.error_status.set(status);
     match page {
+        ErrorPage::Raw(bytes) if bytes.is_empty() => Reply::silent(status),
+        ErrorPage::Made(answer) => answer.reply(stream),
+        ErrorPage::Default | ErrorPage::Group(_) => None,
         ErrorPage::Raw(bytes) => {
             let (limits, facts) = (Limits::default(), RequestFacts::default());
             // The loader has read it this way before.
@@ -58,14 +84,17 @@ fn from_page(page: &ErrorPage) -> Option<Reply> {
             })
         }
         ErrorPage::Redirect(status, location) => {
-            let code = RedirectCode::of(*status)?;
-            let redirect = Redirect {
-                code,
-                location,
-                set_cookie: None,
-                clear_cookie: None,
+            // In HAProxy's order, which is another than that of a rule's redirection.
+            let reason = if *status == 302 {
+                "Found"
+            } else {
+                reason_of(*status)
             };
-            redirect.respond(&mut head).ok()?;
+            head.begin_response(Version::Http11, *status, reason.as_bytes())
+                .ok()?;
+            head.add(b"cache-control", b"no-cache").ok()?;
+            head.add(b"content-length", b"0").ok()?;
+            head.add(b"location", location).ok()?;
             Some(Reply {
                 head,
                 body: Arc::default(),
@@ -91,9 +120,14 @@ fn built_in(status: u16) -> Reply {
 /// Sends an answer of the proxy's own; false when it could not be. `keep`: the
 /// connection stays open for another request.
 pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: bool) -> bool {
+    let silent = reply.is_silent();
     let Reply { head, body, .. } = reply;
     stream.response = head;
     stream.local = true;
+    if silent {
+        stream.local_status = stream.response.status();
+        return false;
+    }
     let mut body = body;
     if stream.cache.as_ref().is_some_and(|cache| cache.hit)
         && let Verdict::Answer(other) = rules::http_response(stream)
@@ -101,24 +135,8 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         // A rule refuses what the cache has.
         (stream.response, body) = (other.head, other.body);
     }
-    let status = stream.response.status();
-    let sized = !has_no_body(status);
-    let length = body.len().to_string();
-    // A page out of a file may say something else.
-    if sized && stream.response.get(b"content-length") != Some(length.as_bytes()) {
-        // A page that fills its head to the limit goes without; the close tells.
-        let _ = stream.response.set(b"content-length", length.as_bytes());
-    }
-    rules::http_after_response(stream);
-    stream.dress_answer(&client.link);
-    if client.link.is_http2() {
-        // Its connection is not this answer's matter.
-    } else if !keep {
-        let _ = stream.response.set(b"connection", b"close");
-    } else if stream.request.version() == Version::Http10 {
-        let _ = stream.response.set(b"connection", b"keep-alive");
-    }
-    stream.local_status = stream.response.status();
+    let sized = !has_no_body(stream.response.status());
+    complete(client, stream, sized.then_some(body.len()), keep);
     let without_body = stream.request.method() == b"HEAD" || !sized;
     let body: &[u8] = if without_body { &[] } else { &body };
     let limit = stream.client_ms();
@@ -146,6 +164,32 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         stream.termination = Termination::ClientAbort;
     }
     sent.is_ok()
+}
+
+/// Completes the head of an answer: its length, the rules that see every answer, and
+/// what becomes of the connection.
+fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
+    let length = length.map(|length| length.to_string());
+    // A page out of a file may say something else.
+    if let Some(length) = &length
+        && stream.response.get(b"content-length") != Some(length.as_bytes())
+    {
+        // A page that fills its head to the limit goes without; the close tells.
+        let _ = stream.response.set(b"content-length", length.as_bytes());
+    }
+    rules::http_after_response(stream);
+    stream.dress_answer(&client.link);
+    if client.link.is_http2() {
+        // Its connection is not this answer's matter.
+    } else if !keep {
+        let _ = stream.response.set(b"connection", b"close");
+    } else if stream.request.version() == Version::Http10 {
+        let _ = stream.response.set(b"connection", b"keep-alive");
+    }
+    stream.local_status = match stream.error_status.take() {
+        0 => stream.response.status(),
+        status => status,
+    };
 }
 
 fn has_no_body(status: u16) -> bool {

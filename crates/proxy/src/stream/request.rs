@@ -8,7 +8,7 @@ use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
-use crate::config::{HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
+use crate::config::{CheckKind, HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, pool_box, with_deadline};
@@ -17,6 +17,7 @@ use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::stats;
 use crate::tables::{stick, tracked};
+use crate::users;
 use crate::worker::worker;
 use std::io;
 use std::pin::pin;
@@ -159,6 +160,9 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             parsed_length = input.len();
             match http1::parse_request(input.filled(), &limits, &mut stream.request) {
                 Ok(Outcome::Done(request)) => {
+                    if stream.config.global.lines_shown {
+                        keep_names(stream, &input.filled()[..request.consumed]);
+                    }
                     input.consume(request.consumed);
                     stream.bytes_in += request.consumed as u64;
                     stream.times.request = Some(reactor::now());
@@ -205,6 +209,12 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
             Err(_) => return Err(HeadFailure::Closed),
         }
     }
+}
+
+/// Keeps the names of the headers as they were received, for rules about lines.
+#[cold]
+fn keep_names(stream: &mut Stream, head: &[u8]) {
+    stream.lines.get_or_insert_default().request.read(head);
 }
 
 /// Whether a connection's first bytes, which are no request, are those of HTTP/2.
@@ -277,6 +287,38 @@ async fn linger(client: &mut Client) {
         }
     }
     client.input = None;
+}
+
+/// What a connection is answered before anything of it is read (`monitor-net`, `mode
+/// health`); None where it is one like others.
+pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
+    let frontend = session.frontend();
+    let health = frontend.health.as_ref()?;
+    let http = match health.always {
+        true => frontend.check.kind == CheckKind::Http,
+        false => {
+            let ip = session.source.ip()?;
+            health.network.filter(|network| network.contains(ip))?;
+            frontend.mode == Mode::Http
+        }
+    };
+    Some(match http {
+        true => b"HTTP/1.0 200 OK\r\n\r\n",
+        false if health.always => b"OK\n",
+        false => b"",
+    })
+}
+
+/// Gives such a connection its answer. It is neither counted nor logged.
+pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
+    let limit = client.session.frontend().timeouts.client_ms;
+    if let Link::Http1(transport) = &client.link
+        && super::write::write_all(transport, answer, limit)
+            .await
+            .is_ok()
+    {
+        linger(client).await;
+    }
 }
 
 /// How long and how much is thrown away after an early answer.
@@ -414,7 +456,9 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     if !matches!(ruled, Ruled::Forward) {
         return ruled;
     }
-    serve::choose_backend(stream);
+    if let Some(refused) = choose_backend(client, stream).await {
+        return refused;
+    }
     let Some(backend) = stream.backend() else {
         stream.termination = Termination::ServerAbort;
         stream.phase = Phase::Connect;
@@ -432,6 +476,24 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
         return Ruled::Forward;
     }
     side_rules(client, stream, body).await
+}
+
+/// Chooses the backend, for which a password may have to be verified.
+async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
+    loop {
+        serve::choose_backend(stream);
+        let asked = users::unanswered(stream)?;
+        stream.backend = None;
+        match asked {
+            Verdict::Wait(wait) => {
+                if !serve::await_rule(stream, &client.link, wait).await {
+                    return Some(Ruled::Close);
+                }
+            }
+            Verdict::Answer(answer) => return Some(Ruled::Answer(*answer)),
+            _ => return None,
+        }
+    }
 }
 
 /// The rules of the frontend, or of the backend once it is chosen.
@@ -468,6 +530,12 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                     continue;
                 }
                 without_body(stream)
+            }
+            Verdict::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
             }
         };
     }
@@ -508,6 +576,12 @@ async fn statistics(
                 Some(reply) => Ruled::Answer(reply),
                 None => Ruled::Answer(reply::error(stream, 503)),
             },
+            stats::Answer::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                Ruled::Close
+            }
             stats::Answer::NeedBody(bytes) => {
                 if wait_for_body(client, stream, body, bytes, None).await {
                     continue;

@@ -3,12 +3,13 @@
 
 use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Link, Phase, Reply, Stream, Termination, listing};
+use super::{Link, Phase, Reply, Stream, Termination, listing, observe};
 use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
+use crate::rules::wait::Wait;
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
@@ -39,7 +40,8 @@ pub fn count_request(stream: &Stream) {
 /// Which backend `use_backend` and `default_backend` lead to; a `listen` leads
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
-    let chosen = backend_by_rule(stream).or_else(|| {
+    let by_line = stream.lines.as_ref().and_then(|lines| lines.switched);
+    let chosen = by_line.or_else(|| backend_by_rule(stream)).or_else(|| {
         let frontend = stream.frontend();
         let default = frontend
             .default_backend
@@ -182,6 +184,13 @@ impl<'c> Watch<'c> {
         link.is_http2().then_some(Watch { link, half })
     }
 
+    /// A client during a rule that waits, where its going is to be noticed.
+    pub fn during_rules(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
+        let proxy = stream.backend().unwrap_or(stream.frontend());
+        let half = proxy.has(ProxyOption::AbortOnClose);
+        (half || link.is_http2()).then_some(Watch { link, half })
+    }
+
     /// Ready when it has gone.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match (self.half, self.link) {
@@ -222,6 +231,23 @@ pub fn unless_gone<F: Future>(
     )
 }
 
+/// Waits for what a rule waits for, and does what came of it to the stream. False:
+/// the client went meanwhile.
+pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
+    let watched = Watch::during_rules(stream, link);
+    match unless_gone(watched, pin!(wait)).await {
+        Some(applied) => {
+            applied(stream);
+            true
+        }
+        None => {
+            stream.termination = Termination::ClientAbort;
+            stream.phase = Phase::Request;
+            false
+        }
+    }
+}
+
 /// The client went while a server was looked for. It is told nothing.
 pub fn abandoned(stream: &mut Stream) {
     stream.termination = Termination::ClientAbort;
@@ -255,6 +281,7 @@ pub async fn establish(
         });
         let failure = match attempt {
             Some(Ok(connection)) => {
+                observe::connected(stream, true);
                 stream.times.connected = Some(reactor::now());
                 let tls = connection.tls.as_ref();
                 stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
@@ -266,6 +293,7 @@ pub async fn establish(
             Some(Err(failure)) => failure,
             None => return Err(gone(stream)),
         };
+        observe::connected(stream, false);
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
             // What is idle gives its descriptors to who has something to do.
             worker().pools.clear();

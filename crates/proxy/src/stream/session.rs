@@ -202,6 +202,11 @@ pub(crate) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
 }
 
 async fn run(client: &mut Client) {
+    if client.session.frontend().health.is_some()
+        && let Some(answer) = super::request::health(&client.session)
+    {
+        return pool_box(super::request::answer_health(client, answer)).await;
+    }
     let expected = client.session.bind().accept_proxy || client.expects_proxy;
     if expected && pool_box(proxy_header(client)).await.is_err() {
         let frontend = client.session.frontend();

@@ -10,7 +10,7 @@ use crate::reactor::{self, Instant};
 use crate::rules::Variables;
 use crate::tables::{SessionTrackers, Trackers};
 use crate::tls;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -181,6 +181,11 @@ impl Session {
         if let Some(session) = Rc::get_mut(self) {
             (session.tls, session.ready) = (tls, ready);
         }
+    }
+
+    /// The listener; None where the session is that of a health check.
+    pub fn listener(&self) -> Option<&Bind> {
+        self.frontend().binds.get(self.bind as usize)
     }
 
     /// The listener.
@@ -419,6 +424,13 @@ pub struct Stream {
     pub assigned: super::assigned::Assigned,
     /// Entries of tables that it tracks.
     pub tracked: Option<Box<Trackers>>,
+    /// What rules about lines keep (`reqrep` and its kin).
+    pub lines: Option<Box<crate::rules::lines::LineState>>,
+    /// The status of which its answer is the configuration's page (`errorloc`), for
+    /// logs; 0 where it is none.
+    pub error_status: Cell<u16>,
+    /// What is known of its user's password; empty where no rule asked.
+    pub checked_users: OnceCell<Box<crate::users::Checked>>,
     /// What of it is compressed, and how.
     pub compression: Chosen,
     /// What it has to do with a cache.

@@ -12,7 +12,7 @@ use crate::config::{Proxy, ProxyOption};
 use crate::log;
 use crate::queue::Slot;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
-use crate::rules::{self, Gate};
+use crate::rules::{self, Content, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::tables::stick;
@@ -555,12 +555,18 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
             stream.payload_complete |= buffer.len() >= buffer.capacity();
         }
         match rules::tcp_content(stream, in_backend) {
-            Some(Gate::Open) => break,
-            Some(gate) => {
+            Content::Decided(Gate::Open) => break,
+            Content::Decided(gate) => {
                 refuse(client, stream, gate);
                 return false;
             }
-            None => {}
+            Content::Wait(wait) => {
+                if serve::await_rule(stream, &client.link, wait).await {
+                    continue;
+                }
+                return false;
+            }
+            Content::NeedMore => {}
         }
         let buffer = input.get_or_insert_with(Buffer::take);
         match with_deadline(deadline, client.link.readable()).await {

@@ -14,5 +14,6 @@ mod mutation;
 mod registry;
 mod replay;
 mod unknown_words;
+mod upgrade;
 mod verdicts;
 mod warnings;

@@ -48,7 +48,20 @@ fn check(lines: &str) -> CheckResult {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(probe(&proxy, &proxy.servers[0], None, true))
+    runtime.block_on(probe(&place(proxy), None))
+}
+
+/// The first server of a backend, in a tree of its own.
+fn place(proxy: Proxy) -> Place {
+    let config = crate::config::Config {
+        proxies: vec![proxy],
+        ..Default::default()
+    };
+    Place {
+        config: Arc::new(config),
+        proxy: crate::config::ProxyIndex(0),
+        server: crate::config::ServerIndex(0),
+    }
 }
 
 fn told(result: &CheckResult) -> (CheckStatus, String) {
@@ -92,14 +105,17 @@ fn hello(answer: &'static [u8], waits: bool) -> (CheckStatus, String) {
 
 #[test]
 fn a_hello_is_answered_by_who_speaks_tls_and_by_nobody_else() {
-    // Each beside haproxy 2.6.12, whose words for an end are longer.
+    // Each beside haproxy 2.6.12.
     let ok = (CheckStatus::Layer6Ok, String::new());
     let bad = (CheckStatus::Layer6Invalid, String::new());
     assert_eq!(hello(b"\x15\x03\x00\x00\x02\x02\x28", false), ok);
     assert_eq!(hello(b"\x16\x03\x00\x00\x02rest", false), ok);
     assert_eq!(hello(b"HTTP/1.1 400 Bad", false), bad);
     assert_eq!(hello(b"\x14\x03\x00garbage", false), bad);
-    let ended = (CheckStatus::Layer6Invalid, "empty response".into());
+    let ended = (
+        CheckStatus::Layer6Invalid,
+        "TCPCHK got an empty response at step 2".into(),
+    );
     assert_eq!(hello(b"", false), ended);
     assert_eq!(hello(b"\x16", true).0, CheckStatus::Layer6Timeout);
     // What there is to speak TLS with here answers, if only with an alert.
@@ -118,7 +134,9 @@ fn handshakes_of_checks_are_counted() {
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(probe(&proxy, &proxy.servers[0], None, true));
+    let place = place(proxy);
+    runtime.block_on(probe(&place, None));
+    let (proxy, _) = place.get().expect("the server");
     let made = |counters: &crate::state::Counters| counters.read(Tally::TlsSessions);
     assert_eq!(made(&proxy.servers[0].state.counters), 1);
     assert_eq!(made(&proxy.state.backend), 1);

@@ -1,12 +1,13 @@
 //! Options about health checks.
 
 use super::time_above_zero;
-use crate::config::{ServerAddress, ServerOptions};
+use crate::config::{HealthCheck, ServerAddress, ServerOptions};
 use crate::keyword::server::resolve;
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
-use language::Diagnostic;
 use language::value::{self, Accepts, Host, PortRule, ValueError};
+use language::{Diagnostic, Word};
+use std::sync::Arc;
 
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
@@ -104,13 +105,29 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| switch(&mut options.check_send_proxy, false),
     },
     ServerRow {
-        name: "init-addr",
+        name: "check-via-socks4",
         places: places::SERVER,
-        syntax: "init-addr { last | libc | none | <ip> }[,…]",
-        doc: "What to do for the address of a server that is known by name: ask the system (`libc`, always \
-              done), or start it in maintenance when that fails (`none`).",
-        example: "server web1 web.example.com:8080 init-addr libc,none",
-        build: init_addr,
+        syntax: "check-via-socks4",
+        doc: "Checks go through the proxy of `socks4`, too; without it they do not.",
+        example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080 check check-via-socks4",
+        build: |_, options, _| switch(&mut options.check_via_socks4, true),
+    },
+    ServerRow {
+        name: "socks4",
+        places: places::SERVER,
+        syntax: "socks4 <addr>:<port>",
+        doc: "Connections to the server are asked for at a SOCKS4 proxy. It knows IPv4 addresses only. Checks go there with \
+              `check-via-socks4`.",
+        example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080",
+        build: socks4,
+    },
+    ServerRow {
+        name: "healthcheck",
+        places: places::SERVER,
+        syntax: "healthcheck <name>",
+        doc: "The server's checks ask what the `healthcheck` section of this name says, instead of what its backend says.",
+        example: "healthcheck web\n    type httpchk GET /health\nbackend www\n    server web1 192.0.2.11:8080 check healthcheck web",
+        build: health_check,
     },
 ];
 
@@ -163,6 +180,15 @@ fn port(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Bui
 
 fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<address>")?;
+    options.check_host = Some(check_address(loader, word)?);
+    Ok(())
+}
+
+/// An address that checks go to, with a port or without.
+pub(in crate::keyword) fn check_address(
+    loader: &mut Loader,
+    word: &Word,
+) -> Result<ServerAddress, Box<Diagnostic>> {
     let accepts = Accepts {
         port: PortRule::Optional,
         offset: false,
@@ -174,10 +200,7 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
         Host::Ip(ip) => ip,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
-            None if !loader.options.resolve_names => {
-                options.check_host = Some(ServerAddress::Unresolved);
-                return Ok(());
-            }
+            None if !loader.options.resolve_names => return Ok(ServerAddress::Unresolved),
             None => {
                 return Err(Box::new(
                     Diagnostic::error(
@@ -189,10 +212,7 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
                 ));
             }
         },
-        Host::Path(path) => {
-            options.check_host = Some(ServerAddress::Unix(path.into()));
-            return Ok(());
-        }
+        Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
         _ => {
             return Err(Box::new(
                 Diagnostic::error(
@@ -204,44 +224,38 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
             ));
         }
     };
-    options.check_host = Some(match address.port {
+    Ok(match address.port {
         value::Port::One(port) if port != 0 => ServerAddress::Inet((ip, port).into()),
         _ => ServerAddress::SamePort(ip, 0),
-    });
+    })
+}
+
+fn socks4(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<addr>:<port>")?;
+    match check_address(loader, word)? {
+        ServerAddress::Inet(address) => options.socks4 = Some(address),
+        ServerAddress::Unresolved => {}
+        _ => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    &codes::BAD_ADDRESS,
+                    word.span,
+                    format!("'socks4' cannot take '{}'", word.text()),
+                )
+                .label("an address and a port are needed"),
+            ));
+        }
+    }
     Ok(())
 }
 
-fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let word = args.required("a list of methods")?;
-    let mut none = false;
-    for method in word.str().split(',') {
-        match method {
-            "last" | "libc" => {}
-            "none" => none = true,
-            address if address.parse::<std::net::IpAddr>().is_ok() => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::NOT_BUILT,
-                        word.span,
-                        "an address in 'init-addr' is known, but not built yet",
-                    )
-                    .label("`last`, `libc` and `none` work"),
-                ));
-            }
-            other => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        &codes::BAD_VALUE,
-                        word.span,
-                        format!("unknown init-addr method '{other}'"),
-                    )
-                    .label("methods are `last`, `libc` and `none`"),
-                ));
-            }
-        }
-    }
-    options.starts_unresolved = none;
-    let mut methods = word.str().split(',');
-    options.last_address = methods.find(|method| *method != "none") == Some("last");
+fn health_check(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<name>")?;
+    // The section may stand below: it is looked for at the end.
+    options.health_check = Some(Arc::new(HealthCheck {
+        name: word.text().into(),
+        span: word.span,
+        ..HealthCheck::default()
+    }));
     Ok(())
 }

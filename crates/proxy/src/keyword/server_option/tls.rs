@@ -411,9 +411,15 @@ pub(crate) fn finish(loader: &mut Loader) {
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
+            let by_step = {
+                let proxy = &loader.config.proxies[proxy];
+                let options = &proxy.servers[index].options;
+                let named = options.health_check.as_ref().map(|named| &named.check);
+                options.check && named.unwrap_or(&proxy.check).secures()
+            };
             let server = &mut loader.config.proxies[proxy].servers[index];
             let tls = &server.options.tls;
-            let speaks = tls.ssl || tls.check_ssl == Some(true);
+            let speaks = tls.ssl || tls.check_ssl == Some(true) || by_step;
             // An operator may switch on what a later `no-ssl` has undone.
             if (!speaks && !tls.ssl_said) || tls.refused {
                 continue;

@@ -6,14 +6,17 @@ use language::keyword::Documented;
 
 /// Sections that hold an example, with what it may refer to.
 fn file(place: &str, example: &str) -> String {
-    let others = "backend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n";
+    let others = "backend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n\
+                  http-errors site\n    errorfile 403 /dev/null\n    errorfile 404 /dev/null\nuserlist staff\n    group admin\n    user tiger insecure-password elgato groups admin\n";
     let lines: String = example
         .lines()
         .map(|line| format!("    {line}\n"))
         .collect();
     match place {
         "global" => format!("global\n{lines}"),
-        "defaults" => format!("defaults named\n    mode http\n{lines}"),
+        "defaults" => format!("defaults named\n    mode http\n{lines}{others}"),
+        "userlist" | "http-errors" => format!("{place} example\n{lines}"),
+        "healthcheck" | "mailers" => format!("{place} example\n{lines}{others}"),
         place => format!("{place} example\n    mode http\n{lines}{others}"),
     }
 }
@@ -28,7 +31,17 @@ fn refused(place: &str, row: &Documented) -> Option<String> {
 fn every_example_of_a_line_loads_in_every_section_where_it_is_legal() {
     let mut all = Vec::new();
     for row in registry().lines.documented().iter().filter(|row| row.built) {
-        let sections = ["global", "defaults", "frontend", "listen", "backend"];
+        let sections = [
+            "global",
+            "defaults",
+            "frontend",
+            "listen",
+            "backend",
+            "userlist",
+            "http-errors",
+            "healthcheck",
+            "mailers",
+        ];
         for place in row.places.iter().filter(|place| sections.contains(place)) {
             all.extend(refused(place, row));
         }

@@ -1,6 +1,7 @@
 //! The commands: a table of what is built, who may use it and what does it;
 //! and which commands of HAProxy are known and not built.
 
+mod agent;
 mod cache;
 mod change;
 mod errors;
@@ -8,6 +9,7 @@ mod events;
 mod info;
 mod lists;
 mod process;
+mod resolvers;
 mod server;
 mod sessions;
 mod show;
@@ -143,9 +145,11 @@ static COMMANDS: &[Row] = &[
     row(&["del", "ssl", "cert"], "del ssl cert <certfile>", "remove a certificate that nobody uses", Admin, Report(tls::delete)),
     row(&["del", "ssl", "crl-file"], "del ssl crl-file <crlfile>", "remove a file of revoked certificates that nobody uses", Admin, Report(tls::delete)),
     row(&["del", "ssl", "crt-list"], "del ssl crt-list <list> <cert[:line]>", "remove a line of a list of certificates", Admin, Report(tls::delete_from_list)),
+    row(&["disable", "agent"], "disable agent <bk>/<srv>", "a server's agent is not asked", Admin, Now(agent::disable)),
     row(&["disable", "frontend"], "disable frontend <frontend>", "a frontend takes no connections for now", Admin, Now(change::disable_frontend)),
     row(&["disable", "health"], "disable health <bk>/<srv>", "a server's checks rest", Admin, Now(server::disable_health)),
     row(&["disable", "server"], "disable server <bk>/<srv>", "a server goes into maintenance", Admin, Now(server::disable)),
+    row(&["enable", "agent"], "enable agent <bk>/<srv>", "a server's agent is asked again", Admin, Now(agent::enable)),
     row(&["enable", "frontend"], "enable frontend <frontend>", "a frontend takes connections again", Admin, Now(change::enable_frontend)),
     row(&["enable", "health"], "enable health <bk>/<srv>", "a server is checked again", Admin, Now(server::enable_health)),
     row(&["enable", "server"], "enable server <bk>/<srv>", "a server leaves maintenance", Admin, Now(server::enable)),
@@ -186,6 +190,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or one's entries", User, Report(lists::show)),
     row(&["show", "peers"], "show peers [<section>]", "tell of the peers and of what they share", User, Report(tables::peers)),
     row(&["show", "pools"], "show pools", "tell about memory that is kept for reuse", Operator, Now(process::pools)),
+    row(&["show", "resolvers"], "show resolvers [id]", "tell what the servers of names did", Operator, Report(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "tell the schema of the JSON", User, Now(show::schema)),
     row(&["show", "servers", "conn"], "show servers conn [<backend>]", "tell the connections to servers", User, Report(state::connections)),
     row(&["show", "servers", "state"], "show servers state [<backend>]", "tell the states of servers", User, Report(state::states)),
@@ -216,9 +221,7 @@ const ALWAYS: usize = 3;
 const NOT_BUILT: &[&str] = &[
     "add server",
     "del server",
-    "disable agent",
     "disable dynamic-cookie",
-    "enable agent",
     "enable dynamic-cookie",
     "get var",
     "set dynamic-cookie-key",
@@ -228,7 +231,6 @@ const NOT_BUILT: &[&str] = &[
     "set var",
     "show libs",
     "show profiling",
-    "show resolvers",
     "show startup-logs",
     "show tasks",
     "show threads",

@@ -1,17 +1,18 @@
 //! Commands that change one server.
 
-use super::{Context, Session, find_server};
+use super::{Context, Session, agent, find_server};
 use crate::config::{Config, Proxy, Server, ServerAddress};
 use crate::operations::server::{set_admin, set_health, set_weight as put_weight};
-use crate::state::{AdminState, HealthState, Shutdown, WEIGHT_MAX, now_ms};
+use crate::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
 use std::net::{IpAddr, SocketAddr};
 
-const USAGE: &str = "usage: set server <backend>/<server> addr | health | ssl | state | weight\n";
+const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | \
+                     check-addr | check-port | fqdn | health | ssl | state | weight\n";
 const STATES: &str = "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n";
 const HEALTHS: &str = "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n";
 
 /// Finds the server that a word names and lets something be done to it.
-fn with(
+pub(super) fn with(
     context: &Context,
     name: Option<&&str>,
     run: impl FnOnce(&Config, &Proxy, &Server) -> String,
@@ -121,16 +122,96 @@ pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
             "state" => admin(config, proxy, server, value),
             "health" => health(config, proxy, server, value),
             "addr" => address(server, &words[4..]),
-            agent if agent.starts_with("agent") => {
-                "agent checks are not enabled on this server.\n".into()
-            }
+            "agent" => agent::health(config, proxy, server, value),
+            "agent-addr" => agent::address(server, &words[4..]),
+            "agent-port" => agent::port(server, value),
+            "agent-send" => agent::send(server, value),
             "ssl" => tls(server, value),
-            other @ ("check-addr" | "check-port" | "fqdn") => {
-                format!("'set server <srv> {other}' is known, but not built yet.\n")
-            }
+            "check-addr" => check_address(server, &words[4..]),
+            "check-port" => check_port(server, value),
+            "fqdn" => name(context, proxy, server, value),
             _ => USAGE.into(),
         }
     })
+}
+
+const NO_CHECKS: &str = "health checks are not enabled on this server\n";
+
+/// `check-addr <ip> [port <port>]`.
+fn check_address(server: &Server, words: &[&str]) -> String {
+    let Some(text) = words.first() else {
+        return "set server <b>/<s> check-addr requires an address and optionally a port.\n".into();
+    };
+    if !server.options.check {
+        return NO_CHECKS.into();
+    }
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return format!("invalid addr '{text}'\n");
+    };
+    let port = match words.get(1..) {
+        Some(["port", port]) => match port_of(port) {
+            Ok(port) => Some(port),
+            Err(text) => return text,
+        },
+        _ => None,
+    };
+    server.state.set_check(Some(ip), port);
+    String::new()
+}
+
+fn check_port(server: &Server, word: Option<&&str>) -> String {
+    let Some(word) = word else {
+        return "set server <b>/<s> check-port requires a port.\n".into();
+    };
+    if !server.options.check {
+        return NO_CHECKS.into();
+    }
+    match port_of(word) {
+        Ok(port) => server.state.set_check(None, Some(port)),
+        Err(text) => return text,
+    }
+    String::new()
+}
+
+/// A port that an operator writes.
+pub(super) fn port_of(text: &str) -> Result<u16, String> {
+    let Ok(number) = text.parse::<i64>() else {
+        return Err("provided port is not an integer\n".into());
+    };
+    match u16::try_from(number) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("provided port is not valid\n".into()),
+    }
+}
+
+/// `fqdn <name>`.
+fn name(context: &Context, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+    let Some(text) = word else {
+        return "set server <b>/<s> fqdn requires a FQDN.\n".into();
+    };
+    let Some(host) = server.host.as_ref().filter(|_| server.is_followed()) else {
+        return "set server <b>/<s> fqdn failed because no resolution is configured.\n".into();
+    };
+    if host.service {
+        return "set server <b>/<s> fqdn failed because SRV resolution is configured.\n".into();
+    }
+    let full = format!("{}/{}", proxy.name, server.name);
+    let Some(name) = protocol::dns::Name::new(text) else {
+        return format!("could not update {full} FQDN by 'stats socket command'\n");
+    };
+    let now = server.state.host();
+    let was = now.map_or_else(|| host.text.clone(), |now| now.text);
+    if *was == *name.as_str() {
+        return format!("no need to update the FDQN of {full} by 'stats socket command'\n");
+    }
+    server.state.set_host(Some(HostNow {
+        text: name.as_str().into(),
+        port: 0,
+        by_record: false,
+        told_beside: false,
+    }));
+    context.runtime.names.follow_again();
+    format!("{full} changed its FQDN from {was} to {name} by 'stats socket command'\n")
 }
 
 /// Checks go on as the file says.
@@ -160,6 +241,9 @@ fn admin(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -
 }
 
 fn health(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+    if server.tracks.is_some() {
+        return "cannot change health on a tracking server.\n".into();
+    }
     let health = match word {
         Some(&"up") => HealthState::Up,
         Some(&"stopping") => HealthState::Stopping,

@@ -1,7 +1,7 @@
 //! `show servers …`: one line a server, in the columns that state files have.
 
 use super::{Context, Session, find_backend};
-use crate::config::{Config, Proxy, Server, ServerAddress};
+use crate::config::{Config, NamedPort, Proxy, Server, ServerAddress};
 use crate::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -28,6 +28,43 @@ fn backends<'c>(config: &'c Config, name: Option<&&str>) -> Result<Vec<&'c Proxy
 
 /// Address and port as these lines have them.
 fn address(server: &Server) -> (String, i32) {
+    let (ip, port) = last_address(server);
+    match server.state.report(0).unresolved {
+        false => (ip, port),
+        // As the line has it, or its service's record.
+        true => ("-".into(), named_port(server).unwrap_or(port)),
+    }
+}
+
+fn named_port(server: &Server) -> Option<i32> {
+    if let Some(host) = server.state.host().filter(|host| host.by_record) {
+        return Some(host.port.into());
+    }
+    Some(match server.host.as_ref()?.port {
+        NamedPort::Fixed(port) if !server.host.as_ref()?.service => port.into(),
+        NamedPort::Fixed(_) => 0,
+        NamedPort::Offset(offset) => offset,
+    })
+}
+
+/// Its name, and the service that told it.
+fn names(server: &Server) -> (String, String) {
+    let none = || "-".to_owned();
+    let Some(host) = &server.host else {
+        return (none(), none());
+    };
+    let now = server.state.host();
+    if host.service {
+        let name = now.filter(|now| now.by_record);
+        let name = name.map_or_else(none, |now| now.text.to_string());
+        return (name, host.text.to_string());
+    }
+    let set = now.filter(|now| !now.by_record);
+    let name = set.map_or_else(|| host.text.to_string(), |now| now.text.to_string());
+    (name, none())
+}
+
+fn last_address(server: &Server) -> (String, i32) {
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => (address.ip().to_string(), address.port().into()),
@@ -50,11 +87,12 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
         for server in &proxy.servers {
             let report = server.state.report(now_ms);
             let (ip, port) = address(server);
+            let (name, service) = names(server);
             let since = now_ms.saturating_sub(report.last_change_ms) / 1000;
             // Writing to a string cannot fail.
             let _ = writeln!(
                 out,
-                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} 0 0 0 - {port} - {} {} - - 0",
+                "{} {} {} {} {ip} {} {} {} {} {since} {} {} {} {} {} 0 0 {name} {port} {service} {} {} {} {} {}",
                 proxy.id,
                 proxy.name,
                 server.id,
@@ -67,8 +105,21 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
                 check_result(&report),
                 if report.checked { report.streak } else { 0 },
                 check_state(server, &report),
+                agent_state(server),
                 u8::from(server.options.tls.ssl),
-                server.options.check_port.unwrap_or(0),
+                server
+                    .state
+                    .check_set()
+                    .1
+                    .or(server.options.check_port)
+                    .unwrap_or(0),
+                check_host(server),
+                server
+                    .options
+                    .agent
+                    .address
+                    .map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
+                server.options.agent.port.unwrap_or(0),
             );
         }
     }
@@ -106,6 +157,7 @@ fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
     match status {
         _ if !report.checked => 1,
         CheckStatus::Initializing => 1,
+        CheckStatus::Analyzed => 4,
         CheckStatus::SocketError => 5,
         CheckStatus::Layer4Ok => 6,
         CheckStatus::Layer4Timeout => 7,
@@ -143,6 +195,27 @@ fn check_state(server: &Server, report: &ServerReport) -> u32 {
         (true, false) => 2 | 4,
     };
     checked | (if out { 8 } else { 0 })
+}
+
+/// The host that checks go to, where it is not the server's own.
+fn check_host(server: &Server) -> String {
+    let set = server.state.check_set().0;
+    let of_file = match &server.options.check_host {
+        Some(ServerAddress::Inet(address)) => Some(address.ip()),
+        Some(ServerAddress::SamePort(ip, _)) => Some(*ip),
+        _ => None,
+    };
+    set.or(of_file)
+        .map_or_else(|| "-".to_owned(), |ip| ip.to_string())
+}
+
+/// The same bits, and 16: it is no check but an agent.
+fn agent_state(server: &Server) -> u32 {
+    if server.options.agent.check {
+        1 | 2 | 4
+    } else {
+        0
+    }
 }
 
 pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {

@@ -1,13 +1,15 @@
 //! Actions that answer in place of a server: `deny`, `tarpit`, `return`.
 
 use super::flow::{count_denied, count_denied_response};
-use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
+use crate::config::{ErrorPage, HttpErrorsSlot};
 use crate::http1::{Limits, Outcome, RequestFacts, parse_response};
+use crate::keyword::Args;
 use crate::load::outside::Unreadable;
 use crate::load::{Loader, codes as load_codes};
 use crate::message::{Message, Version, reason_of};
 use crate::rules::format::{Dialect, Format};
-use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::stream::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use language::source::Text;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
@@ -44,6 +46,8 @@ enum Content {
     Bytes(Arc<[u8]>),
     /// A body that is filled in.
     Format(Format),
+    /// The page of a group of error pages; else none.
+    Group(HttpErrorsSlot),
     /// A whole answer out of a file.
     Whole(Box<(Message, Arc<[u8]>)>),
 }
@@ -52,7 +56,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
         name: "deny",
         places: places::ANSWERING,
-        syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Refuses a request with 403, or an answer with 502, and the proxy's page for it. Another status, a body of its own and headers can be given. \
               `deny_status` alone gives another status with its page, `status` alone one without a body.",
         example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
@@ -61,7 +65,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
         name: "tarpit",
         places: &[places::REQUEST],
-        syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Holds the request for `timeout tarpit` (else `timeout connect`) and then refuses it with 500 or what is given, so that an attacker's \
               connections are spent on waiting. The arguments are those of `deny`.",
         example: "tarpit status 429 if { src 192.0.2.0/24 }",
@@ -70,7 +74,7 @@ pub(super) static ROWS: &[ActionRow] = &[
     ActionRow {
         name: "return",
         places: places::ANSWERING,
-        syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
+        syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
         doc: "Answers at once with status 200 or the one that is given, and a body from the configuration or from a file that is read at the start. \
               No server is asked. A body needs its `content-type`.",
         example: "return status 200 content-type text/plain lf-string \"you are %[src]\" hdr cache-control no-store if { src 192.0.2.0/24 }",
@@ -86,6 +90,8 @@ struct Draft<'l> {
     new_words: bool,
     content_type: Option<Box<[u8]>>,
     content: Option<(&'l Word, Content)>,
+    /// The name behind `errorfiles`.
+    group: Option<&'l Word>,
     headers: Vec<(Box<[u8]>, Format)>,
 }
 
@@ -94,7 +100,54 @@ fn build(
     build: &mut Build<'_, '_>,
     purpose: Purpose,
 ) -> Result<Action, Box<Diagnostic>> {
-    let response = build.set.is_response();
+    let draft = draft(loader, build)?;
+    finish(loader, build, purpose, draft).map(|answer| Action::Answer(Box::new(answer)))
+}
+
+/// Reads the words of an `http-error` line: the status, and its page.
+pub(crate) fn error_answer(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+) -> Result<(u16, ErrorPage), Box<Diagnostic>> {
+    let set = RuleSet::HttpRequest;
+    let usage = set.usage(loader.proxy().kind);
+    let word = &args.line().words[0];
+    let mut build = Build {
+        args,
+        word,
+        list: None,
+        set,
+        usage,
+    };
+    let draft = draft(loader, &mut build)?;
+    let Some(status) = draft.status else {
+        return Err(build.wrong(
+            &load_codes::MISSING_ARGUMENT,
+            word,
+            "'http-error' expects at least a status",
+            "of which status?",
+        ));
+    };
+    if !crate::keyword::error_statuses().contains(&status) {
+        return Err(build.wrong(
+            &codes::STATUS_RANGE,
+            word,
+            format!("unexpected status code '{status}'"),
+            "the proxy itself never answers with it",
+        ));
+    }
+    let by_default = matches!(draft.content, Some((_, Content::Page)));
+    let answer = finish(loader, &build, Purpose::Return, draft)?;
+    let page = match answer.content {
+        _ if by_default => ErrorPage::Default,
+        Content::Group(slot) => ErrorPage::Group(slot),
+        _ => ErrorPage::Made(Arc::new(answer)),
+    };
+    Ok((status, page))
+}
+
+/// Reads the arguments of an answer.
+fn draft<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<Draft<'l>, Box<Diagnostic>> {
     let mut draft = Draft::default();
     while let Some(word) = build.args.peek() {
         match word.str() {
@@ -117,7 +170,8 @@ fn build(
                     draft.headers.push((name, format));
                 }
             }
-            "default-errorfiles" | "errorfile" | "file" | "lf-file" | "string" | "lf-string" => {
+            "default-errorfiles" | "errorfile" | "errorfiles" | "file" | "lf-file" | "string"
+            | "lf-string" => {
                 build.args.next();
                 if let Some((first, _)) = &draft.content {
                     let message = format!("'{}' gives a second body", word.text());
@@ -127,30 +181,29 @@ fn build(
                             .also(first.span, "the first one"),
                     ));
                 }
-                draft.content = Some((word, content(loader, build, word)?));
-            }
-            "errorfiles" => {
-                return Err(build.wrong(
-                    &load_codes::NOT_BUILT,
-                    word,
-                    "'errorfiles' of rules is known, but not built yet",
-                    "Evenkeel does not do this yet",
-                ));
+                draft.content = Some(match word.str() {
+                    "errorfiles" => {
+                        draft.group = Some(build.args.required("<name>")?);
+                        // Its place is made once the status is known.
+                        (word, Content::Group(HttpErrorsSlot::default()))
+                    }
+                    _ => (word, content(loader, build, word)?),
+                });
             }
             // What stands there has to be a condition, which says so itself.
             _ => break,
         }
     }
-    finish(loader, build, purpose, response, draft)
+    Ok(draft)
 }
 
 fn finish(
     loader: &mut Loader,
     build: &Build<'_, '_>,
     purpose: Purpose,
-    response: bool,
     draft: Draft<'_>,
-) -> Result<Action, Box<Diagnostic>> {
+) -> Result<Answer, Box<Diagnostic>> {
+    let response = build.set.is_response();
     let usual = match purpose {
         Purpose::Return => 200,
         Purpose::Tarpit => 500,
@@ -162,7 +215,9 @@ fn finish(
     let content = match draft.content {
         None if purpose != Purpose::Return && only_status => Content::Page,
         None => Content::Empty,
-        Some((word, Content::Page)) if crate::http1::error_page(status).is_none() => {
+        Some((word, Content::Page | Content::Group(_)))
+            if !crate::keyword::error_statuses().contains(&status) =>
+        {
             return Err(build.wrong(
                 &codes::STATUS_RANGE,
                 word,
@@ -170,6 +225,10 @@ fn finish(
                 "`string` or `errorfile` is needed for it",
             ));
         }
+        Some((_, Content::Group(slot))) => Content::Group(match draft.group {
+            Some(name) => loader.error_groups.used(name, &[status]),
+            None => slot,
+        }),
         Some((_, content)) => content,
     };
     if let Content::Whole(whole) = &content {
@@ -198,14 +257,14 @@ fn finish(
     }
     let content_type = draft.content_type.filter(|_| has_body);
     let headers = draft.headers.into();
-    Ok(Action::Answer(Box::new(Answer {
+    Ok(Answer {
         purpose,
         response,
         status,
         content,
         content_type,
         headers,
-    })))
+    })
 }
 
 fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
@@ -347,7 +406,12 @@ impl Answer {
     }
 
     /// The answer; None where its headers do not fit.
-    fn reply(&self, stream: &Stream) -> Option<Reply> {
+    pub(crate) fn reply(&self, stream: &Stream) -> Option<Reply> {
+        if let Content::Group(slot) = &self.content
+            && let Some(page) = slot.get().and_then(|group| group.page(self.status))
+        {
+            return configured_page(stream, self.status, page);
+        }
         let body: Arc<[u8]> = match &self.content {
             Content::Whole(whole) => {
                 return Some(Reply {
@@ -362,7 +426,7 @@ impl Answer {
             {
                 return Some(error_page(stream, self.status));
             }
-            Content::Page | Content::Empty => Arc::default(),
+            Content::Page | Content::Empty | Content::Group(_) => Arc::default(),
             Content::Bytes(bytes) => bytes.clone(),
             Content::Format(format) => format.fill(stream).into(),
         };

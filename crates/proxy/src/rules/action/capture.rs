@@ -136,8 +136,30 @@ impl CaptureValue {
     }
 }
 
+/// Keeps the cookie that `capture cookie` names, as `name=value`.
+fn cookie(stream: &mut Stream, response: bool) {
+    let config = stream.config.clone();
+    let Some(wanted) = &config.proxy(stream.frontend).capture_cookie else {
+        return;
+    };
+    let begins = |(name, value): (&[u8], &[u8])| {
+        let pair = [name, b"=", value].concat();
+        pair.starts_with(&wanted.begin).then_some(pair)
+    };
+    let found = match response {
+        true => stream.response.fields().response_cookies().find_map(begins),
+        false => stream.request.fields().request_cookies().find_map(begins),
+    };
+    let Some(mut pair) = found else { return };
+    pair.truncate(wanted.length_max);
+    stream.lines.get_or_insert_default().cookies[usize::from(response)] = Some(pair);
+}
+
 /// Keeps the headers of a message that `capture … header` lines name.
 pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
+    if stream.frontend().capture_cookie.is_some() {
+        cookie(stream, response);
+    }
     let captures = &stream.frontend().captures;
     let slots = if response {
         &captures.response

@@ -47,4 +47,6 @@ codes! {
          disagree about that, so such a rule has no effect: the proxy sends what the body needs.";
     STATUS_WITHOUT_BODY = "W0503", "body will not be sent",
         "An answer with status 204 or 304 has no body, so what the rule gives as one is not sent.";
+    BAD_REALM = "E0444", "realm that cannot be sent",
+        "The realm of an authentication stands in a header, which holds no control characters such as tabs and line ends.";
 }

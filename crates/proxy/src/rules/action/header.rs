@@ -84,7 +84,7 @@ pub(super) static ROWS: &[ActionRow] = &[
 
 /// Headers that say where a message ends: what is sent must agree with what was
 /// received, so rules do not change them.
-pub(super) fn is_framing(name: &[u8]) -> bool {
+pub(in crate::rules) fn is_framing(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 

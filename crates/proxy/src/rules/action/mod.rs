@@ -5,6 +5,7 @@
 
 mod address;
 mod answer;
+mod auth;
 mod body;
 mod cache;
 mod capture;
@@ -18,19 +19,24 @@ mod logging;
 mod normalize;
 mod packets;
 mod redirect;
+mod resolve;
 mod service;
 mod table;
 mod target;
 mod variable;
 
+pub use answer::Answer;
+pub(crate) use answer::error_answer;
+pub(crate) use auth::challenge;
 pub(super) use capture::headers as capture_headers;
 pub use capture::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX};
 pub(crate) use flow::{count_denied, count_denied_response};
-pub(super) use header::harmless;
+pub(super) use header::{harmless, is_framing};
 pub use list::Changes as ListChanges;
 pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 pub(in crate::rules) use variable::SetWhen;
+pub use variable::VariableChange;
 pub(crate) use variable::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,
@@ -41,6 +47,7 @@ use super::expression::{Expression, OF_LUA};
 use super::format::Format;
 use super::run::{Gate, Verdict};
 use super::usage::Usage;
+use super::wait::Wait;
 use crate::config::ProxyKind;
 use crate::keyword::Args;
 use crate::keyword::known::KNOWN;
@@ -99,6 +106,8 @@ pub(super) enum Action {
     Pass,
     /// Answers.
     Answer(Box<answer::Answer>),
+    /// Asks for a name and a password.
+    Challenge(Box<auth::Challenge>),
     /// Redirects.
     Redirect(Box<Redirection>),
     /// Changes headers.
@@ -115,6 +124,8 @@ pub(super) enum Action {
     Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
+    /// Asks for a host's address.
+    Resolve(Box<resolve::Resolve>),
     /// Waits for a part of the body.
     WaitForBody(body::WaitForBody),
     /// Whether a rewrite that fails is an error.
@@ -147,6 +158,9 @@ pub(super) enum Step {
     End(Verdict),
     /// The end of all rules: of connections.
     Closed(Gate),
+    /// Something is waited for, then the next rule follows. For `http-request` and
+    /// `tcp-request content` rules only.
+    Wait(Wait),
     /// A rewrite could not be done: it would break the message, or does not fit.
     Failed,
 }
@@ -156,7 +170,11 @@ impl Action {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_) | Action::Answer(_) | Action::Redirect(_) | Action::Metrics
+            Action::Flow(_)
+                | Action::Answer(_)
+                | Action::Challenge(_)
+                | Action::Redirect(_)
+                | Action::Metrics
         )
     }
 
@@ -166,6 +184,7 @@ impl Action {
             Action::Flow(flow) => flow.run(stream),
             Action::Pass => Step::Next,
             Action::Answer(answer) => answer.run(stream),
+            Action::Challenge(challenge) => challenge.run(stream),
             Action::Redirect(redirection) => redirection.run(stream),
             Action::Header(change) => change.run(stream),
             Action::Target(change) => change.run(stream),
@@ -177,6 +196,7 @@ impl Action {
                 stream.log_level = Some(*level);
                 Step::Next
             }
+            Action::Resolve(resolve) => resolve.run(stream),
             Action::WaitForBody(wait) => wait.run(stream),
             Action::Cache(cache) => cache.run(stream),
             Action::StrictMode(strict) => {
@@ -366,6 +386,7 @@ impl<'l> Build<'_, 'l> {
 static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on addresses", address::ROWS),
     ("Actions that answer", answer::ROWS),
+    ("Actions that answer", auth::ROWS),
     ("Actions on bodies", body::ROWS),
     ("Actions of the cache", cache::ROWS),
     ("Actions that capture", capture::ROWS),
@@ -382,8 +403,10 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on stick tables", table::TRACK),
     ("Actions on stick tables", table::TRACK_MORE),
     ("Services", service::ROWS),
+    ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
+    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {

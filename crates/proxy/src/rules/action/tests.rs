@@ -85,7 +85,7 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request fooo", "E0501"),
         ("http-request set-status 200", "E0502"),
         ("http-after-response deny", "E0502"),
-        ("http-request cache-use x", "E0103"),
+        ("http-request cache-use x", "E0510"),
         ("http-request set-map %[src] a", "E0201"),
         ("http-request set-timeout foo 5s", "E0207"),
         ("http-request set-timeout server 0", "E0207"),
@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_rule_is_told_by_its_code() {
         ("http-request deny status 99", "E0505"),
         ("http-request return status 1000", "E0505"),
         ("http-request deny status 418 default-errorfiles", "E0505"),
-        ("http-request deny errorfiles x", "E0103"),
+        ("http-request deny errorfiles x", "E0445"),
         ("http-request return string a", "E0506"),
         ("http-request return content-type", "E0201"),
         (
@@ -178,7 +178,8 @@ fn every_example_of_an_action_and_an_alias_loads() {
             _ => "frontend",
         };
         let text = format!(
-            "{section} f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n",
+            "{section} f\nbind 127.0.0.1:1\nmode http\nlog stdout local0\n{}\n\
+             userlist staff\nuser tiger insecure-password elgato\ncache pictures\ntotal-max-size 4\n",
             row.example
         );
         let loaded = crate::keyword::testing::load_text(&text);

@@ -2,16 +2,19 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::config::VariablesMax;
+use crate::keyword::Args;
+use crate::load::Loader;
 use crate::load::codes as load_codes;
 use crate::rules::argument::variable_error;
 use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
+use crate::rules::usage::Usage;
 use crate::rules::value::Value;
 use crate::rules::variables::{
     Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
 };
 use crate::stream::Stream;
-use language::{Diagnostic, suggest};
+use language::{Diagnostic, Word, suggest};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -137,17 +140,21 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diag
 
 impl VariableChange {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        self.apply(stream);
+        Step::Next
+    }
+
+    /// Changes the variable.
+    pub(crate) fn apply(&self, stream: &mut Stream) {
         let value = match &self.source {
             Source::Unset => {
                 unset(stream, self.name);
-                return Step::Next;
+                return;
             }
             Source::Expression(expression) => expression.evaluate(stream).map(Value::into_owned),
             Source::Format(format) => Some(Value::Str(Cow::Owned(format.fill(stream)))),
         };
-        let Some(value) = value else {
-            return Step::Next;
-        };
+        let Some(value) = value else { return };
         if self
             .conditions
             .iter()
@@ -155,7 +162,40 @@ impl VariableChange {
         {
             set(stream, self.name, value);
         }
-        Step::Next
+    }
+
+    /// Reads what stands behind `tcp-check` or `http-check`: `word` is
+    /// `set-var(…)`, `set-var-fmt(…)` or `unset-var(…)`.
+    pub(crate) fn of_check<'l>(
+        loader: &mut Loader,
+        args: &mut Args<'l>,
+        word: &'l Word,
+    ) -> Result<VariableChange, Box<Diagnostic>> {
+        let text = word.str();
+        let list = text
+            .split_once('(')
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        let mut build = Build {
+            args,
+            word,
+            list,
+            set: super::RuleSet::HttpRequest,
+            usage: Usage::CHECK,
+        };
+        let (name, conditions) = names(&build)?;
+        let source = if text.starts_with("unset-var") {
+            Source::Unset
+        } else if text.starts_with("set-var-fmt") {
+            let word = build.args.required("<fmt>")?;
+            Source::Format(Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?)
+        } else {
+            Source::Expression(build.expression(loader)?)
+        };
+        Ok(VariableChange {
+            name,
+            source,
+            conditions: conditions.into(),
+        })
     }
 }
 
@@ -216,6 +256,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
         Scope::Request | Scope::Response => {
             &[max.global, max.session, max.transaction, max.message]
         }
+        Scope::Check => &[max.global, max.session, max.check],
     };
     limits.iter().copied().flatten().min()
 }

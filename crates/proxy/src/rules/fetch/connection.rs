@@ -140,7 +140,7 @@ fn fc_dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     // A listener with `accept-proxy` refuses what has no header.
-    Some(Value::Bool(stream.session.bind().accept_proxy))
+    Some(Value::Bool(stream.session.listener()?.accept_proxy))
 }
 
 /// What ended the client's connection: only the format of its log asks.
@@ -170,10 +170,10 @@ fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 }
 
 fn so_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.session.bind().id.into()))
+    Some(Value::Int(stream.session.listener()?.id.into()))
 }
 
 fn so_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    let name = stream.session.bind().name.as_bytes();
+    let name = stream.session.listener()?.name.as_bytes();
     (!name.is_empty()).then(|| Value::text(name))
 }

@@ -52,6 +52,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "So many bytes of the answer from an offset on; see `req.payload`.";
     "res.payload_lv", "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
         "Bytes of the answer whose count stands in it; see `req.payload_lv`.";
+    "res.body", "res.body", bytes(Needs::Response, body).http().prepare(ask_body), "acl fault res.body -m sub Exception",
+        "The body of the answer, as far as it is there: `http-response wait-for-body` waits for it, up to the size of a buffer.";
+    "res.body_len", "res.body_len", number(Needs::Response, length).http().prepare(ask_body), "acl filled res.body_len gt 0",
+        "How many bytes of the answer's body are there.";
+    "res.body_size", "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
+        "How long the answer says that its body is. Of a body without an announced length it is what is there.";
     "req.body", "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
         "The body of the request, as far as it is there: `option http-buffer-request` waits for it, up to the size of a buffer.";
     "req.body_len", "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
@@ -99,6 +105,12 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
     Some(Value::count(
         START_LINE_BYTES + words + fields + HEAD_END_BYTES + body,
     ))
+}
+
+/// What is there of answers' bodies has to be looked at.
+fn ask_body(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.answer_body = true;
+    Ok(())
 }
 
 /// Whether no more bytes will come on the side that is looked at.

@@ -257,7 +257,8 @@ impl Alias {
             }),
             Alias::Hostname => put.text(hostname()),
             Alias::UniqueId => put.text_or_missing(stream.unique_id.as_deref().unwrap_or_default()),
-            Alias::CapturedRequestCookie | Alias::CapturedResponseCookie => put.missing(),
+            Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
+            Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
             Alias::Status => match stream.status() {
                 // As haproxy has it, of what was no request at all over HTTP/2.
                 0 if stream.http && !stream.request.method().is_empty() => {
@@ -551,4 +552,12 @@ fn capture_list(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> 
         }
     }
     slots > 0
+}
+/// What `capture cookie` kept of the request (0) or the answer (1).
+fn cookie(stream: &Stream, side: usize) -> &[u8] {
+    let kept = stream
+        .lines
+        .as_ref()
+        .and_then(|lines| lines.cookies.get(side));
+    kept.and_then(Option::as_deref).unwrap_or_default()
 }

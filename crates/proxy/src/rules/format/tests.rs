@@ -56,6 +56,8 @@ fn served() -> Stream {
         options: Default::default(),
         state: Arc::default(),
         way: 0,
+        host: None,
+        tracks: None,
     });
     config.proxies.push(proxy);
     stream.config = Arc::new(config);

@@ -6,7 +6,7 @@ use super::{
     ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, ServerState, UP, USABLE, WEIGHT_MAX,
     WEIGHT_SCALE,
 };
-use crate::config::{Server, ServerAddress, ServerOptions};
+use crate::config::{InitState, Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::proxy::LineupChange;
 use crate::state::{CheckResult, Tally, Verdict, revision};
@@ -48,6 +48,20 @@ pub(super) struct Control {
     pub last_check_ms: Option<u64>,
     pub check_failures: u32,
     pub address: Option<SocketAddr>,
+    /// With an address: the port is that of each client, and so many more.
+    pub port_offset: Option<i32>,
+    /// Its name is followed.
+    pub follows: bool,
+    /// See [`super::ServerState::host`].
+    pub host: Option<Box<super::HostNow>>,
+    pub agent: super::agent::AgentControl,
+    /// See [`super::ServerState::check_set`].
+    pub check_set: (Option<std::net::IpAddr>, Option<u16>),
+    /// The server whose state it has, and what that is.
+    pub tracked: Option<Arc<ServerState>>,
+    pub inherited: Option<super::agent::Inherited>,
+    /// What that changed, until logs tell it.
+    pub told_by_tracked: Option<Change>,
     /// What [`revision`] has counted: flags, the operator's wish, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
@@ -79,6 +93,14 @@ impl Default for Control {
             last_check_ms: None,
             check_failures: 0,
             address: None,
+            port_offset: None,
+            follows: false,
+            host: None,
+            agent: Default::default(),
+            check_set: (None, None),
+            tracked: None,
+            inherited: None,
+            told_by_tracked: None,
             told: None,
         }
     }
@@ -89,13 +111,38 @@ impl Control {
         self.unresolved || self.admin == AdminState::Maintenance
     }
 
+    /// What the file says of its address.
+    fn configure_name(&mut self, server: &Server) {
+        self.file_unresolved = server.address == ServerAddress::Unresolved;
+        let follows = server.is_followed();
+        // One that was followed already stays as its name's answers have it.
+        if !follows || !self.follows {
+            self.unresolved = self.file_unresolved && self.address.is_none();
+        }
+        self.follows = follows;
+    }
+
+    /// What the file says of an agent; what an agent said goes with it.
+    fn configure_agent(&mut self, options: &ServerOptions) {
+        if !options.agent.check {
+            self.agent = Default::default();
+        }
+        self.agent.configured = options.agent.check;
+    }
+
     /// What the file says of checks. The streak begins anew where that changed.
     fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
         if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
             (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));
             // Up, but the first failed check of a new server counts as the last.
-            self.streak = match self.health {
-                HealthState::Down if options.check => 0,
+            let begins = fresh && options.check && self.health == HealthState::Up;
+            if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
+                self.health = HealthState::Down;
+            }
+            self.streak = match (self.health, options.init_state) {
+                (HealthState::Down, InitState::Down) if begins => self.rise - 1,
+                (HealthState::Down, _) if options.check => 0,
+                (_, InitState::FullyUp) if begins => self.rise + self.fall - 1,
                 _ if fresh => self.rise,
                 _ => self.rise + self.fall - 1,
             };
@@ -108,10 +155,17 @@ impl Control {
     }
 
     pub(super) fn flags(&self, backup: bool) -> u32 {
-        let up = self.health != HealthState::Down && !self.in_maintenance();
+        let inherited = self.inherited;
+        let health = inherited.map_or(self.health, |other| other.health);
+        let maintained = inherited.is_some_and(|other| other.maintenance);
+        let up = health != HealthState::Down
+            && !self.agent.down
+            && !maintained
+            && !self.in_maintenance();
         let usable = up
-            && self.health == HealthState::Up
+            && health == HealthState::Up
             && self.admin == AdminState::Ready
+            && !inherited.is_some_and(|other| other.drain)
             && self.weight > 0
             && !self.retired;
         (if up { UP | PERSISTENT } else { 0 })
@@ -189,9 +243,9 @@ impl ServerState {
             if fresh || control.file_weight != options.weight {
                 (control.file_weight, control.weight) = (options.weight, options.weight);
             }
-            control.file_unresolved = server.address == ServerAddress::Unresolved;
-            control.unresolved = control.file_unresolved && control.address.is_none();
+            control.configure_name(server);
             control.configure_checks(options, fresh);
+            control.configure_agent(options);
             control.slowstart_ms = options.slowstart_ms;
             let max = options.maxconn.max(options.minconn);
             if fresh || control.file_maxconn != max {
@@ -312,12 +366,49 @@ impl ServerState {
         let other = {
             let mut control = self.control();
             control.unresolved = control.file_unresolved && address.is_none();
+            control.port_offset = None;
             std::mem::replace(&mut control.address, address) != address
         };
         let change = self.settle(now_ms);
         if other {
             // What leads to the other one is not used again. Only when the new
             // one is what everyone reads: who knows the newest way knows it.
+            self.next_of_operator();
+        }
+        change
+    }
+
+    /// Where its name says that it is by now; None: nowhere, it waits in maintenance
+    /// and keeps in mind where it was.
+    pub(crate) fn set_resolved(
+        self: &Arc<Self>,
+        address: Option<ServerAddress>,
+        now_ms: u64,
+    ) -> Change {
+        let (address, offset) = match address {
+            Some(ServerAddress::Inet(address)) => (Some(address), None),
+            Some(ServerAddress::SamePort(ip, offset)) => {
+                (Some(SocketAddr::new(ip, 0)), Some(offset))
+            }
+            _ => (None, None),
+        };
+        let other = {
+            let mut control = self.control();
+            let was = std::mem::replace(&mut control.unresolved, address.is_none());
+            if was && address.is_some() && control.checked {
+                // As at the start: up, until the first check says otherwise.
+                control.health = HealthState::Up;
+                control.streak = control.rise;
+            }
+            let before = (control.address, control.port_offset);
+            if address.is_some() {
+                (control.address, control.port_offset) = (address, offset);
+            }
+            before != (control.address, control.port_offset)
+        };
+        let change = self.settle(now_ms);
+        if other {
+            // As with an operator's.
             self.next_of_operator();
         }
         change
@@ -410,8 +501,9 @@ impl ServerState {
     }
 
     /// Computes what follows from the control block and tells everyone.
-    fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
+    pub(super) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
         let (mut change, reweighed) = self.recompute(now_ms);
+        self.tell_trackers(now_ms);
         // Queues hand slots to streams: not under the lock of the control block.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
@@ -475,7 +567,7 @@ impl ServerState {
         } else {
             control.down_since_ms = Some(now_ms);
             control.warming_since_ms = None;
-            if control.health == HealthState::Down {
+            if control.health == HealthState::Down || control.agent.down {
                 self.counters.here().count(Tally::WentDown);
             }
         }

@@ -1,6 +1,6 @@
 //! What statistics and logs say of a server.
 
-use super::{AdminState, HealthState, ServerState};
+use super::{AdminState, AgentReport, HealthState, ServerState};
 use crate::state::CheckResult;
 use std::net::SocketAddr;
 
@@ -50,6 +50,14 @@ pub struct ServerReport {
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
+    /// Its name stands for no address.
+    pub unresolved: bool,
+    /// Its agent, where it has one.
+    pub agent: Option<AgentReport>,
+    /// The server whose state it has: `backend/server`.
+    pub tracked: Option<Box<str>>,
+    /// Of that one: it is in maintenance.
+    pub tracked_maintenance: bool,
 }
 
 impl ServerReport {
@@ -60,6 +68,19 @@ impl ServerReport {
             AdminReport::Maintenance => return "MAINT".into(),
             AdminReport::Unresolved => return "MAINT (resolution)".into(),
             _ => {}
+        }
+        if let (true, Some(tracked)) = (self.tracked_maintenance, &self.tracked) {
+            return format!("MAINT (via {tracked})");
+        }
+        if let Some(agent) = self.agent.as_ref().filter(|agent| !agent.stopped) {
+            if agent.down {
+                return "DOWN (agent)".into();
+            }
+            if self.admin == AdminReport::Drain {
+                return "DRAIN (agent)".into();
+            }
+        } else if self.health == HealthState::Down && !self.checked {
+            return "DOWN".into();
         }
         let draining = self.admin == AdminReport::Drain;
         if !self.checked {
@@ -96,6 +117,29 @@ impl ServerReport {
 impl ServerState {
     /// Everything that statistics and logs want to know.
     pub fn report(&self, now_ms: u64) -> ServerReport {
+        // Not under this one's lock.
+        let tracked = self.tracked().map(|other| {
+            let report = other.report(now_ms);
+            (format!("{}/{}", other.backend.name, other.name), report)
+        });
+        let mut report = self.own_report(now_ms);
+        if let Some((name, other)) = tracked {
+            report.tracked = Some(name.into());
+            report.tracked_maintenance = matches!(
+                other.admin,
+                AdminReport::Maintenance | AdminReport::Unresolved
+            );
+            if (report.admin, other.admin) == (AdminReport::Ready, AdminReport::Drain) {
+                report.admin = AdminReport::Drain;
+            }
+            (report.health, report.checked) = (other.health, other.checked);
+            (report.streak, report.rise, report.fall) = (other.streak, other.rise, other.fall);
+            report.agent = other.agent;
+        }
+        report
+    }
+
+    fn own_report(&self, now_ms: u64) -> ServerReport {
         let control = self.control();
         let down = control
             .down_since_ms
@@ -107,7 +151,10 @@ impl ServerState {
                 AdminState::Drain => AdminReport::Drain,
                 AdminState::Maintenance => AdminReport::Maintenance,
             },
-            health: control.health,
+            health: match control.agent.down {
+                true => HealthState::Down,
+                false => control.health,
+            },
             checked: control.checked,
             streak: control.streak,
             rise: control.rise,
@@ -121,6 +168,14 @@ impl ServerState {
             last_check_ms: control.last_check_ms,
             check_failures: control.check_failures,
             address: control.address,
+            unresolved: control.unresolved,
+            agent: control.agent.configured.then(|| AgentReport {
+                down: control.agent.down,
+                stopped: control.agent.stopped,
+                last: control.agent.last.clone(),
+            }),
+            tracked: None,
+            tracked_maintenance: false,
         }
     }
 }

@@ -6,7 +6,13 @@ use crate::stats::asked::{Asked, Outcome};
 use crate::stats::process::{NAME, VERSION};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("style.css");
+/// The style of the page.
+pub const STYLE: &str = include_str!("style.css");
+
+/// On a narrow screen a row is a line of its most important numbers; this shows
+/// all of them.
+const ALL_COLUMNS: &str =
+    "<input type=\"checkbox\" id=\"all\" class=\"x\"><label for=\"all\">All columns</label>\n";
 
 /// Writes all that stands before the proxies.
 pub fn write(out: &mut String, view: &View<'_>) {
@@ -27,7 +33,7 @@ pub fn write(out: &mut String, view: &View<'_>) {
     on_node(out, view);
     let _ = write!(
         out,
-        "</title>\n<style>\n{STYLE}</style></head>\n<body><header><h1>{NAME}"
+        "</title>\n<style>{STYLE}</style></head>\n<body><header><h1>{NAME}"
     );
     if !view.page.hide_version {
         let _ = write!(out, " version {VERSION}");
@@ -42,14 +48,15 @@ pub fn write(out: &mut String, view: &View<'_>) {
         out.push_str(": ");
         escape(out, description);
     }
-    out.push_str("</h2>\n<h3>&gt; General process information</h3>\n<div class=\"info\">\n");
+    out.push_str("</h2>\n");
     process(out, view);
-    legend(out);
     options(out, view);
-    out.push_str("</div></header>\n");
+    legend(out);
+    out.push_str("</header>\n<main>\n");
     if let Some(outcome) = view.asked.outcome {
         said(out, view, outcome);
     }
+    out.push_str(ALL_COLUMNS);
 }
 
 fn on_node(out: &mut String, view: &View<'_>) {
@@ -68,113 +75,86 @@ fn on_node(out: &mut String, view: &View<'_>) {
 
 fn process(out: &mut String, view: &View<'_>) {
     let p = view.process;
-    let _ = write!(
-        out,
-        "<p><b>pid = </b>{} (process #1, nbproc = 1, nbthread = {})<br>\n\
-         <b>uptime = </b>{}<br>\n\
-         <b>system limits:</b> ulimit-n = {}<br>\n\
-         <b>maxconn = </b>{}; current conns = {}<br>\n\
-         conn rate = {}/sec (max {}); session rate = {}/sec (max {})<br>\n\
-         total conns = {}; total requests = {}{}</p>\n",
-        p.pid,
-        p.threads,
-        p.uptime(),
-        p.files_max,
-        p.connections_max,
-        p.connections,
-        p.connection_rate.0,
-        p.connection_rate.1,
-        p.session_rate.0,
-        p.session_rate.1,
-        p.connections_total,
-        p.requests_total,
-        if p.stopping {
-            "<br>\n<b>stopping</b>"
-        } else {
-            ""
-        },
-    );
+    out.push_str("<dl class=\"info\">");
+    let mut item = |name: &str, value: std::fmt::Arguments<'_>| {
+        let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+    };
+    if p.stopping {
+        item("state", format_args!("stopping"));
+    }
+    item("uptime", format_args!("{}", p.uptime()));
+    item("current conns", format_args!("{}", p.connections));
+    item("maxconn", format_args!("{}", p.connections_max));
+    let (now, max) = p.connection_rate;
+    item("conn rate", format_args!("{now}/sec (max {max})"));
+    let (now, max) = p.session_rate;
+    item("session rate", format_args!("{now}/sec (max {max})"));
+    item("total conns", format_args!("{}", p.connections_total));
+    item("total requests", format_args!("{}", p.requests_total));
+    item("threads", format_args!("{}", p.threads));
+    item("ulimit-n", format_args!("{}", p.files_max));
+    out.push_str("</dl>\n");
 }
 
 fn legend(out: &mut String) {
-    out.push_str("<div><div class=\"legend\">");
+    out.push_str("<ul class=\"legend\" aria-label=\"Colours\">");
     for (class, text) in [
-        ("active_up", "active UP"),
-        ("backup_up", "backup UP"),
-        ("active_going_down", "active UP, going down"),
-        ("backup_going_down", "backup UP, going down"),
-        ("active_going_up", "active DOWN, going up"),
-        ("backup_going_up", "backup DOWN, going up"),
-        ("active_down", "active or backup DOWN"),
+        ("active_up", "UP"),
+        ("active_going_down", "UP, going down"),
+        ("active_going_up", "DOWN, going up"),
+        ("active_down", "DOWN"),
         ("active_no_check", "not checked"),
+        ("active_draining", "DRAIN: up, gets no new sessions"),
+        ("active_nolb", "NOLB: up, left out by balancing"),
+        ("maintain", "MAINT: taken out of service"),
+        ("backup_up", "backup UP"),
+        ("backup_going_down", "backup UP, going down"),
+        ("backup_going_up", "backup DOWN, going up"),
     ] {
-        let _ = write!(out, "<i class=\"{class}\"></i><span>{text}</span>");
+        let _ = write!(out, "<li><i class=\"{class}\"></i>{text}</li>");
     }
-    for (class, text) in [
-        ("maintain", "active or backup DOWN for maintenance (MAINT)"),
-        (
-            "active_draining",
-            "active or backup SOFT STOPPED for maintenance",
-        ),
-    ] {
-        let _ = write!(
-            out,
-            "<i class=\"{class}\"></i><span class=\"wide\">{text}</span>"
-        );
-    }
-    out.push_str("</div>NOLB and DRAIN are up, but balancing leaves them out.</div>\n");
+    out.push_str("</ul>\n");
 }
 
 fn options(out: &mut String, view: &View<'_>) {
     let asked = view.asked;
-    out.push_str("<div><b>Display option:</b><ul>\n<li>");
+    out.push_str("<ul class=\"bar\" aria-label=\"Display\">\n<li>");
     scope_form(out, view);
-    let mut item = |asked: &Asked, text: &str| {
-        let _ = writeln!(
-            out,
-            "<li><a href=\"{}\">{text}</a>",
-            view.link(&asked.words())
-        );
+    let mut item = |asked: &Asked, on: bool, text: &str| {
+        let class = if on { " class=\"on\"" } else { "" };
+        let link = view.link(&asked.words());
+        let _ = writeln!(out, "<li><a{class} href=\"{link}\">{text}</a>");
     };
-    let up = if asked.up {
-        "Show all servers"
-    } else {
-        "Hide 'DOWN' servers"
+    let up = match asked.up {
+        true => "Show all servers",
+        false => "Hide 'DOWN' servers",
     };
-    item(
-        &Asked {
-            up: !asked.up,
-            ..asked.clone()
-        },
-        up,
-    );
-    let text = if asked.no_maintenance {
-        "Show servers in maintenance"
-    } else {
-        "Hide servers in maintenance"
+    let other = Asked {
+        up: !asked.up,
+        ..asked.clone()
     };
-    item(
-        &Asked {
-            no_maintenance: !asked.no_maintenance,
-            ..asked.clone()
-        },
-        text,
-    );
+    item(&other, asked.up, up);
+    let maintenance = match asked.no_maintenance {
+        true => "Show servers in maintenance",
+        false => "Hide servers in maintenance",
+    };
+    let other = Asked {
+        no_maintenance: !asked.no_maintenance,
+        ..asked.clone()
+    };
+    item(&other, asked.no_maintenance, maintenance);
     if view.page.refresh_s > 0 {
-        let text = if asked.no_refresh {
-            "Enable refresh"
-        } else {
-            "Disable refresh"
+        let refresh = match asked.no_refresh {
+            true => "Enable refresh",
+            false => "Disable refresh",
         };
-        item(
-            &Asked {
-                no_refresh: !asked.no_refresh,
-                ..asked.clone()
-            },
-            text,
-        );
+        let other = Asked {
+            no_refresh: !asked.no_refresh,
+            ..asked.clone()
+        };
+        item(&other, asked.no_refresh, refresh);
     }
-    item(asked, "Refresh now");
+    item(asked, false, "Refresh now");
     let plain = Asked {
         no_refresh: true,
         scope: asked.scope.clone(),
@@ -188,7 +168,7 @@ fn options(out: &mut String, view: &View<'_>) {
     );
     let _ = writeln!(
         out,
-        "<li><a href=\"{}\">JSON export</a> (<a href=\"{}\">schema</a>)\n</ul></div>",
+        "<li><a href=\"{}\">JSON export</a>\n<li><a href=\"{}\">JSON schema</a>\n</ul>",
         view.link(&format!(";json{words}")),
         view.link(";json-schema")
     );
@@ -210,7 +190,7 @@ fn scope_form(out: &mut String, view: &View<'_>) {
         escape(out, value);
         out.push_str("\">");
     }
-    out.push_str("Scope: <input name=\"scope\" size=\"8\" maxlength=\"20\" value=\"");
+    out.push_str("<input type=\"search\" name=\"scope\" maxlength=\"20\" placeholder=\"Scope: names with…\" aria-label=\"Scope\" value=\"");
     escape(out, &view.asked.scope);
     out.push_str("\"></form>\n");
 }
@@ -243,6 +223,6 @@ fn said(out: &mut String, view: &View<'_>, outcome: Outcome) {
     let back = view.link(&view.asked.words());
     let _ = writeln!(
         out,
-        "<div class=\"said {class}\"><a href=\"{back}\" title=\"Remove this message\">[X]</a> {text}</div>"
+        "<div class=\"said {class}\" role=\"status\">{text} <a href=\"{back}\">OK</a></div>"
     );
 }

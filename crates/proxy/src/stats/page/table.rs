@@ -19,37 +19,51 @@ const HEAD: &str = "<th colspan=\"3\">Queue</th><th colspan=\"3\">Session rate</
 <th>Dwntme</th><th>Thrtle</th></tr></thead>\n<tbody>";
 
 /// Checks or unchecks all servers of a table.
-const CHECK_ALL: &str = "<th rowspan=\"2\"><input type=\"checkbox\" title=\"all servers\" \
-onclick=\"for(const i of this.closest('form').elements)if(i.name=='s')i.checked=this.checked\"></th>";
+const CHECK_ALL: &str = "<th rowspan=\"2\" class=\"k\"><input type=\"checkbox\" class=\"every\" \
+title=\"All servers\" aria-label=\"All servers\"></th>";
+
+/// Servers of a table, and how many of them take new sessions.
+#[derive(Default)]
+struct Count {
+    servers: usize,
+    serving: usize,
+}
 
 /// Writes the table of a proxy.
 pub fn write(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     let form = view.admin && proxy.kind.is_backend() && !proxy.servers.is_empty();
+    let (mut lines, mut count) = (String::new(), Count::default());
+    of_proxy(proxy, &view.selection, &view.moment, |row| {
+        if let Object::Server(_, report) = &row.object {
+            count.servers += 1;
+            let ready = report.admin == AdminReport::Ready && report.weight > 0;
+            count.serving += usize::from(ready && report.health == HealthState::Up);
+        }
+        let line = Line { view, row, form };
+        line.write(&mut lines);
+    });
     out.push_str("<section>");
     if form {
         out.push_str("<form method=\"post\" action=\"");
         out.push_str(&view.link(&view.asked.words()));
         out.push_str("\">");
     }
-    title(out, view, proxy);
-    out.push_str("<table><thead><tr>");
+    title(out, view, proxy, &count);
+    out.push_str("<div class=\"scroll\"><table><thead><tr>");
     if form {
         out.push_str(CHECK_ALL);
     }
     out.push_str("<th rowspan=\"2\"></th>");
     out.push_str(HEAD);
-    of_proxy(proxy, &view.selection, &view.moment, |row| {
-        let line = Line { view, row, form };
-        line.write(out);
-    });
-    out.push_str("</tbody></table>");
+    out.push_str(&lines);
+    out.push_str("</tbody></table></div>");
     if form {
         actions(out, proxy);
     }
     out.push_str("</section>\n");
 }
 
-fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
+fn title(out: &mut String, view: &View<'_>, proxy: &Proxy, count: &Count) {
     let name = &proxy.name;
     let _ = write!(
         out,
@@ -73,6 +87,19 @@ fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
         escape(out, name);
     }
     out.push_str("</a></b>");
+    let _ = write!(out, "<small>{}</small>", proxy.kind.name());
+    if count.servers > 0 {
+        let class = match count.serving {
+            0 => "active_down",
+            n if n < count.servers => "active_going_up",
+            _ => "active_up",
+        };
+        let (serving, servers) = (count.serving, count.servers);
+        let _ = write!(
+            out,
+            "<em class=\"{class}\">{serving} of {servers} serve</em>"
+        );
+    }
     if let Some(description) = &proxy.description {
         out.push_str("<span>");
         escape(out, description);
@@ -81,23 +108,35 @@ fn title(out: &mut String, view: &View<'_>, proxy: &Proxy) {
     out.push_str("</div>");
 }
 
+/// What is done most has a button; the rest stands in a list, under the same name.
+const BUTTONS: [(&str, &str); 3] = [
+    ("ready", "Ready"),
+    ("drain", "Drain"),
+    ("maint", "Maintenance"),
+];
+
 fn actions(out: &mut String, proxy: &Proxy) {
-    out.push_str("<div class=\"act\">Choose the action to perform on the checked servers: ");
-    out.push_str("<select name=\"action\"><option value=\"\"></option>");
+    out.push_str("<div class=\"act\"><span>Checked servers:</span>");
+    for (word, text) in BUTTONS {
+        let _ = write!(
+            out,
+            "<button name=\"action\" value=\"{word}\">{text}</button>"
+        );
+    }
+    out.push_str("<select name=\"action\" aria-label=\"Another action\"><option value=\"\">Another action…</option>");
     for (word, text) in admin::actions() {
         let _ = write!(out, "<option value=\"{word}\">{text}</option>");
     }
     let _ = write!(
         out,
-        "</select><input type=\"hidden\" name=\"b\" value=\"#{}\"> \
-         <input type=\"submit\" value=\"Apply\"></div></form>",
+        "</select><input type=\"hidden\" name=\"b\" value=\"#{}\"><button>Apply</button></div></form>",
         proxy.id
     );
 }
 
 /// A text with more behind it. Both are escaped here or by who writes.
 fn tip(out: &mut String, text: &str, more: impl FnOnce(&mut String)) {
-    out.push_str("<span class=\"t\">");
+    out.push_str("<span class=\"t\" tabindex=\"0\">");
     escape(out, text);
     out.push_str("<span>");
     more(out);
@@ -143,9 +182,11 @@ impl Line<'_, '_> {
         };
         let _ = write!(out, "<tr class=\"{class}\">");
         if self.form {
-            out.push_str("<td>");
+            out.push_str("<td class=\"k\">");
             if let Object::Server(..) = self.row.object {
                 out.push_str("<input type=\"checkbox\" name=\"s\" value=\"");
+                escape(out, name);
+                out.push_str("\" aria-label=\"");
                 escape(out, name);
                 out.push_str("\">");
             }
@@ -171,7 +212,7 @@ impl Line<'_, '_> {
         escape(&mut anchor, name);
         let _ = write!(
             out,
-            "<th><a id=\"{proxy}/{plus}{anchor}\" href=\"#{proxy}/{plus}{anchor}\">"
+            "<th scope=\"row\"><a id=\"{proxy}/{plus}{anchor}\" href=\"#{proxy}/{plus}{anchor}\">"
         );
         let more = if self.view.page.legends {
             self.legend()
@@ -183,7 +224,34 @@ impl Line<'_, '_> {
         } else {
             tip(out, name, |out| escape(out, &more));
         }
-        out.push_str("</a></th>");
+        out.push_str("</a>");
+        self.brief(out);
+        out.push_str("</th>");
+    }
+
+    /// The row in a line, which narrow screens show.
+    fn brief(&self, out: &mut String) {
+        let row = self.row;
+        out.push_str("<span class=\"m\"><b>");
+        escape(out, row.text(C::Status));
+        let _ = write!(
+            out,
+            "</b> · {} now, {} in all",
+            row.number(C::Scur),
+            row.number(C::Stot)
+        );
+        let queued = row.number(C::Qcur);
+        if queued > 0 {
+            let _ = write!(out, " · {queued} queued");
+        }
+        if let Object::Server(..) | Object::Backend = row.object {
+            let _ = write!(out, " · weight {}", row.number(C::Weight));
+        }
+        if row.get(C::CheckStatus) != &Value::Empty {
+            out.push_str(" · ");
+            escape(out, row.text(C::CheckStatus));
+        }
+        out.push_str("</span>");
     }
 
     /// What `stats show-legends` tells of it.
@@ -392,7 +460,10 @@ impl Line<'_, '_> {
         match &self.row.object {
             Object::Frontend | Object::Listener(_) => {
                 let status = self.row.text(C::Status);
-                let _ = write!(out, "<td class=\"c\">{status}</td><td colspan=\"8\"></td>");
+                let _ = write!(
+                    out,
+                    "<td class=\"c st\">{status}</td><td colspan=\"8\"></td>"
+                );
             }
             Object::Backend => self.backend_state(out),
             Object::Server(_, report) => self.server_state(out, report),
@@ -400,7 +471,7 @@ impl Line<'_, '_> {
     }
 
     fn since(&self, out: &mut String) {
-        out.push_str("<td class=\"c\">");
+        out.push_str("<td class=\"c st\">");
         seconds(out, self.row.number(C::Lastchg));
         out.push(' ');
         escape(out, self.row.text(C::Status));

@@ -1,0 +1,132 @@
+//! `evenkeel upgrade`: old forms of files to those of today. What an old form is
+//! today says the warning about it; this only reads and writes files.
+
+use super::format::replace;
+use super::{print, refuse};
+use crate::files;
+use crate::process;
+use clap::ArgMatches;
+use language::source::Text;
+use language::upgrade::{unified, upgrade};
+use language::{Diagnostic, FileId, render};
+use proxy::load::{LoadOptions, Loaded, codes};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Rounds of reading and rewriting: a replacement can show another one.
+const ROUNDS_MAX: usize = 8;
+
+/// What is put behind the name of a file for what it was before.
+const BACKUP: &str = ".before-upgrade";
+
+/// Rewrites the files, or shows how they would be.
+pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
+    let read = match files::read_some(paths) {
+        Ok(read) => read,
+        Err(error) => return refuse(error),
+    };
+    let before: Vec<(String, Text)> = read
+        .iter()
+        .map(|(name, text)| (name.clone(), Text::new(text.clone())))
+        .collect();
+    let (after, loaded) = rewrite(read);
+    let (check, in_place) = (matches.get_flag("check"), matches.get_flag("in-place"));
+    let mut result = ExitCode::SUCCESS;
+    for ((name, old), (_, new)) in before.iter().zip(&after) {
+        if matches.get_flag("stdout") {
+            // A reader that has gone is no error.
+            let _ = std::io::stdout().write_all(new);
+        } else if ***old == **new {
+            continue;
+        } else if check {
+            print(&format!("{name} would change\n"));
+            result = ExitCode::FAILURE;
+        } else if in_place {
+            match write(Path::new(name), old, new) {
+                Ok(()) => {
+                    print(&format!(
+                        "{name} is rewritten; what it was is {name}{BACKUP}\n"
+                    ));
+                }
+                Err(error) => {
+                    let reason = files::reason(&error);
+                    result = refuse(format_args!("cannot write {name}: {reason}"));
+                }
+            }
+        } else {
+            print(&unified(name, old, new));
+        }
+    }
+    if tell(&loaded) > 0 && check {
+        result = ExitCode::FAILURE;
+    }
+    result
+}
+
+/// Whether a diagnostic is about an old form.
+fn is_old(diagnostic: &&Diagnostic) -> bool {
+    diagnostic.code.id == codes::LEGACY.id
+}
+
+/// The texts after all rounds, and what the last one says of them.
+fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) {
+    let mut rounds = 0;
+    loop {
+        let options = LoadOptions::default();
+        let loaded = process::load_files(files.clone(), None, options);
+        rounds += 1;
+        let new: Vec<files::NamedFile> = files
+            .iter()
+            .enumerate()
+            .map(|(at, (name, _))| {
+                let file = FileId(u32::try_from(at).unwrap_or(u32::MAX));
+                let old = loaded.diagnostics.iter().filter(is_old);
+                (name.clone(), upgrade(&loaded.sources, file, old).text)
+            })
+            .collect();
+        if new == files || rounds == ROUNDS_MAX {
+            return (files, loaded);
+        }
+        files = new;
+    }
+}
+
+/// Tells of lines that are left, and of mistakes, which are nobody's to rewrite.
+fn tell(loaded: &Loaded) -> usize {
+    let left: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_old).collect();
+    for diagnostic in &left {
+        let Some(span) = diagnostic.primary else {
+            continue;
+        };
+        let name = &loaded.sources.file(span.file).name;
+        let line = loaded.sources.position(span).line;
+        let what = diagnostic.help.as_deref().unwrap_or_default();
+        crate::voice::write_error(&format!("{name}:{line}: {}: {what}\n", diagnostic.message));
+    }
+    if loaded.diagnostics.errors() > 0 {
+        let text = render::concise(&loaded.sources, &loaded.diagnostics, false);
+        let errors = text.lines().filter(|line| line.contains("error"));
+        for line in errors {
+            crate::voice::write_error(&format!("{line}\n"));
+        }
+    }
+    left.len()
+}
+
+/// Keeps the old text beside the file, then puts the new one in its place.
+fn write(path: &Path, old: &[u8], new: &[u8]) -> std::io::Result<()> {
+    let real = std::fs::canonicalize(path)?;
+    let mut backup: OsString = real.clone().into();
+    backup.push(BACKUP);
+    let permissions = std::fs::metadata(&real)?.permissions();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&backup)?;
+    file.set_permissions(permissions)?;
+    file.write_all(old)?;
+    file.sync_all()?;
+    replace(&real, new)
+}

@@ -1,0 +1,257 @@
+//! A server of names inside the test: a zone of values, which a test changes
+//! while it answers, over UDP and TCP.
+
+use crate::error::LabError;
+use crate::host::Place;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long it takes at most to notice that it is dropped.
+const STOP_POLL: Duration = Duration::from_millis(20);
+/// The longest question.
+const QUESTION_BYTES_MAX: usize = 512;
+/// Questions that are kept: the first ones.
+const QUESTIONS_MAX: usize = 100_000;
+
+/// What a name stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Records {
+    /// Addresses of a host.
+    Addresses(Vec<IpAddr>),
+    /// Priority, weight, port and host of a service; true: with the addresses of
+    /// the hosts beside them.
+    Services(Vec<(u16, u16, u16, String)>, bool),
+    /// This code and nothing else: 3 is "no such name", 5 "refused".
+    Error(u8),
+    /// No answer.
+    Silence,
+    /// These addresses, over TCP only: over UDP the answer is cut off.
+    OnlyOverTcp(Vec<IpAddr>),
+    /// Bytes that are no DNS, behind the id of the question.
+    Garbage(Vec<u8>),
+    /// The right answer to another question, then nothing.
+    Foreign(Vec<IpAddr>),
+}
+
+type Zone = BTreeMap<String, Records>;
+
+#[derive(Debug, Default)]
+struct Shared {
+    zone: Mutex<Zone>,
+    /// Names and types that were asked for.
+    asked: Mutex<Vec<(String, u16)>>,
+    stop: AtomicBool,
+}
+
+/// A server of names.
+#[derive(Debug)]
+pub struct Names {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Names {
+    /// Answers at an address.
+    pub fn start(place: impl Into<Place>, address: SocketAddr) -> Result<Names, LabError> {
+        let failed = || LabError::io("listen at", address);
+        let place = place.into();
+        let (udp, tcp) = place
+            .enter(|| Ok((UdpSocket::bind(address)?, TcpListener::bind(address)?)))
+            .map_err(failed())?;
+        udp.set_read_timeout(Some(STOP_POLL)).map_err(failed())?;
+        tcp.set_nonblocking(true).map_err(failed())?;
+        let shared = Arc::new(Shared::default());
+        let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            thread::spawn(move || over_udp(&udp, &one)),
+            thread::spawn(move || over_tcp(&tcp, &other)),
+        ];
+        Ok(Names {
+            address,
+            shared,
+            threads,
+        })
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on a name stands for this.
+    pub fn set(&self, name: &str, records: Records) {
+        lock(&self.shared.zone).insert(name.to_owned(), records);
+    }
+
+    /// The same for addresses.
+    pub fn addresses(&self, name: &str, addresses: &[&str]) {
+        let parsed = addresses.iter().filter_map(|text| text.parse().ok());
+        self.set(name, Records::Addresses(parsed.collect()));
+    }
+
+    /// How often a name was asked for.
+    pub fn asked(&self, name: &str) -> usize {
+        let asked = lock(&self.shared.asked);
+        asked.iter().filter(|(known, _)| known == name).count()
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn over_udp(socket: &UdpSocket, shared: &Shared) {
+    let mut buffer = [0; QUESTION_BYTES_MAX];
+    while !shared.stop.load(Ordering::Relaxed) {
+        // The only error is that nothing came in time.
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
+        if let Some(answer) = answer(&buffer[..length], shared, false) {
+            let _ = socket.send_to(&answer, from);
+        }
+    }
+}
+
+fn over_tcp(listener: &TcpListener, shared: &Shared) {
+    while !shared.stop.load(Ordering::Relaxed) {
+        let Ok((mut stream, _)) = listener.accept() else {
+            thread::sleep(STOP_POLL);
+            continue;
+        };
+        let _ = stream.set_nonblocking(false);
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let mut length = [0; 2];
+        if stream.read_exact(&mut length).is_err() {
+            continue;
+        }
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        if stream.read_exact(&mut question).is_err() {
+            continue;
+        }
+        if let Some(answer) = answer(&question, shared, true) {
+            let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
+            let _ = stream.write_all(&[&length.to_be_bytes()[..], &answer].concat());
+        }
+    }
+}
+
+fn name_bytes(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        out.push(label.len() as u8);
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.push(0);
+    out
+}
+
+/// The name and type of a question, and where what follows begins.
+fn read_question(message: &[u8]) -> Option<(String, u16, usize)> {
+    let mut at = 12;
+    let mut labels = Vec::new();
+    loop {
+        let length = usize::from(*message.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        let label = message.get(at..at + length)?;
+        labels.push(String::from_utf8_lossy(label).to_lowercase());
+        at += length;
+    }
+    let kind = u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?);
+    Some((labels.join("."), kind, at + 4))
+}
+
+fn record(owner: &str, kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut out = name_bytes(owner);
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
+    out.extend_from_slice(&(value.len() as u16).to_be_bytes());
+    out.extend_from_slice(value);
+    out
+}
+
+fn address_records(owner: &str, kind: u16, addresses: &[IpAddr]) -> Vec<Vec<u8>> {
+    let of = |ip: &IpAddr| match (ip, kind) {
+        (IpAddr::V4(ip), 1) => Some(record(owner, 1, &ip.octets())),
+        (IpAddr::V6(ip), 28) => Some(record(owner, 28, &ip.octets())),
+        _ => None,
+    };
+    addresses.iter().filter_map(of).collect()
+}
+
+fn answer(message: &[u8], shared: &Shared, over_tcp: bool) -> Option<Vec<u8>> {
+    let (name, kind, end) = read_question(message)?;
+    let mut asked = lock(&shared.asked);
+    if asked.len() < QUESTIONS_MAX {
+        asked.push((name.clone(), kind));
+    }
+    drop(asked);
+    let zone = lock(&shared.zone).clone();
+    let (mut flags, mut records, mut beside) = (0x8180_u16, Vec::new(), Vec::new());
+    let mut question = message.get(12..end)?.to_vec();
+    match zone.get(&name) {
+        None => flags |= 3,
+        Some(Records::Error(code)) => flags |= u16::from(*code),
+        Some(Records::Silence) => return None,
+        Some(Records::Addresses(addresses)) => {
+            records = address_records(&name, kind, addresses);
+        }
+        Some(Records::OnlyOverTcp(addresses)) if over_tcp => {
+            records = address_records(&name, kind, addresses);
+        }
+        Some(Records::OnlyOverTcp(_)) => flags |= 0x0200,
+        Some(Records::Garbage(bytes)) => {
+            return Some([message.get(..2)?, &bytes[..]].concat());
+        }
+        Some(Records::Foreign(addresses)) => {
+            question = name_bytes("other.test");
+            question.extend_from_slice(&kind.to_be_bytes());
+            question.extend_from_slice(&[0, 1]);
+            records = address_records("other.test", kind, addresses);
+        }
+        Some(Records::Services(services, with_addresses)) if kind == 33 => {
+            for (priority, weight, port, host) in services {
+                let mut value = Vec::new();
+                for number in [priority, weight, port] {
+                    value.extend_from_slice(&number.to_be_bytes());
+                }
+                value.extend_from_slice(&name_bytes(host));
+                records.push(record(&name, 33, &value));
+                if let (true, Some(Records::Addresses(addresses))) =
+                    (*with_addresses, zone.get(host))
+                {
+                    beside.extend(address_records(host, 1, addresses));
+                }
+            }
+        }
+        Some(Records::Services(..)) => {}
+    }
+    let mut out = message.get(..2)?.to_vec();
+    for number in [flags, 1, records.len() as u16, 0, beside.len() as u16] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    out.extend_from_slice(&question);
+    records
+        .iter()
+        .chain(&beside)
+        .for_each(|r| out.extend_from_slice(r));
+    Some(out)
+}

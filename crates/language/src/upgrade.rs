@@ -1,0 +1,234 @@
+//! `evenkeel upgrade`: a file rewritten by the replacements that its diagnostics
+//! give. It knows no keyword: what an old form is today, whoever tells of it says.
+//! Comments, indentation and the order of all other lines stay; a line that nobody
+//! can rewrite gets a comment above it that says what to do.
+
+mod diff;
+
+pub use diff::unified;
+
+use crate::diagnostic::{Diagnostic, Fix};
+use crate::source::{FileId, SourceMap, Span};
+
+/// What a comment above a line that was left begins with.
+pub const MARK: &str = "# evenkeel upgrade: ";
+
+/// A file after one round of replacements.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upgraded {
+    /// Its text.
+    pub text: Vec<u8>,
+    /// Diagnostics whose replacements were made.
+    pub rewritten: usize,
+    /// Diagnostics that have none.
+    pub left: usize,
+}
+
+/// One change of the text.
+struct Edit {
+    start: usize,
+    end: usize,
+    text: Vec<u8>,
+}
+
+/// Makes the replacements of these diagnostics in a file of the map. One of which a
+/// part overlaps with an earlier one is left for another round, once the text has
+/// been read again. Without a replacement a diagnostic of this file marks its line.
+pub fn upgrade<'d>(
+    sources: &SourceMap,
+    file: FileId,
+    diagnostics: impl Iterator<Item = &'d Diagnostic>,
+) -> Upgraded {
+    let page = Page {
+        text: &sources.file(file).text,
+    };
+    let mut edits: Vec<Edit> = Vec::new();
+    let (mut rewritten, mut left) = (0, 0);
+    for diagnostic in diagnostics {
+        let Some(fix) = &diagnostic.fix else {
+            let Some(span) = diagnostic.primary.filter(|span| span.file == file) else {
+                continue;
+            };
+            left += 1;
+            edits.extend(page.mark(span, diagnostic));
+            continue;
+        };
+        let all = || std::iter::once(fix).chain(&diagnostic.further_fixes);
+        if all().any(|fix| fix.span.file != file) {
+            continue;
+        }
+        let new: Vec<Edit> = all().map(|fix| page.edit(fix)).collect();
+        let overlaps = |new: &Edit| {
+            edits
+                .iter()
+                .any(|old| new.start < old.end && old.start < new.end)
+        };
+        if new.iter().any(overlaps) {
+            continue;
+        }
+        rewritten += 1;
+        edits.extend(new);
+    }
+    // Insertions at one place stay in the order in which they were told.
+    edits.sort_by_key(|edit| edit.start);
+    let mut text = Vec::with_capacity(page.text.len() + 1024);
+    let mut copied = 0;
+    for edit in edits {
+        text.extend_from_slice(page.text.get(copied..edit.start).unwrap_or_default());
+        text.extend_from_slice(&edit.text);
+        copied = copied.max(edit.end);
+    }
+    text.extend_from_slice(page.text.get(copied..).unwrap_or_default());
+    Upgraded {
+        text,
+        rewritten,
+        left,
+    }
+}
+
+/// A text whose lines are looked at.
+struct Page<'t> {
+    text: &'t [u8],
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+impl Page<'_> {
+    /// Where the line of a byte begins.
+    fn line_start(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        before
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |n| n + 1)
+    }
+
+    /// Where it ends, in front of what ends it.
+    fn line_end(&self, at: usize) -> usize {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let end = at + rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
+        match self.text.get(at..end) {
+            Some(line) if line.ends_with(b"\r") => end - 1,
+            _ => end,
+        }
+    }
+
+    /// What ends the line of a byte, as new lines end that stand beside it.
+    fn line_feed(&self, at: usize) -> &'static [u8] {
+        match self.text.get(self.line_end(at)) {
+            Some(b'\r') => b"\r\n",
+            _ => b"\n",
+        }
+    }
+
+    fn indentation(&self, start: usize) -> &[u8] {
+        let line = self.text.get(start..).unwrap_or_default();
+        let length = line.iter().take_while(|b| is_blank(**b)).count();
+        &line[..length]
+    }
+
+    /// The indentation of lines that are put behind this one: that of a section's
+    /// first line is taken from what follows it.
+    fn indentation_behind(&self, at: usize) -> Vec<u8> {
+        let own = self.indentation(self.line_start(at));
+        let mut next = self.line_end(at);
+        while let Some(feed) = self
+            .text
+            .get(next..)
+            .and_then(|rest| rest.iter().position(|b| *b == b'\n'))
+        {
+            next += feed + 1;
+            let blanks = self.indentation(next);
+            let first = self.text.get(next + blanks.len());
+            if !matches!(first, None | Some(b'\n' | b'\r' | b'#')) {
+                return own.max(blanks).to_vec();
+            }
+        }
+        own.to_vec()
+    }
+
+    fn edit(&self, fix: &Fix) -> Edit {
+        let len = self.text.len();
+        let (start, end) = (
+            (fix.span.start as usize).min(len),
+            (fix.span.end as usize).min(len),
+        );
+        let feed = self.line_feed(start);
+        let lines = |text: &str, indentation: &[u8]| -> Vec<u8> {
+            let joint = [feed, indentation].concat();
+            text.split('\n')
+                .map(str::as_bytes)
+                .collect::<Vec<_>>()
+                .join(&joint[..])
+        };
+        if start == end && fix.replacement.starts_with('\n') {
+            // Another line behind this one, and behind its comment.
+            let at = self.line_end(start);
+            return Edit {
+                start: at,
+                end: at,
+                text: lines(&fix.replacement, &self.indentation_behind(at)),
+            };
+        }
+        let line = self.line_start(start);
+        let own = self.indentation(line);
+        let whole = start == line + own.len();
+        if fix.replacement.is_empty() && whole && end > start {
+            return self.removal(line, start, end);
+        }
+        Edit {
+            start,
+            end,
+            text: lines(&fix.replacement, own),
+        }
+    }
+
+    /// Takes the words of a line out: the line with them, unless a comment follows.
+    fn removal(&self, line: usize, start: usize, end: usize) -> Edit {
+        let line_end = self.line_end(end);
+        let rest = self.text.get(end..line_end).unwrap_or_default();
+        let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
+        let (start, end) = match blanks == rest.len() {
+            true => (
+                line,
+                (line_end + self.line_feed(line_end).len()).min(self.text.len()),
+            ),
+            false => (start, end + blanks),
+        };
+        Edit {
+            start,
+            end,
+            text: Vec::new(),
+        }
+    }
+
+    /// A comment above the line of a span; none where there is one already.
+    fn mark(&self, span: Span, diagnostic: &Diagnostic) -> Option<Edit> {
+        let start = self.line_start((span.start as usize).min(self.text.len()));
+        let above = self
+            .text
+            .get(self.line_start(start.saturating_sub(1))..start);
+        let marked = above
+            .unwrap_or_default()
+            .trim_ascii_start()
+            .starts_with(MARK.as_bytes());
+        if marked && start > 0 {
+            return None;
+        }
+        let what = diagnostic.help.as_deref().unwrap_or(&diagnostic.message);
+        let mut text = self.indentation(start).to_vec();
+        text.extend_from_slice(MARK.as_bytes());
+        text.extend_from_slice(what.replace(['\n', '\r'], " ").as_bytes());
+        text.extend_from_slice(self.line_feed(start));
+        Some(Edit {
+            start,
+            end: start,
+            text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

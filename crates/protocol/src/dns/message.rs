@@ -1,0 +1,313 @@
+//! Questions and answers.
+
+use super::Name;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The least that an answer over UDP may have, and the most, bytes.
+pub const PAYLOAD_MIN: u16 = 512;
+/// See [`PAYLOAD_MIN`].
+pub const PAYLOAD_MAX: u16 = u16::MAX;
+/// Most records of one answer that are looked at.
+const RECORDS_MAX: usize = 4096;
+/// Most aliases of one answer that are followed.
+const ALIASES_MAX: usize = 16;
+const HEADER_BYTES: usize = 12;
+const CLASS_INTERNET: u16 = 1;
+const TYPE_ALIAS: u16 = 5;
+const TYPE_OPTIONS: u16 = 41;
+const FLAG_ANSWER: u16 = 0x8000;
+const FLAG_TRUNCATED: u16 = 0x0200;
+const FLAG_RECURSION_WISHED: u16 = 0x0100;
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// IPv4 addresses of a host.
+    A,
+    /// IPv6 addresses of a host.
+    Aaaa,
+    /// The hosts and ports of a service.
+    Srv,
+}
+
+impl Kind {
+    fn number(self) -> u16 {
+        match self {
+            Kind::A => 1,
+            Kind::Aaaa => 28,
+            Kind::Srv => 33,
+        }
+    }
+
+    /// The kind of a question's number.
+    pub fn of(number: u16) -> Option<Kind> {
+        [Kind::A, Kind::Aaaa, Kind::Srv]
+            .into_iter()
+            .find(|kind| kind.number() == number)
+    }
+}
+
+/// One question.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Question {
+    /// Of what.
+    pub name: Name,
+    /// What is asked for.
+    pub kind: Kind,
+}
+
+impl Question {
+    /// The message that asks it. `payload_max`: bytes that an answer may have.
+    pub fn message(&self, id: u16, payload_max: u16) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES + self.name.as_str().len() + 17);
+        for number in [id, FLAG_RECURSION_WISHED, 1, 0, 0, 1] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        self.name.write(&mut out);
+        out.extend_from_slice(&self.kind.number().to_be_bytes());
+        out.extend_from_slice(&CLASS_INTERNET.to_be_bytes());
+        // The root's name, and no options in the pseudo-record.
+        out.push(0);
+        out.extend_from_slice(&TYPE_OPTIONS.to_be_bytes());
+        out.extend_from_slice(&payload_max.to_be_bytes());
+        out.extend_from_slice(&[0; 6]);
+        out
+    }
+}
+
+/// What a server says of a question.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// It knows the name; the records may be none.
+    Fine,
+    /// There is no such name.
+    NoSuchName,
+    /// It does not answer us.
+    Refused,
+    /// Anything else, by its number.
+    Other(u8),
+}
+
+/// A host and port of a service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// The host.
+    pub host: Name,
+    /// Its port.
+    pub port: u16,
+    /// Its share among those of its priority, 0..=65535.
+    pub weight: u16,
+    /// Lower ones come first.
+    pub priority: u16,
+    /// Its addresses, where the answer told them besides.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What of an answer is of use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// What the server says.
+    pub status: Status,
+    /// There is more than fits: it is to be asked over TCP.
+    pub truncated: bool,
+    /// Aliases led to the records.
+    pub aliased: bool,
+    /// Of A and AAAA.
+    pub addresses: Vec<IpAddr>,
+    /// Of SRV.
+    pub services: Vec<Service>,
+}
+
+/// Why bytes are no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Malformed {
+    /// It answers something else: another id or question, or is no answer.
+    Foreign,
+    /// It is cut off, or contradicts itself.
+    Broken,
+}
+
+struct Reader<'m> {
+    message: &'m [u8],
+    at: usize,
+}
+
+/// One record: its owner, its type, where its value stands.
+struct Record {
+    owner: Option<Name>,
+    number: u16,
+    class: u16,
+    value: usize,
+    end: usize,
+}
+
+impl<'m> Reader<'m> {
+    fn number(&mut self) -> Option<u16> {
+        let bytes = self.message.get(self.at..self.at + 2)?;
+        self.at += 2;
+        Some(u16::from_be_bytes(bytes.try_into().ok()?))
+    }
+
+    fn name(&mut self) -> Option<Option<Name>> {
+        let (name, behind) = Name::read(self.message, self.at)?;
+        self.at = behind;
+        Some(name)
+    }
+
+    fn record(&mut self) -> Option<Record> {
+        let owner = self.name()?;
+        let (number, class) = (self.number()?, self.number()?);
+        // How long others may believe it: we ask again by our own clock.
+        let _ = (self.number()?, self.number()?);
+        let length = usize::from(self.number()?);
+        let value = self.at;
+        let end = value + length;
+        if end > self.message.len() {
+            return None;
+        }
+        self.at = end;
+        Some(Record {
+            owner,
+            number,
+            class,
+            value,
+            end,
+        })
+    }
+
+    fn address(&self, record: &Record) -> Option<IpAddr> {
+        let value = self.message.get(record.value..record.end)?;
+        match Kind::of(record.number)? {
+            Kind::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+            Kind::Aaaa => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+            Kind::Srv => None,
+        }
+    }
+
+    fn named(&self, at: usize, end: usize) -> Option<Name> {
+        let (name, behind) = Name::read(self.message, at)?;
+        name.filter(|_| behind == end)
+    }
+
+    fn service(&self, record: &Record) -> Option<Service> {
+        let mut value = Reader {
+            message: self.message,
+            at: record.value,
+        };
+        let (priority, weight, port) = (value.number()?, value.number()?, value.number()?);
+        let host = self.named(value.at, record.end)?;
+        Some(Service {
+            host,
+            port,
+            weight,
+            priority,
+            addresses: Vec::new(),
+        })
+    }
+}
+
+/// Reads the answer to a question that was asked under an id.
+pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Malformed> {
+    let mut reader = Reader { message, at: 0 };
+    let header: Option<Vec<u16>> = (0..6).map(|_| reader.number()).collect();
+    let [its_id, flags, questions, answers, authorities, additional] =
+        header.ok_or(Malformed::Broken)?[..]
+    else {
+        return Err(Malformed::Broken);
+    };
+    if its_id != id || flags & FLAG_ANSWER == 0 {
+        return Err(Malformed::Foreign);
+    }
+    asked(&mut reader, questions, question)?;
+    let status = match flags & 0xf {
+        0 => Status::Fine,
+        3 => Status::NoSuchName,
+        5 => Status::Refused,
+        other => Status::Other(other as u8),
+    };
+    let mut answer = Answer {
+        status,
+        truncated: flags & FLAG_TRUNCATED != 0,
+        aliased: false,
+        addresses: Vec::new(),
+        services: Vec::new(),
+    };
+    if status != Status::Fine || answer.truncated {
+        return Ok(answer);
+    }
+    if usize::from(answers) + usize::from(additional) > RECORDS_MAX {
+        return Err(Malformed::Broken);
+    }
+    let mut records = Vec::with_capacity(usize::from(answers).min(64));
+    for _ in 0..answers {
+        let record = reader.record().ok_or(Malformed::Broken)?;
+        if record.class == CLASS_INTERNET {
+            records.push(record);
+        }
+    }
+    take(&reader, &records, question, &mut answer)?;
+    for _ in 0..authorities {
+        reader.record().ok_or(Malformed::Broken)?;
+    }
+    for _ in 0..additional {
+        let record = reader.record().ok_or(Malformed::Broken)?;
+        let (Some(owner), Some(address)) = (&record.owner, reader.address(&record)) else {
+            continue;
+        };
+        let of = answer.services.iter_mut();
+        of.filter(|service| service.host == *owner)
+            .for_each(|service| service.addresses.push(address));
+    }
+    Ok(answer)
+}
+
+/// Whether the answer repeats our question.
+fn asked(reader: &mut Reader<'_>, count: u16, question: &Question) -> Result<(), Malformed> {
+    if count != 1 {
+        return Err(Malformed::Foreign);
+    }
+    let name = reader.name().ok_or(Malformed::Broken)?;
+    let kind = reader.number().ok_or(Malformed::Broken)?;
+    let class = reader.number().ok_or(Malformed::Broken)?;
+    let same = name.as_ref() == Some(&question.name)
+        && kind == question.kind.number()
+        && class == CLASS_INTERNET;
+    if same {
+        Ok(())
+    } else {
+        Err(Malformed::Foreign)
+    }
+}
+
+/// Takes what belongs to the name that was asked for, or to what it is an alias of.
+fn take(
+    reader: &Reader<'_>,
+    records: &[Record],
+    question: &Question,
+    answer: &mut Answer,
+) -> Result<(), Malformed> {
+    let mut owner = question.name.clone();
+    for _ in 0..=ALIASES_MAX {
+        let alias = records
+            .iter()
+            .find(|r| r.number == TYPE_ALIAS && r.owner.as_ref() == Some(&owner));
+        let Some(alias) = alias else { break };
+        owner = reader
+            .named(alias.value, alias.end)
+            .ok_or(Malformed::Broken)?;
+        answer.aliased = true;
+    }
+    let of = records
+        .iter()
+        .filter(|r| r.number == question.kind.number() && r.owner.as_ref() == Some(&owner));
+    for record in of {
+        if question.kind == Kind::Srv {
+            let service = reader.service(record).ok_or(Malformed::Broken)?;
+            answer.services.push(service);
+        } else {
+            let address = reader.address(record).ok_or(Malformed::Broken)?;
+            answer.addresses.push(address);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Names of hosts and services, as text in lower case.
+
+use std::fmt;
+
+/// Most bytes of a name in its wire form.
+pub const NAME_MAX: usize = 255;
+/// Most bytes between two dots.
+pub const LABEL_MAX: usize = 63;
+/// Most pointers that lead to one name.
+const POINTERS_MAX: usize = 64;
+/// The two bits that make a length a pointer.
+const POINTER: u8 = 0xc0;
+
+/// A name without its last dot, in lower case: names are compared without case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Box<str>);
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a byte may stand in a label: what hosts and services are named with.
+fn fits(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+impl Name {
+    /// A name as people write it; None where DNS has none such.
+    pub fn new(text: &str) -> Option<Name> {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let good =
+            |label: &str| !label.is_empty() && label.len() <= LABEL_MAX && label.bytes().all(fits);
+        // Its wire form has a length before each label and a zero at the end.
+        if text.len() + 2 > NAME_MAX || !text.split('.').all(good) {
+            return None;
+        }
+        Some(Name(text.to_ascii_lowercase().into()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Appends its wire form.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for label in self.0.split('.') {
+            // Checked when it was made.
+            out.push(label.len() as u8);
+            out.extend_from_slice(label.as_bytes());
+        }
+        out.push(0);
+    }
+
+    /// The name at a place of a message, and where what follows it begins. A
+    /// name with bytes that none of ours has is None: it is no answer to us.
+    pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<Name>, usize)> {
+        let mut text = String::new();
+        let mut good = true;
+        let (mut here, mut behind, mut wire, mut pointers) = (at, None, 1, 0);
+        loop {
+            let length = *message.get(here)?;
+            if length & POINTER == POINTER {
+                let low = *message.get(here + 1)?;
+                let target = usize::from(length & !POINTER) << 8 | usize::from(low);
+                behind.get_or_insert(here + 2);
+                // Backwards only: no name can lead round in a circle.
+                pointers += 1;
+                if target >= here || pointers > POINTERS_MAX {
+                    return None;
+                }
+                here = target;
+                continue;
+            }
+            if length & POINTER != 0 {
+                return None;
+            }
+            here += 1;
+            if length == 0 {
+                break;
+            }
+            let label = message.get(here..here + usize::from(length))?;
+            here += label.len();
+            wire += label.len() + 1;
+            if wire > NAME_MAX {
+                return None;
+            }
+            good &= label.iter().copied().all(fits);
+            if good {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.extend(label.iter().map(|b| char::from(b.to_ascii_lowercase())));
+            }
+        }
+        let name = (good && !text.is_empty()).then(|| Name(text.into()));
+        Some((name, behind.unwrap_or(here)))
+    }
+}

@@ -1,0 +1,141 @@
+//! Questions and answers as tables of bytes, and any bytes at all.
+
+use super::*;
+use proptest::prelude::*;
+use std::net::IpAddr;
+
+fn question(name: &str, kind: Kind) -> Question {
+    Question {
+        name: Name::new(name).expect("a name"),
+        kind,
+    }
+}
+
+/// A message with these counts and this rest behind the question.
+fn answer(question: &Question, id: u16, flags: u16, counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
+    let asked = question.message(id, 512);
+    let mut out = Vec::new();
+    for number in [id, flags, 1, counts[0], counts[1], counts[2]] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    // Without the pseudo-record of our own.
+    out.extend_from_slice(&asked[12..asked.len() - 11]);
+    out.extend_from_slice(rest);
+    out
+}
+
+fn record(owner: &[u8], kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut out = owner.to_vec();
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
+    out.extend_from_slice(&(value.len() as u16).to_be_bytes());
+    out.extend_from_slice(value);
+    out
+}
+
+/// A pointer to the name in the question.
+const ASKED: &[u8] = &[0xc0, 12];
+
+#[test]
+fn a_question_has_its_bytes() {
+    let message = question("Web.test.", Kind::Aaaa).message(0x1234, 512);
+    let expected =
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03web\x04test\x00\x00\x1c\x00\x01\
+        \x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn only_names_of_hosts_and_services_are_names() {
+    for good in ["a", "a.b.", "_http._tcp.x-1.test", &"a".repeat(63)] {
+        assert!(Name::new(good).is_some(), "{good}");
+    }
+    let long = format!("{}.a", "a.".repeat(130));
+    for bad in ["", ".", "a..b", "a b", "ä", &"a".repeat(64), &long] {
+        assert!(Name::new(bad).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn addresses_count_behind_aliases_and_nothing_else_does() {
+    let asked = question("web.test", Kind::A);
+    let mut rest = record(ASKED, 5, b"\x01x\x04test\x00");
+    rest.extend(record(b"\x01x\x04test\x00", 1, &[192, 0, 2, 1]));
+    rest.extend(record(b"\x01y\x04test\x00", 1, &[192, 0, 2, 2]));
+    rest.extend(record(ASKED, 1, &[192, 0, 2, 3]));
+    let read = parse(&answer(&asked, 7, 0x8180, [4, 0, 0], &rest), 7, &asked).unwrap();
+    assert_eq!(read.addresses, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    assert!(read.aliased && !read.truncated);
+}
+
+#[test]
+fn services_have_the_addresses_that_stand_beside_them() {
+    let asked = question("_h._tcp.test", Kind::Srv);
+    let mut rest = record(ASKED, 33, b"\x00\x01\x01\x2c\x1f\x40\x01a\x04test\x00");
+    rest.extend(record(b"\x02ns\x04test\x00", 2, b"\x00"));
+    rest.extend(record(b"\x01a\x04test\x00", 1, &[192, 0, 2, 9]));
+    rest.extend(record(b"\x01b\x04test\x00", 1, &[192, 0, 2, 8]));
+    let read = parse(&answer(&asked, 7, 0x8180, [1, 1, 2], &rest), 7, &asked).unwrap();
+    let [service] = &read.services[..] else {
+        panic!("one service: {read:?}")
+    };
+    assert_eq!((service.host.as_str(), service.port), ("a.test", 8000));
+    assert_eq!((service.priority, service.weight), (1, 300));
+    assert_eq!(service.addresses, ["192.0.2.9".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn what_answers_something_else_is_foreign() {
+    let asked = question("web.test", Kind::A);
+    let good = answer(&asked, 7, 0x8180, [0, 0, 0], &[]);
+    assert!(parse(&good, 7, &asked).is_ok());
+    let of = |bytes: &[u8], id, question: &Question| parse(bytes, id, question).err();
+    assert_eq!(of(&good, 8, &asked), Some(Malformed::Foreign));
+    let other = question("web.test", Kind::Aaaa);
+    assert_eq!(of(&good, 7, &other), Some(Malformed::Foreign));
+    let other = question("wep.test", Kind::A);
+    assert_eq!(of(&good, 7, &other), Some(Malformed::Foreign));
+    let no_answer = asked.message(7, 512);
+    assert_eq!(of(&no_answer, 7, &asked), Some(Malformed::Foreign));
+}
+
+#[test]
+fn the_status_and_truncation_are_told() {
+    let asked = question("web.test", Kind::A);
+    let of = |flags| parse(&answer(&asked, 7, flags, [0, 0, 0], &[]), 7, &asked).unwrap();
+    assert_eq!(of(0x8183).status, Status::NoSuchName);
+    assert_eq!(of(0x8185).status, Status::Refused);
+    assert_eq!(of(0x8182).status, Status::Other(2));
+    assert!(of(0x8380).truncated);
+}
+
+#[test]
+fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
+    let asked = question("web.test", Kind::A);
+    let at = (12 + 10 + 4) as u8;
+    for rest in [
+        record(&[0xc0, at], 1, &[192, 0, 2, 1]),
+        record(&[0xc0, at + 4], 1, &[192, 0, 2, 1]),
+        record(&[0x80, 1], 1, &[192, 0, 2, 1]),
+        record(ASKED, 1, &[192, 0, 2]),
+        ASKED.to_vec(),
+        Vec::new(),
+    ] {
+        let message = answer(&asked, 7, 0x8180, [1, 0, 0], &rest);
+        assert_eq!(parse(&message, 7, &asked).err(), Some(Malformed::Broken));
+    }
+    // An alias of itself ends, too.
+    let rest = record(ASKED, 5, ASKED);
+    let message = answer(&asked, 7, 0x8180, [1, 0, 0], &rest);
+    assert!(parse(&message, 7, &asked).unwrap().addresses.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..600), counts: [u8; 3]) {
+        let asked = question("web.test", Kind::Srv);
+        let counts = counts.map(|count| u16::from(count % 8));
+        let _ = parse(&answer(&asked, 7, 0x8180, counts, &bytes), 7, &asked);
+        let _ = parse(&bytes, 7, &asked);
+    }
+}

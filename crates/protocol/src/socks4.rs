@@ -1,0 +1,53 @@
+//! SOCKS version 4, the client's side: asking a proxy for a connection to an
+//! IPv4 address. One request, one answer of eight bytes, then the connection is
+//! the one that was asked for.
+
+use std::net::SocketAddrV4;
+
+/// Bytes of an answer.
+pub const REPLY_BYTES: usize = 8;
+const VERSION: u8 = 4;
+const CONNECT: u8 = 1;
+const GRANTED: u8 = 0x5a;
+
+/// The request for a connection, on behalf of `user`.
+pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9 + user.len());
+    out.extend_from_slice(&[VERSION, CONNECT]);
+    out.extend_from_slice(&to.port().to_be_bytes());
+    out.extend_from_slice(&to.ip().octets());
+    // A zero ends it.
+    out.extend(user.bytes().filter(|byte| *byte != 0));
+    out.push(0);
+    out
+}
+
+/// Whether a whole answer grants it.
+pub fn granted(reply: &[u8; REPLY_BYTES]) -> bool {
+    reply[0] == 0 && reply[1] == GRANTED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_request_names_port_address_and_user() {
+        let to = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0x1f90);
+        let want = [4, 1, 0x1f, 0x90, 192, 0, 2, 1, b'm', b'e', 0];
+        assert_eq!(request(to, "me"), want);
+        assert_eq!(request(to, "m\0e"), want);
+    }
+
+    #[test]
+    fn only_one_answer_grants() {
+        for (reply, is) in [
+            ([0, 0x5a, 0, 0, 0, 0, 0, 0], true),
+            ([0, 0x5b, 0, 0, 0, 0, 0, 0], false),
+            ([4, 0x5a, 0, 0, 0, 0, 0, 0], false),
+        ] {
+            assert_eq!(granted(&reply), is, "{reply:?}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `http-errors`: groups of pages that proxies and rules may use.
+
+use super::ErrorPage;
+use std::sync::{Arc, OnceLock};
+
+/// A group of pages.
+#[derive(Clone, Debug, Default)]
+pub struct HttpErrors {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its pages by status.
+    pub pages: Vec<(u16, ErrorPage)>,
+}
+
+impl HttpErrors {
+    /// The page of a status.
+    pub fn page(&self, status: u16) -> Option<&ErrorPage> {
+        let found = self.pages.iter().find(|(other, _)| *other == status);
+        found.map(|(_, page)| page)
+    }
+}
+
+/// The group that a line names: filled in when the whole file is known.
+pub type HttpErrorsSlot = Arc<OnceLock<Arc<HttpErrors>>>;

@@ -1,0 +1,225 @@
+//! Agents: programs on the hosts of servers that say how those are. What their
+//! one line means is a value; asking is a connection, a text and that line.
+
+use crate::config::{Proxy, Server, ServerAddress};
+use crate::state::{AdminState, AgentResult, CheckStatus, Said, WEIGHT_MAX};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// Longest line that is read.
+const LINE_BYTES_MAX: usize = 4096;
+/// Longest description that is kept.
+const WORDS_BYTES_MAX: usize = 256;
+/// How often an agent is asked where nothing says so.
+pub(super) const INTER_MS: u32 = 2000;
+
+/// What an agent's line says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Line {
+    pub admin: Option<AdminState>,
+    /// Percent of the file's weight.
+    pub percent: Option<u32>,
+    pub maxconn: Option<u32>,
+    /// Of health: what it said, in its own word.
+    pub health: Option<(bool, &'static str)>,
+    /// What stands behind `#`.
+    pub description: String,
+    /// The first word that says nothing.
+    pub unknown: Option<String>,
+}
+
+/// Reads the line of an agent.
+pub(super) fn read(bytes: &[u8]) -> Line {
+    let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
+    let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
+    let (said, description) = text.split_once('#').unwrap_or((&text, ""));
+    let mut line = Line {
+        description: words(description),
+        ..Line::default()
+    };
+    for word in said.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
+        let lower = word.to_ascii_lowercase();
+        match lower.as_str() {
+            "up" => line.health = Some((true, "up")),
+            "down" => line.health = Some((false, "down")),
+            "stopped" => line.health = Some((false, "stopped")),
+            "fail" => line.health = Some((false, "fail")),
+            "failed" => line.health = Some((false, "failed")),
+            "ready" => line.admin = Some(AdminState::Ready),
+            "drain" => line.admin = Some(AdminState::Drain),
+            "maint" => line.admin = Some(AdminState::Maintenance),
+            other => {
+                let percent = other.strip_suffix('%').and_then(|n| n.parse().ok());
+                let maxconn = other.strip_prefix("maxconn:").and_then(|n| n.parse().ok());
+                if percent.is_none() && maxconn.is_none() {
+                    line.unknown.get_or_insert_with(|| words(word));
+                }
+                line.percent = percent.or(line.percent);
+                line.maxconn = maxconn.or(line.maxconn);
+            }
+        }
+    }
+    line
+}
+
+/// Text of others for logs: short, and without what would break a line.
+fn words(text: &str) -> String {
+    let good = text.trim().chars().filter(|c| !c.is_control());
+    good.take(WORDS_BYTES_MAX).collect()
+}
+
+impl Line {
+    /// The weight that it asks for.
+    pub fn weight(&self, of_file: u32) -> Option<u32> {
+        let percent = u64::from(self.percent?);
+        let weight = u64::from(of_file) * percent / 100;
+        Some(weight.min(u64::from(WEIGHT_MAX)) as u32)
+    }
+
+    /// What it says of health, and the result that statistics show.
+    pub fn result(&self, duration_ms: u32) -> (Said, AgentResult) {
+        let described = match self.description.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", self.description),
+        };
+        let (said, status, info) = match (self.health, &self.unknown) {
+            (Some((true, word)), _) => (
+                Said::Up,
+                Some(CheckStatus::Layer7Ok),
+                format!("via agent : {word}{described}"),
+            ),
+            (Some((false, word)), _) => (
+                Said::Down,
+                Some(CheckStatus::Layer7Status),
+                format!("via agent : {word}{described}"),
+            ),
+            (None, Some(word)) => (
+                Said::Nothing,
+                None,
+                format!("agent reports an error : {word}"),
+            ),
+            (None, None) => (Said::Nothing, None, self.description.clone()),
+        };
+        let result = AgentResult {
+            status,
+            info: info.into(),
+            duration_ms,
+        };
+        (said, result)
+    }
+}
+
+/// Where the agent of a server is.
+pub(super) fn target(server: &Server) -> Option<SocketAddr> {
+    let set = server.state.agent_set();
+    let agent = &server.options.agent;
+    let ip = match set.address.or(agent.address) {
+        Some(ip) => ip,
+        None => {
+            let own = server.state.address_override();
+            match own.as_ref().unwrap_or(&server.address) {
+                ServerAddress::Inet(address) => address.ip(),
+                ServerAddress::SamePort(ip, _) => *ip,
+                _ => return None,
+            }
+        }
+    };
+    Some(SocketAddr::new(ip, set.port.or(agent.port)?))
+}
+
+/// Asks an agent. Err: there is nothing of it but how that failed.
+pub(super) async fn ask(proxy: &Proxy, server: &Server) -> (Result<Line, AgentResult>, u32) {
+    let began = Instant::now();
+    let inter = server.options.agent.inter_ms.unwrap_or(INTER_MS);
+    let answer_ms = proxy.timeouts.check_ms.unwrap_or(inter);
+    let until = began + Duration::from_millis(u64::from(answer_ms));
+    let mut connected = false;
+    let asked = timeout_at(until, exchange(server, &mut connected)).await;
+    let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let failed = |status, info: String| {
+        Err(AgentResult {
+            status: Some(status),
+            info: info.into(),
+            duration_ms,
+        })
+    };
+    let line = match (asked, connected) {
+        (Ok(Ok(bytes)), _) => Ok(read(&bytes)),
+        (Ok(Err(error)), _) => failed(CheckStatus::Layer4Error, super::probe::words(&error)),
+        (Err(_), true) => failed(CheckStatus::Layer7Timeout, String::new()),
+        (Err(_), false) => failed(CheckStatus::Layer4Timeout, String::new()),
+    };
+    (line, duration_ms)
+}
+
+async fn exchange(server: &Server, connected: &mut bool) -> io::Result<Vec<u8>> {
+    let target = target(server).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let mut stream = TcpStream::connect(target).await?;
+    *connected = true;
+    let set = server.state.agent_set();
+    let send = set.send.as_deref().or(server.options.agent.send.as_deref());
+    if let Some(send) = send {
+        stream.write_all(send).await?;
+    }
+    let mut bytes = Vec::new();
+    let mut piece = [0; 512];
+    loop {
+        let length = stream.read(&mut piece).await?;
+        bytes.extend_from_slice(&piece[..length]);
+        if length == 0 || bytes.contains(&b'\n') || bytes.len() >= LINE_BYTES_MAX {
+            return Ok(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_agents_say_is_understood() {
+        let line = read(b"up 75%, maxconn:30\tready\r\nrest");
+        assert_eq!(line.health, Some((true, "up")));
+        assert_eq!((line.percent, line.maxconn), (Some(75), Some(30)));
+        assert_eq!(line.admin, Some(AdminState::Ready));
+        assert_eq!((line.weight(10), line.weight(100)), (Some(7), Some(75)));
+        assert_eq!(read(b"4000000000%").weight(256), Some(WEIGHT_MAX));
+        assert_eq!(read(b"maint").admin, Some(AdminState::Maintenance));
+        assert_eq!(read(b"drain\n").admin, Some(AdminState::Drain));
+        assert_eq!(read(b""), Line::default());
+        assert_eq!(read(b"bogus 5").unknown.as_deref(), Some("bogus"));
+        assert_eq!(
+            read(&[0xff; 9000]).unknown.map(|w| w.chars().count()),
+            Some(256)
+        );
+    }
+
+    #[test]
+    fn the_result_is_in_haproxys_words() {
+        let of = |text: &str| {
+            let (said, result) = read(text.as_bytes()).result(3);
+            (said, result.code(), result.text(), result.info.into_owned())
+        };
+        let down = (
+            Said::Down,
+            "L7STS",
+            "Layer7 wrong status",
+            "via agent : down (broken thing)".to_owned(),
+        );
+        assert_eq!(of("down #broken thing"), down);
+        let up = (
+            Said::Up,
+            "L7OK",
+            "Layer7 check passed",
+            "via agent : up".to_owned(),
+        );
+        assert_eq!(of("up"), up);
+        let nothing = (Said::Nothing, "CHECKED", "No status change", String::new());
+        assert_eq!(of("50%"), nothing);
+        assert_eq!(of("bogus").3, "agent reports an error : bogus");
+    }
+}

@@ -1,0 +1,467 @@
+//! What an answer must be. A pattern looks at bytes, or at an HTTP answer; what
+//! it comes to is said here, in HAProxy's words, and nothing is read or sent.
+
+use super::http::{Head, Unfinished};
+use super::protocol::Dialogue;
+use super::scene::Scene;
+use super::script::{Step, Voice};
+use crate::rules::{Expression, Format};
+use crate::state::{CheckResult, CheckStatus};
+use regex::bytes::Regex;
+use std::borrow::Cow;
+
+/// Most bytes of an answer that are looked at.
+pub const ANSWER_MAX: usize = 16 * 1024;
+/// Most bytes of what a check tells.
+pub(super) const INFO_MAX: usize = 127;
+
+/// A status or a range of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusRange {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// How text is compared.
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    /// Whole.
+    Exact(Format),
+    /// At the beginning.
+    Begin(Format),
+    /// At the end.
+    End(Format),
+    /// Anywhere.
+    Contains(Format),
+    /// By a regular expression.
+    Regex(Regex),
+}
+
+/// A [`Matcher`] whose formats are filled in.
+pub(super) enum Filled<'e> {
+    Exact(Cow<'e, [u8]>),
+    Begin(Cow<'e, [u8]>),
+    End(Cow<'e, [u8]>),
+    Contains(Cow<'e, [u8]>),
+    Regex(&'e Regex),
+}
+
+impl Matcher {
+    fn fill<'e>(&'e self, scene: &mut Scene<'_>, lower: bool) -> Filled<'e> {
+        let mut text = |format: &'e Format| match scene.text(format) {
+            text if lower => Cow::Owned(text.to_ascii_lowercase()),
+            text => text,
+        };
+        match self {
+            Matcher::Exact(want) => Filled::Exact(text(want)),
+            Matcher::Begin(want) => Filled::Begin(text(want)),
+            Matcher::End(want) => Filled::End(text(want)),
+            Matcher::Contains(want) => Filled::Contains(text(want)),
+            Matcher::Regex(want) => Filled::Regex(want),
+        }
+    }
+}
+
+impl Filled<'_> {
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Filled::Exact(want) => text == &**want,
+            Filled::Begin(want) => text.starts_with(want),
+            Filled::End(want) => text.ends_with(want),
+            Filled::Contains(want) => contains(text, want),
+            Filled::Regex(want) => want.is_match(text),
+        }
+    }
+}
+
+fn contains(text: &[u8], want: &[u8]) -> bool {
+    memchr::memmem::find(text, want).is_some()
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// `status`.
+    Status(Vec<StatusRange>),
+    /// `rstatus`.
+    StatusText(Regex),
+    /// `hdr` (each comma-separated value) and `fhdr` (whole fields).
+    Header {
+        /// How names are compared (without case where it is a plain one).
+        name: Matcher,
+        /// How values are; None: the field is enough.
+        value: Option<Matcher>,
+        /// `fhdr`.
+        full: bool,
+    },
+    /// `string`: the bytes, or the body of an HTTP answer, hold this.
+    Text(Box<[u8]>),
+    /// `binary`: the same, written in hexadecimal digits.
+    Binary(Box<[u8]>),
+    /// `rstring`.
+    Regex(Regex),
+    /// `rbinary`: a regular expression over the hexadecimal digits of the bytes.
+    BinaryRegex(Regex),
+    /// `string-lf`
+    TextFormat(Format),
+    /// `binary-lf`
+    BinaryFormat(Format),
+    /// Messages of a protocol.
+    Dialogue(Dialogue),
+}
+
+/// Where what is told of an answer comes from.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// `on-success`, `on-error`
+    Format(Format),
+    /// Words.
+    Text(&'static str),
+    /// The answer's first line, from so many bytes on.
+    Line(usize),
+    /// The answer's bytes from so many on, up to one that is 0.
+    Text0(usize),
+}
+
+/// Where the code of a result comes from.
+#[derive(Clone, Debug)]
+pub enum Code {
+    /// `status-code`
+    Expression(Expression),
+    /// The three digits that the answer begins with.
+    Digits,
+}
+
+/// What an answer must be.
+#[derive(Clone, Debug)]
+pub struct Expect {
+    /// What is looked at.
+    pub pattern: Pattern,
+    /// `!`: it must not be so.
+    pub negated: bool,
+    /// `min-recv`: no verdict on fewer bytes, but one on so many; None: as long
+    /// as there is none, more is waited for.
+    pub min_recv: Option<usize>,
+    /// `ok-status`
+    pub ok_status: Option<CheckStatus>,
+    /// `error-status`
+    pub error_status: Option<CheckStatus>,
+    /// `tout-status`
+    pub timeout_status: Option<CheckStatus>,
+    /// `on-success`
+    pub on_success: Option<Told>,
+    /// `on-error`
+    pub on_error: Option<Told>,
+    /// `status-code`
+    pub code: Option<Code>,
+}
+
+/// What has come so far.
+pub(super) struct Answer<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Nothing more comes, or nothing more is looked at.
+    pub(super) ended: bool,
+    /// `http-check disable-on-404` counts.
+    pub(super) gentle_404: bool,
+    pub(super) voice: Voice,
+}
+
+/// What an expectation comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// More must come.
+    Wait,
+    /// It is as expected.
+    Passed(CheckResult),
+    /// It is so, and that is all that is wanted to be known.
+    Decided(CheckResult),
+    Failed(CheckResult),
+}
+
+impl Expect {
+    /// With nothing but what is looked at.
+    pub fn new(pattern: Pattern) -> Expect {
+        Expect {
+            pattern,
+            negated: false,
+            min_recv: None,
+            ok_status: None,
+            error_status: None,
+            timeout_status: None,
+            on_success: None,
+            on_error: None,
+            code: None,
+        }
+    }
+
+    /// A status 2xx or 3xx, which is expected where nothing else is.
+    pub fn success() -> Expect {
+        let range = StatusRange {
+            first: 200,
+            last: 399,
+        };
+        Expect::new(Pattern::Status(vec![range]))
+    }
+
+    /// Judges what has come.
+    pub(super) fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
+        if answer.voice == Voice::Http {
+            return self.judge_http(step, answer, scene);
+        }
+        if answer.bytes.is_empty() {
+            if !answer.ended {
+                return Judged::Wait;
+            }
+            let text = format!("TCPCHK got an empty response at step {}", step.number);
+            let told = with_quoted_comment(text.into_bytes(), step);
+            return Judged::Failed(self.failure(told, 0));
+        }
+        if let Pattern::Dialogue(dialogue) = &self.pattern {
+            return dialogue.judge(answer.bytes, answer.ended);
+        }
+        match self.found_in(answer.bytes, answer.ended, scene) {
+            None => Judged::Wait,
+            Some(Err(told)) => Judged::Failed(self.failure(
+                format!("TCPCHK {told} at step {}", step.number).into_bytes(),
+                0,
+            )),
+            Some(Ok(true)) => Judged::Passed(self.success_of(answer, 0, scene)),
+            Some(Ok(false)) => {
+                let words = self.mismatch();
+                let told = format!("TCPCHK {words} at step {}", step.number).into_bytes();
+                let told = self.error_text(answer, told, step, scene);
+                let code = self.code(answer.bytes, 0, scene);
+                Judged::Failed(self.failure(told, code))
+            }
+        }
+    }
+
+    /// Whether bytes are as they must be; None is too early to say.
+    fn found_in(
+        &self,
+        bytes: &[u8],
+        ended: bool,
+        scene: &mut Scene<'_>,
+    ) -> Option<Result<bool, &'static str>> {
+        let want = match &self.pattern {
+            Pattern::Text(want) | Pattern::Binary(want) => Some(Cow::Borrowed(&**want)),
+            Pattern::TextFormat(format) => Some(scene.text(format)),
+            Pattern::BinaryFormat(format) => match unhex(&scene.text(format)) {
+                Some(bytes) => Some(Cow::Owned(bytes)),
+                None => return Some(Err("could not build the expected bytes")),
+            },
+            _ => None,
+        };
+        let least = match (&want, self.min_recv) {
+            (Some(want), Some(0) | None) => want.len(),
+            (Some(want), Some(least)) => want.len().min(least),
+            (None, least) => least.unwrap_or(0),
+        };
+        if !ended && bytes.len() < least {
+            return None;
+        }
+        let found = match (&self.pattern, &want) {
+            (_, Some(want)) => contains(bytes, want),
+            (Pattern::Regex(regex), _) => regex.is_match(bytes),
+            (Pattern::BinaryRegex(regex), _) => regex.is_match(&hex(bytes)),
+            _ => false,
+        };
+        if !found && !ended && self.min_recv.is_none() {
+            return None;
+        }
+        Some(Ok(found != self.negated))
+    }
+
+    fn judge_http(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
+        let invalid = || Judged::Failed(CheckResult::new(CheckStatus::Layer7Invalid, 0));
+        let head = match Head::parse(answer.bytes, answer.ended) {
+            Ok(head) => head,
+            Err(Unfinished::Wait) => return Judged::Wait,
+            Err(Unfinished::Never) => return invalid(),
+        };
+        if head.code == 404 && answer.gentle_404 {
+            let result = CheckResult::new(CheckStatus::Layer7OkConditional, 0).code(404);
+            return Judged::Decided(result);
+        }
+        let all = answer.ended || head.body_is_whole;
+        let (found, on_body) = match &self.pattern {
+            Pattern::Status(ranges) => {
+                let within = |range: &StatusRange| (range.first..=range.last).contains(&head.code);
+                (ranges.iter().any(within) != self.negated, false)
+            }
+            Pattern::StatusText(regex) => {
+                let text = format!("{:03}", head.code);
+                (regex.is_match(text.as_bytes()) != self.negated, false)
+            }
+            Pattern::Header { name, value, full } => {
+                let name = name.fill(scene, true);
+                let value = value.as_ref().map(|value| value.fill(scene, false));
+                let found = head.has_field(&name, value.as_ref(), *full);
+                (found != self.negated, false)
+            }
+            // An empty body is one that does not hold it.
+            _ => match self.found_in(&head.body, all, scene) {
+                None => return Judged::Wait,
+                Some(found) => (found == Ok(true), true),
+            },
+        };
+        if found {
+            let result = self.success_of(answer, head.code, scene);
+            return Judged::Passed(result);
+        }
+        let status = match on_body {
+            true => CheckStatus::Layer7Invalid,
+            false => CheckStatus::Layer7Status,
+        };
+        let words = match (on_body, self.negated) {
+            (false, _) => head.reason.clone(),
+            (true, true) => b"HTTP check matched unwanted content".to_vec(),
+            (true, false) => b"HTTP content check did not match".to_vec(),
+        };
+        let told = self.error_text(answer, words, step, scene);
+        let code = self.code(answer.bytes, head.code, scene);
+        let status = self.error_status.unwrap_or(status);
+        Judged::Failed(CheckResult::new(status, 0).code(code).info(text_of(&told)))
+    }
+
+    /// Why bytes are not as they must be.
+    fn mismatch(&self) -> String {
+        let what = match &self.pattern {
+            Pattern::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
+            Pattern::Binary(_) => "(binary)".to_owned(),
+            Pattern::Regex(_) => "(regex)".to_owned(),
+            Pattern::BinaryRegex(_) => "(binary regex)".to_owned(),
+            Pattern::TextFormat(_) => "(log-format string)".to_owned(),
+            Pattern::BinaryFormat(_) => "(log-format binary)".to_owned(),
+            _ => String::new(),
+        };
+        match self.negated {
+            true => format!("matched unwanted content {what}"),
+            false => format!("did not match content {what}"),
+        }
+    }
+
+    /// What it is called where a step is told.
+    pub(super) fn name(&self) -> String {
+        match &self.pattern {
+            Pattern::Text(text) => format!("expect string '{}'", String::from_utf8_lossy(text)),
+            Pattern::Binary(bytes) => {
+                format!("expect binary '{}'", String::from_utf8_lossy(bytes))
+            }
+            Pattern::Regex(_) => "expect regex".to_owned(),
+            Pattern::BinaryRegex(_) => "expect binary regex".to_owned(),
+            Pattern::TextFormat(_) => "expect log-format string".to_owned(),
+            Pattern::BinaryFormat(_) => "expect log-format binary".to_owned(),
+            _ => "expect".to_owned(),
+        }
+    }
+
+    fn success_of(&self, answer: &Answer<'_>, code: u16, scene: &mut Scene<'_>) -> CheckResult {
+        let code = self.code(answer.bytes, code, scene);
+        let told = match &self.on_success {
+            Some(told) => told.fill(answer.bytes, scene),
+            None if answer.voice == Voice::Steps => b"(tcp-check)".to_vec(),
+            None => Vec::new(),
+        };
+        let status = self.ok_status.unwrap_or(CheckStatus::Layer7Ok);
+        CheckResult::new(status, 0).code(code).info(text_of(&told))
+    }
+
+    fn error_text(
+        &self,
+        answer: &Answer<'_>,
+        words: Vec<u8>,
+        step: &Step,
+        scene: &mut Scene<'_>,
+    ) -> Vec<u8> {
+        let mut told = match &self.on_error {
+            Some(told) => told.fill(answer.bytes, scene),
+            None => words,
+        };
+        if let Some(comment) = &step.comment {
+            told.extend_from_slice(b" comment: ");
+            told.extend_from_slice(comment);
+        }
+        told
+    }
+
+    fn failure(&self, told: Vec<u8>, code: u16) -> CheckResult {
+        let status = self.error_status.unwrap_or(CheckStatus::Layer7Invalid);
+        CheckResult::new(status, 0).code(code).info(text_of(&told))
+    }
+
+    fn code(&self, bytes: &[u8], otherwise: u16, scene: &mut Scene<'_>) -> u16 {
+        match &self.code {
+            None => otherwise,
+            Some(Code::Expression(expression)) => scene
+                .number(expression)
+                .map_or(otherwise, |code| code.clamp(0, u16::MAX.into()) as u16),
+            Some(Code::Digits) => bytes
+                .get(..3)
+                .and_then(|digits| std::str::from_utf8(digits).ok())
+                .and_then(|digits| digits.parse().ok())
+                .unwrap_or(otherwise),
+        }
+    }
+}
+
+impl Told {
+    fn fill(&self, bytes: &[u8], scene: &mut Scene<'_>) -> Vec<u8> {
+        match self {
+            Told::Format(format) => scene.text(format).into_owned(),
+            Told::Text(text) => text.as_bytes().to_vec(),
+            Told::Line(from) => {
+                let rest = bytes.get(*from..).unwrap_or_default();
+                let line = rest.split(|byte| b"\r\n".contains(byte)).next();
+                line.unwrap_or_default().trim_ascii_start().to_vec()
+            }
+            Told::Text0(from) => {
+                let rest = bytes.get(*from..).unwrap_or_default();
+                rest.split(|byte| *byte == 0)
+                    .next()
+                    .unwrap_or_default()
+                    .to_vec()
+            }
+        }
+    }
+}
+
+/// Text that is told: as much of it as fits.
+pub(super) fn text_of(text: &[u8]) -> Cow<'static, str> {
+    let text = &text[..text.len().min(INFO_MAX)];
+    String::from_utf8_lossy(text).into_owned().into()
+}
+
+pub(super) fn with_quoted_comment(mut text: Vec<u8>, step: &Step) -> Vec<u8> {
+    if let Some(comment) = &step.comment {
+        text.extend_from_slice(b" comment: '");
+        text.extend_from_slice(comment);
+        text.push(b'\'');
+    }
+    text
+}
+
+/// Upper-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digits = |byte: &u8| {
+        [
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]
+    };
+    bytes.iter().flat_map(digits).collect()
+}
+
+/// The bytes of hexadecimal digits; None where there is an odd number of them,
+/// or another character.
+pub(crate) fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    digits.chunks(2).map(pair).collect()
+}

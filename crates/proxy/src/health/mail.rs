@@ -1,0 +1,182 @@
+//! A mail about a server, and the dialogue that hands it to a mail server, as a
+//! value: lines in, lines out. It has no socket and no clock.
+
+use std::mem;
+
+/// Bytes of a mail server's lines that are kept; more is no SMTP.
+const INPUT_MAX: usize = 4096;
+
+/// A mail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Mail {
+    /// Who says hello.
+    pub(super) host_name: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    /// As RFC 5322 has it.
+    pub(super) date: String,
+    /// The subject, and all of the text.
+    pub(super) text: String,
+}
+
+/// What a line may hold: an answer of a server stands in it, which must not
+/// become a line of its own.
+fn clean(text: &str) -> String {
+    let text = text.trim_end_matches(['\r', '\n']);
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
+}
+
+impl Mail {
+    fn content(&self) -> String {
+        let (from, to) = (clean(&self.from), clean(&self.to));
+        let text = clean(&self.text);
+        let text = text.strip_suffix('.').unwrap_or(&text);
+        // A line that begins with a dot is told by another one.
+        let dot = if text.starts_with('.') { "." } else { "" };
+        format!(
+            "From: {from}\r\nTo: {to}\r\nDate: {}\r\nSubject: [HAProxy Alert] {text}\r\n\r\n\
+             {dot}{text}\r\n\r\n.\r\n",
+            self.date
+        )
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Then {
+    /// Wait for more.
+    Wait,
+    Send(Vec<u8>),
+    /// The mail was taken.
+    Done,
+    /// The server's line says why not.
+    Refused(String),
+}
+
+/// One mail on its way.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// What is still to be said, with the code that must have come before.
+    rest: std::vec::IntoIter<(u16, Vec<u8>)>,
+    input: Vec<u8>,
+}
+
+impl Delivery {
+    pub(super) fn of(mail: &Mail) -> Delivery {
+        let line = |text: String| text.into_bytes();
+        let (from, to) = (clean(&mail.from), clean(&mail.to));
+        let steps = vec![
+            (220, line(format!("HELO {}\r\n", clean(&mail.host_name)))),
+            (250, line(format!("MAIL FROM:<{from}>\r\n"))),
+            (250, line(format!("RCPT TO:<{to}>\r\n"))),
+            (250, line("DATA\r\n".to_owned())),
+            (354, mail.content().into_bytes()),
+            (250, line("QUIT\r\n".to_owned())),
+            (221, Vec::new()),
+        ];
+        Delivery {
+            rest: steps.into_iter(),
+            input: Vec::new(),
+        }
+    }
+
+    /// Takes what the server said.
+    pub(super) fn received(&mut self, bytes: &[u8]) -> Then {
+        self.input.extend_from_slice(bytes);
+        if self.input.len() > INPUT_MAX {
+            return Then::Refused("too long an answer".to_owned());
+        }
+        while let Some(end) = memchr::memchr(b'\n', &self.input) {
+            let rest = self.input.split_off(end + 1);
+            let line = mem::replace(&mut self.input, rest);
+            // All but the last line of an answer have a dash behind the code.
+            if line.get(3) == Some(&b'-') {
+                continue;
+            }
+            let Some((wanted, say)) = self.rest.next() else {
+                return Then::Done;
+            };
+            let code = line
+                .get(..3)
+                .and_then(|code| std::str::from_utf8(code).ok());
+            if code.and_then(|code| code.parse().ok()) != Some(wanted) {
+                return Then::Refused(clean(&String::from_utf8_lossy(&line)));
+            }
+            return match say.is_empty() {
+                true => Then::Done,
+                false => Then::Send(say),
+            };
+        }
+        Then::Wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(text: &str) -> Mail {
+        Mail {
+            host_name: "lb.example".into(),
+            from: "lb@example.org".into(),
+            to: "ops@example.org".into(),
+            date: "Fri, 20 Nov 2026 18:10:49 +0000 (UTC)".into(),
+            text: text.into(),
+        }
+    }
+
+    fn said(then: Then) -> String {
+        match then {
+            Then::Send(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mail_is_handed_over_line_by_line() {
+        let mut delivery = Delivery::of(&mail("Server b/s is DOWN."));
+        assert_eq!(delivery.received(b"220-one\r\n"), Then::Wait);
+        assert_eq!(
+            said(delivery.received(b"220 two\r\n")),
+            "HELO lb.example\r\n"
+        );
+        assert_eq!(delivery.received(b"250"), Then::Wait);
+        assert_eq!(
+            said(delivery.received(b" hello\r\n")),
+            "MAIL FROM:<lb@example.org>\r\n"
+        );
+        assert_eq!(
+            said(delivery.received(b"250 ok\r\n")),
+            "RCPT TO:<ops@example.org>\r\n"
+        );
+        assert_eq!(said(delivery.received(b"250 ok\r\n")), "DATA\r\n");
+        assert_eq!(
+            said(delivery.received(b"354 go\r\n")),
+            "From: lb@example.org\r\nTo: ops@example.org\r\n\
+             Date: Fri, 20 Nov 2026 18:10:49 +0000 (UTC)\r\n\
+             Subject: [HAProxy Alert] Server b/s is DOWN\r\n\r\nServer b/s is DOWN\r\n\r\n.\r\n"
+        );
+        assert_eq!(said(delivery.received(b"250 queued\r\n")), "QUIT\r\n");
+        assert_eq!(delivery.received(b"221 bye\r\n"), Then::Done);
+    }
+
+    #[test]
+    fn what_a_server_told_becomes_no_line_of_its_own() {
+        let content = mail(".\r\nBcc: all@example.org\r\n.\r\n").content();
+        assert!(
+            content.contains("\r\n\r\n..  Bcc: all@example.org  \r\n\r\n.\r\n"),
+            "{content:?}"
+        );
+        assert!(!content.contains("\nBcc"), "{content:?}");
+    }
+
+    #[test]
+    fn a_refusal_and_an_endless_answer_end_it() {
+        let mut delivery = Delivery::of(&mail("x"));
+        let refused = Then::Refused("554 go away".into());
+        assert_eq!(delivery.received(b"554 go away\r\n"), refused);
+        let mut delivery = Delivery::of(&mail("x"));
+        assert!(matches!(delivery.received(&[b'x'; 5000]), Then::Refused(_)));
+    }
+}

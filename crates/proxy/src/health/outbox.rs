@@ -1,0 +1,178 @@
+//! Sends mails about servers (`email-alert`): a queue a mail server, on the side
+//! thread's runtime. Whoever has something to tell never waits for it; what does
+//! not fit into a queue is dropped, and the log says so.
+
+use super::mail::{Delivery, Mail, Then};
+use crate::config::{Config, EmailAlert, Mailer, Proxy};
+use crate::log;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
+
+/// Mails that wait for one mail server.
+const QUEUE_MAX: usize = 64;
+/// Mail servers that have a queue at a time.
+const SERVERS_MAX: usize = 256;
+/// How long a queue that is empty stays.
+const IDLE: Duration = Duration::from_secs(60);
+/// Bytes read at once.
+const READ_BYTES: usize = 1024;
+
+/// How grave something is, by syslog's numbers, that only some are told of.
+pub const INFO: u8 = 6;
+/// Where a backend does not say what it is told of.
+const LEVEL: u8 = log::Level::Alert as u8;
+
+/// One mail that waits.
+struct Letter {
+    mail: Mail,
+    timeout: Duration,
+    /// Where it is told that it was not delivered.
+    config: Arc<Config>,
+    proxy: Box<str>,
+    mailer: Box<str>,
+}
+
+type Queues = Mutex<HashMap<SocketAddr, Sender<Letter>>>;
+
+fn queues() -> &'static Queues {
+    static QUEUES: OnceLock<Queues> = OnceLock::new();
+    QUEUES.get_or_init(Queues::default)
+}
+
+/// Sends a line about a backend to those who take its mails, if any do and it is
+/// grave enough for them.
+pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
+    let Some(email) = proxy.email.as_deref() else {
+        return;
+    };
+    let (Some(mailers), Some(from), Some(to)) = (&email.mailers, &email.from, &email.to) else {
+        return;
+    };
+    if level > email.level.unwrap_or(LEVEL) {
+        return;
+    }
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    let mail = Mail {
+        host_name: host_name(email),
+        from: from.to_string(),
+        to: to.to_string(),
+        date: date(),
+        text: text.to_owned(),
+    };
+    for mailer in &mailers.servers {
+        let letter = Letter {
+            mail: mail.clone(),
+            timeout: Duration::from_millis(mailers.timeout_ms.into()),
+            config: Arc::clone(config),
+            proxy: proxy.name.clone(),
+            mailer: mailer.name.clone(),
+        };
+        if !put(&runtime, mailer, letter) {
+            let text = format!(
+                "Email alert for backend {} was dropped: too many wait for mailer {}.",
+                proxy.name, mailer.name
+            );
+            log::notice(config, proxy, log::Level::Warning, &text);
+        }
+    }
+}
+
+/// Puts a letter into its queue; false where there is no room.
+fn put(runtime: &Handle, mailer: &Mailer, letter: Letter) -> bool {
+    let mut queues = queues().lock().unwrap_or_else(PoisonError::into_inner);
+    queues.retain(|_, queue| !queue.is_closed());
+    if !queues.contains_key(&mailer.address) && queues.len() == SERVERS_MAX {
+        return false;
+    }
+    let queue = queues.entry(mailer.address).or_insert_with(|| {
+        let (sender, receiver) = channel(QUEUE_MAX);
+        runtime.spawn(deliver_all(mailer.address, receiver));
+        sender
+    });
+    queue.try_send(letter).is_ok()
+}
+
+/// Delivers what is in a queue, one after the other, until none comes for a while.
+async fn deliver_all(address: SocketAddr, mut queue: Receiver<Letter>) {
+    loop {
+        match timeout(IDLE, queue.recv()).await {
+            Ok(Some(letter)) => deliver(address, letter).await,
+            Ok(None) => return,
+            // No more is taken in; what came meanwhile is still delivered.
+            Err(_) => {
+                queue.close();
+                while let Ok(letter) = queue.try_recv() {
+                    deliver(address, letter).await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+async fn deliver(address: SocketAddr, letter: Letter) {
+    let why = match timeout(letter.timeout, hand_over(address, &letter.mail)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(why)) => why,
+        Err(_) => "timeout".to_owned(),
+    };
+    let named = |proxy: &&Proxy| proxy.name == letter.proxy;
+    if let Some(proxy) = letter.config.proxies.iter().find(named) {
+        let text = format!(
+            "Email alert for backend {} was not taken by mailer {}: {why}.",
+            letter.proxy, letter.mailer
+        );
+        log::notice(&letter.config, proxy, log::Level::Warning, &text);
+    }
+}
+
+/// One dialogue; Err says why it failed.
+async fn hand_over(address: SocketAddr, mail: &Mail) -> Result<(), String> {
+    let told = |error: std::io::Error| error.to_string();
+    let mut wire = TcpStream::connect(address).await.map_err(told)?;
+    let mut delivery = Delivery::of(mail);
+    let mut bytes = [0; READ_BYTES];
+    loop {
+        let read = wire.read(&mut bytes).await.map_err(told)?;
+        if read == 0 {
+            return Err("it closed the connection".to_owned());
+        }
+        let mut then = delivery.received(&bytes[..read]);
+        // Several answers may have come at once.
+        while let Then::Send(say) = then {
+            wire.write_all(&say).await.map_err(told)?;
+            then = delivery.received(b"");
+        }
+        match then {
+            Then::Done => return Ok(()),
+            Then::Refused(line) => return Err(format!("it says '{line}'")),
+            Then::Wait | Then::Send(_) => {}
+        }
+    }
+}
+
+fn host_name(email: &EmailAlert) -> String {
+    match &email.host_name {
+        Some(name) => name.to_string(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    }
+}
+
+/// `Fri, 20 Nov 2026 18:10:49 +0000 (UTC)`
+fn date() -> String {
+    let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    let zoned = now.to_zoned(log::time_zone().clone());
+    zoned.strftime("%a, %d %b %Y %H:%M:%S %z (%Z)").to_string()
+}

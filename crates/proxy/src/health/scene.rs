@@ -1,0 +1,98 @@
+//! Where the formats and expressions of a check are evaluated: a stream without
+//! a client, whose answer is what the checked server has sent so far. It exists
+//! for the moment of one evaluation only; a check keeps its variables.
+
+use super::http::Head;
+use crate::config::{Config, ProxyIndex, ServerIndex};
+use crate::http1::{Limits, RequestFacts, parse_response};
+use crate::rules::{Expression, Format, Type, Value, VariableChange, Variables};
+use crate::stream::{Endpoint, Session, Stream, of_check};
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The server that is checked, in its tree.
+pub(super) struct Subject {
+    pub(super) config: Arc<Config>,
+    pub(super) backend: ProxyIndex,
+    pub(super) server: ServerIndex,
+}
+
+/// What a check remembers.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Variables of the scope `check` and those that end with it.
+    check: Variables,
+    /// Of the scope `sess`.
+    session: Variables,
+}
+
+/// One moment of a check.
+pub(super) struct Scene<'p> {
+    pub(super) subject: &'p Subject,
+    pub(super) memory: &'p mut Memory,
+    /// What the server has sent.
+    pub(super) bytes: &'p [u8],
+    pub(super) ended: bool,
+    /// It is HTTP.
+    pub(super) http: bool,
+}
+
+impl Scene<'_> {
+    /// What a format makes.
+    pub(super) fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
+        match format.as_constant() {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(self.with(|stream| format.fill(stream))),
+        }
+    }
+
+    /// The number that an expression gives.
+    pub(super) fn number(&mut self, expression: &Expression) -> Option<i64> {
+        self.with(
+            |stream| match expression.evaluate(stream)?.cast(Type::Int)? {
+                Value::Int(number) => Some(number),
+                _ => None,
+            },
+        )
+    }
+
+    /// Changes a variable.
+    pub(super) fn change(&mut self, change: &VariableChange) {
+        self.with(|stream| change.apply(stream));
+    }
+
+    fn with<R>(&mut self, act: impl FnOnce(&mut Stream) -> R) -> R {
+        let subject = self.subject;
+        let config = Arc::clone(&subject.config);
+        // No listener has this number.
+        let place = (subject.backend, u32::MAX);
+        let session = Session::new(config, place, Endpoint::Unix, Endpoint::Unix);
+        session
+            .variables
+            .replace(std::mem::take(&mut self.memory.session));
+        let mut stream = of_check(Rc::new(session), self.http);
+        stream.backend = Some(subject.backend);
+        stream.server = Some(subject.server);
+        stream.variables = std::mem::take(&mut self.memory.check);
+        self.answer(&mut stream);
+        let result = act(&mut stream);
+        self.memory.check = std::mem::take(&mut stream.variables);
+        self.memory.session = stream.session.variables.take();
+        result
+    }
+
+    fn answer(&self, stream: &mut Stream) {
+        stream.response_payload_complete = self.ended;
+        if !self.http {
+            stream.response_payload = self.bytes.to_vec();
+            return;
+        }
+        let facts = RequestFacts::default();
+        let parsed = parse_response(self.bytes, &facts, &Limits::default(), &mut stream.response);
+        match (parsed, Head::parse(self.bytes, self.ended)) {
+            (Ok(crate::http1::Outcome::Done(_)), Ok(head)) => stream.response_payload = head.body,
+            _ => stream.response.clear(),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A check as a script: connect, send, expect, again and again. What files say
+//! and what is built in (`option smtpchk` and its kin) both become one; running
+//! it is [`super::play`]'s business. Nothing here changes after loading.
+
+use super::expect::Expect;
+use crate::config::{HttpProtocol, ServerAddress};
+use crate::rules::{Expression, Format, VariableChange};
+
+/// Steps of a script at most.
+pub const STEPS_MAX: usize = 1024;
+
+/// All that a check does.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// How it tells what happened.
+    pub voice: Voice,
+}
+
+/// How a script tells what happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Voice {
+    /// In its own words only.
+    #[default]
+    Plain,
+    /// `tcp-check`: with the step at which it was.
+    Steps,
+    /// `http-check`: by the answer.
+    Http,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is done.
+    pub action: StepAction,
+    /// `comment`, for what is told when it fails.
+    pub comment: Option<Box<[u8]>>,
+    /// Its place among the lines, from 1; 0 is a connection that no line asks for.
+    pub number: u32,
+    /// As the file has it, to compare.
+    pub text: Box<[u8]>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepAction {
+    /// Nothing: it is there for its comment.
+    Comment,
+    /// Opens a connection and gives up the one before.
+    Connect(Box<Connect>),
+    /// Sends.
+    Send(Box<Send>),
+    /// Waits for an answer.
+    Expect(Box<Expect>),
+    /// Sets or forgets a variable.
+    Variable(Box<VariableChange>),
+}
+
+/// Where a connection's port comes from.
+#[derive(Clone, Debug)]
+pub enum PortSource {
+    /// A number.
+    Number(u16),
+    /// An expression; where it gives none, the server's port.
+    Expression(Expression),
+}
+
+/// How a connection is made.
+#[derive(Clone, Debug, Default)]
+pub struct Connect {
+    /// `default`: what is not said here is as the server's line says.
+    pub default: bool,
+    /// `port`
+    pub port: Option<PortSource>,
+    /// `addr`
+    pub address: Option<ServerAddress>,
+    /// `send-proxy`
+    pub send_proxy: bool,
+    /// `via-socks4`
+    pub via_socks4: bool,
+    /// `ssl`
+    pub tls: bool,
+    /// `sni`
+    pub sni: Option<Box<str>>,
+    /// `alpn`
+    pub alpn: Option<Vec<Vec<u8>>>,
+    /// `linger`: it ends without a reset.
+    pub linger: bool,
+    /// `proto`
+    pub protocol: Option<HttpProtocol>,
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum Send {
+    /// Bytes.
+    Bytes(Box<[u8]>),
+    /// `send-lf`
+    Format(Format),
+    /// `send-binary-lf`: hexadecimal digits.
+    HexFormat(Format),
+    /// The hello of [`super::hello`].
+    TlsHello,
+    /// A request.
+    Http(HttpSend),
+}
+
+/// Name and value of a header field.
+pub type HttpField = (Box<[u8]>, Format);
+
+/// What a line says of a check's request; what it leaves open is None.
+#[derive(Clone, Debug, Default)]
+pub struct HttpSend {
+    /// Method.
+    pub method: Option<Box<str>>,
+    /// Request target.
+    pub uri: Option<Format>,
+    /// "HTTP/1.1"
+    pub version: Option<Box<str>>,
+    /// Header fields (`Host` among them), in order.
+    pub headers: Vec<HttpField>,
+    /// The body.
+    pub body: Option<Format>,
+    /// As the file has it, to compare.
+    pub text: Box<[u8]>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Script::connection()
+    }
+}
+
+impl HttpSend {
+    /// With what another one says where this one is silent.
+    #[must_use]
+    pub fn or(mut self, other: &HttpSend) -> HttpSend {
+        self.method = self.method.or_else(|| other.method.clone());
+        self.uri = self.uri.or_else(|| other.uri.clone());
+        self.version = self.version.or_else(|| other.version.clone());
+        if self.headers.is_empty() {
+            self.headers.clone_from(&other.headers);
+        }
+        self.body = self.body.or_else(|| other.body.clone());
+        self
+    }
+}
+
+impl Step {
+    /// A step that no line asks for.
+    pub fn implied(action: StepAction) -> Step {
+        Step {
+            action,
+            comment: None,
+            number: 0,
+            text: Box::default(),
+        }
+    }
+
+    /// A connection as the server's line has it.
+    fn connects() -> Step {
+        let connect = Connect {
+            default: true,
+            ..Connect::default()
+        };
+        Step::implied(StepAction::Connect(Box::new(connect)))
+    }
+
+    /// Whether it counts in the order of steps.
+    fn acts(&self) -> bool {
+        !matches!(self.action, StepAction::Comment | StepAction::Variable(_))
+    }
+}
+
+/// A comment of its own line is that of the next step, unless that has one.
+fn hand_comments_on(steps: &mut [Step]) {
+    let mut above: Option<Box<[u8]>> = None;
+    for step in steps {
+        if matches!(step.action, StepAction::Comment) {
+            above = step.comment.clone();
+        } else {
+            let above = above.take();
+            step.comment = step.comment.take().or(above);
+        }
+    }
+}
+
+fn begins_with_connect(steps: &[Step]) -> bool {
+    let first = steps.iter().find(|step| step.acts());
+    first.is_some_and(|step| matches!(step.action, StepAction::Connect(_)))
+}
+
+impl Script {
+    /// Of the lines of `tcp-check`.
+    pub fn tcp(mut steps: Vec<Step>) -> Script {
+        hand_comments_on(&mut steps);
+        if steps.is_empty() {
+            return Script::connection();
+        }
+        if !begins_with_connect(&steps) {
+            steps.insert(0, Step::connects());
+        }
+        Script {
+            steps,
+            voice: Voice::Steps,
+        }
+    }
+
+    /// A connection that is accepted is enough.
+    pub fn connection() -> Script {
+        Script {
+            steps: vec![Step::connects()],
+            voice: Voice::Plain,
+        }
+    }
+
+    /// Of the lines of `http-check`, and the request of `option httpchk`, which
+    /// the first one of them completes.
+    pub fn http(mut steps: Vec<Step>, line: &HttpSend) -> Script {
+        hand_comments_on(&mut steps);
+        let first = steps.iter_mut().find_map(|step| match &mut step.action {
+            StepAction::Send(send) => Some(&mut **send),
+            _ => None,
+        });
+        if let Some(Send::Http(send)) = first {
+            *send = std::mem::take(send).or(line);
+        } else {
+            // Behind the connection, where a line asks for one.
+            let connected = steps
+                .iter()
+                .position(|step| matches!(step.action, StepAction::Connect(_)));
+            let at = match connected {
+                Some(at) => at + 1,
+                None => steps.iter().take_while(|step| !step.acts()).count(),
+            };
+            let send = Box::new(Send::Http(line.clone()));
+            steps.insert(at, Step::implied(StepAction::Send(send)));
+        }
+        if !begins_with_connect(&steps) {
+            steps.insert(0, Step::connects());
+        }
+        let last = steps.iter().rev().find_map(|step| match step.action {
+            StepAction::Send(_) => Some(true),
+            StepAction::Expect(_) => Some(false),
+            _ => None,
+        });
+        if last == Some(true) {
+            let expect = Box::new(Expect::success());
+            steps.push(Step::implied(StepAction::Expect(expect)));
+        }
+        Script {
+            steps,
+            voice: Voice::Http,
+        }
+    }
+
+    /// Steps that are built in: numbered from 1 where they begin with a
+    /// connection of their own, which ends without a reset.
+    pub(super) fn built_in(actions: Vec<StepAction>) -> Script {
+        let mut steps = Vec::with_capacity(actions.len() + 1);
+        if !matches!(actions.first(), Some(StepAction::Connect(_))) {
+            steps.push(Step::connects());
+        }
+        let numbered = actions.into_iter().zip(1..);
+        steps.extend(numbered.map(|(action, number)| Step {
+            number,
+            ..Step::implied(action)
+        }));
+        Script {
+            steps,
+            voice: Voice::Plain,
+        }
+    }
+}

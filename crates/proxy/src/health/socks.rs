@@ -1,0 +1,34 @@
+//! Asking a SOCKS4 proxy for the connection of a check (`check-via-socks4`).
+
+use super::probe::{Target, Wire};
+use protocol::socks4;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// On whose behalf connections are asked for; proxies of HAProxy's users know it.
+pub(crate) const USER: &str = "HAProxy";
+
+/// Asks; Err says why there is none, in HAProxy's words.
+pub(super) async fn ask(wire: &mut Pin<Box<dyn Wire>>, target: &Target) -> Result<(), String> {
+    let Target::Inet(SocketAddr::V4(to)) = target else {
+        return Err("SOCKS4 Proxy knows IPv4 addresses only".to_owned());
+    };
+    let aborted = |error: std::io::Error| {
+        let text = error.to_string();
+        let text = text
+            .split(" (os error")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        format!("SOCKS4 Proxy handshake aborted by server ({text})")
+    };
+    let request = socks4::request(*to, USER);
+    wire.write_all(&request).await.map_err(aborted)?;
+    let mut reply = [0; socks4::REPLY_BYTES];
+    wire.read_exact(&mut reply).await.map_err(aborted)?;
+    match socks4::granted(&reply) {
+        true => Ok(()),
+        false => Err("SOCKS4 Proxy deny the request".to_owned()),
+    }
+}

@@ -1,0 +1,55 @@
+//! `monitor-net` and `mode health`: connections of other balancers, answered
+//! before anything of them is read. HAProxy removed both; `http-request return` and
+//! `monitor-uri` do it today.
+
+use super::places::FRONT;
+use super::{Args, Built, LineRow};
+use crate::config::Mode;
+use crate::load::{Loader, codes};
+use language::value::ValueError;
+use language::{Diagnostic, Word};
+
+/// `mode health`.
+pub(super) fn mode(loader: &mut Loader, word: &Word) {
+    let proxy = loader.proxy();
+    proxy.mode = Mode::Tcp;
+    proxy.health.get_or_insert_default().always = true;
+    loader.tell(
+        Diagnostic::warning(&codes::LEGACY, word.span, "'mode health' is an old form")
+            .label("HAProxy no longer knows this")
+            .help("write `mode http` and `http-request return status 200`"),
+    );
+}
+
+fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    let word = args.required("a network")?;
+    let network = language::value::network(word.str()).map_err(|error| {
+        let mut diagnostic = error.diagnostic(word.span, "'monitor-net'");
+        diagnostic.code = &codes::BAD_ADDRESS;
+        Box::new(diagnostic)
+    })?;
+    loader.proxy().health.get_or_insert_default().network = Some(network);
+    loader.tell(
+        Diagnostic::warning(&codes::LEGACY, span, "'monitor-net' is an old form")
+            .label("HAProxy no longer knows this")
+            .help(format!(
+                "write `http-request return status 200 if {{ src {} }}` first of all rules (in `mode tcp`: \
+                 `tcp-request connection reject if …`), or use `monitor-uri`",
+                word.text()
+            )),
+    );
+    args.end()
+}
+
+/// The table.
+pub(super) static LINES: &[LineRow] = &[LineRow {
+    name: "monitor-net",
+    places: FRONT,
+    syntax: "monitor-net <network>",
+    doc: "Connections from this network come from another balancer that asks whether the proxy is there: they are answered at once with \
+          `HTTP/1.0 200 OK` in `mode http`, and closed in `mode tcp`; nothing of them is counted or logged. HAProxy no longer knows it; \
+          it works here, with a warning that shows today's form.",
+    example: "monitor-net 192.0.2.0/29",
+    build: network,
+}];

@@ -1,0 +1,490 @@
+//! The sections `resolvers`: servers of names, and how long their answers count.
+
+use super::{Args, Built, LineRow, places};
+use crate::config::{NameServer, Resolvers};
+use crate::load::{Loader, codes};
+use language::value::{self, Accepts, Host, Port, PortRule, TimeUnit, Transport, ValueError};
+use language::{Diagnostic, Line, Span, Word};
+use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+const PLACE: &[&str] = &["resolvers"];
+/// The port of DNS.
+const PORT: u16 = 53;
+/// Where the system's own servers of names stand.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Largest file of those, bytes.
+const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
+/// Most servers of one section: each is asked every question.
+const SERVERS_MAX: usize = 64;
+/// Most times that a question is asked.
+const RETRIES_MAX: i64 = 100;
+
+/// The table.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "nameserver",
+        places: PLACE,
+        syntax: "nameserver <name> [udp@|tcp@]<address>:<port>",
+        doc: "A server of names. All of a section are asked at once, and the first good answer counts; `tcp@` asks one over \
+              TCP only. An answer that does not fit into a datagram is asked for again over TCP by itself.",
+        example: "# resolvers dns\n#  nameserver local 192.0.2.53:53",
+        build: nameserver,
+    },
+    LineRow {
+        name: "parse-resolv-conf",
+        places: PLACE,
+        syntax: "parse-resolv-conf",
+        doc: "Takes the servers of names of this host's /etc/resolv.conf as if each had a `nameserver` line here. The file is \
+              read when the configuration is loaded.",
+        example: "# resolvers system\n#  parse-resolv-conf",
+        build: parse_resolv_conf,
+    },
+    LineRow {
+        name: "hold",
+        places: PLACE,
+        syntax: "hold { nx | obsolete | other | refused | timeout | valid } <time>",
+        doc: "How long a good answer of before counts for more than the error of now (30s each), how long a record counts that the \
+              newest answer has no more (`obsolete`, 0), and how long rules believe an answer (`valid`, 10s).",
+        example: "# resolvers dns\n#  hold nx 5s",
+        build: hold,
+    },
+    LineRow {
+        name: "resolve_retries",
+        places: PLACE,
+        syntax: "resolve_retries <count>",
+        doc: "How often a question is asked before it is given up; the default is 3.",
+        example: "# resolvers dns\n#  resolve_retries 5",
+        build: retries,
+    },
+    LineRow {
+        name: "timeout resolve",
+        places: PLACE,
+        syntax: "timeout resolve <time>",
+        doc: "How long until a name is asked for again; the default is 1s.",
+        example: "# resolvers dns\n#  timeout resolve 2s",
+        build: |loader, args| {
+            let time = time(args)?;
+            set(loader, |section| section.resolve_ms = time)
+        },
+    },
+    LineRow {
+        name: "timeout retry",
+        places: PLACE,
+        syntax: "timeout retry <time>",
+        doc: "How long an answer may take before the question is asked again; the default is 1s.",
+        example: "# resolvers dns\n#  timeout retry 500ms",
+        build: |loader, args| {
+            let time = time(args)?;
+            set(loader, |section| section.retry_ms = time)
+        },
+    },
+    LineRow {
+        name: "accepted_payload_size",
+        places: PLACE,
+        syntax: "accepted_payload_size <bytes>",
+        doc: "The longest answer that is taken over UDP, which the servers are told; the default is 512. Longer ones come over TCP.",
+        example: "# resolvers dns\n#  accepted_payload_size 4096",
+        build: payload,
+    },
+    LineRow {
+        name: "resolution_pool_size",
+        places: PLACE,
+        syntax: "resolution_pool_size <count>",
+        doc: "Memory for this many names is set aside by HAProxy of old. Neither a newer one nor Evenkeel needs to be told, so the \
+              line changes nothing.",
+        example: "# resolvers dns\n#  resolution_pool_size 100",
+        build: pool_size,
+    },
+];
+
+/// Lines of `global` about a client for HTTP that scripts have: there are none.
+pub static GLOBAL: &[LineRow] = &[
+    LineRow {
+        name: "httpclient.resolvers.id",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.id <resolvers>",
+        doc: "Which `resolvers` section the client for HTTP of scripts asks. Evenkeel has no such client, so nothing asks it; the section has \
+              to exist all the same.",
+        example: "httpclient.resolvers.id default",
+        build: |loader, args| {
+            let word = args.required("the name of a resolvers section")?;
+            loader
+                .resolvers_wanted
+                .push((word.span, word.text().into()));
+            no_client(loader, args);
+            args.end()
+        },
+    },
+    LineRow {
+        name: "httpclient.resolvers.prefer",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.prefer { ipv4 | ipv6 }",
+        doc: "Which addresses the client for HTTP of scripts asks for first. Evenkeel has no such client, so the line changes nothing.",
+        example: "httpclient.resolvers.prefer ipv4",
+        build: |loader, args| {
+            let word = args.required("either ipv4 or ipv6")?;
+            if !matches!(word.str(), "ipv4" | "ipv6") {
+                let told = "'httpclient.resolvers.prefer' expects either ipv4 or ipv6";
+                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            }
+            no_client(loader, args);
+            args.end()
+        },
+    },
+    LineRow {
+        name: "httpclient.resolvers.disabled",
+        places: places::GLOBAL,
+        syntax: "httpclient.resolvers.disabled { on | off }",
+        doc: "Whether the client for HTTP of scripts does without names. Evenkeel has no such client, so the line changes nothing.",
+        example: "httpclient.resolvers.disabled on",
+        build: |loader, args| {
+            let word = args.required("on or off")?;
+            if !matches!(word.str(), "on" | "off") {
+                let told = "'httpclient.resolvers.disabled' expects on or off";
+                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            }
+            no_client(loader, args);
+            args.end()
+        },
+    },
+];
+
+fn no_client(loader: &mut Loader, args: &Args<'_>) {
+    let told = format!("'{}' has no effect", args.keyword);
+    loader.tell(
+        Diagnostic::warning(&codes::NO_EFFECT, args.keyword_span(), told)
+            .label("nothing here uses it"),
+    );
+}
+
+/// The section that there is without being written.
+pub(crate) const DEFAULT: &str = "default";
+
+/// Makes the section `default`, of this host's own servers of names; says where it
+/// stands. That there are none is no mistake.
+pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
+    let mut section = Resolvers::new(DEFAULT, span);
+    let path = Path::new(RESOLV_CONF);
+    if loader.options.resolve_names
+        && let Ok(text) = loader.outside.read(path, RESOLV_CONF_BYTES_MAX)
+    {
+        for ip in servers_of(&String::from_utf8_lossy(&text)) {
+            let name: Box<str> = ip.to_string().into();
+            let known = section.servers.iter().any(|server| server.name == name);
+            if !known && section.servers.len() < SERVERS_MAX {
+                section.servers.push(NameServer {
+                    name,
+                    address: SocketAddr::new(ip, PORT),
+                    stream: false,
+                });
+            }
+        }
+    }
+    loader.config.resolvers.push(section);
+    loader.config.resolvers.len() as u32 - 1
+}
+
+/// Begins a section.
+pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
+    let Some(name) = line.word(1) else {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::SECTION_NAME,
+                line.end(),
+                "'resolvers' expects a name",
+            )
+            .label("a name is missing here"),
+        ));
+    };
+    let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+    if let Some(bad) = name.bytes.iter().copied().find(bad) {
+        let told = format!(
+            "character '{}' is not permitted in 'resolvers' name '{}'",
+            char::from(bad),
+            name.text()
+        );
+        return Err(Box::new(
+            Diagnostic::error(&codes::SECTION_NAME, name.span, told)
+                .label("letters, digits, `.`, `_`, `-` and `:` are"),
+        ));
+    }
+    if let Some(extra) = line.word(2) {
+        let told = format!(
+            "'resolvers' cannot handle unexpected argument '{}'",
+            extra.text()
+        );
+        loader.tell(
+            Diagnostic::error(&codes::TOO_MANY_ARGUMENTS, extra.span, told)
+                .label("one word too many"),
+        );
+    }
+    let text = name.text();
+    if let Some(first) = loader.config.resolvers.iter().find(|s| *s.name == *text) {
+        let told = format!("resolvers '{text}' has same name as another resolvers section");
+        return Err(Box::new(
+            Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told)
+                .label("this name is taken")
+                .also(first.span, "first used here"),
+        ));
+    }
+    let section = Resolvers::new(&text, name.span);
+    loader.config.resolvers.push(section);
+    Ok(())
+}
+
+fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
+    // Lines of the section are looked at within one only.
+    if let Some(section) = loader.config.resolvers.last_mut() {
+        change(section);
+    }
+    Ok(())
+}
+
+fn time(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
+    let time = args.time_ms(TimeUnit::Milliseconds)?;
+    // No time at all would ask again without an end.
+    Ok(time.max(1))
+}
+
+fn nameserver(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let name = args.required("<name> and <addr>[:<port>]")?;
+    let word = args.required("<name> and <addr>[:<port>]")?;
+    let (address, stream) = address(word)?;
+    if let Some(option) = args.next() {
+        let told = format!("'nameserver' does not take '{}'", option.text());
+        return Err(Box::new(
+            Diagnostic::error(&codes::UNKNOWN_OPTION, option.span, told)
+                .label("an address is all that is needed")
+                .help("a server that is asked over TLS is known to HAProxy and not built yet"),
+        ));
+    }
+    add(loader, name.text().into(), name.span, address, stream)
+}
+
+fn add(
+    loader: &mut Loader,
+    name: Box<str>,
+    span: Span,
+    address: SocketAddr,
+    stream: bool,
+) -> Built {
+    let Some(section) = loader.config.resolvers.last_mut() else {
+        return Ok(());
+    };
+    if section.servers.iter().any(|server| server.name == name) {
+        let told = format!("nameserver '{name}' has same name as another nameserver");
+        return Err(Box::new(
+            Diagnostic::error(&codes::DUPLICATE_NAME, span, told).label("this name is taken"),
+        ));
+    }
+    if section.servers.len() >= SERVERS_MAX {
+        let told = format!("more than {SERVERS_MAX} servers of names in one section");
+        return Err(Box::new(Diagnostic::error(&codes::BAD_VALUE, span, told)));
+    }
+    section.servers.push(NameServer {
+        name,
+        address,
+        stream,
+    });
+    Ok(())
+}
+
+/// The address of a server of names; true: over TCP.
+fn address(word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
+    let accepts = Accepts {
+        port: PortRule::Mandatory,
+        range: false,
+        datagram: true,
+        descriptor: false,
+        name: false,
+        ..Accepts::BIND
+    };
+    let address = value::address(word.str(), &accepts)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'nameserver'")))?;
+    let (Host::Ip(ip), Port::One(port)) = (address.host, address.port) else {
+        let told = format!("'nameserver' cannot take '{}'", word.text());
+        return Err(Box::new(
+            Diagnostic::error(&codes::BAD_ADDRESS, word.span, told)
+                .label("an address and a port are needed"),
+        ));
+    };
+    let stream = address.transport == Transport::Stream && word.str().starts_with("tcp");
+    Ok((SocketAddr::new(ip, port), stream))
+}
+
+/// The servers that the text of a resolv.conf names.
+fn servers_of(text: &str) -> Vec<IpAddr> {
+    let of = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().filter(|word| *word == "nameserver");
+        address.and_then(|_| words.next()?.parse().ok())
+    };
+    text.lines().filter_map(of).collect()
+}
+
+fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.end()?;
+    let span = args.keyword_span();
+    let read = loader
+        .outside
+        .read(Path::new(RESOLV_CONF), RESOLV_CONF_BYTES_MAX);
+    let text = match read {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(error) => {
+            let told = format!(
+                "failed to open {RESOLV_CONF}: {}",
+                std::io::Error::from(error)
+            );
+            return Err(Box::new(
+                Diagnostic::error(&codes::UNREADABLE, span, told).label("cannot be read"),
+            ));
+        }
+    };
+    let servers = servers_of(&text);
+    if servers.is_empty() {
+        loader.tell(
+            Diagnostic::warning(
+                &codes::NO_NAME_SERVERS,
+                span,
+                format!("{RESOLV_CONF} names no server"),
+            )
+            .label("adds nothing"),
+        );
+    }
+    for ip in servers {
+        // One that stands there twice, or here already, is asked once.
+        let _ = add(
+            loader,
+            ip.to_string().into(),
+            span,
+            SocketAddr::new(ip, PORT),
+            false,
+        );
+    }
+    Ok(())
+}
+
+fn hold(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let event = args.required("an <event> and a <time>")?;
+    let text = event.str();
+    const EVENTS: &[&str] = &["nx", "obsolete", "other", "refused", "timeout", "valid"];
+    if !EVENTS.contains(&text) {
+        let told = format!("'hold' unknown <event>: '{}'", event.text());
+        let diagnostic = Diagnostic::error(&codes::BAD_VALUE, event.span, told)
+            .label("`nx`, `obsolete`, `other`, `refused`, `timeout` or `valid` is expected");
+        return Err(Box::new(diagnostic));
+    }
+    let time = args.time_ms(TimeUnit::Milliseconds)?;
+    set(loader, |section| {
+        let hold = &mut section.hold;
+        *match text {
+            "nx" => &mut hold.nx_ms,
+            "obsolete" => &mut hold.obsolete_ms,
+            "refused" => &mut hold.refused_ms,
+            "timeout" => &mut hold.timeout_ms,
+            "valid" => &mut hold.valid_ms,
+            _ => &mut hold.other_ms,
+        } = time;
+    })
+}
+
+fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let count = args.integer("<count>", 0..=RETRIES_MAX)? as u32;
+    set(loader, |section| section.retries = count.max(1))
+}
+
+fn payload(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let range = i64::from(PAYLOAD_MIN)..=i64::from(PAYLOAD_MAX);
+    let bytes = args.integer("<bytes>", range)? as u16;
+    set(loader, |section| section.payload_max = bytes)
+}
+
+fn pool_size(_: &mut Loader, args: &mut Args<'_>) -> Built {
+    args.integer("<count>", 1..=i64::from(i32::MAX)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Hold;
+    use crate::keyword::testing::load_text;
+
+    fn section(lines: &str) -> Resolvers {
+        let text = format!("resolvers dns\n{lines}\nlisten x\n bind 127.0.0.1:1\n");
+        let loaded = load_text(&text);
+        let told: Vec<_> = loaded.diagnostics.iter().map(|d| d.code.id).collect();
+        let config = loaded.config.unwrap_or_else(|| panic!("{lines}: {told:?}"));
+        config.resolvers[0].clone()
+    }
+
+    fn codes(lines: &str) -> Vec<&'static str> {
+        let loaded = load_text(&format!("resolvers dns\n{lines}\n"));
+        let all = loaded.diagnostics.iter().map(|d| d.code.id);
+        all.filter(|code| *code != "E0110" && *code != "W0101")
+            .collect()
+    }
+
+    #[test]
+    fn each_line_sets_what_it_says() {
+        let section = section(
+            "nameserver a 192.0.2.1:53\nnameserver b tcp@192.0.2.2:54\nnameserver c udp@[::1]:53\n\
+             hold nx 1s\nhold obsolete 2s\nhold other 3s\nhold refused 4s\nhold timeout 5s\nhold valid 6s\n\
+             resolve_retries 7\ntimeout resolve 8s\ntimeout retry 500\naccepted_payload_size 4096\nresolution_pool_size 3",
+        );
+        let servers: Vec<_> = section
+            .servers
+            .iter()
+            .map(|s| (&*s.name, s.address.to_string(), s.stream))
+            .collect();
+        assert_eq!(
+            servers,
+            [
+                ("a", "192.0.2.1:53".to_owned(), false),
+                ("b", "192.0.2.2:54".to_owned(), true),
+                ("c", "[::1]:53".to_owned(), false)
+            ]
+        );
+        let hold = Hold {
+            nx_ms: 1000,
+            obsolete_ms: 2000,
+            other_ms: 3000,
+            refused_ms: 4000,
+            timeout_ms: 5000,
+            valid_ms: 6000,
+        };
+        assert_eq!(section.hold, hold);
+        assert_eq!((section.retries, section.payload_max), (7, 4096));
+        assert_eq!((section.resolve_ms, section.retry_ms), (8000, 500));
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (line, code) in [
+            ("nameserver a 192.0.2.1", "E0206"),
+            ("nameserver a", "E0201"),
+            ("nameserver a unix@/x", "E0206"),
+            (
+                "nameserver a 192.0.2.1:53\nnameserver a 192.0.2.2:53",
+                "E0105",
+            ),
+            ("hold foo 3s", "E0207"),
+            ("hold nx", "E0201"),
+            ("accepted_payload_size 100", "E0205"),
+            ("timeout foo 3s", "E0101"),
+        ] {
+            let told = codes(line);
+            assert!(told.len() == 1, "{line}: {told:?} for {code}");
+        }
+        let twice = load_text("resolvers a\nresolvers a\n");
+        assert!(twice.diagnostics.errors() > 0);
+    }
+
+    #[test]
+    fn a_resolv_conf_names_servers_and_other_things() {
+        let text = "# x\nsearch a b\nnameserver 192.0.2.1\nnameserver\t::1 \n; nameserver 192.0.2.2\noptions ndots:1\nnameserver foo\n";
+        let expected: Vec<IpAddr> = ["192.0.2.1", "::1"].map(|ip| ip.parse().unwrap()).into();
+        assert_eq!(servers_of(text), expected);
+    }
+}

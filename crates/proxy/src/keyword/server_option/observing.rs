@@ -1,0 +1,391 @@
+//! Options of servers that say how they are by other means than checks of their
+//! own: an agent, another server, the traffic.
+
+use super::super::server::resolve;
+use super::super::{Args, Built, ServerRow, places};
+use super::time_above_zero;
+use crate::config::{
+    InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
+};
+use crate::load::{Loader, codes};
+use language::value::Family;
+use language::{Diagnostic, Span, suggest};
+
+/// Most servers that one chain of `track` leads over.
+const CHAIN_MAX: usize = 1000;
+/// Most errors in a row that anybody waits for.
+const ERRORS_MAX: i64 = 1_000_000;
+/// Most bytes that an agent is sent.
+const SEND_BYTES_MAX: usize = 16 << 10;
+
+/// The table.
+pub static OPTIONS: &[ServerRow] = &[
+    ServerRow {
+        name: "agent-check",
+        places: places::SERVER,
+        syntax: "agent-check",
+        doc: "Asks an agent on the server's host, again and again, how the server is: it may say a weight, `up`, `down`, `drain`, \
+              `maint`, `ready` or `maxconn:N`. It needs `agent-port`, and stands beside the health checks.",
+        example: "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
+        build: |_, options, _| {
+            options.agent.check = true;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "no-agent-check",
+        places: places::SERVER,
+        syntax: "no-agent-check",
+        doc: "Undoes an `agent-check` of `default-server`.",
+        example: "server web1 192.0.2.11:8080 no-agent-check",
+        build: |_, options, _| {
+            options.agent.check = false;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-port",
+        places: places::SERVER,
+        syntax: "agent-port <port>",
+        doc: "The port at which the agent answers.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
+        build: |_, options, args| {
+            let port = args.integer("<port>", 0..=65535)? as u16;
+            options.agent.port = (port != 0).then_some(port);
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-addr",
+        places: places::SERVER,
+        syntax: "agent-addr <address>",
+        doc: "The host of the agent, where it is another than the server's.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-addr 192.0.2.7",
+        build: agent_addr,
+    },
+    ServerRow {
+        name: "agent-inter",
+        places: places::SERVER,
+        syntax: "agent-inter <time>",
+        doc: "How often the agent is asked, and how long it may take where no `timeout check` says so; the default is 2s.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
+        build: |_, options, args| {
+            options.agent.inter_ms = Some(time_above_zero(args)?);
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "agent-send",
+        places: places::SERVER,
+        syntax: "agent-send <text>",
+        doc: "What is sent to the agent before it answers. A line needs its end: `\\n` within double quotes.",
+        example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-send \"web\\n\"",
+        build: agent_send,
+    },
+    ServerRow {
+        name: "track",
+        places: places::SERVER,
+        syntax: "track [<backend>/]<server>",
+        doc: "The server has no checks of its own and is up or down as that one is. Servers that are the same host under several \
+              backends are checked once that way.",
+        example: "server a 192.0.2.11:80 check\nserver b 192.0.2.11:81 track a",
+        build: |_, options, args| {
+            let word = args.required("[<proxy>/]<server>")?;
+            options.track = Some((word.span, word.text().into()));
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "observe",
+        places: places::SERVER,
+        syntax: "observe { none | layer4 | layer7 }",
+        doc: "Counts errors of the traffic in a row: connections that fail (`layer4`), and bad answers (`layer7`). When there are as \
+              many as `error-limit` says, `on-error` follows. It needs `check`.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 5",
+        build: observe,
+    },
+    ServerRow {
+        name: "error-limit",
+        places: places::SERVER,
+        syntax: "error-limit <count>",
+        doc: "Errors in a row until `on-error` follows; the default is 10.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
+        build: |_, options, args| {
+            options.observing.error_limit = args.integer("<count>", 1..=ERRORS_MAX)? as u32;
+            Ok(())
+        },
+    },
+    ServerRow {
+        name: "on-error",
+        places: places::SERVER,
+        syntax: "on-error { fastinter | fail-check | sudden-death | mark-down }",
+        doc: "What follows when `observe` has counted enough errors: checks come faster, it counts as a failed check (the default), \
+              the next failed check is the last, or the server is down.",
+        example: "server web1 192.0.2.11:8080 check observe layer4 on-error mark-down",
+        build: on_error,
+    },
+    ServerRow {
+        name: "init-state",
+        places: places::SERVER,
+        syntax: "init-state { up | down | fully-up | fully-down }",
+        doc: "What a checked server counts as before its first check: up, until one check fails (the default); up, until `fall` have; \
+              down, until one passes; down, until `rise` have.",
+        example: "server web1 192.0.2.11:8080 check init-state down",
+        build: init_state,
+    },
+];
+
+fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<address>")?;
+    let text = word.str();
+    let found = text
+        .parse()
+        .ok()
+        .or_else(|| resolve(loader, text, Family::Any));
+    match found {
+        Some(ip) => options.agent.address = Some(ip),
+        None if !loader.options.resolve_names => {}
+        None => {
+            let told = format!("'agent-addr': could not resolve address '{text}'");
+            return Err(Box::new(
+                args.wrong(&codes::UNRESOLVED_HOST, word, told)
+                    .label("has no address now"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn agent_send(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("a string")?;
+    if word.bytes.len() > SEND_BYTES_MAX {
+        let told = format!("'agent-send' takes {SEND_BYTES_MAX} bytes at most");
+        return Err(args.wrong(&codes::BAD_VALUE, word, told));
+    }
+    options.agent.send = Some(word.bytes.to_vec().into());
+    Ok(())
+}
+
+fn observe(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.observing.observe = match super::one_of(args, &["layer4", "layer7", "none"])? {
+        "layer4" => Observe::Layer4,
+        "layer7" => Observe::Layer7,
+        _ => Observe::Nothing,
+    };
+    Ok(())
+}
+
+fn on_error(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let words = &["fail-check", "fastinter", "mark-down", "sudden-death"];
+    options.observing.on_error = match super::one_of(args, words)? {
+        "fastinter" => OnError::FastInter,
+        "sudden-death" => OnError::SuddenDeath,
+        "mark-down" => OnError::MarkDown,
+        _ => OnError::FailCheck,
+    };
+    Ok(())
+}
+
+fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let words = &["down", "fully-down", "fully-up", "up"];
+    options.init_state = match super::one_of(args, words)? {
+        "down" => InitState::Down,
+        "fully-up" => InitState::FullyUp,
+        "fully-down" => InitState::FullyDown,
+        _ => InitState::Up,
+    };
+    Ok(())
+}
+
+/// What can be said only when all servers are known.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    let mut ends = Vec::new();
+    for (proxy_at, proxy) in loader.config.proxies.iter().enumerate() {
+        for (at, server) in proxy.servers.iter().enumerate() {
+            told.extend(alone(proxy.mode, server));
+            if let Some((span, name)) = &server.options.track {
+                let from = (ProxyIndex(proxy_at as u32), ServerIndex(at as u32));
+                match end(loader, from, *span, name) {
+                    Ok(tracked) => ends.push((from, tracked)),
+                    Err(diagnostic) => told.push(*diagnostic),
+                }
+            }
+        }
+    }
+    for (from, tracked) in ends {
+        let servers = &mut loader.config.proxies[from.0.0 as usize].servers;
+        servers[from.1.0 as usize].tracks = Some(tracked);
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+/// What is wrong with one server whatever the others are.
+fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
+    let options = &server.options;
+    let name = &server.name;
+    if options.agent.check && options.agent.port.is_none() {
+        let told = format!("server {name} does not have agent port");
+        return Some(
+            Diagnostic::error(&codes::AGENT_PORT, server.span, told)
+                .label("where does the agent answer?")
+                .help("write `agent-port <port>`"),
+        );
+    }
+    if options.observing.observe == Observe::Layer7 && mode == Mode::Tcp {
+        let told = format!("server {name}: 'layer7' can only be used in http proxies");
+        return Some(
+            Diagnostic::error(&codes::BAD_VALUE, server.span, told)
+                .label("this proxy is in mode tcp")
+                .help("write `observe layer4`"),
+        );
+    }
+    if let (true, Some((span, _))) = (options.check, &options.track) {
+        let told = format!("server {name}: unable to enable checks and tracking at the same time");
+        return Some(
+            Diagnostic::error(&codes::BAD_VALUE, *span, told)
+                .label("has checks of its own")
+                .help("remove `check` or `track`"),
+        );
+    }
+    None
+}
+
+/// A server by `backend/server`, or by its name within a backend.
+fn find(
+    loader: &Loader,
+    from: ProxyIndex,
+    span: Span,
+    name: &str,
+) -> Result<(ProxyIndex, ServerIndex), Box<Diagnostic>> {
+    let unknown = |told: String| Diagnostic::error(&codes::UNKNOWN_TRACKED, span, told);
+    let (proxy, server) = match name.split_once('/') {
+        None => (Some(from), name),
+        Some((proxy, server)) => {
+            let at = loader
+                .config
+                .proxies
+                .iter()
+                .position(|p| *p.name == *proxy && p.kind.is_backend());
+            (at.map(|at| ProxyIndex(at as u32)), server)
+        }
+    };
+    let Some(proxy) = proxy else {
+        let told = format!("unable to find required proxy of '{name}' for tracking");
+        return Err(Box::new(unknown(told).label("no such backend")));
+    };
+    let servers = &loader.config.proxy(proxy).servers;
+    match servers.iter().position(|s| *s.name == *server) {
+        Some(at) => Ok((proxy, ServerIndex(at as u32))),
+        None => {
+            let told = format!("unable to find required server '{name}' for tracking");
+            let near = suggest::nearest(server, servers.iter().map(|s| &*s.name));
+            let diagnostic = unknown(told).label("no such server");
+            Err(Box::new(match near {
+                Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
+                None => diagnostic,
+            }))
+        }
+    }
+}
+
+/// The end of the chain that begins at a server: who is checked for all of it.
+fn end(
+    loader: &Loader,
+    from: (ProxyIndex, ServerIndex),
+    span: Span,
+    name: &str,
+) -> Result<(ProxyIndex, ServerIndex), Box<Diagnostic>> {
+    let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
+    let mut at = find(loader, from.0, span, name)?;
+    for _ in 0..CHAIN_MAX {
+        if at == from {
+            break;
+        }
+        let proxy = loader.config.proxy(at.0);
+        let server = &proxy.servers[at.1.0 as usize];
+        match &server.options.track {
+            Some((span, name)) => at = find(loader, at.0, *span, name)?,
+            None if server.options.check || server.options.agent.check => return Ok(at),
+            None => {
+                let told = format!(
+                    "unable to use {}/{} for tracking as it does not have any check nor agent enabled",
+                    proxy.name, server.name
+                );
+                return Err(Box::new(
+                    wrong(told)
+                        .label("nobody checks that one")
+                        .also(server.span, "this one would need `check`"),
+                ));
+            }
+        }
+    }
+    let told = format!("unable to track '{name}' as it belongs to a tracking chain looping back");
+    Err(Box::new(wrong(told).label("leads back to this server")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::{backend, codes_of};
+
+    #[test]
+    fn the_options_are_read_into_what_they_mean() {
+        let backend = backend(
+            "server a 127.0.0.1:1 check agent-check agent-port 99 agent-inter 5s agent-addr 127.0.0.2 \
+             agent-send hello observe layer4 error-limit 3 on-error mark-down init-state down\n\
+             server b 127.0.0.1:2 track a\nserver c 127.0.0.1:2 track b/b",
+        );
+        let [a, b, c] = &backend.servers[..] else {
+            panic!("three servers")
+        };
+        let agent = &a.options.agent;
+        assert!(agent.check && agent.port == Some(99) && agent.inter_ms == Some(5000));
+        assert_eq!(agent.address, Some([127, 0, 0, 2].into()));
+        assert_eq!(agent.send.as_deref(), Some(&b"hello"[..]));
+        assert_eq!(a.options.observing.observe, Observe::Layer4);
+        assert_eq!(a.options.observing.on_error, OnError::MarkDown);
+        assert_eq!(a.options.observing.error_limit, 3);
+        assert_eq!(a.options.init_state, InitState::Down);
+        // Both lead to the one that is checked.
+        assert_eq!(b.tracks.map(|t| t.1), Some(ServerIndex(0)));
+        assert_eq!(c.tracks.map(|t| t.1), Some(ServerIndex(0)));
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (lines, code) in [
+            ("server a 127.0.0.1:1 agent-check", "E0473"),
+            ("server a 127.0.0.1:1 track b", "E0472"),
+            ("server a 127.0.0.1:1 track x/b", "E0472"),
+            ("server a 127.0.0.1:1 track a", "E0471"),
+            (
+                "server a 127.0.0.1:1\nserver b 127.0.0.1:1 track a",
+                "E0471",
+            ),
+            (
+                "server a 127.0.0.1:1 track b\nserver b 127.0.0.1:1 track a",
+                "E0471",
+            ),
+        ] {
+            assert!(
+                codes_of(lines).contains(&code),
+                "{lines}: {:?}",
+                codes_of(lines)
+            );
+        }
+        for lines in [
+            "server z 127.0.0.1:1 check\nserver a 127.0.0.1:1 check track z",
+            "mode tcp\nserver a 127.0.0.1:1 check observe layer7",
+            "server a 127.0.0.1:1 observe foo",
+            "server a 127.0.0.1:1 on-error foo",
+            "server a 127.0.0.1:1 error-limit 0",
+            "server a 127.0.0.1:1 init-state foo",
+            "server a 127.0.0.1:1 agent-inter 0",
+        ] {
+            assert_eq!(codes_of(lines).len(), 1, "{lines}: {:?}", codes_of(lines));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What belongs to other programs: databases of devices, Lua, agents of SPOE. A file
+//! that uses them has many such lines, and one error of each kind says it all.
+
+use super::codes;
+use language::{Code, Diagnostic};
+
+/// A kind of it: how its names begin, or what they hold.
+struct Kind {
+    code: &'static Code,
+    begins: &'static [&'static str],
+    told: &'static str,
+    help: &'static str,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        code: &codes::DEVICE_DETECTION,
+        begins: &["51d", "da-csv", "deviceatlas", "wurfl"],
+        told: "this is device detection by the library of a vendor, which is not built in",
+        help: "let a service of your own set a header, or tell clients apart by \
+               `req.hdr(user-agent)` and a `map_reg`; remove these lines",
+    },
+    Kind {
+        code: &codes::LUA,
+        begins: &[
+            "lua",
+            "tune.lua",
+            "use-service lua",
+            "http-request lua",
+            "http-response lua",
+            "tcp-request content lua",
+        ],
+        told: "this is Lua, which is not built in",
+        help: "say it with rules, maps, variables and converters, or let a service of your own do it; remove these lines",
+    },
+    Kind {
+        code: &codes::SPOE,
+        begins: &[
+            "filter spoe",
+            "spoe",
+            "send-spoe-group",
+            "http-request send-spoe-group",
+            "http-response send-spoe-group",
+            "tcp-request content send-spoe-group",
+            "mode spop",
+            "option spop-check",
+        ],
+        told: "this is SPOE, the protocol of agents beside the proxy, which is not built in",
+        help: "let a service of your own decide: a backend that answers, or lists and maps that it changes over the \
+               statistics socket; remove these lines",
+    },
+];
+
+/// Which kinds were told of.
+#[derive(Debug, Default)]
+pub(super) struct Told([bool; KINDS.len()]);
+
+impl Told {
+    /// A diagnostic as it is to be told; None where its kind was told already.
+    pub(super) fn once(&mut self, diagnostic: Diagnostic) -> Option<Diagnostic> {
+        if diagnostic.code.id != codes::NOT_BUILT.id {
+            return Some(diagnostic);
+        }
+        let name = diagnostic.message.split('\'').nth(1).unwrap_or_default();
+        let is = |kind: &Kind| kind.begins.iter().any(|begin| name.starts_with(begin));
+        let Some(at) = KINDS.iter().position(is) else {
+            return Some(diagnostic);
+        };
+        let (kind, told) = (KINDS.get(at)?, self.0.get_mut(at)?);
+        if std::mem::replace(told, true) {
+            return None;
+        }
+        Some(Diagnostic {
+            code: kind.code,
+            message: format!("'{name}': {}", kind.told),
+            label: "the first line of its kind".to_owned(),
+            help: Some(kind.help.to_owned()),
+            ..diagnostic
+        })
+    }
+}

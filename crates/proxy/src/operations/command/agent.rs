@@ -1,0 +1,112 @@
+//! Commands about the agents of servers.
+
+use super::server::{port_of, with};
+use super::{Context, Session};
+use crate::config::{Config, Proxy, Server};
+use crate::health;
+use crate::state::{AgentResult, AgentSet, CheckStatus, Said, now_ms};
+use std::net::IpAddr;
+
+const NONE: &str = "agent checks are not enabled on this server.\n";
+/// Most bytes that an agent is sent.
+const SEND_BYTES_MAX: usize = 16 << 10;
+
+pub fn disable(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |_, _, server| {
+        server.state.stop_agent(true);
+        String::new()
+    })
+}
+
+pub fn enable(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    with(context, words.get(2), |_, _, server| {
+        if !server.options.agent.check {
+            return "Agent was not configured on this server, cannot enable.\n".into();
+        }
+        server.state.stop_agent(false);
+        String::new()
+    })
+}
+
+/// `agent up | down`: as if it had said so.
+pub(super) fn health(
+    config: &Config,
+    proxy: &Proxy,
+    server: &Server,
+    word: Option<&&str>,
+) -> String {
+    if !server.state.has_agent() {
+        return NONE.into();
+    }
+    let (said, status) = match word {
+        Some(&"up") => (Said::Up, CheckStatus::Layer7Ok),
+        Some(&"down") => (Said::Down, CheckStatus::Layer7Status),
+        _ => return "'set server <srv> agent' expects 'up' or 'down'.\n".into(),
+    };
+    let result = AgentResult {
+        status: Some(status),
+        info: "changed from CLI".into(),
+        duration_ms: 0,
+    };
+    let (change, _) = server.state.take_agent(said, result.clone(), now_ms());
+    health::tell_of_agent(config, proxy, server, &result, &change);
+    String::new()
+}
+
+/// `agent-addr <ip> [port <port>]`.
+pub(super) fn address(server: &Server, words: &[&str]) -> String {
+    let Some(text) = words.first() else {
+        return "set server <b>/<s> agent-addr requires an address and optionally a port.\n".into();
+    };
+    if !server.state.has_agent() {
+        return NONE.into();
+    }
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return format!("incorrect addr address given for agent: '{text}'\n");
+    };
+    let port = match words.get(1..) {
+        Some(["port", port]) => match port_of(port) {
+            Ok(port) => Some(port),
+            Err(text) => return text,
+        },
+        _ => None,
+    };
+    server.state.set_agent(AgentSet {
+        address: Some(ip),
+        port,
+        send: None,
+    });
+    String::new()
+}
+
+pub(super) fn port(server: &Server, word: Option<&&str>) -> String {
+    let Some(word) = word else {
+        return "set server <b>/<s> agent-port requires a port.\n".into();
+    };
+    if !server.state.has_agent() {
+        return NONE.into();
+    }
+    match port_of(word) {
+        Ok(port) => server.state.set_agent(AgentSet {
+            port: Some(port),
+            ..AgentSet::default()
+        }),
+        Err(text) => return text,
+    }
+    String::new()
+}
+
+pub(super) fn send(server: &Server, word: Option<&&str>) -> String {
+    if !server.state.has_agent() {
+        return NONE.into();
+    }
+    let text = word.map_or("", |word| *word);
+    if text.len() > SEND_BYTES_MAX {
+        return format!("at most {SEND_BYTES_MAX} bytes are sent to an agent.\n");
+    }
+    server.state.set_agent(AgentSet {
+        send: Some(text.as_bytes().into()),
+        ..AgentSet::default()
+    });
+    String::new()
+}

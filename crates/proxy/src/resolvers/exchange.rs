@@ -1,0 +1,125 @@
+//! One question to one server of names: from a port of its own, so that nobody
+//! who does not see the question can answer it, over UDP and, where the answer
+//! does not fit there, over TCP.
+
+use super::resolution::Outcome;
+use crate::config::NameServer;
+use protocol::dns::{Answer, Malformed, Question, parse};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+/// Datagrams that are no answer to us which one question puts up with.
+const FOREIGN_MAX: u32 = 100;
+
+/// What happened besides, for counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Events {
+    /// The question could not be sent.
+    pub unsent: bool,
+    /// The answer did not fit into a datagram.
+    pub truncated: bool,
+    /// What came was no DNS.
+    pub invalid: bool,
+    /// What came answered something else.
+    pub foreign: u32,
+}
+
+/// What is asked, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub server: NameServer,
+    pub question: Question,
+    pub id: u16,
+    pub payload_max: u16,
+    pub until: Instant,
+}
+
+impl Exchange {
+    /// Asks, and waits for the answer.
+    pub async fn run(&self) -> (Outcome, Events) {
+        let mut events = Events::default();
+        let message = self.question.message(self.id, self.payload_max);
+        let asked = timeout_at(self.until, self.ask(&message, &mut events)).await;
+        let outcome = match asked {
+            Err(_) => Outcome::Silent,
+            Ok(Ok(answer)) => Outcome::Answered(answer),
+            Ok(Err(Trouble::Invalid)) => {
+                events.invalid = true;
+                Outcome::Unusable
+            }
+            Ok(Err(Trouble::Unreachable)) => {
+                events.unsent = true;
+                Outcome::Unusable
+            }
+            // Nobody listens there: as silent as one who says nothing.
+            Ok(Err(Trouble::Closed)) => Outcome::Silent,
+        };
+        (outcome, events)
+    }
+
+    async fn ask(&self, message: &[u8], events: &mut Events) -> Result<Answer, Trouble> {
+        if !self.server.stream {
+            let answer = self.over_udp(message, events).await?;
+            if !answer.truncated {
+                return Ok(answer);
+            }
+            events.truncated = true;
+        }
+        let answer = self.over_tcp(message).await?;
+        match answer.truncated {
+            true => Err(Trouble::Invalid),
+            false => Ok(answer),
+        }
+    }
+
+    async fn over_udp(&self, message: &[u8], events: &mut Events) -> Result<Answer, Trouble> {
+        let own: SocketAddr = match self.server.address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let unreachable = |_: io::Error| Trouble::Unreachable;
+        let socket = UdpSocket::bind(own).await.map_err(unreachable)?;
+        // Connected: the kernel takes datagrams of nobody else.
+        socket
+            .connect(self.server.address)
+            .await
+            .map_err(unreachable)?;
+        socket.send(message).await.map_err(unreachable)?;
+        let mut bytes = vec![0; usize::from(self.payload_max)];
+        for _ in 0..FOREIGN_MAX {
+            let length = socket.recv(&mut bytes).await.map_err(|_| Trouble::Closed)?;
+            match parse(&bytes[..length], self.id, &self.question) {
+                Ok(answer) => return Ok(answer),
+                Err(Malformed::Broken) => return Err(Trouble::Invalid),
+                Err(Malformed::Foreign) => events.foreign += 1,
+            }
+        }
+        Err(Trouble::Invalid)
+    }
+
+    async fn over_tcp(&self, message: &[u8]) -> Result<Answer, Trouble> {
+        let mut stream = TcpStream::connect(self.server.address)
+            .await
+            .map_err(|_| Trouble::Unreachable)?;
+        let mut out = Vec::with_capacity(message.len() + 2);
+        // A question is never as long as that.
+        out.extend_from_slice(&(message.len() as u16).to_be_bytes());
+        out.extend_from_slice(message);
+        let closed = |_: io::Error| Trouble::Closed;
+        stream.write_all(&out).await.map_err(closed)?;
+        let length = stream.read_u16().await.map_err(closed)?;
+        let mut bytes = vec![0; usize::from(length)];
+        stream.read_exact(&mut bytes).await.map_err(closed)?;
+        parse(&bytes, self.id, &self.question).map_err(|_| Trouble::Invalid)
+    }
+}
+
+/// Why there is no answer.
+enum Trouble {
+    Unreachable,
+    Closed,
+    Invalid,
+}

@@ -1,0 +1,392 @@
+//! All names that are asked for, of all sections of the newest tree, and who
+//! wants them: servers, which follow, and rules, which wait. A value.
+
+use super::exchange::Events;
+use super::resolution::{Ask, Outcome, Resolution, Status, Wanted};
+use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
+use protocol::dns::{Name, Service};
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Most names that rules may ask for at one time, of all sections.
+const ASKED_MAX: usize = 4096;
+/// Most rules that wait for one name.
+const ASKERS_MAX: usize = 100_000;
+/// How long a name that only rules ask for is kept after the last of them.
+const ASKED_MS: u64 = 60_000;
+
+/// A name of a section.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct Key {
+    /// The section.
+    pub section: Box<str>,
+    pub name: Name,
+    pub wanted: Wanted,
+}
+
+/// What a server of names did, in the order of `show resolvers`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Tallies {
+    pub sent: u64,
+    pub unsent: u64,
+    pub valid: u64,
+    pub update: u64,
+    pub cname: u64,
+    pub any_error: u64,
+    pub nx: u64,
+    pub timeout: u64,
+    pub refused: u64,
+    pub other: u64,
+    pub invalid: u64,
+    pub truncated: u64,
+    pub outdated: u64,
+}
+
+/// A section, with what each of its servers did.
+pub(crate) type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
+
+#[derive(Debug)]
+struct Entry {
+    resolution: Resolution,
+    /// Servers that follow it.
+    followers: Vec<(ProxyIndex, ServerIndex)>,
+    askers: Vec<oneshot::Sender<Option<IpAddr>>>,
+    /// When a rule last asked.
+    asked_ms: Option<u64>,
+    due_ms: u64,
+}
+
+/// A question that is to be put to the servers of a section now.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub key: Key,
+    pub ask: Ask,
+}
+
+/// What is known of a name at the end of a round.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub status: Status,
+    pub addresses: Vec<IpAddr>,
+    pub services: Vec<Service>,
+    /// Who said so, as logs name it.
+    pub by: String,
+    pub followers: Vec<(ProxyIndex, ServerIndex)>,
+}
+
+/// The names.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    config: Arc<Config>,
+    entries: HashMap<Key, Entry>,
+    due: BTreeSet<(u64, Key)>,
+    tallies: HashMap<(Box<str>, Box<str>), Tallies>,
+    asked: usize,
+    /// Questions that follow others, to be put now.
+    pending: Vec<Due>,
+}
+
+/// What a server asks for: its own name, and the host of its service.
+fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
+    let Some(host) = &server.host else {
+        return Vec::new();
+    };
+    let section = host
+        .resolvers
+        .and_then(|at| config.resolvers.get(at as usize));
+    let Some(section) = section else {
+        return Vec::new();
+    };
+    let key = |text: &str, wanted| {
+        Some(Key {
+            section: section.name.clone(),
+            name: Name::new(text)?,
+            wanted,
+        })
+    };
+    let prefer = Wanted::Addresses(host.family.unwrap_or(server.options.resolving.prefer));
+    let now = server.state.host();
+    if !host.service {
+        let set = now.as_ref().filter(|now| !now.by_record);
+        let text = set.map_or(&*host.text, |now| &*now.text);
+        return key(text, prefer).into_iter().collect();
+    }
+    let record = now.filter(|now| now.by_record && !now.told_beside);
+    let of_host = record.and_then(|now| key(&now.text, prefer));
+    key(&host.text, Wanted::Services)
+        .into_iter()
+        .chain(of_host)
+        .collect()
+}
+
+impl Plan {
+    /// Goes on with another tree.
+    pub fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
+        self.config = Arc::clone(config);
+        self.tallies.retain(|(section, server), _| {
+            let of = config.resolvers.iter().find(|s| s.name == *section);
+            of.is_some_and(|s| s.servers.iter().any(|known| known.name == *server))
+        });
+        self.follow_again(now_ms);
+    }
+
+    /// Finds out anew which server follows which name.
+    pub fn follow_again(&mut self, now_ms: u64) {
+        for entry in self.entries.values_mut() {
+            entry.followers.clear();
+        }
+        let config = Arc::clone(&self.config);
+        for (proxy_index, proxy) in config.iter().filter(|(_, proxy)| !proxy.disabled) {
+            for (at, server) in proxy.servers.iter().enumerate() {
+                for key in keys_of(&config, server) {
+                    let place = (proxy_index, ServerIndex(at as u32));
+                    self.entry(&key, now_ms).followers.push(place);
+                }
+            }
+        }
+        let sections = |name: &str| config.resolvers.iter().any(|s| *s.name == *name);
+        let gone: Vec<Key> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| {
+                let wanted = !entry.followers.is_empty() || entry.asked_ms.is_some();
+                !wanted || !sections(&key.section)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        gone.iter().for_each(|key| self.forget(key));
+    }
+
+    fn entry(&mut self, key: &Key, now_ms: u64) -> &mut Entry {
+        let due = &mut self.due;
+        self.entries.entry(key.clone()).or_insert_with(|| {
+            due.insert((now_ms, key.clone()));
+            Entry {
+                resolution: Resolution::new(key.name.clone(), key.wanted, now_ms),
+                followers: Vec::new(),
+                askers: Vec::new(),
+                asked_ms: None,
+                due_ms: now_ms,
+            }
+        })
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.due.remove(&(entry.due_ms, key.clone()));
+            self.asked -= usize::from(entry.asked_ms.is_some());
+        }
+    }
+
+    fn section(&self, key: &Key) -> Option<Resolvers> {
+        let sections = &self.config.resolvers;
+        sections.iter().find(|s| s.name == key.section).cloned()
+    }
+
+    /// When there is something to do.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// A name that is due: what is to be asked, or the key of one that silence ended.
+    pub fn begin(&mut self, now_ms: u64) -> Option<(Key, Option<Due>)> {
+        if let Some(due) = self.pending.pop() {
+            return Some((due.key.clone(), Some(due)));
+        }
+        let (at, key) = self.due.first()?.clone();
+        if at > now_ms {
+            return None;
+        }
+        let section = self.section(&key);
+        let (Some(section), Some(entry)) = (section, self.entries.get_mut(&key)) else {
+            self.forget(&key);
+            self.due.remove(&(at, key.clone()));
+            return Some((key, None));
+        };
+        let (ask, ended) = entry.resolution.poll(&section, now_ms);
+        self.put(&key, ended, now_ms);
+        let due = ask.map(|ask| Due {
+            key: key.clone(),
+            ask,
+        });
+        Some((key, due))
+    }
+
+    /// A question that follows another is to be put now.
+    pub fn again(&mut self, due: Due) {
+        self.pending.push(due);
+    }
+
+    /// Puts a name where its next time is.
+    fn put(&mut self, key: &Key, ended: bool, now_ms: u64) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        self.due.remove(&(entry.due_ms, key.clone()));
+        entry.due_ms = entry.resolution.due_ms();
+        // A name that only rules want is not asked for by itself.
+        if ended && entry.followers.is_empty() {
+            let asked_ms = entry.asked_ms.unwrap_or(0);
+            if asked_ms + ASKED_MS <= now_ms {
+                return self.forget(key);
+            }
+            entry.due_ms = asked_ms + ASKED_MS;
+            entry.resolution.rest(entry.due_ms);
+        }
+        self.due.insert((entry.due_ms, key.clone()));
+    }
+
+    /// A server's answer. Says what is to be asked next, and whether the name's
+    /// resolution came to an end for now.
+    pub fn answered(
+        &mut self,
+        key: &Key,
+        from: (u32, usize),
+        (outcome, events): (&Outcome, Events),
+        now_ms: u64,
+    ) -> (Option<Due>, bool) {
+        let Some(section) = self.section(key) else {
+            return (None, false);
+        };
+        self.count(&section, from.1, outcome, events);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return (None, false);
+        };
+        let (ask, ended) = entry.resolution.answered(&section, from, outcome, now_ms);
+        if ended || ask.is_some() {
+            self.put(key, ended, now_ms);
+        }
+        let due = ask.map(|ask| Due {
+            key: key.clone(),
+            ask,
+        });
+        (due, ended)
+    }
+
+    fn tally(&mut self, section: &Resolvers, server: usize) -> Option<&mut Tallies> {
+        let server = section.servers.get(server)?;
+        let key = (section.name.clone(), server.name.clone());
+        Some(self.tallies.entry(key).or_default())
+    }
+
+    fn count(&mut self, section: &Resolvers, server: usize, outcome: &Outcome, events: Events) {
+        use protocol::dns::Status as Said;
+        let Some(tally) = self.tally(section, server) else {
+            return;
+        };
+        tally.unsent += u64::from(events.unsent);
+        tally.truncated += u64::from(events.truncated);
+        tally.invalid += u64::from(events.invalid);
+        tally.outdated += u64::from(events.foreign);
+        match outcome {
+            Outcome::Silent => tally.timeout += 1,
+            Outcome::Unusable => {}
+            Outcome::Answered(answer) => {
+                tally.cname += u64::from(answer.aliased);
+                let nothing = answer.addresses.is_empty() && answer.services.is_empty();
+                match answer.status {
+                    Said::Fine if nothing => tally.any_error += 1,
+                    Said::Fine => tally.valid += 1,
+                    Said::NoSuchName => tally.nx += 1,
+                    Said::Refused => tally.refused += 1,
+                    Said::Other(_) => tally.other += 1,
+                }
+            }
+        }
+    }
+
+    /// Counts a question that goes out.
+    pub fn count_sent(&mut self, section: &Resolvers, server: usize) {
+        if let Some(tally) = self.tally(section, server) {
+            tally.sent += 1;
+        }
+    }
+
+    /// Counts answers that changed something.
+    pub fn count_update(&mut self, key: &Key) {
+        let Some(section) = self.section(key) else {
+            return;
+        };
+        let by = self.entries.get(key).map(|e| e.resolution.answered_by);
+        if let Some(tally) = by.and_then(|by| self.tally(&section, by)) {
+            tally.update += 1;
+        }
+    }
+
+    /// What is known of a name now. Answers the rules that wait for it.
+    pub fn found(&mut self, key: &Key) -> Option<Found> {
+        let section = self.section(key)?;
+        let entry = self.entries.get_mut(key)?;
+        let resolution = &entry.resolution;
+        let addresses: Vec<IpAddr> = resolution.addresses.iter().map(|(ip, _)| *ip).collect();
+        for asker in entry.askers.drain(..) {
+            // The rule's client may have gone.
+            let _ = asker.send(addresses.first().copied());
+        }
+        let server = section.servers.get(resolution.answered_by);
+        let by = server.map_or("", |server| &server.name);
+        Some(Found {
+            status: resolution.status,
+            addresses,
+            services: resolution.services.iter().map(|(s, _)| s.clone()).collect(),
+            by: format!("{}/{by}", section.name),
+            followers: entry.followers.clone(),
+        })
+    }
+
+    /// A rule asks for a name. None: it cannot be asked for.
+    pub fn ask(&mut self, key: &Key, now_ms: u64) -> Option<Asked> {
+        let section = self.section(key).filter(|s| !s.servers.is_empty())?;
+        if let Some(entry) = self.entries.get(key)
+            && entry.resolution.is_fresh(&section, now_ms)
+        {
+            let first = entry.resolution.addresses.first();
+            return Some(Asked::Known(first.map(|(ip, _)| *ip)));
+        }
+        let new = self.entries.get(key).is_none_or(|e| e.asked_ms.is_none());
+        if new && self.asked >= ASKED_MAX {
+            return None;
+        }
+        self.asked += usize::from(new);
+        let entry = self.entry(key, now_ms);
+        entry.asked_ms = Some(now_ms);
+        if entry.askers.len() >= ASKERS_MAX {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        entry.askers.push(sender);
+        entry.resolution.hurry(now_ms);
+        self.put(key, false, now_ms);
+        Some(Asked::Wait(receiver))
+    }
+
+    /// The sections, with what their servers did.
+    pub fn report(&self) -> Vec<SectionReport> {
+        let of = |section: &Resolvers| {
+            let tally = |name: &str| {
+                let key = (section.name.clone(), name.into());
+                self.tallies.get(&key).copied().unwrap_or_default()
+            };
+            let servers = section.servers.iter();
+            let servers = servers.map(|s| (s.name.clone(), tally(&s.name)));
+            (section.name.clone(), servers.collect())
+        };
+        self.config.resolvers.iter().map(of).collect()
+    }
+
+    /// The tree that it works under.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
+    }
+}
+
+/// What a rule that asks is told.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// This, at once.
+    Known(Option<IpAddr>),
+    /// It comes.
+    Wait(oneshot::Receiver<Option<IpAddr>>),
+}

@@ -1,0 +1,429 @@
+//! One name that is asked for: when, of what kind, and what is known of it by
+//! now. A value: answers and the time go in, questions come out. It owns no
+//! socket and reads no clock.
+//!
+//! All servers of the section are asked at once and the first good answer ends
+//! the round. Where all of them answered badly the other version of IP is asked
+//! for; where some are silent the question is repeated, as often as the section
+//! says. What an error comes to is the matter of `hold`: within that time of
+//! the last good answer, it changes nothing.
+
+use crate::config::{AddressFamily, Resolvers};
+use protocol::dns::{Answer, Kind, Name, Question, Service, Status as Said};
+use std::net::IpAddr;
+
+/// Most addresses or services of one name that are kept.
+pub(super) const RECORDS_MAX: usize = 4096;
+
+/// What is wanted of a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Wanted {
+    /// Addresses, these first.
+    Addresses(AddressFamily),
+    /// Hosts and ports.
+    Services,
+}
+
+impl Wanted {
+    fn kind(self, switched: bool) -> Kind {
+        match self {
+            Wanted::Services => Kind::Srv,
+            Wanted::Addresses(family) if (family == AddressFamily::V4) != switched => Kind::A,
+            Wanted::Addresses(_) => Kind::Aaaa,
+        }
+    }
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    /// Nothing yet.
+    Unknown,
+    /// It stands for something.
+    Valid,
+    /// There is no such name.
+    NoSuchName,
+    /// Nobody answers us.
+    Refused,
+    /// Nobody answers.
+    Timeout,
+    /// Some other error, or a name that stands for nothing.
+    Other,
+}
+
+/// What became of asking one server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// It answered.
+    Answered(Answer),
+    /// It did not, in its time.
+    Silent,
+    /// It cannot be asked, or what it sent is no answer.
+    Unusable,
+}
+
+/// A question that is to be put to all servers of the section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Ask {
+    pub question: Question,
+    /// Which round it belongs to: an answer of an older one counts for nothing.
+    pub round: u32,
+}
+
+/// A round that is under way.
+#[derive(Clone, Debug)]
+struct Round {
+    kind: Kind,
+    /// Servers that have not answered.
+    waiting: usize,
+    deadline_ms: u64,
+    /// The last error.
+    error: Option<Status>,
+}
+
+/// One name.
+#[derive(Debug)]
+pub(super) struct Resolution {
+    pub name: Name,
+    pub wanted: Wanted,
+    pub status: Status,
+    /// The last good answer.
+    pub last_valid_ms: Option<u64>,
+    /// Who gave it: its place among the servers.
+    pub answered_by: usize,
+    /// With the time that each was last told.
+    pub addresses: Vec<(IpAddr, u64)>,
+    pub services: Vec<(Service, u64)>,
+    round: Option<Round>,
+    rounds: u32,
+    /// Questions that may be repeated.
+    tries: u32,
+    switched: bool,
+    next_ms: u64,
+}
+
+impl Resolution {
+    /// A name of which nothing is known, to be asked for now.
+    pub fn new(name: Name, wanted: Wanted, now_ms: u64) -> Resolution {
+        Resolution {
+            name,
+            wanted,
+            status: Status::Unknown,
+            last_valid_ms: None,
+            answered_by: 0,
+            addresses: Vec::new(),
+            services: Vec::new(),
+            round: None,
+            rounds: 0,
+            tries: 0,
+            switched: false,
+            next_ms: now_ms,
+        }
+    }
+
+    /// When [`Resolution::poll`] has something to do.
+    pub fn due_ms(&self) -> u64 {
+        self.round
+            .as_ref()
+            .map_or(self.next_ms, |round| round.deadline_ms)
+    }
+
+    /// It is to be asked for now, unless that is under way.
+    pub fn hurry(&mut self, now_ms: u64) {
+        self.next_ms = self.next_ms.min(now_ms);
+    }
+
+    /// It is not asked for by itself until then.
+    pub fn rest(&mut self, until_ms: u64) {
+        self.next_ms = until_ms;
+    }
+
+    /// Whether a good answer is not older than `hold valid`.
+    pub fn is_fresh(&self, section: &Resolvers, now_ms: u64) -> bool {
+        let valid_ms = u64::from(section.hold.valid_ms);
+        self.status == Status::Valid && self.last_valid_ms.is_some_and(|at| at + valid_ms > now_ms)
+    }
+
+    /// Does what is due: the question that is to be asked, and whether a silence
+    /// has ended it.
+    pub fn poll(&mut self, section: &Resolvers, now_ms: u64) -> (Option<Ask>, bool) {
+        if self.due_ms() > now_ms {
+            return (None, false);
+        }
+        let Some(round) = &mut self.round else {
+            self.tries = section.retries;
+            self.switched = false;
+            return (Some(self.ask(section, now_ms)), false);
+        };
+        round.waiting = 0;
+        let error = round.error.unwrap_or(Status::Timeout);
+        self.failed(section, error, now_ms)
+    }
+
+    fn ask(&mut self, section: &Resolvers, now_ms: u64) -> Ask {
+        let kind = self.wanted.kind(self.switched);
+        self.rounds = self.rounds.wrapping_add(1);
+        self.round = Some(Round {
+            kind,
+            waiting: section.servers.len(),
+            deadline_ms: now_ms + u64::from(section.retry_ms.max(1)),
+            error: None,
+        });
+        let name = self.name.clone();
+        Ask {
+            question: Question { name, kind },
+            round: self.rounds,
+        }
+    }
+
+    /// A server's answer to a round. Says what is to be asked next, and whether the
+    /// name's resolution came to an end for now.
+    pub fn answered(
+        &mut self,
+        section: &Resolvers,
+        (round_number, server): (u32, usize),
+        outcome: &Outcome,
+        now_ms: u64,
+    ) -> (Option<Ask>, bool) {
+        if round_number != self.rounds {
+            return (None, false);
+        }
+        let Some(round) = &mut self.round else {
+            return (None, false);
+        };
+        let error = match outcome {
+            Outcome::Answered(answer) => match (answer.status, round.kind) {
+                (Said::NoSuchName, _) => Status::NoSuchName,
+                (Said::Refused, _) => Status::Refused,
+                (Said::Fine, Kind::Srv) if !answer.services.is_empty() => Status::Valid,
+                (Said::Fine, Kind::A | Kind::Aaaa) if !answer.addresses.is_empty() => Status::Valid,
+                _ => Status::Other,
+            },
+            Outcome::Silent => Status::Timeout,
+            Outcome::Unusable => Status::Other,
+        };
+        if let (Status::Valid, Outcome::Answered(answer)) = (error, outcome) {
+            self.answered_by = server;
+            self.take(section, answer, now_ms);
+            return (None, true);
+        }
+        // Whoever is silent says less than who answers badly.
+        if error != Status::Timeout || round.error.is_none() {
+            round.error = Some(error);
+        }
+        round.waiting = round.waiting.saturating_sub(1);
+        if round.waiting > 0 {
+            return (None, false);
+        }
+        let error = round.error.unwrap_or(Status::Timeout);
+        self.failed(section, error, now_ms)
+    }
+
+    /// All servers failed: the other version of IP, the same again, or the end.
+    fn failed(&mut self, section: &Resolvers, error: Status, now_ms: u64) -> (Option<Ask>, bool) {
+        let has_other = self.wanted != Wanted::Services;
+        if error != Status::Timeout && has_other && !self.switched {
+            self.switched = true;
+            return (Some(self.ask(section, now_ms)), false);
+        }
+        self.tries = self.tries.saturating_sub(1);
+        // A server that says that there is nothing is believed at once.
+        if error == Status::Timeout && self.tries > 0 {
+            self.switched = false;
+            return (Some(self.ask(section, now_ms)), false);
+        }
+        self.end(section, now_ms);
+        let hold_ms = match error {
+            Status::NoSuchName => section.hold.nx_ms,
+            Status::Refused => section.hold.refused_ms,
+            Status::Timeout => section.hold.timeout_ms,
+            _ => section.hold.other_ms,
+        };
+        let held = self
+            .last_valid_ms
+            .is_some_and(|at| at + u64::from(hold_ms) > now_ms);
+        if !held {
+            self.status = error;
+            self.addresses.clear();
+            self.services.clear();
+        }
+        (None, true)
+    }
+
+    fn end(&mut self, section: &Resolvers, now_ms: u64) {
+        self.round = None;
+        self.next_ms = now_ms + u64::from(section.resolve_ms.max(1));
+    }
+
+    fn take(&mut self, section: &Resolvers, answer: &Answer, now_ms: u64) {
+        self.end(section, now_ms);
+        self.status = Status::Valid;
+        self.last_valid_ms = Some(now_ms);
+        let obsolete_ms = u64::from(section.hold.obsolete_ms);
+        let counts = |told: u64| told + obsolete_ms > now_ms;
+        for ip in &answer.addresses {
+            let room = self.addresses.len() < RECORDS_MAX;
+            match self.addresses.iter_mut().find(|(known, _)| known == ip) {
+                Some(known) => known.1 = now_ms,
+                None if room => self.addresses.push((*ip, now_ms)),
+                None => {}
+            }
+        }
+        self.addresses
+            .retain(|(_, told)| *told == now_ms || counts(*told));
+        for service in &answer.services {
+            let room = self.services.len() < RECORDS_MAX;
+            let same = |known: &Service| known.host == service.host && known.port == service.port;
+            match self.services.iter_mut().find(|(known, _)| same(known)) {
+                Some(known) => *known = (service.clone(), now_ms),
+                None if room => {
+                    self.services.push((service.clone(), now_ms));
+                }
+                None => {}
+            }
+        }
+        self.services
+            .retain(|(_, told)| *told == now_ms || counts(*told));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Hold, NameServer};
+    use language::Span;
+
+    fn section(servers: usize) -> Resolvers {
+        let mut section = Resolvers::new("dns", Span::default());
+        section.hold = Hold {
+            nx_ms: 5000,
+            obsolete_ms: 3000,
+            ..Hold::default()
+        };
+        for n in 0..servers {
+            section.servers.push(NameServer {
+                name: n.to_string().into(),
+                address: ([127, 0, 0, 1], 53).into(),
+                stream: false,
+            });
+        }
+        section
+    }
+
+    fn resolution(wanted: Wanted) -> Resolution {
+        Resolution::new(Name::new("web.test").expect("a name"), wanted, 0)
+    }
+
+    fn answer(status: Said, addresses: &[&str]) -> Outcome {
+        Outcome::Answered(Answer {
+            status,
+            truncated: false,
+            aliased: false,
+            addresses: addresses.iter().map(|ip| ip.parse().unwrap()).collect(),
+            services: Vec::new(),
+        })
+    }
+
+    fn addresses(resolution: &Resolution) -> Vec<String> {
+        let all = resolution.addresses.iter();
+        all.map(|(ip, _)| ip.to_string()).collect()
+    }
+
+    const V6: Wanted = Wanted::Addresses(AddressFamily::V6);
+
+    #[test]
+    fn the_first_good_answer_counts_and_the_next_question_comes_in_its_time() {
+        let section = section(2);
+        let mut one = resolution(V6);
+        let (ask, _) = one.poll(&section, 0);
+        let ask = ask.expect("it is due");
+        assert_eq!(ask.question.kind, Kind::Aaaa);
+        let bad = answer(Said::NoSuchName, &[]);
+        assert_eq!(
+            one.answered(&section, (ask.round, 0), &bad, 10),
+            (None, false)
+        );
+        let good = answer(Said::Fine, &["::1"]);
+        assert_eq!(
+            one.answered(&section, (ask.round, 1), &good, 20),
+            (None, true)
+        );
+        assert_eq!((one.status, one.answered_by), (Status::Valid, 1));
+        assert_eq!(addresses(&one), ["::1"]);
+        assert_eq!(one.due_ms(), 1020);
+        assert_eq!(one.poll(&section, 1019), (None, false));
+        assert!(one.poll(&section, 1020).0.is_some());
+    }
+
+    #[test]
+    fn the_other_version_of_ip_is_asked_for_where_there_is_none_of_the_first() {
+        let section = section(1);
+        for bad in [answer(Said::NoSuchName, &[]), answer(Said::Fine, &[])] {
+            let mut one = resolution(V6);
+            let ask = one.poll(&section, 0).0.unwrap();
+            let (next, ended) = one.answered(&section, (ask.round, 0), &bad, 1);
+            let next = next.expect("the other kind");
+            assert_eq!((next.question.kind, ended), (Kind::A, false));
+            // What comes late of the first round counts for nothing.
+            let late = answer(Said::Fine, &["::1"]);
+            assert_eq!(
+                one.answered(&section, (ask.round, 0), &late, 2),
+                (None, false)
+            );
+            let (none, ended) = one.answered(&section, (next.round, 0), &bad, 3);
+            assert_eq!((none, ended), (None, true));
+            assert!(one.status != Status::Valid && one.status != Status::Unknown);
+        }
+    }
+
+    #[test]
+    fn silence_is_repeated_as_often_as_the_section_says() {
+        let section = section(2);
+        let mut one = resolution(Wanted::Services);
+        let mut now = 0;
+        for _ in 0..3 {
+            let (ask, ended) = one.poll(&section, now);
+            assert_eq!(ask.expect("again").question.kind, Kind::Srv);
+            assert!(!ended);
+            now += 1000;
+            assert_eq!(one.due_ms(), now);
+        }
+        assert_eq!(one.poll(&section, now), (None, true));
+        assert_eq!(one.status, Status::Timeout);
+        assert_eq!(one.due_ms(), now + 1000);
+    }
+
+    #[test]
+    fn an_error_counts_when_the_last_good_answer_is_old_enough() {
+        let section = section(1);
+        let mut one = resolution(Wanted::Addresses(AddressFamily::V4));
+        let mut at = |outcome: &Outcome, now| {
+            let mut ask = one.poll(&section, now).0;
+            while let Some(asked) = ask {
+                ask = one.answered(&section, (asked.round, 0), outcome, now).0;
+            }
+            (one.status, addresses(&one))
+        };
+        let good = answer(Said::Fine, &["192.0.2.1"]);
+        let nx = answer(Said::NoSuchName, &[]);
+        let found = (Status::Valid, vec!["192.0.2.1".to_owned()]);
+        assert_eq!(at(&good, 0), found);
+        assert_eq!(at(&nx, 4999), found);
+        assert_eq!(at(&nx, 6000), (Status::NoSuchName, Vec::new()));
+        assert_eq!(at(&good, 8000), found);
+    }
+
+    #[test]
+    fn what_the_newest_answer_has_no_more_counts_until_it_is_obsolete() {
+        let section = section(1);
+        let mut one = resolution(Wanted::Addresses(AddressFamily::V4));
+        let mut at = |ips: &[&str], now| {
+            let ask = one.poll(&section, now).0.unwrap();
+            one.answered(&section, (ask.round, 0), &answer(Said::Fine, ips), now);
+            addresses(&one)
+        };
+        assert_eq!(at(&["192.0.2.1", "192.0.2.2"], 0).len(), 2);
+        assert_eq!(at(&["192.0.2.2"], 2999), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(at(&["192.0.2.2"], 4000), ["192.0.2.2"]);
+    }
+}

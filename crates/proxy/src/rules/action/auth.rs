@@ -1,0 +1,81 @@
+//! The action that asks a client for a name and a password.
+
+use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use crate::load::Loader;
+use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::users;
+use language::Diagnostic;
+
+/// `auth`
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    realm: Option<Box<[u8]>>,
+}
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "auth",
+    places: &[places::REQUEST],
+    syntax: "auth [ realm <realm> ]",
+    doc: "Asks for a name and a password with 401, or with 407 a client that speaks to a proxy (`option http-use-proxy-header`). \
+          Browsers show the realm, which is the name of the proxy where none is given. Put `unless { http_auth(LIST) }` behind it.",
+    example: "auth realm Staff\\ only unless { http_auth(staff) }",
+    build,
+}];
+
+fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let mut realm = None;
+    if let Some(word) = build.option() {
+        if !word.is("realm") {
+            let message = format!("'auth' does not know '{}'", word.text());
+            return Err(build.wrong(
+                &crate::load::codes::BAD_VALUE,
+                word,
+                message,
+                "'realm' may follow",
+            ));
+        }
+        let word = build.args.required("<realm>")?;
+        if word.bytes.iter().any(u8::is_ascii_control) {
+            let message = "a realm holds no control characters";
+            return Err(build.wrong(&codes::BAD_REALM, word, message, "cannot be sent"));
+        }
+        realm = Some(word.bytes.clone().into());
+    }
+    Ok(Action::Challenge(Box::new(Challenge { realm })))
+}
+
+impl Challenge {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let index = stream.backend.unwrap_or(stream.frontend);
+        let realm = match &self.realm {
+            Some(realm) => realm.clone(),
+            None if stream.statistics => users::STATISTICS_REALM.into(),
+            None => stream.config.proxy(index).name.as_bytes().into(),
+        };
+        stream.termination = Termination::Local;
+        stream.phase = Phase::Request;
+        Step::End(Verdict::Answer(Box::new(challenge(stream, &realm))))
+    }
+}
+
+/// The answer that asks for a name and a password.
+pub(crate) fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
+    let (status, header): (u16, &[u8]) = match users::is_proxied(stream) {
+        true => (407, b"proxy-authenticate"),
+        false => (401, b"www-authenticate"),
+    };
+    let mut value = b"Basic realm=\"".to_vec();
+    for byte in realm {
+        if b"\"\\".contains(byte) {
+            value.push(b'\\');
+        }
+        value.push(*byte);
+    }
+    value.push(b'"');
+    let mut reply = error_page(stream, status);
+    match reply.head.set(header, &value) {
+        Ok(()) => reply,
+        // A page of the file that leaves no room for it.
+        Err(_) => error_page(stream, 500),
+    }
+}

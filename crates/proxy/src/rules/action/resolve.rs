@@ -1,0 +1,95 @@
+//! `do-resolve`: the address of a host that a request names, while its rules wait.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::config::AddressFamily;
+use crate::load::{Loader, codes as load_codes};
+use crate::rules::argument::variable_error;
+use crate::rules::expression::Expression;
+use crate::rules::value::Value;
+use crate::rules::variables::VariableName;
+use crate::rules::wait::{Applied, Wait};
+use crate::stream::Stream;
+use crate::worker;
+use language::Diagnostic;
+use std::net::IpAddr;
+
+/// Whose address, and where it is kept.
+#[derive(Clone, Debug)]
+pub struct Resolve {
+    variable: VariableName,
+    section: Box<str>,
+    prefer: AddressFamily,
+    host: Expression,
+}
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "do-resolve",
+    places: &[places::REQUEST, places::CONTENT],
+    syntax: "do-resolve(<var>,<resolvers>[,ipv4|,ipv6]) <expr>",
+    doc: "Asks the servers of names of a `resolvers` section for the address of the host that the expression gives, and keeps it in the variable. \
+          The rules wait for it, no longer than the section's times allow; where there is none the variable stays as it was.",
+    example: "do-resolve(txn.ip,default,ipv4) req.hdr(host),lower",
+    build,
+}];
+
+fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let wrong = |build: &Build<'_, '_>, message: &str| {
+        let label = "`do-resolve(<var>,<resolvers>[,ipv4|,ipv6])` is expected";
+        build.wrong(&load_codes::BAD_VALUE, build.word, message, label)
+    };
+    let parts: Vec<&str> = build
+        .list
+        .map(|list| list.split(',').map(str::trim).collect())
+        .unwrap_or_default();
+    let (variable, section, prefer) = match parts[..] {
+        [variable, section] => (variable, section, AddressFamily::V6),
+        [variable, section, "ipv4"] => (variable, section, AddressFamily::V4),
+        [variable, section, "ipv6"] => (variable, section, AddressFamily::V6),
+        [_, _, _] => return Err(wrong(build, "unknown option of 'do-resolve'")),
+        _ => {
+            let message = "'do-resolve' expects a variable and a resolvers section";
+            return Err(wrong(build, message));
+        }
+    };
+    let variable = VariableName::parse(variable)
+        .map_err(|error| variable_error(error, variable, build.word.span))?;
+    // Sections may stand behind this line.
+    let wanted = (build.word.span, Box::from(section));
+    loader.resolvers_wanted.push(wanted);
+    Ok(Action::Resolve(Box::new(Resolve {
+        variable,
+        section: section.into(),
+        prefer,
+        host: build.expression(loader)?,
+    })))
+}
+
+fn text(value: &Value<'_>) -> Option<String> {
+    match value {
+        Value::Str(bytes) | Value::Bin(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+        _ => None,
+    }
+}
+
+impl Resolve {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let host = self.host.evaluate(stream).and_then(|value| text(&value));
+        let (Some(host), Some(worker)) = (host, worker::running()) else {
+            return Step::Next;
+        };
+        let names = &worker.runtime.names;
+        let (section, prefer, variable) = (self.section.clone(), self.prefer, self.variable);
+        Step::Wait(Wait::new(async move {
+            let found = names.address(&section, &host, prefer).await;
+            let applied: Applied = Box::new(move |stream: &mut Stream| {
+                let value = match found {
+                    Some(IpAddr::V4(ip)) => Value::Ipv4(ip),
+                    Some(IpAddr::V6(ip)) => Value::Ipv6(ip),
+                    None => return,
+                };
+                super::variable::set(stream, variable, value);
+            });
+            applied
+        }))
+    }
+}

@@ -1,0 +1,99 @@
+//! Fetches of who sends a request: its credentials, and whether a list of users
+//! has them.
+
+use super::{FetchBuild, FetchRow, request};
+use crate::message::Message;
+use crate::rules::argument::{Arguments, Kind};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::users::{self, Basic};
+use std::borrow::Cow;
+
+const fn text(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::Request, one).http()
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "http_auth", "http_auth(<userlist>)",
+        FetchBuild::new(Type::Bool, Needs::Request, is_user).http().takes(&[Kind::Userlist], 1),
+        "acl known http_auth(staff)",
+        "Whether the request comes with the name and password of a user of this list (`Authorization: Basic`). A password with a hash is verified \
+         beside the threads that serve while the rules wait, which a wrong one repeated, or a right one, does once only.";
+    "http_auth_group", "http_auth_group(<userlist>)",
+        text(user_of_list).takes(&[Kind::Userlist], 1).each(groups),
+        "acl admin http_auth_group(staff) admin",
+        "The name of the request's user, where `http_auth` of the same list is true. An ACL compares the groups that the user is in: \
+         it is true where one of them is among the patterns.";
+    "http_auth_user", "http_auth_user", text(user),
+        "acl tiger http_auth_user tiger",
+        "The name that the request gives (`Authorization: Basic`). Nothing is verified: see `http_auth`.";
+    "http_auth_pass", "http_auth_pass", text(password),
+        "acl empty http_auth_pass -m len 0",
+        "The password that the request gives (`Authorization: Basic`). Nothing is verified: see `http_auth`.";
+    "http_auth_type", "http_auth_type", text(scheme),
+        "acl token http_auth_type Bearer",
+        "`Basic` or `Bearer`, by which of the two the request gives its credentials. Nothing is verified.";
+    "http_auth_bearer", "http_auth_bearer[(<header>)]", text(bearer).takes(&[Kind::Text], 0),
+        "acl token http_auth_bearer -m found",
+        "The token of the request's Authorization header, or of another one, where its scheme is `Bearer`. Nothing is verified.";
+};
+
+fn is_user<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    request(stream)?;
+    let list = arguments.userlist(0)?;
+    Some(Value::Bool(users::verified(list, stream).is_some()))
+}
+
+fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    request(stream)?;
+    let user = users::verified(arguments.userlist(0)?, stream)?;
+    Some(Value::text(user.name.as_bytes()))
+}
+
+/// An ACL looks at the groups.
+fn groups<'a>(
+    arguments: &'a Arguments,
+    stream: &'a Stream,
+    take: &mut dyn FnMut(Value<'a>) -> bool,
+) -> bool {
+    let user = request(stream)
+        .and(arguments.userlist(0))
+        .and_then(|list| users::verified(list, stream));
+    user.is_some_and(|user| {
+        user.groups
+            .iter()
+            .any(|group| take(Value::text(group.as_bytes())))
+    })
+}
+
+fn owned<'a>(bytes: &[u8]) -> Value<'a> {
+    Value::Str(Cow::Owned(bytes.to_vec()))
+}
+
+fn user<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    request(stream)?;
+    Some(owned(Basic::of(stream)?.user()))
+}
+
+fn password<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    request(stream)?;
+    Some(owned(Basic::of(stream)?.password()))
+}
+
+fn token<'a>(arguments: &Arguments, stream: &Stream, request: &'a Message) -> Option<&'a [u8]> {
+    let header = arguments.text(0);
+    users::bearer(request, header.unwrap_or_else(|| users::header(stream)))
+}
+
+fn scheme<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let request = request(stream)?;
+    if token(arguments, stream, request).is_some() {
+        return Some(Value::text(b"Bearer"));
+    }
+    Basic::of(stream).map(|_| Value::text(b"Basic"))
+}
+
+fn bearer<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    token(arguments, stream, request(stream)?).map(Value::text)
+}

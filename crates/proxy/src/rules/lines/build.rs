@@ -1,0 +1,349 @@
+//! Lines of the old keywords to rules, when a file is loaded.
+
+use super::dialect::translated;
+use super::{Addition, Effect, Filter, LINE_RULES_MAX, Lines, Piece};
+use crate::config::Reference;
+use crate::keyword::Args;
+use crate::load::Loader;
+use crate::rules::action::is_framing;
+use crate::rules::codes;
+use crate::rules::condition::Condition;
+use crate::rules::regular::{BACKTRACK_STEPS_LINE_MAX, Regular};
+use crate::rules::{HttpRule, RuleSet, http_rule};
+use language::{Diagnostic, Line, Word};
+
+type Refused = Box<Diagnostic>;
+
+/// Which messages a keyword is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    /// `req…`
+    Request,
+    /// `rsp…`
+    Response,
+}
+
+impl Direction {
+    fn set(self) -> RuleSet {
+        match self {
+            Direction::Request => RuleSet::HttpRequest,
+            Direction::Response => RuleSet::HttpResponse,
+        }
+    }
+}
+
+fn lines(loader: &mut Loader) -> &mut Lines {
+    loader.config.global.lines_shown = true;
+    loader.proxy().lines.get_or_insert_default()
+}
+
+fn condition(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    direction: Direction,
+) -> Result<Option<Condition>, Refused> {
+    let usage = direction.set().usage(loader.proxy().kind);
+    Condition::parse(loader, args, usage)
+}
+
+/// Refuses a section that makes every message cost too much.
+fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
+    if count < LINE_RULES_MAX {
+        return Ok(());
+    }
+    Err(Box::new(
+        Diagnostic::error(
+            &codes::TOO_MANY_LINE_RULES,
+            args.keyword_span(),
+            format!("more than {LINE_RULES_MAX} rules about lines in one section"),
+        )
+        .label("one too many"),
+    ))
+}
+
+/// `reqrep` and all others with a pattern.
+pub(crate) fn filter(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    direction: Direction,
+) -> Result<(), Refused> {
+    let (verb, ignore_case) = verb(args.keyword);
+    let word = args.required("<search>")?;
+    let pattern = translated(&word.bytes);
+    let regular = Regular::with_steps(&pattern, ignore_case, BACKTRACK_STEPS_LINE_MAX)
+        .map_err(|error| error.diagnostic(word.span, &word.bytes))?;
+    let effect = match verb {
+        "rep" => Effect::Replace(replacement(args)?),
+        "del" => Effect::Delete,
+        "allow" => Effect::Allow,
+        "deny" => Effect::Deny,
+        "tarpit" => Effect::Tarpit,
+        "pass" => Effect::Pass,
+        _ => {
+            let name = args.required("<backend>")?;
+            Effect::Switch(Reference {
+                name: name.text().into(),
+                span: name.span,
+                index: None,
+            })
+        }
+    };
+    let condition = condition(loader, args, direction)?;
+    let rules = match direction {
+        Direction::Request => &mut lines(loader).request,
+        Direction::Response => &mut lines(loader).response,
+    };
+    bounded(rules.filters.len(), args)?;
+    rules.filters.push(Filter {
+        condition,
+        regular,
+        only: header_of(&word.bytes),
+        effect,
+    });
+    Ok(())
+}
+
+/// `reqidel`: what is done, and whether case does not matter.
+pub(super) fn verb(keyword: &str) -> (&str, bool) {
+    let rest = keyword
+        .strip_prefix("req")
+        .or_else(|| keyword.strip_prefix("rsp"))
+        .unwrap_or(keyword);
+    match rest.strip_prefix('i') {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    }
+}
+
+/// The header to whose lines a pattern is tied: `^Name:…`. A request line holds no
+/// colon before its first space, and a status line begins otherwise.
+pub(super) fn header_of(pattern: &[u8]) -> Option<Box<[u8]>> {
+    // An alternative at the top may begin otherwise.
+    if has_open_alternative(pattern) {
+        return None;
+    }
+    let rest = pattern.strip_prefix(b"^")?;
+    let rest = match rest.strip_prefix(b"(") {
+        Some(inner) if is_plain_group(inner) => inner,
+        _ => rest,
+    };
+    let mut name = Vec::new();
+    let mut bytes = rest.iter();
+    loop {
+        match bytes.next()? {
+            b':' => break,
+            b'\\' => name.push(*bytes.next().filter(|b| **b == b'-' || **b == b'_')?),
+            byte if byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_' => {
+                name.push(byte.to_ascii_lowercase());
+            }
+            _ => return None,
+        }
+    }
+    // What stands behind the colon may make it optional.
+    let repeated = bytes
+        .next()
+        .is_some_and(|b| matches!(b, b'?' | b'*' | b'{'));
+    (!name.is_empty() && !repeated).then(|| name.into())
+}
+
+/// Whether a group, which begins here, is there once: nothing behind it repeats it or
+/// makes it optional.
+fn is_plain_group(inner: &[u8]) -> bool {
+    let (mut depth, mut at) = (1usize, 0);
+    while depth > 0 {
+        match inner.get(at) {
+            None => return false,
+            Some(b'\\') => at += 1,
+            Some(b'(') => depth += 1,
+            Some(b')') => depth -= 1,
+            Some(_) => {}
+        }
+        at += 1;
+    }
+    inner.first() != Some(&b'?')
+        && !inner
+            .get(at)
+            .is_some_and(|byte| matches!(byte, b'?' | b'*' | b'{'))
+}
+
+/// Whether a bar stands outside of parentheses and classes, or within the bracket
+/// that holds a name.
+fn has_open_alternative(pattern: &[u8]) -> bool {
+    let (mut depth, mut class) = (0usize, false);
+    let mut first_group_open = pattern.starts_with(b"^(");
+    let mut at = 0;
+    while let Some(byte) = pattern.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => class = true,
+            b']' => class = false,
+            b'(' if !class => depth += 1,
+            b')' if !class => {
+                depth = depth.saturating_sub(1);
+                first_group_open &= depth > 0;
+            }
+            b'|' if !class && (depth == 0 || (depth == 1 && first_group_open)) => return true,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// What stands in place of a line: text, `\1` to `\9`, `\xHH`.
+fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
+    let word = args.required("<string>")?;
+    let mut pieces = Vec::new();
+    let mut text = Vec::new();
+    let mut bytes = word.bytes.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            text.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(digit @ b'0'..=b'9') => {
+                if !text.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+                }
+                pieces.push(Piece::Group(digit - b'0'));
+            }
+            Some(b'x') => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let (high, low) = (digit(bytes.next()), digit(bytes.next()));
+                match (high, low) {
+                    (Some(high), Some(low)) => text.push((high * 16 + low) as u8),
+                    _ => return Err(bad_line(word, "two hexadecimal digits belong behind `\\x`")),
+                }
+            }
+            Some(other) => text.push(other),
+            None => text.push(b'\\'),
+        }
+    }
+    if !text.is_empty() {
+        pieces.push(Piece::Text(text.into()));
+    }
+    for piece in &pieces {
+        if let Piece::Text(text) = piece
+            && memchr::memchr3(0, b'\r', b'\n', text).is_some()
+        {
+            return Err(bad_line(
+                word,
+                "a line cannot hold the end of a line; add a header by a line of its own",
+            ));
+        }
+    }
+    Ok(pieces.into())
+}
+
+fn bad_line(word: &Word, label: &str) -> Refused {
+    let told = format!("'{}' makes no line of a message", word.text());
+    Box::new(Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label))
+}
+
+/// A header out of the text `Name: value`.
+pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', text)?;
+    let name = &text[..colon];
+    let valid = !name.is_empty()
+        && name
+            .iter()
+            .all(|byte| crate::message::NAME_BYTES[usize::from(*byte)] != 0)
+        && memchr::memchr3(0, b'\r', b'\n', text).is_none();
+    valid.then(|| (name, text[colon + 1..].trim_ascii()))
+}
+
+/// `reqadd`, `rspadd`.
+pub(crate) fn addition(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    direction: Direction,
+) -> Result<(), Refused> {
+    let word = args.required("<string>")?;
+    let Some((name, value)) = header(&word.bytes) else {
+        let diagnostic = bad_line(word, "a whole header is expected: `Name:\\ value`");
+        return Err(Box::new(
+            diagnostic.help("write a backslash before each space of it"),
+        ));
+    };
+    if is_framing(name) {
+        loader.tell(
+            Diagnostic::warning(
+                &crate::rules::action_codes::FRAMING_HEADER,
+                word.span,
+                format!("'{}' of '{}' has no effect", args.keyword, word.text()),
+            )
+            .label("the proxy itself sends this header as the body needs it")
+            .help("remove the line"),
+        );
+    }
+    let condition = condition(loader, args, direction)?;
+    if is_framing(name) {
+        return Ok(());
+    }
+    let rules = match direction {
+        Direction::Request => &mut lines(loader).request,
+        Direction::Response => &mut lines(loader).response,
+    };
+    bounded(rules.additions.len(), args)?;
+    rules.additions.push(Addition {
+        condition,
+        name: name.into(),
+        value: value.into(),
+    });
+    Ok(())
+}
+
+/// `block if …` is `http-request deny if …` before all others.
+pub(crate) fn blocking(loader: &mut Loader, args: &mut Args<'_>) -> Result<(), Refused> {
+    let span = args.keyword_span();
+    if args.peek().is_none() {
+        args.required("'if' or 'unless' and a condition")?;
+    }
+    let deny = Word {
+        bytes: b"deny".to_vec(),
+        span,
+    };
+    let words: Vec<Word> = std::iter::once(deny)
+        .chain(args.rest().iter().cloned())
+        .collect();
+    let line = Line {
+        span: args.line().span,
+        words,
+        unset: Vec::new(),
+    };
+    let mut words = Args::new(&line, 0, args.keyword, args.syntax);
+    let rule: HttpRule = http_rule(loader, &mut words, RuleSet::HttpRequest)?;
+    for told in words.told() {
+        args.tell(told);
+    }
+    let lines = loader.proxy().lines.get_or_insert_default();
+    if lines.block.len() >= LINE_RULES_MAX {
+        return bounded(LINE_RULES_MAX, args);
+    }
+    lines.block.push(rule);
+    Ok(())
+}
+
+impl Loader {
+    /// Finds the backends that `reqsetbe` names.
+    pub(crate) fn resolve_line_rules(&mut self) {
+        for at in 0..self.config.proxies.len() {
+            let proxy = &self.config.proxies[at];
+            if proxy.disabled || !proxy.kind.is_frontend() {
+                continue;
+            }
+            let Some(mut lines) = proxy.lines.clone() else {
+                continue;
+            };
+            let mut told = Vec::new();
+            for reference in lines.request.references() {
+                told.extend(self.resolve(at, reference, "reqsetbe"));
+            }
+            self.config.proxies[at].lines = Some(lines);
+            for diagnostic in told {
+                self.tell(diagnostic);
+            }
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The rules of HAProxy 1.x that see a message as lines: `reqrep`, `rspidel` and
+//! their kin. The first line is the start line, the others are `Name: value` with
+//! the name as it was received. They run behind the `http-request` (or
+//! `http-response`) rules of their section, filters in the order of the file and
+//! then what is added, for every request of a connection.
+//!
+//! A message changes by its own methods only, so nothing that a rule makes can
+//! break it apart; what would is refused, and its client told so ([`put`]).
+//! Headers that say where a body ends are never changed.
+
+mod build;
+mod dialect;
+mod names;
+mod placing;
+mod put;
+mod today;
+
+pub(crate) use build::{Direction, addition, blocking, filter};
+pub use names::Names;
+pub(crate) use placing::Section as OldRules;
+
+use super::action::{HttpRule, count_denied, count_denied_response};
+use super::condition::Condition;
+use super::regular::{Groups, Regular};
+use super::run::{Verdict, count_failed};
+use crate::config::{ProxyIndex, Reference};
+use crate::stream::{Phase, Stream, Termination, error_page};
+use put::{Broken, Put};
+
+/// Filters and additions that one section may have for each direction, so that the
+/// work for a message is bounded.
+pub const LINE_RULES_MAX: usize = 1000;
+
+/// The rules of one proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// `block`: before all other rules of messages.
+    pub block: Vec<HttpRule>,
+    /// `req…`.
+    pub request: LineRules,
+    /// `rsp…`.
+    pub response: LineRules,
+}
+
+/// The rules for one direction.
+#[derive(Clone, Debug, Default)]
+pub struct LineRules {
+    /// Those with a pattern.
+    pub(crate) filters: Vec<Filter>,
+    /// `reqadd`, `rspadd`.
+    pub(crate) additions: Vec<Addition>,
+}
+
+impl LineRules {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty() && self.additions.is_empty()
+    }
+
+    /// The backends that `reqsetbe` names.
+    pub(crate) fn references(&mut self) -> impl Iterator<Item = &mut Reference> {
+        self.filters
+            .iter_mut()
+            .filter_map(|filter| match &mut filter.effect {
+                Effect::Switch(reference) => Some(reference),
+                _ => None,
+            })
+    }
+}
+
+/// One rule with a pattern.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    condition: Option<Condition>,
+    regular: Regular,
+    /// The pattern can match lines of this header only (lower case).
+    only: Option<Box<[u8]>>,
+    effect: Effect,
+}
+
+/// What becomes of a line, or of the whole message.
+#[derive(Clone, Debug)]
+enum Effect {
+    /// Another line in its place.
+    Replace(Box<[Piece]>),
+    /// None in its place.
+    Delete,
+    /// No later filter refuses the message.
+    Allow,
+    /// The message is refused.
+    Deny,
+    /// The request is held and then refused.
+    Tarpit,
+    /// Later filters do not look at the line.
+    Pass,
+    /// The request goes to this backend.
+    Switch(Reference),
+}
+
+/// A piece of a replacement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Piece {
+    Text(Box<[u8]>),
+    Group(u8),
+}
+
+/// One header that is added.
+#[derive(Clone, Debug)]
+pub(crate) struct Addition {
+    condition: Option<Condition>,
+    name: Box<[u8]>,
+    value: Box<[u8]>,
+}
+
+/// What the line rules of a stream need to remember.
+#[derive(Debug, Default)]
+pub struct LineState {
+    /// Names of headers of the request as they were received.
+    pub request: Names,
+    /// Of the answer.
+    pub response: Names,
+    /// The backend that `reqsetbe` chose.
+    pub switched: Option<ProxyIndex>,
+    /// What `capture cookie` kept of the request and of the answer.
+    pub cookies: [Option<Vec<u8>>; 2],
+}
+
+/// What a filter decided about the message.
+enum Decision {
+    Allowed,
+    Denied,
+    Tarpitted,
+}
+
+/// The state of one pass over the filters of a section.
+#[derive(Default)]
+struct Pass {
+    allowed: bool,
+    /// Lines that later filters do not look at: the start line, then headers.
+    start_passed: bool,
+    passed: Vec<bool>,
+    /// The line that is looked at.
+    line: Vec<u8>,
+    made: Vec<u8>,
+}
+
+/// Runs the rules of a section over the request; None goes on.
+pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+    let names_user = stream.request.get(b"authorization").is_some()
+        || stream.request.get(b"proxy-authorization").is_some();
+    if names_user && let Some(verdict) = verify(stream, rules) {
+        return Some(verdict);
+    }
+    match filter_all(stream, rules, false) {
+        Ok(None | Some(Decision::Allowed)) => {}
+        Ok(Some(decision)) => return Some(refuse_request(stream, decision)),
+        Err(broken) => return Some(broken_message(stream, broken, false)),
+    }
+    add_all(stream, rules, false);
+    None
+}
+
+/// Runs the rules of a section over the answer; None goes on.
+pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+    match filter_all(stream, rules, true) {
+        Ok(None | Some(Decision::Allowed)) => {}
+        Ok(Some(_)) => {
+            stream.termination = Termination::Proxy;
+            stream.phase = Phase::Headers;
+            count_denied_response(stream);
+            return Some(Verdict::Answer(Box::new(error_page(stream, 502))));
+        }
+        Err(broken) => return Some(broken_message(stream, broken, true)),
+    }
+    add_all(stream, rules, true);
+    None
+}
+
+/// Has the users verified that conditions ask for, before a line is changed: what
+/// was changed once is not changed again when the verdict is there.
+#[cold]
+fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+    let filters = rules.filters.iter().map(|filter| &filter.condition);
+    let additions = rules.additions.iter().map(|addition| &addition.condition);
+    for condition in filters.chain(additions).flatten() {
+        condition.test(stream);
+        if let Some(verdict) = crate::users::unanswered(stream) {
+            return Some(verdict);
+        }
+    }
+    None
+}
+
+fn refuse_request(stream: &mut Stream, decision: Decision) -> Verdict {
+    stream.termination = Termination::Proxy;
+    count_denied(stream);
+    if matches!(decision, Decision::Tarpitted) {
+        stream.phase = Phase::Tarpit;
+        return Verdict::Tarpit(Box::new(error_page(stream, 500)));
+    }
+    stream.phase = Phase::Request;
+    Verdict::Answer(Box::new(error_page(stream, 403)))
+}
+
+/// A rule would have broken the message: nobody gets it.
+fn broken_message(stream: &mut Stream, _: Broken, response: bool) -> Verdict {
+    count_failed(stream);
+    stream.termination = Termination::Proxy;
+    stream.phase = match response {
+        true => Phase::Headers,
+        false => Phase::Request,
+    };
+    let status = if response { 502 } else { 400 };
+    Verdict::Answer(Box::new(error_page(stream, status)))
+}
+
+fn filter_all(
+    stream: &mut Stream,
+    rules: &LineRules,
+    response: bool,
+) -> Result<Option<Decision>, Broken> {
+    let mut pass = Pass::default();
+    for filter in &rules.filters {
+        if pass.allowed && filter.effect.judges() {
+            continue;
+        }
+        if !holds(filter.condition.as_ref(), stream) {
+            continue;
+        }
+        match filter.run(stream, &mut pass, response)? {
+            Some(Decision::Allowed) => pass.allowed = true,
+            None => {}
+            refused => return Ok(refused),
+        }
+    }
+    Ok(None)
+}
+
+fn holds(condition: Option<&Condition>, stream: &Stream) -> bool {
+    condition.is_none_or(|condition| condition.test(stream))
+}
+
+fn add_all(stream: &mut Stream, rules: &LineRules, response: bool) {
+    for addition in &rules.additions {
+        if !holds(addition.condition.as_ref(), stream) {
+            continue;
+        }
+        let message = match response {
+            true => &mut stream.response,
+            false => &mut stream.request,
+        };
+        if message.add(&addition.name, &addition.value).is_err() {
+            count_failed(stream);
+        } else {
+            names(stream, response).add(&addition.name);
+        }
+    }
+}
+
+fn names(stream: &mut Stream, response: bool) -> &mut Names {
+    let state = stream.lines.get_or_insert_default();
+    match response {
+        true => &mut state.response,
+        false => &mut state.request,
+    }
+}
+
+impl Effect {
+    /// Whether it is about the fate of a message, which an earlier `allow` settled.
+    fn judges(&self) -> bool {
+        matches!(
+            self,
+            Effect::Allow | Effect::Deny | Effect::Tarpit | Effect::Pass
+        )
+    }
+}
+
+impl Filter {
+    fn run(
+        &self,
+        stream: &mut Stream,
+        pass: &mut Pass,
+        response: bool,
+    ) -> Result<Option<Decision>, Broken> {
+        if self.only.is_none() && !pass.start_passed {
+            put::start_line(stream, response, &mut pass.line);
+            if let Some(groups) = self.groups(&pass.line)? {
+                match &self.effect {
+                    // The start line cannot be taken out of a message.
+                    Effect::Delete => {}
+                    Effect::Pass => pass.start_passed = true,
+                    Effect::Replace(pieces) => {
+                        fill(pieces, &pass.line, &groups, &mut pass.made);
+                        put::replace_start(stream, response, &pass.made)?;
+                        return Ok(None);
+                    }
+                    effect => return Ok(decide(effect, stream)),
+                }
+            }
+        }
+        self.headers(stream, pass, response)
+    }
+
+    fn headers(
+        &self,
+        stream: &mut Stream,
+        pass: &mut Pass,
+        response: bool,
+    ) -> Result<Option<Decision>, Broken> {
+        let mut at = 0;
+        let mut received = 0;
+        while self.next_line(stream, pass, response, &mut at, &mut received) {
+            let Some(groups) = self.groups(&pass.line)? else {
+                at += 1;
+                continue;
+            };
+            match &self.effect {
+                Effect::Delete => {
+                    if put::remove(stream, response, at) == Put::Removed {
+                        removed(&mut pass.passed, at);
+                        continue;
+                    }
+                }
+                Effect::Replace(pieces) => {
+                    fill(pieces, &pass.line, &groups, &mut pass.made);
+                    match put::replace_header(stream, response, at, &pass.made)? {
+                        Put::Removed => {
+                            removed(&mut pass.passed, at);
+                            continue;
+                        }
+                        Put::Kept => count_failed(stream),
+                        Put::Done => {}
+                    }
+                }
+                Effect::Pass => {
+                    if pass.passed.len() <= at {
+                        pass.passed.resize(at + 1, false);
+                    }
+                    pass.passed[at] = true;
+                }
+                effect => return Ok(decide(effect, stream)),
+            }
+            at += 1;
+        }
+        Ok(None)
+    }
+
+    /// Puts the next line that is to be looked at, from `at` on, into `pass.line`.
+    fn next_line(
+        &self,
+        stream: &Stream,
+        pass: &mut Pass,
+        response: bool,
+        at: &mut usize,
+        received: &mut usize,
+    ) -> bool {
+        let message = match response {
+            true => &stream.response,
+            false => &stream.request,
+        };
+        loop {
+            let Some((name, value)) = message.fields().at(*at) else {
+                return false;
+            };
+            let is_passed = pass.passed.get(*at).is_some_and(|passed| *passed);
+            if is_passed || self.only.as_deref().is_some_and(|only| only != name) {
+                *at += 1;
+                continue;
+            }
+            let spelled = stream.lines.as_ref().and_then(|state| {
+                let names = match response {
+                    true => &state.response,
+                    false => &state.request,
+                };
+                names.find(name, received)
+            });
+            pass.line.clear();
+            pass.line.extend_from_slice(spelled.unwrap_or(name));
+            pass.line.extend_from_slice(b": ");
+            pass.line.extend_from_slice(value);
+            return true;
+        }
+    }
+
+    /// A pattern that gives up says nothing about the line, and a filter that is
+    /// meant to refuse must not be got around by that.
+    fn groups(&self, line: &[u8]) -> Result<Option<Groups>, Broken> {
+        self.regular.find(line).map_err(|_| Broken)
+    }
+}
+
+fn removed(passed: &mut Vec<bool>, at: usize) {
+    if at < passed.len() {
+        passed.remove(at);
+    }
+}
+
+/// What becomes of a message of which a line matched.
+fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
+    match effect {
+        Effect::Allow => Some(Decision::Allowed),
+        Effect::Deny => Some(Decision::Denied),
+        Effect::Tarpit => Some(Decision::Tarpitted),
+        Effect::Switch(reference) => {
+            let state = stream.lines.get_or_insert_default();
+            // The first one that matches counts.
+            state.switched = state.switched.or(reference.index);
+            None
+        }
+        Effect::Replace(_) | Effect::Delete | Effect::Pass => None,
+    }
+}
+
+/// The replacement, with its groups filled in.
+fn fill(pieces: &[Piece], line: &[u8], groups: &Groups, out: &mut Vec<u8>) {
+    out.clear();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Group(n) => {
+                let group = groups.get(usize::from(*n)).copied().flatten();
+                if let Some(text) = group.and_then(|(start, end)| line.get(start..end)) {
+                    out.extend_from_slice(text);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! The warnings of the old rules, told when their section is over: today's form
+//! belongs where the rule runs, which is not always where its line stands. `block`
+//! ran before all `http-request` rules, filters behind them, and what is added
+//! behind those.
+
+use super::today::{self, Form, Old, Subject};
+use crate::load::{Loader, codes};
+use language::{Diagnostic, Line, Span};
+
+/// When a rule runs, within its direction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Turn {
+    Block,
+    Filter,
+    Addition,
+}
+
+/// One old rule of the section.
+#[derive(Clone, Debug)]
+struct Rule {
+    turn: Turn,
+    response: bool,
+    keyword: &'static str,
+    /// Its keyword.
+    word: Span,
+    /// The whole line.
+    line: Span,
+    form: Form,
+    subject: Subject,
+}
+
+/// What a section has of old rules, and of those of today that they stand among.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Section {
+    rules: Vec<Rule>,
+    /// Lines of `http-request` and `http-response`.
+    today: [Vec<Span>; 2],
+    /// One of them ends the others, and never ended the old ones.
+    allows: [bool; 2],
+}
+
+fn turn(keyword: &str) -> Turn {
+    match keyword {
+        "block" => Turn::Block,
+        "reqadd" | "rspadd" => Turn::Addition,
+        _ => Turn::Filter,
+    }
+}
+
+/// What takes a line out, and another one behind (or in front of) a line.
+struct Move {
+    /// Where it goes; None where it stands right.
+    to: Option<Span>,
+}
+
+impl Loader {
+    /// Takes an old rule in, to be told of at the end of its section.
+    pub(crate) fn old_rule(&mut self, keyword: &'static str, line: &Line) {
+        let word = line.words[0].span;
+        let form = self.form_of(keyword, line);
+        self.old_rules.rules.push(Rule {
+            turn: turn(keyword),
+            response: keyword.starts_with("rsp"),
+            keyword,
+            word,
+            line: line.span,
+            form,
+            subject: Subject::of(keyword, line.word(1).map_or("", |word| word.str())),
+        });
+    }
+
+    /// Takes a line of today's rules in, which old ones may stand among.
+    pub(crate) fn rule_of_today(&mut self, keyword: &str, line: &Line) {
+        let at = match keyword {
+            "http-request" => 0,
+            "http-response" => 1,
+            _ => return,
+        };
+        self.old_rules.today[at].push(line.span);
+        self.old_rules.allows[at] |= line.word(1).is_some_and(|word| word.is("allow"));
+    }
+
+    fn form_of(&self, keyword: &'static str, line: &Line) -> Form {
+        let condition = line.words.iter().find(|w| w.is("if") || w.is("unless"));
+        let condition = condition.map(|word| {
+            let span = Span {
+                end: line.span.end,
+                ..word.span
+            };
+            self.sources.snippet(span).into_owned()
+        });
+        let whole = self.sources.snippet(line.span);
+        // What a variable says today it need not say tomorrow.
+        let variable = whole.contains('"') && whole.contains('$');
+        let word = |at: usize| line.word(at).map_or("", |word| word.str());
+        if variable || line.words.iter().any(|word| word.str().is_empty()) {
+            return Form::ByHand(
+                "write today's form by hand: the line holds variables, or bytes that are no UTF-8",
+            );
+        }
+        today::form(&Old {
+            keyword,
+            first: word(1),
+            second: word(2),
+            condition: condition.as_deref().unwrap_or_default(),
+        })
+    }
+
+    /// Tells of the old rules of a section that is over.
+    pub(crate) fn end_old_rules(&mut self) {
+        let mut section = std::mem::take(&mut self.old_rules);
+        section.settle();
+        // What goes to one place goes there in the order in which it runs.
+        let mut rules: Vec<&Rule> = section.rules.iter().collect();
+        rules.sort_by_key(|rule| rule.turn);
+        for rule in rules {
+            let told = section.tell(rule);
+            self.tell(told);
+        }
+    }
+}
+
+impl Section {
+    /// Whether the section has old rules so far.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// What is left runs behind what has a form of today, so a rule stays with one
+    /// before it that is left and looks at the same lines.
+    fn settle(&mut self) {
+        for at in 0..self.rules.len() {
+            if self.is_needless(at) {
+                self.rules[at].form = Form::Line(String::new());
+            }
+        }
+        let turns: Vec<usize> = {
+            let mut order: Vec<usize> = (0..self.rules.len()).collect();
+            order.sort_by_key(|at| self.rules[*at].turn);
+            order
+        };
+        for (nth, at) in turns.iter().enumerate() {
+            let rule = &self.rules[*at];
+            if rule.turn == Turn::Block || matches!(rule.form, Form::ByHand(_)) {
+                continue;
+            }
+            let before = turns.iter().take(nth).map(|at| &self.rules[*at]);
+            let bound = before
+                .filter(|before| before.response == rule.response)
+                .filter(|before| before.turn != Turn::Block)
+                .any(|before| {
+                    matches!(before.form, Form::ByHand(_)) && before.subject.meets(&rule.subject)
+                });
+            if bound {
+                self.rules[*at].form = Form::ByHand(
+                    "it runs behind a rule above that has no form today, and would run before it; \
+                     write that one by hand, then upgrade again",
+                );
+            }
+        }
+    }
+
+    /// Whether a `reqpass` keeps lines from rules that do not look at them anyway.
+    fn is_needless(&self, at: usize) -> bool {
+        let rule = &self.rules[at];
+        let passes = matches!(rule.keyword, "reqpass" | "reqipass");
+        let behind = self.rules.iter().skip(at + 1);
+        passes
+            && behind
+                .filter(|other| !other.response && other.turn == Turn::Filter)
+                .all(|other| !other.subject.meets(&rule.subject))
+    }
+
+    /// Where today's form of a rule belongs.
+    fn place(&self, rule: &Rule) -> Move {
+        let today = &self.today[usize::from(rule.response)];
+        let others = || self.rules.iter().filter(|r| r.response == rule.response);
+        let to = match rule.turn {
+            Turn::Block => today
+                .first()
+                .filter(|first| first.start < rule.line.start)
+                .map(|first| Span {
+                    end: first.start,
+                    ..*first
+                }),
+            Turn::Filter => today.last().copied(),
+            Turn::Addition => {
+                let filters = others().filter(|r| r.turn == Turn::Filter).map(|r| r.line);
+                let last = today.last().map_or(0, |last| last.start);
+                today
+                    .last()
+                    .copied()
+                    .into_iter()
+                    .chain(filters.filter(|line| line.start > last))
+                    .max_by_key(|span| span.start)
+            }
+        };
+        let before = |to: &Span| rule.turn == Turn::Block || to.start > rule.line.start;
+        Move {
+            to: to.filter(before).filter(|to| to.file == rule.line.file),
+        }
+    }
+
+    fn tell(&self, rule: &Rule) -> Diagnostic {
+        let told = |message: String| {
+            Diagnostic::warning(&codes::LEGACY, rule.word, message)
+                .label("HAProxy no longer knows this")
+        };
+        let line = match &rule.form {
+            Form::Line(_)
+                if self.allows[usize::from(rule.response)] && rule.turn != Turn::Block =>
+            {
+                return told(format!("'{}' is an old form", rule.keyword)).help(
+                    "write today's form by hand: `allow` of this section ends the rules of today, \
+                     and never ended the old ones",
+                );
+            }
+            Form::Line(line) => line,
+            Form::ByHand(what) => {
+                return told(format!("'{}' is an old form", rule.keyword)).help(*what);
+            }
+        };
+        if line.is_empty() {
+            return told(format!(
+                "'{}' is an old form, and changes nothing here",
+                rule.keyword
+            ))
+            .help("remove the line: no rule behind it looks at such lines")
+            .fix(rule.line, "");
+        }
+        let name = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+        let diagnostic = told(format!("'{}' is an old form of '{name}'", rule.keyword));
+        match self.place(rule).to {
+            None => diagnostic
+                .help(format!("write `{line}`"))
+                .fix(rule.line, line.as_str()),
+            Some(to) if rule.turn == Turn::Block => diagnostic
+                .help(format!(
+                    "write `{line}` before the first `http-request` line"
+                ))
+                .fix(rule.line, "")
+                .also_fix(to, format!("{line}\n")),
+            Some(to) => {
+                let behind = Span {
+                    start: to.end,
+                    ..to
+                };
+                diagnostic
+                    .help(format!(
+                        "write `{line}` behind the last `{}` line",
+                        name_of(rule)
+                    ))
+                    .fix(rule.line, "")
+                    .also_fix(behind, format!("\n{line}"))
+            }
+        }
+    }
+}
+
+fn name_of(rule: &Rule) -> &'static str {
+    match rule.response {
+        true => "http-response",
+        false => "http-request",
+    }
+}

@@ -1,0 +1,215 @@
+//! Lines out of a message, and lines that rules made back into it. What a rule
+//! makes is read as strictly as what comes from the network: a request line that
+//! is none, a header that is none, or a body's end in another place is refused,
+//! because two sides that read one message in two ways can be made to smuggle
+//! requests.
+
+use crate::message::{Message, TargetForm, TargetParts, Version};
+use crate::rules::action::is_framing;
+use crate::stream::Stream;
+
+/// A rule made what is no message any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Broken;
+
+/// What became of a header's line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Put {
+    /// It is as the rule wants.
+    Done,
+    /// There is none any more; those behind it moved up.
+    Removed,
+    /// It stays as it was: it says where the body ends.
+    Kept,
+}
+
+fn message(stream: &mut Stream, response: bool) -> &mut Message {
+    match response {
+        true => &mut stream.response,
+        false => &mut stream.request,
+    }
+}
+
+/// The target as a line shows it: that of HTTP/2 without scheme and host, which
+/// its client says elsewhere.
+fn shown_target(request: &Message) -> &[u8] {
+    match request.is_target_composed() && !request.path_and_query().is_empty() {
+        true => request.path_and_query(),
+        false => request.target(),
+    }
+}
+
+fn version_text(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"HTTP/1.0",
+        _ => b"HTTP/1.1",
+    }
+}
+
+/// Writes the first line of a message.
+pub(super) fn start_line(stream: &Stream, response: bool, line: &mut Vec<u8>) {
+    line.clear();
+    if response {
+        let answer = &stream.response;
+        line.extend_from_slice(version_text(answer.version()));
+        line.push(b' ');
+        line.extend_from_slice(answer.status().to_string().as_bytes());
+        line.push(b' ');
+        line.extend_from_slice(answer.reason());
+    } else {
+        let request = &stream.request;
+        line.extend_from_slice(request.method());
+        line.push(b' ');
+        line.extend_from_slice(shown_target(request));
+        line.push(b' ');
+        line.extend_from_slice(version_text(request.version()));
+    }
+}
+
+/// Puts another first line in the place of the one that is there. The version
+/// stays what the sender spoke: what it can understand does not change by a rule.
+pub(super) fn replace_start(
+    stream: &mut Stream,
+    response: bool,
+    line: &[u8],
+) -> Result<(), Broken> {
+    match response {
+        true => status_line(&mut stream.response, line),
+        false => request_line(stream, line),
+    }
+}
+
+fn request_line(stream: &mut Stream, line: &[u8]) -> Result<(), Broken> {
+    let first = memchr::memchr(b' ', line).ok_or(Broken)?;
+    let last = memchr::memrchr(b' ', line).ok_or(Broken)?;
+    let (method, version) = (&line[..first], &line[last + 1..]);
+    if last <= first || !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") {
+        return Err(Broken);
+    }
+    let target = line[first..last].trim_ascii();
+    if method != stream.request.method() {
+        // Their answers end elsewhere than those of other methods.
+        let special = |method: &[u8]| matches!(method, b"HEAD" | b"CONNECT");
+        if special(method) || special(stream.request.method()) {
+            return Err(Broken);
+        }
+        stream.keep_received();
+        stream.request.set_method(method).map_err(|_| Broken)?;
+    }
+    if target == shown_target(&stream.request) {
+        return Ok(());
+    }
+    let parts = TargetParts::of(target);
+    let authority = &target[parts.authority_start..parts.path_start];
+    let fits = match parts.form {
+        TargetForm::Origin => true,
+        TargetForm::Absolute => !authority.is_empty(),
+        TargetForm::Asterisk => stream.request.method() == b"OPTIONS",
+        TargetForm::Authority => false,
+    };
+    if !fits || stream.request.method() == b"CONNECT" {
+        return Err(Broken);
+    }
+    stream.keep_received();
+    let request = &mut stream.request;
+    match request.is_target_composed() && parts.form == TargetForm::Origin {
+        true => request.set_path_and_query(target),
+        false => request.set_target(target),
+    }
+    .map_err(|_| Broken)
+}
+
+fn status_line(answer: &mut Message, line: &[u8]) -> Result<(), Broken> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let version = parts.next().unwrap_or_default();
+    let status = parts.next().unwrap_or_default();
+    let reason = parts.next().unwrap_or_default();
+    if !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") || status.len() != 3 {
+        return Err(Broken);
+    }
+    let status: u16 = std::str::from_utf8(status)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .filter(|status| (100..1000).contains(status))
+        .ok_or(Broken)?;
+    // Answers of these have no body, or go on as something else.
+    let special = |status: u16| status < 200 || matches!(status, 204 | 304);
+    if status != answer.status() && (special(status) || special(answer.status())) {
+        return Err(Broken);
+    }
+    answer.set_status(status, Some(reason)).map_err(|_| Broken)
+}
+
+/// Takes a header out.
+pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
+    let message = message(stream, response);
+    let framing = message
+        .fields()
+        .at(at)
+        .is_none_or(|(name, _)| is_framing(name));
+    if framing {
+        return Put::Kept;
+    }
+    message.fields_mut().remove_at(at);
+    Put::Removed
+}
+
+/// Puts another line in the place of a header's. An empty one takes it out.
+pub(super) fn replace_header(
+    stream: &mut Stream,
+    response: bool,
+    at: usize,
+    line: &[u8],
+) -> Result<Put, Broken> {
+    if line.trim_ascii().is_empty() {
+        return Ok(remove(stream, response, at));
+    }
+    let colon = memchr::memchr(b':', line).ok_or(Broken)?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let Some((old, old_value)) = message(stream, response).fields().at(at) else {
+        return Ok(Put::Done);
+    };
+    let same_name = old.eq_ignore_ascii_case(name);
+    if is_framing(old) {
+        let same = same_name && old_value == value;
+        return Ok(if same { Put::Done } else { Put::Kept });
+    }
+    if is_framing(name) {
+        return Err(Broken);
+    }
+    let was_host = old == b"host";
+    if !response && name.eq_ignore_ascii_case(b"host") {
+        return host(stream, at, was_host, value);
+    }
+    let message = message(stream, response);
+    let done = match same_name {
+        true => message.fields_mut().replace_value(at, value),
+        false => message.fields_mut().replace(at, name, value),
+    };
+    done.map_err(|_| Broken)?;
+    if !same_name {
+        super::names(stream, response).add(name);
+    }
+    Ok(Put::Done)
+}
+
+/// A line became that of the host. A request has one host, and its target says
+/// the same.
+fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<Put, Broken> {
+    if stream.request.is_target_composed() {
+        // The target of HTTP/2 follows it.
+        stream.keep_received();
+    }
+    if !was_host {
+        stream.request.fields_mut().remove_at(at);
+    }
+    let same = stream.request.get(b"host") == Some(value);
+    if !same {
+        stream.request.set(b"host", value).map_err(|_| Broken)?;
+    }
+    Ok(match was_host && same {
+        true => Put::Done,
+        // It stands at the end now.
+        false => Put::Removed,
+    })
+}

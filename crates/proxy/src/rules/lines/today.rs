@@ -1,0 +1,365 @@
+//! Today's form of the old rules, for their warnings and for `evenkeel upgrade`. A
+//! pattern over whole lines is taken apart where its shape says which header, or
+//! which part of the request line, it is about. Where it does not, the rule has no
+//! form today that does exactly the same, and its warning says what to do.
+
+mod pattern;
+mod words;
+
+use super::build::header;
+use pattern::{HeaderPattern, Method, RequestPattern};
+use words::{format_text, join, quoted};
+
+/// An old line, taken apart.
+pub(super) struct Old<'l> {
+    /// `reqirep`
+    pub(super) keyword: &'l str,
+    /// The pattern, or the header that is added.
+    pub(super) first: &'l str,
+    /// The replacement, or the backend.
+    pub(super) second: &'l str,
+    /// The condition as it is written, or nothing.
+    pub(super) condition: &'l str,
+}
+
+/// Today's form.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// This line does the same.
+    Line(String),
+    /// No line does; this is what to do.
+    ByHand(&'static str),
+}
+
+/// Which lines of a message a rule looks at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Subject {
+    /// The first.
+    Start,
+    /// Headers, whatever their name.
+    Headers,
+    /// Those of one name, in lower case.
+    Header(Box<[u8]>),
+    /// All of them, or what cannot be said.
+    Any,
+}
+
+impl Subject {
+    pub(super) fn of(keyword: &str, first: &str) -> Subject {
+        if keyword.ends_with("add") {
+            let name = header(first.as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
+            return name.map_or(Subject::Any, |name| Subject::Header(name.into()));
+        }
+        if keyword == "block" {
+            return Subject::Any;
+        }
+        // No request line has a colon before its first space.
+        if ["^[^: ]*:", "^[^ :]*:", "^[^: ]+:", "^[^ :]+:"].contains(&first) {
+            return Subject::Headers;
+        }
+        match super::build::header_of(first.as_bytes()) {
+            Some(name) => Subject::Header(name),
+            None if RequestPattern::of(first).is_some() && !keyword.starts_with("rsp") => {
+                Subject::Start
+            }
+            None => Subject::Any,
+        }
+    }
+
+    /// Whether two rules may look at the same line.
+    pub(super) fn meets(&self, other: &Subject) -> bool {
+        use Subject::{Any, Header, Headers, Start};
+        match (self, other) {
+            (Any, _) | (_, Any) | (Start, Start) => true,
+            (Start, _) | (_, Start) => false,
+            (Header(one), Header(other)) => one == other,
+            (Headers, _) | (_, Headers) => true,
+        }
+    }
+}
+
+/// What today's rules are of.
+fn set(keyword: &str) -> &'static str {
+    match keyword.starts_with("rsp") {
+        true => "http-response",
+        false => "http-request",
+    }
+}
+
+/// The form of today of an old rule.
+pub(super) fn form(old: &Old<'_>) -> Form {
+    let (verb, ignore_case) = super::build::verb(old.keyword);
+    let made = match verb {
+        "block" => Some(join(&["http-request deny", old.condition])),
+        "add" => add(old),
+        "del" => delete(old),
+        "rep" => replace(old, ignore_case),
+        "deny" | "tarpit" | "setbe" => judge(old, verb, ignore_case),
+        _ => None,
+    };
+    match made {
+        Some(line) => Form::Line(line),
+        None => Form::ByHand(by_hand(verb)),
+    }
+}
+
+/// What to do where no line does the same.
+fn by_hand(verb: &str) -> &'static str {
+    match verb {
+        "del" => {
+            "`del-header NAME` removes all lines of a name whatever their value; to keep some, \
+             let the server not send the others, or `replace-header NAME REGEX FORMAT`"
+        }
+        "rep" => {
+            "name what is rewritten: `replace-header NAME REGEX FORMAT` for a header, `replace-path`, \
+             `replace-pathq` or `set-method` for the request line. Another name is \
+             `set-header NEW %[req.fhdr(OLD)] if { req.fhdr(OLD) -m found }` and then `del-header OLD`, where \
+             one line of it comes"
+        }
+        "allow" | "pass" => {
+            "give the rules behind it a condition that leaves these requests out: \
+             `http-request deny if … !{ … }`"
+        }
+        "setbe" => "write `use_backend NAME if { … }` before the other `use_backend` lines",
+        _ => {
+            "say which header or part of the request is meant: `http-request deny if { path -m reg REGEX }`, \
+             `… if { req.fhdr(NAME) -m reg REGEX }`"
+        }
+    }
+}
+
+fn add(old: &Old<'_>) -> Option<String> {
+    let (name, value) = header(old.first.as_bytes())?;
+    let (name, value) = (
+        std::str::from_utf8(name).ok()?,
+        std::str::from_utf8(value).ok()?,
+    );
+    // A header without a value needs a format that makes none.
+    let value = match value {
+        "" => "%[str()]".to_owned(),
+        value => quoted(&format_text(value))?,
+    };
+    let action = format!("{} add-header {name}", set(old.keyword));
+    Some(join(&[&action, &value, old.condition]))
+}
+
+fn delete(old: &Old<'_>) -> Option<String> {
+    let set = set(old.keyword);
+    if let Some(names) = pattern::names(old.first) {
+        let matching = quoted(&format!("^({names})$"))?;
+        let action = format!("{set} del-header {matching} -m reg");
+        return Some(join(&[&action, old.condition]));
+    }
+    if let Some(begin) = pattern::beginning(old.first) {
+        let action = format!("{set} del-header {begin} -m beg");
+        return Some(join(&[&action, old.condition]));
+    }
+    let header = HeaderPattern::of(old.first)?;
+    let any = header.group.is_none() && header.matches_any_value();
+    any.then(|| join(&[&format!("{set} del-header {}", header.name), old.condition]))
+}
+
+/// A pattern for today's rules, which look at case unless it says otherwise.
+fn cased(pattern: &str, ignore_case: bool) -> String {
+    match ignore_case && pattern.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        true => format!("(?i){pattern}"),
+        false => pattern.to_owned(),
+    }
+}
+
+fn replace(old: &Old<'_>, ignore_case: bool) -> Option<String> {
+    // `\xHH` has no counterpart in a format.
+    if old.second.contains("\\x") {
+        return None;
+    }
+    if let Some(header) = HeaderPattern::of(old.first) {
+        let (regex, value) = header.rewriting(old.second)?;
+        let regex = quoted(&cased(&regex, ignore_case))?;
+        let value = match value.as_str() {
+            "" => "%[str()]".to_owned(),
+            value => quoted(&format_text(value))?,
+        };
+        let action = format!("{} replace-header {}", set(old.keyword), header.name);
+        return Some(join(&[&action, &regex, &value, old.condition]));
+    }
+    if old.keyword.starts_with("rsp") {
+        return None;
+    }
+    let request = RequestPattern::of(old.first)?;
+    let (action, regex, target) = request.rewriting(old.second)?;
+    let regex = quoted(&cased(&regex, ignore_case))?;
+    let target = quoted(&format_text(&target))?;
+    let condition = words::both(&method_test(&request.method), old.condition)?;
+    Some(join(&[
+        &format!("http-request {action}"),
+        &regex,
+        &target,
+        &condition,
+    ]))
+}
+
+fn method_test(method: &Method) -> String {
+    match method {
+        Method::Any => String::new(),
+        Method::These(names) => format!("{{ method {} }}", names.join(" ")),
+    }
+}
+
+/// `deny`, `tarpit`, `setbe`: a test, and what follows from it.
+fn judge(old: &Old<'_>, verb: &str, ignore_case: bool) -> Option<String> {
+    let flag = if ignore_case { "-i " } else { "" };
+    let test = if let Some(header) = HeaderPattern::of(old.first) {
+        let fetch = match old.keyword.starts_with("rsp") {
+            true => "res.fhdr",
+            false => "req.fhdr",
+        };
+        let name = &header.name;
+        match header.matches_any_value() {
+            true => format!("{{ {fetch}({name}) -m found }}"),
+            false => {
+                let regex = quoted(&header.value_pattern()?)?;
+                format!("{{ {fetch}({name}) -m reg {flag}{regex} }}")
+            }
+        }
+    } else if old.keyword.starts_with("rsp") {
+        return None;
+    } else {
+        let request = RequestPattern::of(old.first)?;
+        let target = match request.target_pattern()?.as_str() {
+            "" => String::new(),
+            regex => format!("{{ pathq -m reg {flag}{} }}", quoted(regex)?),
+        };
+        let test = join(&[&method_test(&request.method), &target]);
+        if test.is_empty() {
+            return None;
+        }
+        test
+    };
+    let condition = words::both(&test, old.condition)?;
+    Some(match verb {
+        "setbe" => join(&["use_backend", &quoted(old.second)?, &condition]),
+        verb => join(&[set(old.keyword), verb, &condition]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(line: &str) -> String {
+        let mut words = line.splitn(4, '~');
+        let mut next = || words.next().unwrap_or("");
+        let old = Old {
+            keyword: next(),
+            first: next(),
+            second: next(),
+            condition: next(),
+        };
+        match form(&old) {
+            Form::Line(line) => line,
+            Form::ByHand(_) => "by hand".to_owned(),
+        }
+    }
+
+    /// Old rules, and what they are today.
+    const ROWS: &[(&str, &str)] = &[
+        (
+            "reqadd~X-Proto: https",
+            "http-request add-header X-Proto https",
+        ),
+        (
+            "reqadd~X-A: 100% b~~if x",
+            "http-request add-header X-A '100%% b' if x",
+        ),
+        ("rspadd~X-A:", "http-response add-header X-A %[str()]"),
+        ("block~~: ~if d3", "http-request deny if d3"),
+        ("rspidel~^Server:.*$", "http-response del-header Server"),
+        ("rspidel~^Server:", "http-response del-header Server"),
+        (
+            "rspidel~^X-Powered",
+            "http-response del-header X-Powered -m beg",
+        ),
+        (
+            "reqidel~^(Via|X-A):.*",
+            "http-request del-header '^(Via|X-A)$' -m reg",
+        ),
+        ("rspidel~^Set-cookie: IP=", "by hand"),
+        (
+            "rspirep~^Location:\\s*http://.*?\\.a.co(/.*)$~Location: \\1",
+            "http-response replace-header Location '(?i)^http://.*?\\.a.co(/.*)$' '\\1'",
+        ),
+        (
+            "rspirep~^Location:(.*\\?\\w+=)http(%3a.*)$~Location: \\1https\\2",
+            "http-response replace-header Location '(?i)^(.*\\?\\w+=)http(%3a.*)$' '\\1https\\2'",
+        ),
+        (
+            "rsprep~^(Location: )http:(.*)~\\1https:\\2",
+            "http-response replace-header Location '^http:(.*)' 'https:\\1'",
+        ),
+        (
+            "reqirep~^(X-Forwarded-For:)(.*)~X-Forwarded-For2:\\2",
+            "by hand",
+        ),
+        (
+            "reqrep~^Host: old~Host: new",
+            "http-request replace-header Host ^old new",
+        ),
+        (
+            "reqrep~^([^ ]* /)web1[/]?(.*)~\\1\\2",
+            "http-request replace-pathq '^(/)web1[/]?(.*)' '\\1\\2'",
+        ),
+        (
+            "reqrep~^([^ :]*) /static/(.*)~\\1 /\\2",
+            "http-request replace-pathq '^/static/(.*)' '/\\1'",
+        ),
+        (
+            "reqirep~^(\\w+ )https:/(/.*)$~\\1http:/\\2",
+            "http-request replace-uri '(?i)^https:/(/.*)$' 'http:/\\1'",
+        ),
+        (
+            "reqrep~^GET /a(.*)~GET /b\\1~if x",
+            "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } x",
+        ),
+        ("reqrep~^GET /a(.*)~GET /b\\1~if x or y", "by hand"),
+        (
+            "reqrep~^GET /a(.*)~GET /b\\1~unless x",
+            "http-request replace-pathq '^/a(.*)' '/b\\1' if { method GET } !x",
+        ),
+        (
+            "reqrep~^([^ ]*) /a(.*) HTTP/1.1~\\1 /b\\2 HTTP/1.1",
+            "http-request replace-pathq '^/a(.*)$' '/b\\1'",
+        ),
+        ("reqrep~^([^ ]*) /a~\\1 /b", "by hand"),
+        ("reqrep~a~b", "by hand"),
+        (
+            "reqtarpit~^[^: ]* /cgi-bin/.*\\.pl\\?",
+            "http-request tarpit if { pathq -m reg '^/cgi-bin/.*\\.pl\\?' }",
+        ),
+        (
+            "reqitarpit~^[^: ]* /.*\\.(dll|exe)",
+            "http-request tarpit if { pathq -m reg -i '^/.*\\.(dll|exe)' }",
+        ),
+        ("reqdeny~^POST ", "http-request deny if { method POST }"),
+        ("reqdeny~\\.exe$", "by hand"),
+        (
+            "reqideny~^User-Agent:.*bad",
+            "http-request deny if { req.fhdr(User-Agent) -m reg -i '^.*bad' }",
+        ),
+        (
+            "rspideny~^X-Internal:",
+            "http-response deny if { res.fhdr(X-Internal) -m found }",
+        ),
+        (
+            "reqsetbe~^(GET|HEAD) /static/~static",
+            "use_backend static if { method GET HEAD } { pathq -m reg ^/static/ }",
+        ),
+        ("reqallow~^Host: a", "by hand"),
+    ];
+
+    #[test]
+    fn old_rules_have_a_form_today_where_their_pattern_says_what_it_is_about() {
+        for (old, expected) in ROWS {
+            assert_eq!(made(old), *expected, "{old}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What a pattern over lines is about, by its shape.
+
+/// Blanks in front of a value, as patterns say them.
+const BLANKS: &[&str] = &[
+    "\\s*",
+    "\\s+",
+    "\\s",
+    " *",
+    " +",
+    " ?",
+    " ",
+    "[ ]*",
+    "[ ]+",
+    "[ ]",
+    "[ \\t]*",
+    "[\\t ]*",
+    "[[:space:]]*",
+    "[[:blank:]]*",
+];
+
+/// Patterns of any method, behind which stands a space.
+const METHODS: &[&str] = &[
+    "[^ ]*",
+    "[^ ]+",
+    "[^ :]*",
+    "[^: ]*",
+    "[^ :]+",
+    "[^: ]+",
+    "\\w+",
+    "\\w*",
+    "\\S+",
+    "\\S*",
+    "[A-Z]+",
+    "[A-Z]*",
+    "[A-Za-z]+",
+    "[A-Za-z]*",
+    "[a-zA-Z]+",
+    "[a-zA-Z]*",
+];
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// A header's name with its escapes taken away.
+fn name(text: &str) -> Option<String> {
+    let name = text.replace("\\-", "-").replace("\\_", "_");
+    (!name.is_empty() && name.bytes().all(is_name)).then_some(name)
+}
+
+/// `^(A|B):.*`: the alternatives.
+pub(super) fn names(pattern: &str) -> Option<&str> {
+    let (names, rest) = pattern.strip_prefix("^(")?.split_once("):")?;
+    let many = names.contains('|') && names.split('|').all(|one| name(one).is_some());
+    (many && matches!(rest, "" | ".*" | ".*$")).then_some(names)
+}
+
+/// `^X-Powered`: what names begin with.
+pub(super) fn beginning(pattern: &str) -> Option<String> {
+    let begin = pattern.strip_prefix('^')?;
+    name(
+        begin
+            .strip_suffix(".*$")
+            .or(begin.strip_suffix(".*"))
+            .unwrap_or(begin),
+    )
+}
+
+/// A number of groups less in a replacement; None where the first is used.
+fn one_group_less(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        out.push(char);
+        if char == '\\' {
+            match chars.next()? {
+                '0' | '1' => return None,
+                digit @ '2'..='9' => out.push((digit as u8 - 1) as char),
+                other => out.push(other),
+            }
+        }
+    }
+    Some(out)
+}
+
+/// Whether a replacement uses a group.
+fn uses(text: &str, group: usize) -> bool {
+    text.contains(&format!("\\{group}"))
+}
+
+/// How many groups a pattern opens.
+fn groups(pattern: &str) -> usize {
+    let bytes = pattern.as_bytes();
+    let (mut count, mut at, mut class) = (0, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => class = true,
+            b']' => class = false,
+            b'(' if !class && bytes.get(at + 1) != Some(&b'?') => count += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    count
+}
+
+/// A bar that is in no group: the pattern has two beginnings.
+fn is_divided(pattern: &str) -> bool {
+    let bytes = pattern.as_bytes();
+    let (mut depth, mut at, mut class) = (0usize, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => class = true,
+            b']' => class = false,
+            b'(' if !class => depth += 1,
+            b')' if !class => depth = depth.saturating_sub(1),
+            b'|' if !class && depth == 0 => return true,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// `^Name:…`
+pub(super) struct HeaderPattern<'p> {
+    /// The name as it is written.
+    pub(super) name: String,
+    /// What stands behind the colon in the group that holds the name: `^(Name: )`.
+    pub(super) group: Option<&'p str>,
+    /// What follows.
+    rest: &'p str,
+}
+
+impl<'p> HeaderPattern<'p> {
+    pub(super) fn of(pattern: &'p str) -> Option<Self> {
+        if is_divided(pattern) {
+            return None;
+        }
+        let begin = pattern.strip_prefix('^')?;
+        let (grouped, begin) = match begin.strip_prefix('(') {
+            Some(inner) => (true, inner),
+            None => (false, begin),
+        };
+        let (text, rest) = begin.split_once(':')?;
+        let name = name(text)?;
+        if rest.starts_with(['?', '*', '+', '{']) {
+            return None;
+        }
+        let (group, rest) = match grouped {
+            false => (None, rest),
+            true => {
+                let (blanks, rest) = rest.split_once(')')?;
+                let plain = blanks.is_empty() || BLANKS.contains(&blanks);
+                if !plain || rest.starts_with(['?', '*', '+', '{']) {
+                    return None;
+                }
+                (Some(blanks), rest)
+            }
+        };
+        Some(HeaderPattern { name, group, rest })
+    }
+
+    pub(super) fn matches_any_value(&self) -> bool {
+        matches!(
+            self.rest,
+            "" | ".*" | ".*$" | "(.*)" | "(.*)$" | " .*" | " .*$" | " "
+        )
+    }
+
+    /// The pattern of the value alone, which has no blanks around it.
+    pub(super) fn value_pattern(&self) -> Option<String> {
+        let mut rest = self.rest;
+        let mut blanks = self.group.is_some_and(|group| !group.is_empty());
+        while let Some(blank) = BLANKS.iter().find(|blank| rest.starts_with(**blank)) {
+            rest = &rest[blank.len()..];
+            blanks = true;
+        }
+        // What swallows the blank may also swallow none.
+        let swallows = ["", ".*", ".+", "(.*", "(.+"];
+        let fits = blanks || rest.is_empty() || swallows[1..].iter().any(|s| rest.starts_with(s));
+        fits.then(|| format!("^{rest}"))
+    }
+
+    /// The pattern of the value and what it becomes; None where the line would become
+    /// one of another name.
+    pub(super) fn rewriting(&self, replacement: &str) -> Option<(String, String)> {
+        let regex = self.value_pattern()?;
+        let value = if self.group.is_some() {
+            one_group_less(replacement.strip_prefix("\\1")?)?
+        } else {
+            let (name, value) = replacement.split_once(':')?;
+            if !name.eq_ignore_ascii_case(&self.name) {
+                return None;
+            }
+            value.to_owned()
+        };
+        (!uses(&value, 0)).then(|| (regex, value.trim().to_owned()))
+    }
+}
+
+/// The method that a pattern of the request line asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Method {
+    Any,
+    These(Vec<String>),
+}
+
+/// Where the group stands that the method is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grouped {
+    /// `^M T`
+    No,
+    /// `^(M) T`
+    Alone,
+    /// `^(M )T`
+    WithSpace,
+    /// `^(M /)T`
+    WithTarget,
+}
+
+/// `^METHOD TARGET…`
+pub(super) struct RequestPattern<'p> {
+    pub(super) method: Method,
+    grouped: Grouped,
+    /// What follows the space.
+    target: &'p str,
+}
+
+fn literal_methods(text: &str) -> Option<Vec<String>> {
+    let all: Vec<String> = text.split('|').map(str::to_owned).collect();
+    let named = |one: &String| one.len() >= 3 && one.bytes().all(|b| b.is_ascii_uppercase());
+    all.iter().all(named).then_some(all)
+}
+
+impl<'p> RequestPattern<'p> {
+    pub(super) fn of(pattern: &'p str) -> Option<Self> {
+        if is_divided(pattern) {
+            return None;
+        }
+        let begin = pattern.strip_prefix('^')?;
+        let (opened, begin) = match begin.strip_prefix('(') {
+            Some(inner) => (true, inner),
+            None => (false, begin),
+        };
+        let any = METHODS.iter().find(|method| begin.starts_with(**method));
+        let (method, rest) = match any {
+            Some(method) => (Method::Any, &begin[method.len()..]),
+            None => {
+                let end = begin.find([' ', ')'])?;
+                (
+                    Method::These(literal_methods(&begin[..end])?),
+                    &begin[end..],
+                )
+            }
+        };
+        let (grouped, target) = match (opened, rest.strip_prefix(") ")) {
+            (true, Some(target)) => (Grouped::Alone, target),
+            (true, None) => {
+                let inner = rest.strip_prefix(' ')?;
+                // One group cannot be split in the middle of an alternative.
+                if method != Method::Any && inner.contains('|') {
+                    return None;
+                }
+                match inner.strip_prefix(')') {
+                    Some(target) => (Grouped::WithSpace, target),
+                    None => (Grouped::WithTarget, inner),
+                }
+            }
+            (false, _) => {
+                // Alternatives need brackets.
+                let plain = !matches!(&method, Method::These(names) if names.len() > 1);
+                (Grouped::No, rest.strip_prefix(' ').filter(|_| plain)?)
+            }
+        };
+        Some(RequestPattern {
+            method,
+            grouped,
+            target,
+        })
+    }
+
+    /// The pattern of the target alone; empty where it is about any.
+    pub(super) fn target_pattern(&self) -> Option<String> {
+        let target = match self.grouped {
+            Grouped::WithTarget => format!("({}", self.target),
+            _ => self.target.to_owned(),
+        };
+        let begins = target.is_empty()
+            || ["/", "(/", ".*", "[^ ]*", "(.*"]
+                .iter()
+                .any(|begin| target.starts_with(begin));
+        // Behind the target stands the version, which is gone today.
+        let inside =
+            !target.contains([' ', '$']) && !target.contains("\\s") && !target.contains("HTTP");
+        (begins && inside).then(|| match target.as_str() {
+            "" => String::new(),
+            target => format!("^{target}"),
+        })
+    }
+
+    /// Action, pattern and format that do the same to the target.
+    pub(super) fn rewriting(&self, replacement: &str) -> Option<(&'static str, String, String)> {
+        let behind = match self.grouped {
+            Grouped::Alone => one_group_less(replacement.strip_prefix("\\1 ")?)?,
+            Grouped::WithSpace => one_group_less(replacement.strip_prefix("\\1")?)?,
+            Grouped::WithTarget => {
+                let behind = replacement.strip_prefix("\\1")?;
+                if uses(behind, 1) {
+                    return None;
+                }
+                replacement.to_owned()
+            }
+            Grouped::No => match &self.method {
+                Method::These(names) => replacement
+                    .strip_prefix(names.first()?.as_str())?
+                    .strip_prefix(' ')?
+                    .to_owned(),
+                Method::Any => return None,
+            },
+        };
+        let pattern = match self.grouped {
+            Grouped::WithTarget => format!("({}", self.target),
+            _ => self.target.to_owned(),
+        };
+        let (pattern, format) = without_version(&pattern, &behind)?;
+        let fits = !pattern.contains(' ') && !pattern.contains("\\s") && !format.contains(' ');
+        if !fits || uses(&format, 0) {
+            return None;
+        }
+        let origin = pattern.starts_with('/') || pattern.starts_with("(/");
+        let stays =
+            format.starts_with('/') || (pattern.starts_with("(/") && format.starts_with("\\1"));
+        let action = match origin && stays {
+            true => "replace-pathq",
+            false if pattern.starts_with("http") && format.starts_with("http") => "replace-uri",
+            false => return None,
+        };
+        Some((action, format!("^{pattern}"), format))
+    }
+}
+
+/// Takes the version out of a pattern of the request line and of what replaces it.
+fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)> {
+    for version in [
+        " HTTP/1.1",
+        " HTTP/1\\.1",
+        " HTTP/1.0",
+        " HTTP/1\\.0",
+        " HTTP/1.[01]",
+        " HTTP/1\\.[01]",
+        " HTTP/1.*",
+        " HTTP/.*",
+    ] {
+        let shorter = pattern.strip_suffix(version).or_else(|| {
+            pattern
+                .strip_suffix('$')
+                .and_then(|pattern| pattern.strip_suffix(version))
+        });
+        if let Some(pattern) = shorter {
+            let format = replacement
+                .strip_suffix(" HTTP/1.1")
+                .or(replacement.strip_suffix(" HTTP/1.0"))?;
+            return Some((format!("{pattern}$"), format.to_owned()));
+        }
+    }
+    // The last group holds it, and is what the replacement ends with.
+    let open = pattern.strip_suffix('$').unwrap_or(pattern);
+    let last = format!("\\{}", groups(pattern));
+    let ends = open.ends_with(".*)") && open.matches(')').count() == open.matches('(').count();
+    let kept = replacement.strip_suffix(&last)?;
+    (ends && !kept.contains(&last)).then(|| (pattern.to_owned(), replacement.to_owned()))
+}

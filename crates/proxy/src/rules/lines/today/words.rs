@@ -1,0 +1,47 @@
+//! Words of a configuration as they are written.
+
+/// Words with one space between them; those that are empty are none.
+pub(super) fn join(words: &[&str]) -> String {
+    let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
+    words.join(" ")
+}
+
+/// A word as it is written: in quotes where it needs some. None where no quotes do.
+pub(super) fn quoted(word: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:^-=,@%()[]+*?|".contains(&byte);
+    if word.is_empty() || word.bytes().any(|byte| byte < b' ' || byte == b'\'') {
+        return None;
+    }
+    Some(
+        match word.bytes().all(plain) && !word.contains(['(', '[', '|', '*', '?']) {
+            true => word.to_owned(),
+            false => format!("'{word}'"),
+        },
+    )
+}
+
+/// A text as a format that makes it.
+pub(super) fn format_text(text: &str) -> String {
+    text.replace('%', "%%")
+}
+
+/// A condition that asks for a test and for what another condition (`if a b`) asks
+/// for. None where it is made of alternatives, which cannot be joined.
+pub(super) fn both(test: &str, condition: &str) -> Option<String> {
+    if test.is_empty() {
+        return Some(condition.to_owned());
+    }
+    let Some((kind, terms)) = condition.split_once(char::is_whitespace) else {
+        return condition.is_empty().then(|| format!("if {test}"));
+    };
+    let terms = terms.trim();
+    let mut words = terms.split_whitespace();
+    if words.any(|word| matches!(word, "or" | "||")) {
+        return None;
+    }
+    match kind {
+        "if" => Some(format!("if {test} {terms}")),
+        _ if terms.contains(char::is_whitespace) || terms.starts_with('!') => None,
+        _ => Some(format!("if {test} !{terms}")),
+    }
+}

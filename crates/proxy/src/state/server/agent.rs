@@ -1,0 +1,302 @@
+//! What an agent said of a server, and servers whose state follows another's.
+//! What an agent says stands beside what checks find: a server is up where
+//! neither says that it is down.
+
+use super::control::Change;
+use super::{AdminState, HealthState, ServerState};
+use crate::config::OnError;
+use crate::state::{CheckResult, CheckStatus};
+use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+
+/// What an agent said of health.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// It is well.
+    Up,
+    /// It is not.
+    Down,
+}
+
+/// How one visit to an agent ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentResult {
+    /// The status of a check; None where the agent said nothing of health.
+    pub status: Option<CheckStatus>,
+    /// More, for people.
+    pub info: Cow<'static, str>,
+    /// How long it took.
+    pub duration_ms: u32,
+}
+
+impl AgentResult {
+    /// The short code of the statistics.
+    pub fn code(&self) -> &'static str {
+        self.status.map_or("CHECKED", CheckStatus::code)
+    }
+
+    /// The words of the statistics.
+    pub fn text(&self) -> &'static str {
+        self.status.map_or("No status change", CheckStatus::text)
+    }
+}
+
+/// An agent, as statistics see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentReport {
+    /// It says that the server is down.
+    pub down: bool,
+    /// An operator lets it rest.
+    pub stopped: bool,
+    /// Its last visit.
+    pub last: Option<AgentResult>,
+}
+
+/// The agent of a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AgentControl {
+    /// The file has one.
+    pub configured: bool,
+    pub stopped: bool,
+    pub down: bool,
+    pub last: Option<AgentResult>,
+    /// What an operator sets in place of the file's: host, port, text.
+    pub address: Option<std::net::IpAddr>,
+    pub port: Option<u16>,
+    pub send: Option<Arc<[u8]>>,
+}
+
+/// What a server has of the one that it tracks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Inherited {
+    pub health: HealthState,
+    pub maintenance: bool,
+    pub drain: bool,
+}
+
+/// Where the agent of a server is and what it is sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AgentSet {
+    /// The host that an operator set.
+    pub address: Option<std::net::IpAddr>,
+    /// The port that an operator set.
+    pub port: Option<u16>,
+    /// The text that an operator set.
+    pub send: Option<Arc<[u8]>>,
+}
+
+impl ServerState {
+    /// Takes what an agent said of health. Says what changed, and whether this is
+    /// another result than the last.
+    pub fn take_agent(
+        self: &Arc<Self>,
+        said: Said,
+        result: AgentResult,
+        now_ms: u64,
+    ) -> (Change, bool) {
+        let moved = {
+            let mut control = self.control();
+            let agent = &mut control.agent;
+            let before = (agent.down, agent.last.as_ref().and_then(|last| last.status));
+            match said {
+                Said::Nothing => {}
+                Said::Up => agent.down = false,
+                Said::Down => agent.down = true,
+            }
+            let status = result.status;
+            agent.last = Some(result);
+            before != (agent.down, status) && said != Said::Nothing
+        };
+        (self.settle(now_ms), moved)
+    }
+
+    /// `disable agent` and `enable agent`. A server that it says is down stays so.
+    pub fn stop_agent(&self, stopped: bool) {
+        self.control().agent.stopped = stopped;
+    }
+
+    /// Whether its agent is asked.
+    pub fn has_agent(&self) -> bool {
+        let control = self.control();
+        control.agent.configured && !control.agent.stopped
+    }
+
+    /// What an operator set of its agent.
+    pub(crate) fn agent_set(&self) -> AgentSet {
+        let control = self.control();
+        let agent = &control.agent;
+        AgentSet {
+            address: agent.address,
+            port: agent.port,
+            send: agent.send.clone(),
+        }
+    }
+
+    /// An operator sets something of its agent; what is None stays.
+    pub(crate) fn set_agent(&self, set: AgentSet) {
+        let mut control = self.control();
+        let agent = &mut control.agent;
+        agent.address = set.address.or(agent.address);
+        agent.port = set.port.or(agent.port);
+        if set.send.is_some() {
+            agent.send = set.send;
+        }
+    }
+
+    /// Where an operator has its checks go, in place of what the file says: host
+    /// and port.
+    pub(crate) fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
+        self.control().check_set
+    }
+
+    /// The same to be set; what is None stays.
+    pub(crate) fn set_check(&self, ip: Option<std::net::IpAddr>, port: Option<u16>) {
+        let mut control = self.control();
+        let now = control.check_set;
+        control.check_set = (ip.or(now.0), port.or(now.1));
+    }
+
+    /// Its state is another server's from now on, or its own again.
+    pub(in crate::state) fn track(self: &Arc<Self>, other: Option<&Arc<Self>>, now_ms: u64) {
+        {
+            let mut control = self.control();
+            let now = control.tracked.as_ref();
+            let same = match (now, other) {
+                (Some(now), Some(other)) => Arc::ptr_eq(now, other),
+                (None, None) => true,
+                _ => false,
+            };
+            if same {
+                return;
+            }
+            control.tracked = other.cloned();
+            if other.is_none() {
+                control.inherited = None;
+            }
+        }
+        if let Some(other) = other {
+            let me = Arc::downgrade(self);
+            let mut trackers = other.trackers();
+            trackers.retain(|known| known.strong_count() > 0 && !Weak::ptr_eq(known, &me));
+            trackers.push(me);
+            drop(trackers);
+            self.inherit(other.told(), now_ms);
+        } else {
+            self.settle(now_ms);
+        }
+    }
+
+    /// The server whose state it has.
+    pub fn tracked(&self) -> Option<Arc<ServerState>> {
+        self.control().tracked.clone()
+    }
+
+    /// What others have of it.
+    fn told(&self) -> Inherited {
+        let control = self.control();
+        Inherited {
+            health: match control.agent.down {
+                true => HealthState::Down,
+                false => control.health,
+            },
+            maintenance: control.in_maintenance(),
+            drain: control.admin == AdminState::Drain,
+        }
+    }
+
+    fn inherit(self: &Arc<Self>, inherited: Inherited, now_ms: u64) {
+        if self.control().inherited == Some(inherited) {
+            return;
+        }
+        self.control().inherited = Some(inherited);
+        let change = self.settle(now_ms);
+        let mut control = self.control();
+        control.told_by_tracked = match control.told_by_tracked.take() {
+            // Nobody has told of the one before: both are one.
+            Some(before) => Some(Change {
+                was_up: before.was_up,
+                was_usable: before.was_usable,
+                ..change
+            }),
+            None => Some(change),
+        };
+    }
+
+    /// Tells those who track it how it is now. Not under a lock.
+    pub(super) fn tell_trackers(self: &Arc<Self>, now_ms: u64) {
+        let trackers: Vec<Arc<ServerState>> = {
+            let trackers = self.trackers();
+            if trackers.is_empty() {
+                return;
+            }
+            trackers.iter().filter_map(Weak::upgrade).collect()
+        };
+        let told = self.told();
+        for tracker in trackers {
+            let follows = tracker.tracked();
+            // It may track another by now.
+            if follows.is_some_and(|other| Arc::ptr_eq(&other, self)) {
+                tracker.inherit(told, now_ms);
+            }
+        }
+    }
+
+    /// What became of it by the one that it tracks, once, for logs.
+    pub fn take_told_by_tracked(&self) -> Option<Change> {
+        self.control().told_by_tracked.take()
+    }
+
+    /// As many errors of its traffic as `error-limit` says: a failed check, and how
+    /// grave a one.
+    pub(crate) fn fail_by_traffic(
+        self: &Arc<Self>,
+        how: OnError,
+        result: CheckResult,
+        now_ms: u64,
+    ) -> (Change, bool) {
+        {
+            let mut control = self.control();
+            let rise = control.rise;
+            match how {
+                OnError::SuddenDeath if control.streak > rise => control.streak = rise + 1,
+                OnError::MarkDown if control.streak > rise => control.streak = rise,
+                _ => {}
+            }
+        }
+        self.take_check(result, now_ms)
+    }
+
+    /// An error of its traffic; says to who observes it when they are as many as a
+    /// limit in a row.
+    pub(crate) fn count_error(&self, limit: u32, what: &'static str) {
+        if self.errors_in_row.fetch_add(1, Relaxed) + 1 < limit {
+            return;
+        }
+        self.errors_in_row.store(0, Relaxed);
+        let observer = self.observer().clone();
+        if let Some(observer) = observer.and_then(|observer| observer.upgrade()) {
+            observer.errors(self.uid, what);
+        }
+    }
+
+    /// Its traffic is well.
+    pub(crate) fn forgive_errors(&self) {
+        if self.errors_in_row.load(Relaxed) != 0 {
+            self.errors_in_row.store(0, Relaxed);
+        }
+    }
+
+    /// Who is told when there were too many errors.
+    pub(crate) fn observe_by(&self, observer: Weak<dyn TakesErrors>) {
+        *self.observer() = Some(observer);
+    }
+}
+
+/// Who is told of errors of a server's traffic. Called on threads that serve.
+pub(crate) trait TakesErrors: Send + Sync + std::fmt::Debug {
+    /// A server, by its uid, had too many in a row; the last was this.
+    fn errors(&self, uid: u32, what: &'static str);
+}

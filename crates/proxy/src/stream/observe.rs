@@ -1,0 +1,51 @@
+//! `observe`: which errors of a stream count for its server's health. What they
+//! come to is the matter of the checks.
+
+use super::Stream;
+use super::answer::Failure;
+use crate::config::{Observe, Server};
+
+/// The server of a stream, where its traffic is observed.
+fn observed(stream: &Stream) -> Option<(&Server, Observe)> {
+    let server = stream.server()?;
+    let observe = server.options.observing.observe;
+    (observe != Observe::Nothing).then_some((server, observe))
+}
+
+fn count(server: &Server, what: &'static str) {
+    let limit = server.options.observing.error_limit;
+    server.state.count_error(limit, what);
+}
+
+/// A connection to the server stands, or does not.
+pub fn connected(stream: &Stream, good: bool) {
+    match observed(stream) {
+        None => {}
+        Some((server, _)) if !good => count(server, "L4 unsuccessful connection"),
+        Some((server, Observe::Layer4)) => server.state.forgive_errors(),
+        Some(_) => {}
+    }
+}
+
+/// The head of an answer came.
+pub fn answered(stream: &Stream) {
+    if let Some((server, Observe::Layer7)) = observed(stream) {
+        match stream.server_status {
+            100..=499 | 501 | 505 => server.state.forgive_errors(),
+            _ => count(server, "Wrong http response"),
+        }
+    }
+}
+
+/// No answer came, or none that can be used.
+pub fn failed(stream: &Stream, failure: &Failure) {
+    if let Some((server, Observe::Layer7)) = observed(stream) {
+        let what = match failure {
+            Failure::Timeout => "Read timeout (http)",
+            Failure::ClosedEarly | Failure::Closed | Failure::Refused => "Broken pipe (http)",
+            Failure::Malformed | Failure::Interim => "Invalid http response (headers)",
+            _ => return,
+        };
+        count(server, what);
+    }
+}

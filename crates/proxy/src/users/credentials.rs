@@ -1,0 +1,124 @@
+//! What a request says about who sends it: `Authorization`, or of a proxied
+//! request `Proxy-Authorization`, as HAProxy reads it.
+
+use crate::config::ProxyOption;
+use crate::message::Message;
+use crate::stream::Stream;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+/// Whether the client speaks to a proxy: then it sends `Proxy-Authorization` and
+/// is asked with 407.
+pub fn is_proxied(stream: &Stream) -> bool {
+    stream.frontend().has(ProxyOption::HttpUseProxyHeader)
+        && !stream.request.is_target_composed()
+        && !matches!(stream.request.target().first(), None | Some(b'/' | b'*'))
+}
+
+/// The first value of the header, as far as its first comma: scheme, and the rest.
+fn value<'m>(request: &'m Message, header: &[u8]) -> Option<(&'m [u8], &'m [u8])> {
+    let line = request.get(header)?;
+    let value = line.split(|b| *b == b',').next()?.trim_ascii();
+    let space = value.iter().position(|b| *b == b' ')?;
+    Some((&value[..space], value[space..].trim_ascii_start()))
+}
+
+/// The header in which the credentials of a request stand.
+pub fn header(stream: &Stream) -> &'static [u8] {
+    match is_proxied(stream) {
+        true => b"proxy-authorization",
+        false => b"authorization",
+    }
+}
+
+/// A name and a password. They are wiped when they are dropped.
+#[derive(Debug)]
+pub struct Basic {
+    decoded: Zeroizing<Vec<u8>>,
+    colon: usize,
+}
+
+impl Basic {
+    /// Those of a request, where it has any.
+    pub fn of(stream: &Stream) -> Option<Basic> {
+        Basic::in_header(super::request(stream)?, header(stream))
+    }
+
+    /// Those of a header.
+    pub fn in_header(request: &Message, header: &[u8]) -> Option<Basic> {
+        let (scheme, encoded) = value(request, header)?;
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return None;
+        }
+        let mut decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+        // As a text of C: what follows a zero is not looked at.
+        if let Some(end) = decoded.iter().position(|b| *b == 0) {
+            decoded.truncate(end);
+        }
+        let colon = decoded.iter().position(|b| *b == b':')?;
+        Some(Basic { decoded, colon })
+    }
+
+    /// The name.
+    pub fn user(&self) -> &[u8] {
+        &self.decoded[..self.colon]
+    }
+
+    /// The password.
+    pub fn password(&self) -> &[u8] {
+        &self.decoded[self.colon + 1..]
+    }
+}
+
+/// The token of a header with the scheme `Bearer`.
+pub fn bearer<'m>(request: &'m Message, header: &[u8]) -> Option<&'m [u8]> {
+    let (scheme, token) = value(request, header)?;
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Version;
+
+    fn read(line: &str) -> String {
+        let mut request = Message::new();
+        request
+            .begin_request(b"GET", b"/", Version::Http11)
+            .unwrap();
+        request.add(b"authorization", line.as_bytes()).unwrap();
+        if let Some(token) = bearer(&request, b"authorization") {
+            return format!("bearer {}", String::from_utf8_lossy(token));
+        }
+        match Basic::in_header(&request, b"authorization") {
+            Some(basic) => format!(
+                "{}|{}",
+                String::from_utf8_lossy(basic.user()),
+                String::from_utf8_lossy(basic.password())
+            ),
+            None => "none".into(),
+        }
+    }
+
+    #[test]
+    fn credentials_are_read_as_haproxy_reads_them() {
+        for (line, expected) in [
+            ("Basic YTpiOmM=", "a|b:c"),
+            ("bAsic   YTpiOmM=", "a|b:c"),
+            ("Basic YTpi, foo", "a|b"),
+            ("Basic YTpiAGM=", "a|b"),
+            ("Basic OmVtcHR5", "|empty"),
+            ("Basic bm9jb2xvbg==", "none"),
+            ("Basic YTpi YTpi", "none"),
+            ("Basic YTpiOmM", "none"),
+            ("Basic !!!", "none"),
+            ("Basic", "none"),
+            ("Digest YTpiOmM=", "none"),
+            ("bearer  tok x", "bearer tok x"),
+            ("", "none"),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Users of a request: what it says about who sends it, and whether its password
+//! is the one of a list of the configuration.
+//!
+//! A password in clear is compared at once. One with a hash is verified beside the
+//! data plane: a fetch that finds one leaves it at its stream and says no; the
+//! rules stop there, wait, and look again ([`unanswered`]). So rules before it,
+//! which refuse an attacker, spare the work, and no thread that serves computes
+//! a hash. What came of it is kept in `cache`.
+
+mod cache;
+mod credentials;
+mod des;
+mod hash;
+mod md5;
+mod verifier;
+
+pub use credentials::{Basic, bearer, header, is_proxied};
+pub use hash::{Hash, same};
+
+use crate::config::{Password, Userlist};
+use crate::message::Message;
+use crate::reactor::with_deadline;
+use crate::rules::Verdict;
+use crate::rules::wait::{Applied, Wait};
+use crate::stream::{Phase, Stream, Termination, after, error_page};
+use crate::worker;
+use cache::Key;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use verifier::{Busy, Client, Job};
+use zeroize::Zeroizing;
+
+/// Different credentials of one stream that are looked at: rules may change its
+/// header, and there are several lists.
+const ANSWERS_MAX: usize = 16;
+/// The realm of statistics where the file names none.
+pub const STATISTICS_REALM: &[u8] = b"HAProxy Statistics";
+/// How long a stream waits where no `timeout http-request` says, milliseconds.
+const WAIT_MS: u32 = 30_000;
+
+/// What is known of the credentials of a stream.
+#[derive(Debug, Default)]
+pub struct Checked {
+    answers: RefCell<Vec<(Key, Result<bool, Busy>)>>,
+    wanted: RefCell<Option<Job>>,
+    busy: Cell<bool>,
+}
+
+impl Checked {
+    fn known(&self, key: &Key) -> Option<Result<bool, Busy>> {
+        let answers = self.answers.borrow();
+        let found = answers.iter().find(|(known, _)| known == key);
+        found.map(|(_, answer)| *answer)
+    }
+
+    fn keep(&self, key: Key, answer: Result<bool, Busy>) {
+        let mut answers = self.answers.borrow_mut();
+        if answers.len() < ANSWERS_MAX {
+            answers.push((key, answer));
+        }
+    }
+}
+
+/// The request whose credentials count: also one that content rules found in a
+/// stream which is not HTTP.
+fn request(stream: &Stream) -> Option<&Message> {
+    if stream.request.start().is_some() {
+        return Some(&stream.request);
+    }
+    stream.sniffed.get().map(|found| &**found)
+}
+
+/// The user of a list that a request comes from, if its password is right.
+pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::config::User> {
+    let basic = Basic::of(stream)?;
+    let user = list.user(basic.user());
+    match user.map(|user| &user.password) {
+        Some(Password::Clear(secret)) => {
+            same(secret.bytes(), basic.password()).then_some(())?;
+        }
+        Some(Password::Hashed(hash)) => check(stream, hash, &basic, true).then_some(())?,
+        // Nobody sees by the time whether a user exists.
+        None => _ = check(stream, list.decoy.as_ref()?, &basic, false),
+        Some(Password::None) => return None,
+    }
+    user
+}
+
+/// Whether a password has a hash, as far as that is known by now.
+fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool {
+    let key = Key::of(hash.bytes(), basic.user(), basic.password());
+    let checked = stream.checked_users.get_or_init(Box::default);
+    match checked.known(&key) {
+        Some(Ok(right)) => return right,
+        Some(Err(Busy)) => {
+            checked.busy.set(true);
+            return false;
+        }
+        None => {}
+    }
+    if let Some(right) = cache::known(&key) {
+        checked.keep(key, Ok(right));
+        return right;
+    }
+    if checked.answers.borrow().len() < ANSWERS_MAX {
+        *checked.wanted.borrow_mut() = Some(Job {
+            key,
+            hash: Arc::clone(hash),
+            password: Zeroizing::new(basic.password().to_vec()),
+            exists,
+        });
+    }
+    false
+}
+
+/// What rules have to do before they go on where one of them looked at credentials
+/// that are not verified yet: wait and look again, or, where too many wait,
+/// refuse.
+#[inline]
+pub fn unanswered(stream: &mut Stream) -> Option<Verdict> {
+    // Hardly any stream has one.
+    stream.checked_users.get()?;
+    ask(stream)
+}
+
+fn ask(stream: &mut Stream) -> Option<Verdict> {
+    let checked = stream.checked_users.get()?;
+    if checked.busy.take() {
+        stream.termination = Termination::Resource;
+        stream.phase = Phase::Request;
+        return Some(Verdict::Answer(Box::new(error_page(stream, 503))));
+    }
+    let job = checked.wanted.take()?;
+    let key = job.key;
+    let client = Client::of(stream.source().ip());
+    let threads = worker::running().map_or(1, |worker| worker.runtime.threads());
+    let begun = verifier::begin(job, client, threads);
+    let deadline = after(stream.frontend().timeouts.http_request_ms.or(Some(WAIT_MS)));
+    Some(Verdict::Wait(Wait::new(async move {
+        let answer = match begun {
+            Ok(result) => match with_deadline(deadline, result).await {
+                Ok(Ok(right)) => Ok(right),
+                Ok(Err(_)) | Err(_) => Err(Busy),
+            },
+            Err(busy) => Err(busy),
+        };
+        let applied: Applied = Box::new(move |stream: &mut Stream| {
+            if let Some(checked) = stream.checked_users.get() {
+                checked.keep(key, answer);
+            }
+        });
+        applied
+    })))
+}

@@ -1,0 +1,252 @@
+//! Passwords with slow hashes are verified beside the data plane, by a bounded
+//! number of threads which live as long as there is work and step back behind
+//! those who serve.
+//!
+//! Who waits is bounded, in all and for each client, and clients take turns: one
+//! who sends wrong passwords by the thousands waits behind itself.
+
+use super::cache::{self, Key};
+use super::hash::Hash;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+/// Most threads that verify at one time.
+const THREADS_MAX: usize = 4;
+/// Passwords that wait, in all.
+const WAITING_MAX: usize = 1024;
+/// Passwords of one client that wait.
+const WAITING_OF_CLIENT_MAX: usize = 64;
+/// Of a thread that works beside those that serve.
+const NICENESS: i32 = 10;
+
+/// A client as turns are taken: an address, of IPv6 a network of 64 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Client(u128);
+
+impl Client {
+    /// The one of an address.
+    pub fn of(ip: Option<IpAddr>) -> Client {
+        Client(match ip {
+            Some(IpAddr::V4(ip)) => u128::from(ip.to_bits()),
+            Some(IpAddr::V6(ip)) => ip.to_bits() >> 64 << 64,
+            None => 0,
+        })
+    }
+}
+
+/// A password that is to be verified.
+#[derive(Debug)]
+pub struct Job {
+    /// What its result is kept under.
+    pub key: Key,
+    /// The hash that it should have.
+    pub hash: Arc<Hash>,
+    /// It.
+    pub password: Zeroizing<Vec<u8>>,
+    /// The user exists; else the work is done so that nobody sees the difference.
+    pub exists: bool,
+}
+
+impl Job {
+    /// Whether the password is right. It takes its time.
+    fn run(&self) -> bool {
+        // Somebody else may have sent the same just before.
+        if let Some(right) = cache::known(&self.key) {
+            return right;
+        }
+        let right = self.hash.is_of(&self.password) && self.exists;
+        cache::keep(self.key, right);
+        right
+    }
+}
+
+struct Waiting {
+    job: Job,
+    done: oneshot::Sender<bool>,
+}
+
+/// Who waits, and how many threads work.
+#[derive(Default)]
+struct Queue {
+    turns: VecDeque<Client>,
+    waiting: HashMap<Client, VecDeque<Waiting>>,
+    count: usize,
+    threads: usize,
+}
+
+static QUEUE: LazyLock<Mutex<Queue>> = LazyLock::new(Mutex::default);
+
+fn queue() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Too many wait already, or the system gave no thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Busy;
+
+impl Queue {
+    fn push(&mut self, client: Client, waiting: Waiting) -> Result<(), Busy> {
+        if self.count >= WAITING_MAX {
+            return Err(Busy);
+        }
+        let own = self.waiting.entry(client).or_default();
+        if own.len() >= WAITING_OF_CLIENT_MAX {
+            return Err(Busy);
+        }
+        if own.is_empty() {
+            self.turns.push_back(client);
+        }
+        own.push_back(waiting);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The next one, of the client whose turn it is.
+    fn pop(&mut self) -> Option<Waiting> {
+        let client = self.turns.pop_front()?;
+        let own = self.waiting.get_mut(&client)?;
+        let first = own.pop_front();
+        self.count -= usize::from(first.is_some());
+        if own.is_empty() {
+            self.waiting.remove(&client);
+        } else {
+            self.turns.push_back(client);
+        }
+        first
+    }
+
+    fn clear(&mut self) {
+        self.turns.clear();
+        self.waiting.clear();
+        self.count = 0;
+    }
+}
+
+/// Verifies a password; `threads` is how many threads serve. What waits when its
+/// client has gone is passed over.
+pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiver<bool>, Busy> {
+    let (done, result) = oneshot::channel();
+    let mut queue = queue();
+    queue.push(client, Waiting { job, done })?;
+    let wanted = threads.div_ceil(2).clamp(1, THREADS_MAX);
+    if queue.threads < wanted {
+        queue.threads += 1;
+        let builder = thread::Builder::new().name("password".into());
+        if builder.spawn(work).is_err() {
+            queue.threads -= 1;
+            if queue.threads == 0 {
+                // Nobody would ever come to them.
+                queue.clear();
+                return Err(Busy);
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// Counts its thread out, also one that a bug ends.
+struct AtWork {
+    over: bool,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if !self.over {
+            queue().threads -= 1;
+        }
+    }
+}
+
+fn work() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
+    let mut at_work = AtWork { over: false };
+    loop {
+        let next = {
+            let mut queue = queue();
+            let next = queue.pop();
+            if next.is_none() {
+                // In one step with the look, so that nobody is left behind.
+                queue.threads -= 1;
+                at_work.over = true;
+            }
+            next
+        };
+        let Some(waiting) = next else { return };
+        if !waiting.done.is_closed() {
+            // Its client may go meanwhile.
+            let _ = waiting.done.send(waiting.job.run());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(n: usize) -> (Waiting, oneshot::Receiver<bool>) {
+        let (done, result) = oneshot::channel();
+        let hash = Hash::read(b"abNANd1rDfiNc").unwrap();
+        let job = Job {
+            key: Key::of(b"test", b"user", n.to_string().as_bytes()),
+            hash: Arc::new(hash),
+            password: Zeroizing::new(n.to_string().into_bytes()),
+            exists: true,
+        };
+        (Waiting { job, done }, result)
+    }
+
+    #[test]
+    fn clients_take_turns_and_one_of_them_cannot_fill_the_queue() {
+        let client = |n: u8| Client::of(Some([192, 0, 2, n].into()));
+        let mut queue = Queue::default();
+        let mut taken = 0;
+        while queue.push(client(1), waiting(taken).0).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, WAITING_OF_CLIENT_MAX);
+        queue.push(client(2), waiting(1000).0).unwrap();
+        let order: Vec<Vec<u8>> = (0..3)
+            .map(|_| queue.pop().unwrap().job.password.to_vec())
+            .collect();
+        assert_eq!(order, [&b"0"[..], b"1000", b"1"]);
+        for n in 3..=255 {
+            while queue.push(client(n), waiting(0).0).is_ok() {}
+        }
+        assert_eq!(queue.count, WAITING_MAX);
+        while queue.pop().is_some() {}
+        assert_eq!((queue.count, queue.waiting.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let of = |text: &str| Client::of(Some(text.parse().unwrap()));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+    }
+
+    #[test]
+    fn threads_verify_all_that_wait_and_then_end() {
+        let results: Vec<_> = (0..40)
+            .map(|n| {
+                let (waiting, _) = waiting(n % 20);
+                let mut job = waiting.job;
+                if n == 39 {
+                    job.password = Zeroizing::new(b"secret".to_vec());
+                    job.key = Key::of(b"test", b"user", b"secret");
+                }
+                begin(job, Client::of(None), 4).unwrap()
+            })
+            .collect();
+        for (n, result) in results.into_iter().enumerate() {
+            assert_eq!(result.blocking_recv(), Ok(n == 39), "{n}");
+        }
+        assert_eq!(
+            cache::known(&Key::of(b"test", b"user", b"secret")),
+            Some(true)
+        );
+    }
+}

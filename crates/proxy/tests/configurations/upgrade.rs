@@ -1,0 +1,114 @@
+//! Files of old versions, rewritten: haproxy takes what comes out, we do without a
+//! warning about old forms, and a second time nothing is left to do.
+
+use language::upgrade::upgrade;
+use language::{Environment, Facts, FileId};
+use proxy::load::{LoadOptions, Loaded, codes, load};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Rounds that a file may take.
+const ROUNDS_MAX: usize = 8;
+
+fn loaded(text: &[u8]) -> Loaded {
+    let files = vec![("test.cfg".to_owned(), text.to_vec())];
+    load(
+        files,
+        Environment::empty(),
+        Facts::new("2.6.12"),
+        LoadOptions::default(),
+    )
+}
+
+/// The rewritten text, and how many old forms are left in it.
+fn upgraded(text: &str) -> (String, usize) {
+    let mut text = text.as_bytes().to_vec();
+    for _ in 0..ROUNDS_MAX {
+        let loaded = loaded(&text);
+        let old = || {
+            loaded
+                .diagnostics
+                .iter()
+                .filter(|d| d.code.id == codes::LEGACY.id)
+        };
+        let new = upgrade(&loaded.sources, FileId(0), old()).text;
+        if new == text {
+            let told: Vec<_> = loaded.diagnostics.iter().map(|d| &d.message).collect();
+            assert_eq!(loaded.diagnostics.errors(), 0, "{told:?}");
+            return (String::from_utf8(text).unwrap(), old().count());
+        }
+        text = new;
+    }
+    panic!("it never ends: {}", String::from_utf8_lossy(&text));
+}
+
+/// What haproxy says against a file; None where there is no haproxy.
+fn refused(text: &str) -> Option<String> {
+    let mut child = Command::new("haproxy")
+        .args(["-c", "-f", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take()?.write_all(text.as_bytes()).ok()?;
+    let output = child.wait_with_output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some(if output.status.success() {
+        String::new()
+    } else {
+        said
+    })
+}
+
+const HEAD: &str = "\
+defaults
+    mode http
+    clitimeout 5s # of clients
+    srvtimeout 5s
+    contimeout 1s
+
+";
+
+/// Sections in old words, and what they are today.
+const FILES: &[(&str, &str)] = &[
+    (
+        "listen web 127.0.0.1:8080,127.0.0.1:8081\n\tserver a 127.0.0.1:1\n",
+        "listen web\n\tbind 127.0.0.1:8080,127.0.0.1:8081\n\tserver a 127.0.0.1:1\n",
+    ),
+    (
+        "frontend web\n    bind 127.0.0.1:8080\n    redirect location / if { path /old }\n    default_backend b\n    rspidel ^Server:.*$  # hide\n    # both\n    rspidel ^X-(A|B):\n    rspidel ^X-Powered-By:.*$\n",
+        "frontend web\n    bind 127.0.0.1:8080\n    redirect location / if { path /old }\n    default_backend b\n    http-response del-header Server  # hide\n    # both\n    # evenkeel upgrade: `del-header NAME` removes all lines of a name whatever their value; to keep some, let the server not send the others, or `replace-header NAME REGEX FORMAT`\n    rspidel ^X-(A|B):\n    # evenkeel upgrade: it runs behind a rule above that has no form today, and would run before it; write that one by hand, then upgrade again\n    rspidel ^X-Powered-By:.*$\n",
+    ),
+    (
+        "listen web\n    bind 127.0.0.1:8080\n    reqadd X-Proto:\\ https if { dst_port 443 }\n    reqirep ^X-Proto:\\ http$ X-Proto:\\ plain\n    http-request set-header x 1 # first\n    block if { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
+        "listen web\n    bind 127.0.0.1:8080\n    http-request deny if { src 10.0.0.1 }\n    http-request set-header x 1 # first\n    http-request replace-header X-Proto '(?i)^http$' plain\n    http-request add-header X-Proto https if { dst_port 443 }\n    server a 127.0.0.1:1\n",
+    ),
+    (
+        "listen web\n    bind 127.0.0.1:8080\n    reqirep ^(\\w+\\ )https:/(/.*)$ \\1http:/\\2\n    rspirep ^Location:\\s*http://.*?\\.example.com(/.*)$ Location:\\ \\1\n    rspirep ^Location:(.*\\?\\w+=)http(%3a%2f%2f.*?\\.example.com%2f.*)$ Location:\\ \\1https\\2\n    server a 127.0.0.1:1\n",
+        "listen web\n    bind 127.0.0.1:8080\n    http-request replace-uri '(?i)^https:/(/.*)$' 'http:/\\1'\n    http-response replace-header Location '(?i)^http://.*?\\.example.com(/.*)$' '\\1'\n    http-response replace-header Location '(?i)^(.*\\?\\w+=)http(%3a%2f%2f.*?\\.example.com%2f.*)$' '\\1https\\2'\n    server a 127.0.0.1:1\n",
+    ),
+    (
+        "listen web\n    bind 127.0.0.1:8080\n    redispatch\n    option forceclose\n    option http-use-htx\n    reqpass ^[^:\\ ]*:\n    reqtarpit ^[^:\\ ]*\\ /cgi-bin/\n    reqsetbe ^GET\\ /static/ b\n    reqdeny ^POST\\  unless { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
+        "listen web\n    bind 127.0.0.1:8080\n    option redispatch\n    option httpclose\n    http-request tarpit if { pathq -m reg ^/cgi-bin/ }\n    use_backend b if { method GET } { pathq -m reg ^/static/ }\n    # evenkeel upgrade: say which header or part of the request is meant: `http-request deny if { path -m reg REGEX }`, `… if { req.fhdr(NAME) -m reg REGEX }`\n    reqdeny ^POST\\  unless { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
+    ),
+];
+
+#[test]
+fn old_files_become_those_of_today_that_haproxy_takes() {
+    for (old, expected) in FILES {
+        let tail = "backend b\n    server b 127.0.0.1:2\n";
+        let (new, left) = upgraded(&format!("{HEAD}{old}{tail}"));
+        let body = new
+            .split_once("connect 1s\n\n")
+            .map_or("", |(_, body)| body);
+        assert_eq!(body.strip_suffix(tail).unwrap_or(body), *expected);
+        assert!(new.contains("timeout client 5s # of clients\n"), "{new}");
+        assert_eq!(upgraded(&new), (new.clone(), left));
+        if left == 0
+            && let Some(said) = refused(&new)
+        {
+            assert_eq!(said, "", "{new}");
+        }
+    }
+}
