@@ -2,11 +2,11 @@
 
 mod certificates;
 mod changes;
-mod differential;
 mod checks;
+mod differential;
 mod logs;
-mod old_rules;
 mod names;
+mod old_rules;
 mod overload;
 mod personality;
 mod program;
@@ -19,4 +19,5 @@ mod tls_chain;
 mod tls_clients;
 mod tls_site;
 mod traffic;
+mod transparent;
 mod users;

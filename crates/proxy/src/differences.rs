@@ -239,6 +239,48 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "In a file with other old forms the second one is called otherwise (`app-2`), with a warning; else it is refused.",
         reason: "Counters, states and operators need one name for one thing.",
     },
+    Difference {
+        key: "hash-redispatch",
+        about: "option redispatch",
+        haproxy: "A stream that a hash led to a server that refuses it is never sent elsewhere before checks find that server down.",
+        here: "It is sent to the next server of the table or ring at the retry that the interval says, the last one by default.",
+        reason: "That is what the manual promises for `option redispatch`; else a server that is down and not checked fails all of its keys.",
+    },
+    Difference {
+        key: "hash-ring",
+        about: "hash-type",
+        haproxy: "`consistent` puts servers on a ring of its own making.",
+        here: "The ring has the same properties, and leads a key to another server than HAProxy's does; `map-based` leads it to the same.",
+        reason: "Where the points of that ring lie is described nowhere.",
+    },
+    Difference {
+        key: "hash-wt6",
+        about: "hash-type",
+        haproxy: "`wt6` is a function of its own.",
+        here: "Another function of the same use stands in for it, with a warning.",
+        reason: "It is described nowhere but in HAProxy's source.",
+    },
+    Difference {
+        key: "cookie-version-2",
+        about: "cookie",
+        haproxy: "Rewrites cookies in `Set-Cookie2` headers, too, and takes them out wrongly.",
+        here: "Such headers pass as they are.",
+        reason: "No browser has known them since 2011 (RFC 6265).",
+    },
+    Difference {
+        key: "dispatch-name",
+        about: "dispatch",
+        haproxy: "Logs and statistics show no server for what `dispatch` and `transparent` lead to.",
+        here: "They show a server named `dispatch` or `transparent`, with its counters.",
+        reason: "Whoever looks for the reason of an error finds where the stream went.",
+    },
+    Difference {
+        key: "last-server-full",
+        about: "max-keep-alive-queue",
+        haproxy: "A client waits for its full last server, however long the queue, unless this line bounds it.",
+        here: "It goes to another server at once, unless this line lets it wait.",
+        reason: "A kept connection saves a millisecond; a queue costs more.",
+    },
 ];
 
 #[cfg(test)]

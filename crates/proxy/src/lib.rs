@@ -22,6 +22,7 @@ pub mod message;
 pub mod mux;
 pub mod operations;
 pub mod peers;
+pub mod persistence;
 pub mod queue;
 pub mod reactor;
 pub mod resolvers;

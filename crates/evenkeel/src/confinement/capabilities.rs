@@ -9,12 +9,13 @@
 
 use super::{ConfinementError, Identity};
 use language::Span;
-use proxy::config::{Config, LogTargetAddress, Server, ServerAddress};
+use proxy::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress, Source};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
 };
+use std::net::SocketAddr;
 
 /// No kernel has capabilities above this: they are bits of 64.
 const CAPABILITY_MAX: u32 = 63;
@@ -43,6 +44,8 @@ pub enum Why {
     SourceInterface,
     /// A rule gives packets a mark.
     Mark,
+    /// `usesrc`: connections show an address that is not this host's.
+    ClientAddress,
     /// The process stays root, and a Unix socket of another owner is connected to.
     UnixSocket,
 }
@@ -57,6 +60,10 @@ impl Why {
                  only a privileged process do"
             }
             Why::Mark => "rules give packets of connections a mark",
+            Why::ClientAddress => {
+                "connections to a server show the address of a client, or another that is not this \
+                 host's"
+            }
             Why::UnixSocket => {
                 "root without it could not connect to a Unix socket that belongs to another user"
             }
@@ -81,15 +88,18 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     let stays_root = identity.stays_root();
     for proxy in &config.proxies {
         for server in &proxy.servers {
-            let source = server.options.source.or(proxy.source);
-            if source.is_some_and(|source| (1..PORT_UNPRIVILEGED_MIN).contains(&source.port())) {
+            let source = server.source(proxy);
+            if source.ways.borrowed.is_some() {
+                keep(CapabilitySet::NET_RAW, Why::ClientAddress, server.span);
+            }
+            if takes_low_ports(source) {
                 keep(
                     CapabilitySet::NET_BIND_SERVICE,
                     Why::SourcePort,
                     server.span,
                 );
             }
-            if server.options.interface.is_some() && old_kernel {
+            if source.ways.interface.is_some() && old_kernel {
                 keep(CapabilitySet::NET_RAW, Why::SourceInterface, server.span);
             }
             if stays_root && is_unix(server) {
@@ -107,6 +117,16 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
         }
     }
     kept
+}
+
+/// Whether connections may come from ports that need a right.
+fn takes_low_ports(source: Source<'_>) -> bool {
+    let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
+    match &source.ways.borrowed {
+        Some(Borrowed::Client) => true,
+        Some(Borrowed::Address(address)) => low(*address),
+        _ => source.address.is_some_and(low),
+    }
 }
 
 fn is_unix(server: &Server) -> bool {

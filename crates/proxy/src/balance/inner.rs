@@ -1,9 +1,13 @@
 //! The algorithms. All under one short lock of the backend.
 
 use super::heap::{Heap, Key};
-use super::table::{hash_of, turns};
+use super::ring::Ring;
+use super::table::turns;
 use super::{Choice, Request, Take, Taker};
-use crate::config::{Balance, Proxy, ServerIndex};
+use crate::config::{
+    Balance, HashAffinity, HashMethod, Proxy, RingKey, Server, ServerAddress, ServerIndex,
+};
+use crate::rules::hash::xxh32;
 use crate::state::ServerState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,6 +68,10 @@ pub(super) struct Inner {
     /// `first`: by id.
     by_id: Vec<u32>,
     table: Option<Vec<u32>>,
+    /// `hash-type consistent`: in place of the table.
+    ring: Option<Ring>,
+    /// The points of each server come from this number.
+    numbers: Vec<u32>,
     cursor: usize,
     seed: u64,
     /// Members passed over in one choice.
@@ -114,10 +122,15 @@ impl Inner {
             backups: Vec::new(),
             by_id,
             table: None,
+            ring: None,
+            numbers: Vec::new(),
             cursor: 0,
             seed: was.seed,
             passed: Vec::new(),
         };
+        if is_ring(proxy) {
+            self.numbers = proxy.servers.iter().map(ring_number).collect();
+        }
         if was.algorithm == self.algorithm {
             self.cursor = was.cursor;
             if self.algorithm == Balance::RoundRobin {
@@ -130,10 +143,15 @@ impl Inner {
         self.backups = (0..n as u32)
             .filter(|at| self.known[*at as usize].backup)
             .collect();
-        if matches!(
-            self.algorithm,
-            Balance::StaticRoundRobin | Balance::Source | Balance::Random(_)
-        ) {
+        let by_key = self.algorithm.is_by_key();
+        if by_key && is_ring(proxy) {
+            self.ring(self.active.usable == 0);
+        } else if by_key
+            || matches!(
+                self.algorithm,
+                Balance::StaticRoundRobin | Balance::Random(_)
+            )
+        {
             self.table(self.active.usable == 0);
         }
     }
@@ -199,7 +217,7 @@ impl Inner {
             }
         }
         if was.whole_weight != now.whole_weight || was.backup != now.backup {
-            self.table = None;
+            (self.table, self.ring) = (None, None);
         }
         if was.weight > 0 {
             self.side(was.backup).usable -= 1;
@@ -256,7 +274,8 @@ impl Inner {
         if use_backups && !proxy.has(crate::config::ProxyOption::AllBackups) {
             return self.first_backup(proxy, request, take);
         }
-        if !request.look && !matches!(self.algorithm, Balance::Source | Balance::Random(_)) {
+        let by_key = self.algorithm.is_by_key();
+        if !request.look && !by_key && !matches!(self.algorithm, Balance::Random(_)) {
             return Choice::Full(None);
         }
         match self.algorithm {
@@ -267,7 +286,7 @@ impl Inner {
             Balance::LeastConnections => self.least(proxy, use_backups, request, take),
             Balance::First => self.first(proxy, use_backups, request, take),
             Balance::StaticRoundRobin => self.static_turn(proxy, use_backups, request, take),
-            Balance::Source => self.by_source(proxy, use_backups, request, take),
+            Balance::Source | Balance::Hash(_) => self.by_key(proxy, use_backups, request, take),
             Balance::Random(draws) => self.drawn(proxy, use_backups, draws, request, take),
         }
     }
@@ -497,28 +516,51 @@ impl Inner {
         }
     }
 
-    fn by_source(
+    /// The ring of the side that is in use.
+    fn ring(&mut self, backup: bool) -> &Ring {
+        let (known, numbers) = (&self.known, &self.numbers);
+        self.ring.get_or_insert_with(|| {
+            let of_side = known.iter().enumerate().zip(numbers);
+            let servers: Vec<(u32, u32, u32)> = of_side
+                .filter(|((_, known), _)| known.backup == backup)
+                .map(|((at, known), number)| (at as u32, *number, known.whole_weight))
+                .collect();
+            Ring::new(&servers)
+        })
+    }
+
+    fn by_key(
         &mut self,
         proxy: &Proxy,
         backup: bool,
         request: &Request,
         take: Taker<'_>,
     ) -> Choice {
-        let Some(source) = request.source else {
+        let Some(key) = request.key else {
             // Nothing to hash: take turns.
             return self.static_turn(proxy, backup, request, take);
         };
+        if is_ring(proxy) {
+            let factor = u64::from(proxy.hash_balance_factor);
+            let streams = u64::from(proxy.state.backend_sessions.current()) + 1;
+            let ring = self.ring(backup);
+            let (weights, around) = (ring.weights(), ring.from(key));
+            let overloaded = |at: u32| {
+                // More than its share of all sessions, times the factor.
+                let server = &proxy.servers[at as usize].state;
+                let share = streams * factor * u64::from(server.whole_weight());
+                factor > 0
+                    && u64::from(server.sessions.current()) >= share.div_ceil(100 * weights.max(1))
+            };
+            return among(proxy, request, take, around, overloaded);
+        }
         let table = self.table(backup);
         if table.is_empty() {
             return Choice::None;
         }
-        let place = hash_of(source) as usize % table.len();
-        let around = table[place..].iter().chain(&table[..place]);
-        let at = around
-            .clone()
-            .find(|at| Some(ServerIndex(**at)) != request.avoid)
-            .unwrap_or(&table[place]);
-        one(proxy, *at, request.look, take)
+        let (before, behind) = table.split_at(key as usize % table.len());
+        let around = behind.iter().chain(before).copied();
+        among(proxy, request, take, around, |_| false)
     }
 
     fn drawn(
@@ -581,6 +623,81 @@ fn one(proxy: &Proxy, at: u32, look: bool, take: Taker<'_>) -> Choice {
         Choice::Taken(ServerIndex(at))
     } else {
         Choice::Full(Some(ServerIndex(at)))
+    }
+}
+
+/// Looks for the server of a key: the first around that is not to be avoided, and
+/// that is not overloaded where another is not; a further one as `hash-preserve-affinity`
+/// says.
+fn among(
+    proxy: &Proxy,
+    request: &Request,
+    take: Taker<'_>,
+    around: impl Iterator<Item = u32> + Clone,
+    overloaded: impl Fn(u32) -> bool,
+) -> Choice {
+    let fits = |at: &u32| Some(ServerIndex(*at)) != request.avoid;
+    let first = around
+        .clone()
+        .take(LOOKS_MAX)
+        .find(|at| fits(at) && !overloaded(*at))
+        .or_else(|| around.clone().find(fits))
+        .or_else(|| around.clone().next());
+    let Some(first) = first else {
+        return Choice::None;
+    };
+    let waits = |at: u32| match proxy.hash_affinity {
+        HashAffinity::Always => true,
+        HashAffinity::MaxConn => false,
+        HashAffinity::MaxQueue => {
+            let server = &proxy.servers[at as usize].state;
+            let max = server.maxqueue();
+            max == 0 || server.queue.waiting.current() < max
+        }
+    };
+    if proxy.hash_affinity == HashAffinity::Always || !request.look {
+        return one(proxy, first, request.look, take);
+    }
+    let mut last = None;
+    for at in around.take(LOOKS_MAX).filter(fits) {
+        // The points of one server often follow each other.
+        if last.replace(at) == Some(at) {
+            continue;
+        }
+        if take(&proxy.servers[at as usize].state) == Take::Taken {
+            return Choice::Taken(ServerIndex(at));
+        }
+        if waits(at) {
+            return Choice::Full(Some(ServerIndex(at)));
+        }
+    }
+    Choice::Full(Some(ServerIndex(first)))
+}
+
+/// Places of a table or ring that one choice looks at for a better server.
+const LOOKS_MAX: usize = 4096;
+
+/// Whether keys are looked for on a ring.
+fn is_ring(proxy: &Proxy) -> bool {
+    proxy.hash.method == HashMethod::Consistent
+}
+
+/// What the points of a server come from.
+fn ring_number(server: &Server) -> u32 {
+    let set = server.state.address_override();
+    let address = match set.as_ref().unwrap_or(&server.address) {
+        ServerAddress::Inet(address) => Some((address.ip(), address.port())),
+        ServerAddress::SamePort(ip, _) => Some((*ip, 0)),
+        _ => None,
+    };
+    let of_ip = |ip: std::net::IpAddr, port: u16| match ip {
+        std::net::IpAddr::V4(ip) => xxh32(&ip.octets(), port.into()),
+        std::net::IpAddr::V6(ip) => xxh32(&ip.octets(), port.into()),
+    };
+    match (server.options.ring_key, address) {
+        (RingKey::Address, Some((ip, _))) => of_ip(ip, 0),
+        (RingKey::AddressAndPort, Some((ip, port))) => of_ip(ip, port),
+        _ => server.id,
     }
 }
 

@@ -8,6 +8,8 @@
 
 mod heap;
 mod inner;
+mod key;
+mod ring;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,8 +17,8 @@ mod tests;
 use crate::config::{Config, Proxy, Server, ServerIndex};
 use crate::state::ServerState;
 use inner::Inner;
+pub use key::of as key_of;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -103,10 +105,10 @@ impl Proxy {
 /// What is known of the stream that wants a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// The client's address; a Unix socket has none.
-    pub source: Option<IpAddr>,
     /// A server that failed the stream: taken only where there is no other.
     pub avoid: Option<ServerIndex>,
+    /// What stands for the stream where a hash chooses; None takes turns.
+    pub key: Option<u32>,
     /// False: only say which server would have to be waited for.
     pub look: bool,
 }

@@ -7,7 +7,7 @@ use crate::state::{AdminState, ServerState};
 use std::sync::Arc;
 
 const ASK: Request = Request {
-    source: None,
+    key: None,
     avoid: None,
     look: true,
 };
@@ -207,7 +207,7 @@ fn source_keeps_a_client_at_its_server_and_tells_whom_to_wait_for() {
     );
     let proxy = &config.proxies[0];
     let of = |host: u8, avoid| Request {
-        source: Some([127, 0, 0, host].into()),
+        key: Some(super::table::hash_of([127, 0, 0, host].into())),
         avoid,
         look: true,
     };

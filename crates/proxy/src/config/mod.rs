@@ -15,10 +15,12 @@ mod http_errors;
 mod mailers;
 mod observing;
 mod peers;
+mod persistence;
 mod proxy;
 mod resolvers;
 mod ring;
 mod server;
+mod source;
 mod stick;
 mod tls;
 mod userlist;
@@ -38,6 +40,10 @@ pub use http2::{Http2, Http2Side};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers};
+pub use persistence::{
+    AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
+    HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
+};
 pub use proxy::{
     Balance, Capture, CaptureCookie, Captures, ErrorPage, ForwardFor, Health, Mode, OptionSet,
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
@@ -49,6 +55,7 @@ pub use resolvers::{
 };
 pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use source::{Borrowed, Source, SourceWays};
 pub use stick::StickRule;
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,

@@ -1,6 +1,10 @@
 //! A frontend, backend or listen.
 
-use super::{Bind, Check, LogTarget, ProxyIndex, Server, StickRule};
+use super::persistence::{
+    AppSession, Cookie, CookiePlaces, HashAffinity, HashKey, HashType, Hashed, PersistRule,
+    RetryOn, UseServerRule,
+};
+use super::{Bind, Check, LogTarget, ProxyIndex, Server, SourceWays, StickRule};
 use crate::rules::{Condition, Format, HttpRule, TcpRule};
 use crate::state::ProxyState;
 use language::Span;
@@ -152,6 +156,8 @@ pub enum ProxyOption {
     DropRequestTrailers,
     /// `option http-drop-response-trailers`
     DropResponseTrailers,
+    /// `option persist`
+    Persist,
 }
 
 /// A set of [`ProxyOption`]s, with what was said in this section (so that a
@@ -205,6 +211,30 @@ pub enum Balance {
     Source,
     /// Best of so many drawn ones.
     Random(u32),
+    /// Something of the stream, hashed.
+    Hash(Hashed),
+}
+
+impl Balance {
+    /// Whether the same key goes to the same server.
+    pub fn is_by_key(&self) -> bool {
+        matches!(self, Balance::Source | Balance::Hash(_))
+    }
+
+    /// Whether it looks for its key in the body of a POST.
+    pub fn looks_at_body(&self) -> bool {
+        let key = match self {
+            Balance::Hash(hashed) => &hashed.key,
+            _ => return false,
+        };
+        matches!(
+            key,
+            HashKey::UrlParameter {
+                check_post: true,
+                ..
+            }
+        )
+    }
 }
 
 /// A name in the file that stands for a backend; its index once resolved.
@@ -448,6 +478,45 @@ pub struct Proxy {
     // Checks and what is told of them.
     /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
+
+    // Who belongs to which server, hashes, and trying again.
+    /// `cookie`.
+    pub cookie: Option<Arc<Cookie>>,
+    /// Its servers by their cookies.
+    pub cookie_places: CookiePlaces,
+    /// `dynamic-cookie-key`.
+    pub dynamic_cookie_key: Option<Box<[u8]>>,
+    /// `force-persist` and `ignore-persist`.
+    pub persist_rules: Vec<PersistRule>,
+    /// `use-server`.
+    pub use_server: Vec<UseServerRule>,
+    /// `persist rdp-cookie`: the cookie's name.
+    pub rdp_persist: Option<Box<[u8]>>,
+    /// `appsession`.
+    pub app_session: Option<Arc<AppSession>>,
+    /// `hash-type`.
+    pub hash: HashType,
+    /// `hash-balance-factor`; 0 is none.
+    pub hash_balance_factor: u32,
+    /// `hash-preserve-affinity`.
+    pub hash_affinity: HashAffinity,
+    /// `retry-on`.
+    pub retry_on: RetryOn,
+    /// The rest of `source`.
+    pub source_ways: SourceWays,
+    /// `balance` was said.
+    pub balance_said: bool,
+    /// `dispatch` or `transparent`, while the lines are read.
+    pub dispatch: Option<(super::ServerAddress, Span)>,
+    /// Where streams go that belong to no server, in place of the balance: the
+    /// server that stands for `dispatch` or `transparent`.
+    pub dispatch_server: Option<super::ServerIndex>,
+    /// `max-session-srv-conns` is 0: a session keeps no connection.
+    pub keeps_no_connection: bool,
+    /// `max-keep-alive-queue`.
+    pub keep_alive_queue_max: Option<u32>,
+    /// `http-send-name-header`, in lower case.
+    pub name_header: Option<Box<[u8]>>,
     /// `compression …`.
     pub compression: Option<Box<super::Compression>>,
     // The rest of the rules and of what is told to servers.

@@ -2,7 +2,7 @@
 
 use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
-    ServerIndex, ServerTls, WebSocketProto,
+    RingKey, ServerIndex, ServerTls, SourceWays, WebSocketProto,
 };
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
@@ -90,8 +90,8 @@ pub struct ServerOptions {
     pub cookie: Option<Box<[u8]>>,
     /// `source`: the address that connections to it come from.
     pub source: Option<SocketAddr>,
-    /// `interface` of `source`.
-    pub interface: Option<Box<str>>,
+    /// The rest of `source`.
+    pub source_ways: SourceWays,
     /// `tcp-ut`, milliseconds.
     pub tcp_user_timeout_ms: Option<u32>,
     /// `tfo`.
@@ -140,6 +140,10 @@ pub struct ServerOptions {
     pub observing: Observing,
     /// `init-state`
     pub init_state: InitState,
+
+    // Hashes.
+    /// `hash-key`
+    pub ring_key: RingKey,
 }
 
 impl Default for ServerOptions {
@@ -165,7 +169,7 @@ impl Default for ServerOptions {
             protocol: None,
             cookie: None,
             source: None,
-            interface: None,
+            source_ways: SourceWays::default(),
             tcp_user_timeout_ms: None,
             tcp_fast_open: false,
             pool_max: None,
@@ -189,6 +193,7 @@ impl Default for ServerOptions {
             track: None,
             observing: Observing::default(),
             init_state: InitState::Up,
+            ring_key: RingKey::Id,
         }
     }
 }

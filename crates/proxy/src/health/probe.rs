@@ -562,10 +562,11 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    if let Some(interface) = &server.options.interface {
+    let from = server.source(proxy);
+    if let Some(interface) = &from.ways.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
-    if let Some(source) = server.options.source.or(proxy.source)
+    if let Some(source) = from.address
         && source.is_ipv4() == address.is_ipv4()
     {
         socket.set_reuseaddr(true)?;

@@ -37,10 +37,40 @@ pub fn shares_cookie(request: &Message, response: &Message) -> bool {
     public || (CACHED.contains(&response.status()) && SAFE.contains(&request.method()))
 }
 
+/// Whether a shared cache may keep an answer: what `cookie … nocache` looks at.
+/// Unlike `option checkcache` it wants to see that the answer is meant to be kept.
+pub fn is_cacheable(request: &Message, response: &Message) -> bool {
+    if !CACHED.contains(&response.status()) || !SAFE.contains(&request.method()) {
+        return false;
+    }
+    let fields = response.fields();
+    let mut meant = [&b"expires"[..], b"last-modified", b"etag"]
+        .iter()
+        .any(|name| fields.contains(name));
+    for directive in fields.values(b"cache-control") {
+        let sole_cookie = directive
+            .get(..SET_COOKIE_LIST.len())
+            .is_some_and(|d| d.eq_ignore_ascii_case(SET_COOKIE_LIST));
+        if forbids(directive) && !sole_cookie {
+            return false;
+        }
+        let begins = |name: &[u8]| {
+            let start = directive.get(..name.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        meant |= begins(b"max-age=") || begins(b"s-maxage=");
+    }
+    let mut pragma = fields.values(b"pragma");
+    meant && !pragma.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
+}
+
+/// A list of fields that no cache is to keep, which begins with cookies.
+const SET_COOKIE_LIST: &[u8] = b"no-cache=\"set-cookie";
+
 fn forbids(directive: &[u8]) -> bool {
     // A list of fields that begins with it: `no-cache="set-cookie, x"`, whole
     // or cut at its comma.
-    const LIST: &[u8] = b"no-cache=\"set-cookie";
+    const LIST: &[u8] = SET_COOKIE_LIST;
     let listed = directive
         .get(..LIST.len())
         .is_some_and(|d| d.eq_ignore_ascii_case(LIST))

@@ -24,7 +24,7 @@ mod page;
 mod request;
 mod response;
 
-pub use cache::shares_cookie;
+pub use cache::{is_cacheable, shares_cookie};
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
 pub use connection::keeps_by_proxy_connection;
 pub use fault::{Fault, FaultKind};

@@ -1,22 +1,59 @@
 //! `balance` and what belongs to it.
 
 use super::{Args, Built, LineRow, places};
-use crate::config::Balance;
+use crate::config::{Balance, HashAffinity, HashFunction, HashKey, HashMethod, HashType, Hashed};
 use crate::keyword::known;
 use crate::load::{Loader, codes};
+use crate::rules::{Expression, Usage};
 use language::{Diagnostic, Word, suggest};
+use std::sync::Arc;
 
 /// The lines of this family.
-pub static LINES: &[LineRow] = &[LineRow {
-    name: "balance",
-    places: places::BACK,
-    syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] }",
-    doc: "Says how a backend chooses a server for a stream that belongs to none. `roundrobin` (the default) takes turns by \
-          weight, `leastconn` the server with the fewest sessions for its weight, `source` the same server for the same \
-          client address, `first` the lowest id that has a free slot, `random` the less loaded of some drawn servers.",
-    example: "balance leastconn",
-    build: balance,
-}];
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "balance",
+        places: places::BACK,
+        syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
+                 [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
+                 rdp-cookie[(<name>)] | hash <expression> }",
+        doc: "Says how a backend chooses a server for a stream that belongs to none. `roundrobin` (the default) takes turns by \
+              weight, `leastconn` the server with the fewest sessions for its weight, `first` the lowest id that has a free slot, \
+              `random` the less loaded of some drawn servers. The others hash something and take the same server for the same key \
+              (see `hash-type`): `source` the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
+              (or of the body of a POST), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an expression. \
+              A stream without the key takes turns.",
+        example: "balance leastconn",
+        build: balance,
+    },
+    LineRow {
+        name: "hash-type",
+        places: places::BACK,
+        syntax: "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]",
+        doc: "How a key leads to a server. `map-based` (the default) shares keys evenly, and moves nearly all of them when a server \
+              comes or goes; `consistent` moves few. The function makes a number of the key (`sdbm` by default; `none` reads its \
+              digits), and `avalanche` spreads like keys.",
+        example: "hash-type consistent",
+        build: hash_type,
+    },
+    LineRow {
+        name: "hash-balance-factor",
+        places: places::BACK,
+        syntax: "hash-balance-factor <percent>",
+        doc: "With `hash-type consistent`: no server gets more than so many percent of its share of all sessions; keys above go to \
+              the next one on the ring. 0, the default, is no limit.",
+        example: "hash-balance-factor 150",
+        build: hash_balance_factor,
+    },
+    LineRow {
+        name: "hash-preserve-affinity",
+        places: places::BACK,
+        syntax: "hash-preserve-affinity { always | maxconn | maxqueue }",
+        doc: "When a key stays at the server that its hash leads to: `always` (it waits there), as long as that has a free session, \
+              or as long as its queue has a place.",
+        example: "hash-preserve-affinity maxqueue",
+        build: hash_affinity,
+    },
+];
 
 /// Draws of `random` where the line gives none.
 const DRAWS: u32 = 2;
@@ -27,9 +64,15 @@ const BUILT: &[&str] = &[
     "first",
     "source",
     "random",
+    "uri",
+    "url_param",
+    "hdr",
+    "rdp-cookie",
+    "hash",
 ];
 
 fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.proxy().balance_said = true;
     let Some(word) = args.next() else {
         loader.proxy().balance = Balance::RoundRobin;
         return Ok(());
@@ -47,9 +90,175 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("source", None) => Balance::Source,
         ("random", None | Some(Some(""))) => Balance::Random(DRAWS),
         ("random", Some(Some(draws))) => Balance::Random(random_draws(word, draws)?),
+        ("uri", None) => hashed(args, uri)?,
+        ("url_param", None) => hashed(args, url_parameter)?,
+        ("hash", None) => {
+            let text = args.required("a sample expression")?;
+            let expression = Expression::parse(loader, text, Usage::USE_SERVER)?;
+            Balance::Hash(Hashed {
+                key: HashKey::Expression(Arc::new(expression)),
+                text: format!("hash {}", text.text()).into(),
+            })
+        }
+        ("hdr", Some(Some(header))) => {
+            let name = header_name(word, header)?;
+            hashed(args, |args| {
+                Ok(HashKey::Header {
+                    name: name.clone(),
+                    domain_only: args.take("use_domain_only"),
+                })
+            })?
+        }
+        ("rdp-cookie", _) => {
+            let name = super::persistence::rdp_name(word, RDP_COOKIE);
+            let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
+                args.wrong(
+                    &codes::BAD_VALUE,
+                    word,
+                    "balance rdp-cookie : missing cookie name.",
+                )
+            })?;
+            hashed(args, |_| Ok(HashKey::RdpCookie(name.as_bytes().into())))?
+        }
         _ => return Err(refused(word, name)),
     };
     loader.proxy().balance = algorithm;
+    args.end()
+}
+
+/// The cookie that most clients of remote desktops send.
+const RDP_COOKIE: &str = "mstshash";
+
+/// An algorithm that hashes what the words of its line say.
+fn hashed(
+    args: &mut Args<'_>,
+    key: impl FnOnce(&mut Args<'_>) -> Result<HashKey, Box<Diagnostic>>,
+) -> Result<Balance, Box<Diagnostic>> {
+    let words = args.line().words.iter().skip(1);
+    let text = words.map(|word| word.text()).collect::<Vec<_>>().join(" ");
+    Ok(Balance::Hash(Hashed {
+        key: key(args)?,
+        text: text.into(),
+    }))
+}
+
+fn uri(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
+    let (mut bytes_max, mut depth_max, mut whole, mut path_only) = (None, None, false, false);
+    while let Some(word) = args.next() {
+        match word.str() {
+            "len" => bytes_max = Some(args.count("a positive integer", 1..=i32::MAX as u32)?),
+            "depth" => depth_max = Some(args.count("a positive integer", 1..=i32::MAX as u32)?),
+            "whole" => whole = true,
+            "path-only" => path_only = true,
+            _ => {
+                let choices = ["len", "depth", "whole", "path-only"];
+                return Err(super::proxy::not_one_of(args, word, &choices));
+            }
+        }
+    }
+    Ok(HashKey::Uri {
+        bytes_max,
+        depth_max,
+        whole,
+        path_only,
+    })
+}
+
+fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Box<Diagnostic>> {
+    let name = args.required("an URL parameter name")?;
+    let check_post = args.take("check_post");
+    if check_post && args.peek().is_some() {
+        // How long HAProxy 1.x waited for the body; today all of it that fits
+        // into a buffer is waited for.
+        args.count("a number of bytes", 0..=i32::MAX as u32)?;
+    }
+    Ok(HashKey::UrlParameter {
+        name: name.bytes.as_slice().into(),
+        check_post,
+    })
+}
+
+fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Box<Diagnostic>> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        let message = "balance hdr requires an http header field name.";
+        return Err(Box::new(
+            Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                .label("no name of a header")
+                .fix(word.span, "hdr(host)"),
+        ));
+    }
+    Ok(name.to_ascii_lowercase().into_bytes().into())
+}
+
+const METHODS: [&str; 2] = ["map-based", "consistent"];
+const FUNCTIONS: [&str; 5] = ["sdbm", "djb2", "wt6", "crc32", "none"];
+
+fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("map-based or consistent")?;
+    let mut kind = HashType::default();
+    kind.method = match word.str() {
+        "map-based" => HashMethod::MapBased,
+        "consistent" => HashMethod::Consistent,
+        _ => return Err(super::proxy::not_one_of(args, word, &METHODS)),
+    };
+    // Without a function a ring is given well spread numbers.
+    kind.avalanche = kind.method == HashMethod::Consistent && args.peek().is_none();
+    if let Some(word) = args.next() {
+        kind.function = match word.str() {
+            "sdbm" => HashFunction::Sdbm,
+            "djb2" => HashFunction::Djb2,
+            "wt6" => HashFunction::Wt6,
+            "crc32" => HashFunction::Crc32,
+            "none" => HashFunction::None,
+            _ => return Err(super::proxy::not_one_of(args, word, &FUNCTIONS)),
+        };
+        if kind.function == HashFunction::Wt6 {
+            args.tell(
+                Diagnostic::warning(
+                    &codes::OTHER_HASH,
+                    word.span,
+                    "'hash-type wt6' leads keys to other servers than HAProxy does",
+                )
+                .label("another function stands in for it")
+                .help("`crc32` and `djb2` lead keys where HAProxy leads them"),
+            );
+        }
+        if let Some(word) = args.next() {
+            if !word.is("avalanche") {
+                return Err(super::proxy::not_one_of(args, word, &["avalanche"]));
+            }
+            kind.avalanche = true;
+        }
+    }
+    loader.proxy().hash = kind;
+    args.surplus()
+}
+
+fn hash_balance_factor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.peek();
+    let factor = args.count("an integer", 0..=i32::MAX as u32)?;
+    if let (1..=100, Some(word)) = (factor, word) {
+        let message = "'hash-balance-factor' must be 0 or greater than 100.";
+        return Err(Box::new(
+            Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message)
+                .label("no server could take more than its share"),
+        ));
+    }
+    loader.proxy().hash_balance_factor = factor;
+    args.end()
+}
+
+const AFFINITIES: [&str; 3] = ["always", "maxconn", "maxqueue"];
+
+fn hash_affinity(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("always, maxconn or maxqueue")?;
+    loader.proxy().hash_affinity = match word.str() {
+        "always" => HashAffinity::Always,
+        "maxconn" => HashAffinity::MaxConn,
+        "maxqueue" => HashAffinity::MaxQueue,
+        _ => return Err(super::proxy::not_one_of(args, word, &AFFINITIES)),
+    };
     args.end()
 }
 
@@ -124,8 +333,32 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_what_they_are() {
-        assert_eq!(codes_of("balance url_param user"), ["E0103"]);
-        assert_eq!(codes_of("balance hdr(host)"), ["E0103"]);
+        assert_eq!(codes_of("balance sticky"), ["E0103"]);
+        for (line, want) in [
+            ("balance uri len 10 depth 3 whole path-only", &[][..]),
+            ("balance uri len 0", &["E0204"]),
+            ("balance uri foo", &["E0207"]),
+            ("balance url_param", &["E0201"]),
+            ("balance url_param a check_post 10", &[]),
+            ("balance url_param a foo", &["E0202"]),
+            ("balance hdr", &["E0207"]),
+            ("balance hdr()", &["E0207"]),
+            ("balance hdr(Host) use_domain_only", &[]),
+            ("balance rdp-cookie", &[]),
+            ("balance rdp-cookie()", &["E0207"]),
+            ("balance hash", &["E0201"]),
+            ("balance hash src", &[]),
+            ("balance hash path,lower", &[]),
+            ("hash-type", &["E0201"]),
+            ("hash-type foo", &["E0207"]),
+            ("hash-type map-based foo", &["E0207"]),
+            ("hash-type consistent djb2 avalanche", &[]),
+            ("hash-type consistent wt6", &["W0451"]),
+            ("hash-balance-factor 50", &["E0204"]),
+            ("hash-balance-factor 0", &[]),
+        ] {
+            assert_eq!(codes_of(line), want, "{line}");
+        }
         assert_eq!(codes_of("balance random(0)"), ["E0204"]);
         assert_eq!(codes_of("balance oundrobin"), ["E0207"]);
         assert_eq!(codes_of("balance roundrobin now"), ["E0202"]);

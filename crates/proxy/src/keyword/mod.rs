@@ -17,6 +17,7 @@ pub mod check;
 mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
+mod dispatch;
 mod environment;
 mod error_page;
 mod filter;
@@ -32,15 +33,18 @@ mod mailers;
 mod monitor;
 mod option;
 pub(crate) mod peers;
+mod persistence;
 pub mod places;
 mod proxy;
 mod redirect;
 pub(crate) mod resolvers;
+mod retry;
 pub(crate) mod ring;
 pub mod server;
 pub mod server_option;
 mod server_states;
 mod server_template;
+mod source;
 mod stats;
 mod stats_socket;
 mod stick;
@@ -100,6 +104,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Compression", compression::LINES),
     ("Processors", cpu_map::LINES),
     ("Certificate stores", crt_store::LINES),
+    ("Relays", dispatch::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
     ("Error pages", http_errors::LINES),
@@ -119,11 +124,13 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Options of proxies", option::SPECIAL),
     ("Peers", peers::GLOBAL),
     ("Peers", peers::LINES),
+    ("Persistence", persistence::LINES),
     ("Proxies", proxy::LINES),
     ("Redirections", redirect::LINES),
-    ("Rings of log lines", ring::LINES),
     ("Names of hosts", resolvers::GLOBAL),
     ("Names of hosts", resolvers::LINES),
+    ("Trying again", retry::LINES),
+    ("Rings of log lines", ring::LINES),
     ("Servers", server::LINES),
     ("States of servers", server_states::LINES),
     ("Servers", server_template::LINES),
@@ -169,6 +176,9 @@ impl Registry {
         all
     }
 }
+
+pub(crate) use dispatch::finish as finish_dispatch;
+pub(crate) use persistence::finish as finish_persistence;
 
 /// A row of a section's line.
 pub type LineRow = Keyword<LineBuilder>;

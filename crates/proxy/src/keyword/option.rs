@@ -105,6 +105,7 @@ const FLAGS: &[(&str, ProxyOption)] = &[
     ("option log-separate-errors", ProxyOption::LogSeparateErrors),
     ("option logasap", ProxyOption::LogAsap),
     ("option nolinger", ProxyOption::NoLinger),
+    ("option persist", ProxyOption::Persist),
     ("option prefer-last-server", ProxyOption::PreferLastServer),
     ("option socket-stats", ProxyOption::SocketStats),
     ("option splice-auto", ProxyOption::SpliceAuto),
@@ -259,6 +260,9 @@ flags! {
     "option logasap", FRONT,
         "A request is logged when the answer's head was seen, with `+` before its time and size, instead of at its end. It is \
          for long downloads and tunnels.";
+    "option persist", BACK,
+        "A stream that belongs to a server goes there even while checks find it down. Without `option redispatch` it gets an error \
+         where the server really is down.";
     "option prefer-last-server", BACK,
         "A request goes to the server of the one before it on the same connection if that is possible, rather than to the one \
          that balancing would choose, so that the connection to the server can be kept.";

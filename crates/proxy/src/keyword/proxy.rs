@@ -5,9 +5,7 @@ use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::{Args, Built, LineRow};
 use crate::config::{Mode, Reference, ReuseMode};
 use crate::load::{Loader, Section, codes};
-use language::value::{self, Accepts, Host, Port, ValueError};
 use language::{Diagnostic, Word, suggest};
-use std::net::SocketAddr;
 
 /// What may follow `mode`, besides what HAProxy knows and is not built.
 const MODES: &[&str] = &["http", "tcp"];
@@ -172,46 +170,6 @@ fn http_reuse(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("an address")?;
-    let address = value::address(
-        &word.text(),
-        &Accepts {
-            name: false,
-            ..Accepts::SOURCE
-        },
-    )
-    .map_err(|e| Box::new(e.diagnostic(word.span, "'source'")))?;
-    let port = if let Port::One(port) = address.port {
-        port
-    } else {
-        0
-    };
-    let source = match address.host {
-        Host::Ip(ip) => Some(SocketAddr::new(ip, port)),
-        Host::Any if port == 0 => None,
-        Host::Any => Some(SocketAddr::new(
-            std::net::Ipv4Addr::UNSPECIFIED.into(),
-            port,
-        )),
-        _ => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("'source' cannot use '{}'", word.text()),
-                )
-                .label("an IPv4 or IPv6 address is needed, `*` leaves the choice to the system"),
-            ));
-        }
-    };
-    if let Some(option) = args.peek().filter(|w| w.is("usesrc") || w.is("interface")) {
-        return Err(not_built(option, &format!("source … {}", option.text())));
-    }
-    loader.proxy().source = source;
-    args.end()
-}
-
 fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a backend")?;
     let reference = Reference {
@@ -327,11 +285,12 @@ pub static LINES: &[LineRow] = &[
     LineRow {
         name: "source",
         places: BACK,
-        syntax: "source <addr>[:<port>]",
-        doc: "The local address from which servers are connected to; a server's own `source` goes first. `usesrc` and \
-              `interface` are not built yet and refused.",
+        syntax: "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] \
+                 [interface <name>]",
+        doc: "The local address from which servers are connected to; a server's own `source` goes first. `usesrc` shows servers \
+              another address than this host's, such as the client's.",
         example: "source 127.0.0.1",
-        build: source,
+        build: super::source::of_proxy,
     },
     LineRow {
         name: "default_backend",

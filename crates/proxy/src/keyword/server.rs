@@ -218,12 +218,10 @@ pub(super) fn server_address(
                 None => return Ok((ServerAddress::Unresolved, host)),
             }
         }
-        Host::Any => return Err(no_target(word, "the address that the client connected to")),
+        // The address that the client connected to.
+        Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_target(word, "this kind of address")),
     };
-    if ip.is_unspecified() {
-        return Err(no_target(word, "the address that the client connected to"));
-    }
     let address = match port {
         NamedPort::Fixed(port) => ServerAddress::Inet(SocketAddr::new(ip, port)),
         NamedPort::Offset(offset) => ServerAddress::SamePort(ip, offset),
@@ -585,8 +583,7 @@ mod tests {
             ("server a/b 127.0.0.1:80", "E0105"),
             ("server a 127.0.0.1:80 maxcon 5", "E0209"),
             ("server a 127.0.0.1:80 agent-check", "E0473"),
-            ("server a :80", "E0103"),
-            ("server a 0.0.0.0:80", "E0103"),
+            ("server a fd@3", "E0024"),
             ("default-server id 4", "E0102"),
             ("default-server 127.0.0.1:80", "E0209"),
         ] {

@@ -120,7 +120,7 @@ mod tests {
         );
         assert!(all.shutdown_sessions_on_down && all.shutdown_backup_sessions_on_up);
         assert_eq!(all.source, "127.0.0.9:0".parse().ok());
-        assert_eq!(all.interface.as_deref(), Some("lo"));
+        assert_eq!(all.source_ways.interface.as_deref(), Some("lo"));
         assert_eq!(all.resolving.init.map(|list| list.len()), Some(3));
     }
 

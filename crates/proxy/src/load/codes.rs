@@ -122,6 +122,20 @@ codes! {
         "Two listeners of this file have the same address and port; connections go to one or the other, by the system's choice. Remove one, \
          or give them different addresses or interfaces.";
 
+    UNKNOWN_SERVER = "E0450", "no such server",
+        "A `use-server` rule names a server that its backend does not have. The nearest name is shown.";
+    COOKIE_WORDS = "E0451", "words of a cookie that exclude each other",
+        "`rewrite`, `insert` and `prefix` are three ways to do the same: one of them is enough. `indirect` is for cookies that are \
+         inserted here, `preserve` for `insert` and `indirect`.";
+    COOKIE_DOMAIN = "W0450", "cookie for a domain without a dot",
+        "Browsers refuse a cookie for a whole top-level domain (RFC 6265, section 5.3): write the name of the site, as in \
+         `.example.com`.";
+
+    OTHER_HASH = "W0451", "hash that differs from HAProxy's",
+        "HAProxy's function `wt6` is described nowhere but in its source, so another one with the same use stands in for it: the \
+         same key always goes to the same server, but not to the one that HAProxy would choose. It matters only while both share \
+         the traffic of one site. `crc32`, `djb2` and `sdbm` are the same in both.";
+
     NO_SERVERS = "W0101", "backend without servers",
         "A backend without a server answers every request with 503. Add a `server` line, or remove the backend and what leads to it.";
     MISSING_TIMEOUT = "W0102", "missing timeouts",

@@ -12,7 +12,9 @@ const FIRST_ID: u32 = 1;
 impl Loader {
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
+        crate::keyword::finish_dispatch(self);
         crate::keyword::server::finish_servers(self);
+        crate::keyword::finish_persistence(self);
         self.finish_tls();
         self.number();
         self.load_server_states();

@@ -29,7 +29,6 @@ use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::{Gauge, ServerState, Shutdown, now_ms};
 use crate::stream::{Priority, Stream, listing};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use waiter::Waiter;
@@ -171,6 +170,9 @@ pub struct Wish {
     pub server: Option<ServerIndex>,
     /// The server that failed it: taken only where there is no other.
     pub avoid: Option<ServerIndex>,
+    /// The server that it belongs to is taken where it is down, too, and then
+    /// without waiting: nobody gives slots of it back.
+    pub forced: bool,
 }
 
 /// Gives a stream a server by the backend's balance, a place in a queue, or a
@@ -179,8 +181,8 @@ pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
     assign_wish(
         stream,
         Wish {
-            server: None,
             avoid,
+            ..Wish::default()
         },
     )
 }
@@ -193,7 +195,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     let asker = Asker {
         config: &stream.config,
         backend,
-        source: stream.source().ip(),
+        key: key_of(stream, backend),
         wish,
         priority: stream.priority(),
     };
@@ -210,11 +212,21 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
     }
 }
 
+/// What stands for a stream where a hash chooses its server.
+fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
+    let proxy = stream.config.proxy(backend);
+    match proxy.balance.is_by_key() {
+        true => balance::key_of(stream, proxy),
+        false => None,
+    }
+}
+
 /// What of a stream counts here.
 struct Asker<'c> {
     config: &'c Arc<Config>,
     backend: ProxyIndex,
-    source: Option<IpAddr>,
+    /// What stands for the stream where a hash chooses.
+    key: Option<u32>,
     wish: Wish,
     priority: Priority,
 }
@@ -259,8 +271,12 @@ impl Asker<'_> {
         let proxy = self.proxy();
         if let Some(index) = self.wish.server
             && let Some(server) = proxy.servers.get(index.0 as usize)
-            && server.state.usable_for_persistence()
+            && (self.wish.forced || server.state.usable_for_persistence())
         {
+            if !server.state.usable_for_persistence() {
+                server.state.sessions.up();
+                return granted(index, &server.state);
+            }
             if take_in_turn(&server.state) == Take::Taken {
                 return granted(index, &server.state);
             }
@@ -282,7 +298,7 @@ impl Asker<'_> {
 
     fn request(&self, look: bool) -> balance::Request {
         balance::Request {
-            source: self.source,
+            key: self.key,
             avoid: self.wish.avoid,
             look,
         }
@@ -528,7 +544,7 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
     fence(Ordering::SeqCst);
     for waiter in &moved {
         let request = balance::Request {
-            source: None,
+            key: None,
             avoid: None,
             look: true,
         };

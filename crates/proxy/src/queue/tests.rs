@@ -10,7 +10,6 @@ use crate::config::{
 use crate::state::{AdminState, ProxyState, install};
 use crate::stream::Priority;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
@@ -107,16 +106,16 @@ pub(super) fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment 
         Wish {
             server: None,
             avoid,
+            forced: false,
         },
     )
 }
 
 fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
-    let source = Some(IpAddr::from([127, 0, 0, 1]));
     let asker = Asker {
         config: &stub.config,
         backend: ProxyIndex(0),
-        source,
+        key: Some(0x7f00_0001),
         wish,
         priority: Priority::default(),
     };
@@ -239,6 +238,7 @@ fn a_server_queue_overflows_to_the_balance() {
     let wish = Wish {
         server: Some(ServerIndex(0)),
         avoid: None,
+        forced: false,
     };
     let held = slot(assign_wish(&mut stream(&config), wish));
     let mut first = stream(&config);
@@ -265,6 +265,7 @@ fn the_older_of_both_queues_is_served_first() {
     let wish = Wish {
         server: Some(ServerIndex(0)),
         avoid: None,
+        forced: false,
     };
     let mut own = ticket(assign_wish(&mut stream(&config), wish));
     drop(held);
@@ -279,6 +280,7 @@ fn who_waits_for_a_server_that_goes_down_gets_another() {
     let wish = |n| Wish {
         server: Some(ServerIndex(n)),
         avoid: None,
+        forced: false,
     };
     let held = slot(assign_wish(&mut stream(&config), wish(0)));
     let mut first = ticket(assign_wish(&mut stream(&config), wish(0)));
@@ -386,6 +388,7 @@ fn random_work(config: &Arc<Config>, thread: usize, rounds: u32, served: impl Fn
         let wish = Wish {
             server: (random() % 4 == 0).then(|| ServerIndex(random() as u32 % count)),
             avoid: None,
+            forced: false,
         };
         let slot = match assign_wish(&mut stream, wish) {
             Assignment::Granted(slot) => slot,

@@ -46,7 +46,7 @@ pub(crate) use action::{challenge, error_answer};
 pub(crate) use action::{set_variable, unset_variable};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
-pub(crate) use converter::hash::xxh64;
+pub(crate) use converter::hash::{self, xxh64};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
 pub use fetch::{FetchBuild, FetchRow};
@@ -64,6 +64,11 @@ pub use variables::{Scope, VariableName, Variables};
 pub(crate) use acl::check_name as check_acl_name;
 pub(crate) use action::{count_denied, count_denied_response};
 pub(crate) use shared::Shared;
+
+/// The value of a remote desktop client's cookie of a name, in its first packet.
+pub(crate) fn rdp_cookie<'p>(payload: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    fetch::rdp_cookie(payload, Some(name))
+}
 
 use language::keyword::Documented;
 

@@ -1,7 +1,7 @@
 //! Making a connection to a server.
 
 use super::secured::{Secured, Wanted, forced_version, secure};
-use super::{ServerConnection, proxy_header};
+use super::{ServerConnection, proxy_header, source};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
 use crate::mux::ServerMux;
@@ -13,11 +13,11 @@ use crate::tls::handshake::Failure;
 use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{BindToDevice, TcpFastOpenConnect};
+use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use protocol::socks4;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// Why a connection was not made.
@@ -45,11 +45,17 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
-        ServerAddress::Inet(address) => Ok(Target::Inet(*address)),
+        ServerAddress::Inet(address) => {
+            let ip = or_destination(address.ip(), stream)?;
+            Ok(Target::Inet(SocketAddr::new(ip, address.port())))
+        }
         ServerAddress::SamePort(ip, offset) => {
             let port = i32::from(stream.destination().port().unwrap_or(0)) + offset;
             let port = u16::try_from(port).map_err(|_| ConnectFailure::Unresolved)?;
-            Ok(Target::Inet(SocketAddr::new(*ip, port)))
+            Ok(Target::Inet(SocketAddr::new(
+                or_destination(*ip, stream)?,
+                port,
+            )))
         }
         ServerAddress::Unix(path) => SocketAddrUnix::new(path.as_path())
             .map(Target::Unix)
@@ -61,11 +67,22 @@ fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     }
 }
 
-/// Whether each client's own port decides where a server is for it.
+/// An address, or in place of none the one that the client connected to.
+fn or_destination(ip: IpAddr, stream: &Stream) -> Result<IpAddr, ConnectFailure> {
+    if ip.is_unspecified() {
+        stream.destination().ip().ok_or(ConnectFailure::Unresolved)
+    } else {
+        Ok(ip)
+    }
+}
+
+/// Whether where each client connected to decides where a server is for it.
 fn goes_by_client(server: &Server) -> bool {
     let followed = server.is_followed();
-    match server.address {
-        ServerAddress::SamePort(..) => followed || server.state.address_override().is_none(),
+    let own = || server.state.address_override().is_none();
+    match &server.address {
+        ServerAddress::SamePort(..) => followed || own(),
+        ServerAddress::Inet(address) => address.ip().is_unspecified() && own(),
         ServerAddress::Unresolved if followed => {
             let set = server.state.address_override();
             matches!(set, Some(ServerAddress::SamePort(..)))
@@ -85,6 +102,13 @@ impl ServerConnection {
             version => version,
         };
         if version.is_some_and(|v| self.link.is_http2() != (v == HttpProtocol::Http2)) {
+            return false;
+        }
+        if let Some(backend) = stream.backend()
+            && source::goes_by_client(backend, server)
+            && let Some(wanted) = source::borrowed(server.source(backend), stream)
+            && self.local_address().map(|own| own.ip()) != Some(wanted.ip())
+        {
             return false;
         }
         if !goes_by_client(server) {
@@ -110,7 +134,11 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
     )?)
 }
 
-fn begin(backend: &Proxy, server: &Server, target: &Target, stream: &Stream) -> io::Result<Socket> {
+fn begin(
+    (backend, server): (&Proxy, &Server),
+    stream: &Stream,
+    target: &Target,
+) -> io::Result<Socket> {
     let tune = &stream.config.global.tune;
     let by_proxy = server.options.socks4.map(Target::Inet);
     match by_proxy.as_ref().unwrap_or(target) {
@@ -131,10 +159,7 @@ fn begin(backend: &Proxy, server: &Server, target: &Target, stream: &Stream) -> 
             if let Some(set) = &stream.overrides {
                 set.to_server.apply(&fd, Some(*address));
             }
-            if let Some(source) = server.options.source.or(backend.source) {
-                sockopt::set_socket_reuseaddr(&fd, true)?;
-                rustix::net::bind(&fd, &source)?;
-            }
+            source::bind(&fd, (backend, server), stream, address)?;
             Socket::connect_by(fd, address)
         }
     }
@@ -151,9 +176,6 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
     }
     if let Some(bytes) = tune.sndbuf_server {
         sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
-    }
-    if let Some(interface) = &options.interface {
-        setsockopt(fd, BindToDevice, &interface.as_ref().into()).map_err(io::Error::from)?;
     }
     if options.tcp_fast_open {
         // Connected at once then: the handshake waits for the first data.
@@ -174,7 +196,7 @@ pub async fn connect(
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
-    let private = server.options.send_proxy.is_some() || goes_by_client(server) || forced.is_some();
+    let private = is_private(backend, server) || forced.is_some();
     let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
@@ -189,7 +211,7 @@ pub async fn connect(
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
-    let socket = begin(backend, server, &target, stream).map_err(ConnectFailure::Refused)?;
+    let socket = begin((backend, server), stream, &target).map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
     worker()
         .pools
@@ -232,6 +254,13 @@ pub async fn connect(
         way,
         private,
     })
+}
+
+/// Whether connections to a server are for one client each.
+fn is_private(backend: &Proxy, server: &Server) -> bool {
+    server.options.send_proxy.is_some()
+        || goes_by_client(server)
+        || source::goes_by_client(backend, server)
 }
 
 /// A connection that speaks HTTP/2, and a stream on it.

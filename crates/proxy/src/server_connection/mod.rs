@@ -7,6 +7,7 @@ mod pool;
 mod proxy_header;
 mod secured;
 mod shared;
+mod source;
 
 pub use connect::{ConnectFailure, connect};
 pub use pool::{Pools, purge};

@@ -4,7 +4,7 @@
 use super::renamed::FoundDown;
 use super::{ProxyState, ServerState};
 use crate::cache::Cache;
-use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, Tune};
+use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, SourceWays, Tune};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
         for (index, server) in servers.iter_mut().enumerate() {
             let described = known.and_then(|known| known.servers.get(&*server.name));
             if let (Some(described), Some(known)) = (described, known) {
-                let alike = known.settings == Some(settings) && same_tune;
+                let alike = known.settings.as_ref() == Some(&settings) && same_tune;
                 if go_on(server, described, alike) {
                     moved.push(Arc::clone(&server.state));
                 }
@@ -181,9 +181,10 @@ fn missing(config: &Config, old: &Config) -> Vec<Arc<ServerState>> {
 }
 
 /// What of a backend decides how connections to its servers are made.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Settings {
     source: Option<SocketAddr>,
+    source_ways: SourceWays,
     keep_alive: bool,
 }
 
@@ -191,6 +192,7 @@ impl Settings {
     fn of(proxy: &Proxy) -> Settings {
         Settings {
             source: proxy.source,
+            source_ways: proxy.source_ways.clone(),
             keep_alive: proxy.has(ProxyOption::ServerTcpKeepAlive),
         }
     }
@@ -220,7 +222,7 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && other.state.address_override().is_some();
     (followed || one.address == other.address)
         && of(one) == of(other)
-        && one.options.interface == other.options.interface
+        && one.options.source_ways == other.options.source_ways
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()
         && one.options.protocol == other.options.protocol
 }

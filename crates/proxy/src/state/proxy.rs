@@ -54,6 +54,8 @@ pub struct ProxyState {
     listeners: Listeners,
     /// When the backend last had a session.
     pub last_session: LastTime,
+    /// `appsession`: the sessions of its application.
+    pub app_sessions: crate::persistence::Sessions,
 }
 
 /// Which servers can be used, and since when that is so.

@@ -3,7 +3,10 @@
 //! lock; nothing here changes anything.
 
 use super::column::{COLUMN_COUNT, Column};
-use crate::config::{Balance, Bind, BindAddress, Config, Mode, Proxy, Server, ServerAddress};
+use crate::config::{
+    Balance, Bind, BindAddress, Config, HashKey, Mode, Proxy, Server, ServerAddress,
+};
+use crate::persistence;
 use crate::runtime;
 use crate::state::{AdminReport, Average, Counters, Gauge, Rate, ServerReport, Tally};
 use std::borrow::Cow;
@@ -425,8 +428,8 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     agent(&mut row, &report);
     if moment.legends {
         row.put(C::Addr, server_text(server));
-        if let Some(cookie) = &server.options.cookie {
-            row.put(C::Cookie, String::from_utf8_lossy(cookie).into_owned());
+        if let Some(cookie) = persistence::cookie_of(proxy, server) {
+            row.put(C::Cookie, cookie);
         }
     }
     let idle = state.idle.load(Relaxed);
@@ -515,6 +518,14 @@ pub fn algorithm(balance: &Balance) -> &'static str {
         Balance::First => "first",
         Balance::Source => "source",
         Balance::Random(_) => "random",
+        Balance::Hash(hashed) => match hashed.key {
+            HashKey::Source => "source",
+            HashKey::Uri { .. } => "uri",
+            HashKey::UrlParameter { .. } => "url_param",
+            HashKey::Header { .. } => "hdr",
+            HashKey::RdpCookie(_) => "rdp-cookie",
+            HashKey::Expression(_) => "hash",
+        },
     }
 }
 
@@ -569,6 +580,12 @@ pub fn backend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
     row.times(&state.backend);
     if moment.legends {
         row.put(C::Algo, algorithm(&proxy.balance));
+        if let Some(cookie) = &proxy.cookie {
+            row.put(
+                C::Cookie,
+                String::from_utf8_lossy(&cookie.name).into_owned(),
+            );
+        }
     }
     for column in [
         C::AggServerStatus,

@@ -4,6 +4,7 @@
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
 use super::reply::{Reply, error as error_page};
+use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination, inspect, observe};
@@ -16,6 +17,7 @@ use crate::http2;
 use crate::log;
 use crate::message::Version;
 use crate::mux::{Gone, HeadFailure, MuxStream};
+use crate::persistence;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
@@ -49,6 +51,9 @@ pub struct Incoming<'c> {
     /// When the server was last sent something: from then on it may be silent
     /// for `timeout server`.
     pub sent_at: &'c Cell<Instant>,
+    /// The request could be sent once more, so that an answer which `retry-on`
+    /// names is not for the client.
+    pub again: &'c Cell<bool>,
 }
 
 /// An answer that was delivered whole.
@@ -65,6 +70,8 @@ pub struct Delivered {
 /// Why an answer was not delivered whole.
 #[derive(Debug)]
 pub enum Failure {
+    /// The server answered with a status that `retry-on` names.
+    Unwanted,
     /// The server closed before the first byte.
     ClosedEarly,
     /// The server has not looked at the request and will not; it can be sent
@@ -113,7 +120,7 @@ impl Failure {
     /// where an answer had begun.
     pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
         match self {
-            Failure::ClosedEarly | Failure::Closed | Failure::Refused => {
+            Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
                 (Termination::ServerAbort, Phase::Headers, Some(502))
             }
             Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
@@ -197,6 +204,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         request,
         keep,
         sent_at,
+        again,
     } = incoming;
     let facts = RequestFacts::of(&stream.request, request.upgrade);
     let mut interim = 0;
@@ -208,6 +216,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
         };
         if !response.interim {
+            if again.get() && retry::is_unwanted(stream) {
+                return Err(Failure::Unwanted);
+            }
             break response;
         }
         interim += 1;
@@ -329,6 +340,7 @@ fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
         }
         _ => {}
     }
+    persistence::look_at_answer(stream);
     if stream
         .backend()
         .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
@@ -336,6 +348,7 @@ fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
     {
         return Err(Failure::Denied(Box::new(blocked(stream))));
     }
+    persistence::answer(stream);
     Ok(())
 }
 
@@ -546,6 +559,7 @@ async fn send(
             .as_ref()
             .map(|meter| (meter, Tally::BytesOut, &mut stream.bytes_counted.1)),
         sent_at: None,
+        kept: None,
         encoder: encoder.as_deref_mut().map(|encoder| Encoding {
             encoder,
             bytes: &mut coded,

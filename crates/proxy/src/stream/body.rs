@@ -249,6 +249,28 @@ impl From<WriteFailure> for BodyFailure {
     }
 }
 
+/// The data of a body that was sent, as long as it fits into a buffer.
+pub struct Kept<'k> {
+    /// The data.
+    pub bytes: &'k mut Vec<u8>,
+    /// Cleared when it is more than fits, or has trailers.
+    pub whole: &'k Cell<bool>,
+    /// What fits.
+    pub bytes_max: usize,
+}
+
+impl Kept<'_> {
+    fn keep(&mut self, data: &[u8], has_trailers: bool) {
+        if has_trailers || self.bytes.len() + data.len() > self.bytes_max {
+            self.whole.set(false);
+            *self.bytes = Vec::new();
+        }
+        if self.whole.get() {
+            self.bytes.extend_from_slice(data);
+        }
+    }
+}
+
 impl Encoding<'_> {
     fn feed<'e>(&'e mut self, data: &'e [u8], flush: Flush) -> Result<&'e [u8], BodyFailure> {
         self.bytes.0 += data.len() as u64;
@@ -286,6 +308,8 @@ pub struct Copy<'c> {
     pub meter: Option<(&'c Meter, Tally, &'c mut u64)>,
     /// Where it is noted when something was sent.
     pub sent_at: Option<&'c Cell<Instant>>,
+    /// Keeps what was sent, to send it once more.
+    pub kept: Option<&'c mut Kept<'c>>,
     /// What the body is compressed with.
     pub encoder: Option<Encoding<'c>>,
     /// Who keeps a copy of the body as it came.
@@ -328,6 +352,9 @@ impl Copy<'_> {
         let more = full && !self.body.is_done();
         let data = self.input.as_ref().map_or(&[][..], Buffer::filled);
         let data = data.get(..length).unwrap_or_default();
+        if let Some(kept) = &mut self.kept {
+            kept.keep(data, trailers.is_some());
+        }
         if let Some(cache) = &mut self.cache {
             cache::piece(cache, data);
         }
@@ -413,6 +440,9 @@ impl Copy<'_> {
     /// Sends the end of a body whose sender told it apart from the last data.
     async fn send_end(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
         let trailers = self.from.trailers().filter(|_| !self.drops_trailers);
+        if let Some(kept) = &mut self.kept {
+            kept.keep(&[], trailers.is_some());
+        }
         let rest = match &mut self.encoder {
             None => &[],
             Some(encoding) => encoding.feed(&[], Flush::End)?,

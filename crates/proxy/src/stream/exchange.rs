@@ -6,6 +6,7 @@ use super::answer::{self, Delivered, Failure, Progress};
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
 use super::request::{Next, close};
+use super::retry::{self, Replay};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
@@ -54,12 +55,17 @@ pub async fn run(
     stream: &mut Stream,
     mut outgoing: Outgoing<'_>,
     mut server: ServerConnection,
-    slot: Slot,
+    mut slot: Slot,
 ) -> Next {
     outgoing.encoder = compression::request(stream, &outgoing.request.body);
     prepare_request(stream, &outgoing);
     let has_body = !outgoing.body.is_done();
     let mut fresh = false;
+    let mut replay = Replay::new(stream, &client.link, &outgoing.body);
+    if outgoing.encoder.is_some() {
+        // An encoder cannot begin again.
+        replay.whole.set(false);
+    }
     let delivered = loop {
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
@@ -71,20 +77,30 @@ pub async fn run(
             Link::Http2(_) if outgoing.encoder.is_some() => None,
             Link::Http2(_) => outgoing.body.restart(),
         };
-        let exchange = once(client, stream, &mut outgoing, &mut server, &mut uploaded);
+        let tried = (&mut server, &mut replay);
+        let exchange = once(client, stream, &mut outgoing, tried, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
-        let delivered = match delivered {
-            Ok(delivered) => delivered,
-            Err(why) => Err(Failure::Shut(why, progress(stream, &outgoing))),
-        };
-        // An idle connection that the server closed at the same moment says
-        // nothing of the request: it goes out again on a new one, where that
-        // cannot do anything twice.
+        let delivered =
+            delivered.unwrap_or_else(|why| Err(Failure::Shut(why, progress(stream, &outgoing))));
+        if let Err(failure) = &delivered
+            && retry::repeats(stream, failure)
+            && replay.rewind(&mut client.input, &mut outgoing.body)
+        {
+            drop(server);
+            // It came once.
+            stream.bytes_in -= uploaded.bytes;
+            stream.bytes_counted.0 -= uploaded.counted;
+            // Rare, and large.
+            match Box::pin(retry::again(stream, slot)).await {
+                Some(another) => (server, slot) = another,
+                None => return unserved(client, stream, &outgoing).await,
+            }
+            continue;
+        }
         let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
-        let closed_idle =
-            closed_early && reused && !fresh && !has_body && is_idempotent(stream.request.method());
+        let closed_idle = closed_early && reused && !fresh && !has_body && is_harmless(stream);
         // What the server has not looked at can go to it again in any case, as
         // long as all of it is here.
         let refused = matches!(delivered, Err(Failure::Refused))
@@ -93,11 +109,7 @@ pub async fn run(
             && stream.retries < serve::retries(stream);
         if !closed_idle && !refused {
             if closed_early && reused && client.streams > 0 && !client.link.is_http2() {
-                // Its client knows that a kept-alive connection may close, and
-                // repeats the request; an error page would be final.
-                stream.termination = Termination::ServerAbort;
-                stream.phase = Phase::Headers;
-                return Next::Close;
+                return left_to_client(stream);
             }
             break delivered;
         }
@@ -110,6 +122,27 @@ pub async fn run(
             None => break delivered,
         }
     };
+    end(client, stream, outgoing, (server, slot), delivered).await
+}
+
+/// A server closed a connection that was used before. Its client knows that a
+/// kept-alive connection may close, and repeats the request; an error page would be
+/// final.
+fn left_to_client(stream: &mut Stream) -> Next {
+    stream.termination = Termination::ServerAbort;
+    stream.phase = Phase::Headers;
+    Next::Close
+}
+
+/// What follows the last try.
+#[inline(always)]
+async fn end(
+    client: &mut Client,
+    stream: &mut Stream,
+    outgoing: Outgoing<'_>,
+    (server, slot): (ServerConnection, Slot),
+    delivered: Result<Delivered, Failure>,
+) -> Next {
     let next = match delivered {
         Ok(delivered) => done(client, stream, &outgoing, server, delivered, &slot).await,
         Err(failure) => {
@@ -121,6 +154,16 @@ pub async fn run(
     // A tunnel holds it to its end.
     drop(slot);
     next
+}
+
+/// No server takes the request once more.
+async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
+    let page = reply::error(stream, 503);
+    let keep = outgoing.keep && outgoing.body.is_done() && !page.close;
+    if !reply::send(client, stream, page, keep).await {
+        return Next::Close;
+    }
+    if keep { Next::Request } else { Next::Linger }
 }
 
 /// Bytes of a request's body that went to the server, and how many of them
@@ -145,7 +188,7 @@ async fn once(
     client: &mut Client,
     stream: &mut Stream,
     outgoing: &mut Outgoing<'_>,
-    server: &mut ServerConnection,
+    (server, replay): (&mut ServerConnection, &mut Replay),
     Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
@@ -154,18 +197,13 @@ async fn once(
             let chunked = outgoing.needs_chunks();
             http2::write_request(&stream.request, chunked, &mut head);
         }
-        Link::Http2(link) => {
-            if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await
-            {
-                return Err(Failure::Malformed);
-            }
-            ask(stream, link, outgoing)?;
-        }
+        Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,
     }
     let server_ms = stream.server_ms();
     let Client { link, input, .. } = client;
     let watched = serve::watched(stream, link);
     let sent_at = Cell::new(reactor::now());
+    let (again, mut kept) = replay.parts(stream);
     let incoming = answer::Incoming {
         client: link,
         watched,
@@ -174,6 +212,7 @@ async fn once(
         request: outgoing.request,
         keep: outgoing.keep,
         sent_at: &sent_at,
+        again,
     };
     if outgoing.body.is_done() {
         if let Link::Http1(server) = &server.link {
@@ -197,6 +236,7 @@ async fn once(
         bytes,
         meter: meter.as_ref().map(|meter| (meter, Tally::BytesIn, counted)),
         sent_at: Some(&sent_at),
+        kept: kept.as_mut(),
         encoder: outgoing.encoder.as_deref_mut().map(|encoder| Encoding {
             encoder,
             bytes: &mut coded,
@@ -222,6 +262,19 @@ async fn once(
 fn drops_trailers(stream: &Stream) -> bool {
     let backend = stream.backend();
     backend.is_some_and(|backend| backend.has(ProxyOption::DropRequestTrailers))
+}
+
+/// Sends the head of a request to a server that speaks HTTP/2, once it has said
+/// whether it takes such a one.
+async fn ask_in_time(
+    stream: &Stream,
+    link: &MuxStream,
+    outgoing: &Outgoing<'_>,
+) -> Result<(), Failure> {
+    if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await {
+        return Err(Failure::Malformed);
+    }
+    ask(stream, link, outgoing)
 }
 
 /// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of
@@ -311,6 +364,7 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     }
     crate::rules::unique_id(stream);
     forward::tell(stream);
+    serve::name_server(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,
@@ -365,7 +419,8 @@ async fn done(
                     .server()
                     .and_then(|described| described.options.reuse_max);
                 let spent = most.is_some_and(|most| server.streams > most);
-                client.own = (delivered.client_keeps && !spent).then(|| Box::new(server));
+                let none = stream.frontend().keeps_no_connection;
+                client.own = (delivered.client_keeps && !spent && !none).then(|| Box::new(server));
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }
@@ -442,6 +497,12 @@ fn broken_off(client: &Client, stream: &Stream) -> Next {
         client.link.break_off();
     }
     Next::Close
+}
+
+/// Whether a request does nothing twice. An idle connection that the server closed
+/// at the same moment says nothing of such a one: it goes out again on a new one.
+fn is_harmless(stream: &Stream) -> bool {
+    is_idempotent(stream.request.method())
 }
 
 /// Methods that do no more when they are repeated (RFC 9110, 9.2.2).

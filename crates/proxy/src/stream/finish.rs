@@ -79,6 +79,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         lines,
         error_status,
         checked_users,
+        persistence,
         compression,
         cache,
         overrides,
@@ -122,6 +123,9 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*bytes_counted, *logged) = ((0, 0), false);
     (*termination, *phase) = (Termination::Normal, Phase::Done);
     *lines = None;
+    if let Some(persistence) = persistence {
+        **persistence = Default::default();
+    }
     *compression = Default::default();
     *cache = None;
     *overrides = None;
@@ -185,6 +189,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         lines: None,
         error_status: std::cell::Cell::new(0),
         checked_users: std::cell::OnceCell::new(),
+        persistence: None,
         compression: Default::default(),
         cache: None,
         overrides: None,

@@ -25,6 +25,7 @@ mod observe;
 mod overrides;
 mod reply;
 mod request;
+mod retry;
 #[cfg(test)]
 pub(crate) mod sample;
 mod secure;

@@ -11,12 +11,13 @@ use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspec
 use crate::config::{CheckKind, HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
+use crate::persistence;
 use crate::reactor::{self, Buffer, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::stats;
-use crate::tables::{stick, tracked};
+use crate::tables::tracked;
 use crate::users;
 use crate::worker::worker;
 use std::io;
@@ -353,7 +354,16 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
-    stick::request(stream, false);
+    if stream.backend().is_some_and(|b| b.balance.looks_at_body())
+        && stream.request.method() == b"POST"
+        && !wait_for_body(client, stream, &body, usize::MAX, None).await
+    {
+        return match without_body(stream) {
+            Ruled::Answer(page) => finish_local(client, stream, page, &mut body, keep).await,
+            _ => Next::Close,
+        };
+    }
+    serve::find_own_server(stream);
     prefer_last_server(client, stream);
     let how = Establish {
         reuse: reuse(stream, client.streams == 0),
@@ -467,6 +477,7 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     let same = stream.backend == Some(stream.frontend);
     let tcp = backend.mode == Mode::Tcp;
     serve::enter_backend(stream);
+    persistence::enter(stream);
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;

@@ -4,9 +4,12 @@
 use super::session::after;
 use super::shutdown::{self, unless_shut};
 use super::{Link, Phase, Reply, Stream, Termination, listing, observe};
-use crate::config::{ProxyIndex, ProxyOption, ReuseMode, Server, ServerIndex, SwitchTarget};
+use crate::config::{
+    Proxy, ProxyIndex, ProxyOption, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
+};
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
+use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
 use crate::rules::wait::Wait;
@@ -268,13 +271,70 @@ pub async fn establish(
     stream: &mut Stream,
     mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
-    let retries = retries(stream);
-    let mut slot = take_slot(stream, None).await?;
+    let slot = take_slot(stream, None).await?;
+    reach(stream, &mut how, slot).await
+}
+
+/// Gets a server once more for a request that was sent: another one, or another
+/// connection to the same. It counts as a retry.
+pub async fn again(
+    stream: &mut Stream,
+    mut slot: Slot,
+) -> Result<(ServerConnection, Slot), Unserved> {
+    stream.retries += 1;
+    stream.times.response = None;
+    stream.server_status = 0;
+    match redispatch(stream, slot).await? {
+        (another, true) => slot = another,
+        (same, false) => {
+            count_at_server(stream, Tally::Retries);
+            slot = same;
+        }
+    }
+    let mut fresh = Establish::FRESH;
+    reach(stream, &mut fresh, slot).await
+}
+
+/// Sends a stream to another server, where one is due. The slot and whether it is
+/// another's.
+async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Unserved> {
+    if !redispatches(stream, retries(stream)) {
+        return Ok((slot, false));
+    }
+    let avoid = stream.server;
+    drop(slot);
+    let slot = take_slot(stream, avoid).await?;
+    if avoid == stream.server {
+        return Ok((slot, false));
+    }
+    stream.redispatched = true;
+    persistence::sent_elsewhere(stream);
+    count_at(stream, avoid, Tally::Redispatches);
+    Ok((slot, true))
+}
+
+/// How often a connection that failed may be tried again: `retry-on` can do without.
+fn connection_retries(stream: &Stream) -> u32 {
+    let only_once = |backend: &Proxy| stream.http && !backend.retry_on.has(RetryOn::CONN_FAILURE);
+    if stream.backend().is_some_and(only_once) {
+        0
+    } else {
+        retries(stream)
+    }
+}
+
+/// A connection to the stream's server, or to others, with `retries`.
+async fn reach(
+    stream: &mut Stream,
+    how: &mut Establish,
+    mut slot: Slot,
+) -> Result<(ServerConnection, Slot), Unserved> {
+    let retries = connection_retries(stream);
     loop {
         if let Some(page) = redirected(stream) {
             return Err(Unserved::Redirected(Box::new(page)));
         }
-        let attempt = unless_shut(&slot, pin!(attempt(stream, &mut how))).await;
+        let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;
         let attempt = attempt.unwrap_or_else(|why| {
             stream.termination = shutdown::termination(why);
             None
@@ -298,20 +358,14 @@ pub async fn establish(
             // What is idle gives its descriptors to who has something to do.
             worker().pools.clear();
         }
-        stream.retries += 1;
-        if stream.retries > retries {
-            stream.retries = retries;
+        if stream.retries >= retries {
             return Err(failed(stream, &failure));
         }
-        if redispatches(stream) {
-            let avoid = stream.server;
-            drop(slot);
-            slot = take_slot(stream, avoid).await?;
-            if avoid != stream.server {
-                stream.redispatched = true;
-                count_at(stream, avoid, Tally::Redispatches);
-                continue;
-            }
+        stream.retries += 1;
+        let (held, another) = redispatch(stream, slot).await?;
+        slot = held;
+        if another {
+            continue;
         }
         count_at_server(stream, Tally::Retries);
         if !matches!(failure, ConnectFailure::Timeout) {
@@ -446,32 +500,56 @@ fn out_of_resources(error: &std::io::Error) -> bool {
     )
 }
 
-/// Whether a retry goes to another server. `option redispatch` bounds with its
-/// number how long a stream that belongs to its server (by a cookie) waits for
-/// it; none does yet, and another one is taken at once where there is one.
-fn redispatches(stream: &Stream) -> bool {
+/// Whether a retry goes to another server, where there is one: at once, but a
+/// stream that belongs to its server, or that a hash sent there, waits for it until
+/// the retry that the number behind `option redispatch` says.
+fn redispatches(stream: &Stream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
     };
-    backend.redispatch.is_some_and(|interval| interval != 0)
+    let Some(interval) = backend.redispatch.filter(|interval| *interval != 0) else {
+        return false;
+    };
+    let belongs = persistence::is_direct(stream) || backend.balance.is_by_key();
+    let (retry, last) = (i64::from(stream.retries), i64::from(retries));
+    let due = match i64::from(interval) {
+        every @ 1.. => retry % every == 0,
+        before => retry == (last + 1 + before).max(1),
+    };
+    (!belongs || due)
         && backend
             .servers
             .iter()
             .filter(|server| server.state.usable())
-            .nth(1)
-            .is_some()
+            .any(|server| {
+                stream
+                    .server()
+                    .is_none_or(|own| own.state.uid != server.state.uid)
+            })
+}
+
+/// Finds out which server a stream belongs to: by a rule, a cookie, then by a
+/// stick table.
+pub fn find_own_server(stream: &mut Stream) {
+    persistence::belongs(stream);
+    let assigned = persistence::is_direct(stream) || persistence::is_ignored(stream);
+    stick::request(stream, assigned);
+    if let Some(at) = stick::server(stream) {
+        persistence::give(stream, at);
+    }
 }
 
 /// A slot of a server; waits in the queues within `timeout queue`.
 async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
     let preferred = stream.preferred.take().filter(|_| avoid.is_none());
     let preferred = preferred.filter(|at| has_room(stream, *at));
-    let sticks = stick::server(stream).filter(|_| avoid.is_none());
+    let own = persistence::server(stream).filter(|_| avoid.is_none());
     let mut slot = match queue::assign_wish(
         stream,
         Wish {
-            server: sticks.or(preferred),
+            server: own.map(|(at, _)| at).or(preferred),
             avoid,
+            forced: own.is_some_and(|(_, forced)| forced),
         },
     ) {
         Assignment::Granted(slot) => slot,
@@ -503,6 +581,9 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
             }
         }
     };
+    if own.is_some_and(|(at, _)| stream.server != Some(at)) {
+        persistence::sent_elsewhere(stream);
+    }
     listing::note(stream);
     slot.listed = stream.listed.place();
     stream.times.queued = Some(reactor::now());
@@ -517,15 +598,32 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
     Ok(slot)
 }
 
-/// Whether a server would be had without waiting.
+/// Whether a server would be had without waiting, or no longer than
+/// `max-keep-alive-queue` allows.
 fn has_room(stream: &Stream, at: ServerIndex) -> bool {
-    let server = stream
-        .backend()
-        .and_then(|backend| backend.servers.get(at.0 as usize));
+    let backend = stream.backend();
+    let server = backend.and_then(|backend| backend.servers.get(at.0 as usize));
     server.is_some_and(|Server { state, .. }| {
         let limit = state.limit();
-        state.usable() && (limit == 0 || state.sessions.current() < limit)
+        let waits = |max: u32| max > 0 && state.queue.waiting.current() <= max;
+        state.usable()
+            && (limit == 0
+                || state.sessions.current() < limit
+                || backend.is_some_and(|b| b.keep_alive_queue_max.is_some_and(waits)))
     })
+}
+
+/// `http-send-name-header`: tells the server its own name.
+pub fn name_server(stream: &mut Stream) {
+    let Some(header) = stream.backend().and_then(|b| b.name_header.as_ref()) else {
+        return;
+    };
+    let header = header.clone();
+    let name = stream.server().map(|server| server.name.clone());
+    if let Some(name) = name {
+        // A head that rules filled to its limit goes without.
+        let _ = stream.request.set(&header, name.as_bytes());
+    }
 }
 
 /// Another connection to the same server, for a stream whose first one proved

@@ -431,6 +431,8 @@ pub struct Stream {
     pub error_status: Cell<u16>,
     /// What is known of its user's password; empty where no rule asked.
     pub checked_users: OnceCell<Box<crate::users::Checked>>,
+    /// Which server it belongs to, in backends where streams do.
+    pub persistence: Option<Box<crate::persistence::Persistence>>,
     /// What of it is compressed, and how.
     pub compression: Chosen,
     /// What it has to do with a cache.

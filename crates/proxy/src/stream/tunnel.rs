@@ -10,6 +10,7 @@ use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, new_stream, shutdown};
 use crate::config::{Proxy, ProxyOption};
 use crate::log;
+use crate::persistence;
 use crate::queue::Slot;
 use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::rules::{self, Content, Gate};
@@ -488,10 +489,11 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
         return;
     }
     serve::enter_backend(stream);
+    persistence::enter(stream);
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
-    stick::request(stream, false);
+    serve::find_own_server(stream);
     let watched = serve::watched(stream, &client.link);
     let established =
         serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;

@@ -28,6 +28,7 @@ mod options;
 mod overload;
 mod peer;
 mod peer2;
+mod persistence;
 mod random;
 mod raw2;
 mod reuse;

@@ -5,8 +5,7 @@ use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
 use language::Diagnostic;
-use language::value::{self, Accepts, Host, Port, TimeUnit, ValueError};
-use std::net::SocketAddr;
+use language::value::TimeUnit;
 
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
@@ -90,11 +89,13 @@ pub static OPTIONS: &[ServerRow] = &[
     ServerRow {
         name: "source",
         places: places::SERVER,
-        syntax: "source <address>[:<port>] [interface <name>]",
-        doc: "Connections to the server come from this address, and leave by this interface. A range of ports, \
-              `usesrc` and a client's address are not built yet.",
+        syntax: "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] \
+                 [interface <name>]",
+        doc: "Connections to the server come from this address, and leave by this interface. `usesrc` shows it the address of the \
+              client (with its port or another one), of a header or any other: the server's answers have to be routed through this \
+              host. Of a range of ports the next free one is taken.",
         example: "server web1 192.0.2.11:8080 source 192.0.2.1",
-        build: source,
+        build: crate::keyword::source::of_server,
     },
     ServerRow {
         name: "tcp-ut",
@@ -225,42 +226,6 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
 
 fn fast_open(options: &mut ServerOptions, on: bool) -> Built {
     options.tcp_fast_open = on;
-    Ok(())
-}
-
-fn source(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let word = args.required("<address>")?;
-    let address = value::address(word.str(), &Accepts::SERVER_SOURCE)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'source'")))?;
-    let any = std::net::Ipv4Addr::UNSPECIFIED.into();
-    let (ip, port) = match (address.host, address.port) {
-        (Host::Ip(ip), Port::One(port)) => (ip, port),
-        (Host::Ip(ip), Port::None) => (ip, 0),
-        (Host::Any, Port::None) => (any, 0),
-        (Host::Any, Port::One(port)) => (any, port),
-        (Host::Ip(_) | Host::Any, Port::Range(..)) => {
-            return Err(not_built(word.span, "a range of ports in 'source'"));
-        }
-        _ => {
-            return Err(Box::new(
-                Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("'source' cannot take '{}'", word.text()),
-                )
-                .label("an address of this host is needed"),
-            ));
-        }
-    };
-    options.source = (!ip.is_unspecified() || port != 0).then_some(SocketAddr::new(ip, port));
-    if args.take("interface") {
-        options.interface = Some(args.required("<name>")?.text().into());
-    } else if args.peek().is_some_and(|word| word.is("usesrc"))
-        && let Some(word) = args.next()
-    {
-        args.rest();
-        return Err(not_built(word.span, "'usesrc'"));
-    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Options about how much a server gets: weight, limits, role, state.
 
-use crate::config::ServerOptions;
+use crate::config::{RingKey, ServerOptions};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::Loader;
 use language::value::TimeUnit;
@@ -121,6 +121,15 @@ pub static OPTIONS: &[ServerRow] = &[
         build: redir,
     },
     ServerRow {
+        name: "hash-key",
+        places: places::SERVER,
+        syntax: "hash-key { id | addr | addr-port }",
+        doc: "Where the server stands on the ring of `hash-type consistent` comes from its id, its address, or address and port: \
+              with the latter two, balancers whose servers stand in another order lead keys the same way.",
+        example: "server web1 192.0.2.11:8080 hash-key addr-port",
+        build: hash_key,
+    },
+    ServerRow {
         name: "on-marked-down",
         places: places::SERVER,
         syntax: "on-marked-down shutdown-sessions",
@@ -189,6 +198,15 @@ fn cookie(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> B
 
 fn redir(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     options.redirect_prefix = Some(args.required("<prefix>")?.bytes.as_slice().into());
+    Ok(())
+}
+
+fn hash_key(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    options.ring_key = match super::one_of(args, &["id", "addr", "addr-port"])? {
+        "addr" => RingKey::Address,
+        "addr-port" => RingKey::AddressAndPort,
+        _ => RingKey::Id,
+    };
     Ok(())
 }
 

@@ -94,10 +94,10 @@ fn a_variable_without_a_value_is_named_where_its_line_is_refused() {
             "the environment variable '{name}' is not set: nothing stands in its place"
         )]
     };
-    assert_eq!(notes("server s \"$HOST:80\""), one("HOST"));
+    assert_eq!(notes("dispatch \"$HOST:\""), one("HOST"));
     assert_eq!(notes("server s \"${HOST}\""), one("HOST"));
     assert_eq!(
-        notes("server s \"$HOST:$PORT$HOST\" check"),
+        notes("dispatch \"$HOST:$PORT$HOST\""),
         ["the environment variables 'HOST', 'PORT' are not set: nothing stands in their place"]
     );
     // One that has a value, or needs none, has nothing to do with it.

@@ -48,6 +48,8 @@ mod users;
 pub use constant::{borrowed, variable_value};
 pub(super) use tls_hello::hello_is_whole;
 
+pub(super) use rdp::find as rdp_cookie;
+
 use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;

@@ -271,12 +271,10 @@ impl Alias {
                 .out
                 .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]),
             Alias::TerminationCookie => {
-                put.out.extend_from_slice(&[
-                    stream.termination.letter(),
-                    stream.phase.letter(),
-                    b'-',
-                    b'-',
-                ]);
+                put.out
+                    .extend_from_slice(&[stream.termination.letter(), stream.phase.letter()]);
+                put.out
+                    .extend_from_slice(&crate::persistence::letters(stream));
             }
             Alias::RequestHeaders
             | Alias::ResponseHeaders

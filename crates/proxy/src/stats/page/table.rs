@@ -3,6 +3,7 @@
 use super::View;
 use super::text::{escape, number, seconds};
 use crate::config::{Mode, Proxy, ProxyKind, Server};
+use crate::persistence;
 use crate::state::{AdminReport, HealthState, ServerReport};
 use crate::stats::admin;
 use crate::stats::column::Column as C;
@@ -258,12 +259,19 @@ impl Line<'_, '_> {
     fn legend(&self) -> String {
         match &self.row.object {
             Object::Frontend => String::new(),
-            Object::Backend => format!("balancing: {}", algorithm(&self.row.proxy.balance)),
+            Object::Backend => {
+                let mut text = format!("balancing: {}", algorithm(&self.row.proxy.balance));
+                if let Some(cookie) = &self.row.proxy.cookie {
+                    let name = String::from_utf8_lossy(&cookie.name);
+                    let _ = write!(text, ", cookie: '{name}'");
+                }
+                text
+            }
             Object::Listener(bind) => format!("{}, id: {}", bind_text(&bind.address), bind.id),
             Object::Server(server, _) => {
                 let mut text = format!("{}, id: {}", server_text(server), server.id);
-                if let Some(cookie) = &server.options.cookie {
-                    let _ = write!(text, ", cookie: '{}'", String::from_utf8_lossy(cookie));
+                if let Some(cookie) = persistence::cookie_of(self.row.proxy, server) {
+                    let _ = write!(text, ", cookie: '{cookie}'");
                 }
                 text
             }

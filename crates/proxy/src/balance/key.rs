@@ -1,0 +1,194 @@
+//! The number that stands for a stream where a hash chooses its server: out of
+//! its client's address, target, a parameter, a header, an expression. The
+//! functions and what of a stream goes into them are HAProxy's, so that a key
+//! keeps its server when Evenkeel takes HAProxy's place (except for `wt6`,
+//! which is described nowhere: another function stands in for it).
+
+use super::table::hash_of;
+use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
+use crate::message::parameter;
+use crate::rules::{Value, hash, rdp_cookie};
+use crate::stream::Stream;
+
+impl HashType {
+    /// The number of some bytes.
+    fn of(self, bytes: &[u8]) -> u32 {
+        let number = match self.function {
+            HashFunction::Sdbm => hash::sdbm(bytes),
+            HashFunction::Djb2 => hash::djb2(bytes),
+            HashFunction::Wt6 => hash::xxh32(bytes, 0),
+            HashFunction::Crc32 => hash::crc32(bytes),
+            HashFunction::None => digits(bytes),
+        };
+        self.mixed(number)
+    }
+
+    fn mixed(self, number: u32) -> u32 {
+        if self.avalanche {
+            hash::avalanche(number)
+        } else {
+            number
+        }
+    }
+}
+
+/// The digits in front of a text as a number.
+fn digits(bytes: &[u8]) -> u32 {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0u32, |number, digit| {
+        number
+            .wrapping_mul(10)
+            .wrapping_add(u32::from(digit - b'0'))
+    })
+}
+
+/// The key of a stream; None where it has none, and takes turns.
+pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
+    let kind = proxy.hash;
+    let key = match &proxy.balance {
+        Balance::Source => {
+            let source = stream.source().ip()?;
+            return Some(kind.mixed(hash_of(source)));
+        }
+        Balance::Hash(hashed) => &hashed.key,
+        _ => return None,
+    };
+    match key {
+        HashKey::Source => Some(kind.mixed(hash_of(stream.source().ip()?))),
+        HashKey::RdpCookie(name) => {
+            let value = rdp_cookie(&stream.payload, name)?;
+            (!value.is_empty()).then(|| kind.of(value))
+        }
+        HashKey::Expression(expression) => of_value(kind, expression.evaluate(stream)?),
+        _ if !stream.http => None,
+        HashKey::Uri {
+            bytes_max,
+            depth_max,
+            whole,
+            path_only,
+        } => {
+            let uri = match path_only {
+                true => stream.request.path_and_query(),
+                false => stream.request.target(),
+            };
+            Some(kind.of(uri_part(uri, *bytes_max, *depth_max, *whole)))
+        }
+        HashKey::UrlParameter { name, check_post } => {
+            let target = stream.request.target();
+            let value = parameter(target, name, b'?').or_else(|| {
+                let searched = *check_post && stream.request.method() == b"POST";
+                searched.then(|| of_body(&stream.payload, name)).flatten()
+            });
+            value.map(|value| kind.of(value))
+        }
+        HashKey::Header { name, domain_only } => {
+            let value = stream.request.fields().nth_value(name, 1)?;
+            if value.is_empty() {
+                return None;
+            }
+            Some(kind.of(match domain_only {
+                true => domain(value),
+                false => value,
+            }))
+        }
+    }
+}
+
+/// Numbers count as they are, all else as bytes.
+fn of_value(kind: HashType, value: Value<'_>) -> Option<u32> {
+    match value {
+        Value::Int(number) => Some(kind.mixed(number as u32)),
+        value => Some(kind.of(&value.into_bytes()?)),
+    }
+}
+
+/// What of a target counts.
+fn uri_part(uri: &[u8], bytes_max: Option<u32>, depth_max: Option<u32>, whole: bool) -> &[u8] {
+    let most = bytes_max.map_or(uri.len(), |max| uri.len().min(max as usize));
+    let (mut slashes, mut end) = (0, 0);
+    for byte in &uri[..most] {
+        if *byte == b'/' {
+            slashes += 1;
+            if depth_max.is_some_and(|max| slashes > max) {
+                break;
+            }
+        } else if *byte == b'?' && !whole {
+            break;
+        }
+        end += 1;
+    }
+    &uri[..end]
+}
+
+/// The value of a parameter in the body of a form.
+fn of_body<'b>(body: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+    body.split(|byte| *byte == b'&').find_map(|part| {
+        let equals = memchr::memchr(b'=', part)?;
+        (&part[..equals] == name).then(|| &part[equals + 1..])
+    })
+}
+
+/// The main part of a host's name: `example` of `www.example.com`.
+fn domain(host: &[u8]) -> &[u8] {
+    let Some(last) = memchr::memrchr(b'.', host) else {
+        return host;
+    };
+    let before = &host[..last];
+    let begin = memchr::memrchr(b'.', before).map_or(0, |at| at + 1);
+    match &before[begin..] {
+        b"" => host,
+        part => part,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_counts_up_to_its_query_and_its_bounds() {
+        let all = |uri| uri_part(uri, None, None, false);
+        assert_eq!(all(b"/a/b?c=/d"), b"/a/b");
+        assert_eq!(uri_part(b"/a/b?c=/d", None, None, true), b"/a/b?c=/d");
+        assert_eq!(uri_part(b"/a/b", Some(2), None, false), b"/a");
+        assert_eq!(uri_part(b"/a/b/c", None, Some(2), false), b"/a/b");
+        assert_eq!(uri_part(b"/a/b/c", None, Some(1), false), b"/a");
+        assert_eq!(all(b""), b"");
+    }
+
+    #[test]
+    fn the_main_part_of_a_host_is_found_as_haproxy_finds_it() {
+        for (host, want) in [
+            ("www.example.com", "example"),
+            ("example.com", "example"),
+            ("a.example.co.uk", "co"),
+            ("localhost", "localhost"),
+            ("x.example.com:8080", "example"),
+            (".com", ".com"),
+            ("", ""),
+        ] {
+            assert_eq!(domain(host.as_bytes()), want.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_found_in_a_form() {
+        for (body, want) in [
+            ("user=bob", Some("bob")),
+            ("x=1&user=bob&y=2", Some("bob")),
+            ("y=2&user=42\r\n", Some("42\r\n")),
+            ("user=", Some("")),
+            ("xuser=1&user", None),
+            ("", None),
+        ] {
+            assert_eq!(of_body(body.as_bytes(), b"user"), want.map(str::as_bytes));
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_from_their_digits() {
+        assert_eq!(digits(b"12345x"), 12345);
+        assert_eq!(digits(b"x"), 0);
+        assert_eq!(digits(b"99999999999"), 99_999_999_999u64 as u32);
+    }
+}

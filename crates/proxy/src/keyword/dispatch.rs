@@ -1,0 +1,198 @@
+//! Where streams go without a choice among servers: `dispatch`, `transparent`. And
+//! how long a client keeps its connection to a server.
+
+use super::places::{BACK, BACK_ONLY, FRONT};
+use super::{Args, Built, LineRow};
+use crate::config::{Server, ServerAddress, ServerIndex, ServerOptions};
+use crate::load::{Loader, codes};
+use crate::state::ServerState;
+use language::Diagnostic;
+use language::value::{self, Accepts, Host, Port, ValueError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// The lines of this family.
+pub static LINES: &[LineRow] = &[
+    LineRow {
+        name: "dispatch",
+        places: BACK_ONLY,
+        syntax: "dispatch <address>:<port>",
+        doc: "Without a `balance` line, streams that belong to no server go to this address. It was for a second balancer behind the \
+              first, and for simple relays; a `server` line says the same more clearly.",
+        example: "dispatch 127.0.0.1:8080",
+        build: dispatch,
+    },
+    LineRow {
+        name: "transparent",
+        places: BACK,
+        syntax: "transparent",
+        doc: "The older name of `option transparent`, which is about where clients wanted to go.",
+        example: "transparent",
+        build: transparent,
+    },
+    LineRow {
+        name: "option transparent",
+        places: BACK,
+        syntax: "[no] option transparent",
+        doc: "A backend without servers connects to the address that the client connected to: for a transparent proxy, whose \
+              `bind` lines have `transparent`. `server NAME *` does the same.",
+        example: "option transparent",
+        build: transparent,
+    },
+    LineRow {
+        name: "max-session-srv-conns",
+        places: FRONT,
+        syntax: "max-session-srv-conns <connections>",
+        doc: "How many idle connections to servers a client's session may keep for itself. Evenkeel keeps the last one; 0 keeps \
+              none, and higher numbers change nothing.",
+        example: "max-session-srv-conns 5",
+        build: session_connections,
+    },
+    LineRow {
+        name: "max-keep-alive-queue",
+        places: BACK,
+        syntax: "max-keep-alive-queue <streams>",
+        doc: "With `option prefer-last-server`: a client goes back to its full last server while no more than so many streams \
+              wait for that. Without the line, and with 0, it goes to another server at once; with -1 it always waits.",
+        example: "max-keep-alive-queue 2",
+        build: keep_alive_queue,
+    },
+];
+
+fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("<addr>:<port>")?;
+    let accepts = Accepts::SERVER;
+    let address = value::address(word.str(), &accepts)
+        .map_err(|error| Box::new(error.diagnostic(word.span, "'dispatch'")))?;
+    let Port::One(port) = address.port else {
+        let message = format!(
+            "'dispatch' : missing port specification in '{}'",
+            word.text()
+        );
+        return Err(args.wrong(&codes::BAD_ADDRESS, word, message));
+    };
+    let ip = match address.host {
+        Host::Ip(ip) => Some(ip),
+        Host::Any => Some(Ipv4Addr::UNSPECIFIED.into()),
+        Host::Name(name) => super::server::resolve(loader, &name, address.family),
+        _ => None,
+    };
+    let address = match ip {
+        Some(ip) => ServerAddress::Inet(SocketAddr::new(ip, port)),
+        None if !loader.options.resolve_names => ServerAddress::Unresolved,
+        None => {
+            let message = format!("'dispatch': could not resolve '{}'", word.text());
+            return Err(args.wrong(&codes::UNRESOLVED_HOST, word, message));
+        }
+    };
+    loader.proxy().dispatch = Some((address, word.span));
+    args.end()
+}
+
+fn transparent(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let on = !(args.negated || args.reset);
+    let span = args.line().span;
+    let anywhere = ServerAddress::SamePort(Ipv4Addr::UNSPECIFIED.into(), 0);
+    loader.proxy().dispatch = on.then_some((anywhere, span));
+    args.end()
+}
+
+/// Makes the servers that stand for `dispatch` and `transparent`, when all lines
+/// are read.
+pub(crate) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    for proxy in &mut loader.config.proxies {
+        let Some((address, span)) = proxy.dispatch.take() else {
+            continue;
+        };
+        if !proxy.kind.is_backend() {
+            continue;
+        }
+        let anywhere = matches!(address, ServerAddress::SamePort(..));
+        if !proxy.servers.is_empty() && (anywhere || proxy.balance_said) {
+            let name = if anywhere { "transparent" } else { "dispatch" };
+            let text = format!("'{name}' of proxy '{}' is ignored", proxy.name);
+            let why = if anywhere {
+                "the proxy has servers"
+            } else {
+                "the proxy has a `balance` line"
+            };
+            told.push(Diagnostic::warning(&codes::NO_EFFECT, span, text).label(why));
+            continue;
+        }
+        let name = if anywhere { "transparent" } else { "dispatch" };
+        let alone = proxy.servers.is_empty();
+        let options = ServerOptions {
+            // Beside servers it is reached by those only that belong to none.
+            weight: u32::from(alone),
+            ..proxy.default_server.clone()
+        };
+        if !alone {
+            proxy.dispatch_server = Some(ServerIndex(proxy.servers.len() as u32));
+        }
+        proxy.servers.push(Server {
+            span,
+            id: 0,
+            name: name.into(),
+            address_text: name.into(),
+            address,
+            options: ServerOptions {
+                check: false,
+                ..options
+            },
+            state: Arc::new(ServerState::new(name, Arc::clone(&proxy.state))),
+            way: 0,
+            host: None,
+            tracks: None,
+        });
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+fn session_connections(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let count = args.count("a number of connections", 0..=i32::MAX as u32)?;
+    loader.proxy().keeps_no_connection = count == 0;
+    args.end()
+}
+
+fn keep_alive_queue(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let count = args.integer("an integer value", -1..=i64::from(i32::MAX))?;
+    loader.proxy().keep_alive_queue_max = Some(u32::try_from(count).unwrap_or(u32::MAX));
+    args.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{ServerAddress, ServerIndex};
+    use crate::keyword::testing::{backend, codes_of};
+
+    #[test]
+    fn a_dispatch_stands_for_a_server() {
+        let alone = backend("dispatch 127.0.0.1:8080");
+        let address = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(alone.servers[0].address, ServerAddress::Inet(address));
+        assert_eq!(
+            (alone.servers[0].options.weight, alone.dispatch_server),
+            (1, None)
+        );
+        let beside = backend("dispatch 127.0.0.1:8080\nserver a 127.0.0.1:1");
+        assert_eq!(beside.dispatch_server, Some(ServerIndex(1)));
+        assert_eq!(beside.servers[1].options.weight, 0);
+        let ignored = "balance roundrobin\ndispatch 127.0.0.1:8080\nserver a 127.0.0.1:1";
+        assert_eq!(codes_of(ignored), ["W0116"]);
+        assert_eq!(backend("option transparent").servers.len(), 1);
+        assert_eq!(codes_of("dispatch 127.0.0.1"), ["E0208"]);
+    }
+
+    #[test]
+    fn every_example_loads() {
+        for row in super::LINES
+            .iter()
+            .filter(|row| row.places.contains(&"backend"))
+        {
+            assert_eq!(codes_of(row.example), Vec::<&str>::new(), "{}", row.name);
+        }
+    }
+}

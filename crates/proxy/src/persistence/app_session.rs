@@ -1,0 +1,230 @@
+//! `appsession` of HAProxy 1.x: the sessions of an application, by its own
+//! cookie or URL parameter, and the server of each. A table in memory, of a
+//! bounded size: it forgets who was silent for the longest time.
+
+use crate::config::{AppSession, Proxy, ServerIndex};
+use crate::message::{request_cookies, response_cookies};
+use crate::stream::Stream;
+use crate::worker::worker;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Sessions that a backend remembers, at most.
+pub const SESSIONS_MAX: usize = 1 << 18;
+
+/// The sessions of a backend.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<Generations>);
+
+/// Those that were used lately and those before. What is used comes from the
+/// older ones to the younger; the older ones are forgotten as a whole.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Box<[u8]>, Known>,
+    old: HashMap<Box<[u8]>, Known>,
+    began_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Known {
+    /// The server, by the number that it has in every tree.
+    uid: u32,
+    used_ms: u64,
+}
+
+impl Sessions {
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &[u8], now_ms: u64, timeout_ms: u32) -> Option<u32> {
+        let mut generations = self.generations();
+        let known = match generations.young.get_mut(id) {
+            Some(known) => known,
+            None => {
+                let (id, known) = generations.old.remove_entry(id)?;
+                generations.make_room(now_ms, timeout_ms);
+                generations.young.entry(id).or_insert(known)
+            }
+        };
+        let silent_ms = now_ms.saturating_sub(known.used_ms);
+        known.used_ms = now_ms;
+        (silent_ms <= u64::from(timeout_ms)).then_some(known.uid)
+    }
+
+    fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
+        let known = Known {
+            uid,
+            used_ms: now_ms,
+        };
+        let mut generations = self.generations();
+        if let Some(was) = generations.young.get_mut(id) {
+            *was = known;
+            return;
+        }
+        generations.old.remove(id);
+        generations.make_room(now_ms, timeout_ms);
+        generations.young.insert(id.into(), known);
+    }
+}
+
+impl Generations {
+    /// Begins a new generation where the one that is fills up or gets old.
+    fn make_room(&mut self, now_ms: u64, timeout_ms: u32) {
+        let old = now_ms.saturating_sub(self.began_ms) > u64::from(timeout_ms);
+        if old || self.young.len() >= SESSIONS_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.began_ms = now_ms;
+        }
+    }
+}
+
+/// The session that a cookie of this name and value is of.
+fn id_of<'v>(
+    settings: &AppSession,
+    name: &'v [u8],
+    value: &'v [u8],
+    pair: &'v [u8],
+) -> Option<&'v [u8]> {
+    let id = if settings.prefix {
+        name.starts_with(&settings.name)
+            .then(|| &pair[settings.name.len()..])?
+    } else {
+        (name == &*settings.name).then_some(value)?
+    };
+    let bytes = id.len().min(settings.bytes_max as usize);
+    id.get(..bytes).filter(|id| !id.is_empty())
+}
+
+/// From the beginning of the name to the end of the value, which lie in one text.
+fn pair_of<'t>(text: &'t [u8], name: &[u8], value: &[u8]) -> &'t [u8] {
+    let offset = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    text.get(offset(name)..offset(value).saturating_add(value.len()))
+        .unwrap_or_default()
+}
+
+/// The session that a request shows: in a cookie, else in its target.
+fn shown<'s>(stream: &'s Stream, settings: &AppSession) -> Option<&'s [u8]> {
+    for line in stream.request.fields().get_all(b"cookie") {
+        for (name, value) in request_cookies(line) {
+            let id = id_of(settings, name, value, pair_of(line, name, value));
+            if id.is_some() {
+                return id;
+            }
+        }
+    }
+    let (text, parts): (&[u8], &[u8]) = match settings.query_string {
+        true => (stream.request.query().unwrap_or_default(), b"&;"),
+        false => {
+            let path = stream.request.path();
+            let first = memchr::memchr(b';', path).map_or(path.len(), |at| at + 1);
+            (&path[first..], b";")
+        }
+    };
+    text.split(|byte| parts.contains(byte)).find_map(|part| {
+        let equals = memchr::memchr(b'=', part)?;
+        id_of(settings, &part[..equals], &part[equals + 1..], part)
+    })
+}
+
+/// Lets a stream belong to the server of its session.
+pub(super) fn look(stream: &mut Stream) {
+    let Some(backend) = stream.backend() else {
+        return;
+    };
+    let Some(settings) = backend.app_session.as_deref() else {
+        return;
+    };
+    let Some(id) = shown(stream, settings) else {
+        return;
+    };
+    let sessions = &backend.state.app_sessions;
+    let uid = sessions.find(id, worker().now_ms(), settings.timeout_ms);
+    if let Some(index) = uid.and_then(|uid| backend.place_of(uid)) {
+        super::give(stream, index);
+    }
+}
+
+/// Remembers the server of the session that an answer begins, or with
+/// `request-learn` goes on with.
+pub(super) fn learn(stream: &mut Stream) {
+    let config = Arc::clone(&stream.config);
+    let (Some(backend), Some(server)) = (stream.backend, stream.server) else {
+        return;
+    };
+    let backend = config.proxy(backend);
+    let Some(settings) = backend.app_session.as_deref() else {
+        return;
+    };
+    let begun = stream
+        .response
+        .fields()
+        .get_all(b"set-cookie")
+        .find_map(|line| {
+            let (name, value) = response_cookies(line).next()?;
+            id_of(settings, name, value, pair_of(line, name, value))
+        });
+    let id = match begun {
+        Some(id) => Some(id),
+        None if settings.learns_requests => shown(stream, settings),
+        None => None,
+    };
+    if let Some(id) = id {
+        remember(backend, settings, id, server);
+    }
+}
+
+fn remember(backend: &Proxy, settings: &AppSession, id: &[u8], server: ServerIndex) {
+    if let Some(server) = backend.servers.get(server.0 as usize) {
+        let sessions = &backend.state.app_sessions;
+        sessions.put(id, server.state.uid, worker().now_ms(), settings.timeout_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_forgotten_when_it_was_silent_for_too_long() {
+        let sessions = Sessions::default();
+        sessions.put(b"a", 7, 1000, 100);
+        assert_eq!(sessions.find(b"a", 1100, 100), Some(7));
+        assert_eq!(sessions.find(b"a", 1200, 100), Some(7));
+        assert_eq!(sessions.find(b"a", 1301, 100), None);
+        assert_eq!(sessions.find(b"b", 1301, 100), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_silent_ones_first() {
+        let sessions = Sessions::default();
+        for n in 0..2 * SESSIONS_MAX as u32 {
+            sessions.put(&n.to_be_bytes(), n, 0, 1_000_000);
+            if n % 1000 == 0 {
+                assert_eq!(sessions.find(&0u32.to_be_bytes(), 0, 1_000_000), Some(0));
+            }
+        }
+        let generations = sessions.generations();
+        assert!(generations.young.len() + generations.old.len() <= SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_prefix_leaves_the_rest_of_the_name_with_the_value() {
+        let mut settings = AppSession {
+            name: b"ASPSESSIONID".as_slice().into(),
+            bytes_max: 8,
+            timeout_ms: 1000,
+            learns_requests: false,
+            prefix: true,
+            query_string: false,
+        };
+        let line = b"ASPSESSIONIDXXX=YYYYYYY; a=b";
+        let (name, value) = request_cookies(line).next().unwrap();
+        let pair = pair_of(line, name, value);
+        assert_eq!(id_of(&settings, name, value, pair), Some(&b"XXX=YYYY"[..]));
+        settings.prefix = false;
+        assert_eq!(id_of(&settings, name, value, pair), None);
+        settings.name = (*name).into();
+        assert_eq!(id_of(&settings, name, value, pair), Some(&b"YYYYYYY"[..]));
+    }
+}

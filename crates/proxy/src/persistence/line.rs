@@ -1,0 +1,278 @@
+//! One `cookie` or `set-cookie` line and what is done to its cookies. Values
+//! only: a line comes in, and what it becomes goes out.
+
+use crate::message::trim;
+
+/// What becomes of one cookie of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Edit {
+    /// It stays.
+    Keep,
+    /// It goes, with the attributes behind it.
+    Delete,
+    /// So many bytes in front of its value go.
+    Strip(usize),
+}
+
+/// What became of a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Edited {
+    /// It is as it was.
+    Same,
+    /// It is this.
+    Changed(Vec<u8>),
+    /// Nothing of it is left that matters.
+    Gone,
+}
+
+/// The end of a cookie: the first semicolon or comma outside of quotes.
+fn end_of(line: &[u8], stops: &[u8]) -> usize {
+    let mut quoted = false;
+    let mut at = 0;
+    while at < line.len() {
+        match line[at] {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            byte if !quoted && stops.contains(&byte) => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    line.len()
+}
+
+/// Name and value of a cookie as it stands between two delimiters.
+fn parts(cookie: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = memchr::memchr(b'=', cookie)?;
+    Some((trim(&cookie[..equals]), trim(&cookie[equals + 1..])))
+}
+
+fn leading(text: &[u8]) -> usize {
+    let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+    text.iter().take_while(blank).count()
+}
+
+/// Where the blanks around the equals sign are, which haproxy takes out of
+/// every cookie that it looks at.
+fn blanks(cookie: &[u8]) -> Option<(usize, usize)> {
+    let equals = memchr::memchr(b'=', cookie)?;
+    let before = equals - trim_end(&cookie[..equals]).len();
+    let after = leading(&cookie[equals + 1..]);
+    // Blanks in front of a sign without a name are those of the line.
+    let before = if before == equals { 0 } else { before };
+    (before + after > 0).then_some((before, after))
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+    &text[..text.len() - text.iter().rev().take_while(blank).count()]
+}
+
+/// Appends a cookie, without the blanks around its sign, and without so many
+/// bytes of its value.
+fn put(out: &mut Vec<u8>, cookie: &[u8], strip: usize) {
+    let Some(equals) = memchr::memchr(b'=', cookie) else {
+        return out.extend_from_slice(cookie);
+    };
+    let (before, after) = blanks(cookie).unwrap_or_default();
+    let value = &cookie[equals + 1 + after..];
+    out.extend_from_slice(&cookie[..equals - before]);
+    out.push(b'=');
+    out.extend_from_slice(value.get(strip..).unwrap_or_default());
+}
+
+/// Goes over the cookies of a `cookie` line. `visit` is shown name and value of
+/// each and says what becomes of it; attributes (`$Path`) are not shown.
+pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> Edited {
+    // Copied from the first change on.
+    let mut out: Option<Vec<u8>> = None;
+    let (mut at, mut deleted, mut kept, mut cookies) = (0, false, false, false);
+    // The last one that was no attribute was deleted; so was the last at all.
+    let (mut drops_attributes, mut last_deleted) = (false, false);
+    loop {
+        let end = at + end_of(&line[at..], b";,");
+        let cookie = &line[at..end];
+        let bare = trim(cookie);
+        let edit = match parts(cookie) {
+            _ if bare.starts_with(b"$") => match drops_attributes {
+                true => Edit::Delete,
+                false => Edit::Keep,
+            },
+            Some((name, value)) => visit(name, value),
+            None => Edit::Keep,
+        };
+        if !bare.starts_with(b"$") {
+            drops_attributes = edit == Edit::Delete;
+            cookies |= edit != Edit::Delete && !bare.is_empty();
+        }
+        let changes = edit != Edit::Keep || blanks(cookie).is_some();
+        if changes && out.is_none() {
+            // What stands before, without its delimiter.
+            let mut copy = Vec::with_capacity(line.len());
+            copy.extend_from_slice(&line[..at.saturating_sub(1)]);
+            out = Some(copy);
+        }
+        if edit == Edit::Delete {
+            (deleted, last_deleted) = (true, true);
+        } else {
+            if let Some(out) = &mut out {
+                if kept {
+                    out.push(line[at - 1]);
+                }
+                let mut text = cookie;
+                if last_deleted {
+                    text = &cookie[leading(cookie)..];
+                    out.extend_from_slice(if kept { b" " } else { b"" });
+                }
+                let strip = if let Edit::Strip(bytes) = edit {
+                    bytes
+                } else {
+                    0
+                };
+                put(out, text, strip);
+            }
+            (kept, last_deleted) = (true, false);
+        }
+        if end >= line.len() {
+            break;
+        }
+        at = end + 1;
+    }
+    match out {
+        _ if deleted && !cookies => Edited::Gone,
+        Some(out) => Edited::Changed(out),
+        None => Edited::Same,
+    }
+}
+
+/// Name and value of the cookie that a `set-cookie` line sets.
+pub(super) fn set_by(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    parts(&line[..end_of(line, b";,")])
+}
+
+/// The line without blanks around the sign of its cookie; None: it has none.
+pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
+    let end = end_of(line, b";,");
+    blanks(&line[..end])?;
+    let mut out = Vec::with_capacity(line.len());
+    put(&mut out, &line[..end], 0);
+    out.extend_from_slice(&line[end..]);
+    Some(out)
+}
+
+/// The line with `new` in place of its cookie's value, or in front of it.
+pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> {
+    let end = end_of(line, b";,");
+    let mut out = Vec::with_capacity(line.len() + 64);
+    let Some((name, value)) = parts(&line[..end]) else {
+        return line.to_vec();
+    };
+    out.extend_from_slice(name);
+    out.push(b'=');
+    for piece in new {
+        out.extend_from_slice(piece);
+    }
+    if keep_old {
+        out.extend_from_slice(value);
+    }
+    // What stands between the value and the delimiter stays.
+    let blanks = end - trim_end(&line[..end]).len();
+    out.extend_from_slice(&line[end - blanks..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without(line: &str) -> String {
+        match edit(line.as_bytes(), |name, _| match name {
+            b"SRV" => Edit::Delete,
+            _ => Edit::Keep,
+        }) {
+            Edited::Same => line.to_owned(),
+            Edited::Changed(line) => String::from_utf8(line).unwrap(),
+            Edited::Gone => "-".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_taken_out_as_haproxy_takes_it_out() {
+        // Recorded from haproxy 2.6.12 with `cookie SRV insert indirect`.
+        for (line, want) in [
+            ("x=1; SRV=b; y=2", "x=1; y=2"),
+            ("SRV=b; y=2", "y=2"),
+            ("x=1; SRV=b", "x=1"),
+            ("x=1;SRV=b;y=2", "x=1; y=2"),
+            ("x=1;  SRV=b  ;  y=2", "x=1; y=2"),
+            ("x=1, SRV=b, y=2", "x=1, y=2"),
+            ("x=1, SRV=b; y=2", "x=1; y=2"),
+            ("x=1; SRV=b, y=2", "x=1, y=2"),
+            ("SRV=a; SRV=b", "-"),
+            (
+                "x=1; $Path=/; SRV=b; $Path=/; y=2; $Domain=x",
+                "x=1; $Path=/; y=2; $Domain=x",
+            ),
+            ("$Version=1; SRV=b; $Path=/; x=1", "$Version=1; x=1"),
+            ("SRV=b; $Path=/", "-"),
+            ("$Version=1; SRV=b", "-"),
+            ("$Version=1, SRV=b, $Path=/", "-"),
+            ("$Version=1; x=1; SRV=b", "$Version=1; x=1"),
+            ("x; SRV=b; y", "x; y"),
+            ("SRV=b;", "-"),
+            ("; SRV=b", "-"),
+            ("=; SRV=b", "="),
+            ("=1; SRV=b", "=1"),
+            ("SRV=\"b\"; x", "x"),
+            ("x = 1; SRV=b;y = 2", "x=1; y=2"),
+            ("x = 1", "x=1"),
+            ("x=\" SRV=b", "x=\" SRV=b"),
+            ("x=\\\"; SRV=b", "x=\\\"; SRV=b"),
+            ("x=1;;SRV=b;;y=1", "x=1;; ;y=1"),
+            ("x=1   ;y=2;SRV=b", "x=1   ;y=2"),
+            ("SRV=b;x=1;z=2", "x=1;z=2"),
+            ("SRVX=b; SRV=b", "SRVX=b"),
+            ("\"SRV\"=b", "\"SRV\"=b"),
+            ("SRV", "SRV"),
+            ("", ""),
+        ] {
+            assert_eq!(without(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn bytes_in_front_of_a_value_are_stripped() {
+        let stripped = |line: &str| {
+            edit(line.as_bytes(), |name, value| match name {
+                b"SRV" => Edit::Strip(value.iter().position(|b| *b == b'~').map_or(0, |n| n + 1)),
+                _ => Edit::Keep,
+            })
+        };
+        for (line, want) in [
+            ("SRV=b~x; SRV=a~y", "SRV=x; SRV=y"),
+            ("SRV=b~x~y; y=2", "SRV=x~y; y=2"),
+            ("a=1; SRV = b~; x", "a=1; SRV=; x"),
+        ] {
+            assert_eq!(stripped(line), Edited::Changed(want.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_replaced_and_the_attributes_stay() {
+        for (line, want, prefixed) in [
+            ("SRV=foo; path=/", "SRV=b; path=/", "SRV=b~foo; path=/"),
+            ("SRV=", "SRV=b", "SRV=b~"),
+            ("SRV = foo ; path=/", "SRV=b ; path=/", "SRV=b~foo ; path=/"),
+            ("SRV=\"a;b\" ; x", "SRV=b ; x", "SRV=b~\"a;b\" ; x"),
+        ] {
+            let line = line.as_bytes();
+            assert_eq!(with_value(line, &[b"b"], false), want.as_bytes());
+            assert_eq!(with_value(line, &[b"b", b"~"], true), prefixed.as_bytes());
+        }
+        assert_eq!(
+            without_blanks(b"y = 1; SRV = foo").as_deref(),
+            Some(&b"y=1; SRV = foo"[..])
+        );
+        assert_eq!(without_blanks(b"y=1; SRV = foo"), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! Who belongs to which server: `use-server`, the persistence cookie, the
+//! cookie of remote desktops, the sessions of applications. It says which
+//! server a stream belongs to before one is looked for, and sets cookies in
+//! the answer.
+//!
+//! A stream that belongs to a server is `direct`: it waits for that server where
+//! it is full, and is not balanced. Who is sent elsewhere after all (the server is
+//! down, its queue full, a retry) is direct no more, and gets a new cookie.
+//!
+//! It takes no slot, waits for nothing and touches no socket.
+
+mod app_session;
+mod cookie;
+mod date;
+mod dynamic;
+mod line;
+mod rdp;
+
+pub use app_session::Sessions;
+
+use crate::config::{
+    PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
+};
+use crate::stream::Stream;
+use date::Date;
+
+/// What happened with the cookie of a request: the third letter of the
+/// termination state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RequestCookie {
+    /// `N`: there was none.
+    #[default]
+    None,
+    /// `I`: it stands for no server.
+    Invalid,
+    /// `D`: its server is down.
+    Down,
+    /// `V`: it is good.
+    Valid,
+    /// `E`: it was idle for too long.
+    Expired,
+    /// `O`: it is too old.
+    Old,
+    /// `U`: something else decided.
+    Unused,
+}
+
+impl RequestCookie {
+    fn letter(self) -> u8 {
+        match self {
+            RequestCookie::None => b'N',
+            RequestCookie::Invalid => b'I',
+            RequestCookie::Down => b'D',
+            RequestCookie::Valid => b'V',
+            RequestCookie::Expired => b'E',
+            RequestCookie::Old => b'O',
+            RequestCookie::Unused => b'U',
+        }
+    }
+}
+
+/// What happened with the cookie of an answer: the fourth letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ResponseCookie {
+    /// `N`: there is none.
+    #[default]
+    None,
+    /// `I`: one was inserted.
+    Inserted,
+    /// `U`: its date was brought up to now.
+    Updated,
+    /// `P`: the server's goes through.
+    Passed,
+    /// `R`: the server's was rewritten.
+    Rewritten,
+    /// `D`: the server's was taken out.
+    Deleted,
+}
+
+impl ResponseCookie {
+    fn letter(self) -> u8 {
+        match self {
+            ResponseCookie::None => b'N',
+            ResponseCookie::Inserted => b'I',
+            ResponseCookie::Updated => b'U',
+            ResponseCookie::Passed => b'P',
+            ResponseCookie::Rewritten => b'R',
+            ResponseCookie::Deleted => b'D',
+        }
+    }
+}
+
+/// What is known of a stream's persistence. Streams keep the memory of it.
+#[derive(Clone, Debug, Default)]
+pub struct Persistence {
+    /// The server that it belongs to; it is direct as long as there is one.
+    server: Option<ServerIndex>,
+    /// `force-persist`: that server is taken also where it is down.
+    forced: bool,
+    /// `ignore-persist`: it belongs to nobody.
+    ignored: bool,
+    /// `http-request disable-l7-retry`: its request is sent once.
+    once: bool,
+    request: RequestCookie,
+    response: ResponseCookie,
+    /// When the client's cookie was last looked at, and when it was made.
+    last: Option<Date>,
+    first: Option<Date>,
+}
+
+impl Proxy {
+    /// Whether streams of this backend may belong to servers.
+    fn persists(&self) -> bool {
+        self.cookie.is_some()
+            || !self.use_server.is_empty()
+            || !self.persist_rules.is_empty()
+            || self.rdp_persist.is_some()
+            || self.app_session.is_some()
+            || self.dispatch_server.is_some()
+    }
+
+    /// Whether a server may take a stream that belongs to it, up or not.
+    fn takes(&self, server: &Server, forced: bool) -> bool {
+        forced || self.has(ProxyOption::Persist) || server.state.usable_for_persistence()
+    }
+}
+
+impl Stream {
+    fn persistence_mut(&mut self) -> &mut Persistence {
+        self.persistence.get_or_insert_default()
+    }
+}
+
+/// The stream has come to its backend: `force-persist` and `ignore-persist`,
+/// which look at the request as it came.
+pub fn enter(stream: &mut Stream) {
+    let Some(backend) = stream.backend().filter(|b| !b.persist_rules.is_empty()) else {
+        return;
+    };
+    let rules = &backend.persist_rules;
+    let first = rules.iter().find(|rule| rule.condition.test(stream));
+    match first.map(|rule| rule.kind) {
+        Some(PersistRuleKind::Force) => stream.persistence_mut().forced = true,
+        Some(PersistRuleKind::Ignore) => stream.persistence_mut().ignored = true,
+        None => {}
+    }
+}
+
+/// Finds out which server a stream belongs to, before one is looked for.
+pub fn belongs(stream: &mut Stream) {
+    if !stream.backend().is_some_and(Proxy::persists) {
+        return;
+    }
+    use_server(stream);
+    rdp::look(stream);
+    if stream.http {
+        cookie::look(stream);
+        app_session::look(stream);
+    }
+    let dispatch = stream.backend().and_then(|backend| backend.dispatch_server);
+    if dispatch.is_some() && !is_direct(stream) {
+        stream.persistence_mut().server = dispatch;
+    }
+}
+
+/// The server that a stream belongs to, and whether it is to be taken even where
+/// it is down.
+pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
+    let known = stream.persistence.as_deref()?;
+    let forced = || {
+        let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
+        known.forced || stream.backend().is_some_and(persist)
+    };
+    known.server.map(|server| (server, forced()))
+}
+
+/// Whether a stream belongs to a server.
+pub fn is_direct(stream: &Stream) -> bool {
+    let known = stream.persistence.as_deref();
+    known.is_some_and(|known| known.server.is_some())
+}
+
+/// Whether `ignore-persist` holds for a stream.
+pub fn is_ignored(stream: &Stream) -> bool {
+    let known = stream.persistence.as_deref();
+    known.is_some_and(|known| known.ignored)
+}
+
+/// A stream's request is not to be sent again once it was sent, whatever `retry-on`
+/// says (`http-request disable-l7-retry`).
+pub fn send_once(stream: &mut Stream) {
+    stream.persistence_mut().once = true;
+}
+
+/// Whether that was said.
+pub fn is_sent_once(stream: &Stream) -> bool {
+    let known = stream.persistence.as_deref();
+    known.is_some_and(|known| known.once)
+}
+
+/// Lets a stream belong to a server, unless it belongs to one already or to
+/// nobody, or this one is down. Says whether it does now.
+pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
+    let forced = match stream.persistence.as_deref() {
+        Some(known) if known.server.is_some() || known.ignored => return false,
+        known => known.is_some_and(|known| known.forced),
+    };
+    let Some(backend) = stream.backend() else {
+        return false;
+    };
+    let server = backend.servers.get(index.0 as usize);
+    let takes = server.is_some_and(|server| backend.takes(server, forced));
+    if takes {
+        stream.persistence_mut().server = Some(index);
+    }
+    takes
+}
+
+/// The stream was sent to another server than its own.
+pub fn sent_elsewhere(stream: &mut Stream) {
+    if let Some(known) = stream.persistence.as_deref_mut() {
+        known.server = None;
+        if known.request == RequestCookie::Valid {
+            known.request = RequestCookie::Down;
+        }
+    }
+}
+
+/// Looks at the cookies that the server set, and takes its own out or rewrites
+/// it: behind all rules but `http-after-response`.
+pub fn look_at_answer(stream: &mut Stream) {
+    let Some(backend) = stream.backend() else {
+        return;
+    };
+    let (has_cookie, has_sessions) = (backend.cookie.is_some(), backend.app_session.is_some());
+    if has_sessions {
+        app_session::learn(stream);
+    }
+    if has_cookie {
+        cookie::look_at_answer(stream);
+    }
+}
+
+/// Inserts a cookie where the client is to have one.
+pub fn answer(stream: &mut Stream) {
+    if stream.backend().is_some_and(|b| b.cookie.is_some()) {
+        cookie::insert(stream);
+    }
+}
+
+/// The cookie that stands for a server, for people.
+pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
+    if let Some(value) = &server.options.cookie {
+        return Some(String::from_utf8_lossy(value).into_owned());
+    }
+    let cookie = backend.cookie.as_deref().filter(|cookie| cookie.dynamic);
+    let key = backend.dynamic_cookie_key.as_deref();
+    let value = dynamic::of(server, cookie.and(key)?)?;
+    Some(String::from_utf8_lossy(&value).into_owned())
+}
+
+/// The third and fourth letter of the termination state.
+pub fn letters(stream: &Stream) -> [u8; 2] {
+    let backend = stream.backend().unwrap_or_else(|| stream.frontend());
+    let acts = |cookie: &crate::config::Cookie| cookie.mode.is_some() || cookie.indirect;
+    if !stream.http || !backend.cookie.as_deref().is_some_and(acts) {
+        return *b"--";
+    }
+    let known = stream.persistence.as_deref();
+    known.map_or(*b"NN", |known| {
+        [known.request.letter(), known.response.letter()]
+    })
+}
+
+/// The first `use-server` that applies and whose server is there.
+fn use_server(stream: &mut Stream) {
+    let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
+        return;
+    };
+    let forced = stream.persistence.as_deref().is_some_and(|p| p.forced);
+    let mut name = Vec::new();
+    let mut found = |rule: &UseServerRule| {
+        if !rule.condition.test(stream) {
+            return None;
+        }
+        let index = match &rule.server {
+            ServerName::Static(_, index) => (*index)?,
+            ServerName::Dynamic(format) => {
+                name.clear();
+                format.append(stream, &mut name);
+                let is = |server: &Server| server.name.as_bytes() == name;
+                ServerIndex(backend.servers.iter().position(is)? as u32)
+            }
+        };
+        let server = backend.servers.get(index.0 as usize)?;
+        backend.takes(server, forced).then_some(index)
+    };
+    let found = backend.use_server.iter().find_map(&mut found);
+    if found.is_some() {
+        // It comes before all that could be ignored.
+        stream.persistence_mut().server = found;
+    }
+}

@@ -1,0 +1,114 @@
+//! Where a connection to a server comes from: an address of ours, a port of a
+//! range, an interface, or the address of the client itself (`usesrc`), which
+//! needs IP_TRANSPARENT and the routes of a transparent proxy.
+
+use crate::config::{Borrowed, Proxy, Server, Source};
+use crate::stream::{Endpoint, Stream};
+use nix::libc;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::BindToDevice;
+use rustix::io::Errno;
+use rustix::net::sockopt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Which port of a range is tried first: they take turns, over all ranges.
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// Binds the socket of a connection that is about to begin.
+pub(super) fn bind(
+    fd: &OwnedFd,
+    (backend, server): (&Proxy, &Server),
+    stream: &Stream,
+    target: &SocketAddr,
+) -> io::Result<()> {
+    let source = server.source(backend);
+    if let Some(interface) = &source.ways.interface {
+        setsockopt(fd, BindToDevice, &interface.as_ref().into()).map_err(io::Error::from)?;
+    }
+    if let Some(address) = borrowed(source, stream).filter(|a| a.is_ipv4() == target.is_ipv4()) {
+        make_transparent(fd, address.is_ipv4())?;
+        sockopt::set_socket_reuseaddr(fd, true)?;
+        return Ok(rustix::net::bind(fd, &address)?);
+    }
+    let Some(address) = source.address else {
+        return Ok(());
+    };
+    sockopt::set_socket_reuseaddr(fd, true)?;
+    let Some((first, last)) = source.ways.ports else {
+        return Ok(rustix::net::bind(fd, &address)?);
+    };
+    in_range(fd, address, first, last)
+}
+
+/// Binds to the next free port of a range.
+fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Result<()> {
+    let count = u32::from(last.saturating_sub(first)) + 1;
+    let begin = TURN.fetch_add(1, Ordering::Relaxed) % count;
+    // Each port once: 65536 at most.
+    for step in 0..count {
+        let port = first + ((begin + step) % count) as u16;
+        match rustix::net::bind(fd, &SocketAddr::new(address.ip(), port)) {
+            Err(Errno::ADDRINUSE) => {}
+            result => return Ok(result?),
+        }
+    }
+    Err(Errno::ADDRNOTAVAIL.into())
+}
+
+/// The address that a connection for this stream shows in place of ours.
+pub(super) fn borrowed(source: Source<'_>, stream: &Stream) -> Option<SocketAddr> {
+    let inet = |endpoint| match endpoint {
+        Endpoint::Inet(address) => Some(address),
+        Endpoint::Unix => None,
+    };
+    let address = match source.ways.borrowed.as_ref()? {
+        Borrowed::Address(address) => *address,
+        Borrowed::Client => inet(stream.source())?,
+        Borrowed::ClientIp => SocketAddr::new(inet(stream.source())?.ip(), 0),
+        Borrowed::Header(name, occurrence) => {
+            let value = stream.request.fields().nth_value(name, *occurrence)?;
+            let ip = std::str::from_utf8(value).ok()?.parse().ok()?;
+            SocketAddr::new(ip, 0)
+        }
+    };
+    // A client that came mapped into IPv6 is one of IPv4.
+    let ip = address.ip().to_canonical();
+    (!ip.is_unspecified()).then(|| SocketAddr::new(ip, address.port()))
+}
+
+/// Whether connections differ from client to client.
+pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
+    let borrowed = &server.source(backend).ways.borrowed;
+    matches!(
+        borrowed,
+        Some(Borrowed::Client | Borrowed::ClientIp | Borrowed::Header(..))
+    )
+}
+
+/// Lets a socket have an address that is not this host's.
+fn make_transparent(fd: &OwnedFd, ipv4: bool) -> io::Result<()> {
+    let (level, name) = if ipv4 {
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes one int, which is live for the call.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
