@@ -16,6 +16,7 @@ mod ends;
 mod exchange;
 mod finish;
 mod forward;
+mod held;
 mod inspect;
 pub(crate) mod leaving;
 mod link;

@@ -121,10 +121,16 @@ fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     }
 }
 
+/// The bytes that parts are taken of: an answer of HTTP has none, as in HAProxy.
+fn raw<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
+    let of_answer = super::side_of(arguments, stream) == super::Side::Response;
+    (!stream.http || !of_answer).then(|| payload(arguments, stream))
+}
+
 fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let length = usize::try_from(arguments.int(1)?).ok()?;
-    let all = payload(arguments, stream);
+    let all = raw(arguments, stream)?;
     if length == 0 {
         return complete(arguments, stream).then(|| all.get(offset..).map(Value::bytes))?;
     }
@@ -190,7 +196,7 @@ fn check_counted(
 fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
-    let all = payload(arguments, stream);
+    let all = raw(arguments, stream)?;
     let count = all
         .get(offset..end)?
         .iter()
