@@ -107,7 +107,6 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Relays", dispatch::LINES),
     ("Environment", environment::LINES),
     ("Error pages", error_page::LINES),
-    ("Error pages", http_errors::LINES),
     ("Filters", filter::LINES),
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
