@@ -7,6 +7,8 @@ pub enum Normal {
     ClientPort,
     /// All numbers: only the shape of the text is compared.
     Numbers,
+    /// Ports in a binary PROXY header.
+    ProxyPorts,
     /// The order and the case of the names of header lines, which no protocol minds.
     HeaderOrder,
 }
@@ -81,6 +83,10 @@ pub struct Case {
     pub send: &'static [&'static [u8]],
     /// The client ends its side behind what it sends.
     pub half_close: bool,
+    /// What is sent goes in pieces of so many bytes.
+    pub pieces: Option<usize>,
+    /// The client is `openssl s_client` with these arguments besides the address.
+    pub tls: Option<&'static [&'static str]>,
     pub normal: &'static [Normal],
     pub differs: Option<&'static str>,
     /// The installed haproxy does not know it: what ours has to say.
@@ -97,6 +103,8 @@ pub const fn case(name: &'static str) -> Case {
         server_says: None,
         send: &[],
         half_close: false,
+        pieces: None,
+        tls: None,
         normal: &[],
         differs: None,
         newer: None,
@@ -130,6 +138,16 @@ impl Case {
         self
     }
 
+    pub const fn pieces(mut self, bytes: usize) -> Self {
+        self.pieces = Some(bytes);
+        self
+    }
+
+    pub const fn tls(mut self, arguments: &'static [&'static str]) -> Self {
+        self.tls = Some(arguments);
+        self
+    }
+
     pub const fn half_close(mut self) -> Self {
         self.half_close = true;
         self
@@ -160,6 +178,8 @@ pub struct Family {
     pub defaults: &'static str,
     /// Files of `@DIR@`: name and text.
     pub files: &'static [(&'static str, &'static str)],
+    /// `@DIR@` also has the certificates of `tls_site::Site`.
+    pub certificates: bool,
     pub samples: &'static [Sample],
     pub cases: &'static [Case],
     /// Lines of a frontend that are refused.
@@ -174,6 +194,7 @@ impl Family {
             global: "",
             defaults: "",
             files: &[],
+            certificates: false,
             samples: &[],
             cases: &[],
             refused: &[],
