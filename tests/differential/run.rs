@@ -42,6 +42,9 @@ impl Bed {
                 let text = std::fs::read_to_string(site.path(name)).unwrap();
                 scratch.write(name, text).unwrap();
             }
+            // An authority that signed none of them.
+            let text = std::fs::read_to_string(Site::new().path("ca.pem")).unwrap();
+            scratch.write("other.pem", text).unwrap();
         }
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Bed {
@@ -83,6 +86,8 @@ impl Bed {
         // Behind the rule above and before the answer: in the backend.
         for (n, sample) in family.samples.iter().enumerate() {
             if program == Program::Haproxy && sample.newer.is_some() {
+                // Lines count.
+                text += "#\n#\n";
                 continue;
             }
             let expression = sample.expression;
@@ -100,14 +105,16 @@ impl Bed {
         }
         let mut text = self.put(&text, 0);
         for (n, case) in family.cases.iter().enumerate() {
-            if program == Program::Haproxy && case.newer.is_some() {
-                continue;
-            }
+            let skipped = program == Program::Haproxy && case.newer.is_some();
             let lines = format!(
-                "frontend @CASE@\n    bind @ADDRESS@\n{}\n{}\n",
-                case.lines, case.sections
+                "frontend @CASE@\n    bind @ADDRESS@ {}\n{}\n{}\n",
+                case.bind, case.lines, case.sections
             );
-            text += &self.put(&lines, n);
+            let lines = self.put(&lines, n);
+            match skipped {
+                true => text += &"#\n".repeat(lines.matches('\n').count()),
+                false => text += &lines,
+            }
         }
         text
     }
@@ -171,7 +178,12 @@ impl Bed {
     ) -> Result<String, String> {
         let told = |error: std::io::Error| error.to_string();
         let mut command = Command::new("timeout");
-        command.args([&PATIENCE.as_secs().to_string(), "openssl", "s_client", "-quiet"]);
+        command.args([
+            &PATIENCE.as_secs().to_string(),
+            "openssl",
+            "s_client",
+            "-quiet",
+        ]);
         command.args(["-connect", &address.to_string()]);
         command.args(arguments.iter().map(|argument| self.put(argument, 0)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -216,7 +228,10 @@ fn talk(
     let port = stream.local_addr().map_err(told)?.port();
     stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
     stream.set_nodelay(true).map_err(told)?;
-    for (n, piece) in bytes.chunks(pieces.unwrap_or(bytes.len()).max(1)).enumerate() {
+    for (n, piece) in bytes
+        .chunks(pieces.unwrap_or(bytes.len()).max(1))
+        .enumerate()
+    {
         if n > 0 {
             // Nothing depends on it that they arrive one by one.
             std::thread::sleep(BETWEEN_PIECES);

@@ -77,6 +77,8 @@ pub struct Case {
     /// `kind name`, as `evenkeel keyword --list` has them: `fetch path`.
     pub covers: &'static [&'static str],
     pub lines: &'static str,
+    /// What stands behind the address on its `bind` line.
+    pub bind: &'static str,
     pub sections: &'static str,
     /// What the web server answers, if not its usual answer.
     pub server_says: Option<&'static [u8]>,
@@ -99,6 +101,7 @@ pub const fn case(name: &'static str) -> Case {
         name,
         covers: &[],
         lines: "",
+        bind: "",
         sections: "",
         server_says: None,
         send: &[],
@@ -120,6 +123,11 @@ impl Case {
 
     pub const fn lines(mut self, lines: &'static str) -> Self {
         self.lines = lines;
+        self
+    }
+
+    pub const fn bind(mut self, options: &'static str) -> Self {
+        self.bind = options;
         self
     }
 

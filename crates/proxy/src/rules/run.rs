@@ -524,7 +524,8 @@ pub fn unique_id(stream: &mut Stream) {
     if stream.unique_id.is_none() {
         stream.unique_id = Some(format.fill(stream).into());
     }
-    let Some(name) = stream.frontend().unique_id_header.clone() else {
+    let header = stream.frontend().unique_id_header.clone();
+    let Some(name) = header.filter(|_| stream.http) else {
         return;
     };
     if let Some(mut id) = stream.unique_id.clone() {

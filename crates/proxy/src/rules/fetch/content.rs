@@ -220,8 +220,16 @@ fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::bytes(payload(arguments, stream)))
 }
 
+/// Whether a body follows the head of the answer, whatever that announces.
+fn may_have_body(stream: &Stream) -> bool {
+    stream.request.method() != b"HEAD" && !matches!(stream.response.status(), 204 | 304)
+}
+
 fn body_size<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let there = payload(arguments, stream).len();
+    if super::side_of(arguments, stream) == super::Side::Response && !may_have_body(stream) {
+        return Some(Value::count(there));
+    }
     let announced = head(arguments, stream)?
         .fields()
         .get(b"content-length")

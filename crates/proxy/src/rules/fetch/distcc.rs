@@ -34,7 +34,7 @@ fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Bo
         return Err(bad_argument(span, "a token has four letters".into()));
     }
     match arguments.int(1) {
-        None | Some(1..) => Ok(()),
+        None | Some(0..) => Ok(()),
         Some(_) => Err(bad_argument(span, "occurrences count from 1".into())),
     }
 }
@@ -59,7 +59,7 @@ fn has_body(name: &[u8]) -> bool {
 /// The number of a token, and what of its bytes is there.
 fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])> {
     let wanted = arguments.text(0)?;
-    let mut left = arguments.int(1).unwrap_or(1);
+    let mut left = arguments.int(1).unwrap_or(1).max(1);
     let mut rest = payload(arguments, stream);
     loop {
         let (token, behind) = rest.split_at_checked(TOKEN_BYTES)?;

@@ -1,7 +1,6 @@
 //! Fetches of the time limits that hold for a stream, by its proxies and by rules,
 //! and of its place in queues.
 
-use super::proxy::of_servers;
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
