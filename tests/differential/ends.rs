@@ -228,12 +228,12 @@ static CASES: &[Case] = &[
         .covers(&["fetch distcc_param", "fetch distcc_body"])
         .lines(
             "mode tcp\n tcp-request inspect-delay 5s\n\
-             tcp-request content set-var(sess.a) distcc_param(DIST)\n\
-             tcp-request content set-var(sess.b) distcc_body(ARGV)\n\
-             tcp-request content set-var(sess.c) distcc_body(ARGV,2)\n\
-             tcp-request content set-var(sess.d) distcc_param(DOTI)\n\
-             tcp-request content set-var(sess.e) distcc_body(DOTI)\n\
-             tcp-request content set-var(sess.f) distcc_param(NONE)\n\
+             tcp-request content set-var(sess.a) distcc_param(DIST) if WAIT_END\n\
+             tcp-request content set-var(sess.b) distcc_body(ARGV) if WAIT_END\n\
+             tcp-request content set-var(sess.c) distcc_body(ARGV,2) if WAIT_END\n\
+             tcp-request content set-var(sess.d) distcc_param(DOTI) if WAIT_END\n\
+             tcp-request content set-var(sess.e) distcc_body(DOTI) if WAIT_END\n\
+             tcp-request content set-var(sess.f) distcc_param(NONE) if WAIT_END\n\
              tcp-request content accept if WAIT_END\n\
              unique-id-format [%[var(sess.a)]][%[var(sess.b)]][%[var(sess.c)]][%[var(sess.d)]][%[var(sess.e)]][%[var(sess.f)]]\n default_backend @CASE@\n",
         )

@@ -118,21 +118,19 @@ const COVERS_CERTIFICATES: &[&str] = &[
 /// The server sends back what it gets, the PROXY header first: its unique id has
 /// what rules found in the hello.
 const HELLO_RULES: &str = "mode tcp\n tcp-request inspect-delay 5s\n\
-    tcp-request content set-var(sess.a) req.ssl_sni\n\
-    tcp-request content set-var(sess.b) req.ssl_alpn\n\
-    tcp-request content set-var(sess.c) req.ssl_ver\n\
-    tcp-request content set-var(sess.d) req.ssl_hello_type\n\
-    tcp-request content set-var(sess.e) req.ssl_ec_ext\n\
-    tcp-request content set-var(sess.f) req.ssl_st_ext\n\
-    tcp-request content set-var(sess.g) req.ssl_cipherlist,length\n\
-    tcp-request content set-var(sess.h) req.payload_lv(43,1),hex\n\
-    tcp-request content set-var(sess.i) req.payload(0,3),hex\n\
-    tcp-request content set-var(sess.j) req_ssl_sni\n\
-    tcp-request content set-var(sess.k) req_ssl_ver\n\
-    tcp-request content set-var(sess.l) req_ssl_hello_type\n\
-    tcp-request content accept if { req.ssl_hello_type 1 }\n\
+    tcp-request content set-var(sess.a) req.ssl_sni if WAIT_END\n\
+    tcp-request content set-var(sess.b) req.ssl_alpn if WAIT_END\n\
+    tcp-request content set-var(sess.c) req.ssl_ver if WAIT_END\n\
+    tcp-request content set-var(sess.d) req.ssl_hello_type if WAIT_END\n\
+    tcp-request content set-var(sess.e) req.ssl_ec_ext if WAIT_END\n\
+    tcp-request content set-var(sess.f) req.ssl_st_ext if WAIT_END\n\
+    tcp-request content set-var(sess.h) req.payload_lv(43,1),hex if WAIT_END\n\
+    tcp-request content set-var(sess.i) req.payload(0,3),hex if WAIT_END\n\
+    tcp-request content set-var(sess.j) req_ssl_sni if WAIT_END\n\
+    tcp-request content set-var(sess.k) req_ssl_ver if WAIT_END\n\
+    tcp-request content set-var(sess.l) req_ssl_hello_type if WAIT_END\n\
     tcp-request content accept if WAIT_END\n\
-    unique-id-format [%[var(sess.a)]][%[var(sess.b)]][%[var(sess.c)]][%[var(sess.d)]][%[var(sess.e)]][%[var(sess.f)]][%[var(sess.g)]]\
+    unique-id-format [%[var(sess.a)]][%[var(sess.b)]][%[var(sess.c)]][%[var(sess.d)]][%[var(sess.e)]][%[var(sess.f)]]\
     [%[var(sess.h),length]][%[var(sess.i)]][%[var(sess.j),length]][%[var(sess.k)]][%[var(sess.l)]]\n default_backend @CASE@\n";
 const ECHO: &str =
     "backend @CASE@\n mode tcp\n server s @ECHO@ send-proxy-v2 proxy-v2-options unique-id";
@@ -205,13 +203,30 @@ static CASES: &[Case] = &[
     case("a hello that passes")
         .covers(&[
             "fetch req.ssl_sni", "fetch req.ssl_alpn", "fetch req.ssl_ver", "fetch req.ssl_hello_type", "fetch req.ssl_ec_ext",
-            "fetch req.ssl_st_ext", "fetch req.ssl_cipherlist", "fetch req_ssl_sni", "fetch req_ssl_ver", "fetch req_ssl_hello_type",
+            "fetch req.ssl_st_ext", "fetch req_ssl_sni", "fetch req_ssl_ver", "fetch req_ssl_hello_type",
         ])
         .lines(HELLO_RULES)
         .sections(ECHO)
         .send(&[HELLO, OLD_HELLO])
         .half_close()
         .normal(&[Normal::ProxyPorts]),
+    case("lists of a hello")
+        .covers(&[
+            "fetch req.ssl_cipherlist", "fetch req.ssl_sigalgs", "fetch req.ssl_supported_groups", "fetch req.ssl_keyshare_groups",
+        ])
+        .lines(
+            "mode tcp\n tcp-request inspect-delay 5s\n\
+             tcp-request content set-var(sess.a) req.ssl_cipherlist,length if WAIT_END\n\
+             tcp-request content set-var(sess.b) req.ssl_sigalgs,bytes(0,4),hex if WAIT_END\n\
+             tcp-request content set-var(sess.c) req.ssl_supported_groups,hex if WAIT_END\n\
+             tcp-request content set-var(sess.d) req.ssl_keyshare_groups,hex if WAIT_END\n\
+             tcp-request content accept if WAIT_END\n\
+             unique-id-format [%[var(sess.a)]][%[var(sess.b)]][%[var(sess.c)]][%[var(sess.d)]]\n default_backend @CASE@\n",
+        )
+        .sections(ECHO)
+        .send(&[HELLO])
+        .half_close()
+        .newer("TODO"),
     case("a hello in pieces")
         .lines(HELLO_RULES)
         .sections(ECHO)

@@ -141,6 +141,11 @@ impl Format {
         })
     }
 
+    /// It was read as a log line, but what is missing leaves nothing: ids of streams.
+    pub fn leave_gaps(&mut self) {
+        self.dialect = Dialect::Text;
+    }
+
     /// Appends what it makes of a stream.
     pub fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
         let mut after_space = self.dialect == Dialect::Log;
