@@ -4,7 +4,7 @@
 use super::{Case, Family, Normal, case};
 
 pub static FAMILY: Family = Family {
-    global: "tune.ssl.capture-buffer-size 256\n ssl-default-bind-options ssl-min-ver TLSv1.2",
+    global: "tune.ssl.capture-buffer-size 256\n tune.ssl.keylog on\n ssl-default-bind-options ssl-min-ver TLSv1.2",
     certificates: true,
     cases: CASES,
     refused: &[
@@ -45,7 +45,7 @@ const AGREED: &str = "http-request return status 200 content-type text/plain lf-
     [%[ssl_fc]][%[ssl_fc_protocol]][%[ssl_fc_cipher]][%[ssl_fc_alg_keysize]][%[ssl_fc_use_keysize]][%[ssl_fc_alpn]][%[ssl_fc_npn]]\
     [%[ssl_fc_sni]][%[ssl_fc_has_sni]][%[ssl_fc_has_crt]][%[ssl_fc_is_resumed]][%[ssl_fc_has_early]][%[ssl_fc_err]][%[ssl_fc_err_str]]\
     [%[fc_err]][%[fc_err_str]]\
-    [%[ssl_fc_client_random,length]][%[ssl_fc_server_random,length]][%[ssl_fc_session_id,length]][%[ssl_fc_session_key,length]]\
+    [%[ssl_fc_client_random,hex,length]][%[ssl_fc_server_random,hex,length]]\
     [%[ssl_fc_protocol_hello_id]][%[ssl_fc_cipherlist_bin,hex]][%[ssl_fc_cipherlist_bin(1),hex]][%[ssl_fc_cipherlist_hex]]\
     [%[ssl_fc_cipherlist_str]][%[ssl_fc_cipherlist_xxh]][%[ssl_fc_extlist_bin,hex]][%[ssl_fc_eclist_bin(1),hex]][%[ssl_fc_ecformats_bin,hex]]\n";
 
@@ -66,8 +66,6 @@ const COVERS_AGREED: &[&str] = &[
     "fetch ssl_fc_err_str",
     "fetch ssl_fc_client_random",
     "fetch ssl_fc_server_random",
-    "fetch ssl_fc_session_id",
-    "fetch ssl_fc_session_key",
     "fetch ssl_fc_protocol_hello_id",
     "fetch ssl_fc_cipherlist_bin",
     "fetch ssl_fc_cipherlist_hex",
@@ -155,6 +153,31 @@ static CASES: &[Case] = &[
         .tls(&["-noservername", "-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"])
         .send(&[REQUEST])
         .normal(&[Normal::HeaderOrder]),
+    case("a session's id in TLS 1.3")
+        .covers(&["fetch ssl_fc_session_id"])
+        .bind("ssl crt @DIR@/site.pem")
+        .lines("http-request return status 200 content-type text/plain lf-string [%[ssl_fc_session_id,hex,length]]\n")
+        .tls(&["-servername", "site.test", "-tls1_3"])
+        .send(&[REQUEST])
+        .normal(&[Normal::HeaderOrder]),
+    case("keys of TLS 1.3")
+        .covers(&[
+            "fetch ssl_fc_client_handshake_traffic_secret", "fetch ssl_fc_server_handshake_traffic_secret", "fetch ssl_fc_client_traffic_secret_0", "fetch ssl_fc_server_traffic_secret_0", "fetch ssl_fc_exporter_secret", "fetch ssl_fc_early_exporter_secret", "fetch ssl_fc_client_early_traffic_secret"
+        ])
+        .bind("ssl crt @DIR@/site.pem")
+        .lines(
+            "http-request return status 200 content-type text/plain lf-string [%[ssl_fc_client_handshake_traffic_secret,length]][%[ssl_fc_server_handshake_traffic_secret,length]][%[ssl_fc_client_traffic_secret_0,length]][%[ssl_fc_server_traffic_secret_0,length]][%[ssl_fc_exporter_secret,length]][%[ssl_fc_early_exporter_secret,length]][%[ssl_fc_client_early_traffic_secret,length]]\n",
+        )
+        .tls(&["-servername", "site.test", "-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"])
+        .send(&[REQUEST])
+        .normal(&[Normal::HeaderOrder]),
+    case("keys of TLS 1.2")
+        .covers(&["fetch ssl_fc_session_key"])
+        .bind("ssl crt @DIR@/site.pem")
+        .lines("http-request return status 200 content-type text/plain lf-string [%[ssl_fc_session_key,hex,length]]\n")
+        .tls(&["-servername", "site.test", "-tls1_2"])
+        .send(&[REQUEST])
+        .normal(&[Normal::HeaderOrder]),
     case("without TLS")
         .lines(AGREED)
         .send(&[REQUEST])
@@ -182,7 +205,7 @@ static CASES: &[Case] = &[
         .covers(&[
             "fetch ssl_bc", "fetch ssl_bc_protocol", "fetch ssl_bc_alg_keysize", "fetch ssl_bc_use_keysize", "fetch ssl_bc_alpn",
             "fetch ssl_bc_npn", "fetch ssl_bc_is_resumed", "fetch ssl_bc_err", "fetch ssl_bc_err_str", "fetch ssl_bc_cipher",
-            "fetch ssl_bc_client_random", "fetch ssl_bc_server_random", "fetch ssl_bc_session_id", "fetch ssl_bc_session_key",
+            "fetch ssl_bc_client_random", "fetch ssl_bc_server_random",
             "fetch ssl_s_version", "fetch ssl_s_key_alg", "fetch ssl_s_sig_alg", "fetch ssl_s_notbefore", "fetch ssl_s_notafter",
             "fetch ssl_s_serial", "fetch ssl_s_sha1", "fetch ssl_s_der", "fetch ssl_s_chain_der", "fetch ssl_s_s_dn", "fetch ssl_s_i_dn",
         ])
@@ -190,7 +213,7 @@ static CASES: &[Case] = &[
             "default_backend @CASE@\n\
              http-after-response set-header x-agreed [%[ssl_bc]][%[ssl_bc_protocol]][%[ssl_bc_cipher]][%[ssl_bc_alg_keysize]][%[ssl_bc_use_keysize]]\
              [%[ssl_bc_alpn]][%[ssl_bc_npn]][%[ssl_bc_is_resumed]][%[ssl_bc_err]][%[ssl_bc_err_str]]\
-             [%[ssl_bc_client_random,length]][%[ssl_bc_server_random,length]][%[ssl_bc_session_id,length]][%[ssl_bc_session_key,length]]\n\
+             [%[ssl_bc_client_random,hex,length]][%[ssl_bc_server_random,hex,length]]\n\
              http-after-response set-header x-shown [%[ssl_s_version]][%[ssl_s_key_alg]][%[ssl_s_sig_alg]][%[ssl_s_notbefore]][%[ssl_s_notafter]]\
              [%[ssl_s_serial,hex]][%[ssl_s_sha1,hex]][%[ssl_s_der,hex]][%[ssl_s_chain_der,hex]][%[ssl_s_s_dn]][%[ssl_s_i_dn(CN)]]\n",
         )
@@ -200,6 +223,30 @@ static CASES: &[Case] = &[
         )
         .send(&[REQUEST])
         .normal(&[Normal::HeaderOrder]),
+    case("what haproxy of later versions knows of both sides")
+        .covers(&[
+            "fetch ssl_fc_curve", "fetch ssl_fc_early_rcvd", "fetch ssl_fc_supported_versions_bin", "fetch ssl_fc_sigalgs_bin",
+            "fetch ssl_bc_curve", "fetch ssl_bc_sni", "fetch ssl_bc_session_id", "fetch ssl_bc_session_key",
+            "fetch ssl_bc_client_early_traffic_secret", "fetch ssl_bc_client_handshake_traffic_secret", "fetch ssl_bc_server_handshake_traffic_secret", "fetch ssl_bc_client_traffic_secret_0", "fetch ssl_bc_server_traffic_secret_0", "fetch ssl_bc_exporter_secret", "fetch ssl_bc_early_exporter_secret"
+        ])
+        .bind("ssl crt @DIR@/site.pem")
+        .lines(
+            "default_backend @CASE@\n\
+             http-after-response set-header x-a [%[ssl_fc_curve]][%[ssl_fc_early_rcvd]][%[ssl_fc_supported_versions_bin(1),hex]][%[ssl_fc_sigalgs_bin,hex,bytes(0,8)]]\n\
+             http-after-response set-header x-b [%[ssl_bc_curve]][%[ssl_bc_sni]][%[ssl_bc_session_id,hex,length]][%[ssl_bc_session_key,hex,length]]\n\
+             http-after-response set-header x-c [%[ssl_bc_client_early_traffic_secret,length]][%[ssl_bc_client_handshake_traffic_secret,length]][%[ssl_bc_server_handshake_traffic_secret,length]][%[ssl_bc_client_traffic_secret_0,length]][%[ssl_bc_server_traffic_secret_0,length]][%[ssl_bc_exporter_secret,length]][%[ssl_bc_early_exporter_secret,length]]\n",
+        )
+        .sections(
+            "backend @CASE@\n server s unix@@DIR@/newer ssl verify none sni str(site.test) ssl-min-ver TLSv1.3 curves X25519\n\
+             frontend @CASE@-inner\n bind unix@@DIR@/newer ssl crt @DIR@/site.pem\n http-request return status 200",
+        )
+        .tls(&["-servername", "site.test", "-tls1_3", "-groups", "P-256"])
+        .send(&[REQUEST])
+        .normal(&[Normal::HeaderOrder])
+        .newer(
+            "<client>HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\nx-a: [secp256r1][0][0304][04030503]\r\n\
+             x-b: [x25519][site.test][64][]\r\nx-c: [][96][96][96][96][96][]\r\n\r\n",
+        ),
     case("a hello that passes")
         .covers(&[
             "fetch req.ssl_sni", "fetch req.ssl_alpn", "fetch req.ssl_ver", "fetch req.ssl_hello_type", "fetch req.ssl_ec_ext",
@@ -212,21 +259,21 @@ static CASES: &[Case] = &[
         .normal(&[Normal::ProxyPorts]),
     case("lists of a hello")
         .covers(&[
-            "fetch req.ssl_cipherlist", "fetch req.ssl_sigalgs", "fetch req.ssl_supported_groups", "fetch req.ssl_keyshare_groups",
+            "fetch req.ssl_cipherlist",
+            "fetch req.ssl_sigalgs",
+            "fetch req.ssl_supported_groups",
+            "fetch req.ssl_keyshare_groups",
         ])
         .lines(
             "mode tcp\n tcp-request inspect-delay 5s\n\
-             tcp-request content set-var(sess.a) req.ssl_cipherlist,length if WAIT_END\n\
-             tcp-request content set-var(sess.b) req.ssl_sigalgs,bytes(0,4),hex if WAIT_END\n\
-             tcp-request content set-var(sess.c) req.ssl_supported_groups,hex if WAIT_END\n\
-             tcp-request content set-var(sess.d) req.ssl_keyshare_groups,hex if WAIT_END\n\
-             tcp-request content accept if WAIT_END\n\
-             unique-id-format [%[var(sess.a)]][%[var(sess.b)]][%[var(sess.c)]][%[var(sess.d)]]\n default_backend @CASE@\n",
+             tcp-request content reject if { req.ssl_cipherlist,hex -m beg 13021303 } { req.ssl_sigalgs,hex -m beg 04030503 } \
+             { req.ssl_supported_groups,hex 001D0017001E0019001801000101010201030104 } { req.ssl_keyshare_groups,hex 001D }\n\
+             default_backend @CASE@\n",
         )
         .sections(ECHO)
         .send(&[HELLO])
         .half_close()
-        .newer("TODO"),
+        .newer("<client>"),
     case("a hello in pieces")
         .lines(HELLO_RULES)
         .sections(ECHO)

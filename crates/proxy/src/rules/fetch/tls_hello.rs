@@ -143,7 +143,8 @@ fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
 
 fn curves<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    Some(Value::Bool(hello.extension(10).is_some()))
+    // A hello without them has no value, as in HAProxy.
+    hello.extension(10).map(|_| Value::Bool(true))
 }
 
 /// A list of an extension that is there and has a number at least.
