@@ -39,10 +39,15 @@ mod choice;
 mod condition;
 mod cryptography;
 mod fetch;
+mod http_after_response;
+mod http_request;
+mod http_response;
 mod json;
 mod map;
 mod number;
 mod protocols;
+mod tcp_request;
+mod tcp_response;
 mod text;
 mod users;
 
@@ -54,10 +59,15 @@ static FAMILIES: &[&Family] = &[
     &condition::FAMILY,
     &cryptography::FAMILY,
     &fetch::FAMILY,
+    &http_after_response::FAMILY,
+    &http_request::FAMILY,
+    &http_response::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,
     &protocols::FAMILY,
+    &tcp_request::FAMILY,
+    &tcp_response::FAMILY,
     &text::FAMILY,
     &users::FAMILY,
 ];
