@@ -60,6 +60,15 @@ static CASES: &[Case] = &[
         .sections("backend @CASE@\nserver s @SERVER@\n")
         .server_says(ANSWER)
         .send(&[GET, POST]),
+    case("capture")
+        .covers(&["http-after-response action capture"])
+        .lines(
+            "declare capture response len 3\nhttp-after-response capture res.hdr(server) id 0\n\
+             http-after-response set-header x-captured %[capture.res.hdr(0)]\ndefault_backend @CASE@",
+        )
+        .sections("backend @CASE@\nserver s @SERVER@\n")
+        .server_says(ANSWER)
+        .send(&[GET]),
     case("tables")
         .covers(&[
             "http-after-response action sc-inc-gpc0",
@@ -72,32 +81,31 @@ static CASES: &[Case] = &[
             "http-request track-sc0 path table @CASE@\nhttp-request track-sc1 path table @CASE@-a\nhttp-after-response sc-inc-gpc0(0)\nhttp-after-response sc-inc-gpc1(0)\n\
              http-after-response sc-inc-gpc(1,1)\nhttp-after-response sc-set-gpt0(0) 7\nhttp-after-response sc-set-gpt(0,1) status\n\
              http-after-response set-header x-counts %[sc_get_gpc0(0)]-%[sc_get_gpc1(0)]-%[sc_get_gpc(1,1)]-%[sc_get_gpt0(0)]-%[sc_get_gpt(0,1)]\n\
-             default_backend @CASE@-b",
+             http-request return status 204",
         )
         .sections(
             "backend @CASE@\nstick-table type string len 32 size 100 expire 1m store gpc0,gpc1,gpt0\n\
-             backend @CASE@-a\nstick-table type string len 32 size 100 expire 1m store gpc(3),gpt(2)\nbackend @CASE@-b\nserver s @SERVER@\n",
+             backend @CASE@-a\nstick-table type string len 32 size 100 expire 1m store gpc(3),gpt(2)\n",
         )
-        .server_says(ANSWER)
-        .send(&[GET, GET]),
+        .send(&[b"GET / HTTP/1.0\r\n\r\n"])
+        .newer("<client>HTTP/1.1 204 No Content\r\nx-counts: 1-1-1-7-204\r\nconnection: close\r\n\r\n"),
     case("later ones")
         .covers(&[
-            "http-after-response action capture",
             "http-after-response action set-map",
             "http-after-response action del-map",
             "http-after-response action set-log-level",
             "http-after-response action sc-add-gpc",
         ])
         .lines(
-            "declare capture response len 10\nhttp-request track-sc0 path table @CASE@\nhttp-after-response sc-add-gpc(0,0) 5\n\
-             http-after-response capture status id 0\nhttp-after-response set-map(@DIR@/after.map) a %[status]\nhttp-after-response del-map(@DIR@/after.map) b\n\
+            "http-request track-sc0 path table @CASE@\nhttp-after-response sc-add-gpc(0,0) 5\n\
+             http-after-response set-map(@DIR@/after.map) a %[status]\nhttp-after-response del-map(@DIR@/after.map) b\n\
              http-after-response set-log-level err\n\
-             http-after-response set-header x-all %[capture.res.hdr(0)]-%[str(a),map(@DIR@/after.map,none)]-%[str(b),map(@DIR@/after.map,none)]-%[sc_get_gpc(0,0)]\n\
+             http-after-response set-header x-all %[str(a),map(@DIR@/after.map,none)]-%[str(b),map(@DIR@/after.map,none)]-%[sc_get_gpc(0,0)]\n\
              http-request return status 204",
         )
         .sections("backend @CASE@\nstick-table type string len 32 size 100 expire 1m store gpc(1)\n")
         .send(&[b"GET / HTTP/1.0\r\n\r\n"])
-        .newer("<client>HTTP/1.1 204 No Content\r\nx-all: 204-204-none-5\r\nconnection: close\r\n\r\n"),
+        .newer("<client>HTTP/1.1 204 No Content\r\nx-all: 204-none-5\r\nconnection: close\r\n\r\n"),
 ];
 
 static REFUSED: &[&str] = &[

@@ -40,7 +40,7 @@ static CASES: &[Case] = &[
              http-request replace-value x-list t(.*) T\\1\n\
              http-request replace-header user-agent (.*) [\\1]\n\
              http-request replace-header x-list ^(.*),(.*)$ \\2;\\1;\\0\n\
-             http-request del-header x-list -m beg y\n\
+             http-request del-header x-l -m beg if METH_POST\n\
              http-request del-header x-gone\n\
              http-request del-header x- -m beg if { path /none }\n\
              default_backend @CASE@",

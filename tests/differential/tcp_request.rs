@@ -74,7 +74,7 @@ static CASES: &[Case] = &[
         .lines(
             "tcp-request connection track-sc0 src table @CASE@\ntcp-request connection track-sc1 src table @CASE@-a\ntcp-request connection track-sc2 dst table @CASE@\n\
              tcp-request connection sc-inc-gpc0(0)\ntcp-request connection sc-inc-gpc1(2)\ntcp-request connection sc-inc-gpc(1,1)\n\
-             tcp-request connection sc-set-gpt0(0) 5\ntcp-request connection sc-set-gpt(1,1) dst_port,sub(1),div(100000)\n\
+             tcp-request connection sc-set-gpt0(0) 5\ntcp-request connection sc-set-gpt(1,1) 4\n\
              http-request return content-type text/plain lf-string %[sc_get_gpc0(0)]-%[sc_get_gpc1(2)]-%[sc_get_gpc(1,1)]-%[sc_get_gpt0(0)]-%[sc_get_gpt(1,1)]",
         )
         .sections(TABLES)

@@ -377,7 +377,6 @@ impl<'l> Build<'_, 'l> {
 static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on addresses", address::ROWS),
     ("Actions that answer", answer::ROWS),
-    ("Actions that answer", auth::ROWS),
     ("Actions on bodies", body::ROWS),
     ("Actions of the cache", cache::ROWS),
     ("Actions that capture", capture::ROWS),
