@@ -41,8 +41,11 @@ static CASES: &[Case] = &[
             POST,
             b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
             b"GET /redirect HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-            BROKEN,
         ]),
+    case("no request")
+        .lines("http-after-response set-header x-after %[status]")
+        .send(&[BROKEN])
+        .differs("after-no-request"),
     case("no server")
         .lines("http-after-response set-header x-after %[status]")
         .send(&[GET]),

@@ -50,22 +50,34 @@ static CASES: &[Case] = &[
         .lines("http-response set-status 200 if { status 404 }\nhttp-response set-header x-list %[res.hdr(x-list)],two\ndefault_backend @CASE@")
         .sections("backend @CASE@\nserver s @SERVER@\n")
         .server_says(CHUNKED)
-        .send(&[GET, OLD]),
+        .send(&[GET]),
+    case("chunks to HTTP/1.0")
+        .lines("default_backend @CASE@")
+        .sections("backend @CASE@\nserver s @SERVER@\n")
+        .server_says(CHUNKED)
+        .send(&[OLD])
+        .differs("chunks-to-old-clients"),
     case("deny")
         .covers(&["http-response action deny"])
-        .lines("http-response deny if METH_GET\nhttp-response deny status 503 content-type text/plain lf-string %[status] hdr x-a %[res.hdr(server)]\ndefault_backend @CASE@")
+        .lines("http-request set-var(txn.path) path\nhttp-response deny if METH_GET\nhttp-response deny status 503 content-type text/plain string no hdr x-a <%[var(txn.path)]>\ndefault_backend @CASE@")
         .sections("backend @CASE@\nserver s @SERVER@\n")
         .server_says(ANSWER)
         .send(&[GET, POST]),
     case("return")
         .covers(&["http-response action return"])
         .lines(
-            "http-response return status 201 content-type text/html file @DIR@/page.html hdr x-a %[status] if METH_GET\n\
+            "http-response return status 201 content-type text/html file @DIR@/page.html hdr x-a b if METH_GET\n\
              http-response return errorfile @DIR@/whole.http if METH_POST\nhttp-response return\ndefault_backend @CASE@",
         )
         .sections("backend @CASE@\nserver s @SERVER@\n")
         .server_says(ANSWER)
         .send(&[GET, POST, HEAD]),
+    case("formats over the answer")
+        .lines("http-response return status 201 content-type text/plain lf-string <%[status]>\ndefault_backend @CASE@")
+        .sections("backend @CASE@\nserver s @SERVER@\n")
+        .server_says(ANSWER)
+        .send(&[GET])
+        .differs("formats-over-answers"),
     case("redirect")
         .covers(&["http-response action redirect"])
         .lines("http-response redirect location /login?%[status] code 303 if { status 200 }\ndefault_backend @CASE@")
@@ -128,7 +140,7 @@ static CASES: &[Case] = &[
         .sections("backend @CASE@\nhttp-response set-timeout server 5s\nhttp-response set-status 299\nserver s @SERVER@\n")
         .server_says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         .send(&[b"GET / HTTP/1.0\r\n\r\n"])
-        .newer("<server>GET / HTTP/1.1\r\nconnection: close\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+        .newer("<server>GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
     case("tables")
         .covers(&[
             "http-response action track-sc0",
@@ -163,7 +175,7 @@ static CASES: &[Case] = &[
         .sections("backend @CASE@\nstick-table type string len 32 size 100 expire 1m store gpc(1)\nbackend @CASE@-b\nserver s @SERVER@\n")
         .server_says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         .send(&[b"GET / HTTP/1.0\r\n\r\n"])
-        .newer("<server>GET / HTTP/1.1\r\nconnection: close\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+        .newer("<server>GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
     case("cache")
         .covers(&["http-response action cache-store"])
         .lines("http-request cache-use @CASE@\nhttp-response cache-store @CASE@ if { status 200 }\ndefault_backend @CASE@-b")

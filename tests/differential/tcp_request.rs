@@ -246,7 +246,6 @@ static REFUSED: &[&str] = &[
     "tcp-request connection accept foo",
     "tcp-request connection expect-proxy",
     "tcp-request connection expect-proxy layer7",
-    "tcp-request connection set-tos 256",
     "tcp-request connection set-var(txn) src",
     "tcp-request session expect-proxy layer4",
     "tcp-request session foo",

@@ -82,7 +82,7 @@ static CASES: &[Case] = &[
         )
         .server_says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         .send(&[b"GET / HTTP/1.0\r\n\r\n"])
-        .newer("<server>GET / HTTP/1.1\r\nconnection: close\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+        .newer("<server>GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n<client>HTTP/1.1 299 Success\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
 ];
 
 static REFUSED: &[&str] = &[
