@@ -10,8 +10,10 @@ pub static FAMILY: Family = Family {
     ..Family::named("http-after-response")
 };
 
-const GET: &[u8] = b"GET /dir/file.html?a=1 HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
-const POST: &[u8] = b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
+const GET: &[u8] =
+    b"GET /dir/file.html?a=1 HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
+const POST: &[u8] =
+    b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
 const BROKEN: &[u8] = b"GET / HTTP/1.1\r\nHost\r\n\r\n";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 Fine\r\nServer: origin\r\nX-List: one, two\r\nX-List: three\r\nContent-Length: 4\r\n\r\nbody";

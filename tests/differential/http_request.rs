@@ -7,7 +7,10 @@ pub static FAMILY: Family = Family {
     files: &[
         ("page.html", "<p>A page\r\n"),
         ("format.txt", "you asked for %[path] by %[method]\n"),
-        ("whole.http", "HTTP/1.0 418 Teapot\r\nX-Whole: yes\r\nContent-Length: 3\r\n\r\ntea"),
+        (
+            "whole.http",
+            "HTTP/1.0 418 Teapot\r\nX-Whole: yes\r\nContent-Length: 3\r\n\r\ntea",
+        ),
         ("request.map", "a one\nb two\n"),
         ("request.lst", "a\nb\n"),
     ],

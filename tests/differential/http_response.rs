@@ -5,7 +5,10 @@ use super::{Case, Family, Normal, case};
 pub static FAMILY: Family = Family {
     files: &[
         ("page.html", "<p>A page\r\n"),
-        ("whole.http", "HTTP/1.0 418 Teapot\r\nX-Whole: yes\r\nContent-Length: 3\r\n\r\ntea"),
+        (
+            "whole.http",
+            "HTTP/1.0 418 Teapot\r\nX-Whole: yes\r\nContent-Length: 3\r\n\r\ntea",
+        ),
         ("response.map", "a one\nb two\n"),
         ("response.lst", "a\nb\n"),
     ],
@@ -14,10 +17,12 @@ pub static FAMILY: Family = Family {
     ..Family::named("http-response")
 };
 
-const GET: &[u8] = b"GET /dir/file.html?a=1 HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
+const GET: &[u8] =
+    b"GET /dir/file.html?a=1 HTTP/1.1\r\nHost: www.example.org\r\nConnection: close\r\n\r\n";
 const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const OLD: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-const POST: &[u8] = b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nConnection: close\r\n\r\nname=value1";
+const POST: &[u8] =
+    b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\nConnection: close\r\n\r\nname=value1";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 Fine\r\nServer: origin\r\nX-List: one, two\r\nX-List: three\r\nX-Empty:\r\nSet-Cookie: a=b; path=/\r\n\
     Set-Cookie: c=d\r\nContent-Length: 4\r\n\r\nbody";

@@ -9,7 +9,8 @@ pub static FAMILY: Family = Family {
 };
 
 const GET: &[u8] = b"GET /dir/file.html?a=1 HTTP/1.1\r\nHost: www.example.org\r\nX-Ip: 198.51.100.7\r\nConnection: close\r\n\r\n";
-const POST: &[u8] = b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
+const POST: &[u8] =
+    b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
 /// A PROXY header before a request.
 const PROXIED: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const TABLES: &str = "backend @CASE@\nstick-table type ip size 100 expire 1m store gpc0,gpc1,gpt0\n\

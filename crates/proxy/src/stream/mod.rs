@@ -32,6 +32,7 @@ mod session;
 mod shutdown;
 mod state;
 mod tunnel;
+mod upgrade;
 mod write;
 
 pub use assigned::Captured;

@@ -16,8 +16,6 @@ pub struct Overrides {
     pub limits: Timeouts,
     /// `set-retries`.
     pub retries: Option<u32>,
-    /// `disable-l7-retry`: an answer is no reason to ask again.
-    pub no_answer_retries: bool,
     /// Its place in queues.
     pub priority: Priority,
     /// Of packets to the client.
@@ -33,6 +31,8 @@ pub struct Overrides {
     pub hints: Vec<(usize, Message)>,
     /// `expect-proxy layer4`: a PROXY header comes first.
     pub expects_proxy: bool,
+    /// The backend that was chosen before HTTP was spoken.
+    pub backend: Option<crate::config::ProxyIndex>,
     /// Rules of `tcp-response content` wait for the head of the answer.
     pub inspection: Option<super::inspect::Inspection>,
 }

@@ -75,6 +75,11 @@ impl TcpRule {
     pub(crate) fn rule(&self) -> &Rule {
         &self.0
     }
+
+    /// Whether HTTP is spoken behind it.
+    pub(crate) fn switches_to_http(&self) -> bool {
+        matches!(self.0.action, Action::Flow(flow::Flow::SwitchToHttp(_)))
+    }
 }
 
 /// A condition and what is done when it holds.
