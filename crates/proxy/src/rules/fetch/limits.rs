@@ -16,7 +16,7 @@ macro_rules! limits {
         rows! {
             $($name, $name, number($needs, |_, stream| {
                 let find: fn(&Stream) -> Option<u32> = $find;
-                Some(Value::Int(find(stream)?.into()))
+                Some(Value::Int(find(stream).unwrap_or(0).into()))
             }), $example, $doc;)*
             "prio_class", "prio_class", number(Needs::Nothing, class), "acl first prio_class lt 0",
                 "The class of the stream in queues, as `set-priority-class` set it.";
