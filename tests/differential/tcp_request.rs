@@ -196,6 +196,26 @@ static CASES: &[Case] = &[
         )
         .sections(TABLES)
         .send(&[GET, POST, GET]),
+    case("switched to HTTP")
+        .covers(&["tcp-request content action switch-mode"])
+        .lines(
+            "mode tcp\ntcp-request inspect-delay 10s\ntcp-request content switch-mode http if HTTP\ntcp-request content reject if HTTP\n\
+             http-request set-header x-front %[src_port,length]\ndefault_backend @CASE@",
+        )
+        .sections("backend @CASE@\nmode http\ntcp-request content set-var(txn.path) path\nhttp-request set-header x-back %[var(txn.path)]\nserver s @SERVER@\n")
+        .send(&[
+            GET,
+            POST,
+            b"GET /one HTTP/1.1\r\nHost: h\r\n\r\nGET /two HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        ])
+        .normal(&[Normal::Numbers]),
+    case("led to a backend of HTTP")
+        .lines(
+            "mode tcp\ntcp-request inspect-delay 10s\ntcp-request content set-var(txn.front) req.payload(0,4) if { req.len ge 4 }\ndefault_backend @CASE@",
+        )
+        .sections("backend @CASE@\nmode http\nhttp-request set-header x-back %[var(txn.front)]\nserver s @SERVER@\n")
+        .send(&[GET, POST, b"junk\r\n\r\n"])
+        .normal(&[Normal::HeaderOrder]),
     case("newer ones of connections")
         .covers(&[
             "tcp-request connection action set-fc-mark",
@@ -253,6 +273,9 @@ static REFUSED: &[&str] = &[
     "tcp-request content foo",
     "tcp-request content capture path",
     "tcp-request content expect-proxy layer4",
+    "tcp-request content switch-mode",
+    "tcp-request content switch-mode tcp",
+    "tcp-request content switch-mode http proto h9",
     "tcp-request content set-priority-class",
     "tcp-request inspect-delay",
     "tcp-request inspect-delay x",

@@ -169,3 +169,24 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    #[test]
+    fn packets_carry_the_kind_of_service_that_was_set() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        let set = Packets {
+            tos: Some(0x20),
+            ..Packets::default()
+        };
+        set.apply(&socket, Some(address));
+        assert_eq!(sockopt::ip_tos(&socket).unwrap(), 0x20);
+        Packets::default().apply(&socket, Some(address));
+        assert_eq!(sockopt::ip_tos(&socket).unwrap(), 0x20);
+    }
+}

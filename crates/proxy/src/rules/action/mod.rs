@@ -18,6 +18,7 @@ mod list;
 mod logging;
 mod normalize;
 mod packets;
+mod pause;
 mod redirect;
 mod resolve;
 mod service;
@@ -132,6 +133,8 @@ pub(super) enum Action {
     Limits(Box<limits::LimitChange>),
     /// Changes what packets carry.
     Packets(packets::PacketChange),
+    /// Waits a while.
+    Pause(Box<pause::Pause>),
     /// Brings the target into a form of which there is only one.
     Normalize(normalize::Normalizer),
     /// Tells the client ahead of the answer.
@@ -201,6 +204,7 @@ impl Action {
             }
             Action::Limits(change) => change.run(stream),
             Action::Packets(change) => change.run(stream),
+            Action::Pause(pause) => pause.run(stream),
             Action::Normalize(normalizer) => normalizer.run(stream),
             Action::Hint(hint) => hint.run(stream),
             Action::List(change) => change.run(stream),
@@ -393,6 +397,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on logs", logging::ROWS),
     ("Actions that normalize targets", normalize::ROWS),
     ("Actions on packets", packets::ROWS),
+    ("Actions that wait", pause::ROWS),
     ("Actions that redirect", redirect::ROWS),
     ("Actions on stick tables", table::CHANGE),
     ("Actions on stick tables", table::TRACK),
@@ -401,6 +406,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
+    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
