@@ -53,7 +53,7 @@ fn open_sockets(
                     of => of,
                 };
                 format!("{file}:{line}: {of}: {step} {address}: {reason}")
-            },
+            }
         });
     }
     if failures.is_empty() {

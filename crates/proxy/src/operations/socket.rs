@@ -129,7 +129,11 @@ pub fn open(
     for socket in described(config) {
         let bind = socket.bind();
         let fd = open_alone(config, bind, inherited).and_then(own);
-        let kept = |fd| socket.socket(fd).map_err(|errno| (OpenStep::Inherit, errno));
+        let kept = |fd| {
+            socket
+                .socket(fd)
+                .map_err(|errno| (OpenStep::Inherit, errno))
+        };
         match fd.and_then(kept) {
             Ok(socket) => opened.push(socket),
             Err((step, errno)) => {

@@ -33,8 +33,11 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 const OUTPUT_MAX: usize = 64 * 1024;
 /// Bytes that are read at once.
 const INPUT_BYTES: usize = 16 * 1024;
-/// Connections of strangers that may be there at once.
+/// Connections from elsewhere than the peers' addresses that may be there at once.
 const STRANGERS_MAX: usize = 64;
+/// Connections from the peers' addresses that may be there at once: strangers take
+/// no place of theirs.
+const KNOWN_MAX: usize = 256;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -137,9 +140,14 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+<<<<<<< HEAD
 async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<OwnedFd>) {
     let mut strangers = JoinSet::new();
     let mut given = socket.map(std::net::TcpListener::from);
+=======
+async fn listen(state: Arc<PeersState>, address: SocketAddr) {
+    let (mut strangers, mut known) = (JoinSet::new(), JoinSet::new());
+>>>>>>> main
     loop {
         let opened = match given.take() {
             Some(socket) => socket
@@ -152,6 +160,7 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<Owne
             sleep(LISTEN_AGAIN).await;
             continue;
         };
+<<<<<<< HEAD
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -162,6 +171,17 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<Owne
                 }
                 // Descriptors may have run out for a moment.
                 Err(_) => sleep(LISTEN_AGAIN).await,
+=======
+        while let Ok((stream, from)) = listener.accept().await {
+            while strangers.try_join_next().is_some() || known.try_join_next().is_some() {}
+            let is_peers = with(&state, |section| section.is_peers(from.ip()));
+            let (tasks, most) = match is_peers {
+                Some(true) => (&mut known, KNOWN_MAX),
+                _ => (&mut strangers, STRANGERS_MAX),
+            };
+            if tasks.len() < most {
+                tasks.spawn(accepted(Arc::clone(&state), stream));
+>>>>>>> main
             }
         }
     }

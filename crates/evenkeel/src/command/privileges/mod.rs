@@ -262,7 +262,9 @@ fn peers(config: &Config) -> Vec<String> {
     };
     let others = config.peers.iter().filter(|peers| peers.runs());
     let others = others.flat_map(|peers| peers.all.iter().filter(|p| p.name != peers.local));
-    others.filter_map(|peer| peer.address).for_each(|address| add(address.to_string()));
+    others
+        .filter_map(|peer| peer.address)
+        .for_each(|address| add(address.to_string()));
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         match &server.address {
             ServerAddress::Inet(address) => add(address.to_string()),
