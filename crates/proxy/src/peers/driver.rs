@@ -140,14 +140,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-<<<<<<< HEAD
 async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<OwnedFd>) {
-    let mut strangers = JoinSet::new();
-    let mut given = socket.map(std::net::TcpListener::from);
-=======
-async fn listen(state: Arc<PeersState>, address: SocketAddr) {
     let (mut strangers, mut known) = (JoinSet::new(), JoinSet::new());
->>>>>>> main
+    let mut given = socket.map(std::net::TcpListener::from);
     loop {
         let opened = match given.take() {
             Some(socket) => socket
@@ -160,19 +155,12 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr) {
             sleep(LISTEN_AGAIN).await;
             continue;
         };
-<<<<<<< HEAD
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    while strangers.try_join_next().is_some() {}
-                    if strangers.len() < STRANGERS_MAX {
-                        strangers.spawn(accepted(Arc::clone(&state), stream));
-                    }
-                }
+            let Ok((stream, from)) = listener.accept().await else {
                 // Descriptors may have run out for a moment.
-                Err(_) => sleep(LISTEN_AGAIN).await,
-=======
-        while let Ok((stream, from)) = listener.accept().await {
+                sleep(LISTEN_AGAIN).await;
+                continue;
+            };
             while strangers.try_join_next().is_some() || known.try_join_next().is_some() {}
             let is_peers = with(&state, |section| section.is_peers(from.ip()));
             let (tasks, most) = match is_peers {
@@ -181,7 +169,6 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr) {
             };
             if tasks.len() < most {
                 tasks.spawn(accepted(Arc::clone(&state), stream));
->>>>>>> main
             }
         }
     }
