@@ -15,18 +15,9 @@ static WITHOUT_CASES: &[&str] = &[
     "tcp-request connection action ",
     "tcp-request session action ",
     "tcp-request content action ",
-    // These need a client that speaks TLS; tests of `tls_*.rs` look at what they say.
-    "fetch ssl_",
-    "fetch req.ssl_",
-    "fetch req_ssl_",
-    "fetch rep_ssl_",
-    "fetch res.ssl_",
     // Their families come with compression and caches.
     "fetch res.comp",
     "fetch res.cache",
-    // These need `tcp-response` rules.
-    "fetch res.len",
-    "fetch res.payload",
 ];
 
 /// The names in an expression: its fetch, and its converters.

@@ -14,7 +14,9 @@
 //! - **cases**, for all else: [`case`] has a frontend of its own. Give it `.lines(…)`
 //!   of that frontend, `.sections(…)` (backends, lists) if it needs some, what it
 //!   `.covers(&["http-request action set-path"])`, and `.send(&[b"…"])`, each of
-//!   them a connection (`.half_close()`: the client ends its side then). `@SERVER@` is a web server whose requests are compared,
+//!   them a connection (`.half_close()`: the client ends its side then; `.pieces(n)`:
+//!   so many bytes at a time; `.tls(…)`: over TLS, by `openssl s_client`, to a
+//!   `.bind("ssl …")`; the family then has `certificates`). `@SERVER@` is a web server whose requests are compared,
 //!   `.server_says(…)` what it answers, `@ECHO@` a TCP echo, `@DIR@` a directory with
 //!   the family's `files`, `@CASE@` a name that no other case has (use it for
 //!   sections), `@ADDRESS@` where the frontend listens. Requests should say
@@ -43,6 +45,7 @@ mod choice;
 mod condition;
 mod cookie;
 mod cryptography;
+mod ends;
 mod fetch;
 mod json;
 mod map;
@@ -52,6 +55,7 @@ mod protocols;
 mod stick;
 mod stick_table;
 mod text;
+mod tls;
 mod users;
 
 use table::{Case, Family, Normal, Sample, case, sample};
@@ -63,6 +67,7 @@ static FAMILIES: &[&Family] = &[
     &condition::FAMILY,
     &cookie::FAMILY,
     &cryptography::FAMILY,
+    &ends::FAMILY,
     &fetch::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
@@ -72,6 +77,7 @@ static FAMILIES: &[&Family] = &[
     &stick::FAMILY,
     &stick_table::FAMILY,
     &text::FAMILY,
+    &tls::FAMILY,
     &users::FAMILY,
 ];
 

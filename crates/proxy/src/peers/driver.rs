@@ -156,10 +156,13 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<Owne
             continue;
         };
         loop {
-            let Ok((stream, from)) = listener.accept().await else {
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 // Descriptors may have run out for a moment.
-                sleep(LISTEN_AGAIN).await;
-                continue;
+                Err(_) => {
+                    sleep(LISTEN_AGAIN).await;
+                    continue;
+                }
             };
             while strangers.try_join_next().is_some() || known.try_join_next().is_some() {}
             let is_peers = with(&state, |section| section.is_peers(from.ip()));

@@ -124,6 +124,7 @@ pub async fn serve_stream(
     mut stream: Box<Stream>,
     request: Result<Parsed, Fault>,
 ) -> (Option<Box<ServerConnection>>, Option<u32>) {
+    stream.watch_client(&client.link);
     match request {
         Ok(request) => _ = run(&mut client, &mut stream, request).await,
         Err(fault) => refuse_head(&mut client, &mut stream, HeadFailure::Fault(fault)).await,

@@ -348,8 +348,8 @@ async fn reach(
                 stream.times.connected = Some(reactor::now());
                 let tls = connection.tls.as_ref();
                 stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
-                if stream.config.global.server_side_shown {
-                    stream.server_side = connection.local_address();
+                if stream.config.global.asked.server_end {
+                    stream.watch_server(&connection);
                 }
                 return Ok((connection, slot));
             }

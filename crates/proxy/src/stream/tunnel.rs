@@ -493,6 +493,10 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
     if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
         return;
     }
+    if stream.frontend().unique_id_format.is_some() {
+        // For the PROXY header and the log.
+        rules::unique_id(stream);
+    }
     serve::find_own_server(stream);
     let watched = serve::watched(stream, &client.link);
     let established =
