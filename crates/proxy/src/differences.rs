@@ -84,6 +84,20 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A typing mistake must not change another entry.",
     },
     Difference {
+        key: "abort-split",
+        about: "option abortonclose",
+        haproxy: "In a backend alone it ends nothing of clients who closed behind a whole request; the frontend must have it, too.",
+        here: "The backend's line is enough.",
+        reason: "The manual allows the line there, and promises it.",
+    },
+    Difference {
+        key: "slowstart-steps",
+        about: "slowstart",
+        haproxy: "A server's weight grows in steps of a sixteenth, and begins with one of them.",
+        here: "It grows in steps of a hundredth.",
+        reason: "A cold server gets less at once.",
+    },
+    Difference {
         key: "turns-of-weights",
         about: "balance",
         haproxy: "`roundrobin` begins the turns of servers of several weights somewhere in the middle.",
