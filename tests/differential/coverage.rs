@@ -26,17 +26,9 @@ static WITHOUT_CASES: &[&str] = &[
     "tcp-request content action do-resolve",
     // What it tells are counters and times; `statistics.rs` looks at it.
     "http-request action use-service",
-    // These need a client that speaks TLS; tests of `tls_*.rs` look at what they say.
-    "fetch ssl_",
-    "fetch req.ssl_",
-    "fetch req_ssl_",
-    "fetch rep_ssl_",
-    "fetch res.ssl_",
     // Their families come with compression and caches.
     "fetch res.comp",
     "fetch res.cache",
-    // It differs from `res.payload` by where it looks only.
-    "fetch res.payload_lv",
 ];
 
 /// The names in an expression: its fetch, and its converters.

@@ -14,12 +14,17 @@
 //! - **cases**, for all else: [`case`] has a frontend of its own. Give it `.lines(…)`
 //!   of that frontend, `.sections(…)` (backends, lists) if it needs some, what it
 //!   `.covers(&["http-request action set-path"])`, and `.send(&[b"…"])`, each of
-//!   them a connection (`.half_close()`: the client ends its side then). `@SERVER@` is a web server whose requests are compared,
+//!   them a connection (`.half_close()`: the client ends its side then; `.pieces(n)`:
+//!   so many bytes at a time; `.tls(…)`: over TLS, by `openssl s_client`, to a
+//!   `.bind("ssl …")`; the family then has `certificates`). `@SERVER@` is a web server whose requests are compared,
 //!   `.server_says(…)` what it answers, `@ECHO@` a TCP echo, `@DIR@` a directory with
 //!   the family's `files`, `@CASE@` a name that no other case has (use it for
 //!   sections), `@ADDRESS@` where the frontend listens. Requests should say
 //!   `Connection: close`, so that the answer has an end;
 //! - **refused** lines of a frontend, which neither program may accept.
+//!
+//! What is sent may also be a command of the statistics socket: `b"@SOCKET@ show
+//! table @CASE@"`, in families whose `global` is [`WITH_SOCKET`].
 //!
 //! What must differ (a client's port, a time) is named by `.normal(…)`. What differs
 //! for a reason carries `.differs("key")`: a key of the table of differences in
@@ -35,9 +40,12 @@ mod coverage;
 mod run;
 mod table;
 
+mod balance;
 mod choice;
 mod condition;
+mod cookie;
 mod cryptography;
+mod ends;
 mod fetch;
 mod http_after_response;
 mod http_request;
@@ -45,19 +53,26 @@ mod http_response;
 mod json;
 mod map;
 mod number;
+mod persistence;
 mod protocols;
+mod stick;
+mod stick_table;
 mod tcp_request;
 mod tcp_response;
 mod text;
+mod tls;
 mod users;
 
 use table::{Case, Family, Normal, Sample, case, sample};
 
 /// All of them.
 static FAMILIES: &[&Family] = &[
+    &balance::FAMILY,
     &choice::FAMILY,
     &condition::FAMILY,
+    &cookie::FAMILY,
     &cryptography::FAMILY,
+    &ends::FAMILY,
     &fetch::FAMILY,
     &http_after_response::FAMILY,
     &http_request::FAMILY,
@@ -65,12 +80,23 @@ static FAMILIES: &[&Family] = &[
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,
+    &persistence::FAMILY,
     &protocols::FAMILY,
+    &stick::FAMILY,
+    &stick_table::FAMILY,
     &tcp_request::FAMILY,
     &tcp_response::FAMILY,
     &text::FAMILY,
+    &tls::FAMILY,
     &users::FAMILY,
 ];
+
+/// What begins a command of the statistics socket among what is sent.
+const COMMAND: &[u8] = b"@SOCKET@ ";
+/// The name of that socket in `@DIR@`.
+const SOCKET: &str = "socket";
+/// `global` of a family that sends commands.
+const WITH_SOCKET: &str = "    stats socket @DIR@/socket level admin";
 
 /// The request of a sample that brings none, but for its end.
 const REQUEST: &str = "GET /dir/file.html?a=1&b=two HTTP/1.1\r\nHost: www.example.org:8080\r\n\

@@ -133,6 +133,9 @@ pub fn begin(
         endpoint(peer),
         destination,
     ));
+    if let Some(transport) = link.transport() {
+        session.keep_socket(transport.socket());
+    }
     let proxy = session.frontend();
     let mut expects_proxy = false;
     if !proxy.tcp_connection.is_empty() {
@@ -475,6 +478,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     let Header::Proxied(proxied) = header else {
         return;
     };
+    client.session.keep_fields(&proxied.tlvs);
     let (Some(source), Some(destination)) =
         (proxied.endpoints.source(), proxied.endpoints.destination())
     else {
@@ -484,7 +488,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
         accepted: old.accepted,
-        rewritten: old.rewritten.clone(),
+        details: old.details.clone(),
         tls: old.tls.clone(),
         variables: old.variables.take().into(),
         ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)

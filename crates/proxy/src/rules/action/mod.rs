@@ -83,11 +83,20 @@ impl TcpRule {
     }
 }
 
+impl Rule {
+    /// Where it stands: the number of the file, and the line.
+    pub(super) fn place(&self) -> Option<(u32, u32)> {
+        Some((self.span.file.0, self.line?))
+    }
+}
+
 /// A condition and what is done when it holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     /// Where it stands: its action.
     pub(super) span: Span,
+    /// The line of that in its file; none of a `redirect` line.
+    line: Option<u32>,
     /// When; always without one.
     pub(super) condition: Option<Condition>,
     /// What.
@@ -504,6 +513,7 @@ pub(crate) fn redirect_rule(
     let condition = Condition::parse(loader, args, usage)?;
     Ok(HttpRule(Rule {
         span,
+        line: None,
         condition,
         action,
     }))
@@ -547,6 +557,7 @@ fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, 
     args.resume(&words);
     Ok(Rule {
         span: word.span,
+        line: Some(loader.sources.position(word.span).line),
         condition,
         action,
     })

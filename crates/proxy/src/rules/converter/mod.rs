@@ -11,6 +11,8 @@ mod encoding;
 mod fix;
 mod forwarded;
 pub mod hash;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod json_query;
 mod key;
@@ -24,6 +26,8 @@ mod table;
 mod text;
 pub mod time;
 mod token;
+mod when;
+mod xxh3;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
@@ -122,6 +126,7 @@ static FAMILIES: &[Family<ConverterBuild>] = &[
     ("Converters of text", text::ROWS),
     ("Converters of times", time::ROWS),
     ("Tokens", token::ROWS),
+    ("Conditions of values", when::ROWS),
 ];
 
 /// All converters by name.
