@@ -10,6 +10,7 @@ mod cpu;
 mod forward;
 mod global;
 mod http2;
+mod log_forward;
 mod http_errors;
 mod mailers;
 mod observing;
@@ -35,6 +36,7 @@ pub use global::{
 };
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
+pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers};
@@ -107,6 +109,8 @@ pub struct Config {
     // RESOLVERS's family
     /// The `resolvers` sections.
     pub resolvers: Vec<Resolvers>,
+    /// The `log-forward` sections.
+    pub log_forwards: Vec<LogForward>,
 }
 
 impl Config {
@@ -123,7 +127,9 @@ impl Config {
     /// Whether anything would listen, be it only a socket of operations: a start
     /// without it serves no one.
     pub fn listens(&self) -> bool {
+        let forwards = |section: &LogForward| !section.binds.is_empty();
         !self.global.stats_sockets.is_empty()
+            || self.log_forwards.iter().any(forwards)
             || self
                 .proxies
                 .iter()

@@ -40,8 +40,17 @@ pub(super) const FORMATS: [(&str, SyslogFormat); 8] = [
 ];
 
 const LOG_PLACES: &[&str] = &[
-    "global", "defaults", "frontend", "listen", "backend", "peers",
+    "global",
+    "defaults",
+    "frontend",
+    "listen",
+    "backend",
+    "peers",
+    "log-forward",
 ];
+
+/// Where the program's name in lines is set.
+const TAG_PLACES: &[&str] = &["global", "defaults", "frontend", "listen", "backend", "peers"];
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
@@ -57,7 +66,7 @@ pub(super) static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "log-tag",
-        places: LOG_PLACES,
+        places: TAG_PLACES,
         syntax: "log-tag <tag>",
         doc: "The name of the program in log lines, `haproxy` without it. Proxies can have one of their own.",
         example: "log-tag evenkeel",
@@ -200,6 +209,10 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         args.end()?;
         if global {
             loader.config.global.logs.clear();
+        } else if loader.section == Section::LogForward {
+            let section = loader.log_forward();
+            section.logs.clear();
+            section.log_global = false;
         } else {
             let proxy = loader.proxy();
             proxy.logs.clear();
@@ -208,13 +221,17 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Ok(());
     }
     if !global && args.left().len() == 1 && args.take("global") {
-        loader.proxy().log_global = true;
+        match loader.section {
+            Section::LogForward => loader.log_forward().log_global = true,
+            _ => loader.proxy().log_global = true,
+        }
         return Ok(());
     }
     let target = target(loader, args)?;
     args.end()?;
     match loader.section {
         Section::Global => loader.config.global.logs.push(target),
+        Section::LogForward => loader.log_forward().logs.push(target),
         _ => loader.proxy().logs.push(target),
     }
     Ok(())

@@ -66,6 +66,9 @@ fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::maxconn(loader, args);
+    }
     let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
     if matches!(loader.section, Section::Global) {
         if loader.config.global.maxconn.is_some() {
@@ -86,6 +89,9 @@ fn fullconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::backlog(loader, args);
+    }
     let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
     loader.proxy().backlog = (length > 0).then_some(length);
     args.end()
@@ -194,7 +200,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "maxconn",
-        places: &["global", "defaults", "frontend", "listen"],
+        places: &["global", "defaults", "frontend", "listen", "log-forward"],
         syntax: "maxconn <conns>",
         doc: "In a proxy: how many clients' connections it serves at one time; others wait in the kernel's queue. In \
               `global`: the same for the whole process, which also sets how many files it asks the system for. 0 is no limit \
@@ -213,7 +219,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "backlog",
-        places: FRONT,
+        places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "backlog <conns>",
         doc: "How many connections the kernel may hold until they are accepted. Without it the frontend's `maxconn` is asked \
               for; the kernel's own bound (net.core.somaxconn) applies in any case.",

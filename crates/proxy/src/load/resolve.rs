@@ -28,6 +28,7 @@ impl Loader {
         self.finish_userlists();
         self.finish_error_groups();
         self.give_logs();
+        self.finish_log_forwards();
         self.find_rings();
         self.check_logs();
         self.check_proxies();

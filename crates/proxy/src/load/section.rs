@@ -37,6 +37,8 @@ pub enum Section {
     Cache,
     /// A `ring`: its place among them.
     Ring(usize),
+    /// A `log-forward`: the last of the configuration.
+    LogForward,
     /// A `resolvers`: the last of the configuration.
     Resolvers,
     /// A section that is known and not built, and was told: its lines are
@@ -63,6 +65,7 @@ impl Section {
             Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
+            Section::LogForward => Some("log-forward"),
             Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
@@ -127,6 +130,7 @@ impl Loader {
                 Some(at) => Section::Ring(at),
                 None => Section::Refused,
             },
+            "log-forward" => crate::keyword::log_forward::begin(self, line),
             "crt-store" => {
                 self.no_more_words(line, 2);
                 match crate::keyword::crt_store::CrtStore::begin(line) {
@@ -203,7 +207,7 @@ impl Loader {
     }
 
     /// The name of a section that must have one, which no other of its kind has.
-    fn own_name<'l>(
+    pub(crate) fn own_name<'l>(
         &mut self,
         line: &'l Line,
         taken: impl Fn(&Self, &str) -> Option<language::Span>,

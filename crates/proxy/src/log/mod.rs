@@ -3,6 +3,7 @@
 //! own ([`sink`]): a slow target never slows traffic, and what it could not
 //! take is counted.
 
+pub mod forward;
 pub mod ring;
 mod sink;
 mod syslog;
@@ -73,8 +74,9 @@ impl<'a> Head<'a> {
 /// which descriptors of them are passed.
 pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+    let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
     let mut addresses: Vec<LogTargetAddress> = Vec::new();
-    for target in config.global.logs.iter().chain(of_proxies) {
+    for target in config.global.logs.iter().chain(of_proxies).chain(of_sections) {
         if !addresses.contains(&target.address) {
             addresses.push(target.address.clone());
         }

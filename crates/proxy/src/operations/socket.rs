@@ -1,7 +1,7 @@
-//! The statistics sockets: opened with the rights of the start. `serving` accepts
-//! on them.
+//! The sockets of the side thread, opened with the rights of the start: those for
+//! operators, and those of `log-forward` sections. `serving` accepts on them.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, StatsLevel, StatsSocket};
+use crate::config::{Bind, BindAddress, BindOwner, Config, StatsLevel};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use rustix::io::Errno;
@@ -27,13 +27,48 @@ impl From<StatsLevel> for Rights {
     }
 }
 
-/// A statistics socket that listens.
+/// A socket of the side thread that listens.
 #[derive(Debug)]
 pub struct OperationsSocket {
     pub(super) fd: OwnedFd,
     pub(super) unix: bool,
-    pub(super) rights: Rights,
     pub(super) text: String,
+    pub(super) takes: Takes,
+}
+
+/// What a socket takes.
+#[derive(Clone, Debug)]
+pub(super) enum Takes {
+    /// Commands.
+    Commands(Rights),
+    /// Log messages for a `log-forward` section, perhaps as datagrams.
+    Messages {
+        section: Arc<str>,
+        datagrams: bool,
+    },
+}
+
+/// The sockets of a configuration, in the order in which they are opened, handed
+/// over and assigned.
+fn wanted(config: &Config) -> impl Iterator<Item = (&Bind, Takes)> + '_ {
+    let commands = config.global.stats_sockets.iter().map(|socket| {
+        let rights = Rights {
+            level: socket.level,
+            expose_listeners: socket.expose_listeners,
+        };
+        (&socket.bind, Takes::Commands(rights))
+    });
+    let messages = config.log_forwards.iter().flat_map(|section| {
+        let name: Arc<str> = Arc::from(&*section.name);
+        section.binds.iter().map(move |bind| {
+            let takes = Takes::Messages {
+                section: Arc::clone(&name),
+                datagrams: bind.datagrams,
+            };
+            (bind, takes)
+        })
+    });
+    commands.chain(messages)
 }
 
 /// Why a statistics socket could not be opened.
@@ -59,7 +94,7 @@ impl fmt::Display for OpenFailure {
     }
 }
 
-/// Opens every `stats socket`, or takes it from those that were inherited. What
+/// Opens every socket, or takes it from those that were inherited. What
 /// could be opened is returned beside what could not.
 ///
 /// What others can see of it is put in place by [`Inherited::settle`].
@@ -68,13 +103,13 @@ pub fn open(
     inherited: &mut Inherited,
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
-    for socket in &config.global.stats_sockets {
-        match open_alone(config, &socket.bind, inherited).and_then(own) {
-            Ok(fd) => opened.push(OperationsSocket::new(fd, socket)),
+    for (bind, takes) in wanted(config) {
+        match open_alone(config, bind, inherited).and_then(own) {
+            Ok(fd) => opened.push(OperationsSocket::new(fd, bind, takes)),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
-                    span: socket.bind.span,
-                    address: describe(&socket.bind.address).1,
+                    span: bind.span,
+                    address: describe(&bind.address).1,
                     step,
                     errno,
                 });
@@ -120,29 +155,29 @@ fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     })
 }
 
-/// Gives the `stats socket`s sockets that another process opened, in the order
-/// of the file.
+/// Gives a configuration the sockets that another process opened, in their order.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
 ) -> Result<Vec<OperationsSocket>, AssignError> {
-    let described = &config.global.stats_sockets;
-    let (wanted, given) = (described.len(), sockets.len());
-    if wanted != given {
-        return Err(AssignError::Count { wanted, given });
+    let (count, given) = (wanted(config).count(), sockets.len());
+    if count != given {
+        return Err(AssignError::Count {
+            wanted: count,
+            given,
+        });
     }
-    let both = sockets.into_iter().zip(described).enumerate();
-    both.map(|(place, (fd, socket))| {
+    let both = sockets.into_iter().zip(wanted(config)).enumerate();
+    both.map(|(place, (fd, (bind, takes)))| {
         inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
-        Ok(OperationsSocket::new(fd, socket))
+        Ok(OperationsSocket::new(fd, bind, takes))
     })
     .collect()
 }
 
-/// The `fd@` numbers of the `stats socket`s, in the order of the file.
+/// The `fd@` numbers of the sockets, in their order.
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
-    let sockets = config.global.stats_sockets.iter();
-    sockets.map(|socket| socket.bind.address.inherited_number())
+    wanted(config).map(|(bind, _)| bind.address.inherited_number())
 }
 
 /// Whether an address is a Unix socket's, and its text.
@@ -164,16 +199,13 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    fn new(fd: OwnedFd, socket: &StatsSocket) -> Self {
-        let (unix, text) = describe(&socket.bind.address);
+    fn new(fd: OwnedFd, bind: &Bind, takes: Takes) -> Self {
+        let (unix, text) = describe(&bind.address);
         OperationsSocket {
             fd,
             unix,
-            rights: Rights {
-                level: socket.level,
-                expose_listeners: socket.expose_listeners,
-            },
             text,
+            takes,
         }
     }
 
