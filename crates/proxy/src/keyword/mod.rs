@@ -113,7 +113,6 @@ static LINES: &[Family<LineBuilder>] = &[
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
-    ("Error pages", http_errors::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
     ("Old forms", legacy_health::LINES),
