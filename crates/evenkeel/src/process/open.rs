@@ -45,10 +45,17 @@ fn open_sockets(
         voice.alert(match voice.form() {
             Form::Haproxy => {
                 format!(
-                    "Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]"
+                    "Binding [{file}:{line}] for frontend {}: {step} ({reason}) [{address}]",
+                    failure.section.as_deref().unwrap_or("GLOBAL")
                 )
             }
-            Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
+            Form::Own => {
+                let whose = match &failure.section {
+                    Some(name) => format!("log-forward '{name}'"),
+                    None => "stats socket".into(),
+                };
+                format!("{file}:{line}: {whose}: {step} {address}: {reason}")
+            }
         });
     }
     if failures.is_empty() {

@@ -1,7 +1,8 @@
 //! `log-forward`: sockets that take log messages of others, and where they go.
 
-use super::{Bind, LogTarget};
+use super::{Bind, LogTarget, LogTargetAddress};
 use language::Span;
+use std::sync::atomic::AtomicU32;
 
 /// Connections that a section takes at one time where it says nothing.
 pub const LOG_CONNECTIONS_DEFAULT: u32 = 10;
@@ -46,4 +47,13 @@ pub struct LogForward {
     pub newlines_only: bool,
     /// `option host`.
     pub host: ForwardedHost,
+}
+
+/// What a backend in `mode log` has besides its servers.
+#[derive(Debug)]
+pub struct LogServers {
+    /// Where each server is, in their order.
+    pub addresses: Vec<LogTargetAddress>,
+    /// `balance sticky`: the one that gets all messages, from 1 on; 0 is none yet.
+    pub chosen: Option<AtomicU32>,
 }

@@ -36,7 +36,7 @@ pub use global::{
 };
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
-pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward};
+pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers};

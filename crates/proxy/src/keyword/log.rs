@@ -58,7 +58,8 @@ pub(super) static LINES: &[LineRow] = &[
         places: LOG_PLACES,
         syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
-              targets of `global`, and `no log` those of its defaults away. A slow target never slows traffic: what it does not take is dropped and counted. \
+              targets of `global`, and `no log` those of its defaults away. `backend@NAME` is a server of a backend in `mode log`, another one \
+              for each line as its `balance` says. A slow target never slows traffic: what it does not take is dropped and counted. \
               A Unix socket is opened before `chroot`; when its daemon is started again it is looked for inside of that directory, under the same \
               name or under what follows the directory's own in it, and a reload opens it anew.",
         example: "log 127.0.0.1:514 len 2048 local0 info",
@@ -320,6 +321,10 @@ fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
 
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
     let word = args.required("<address>")?;
+    if let Some(name) = word.str().strip_prefix("backend@") {
+        // Whether there is one is known when the whole file is.
+        return Ok(LogTargetAddress::Backend(name.into()));
+    }
     let address = value::address(word.str(), &Accepts::LOG)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;
     if address.transport == Transport::Stream {

@@ -8,8 +8,8 @@ use crate::load::{Loader, Section, codes};
 use language::{Diagnostic, Word, suggest};
 
 /// What may follow `mode`, besides what HAProxy knows and is not built.
-const MODES: &[&str] = &["http", "tcp"];
-const MODES_NOT_BUILT: &[&str] = &["haterm", "log", "peers", "spop", "syslog"];
+const MODES: &[&str] = &["http", "tcp", "log"];
+const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
 /// An error for a word that is none of a few, with the nearest of them.
 pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
@@ -53,6 +53,7 @@ fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.proxy().mode = match word.str() {
         "http" => Mode::Http,
         "tcp" => Mode::Tcp,
+        "log" => Mode::Log,
         "health" => {
             super::legacy_health::mode(loader, word);
             return args.end();

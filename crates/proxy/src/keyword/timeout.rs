@@ -71,6 +71,9 @@ pub(crate) fn missing(proxy: &crate::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;
     let mut missing = Vec::new();
+    if proxy.mode == crate::config::Mode::Log {
+        return missing;
+    }
     if proxy.kind.is_frontend() && timeouts.client_ms.is_none() {
         missing.push("client");
     }

@@ -48,6 +48,15 @@ pub(super) enum Takes {
     },
 }
 
+impl Takes {
+    fn section(&self) -> Option<Arc<str>> {
+        match self {
+            Takes::Commands(_) => None,
+            Takes::Messages { section, .. } => Some(Arc::clone(section)),
+        }
+    }
+}
+
 /// The sockets of a configuration, in the order in which they are opened, handed
 /// over and assigned.
 fn wanted(config: &Config) -> impl Iterator<Item = (&Bind, Takes)> + '_ {
@@ -76,6 +85,8 @@ fn wanted(config: &Config) -> impl Iterator<Item = (&Bind, Takes)> + '_ {
 pub struct OpenFailure {
     /// Where its line stands.
     pub span: Span,
+    /// The `log-forward` section that it belongs to; None is one for operators.
+    pub section: Option<Arc<str>>,
     /// Its address.
     pub address: String,
     /// The step that failed.
@@ -109,6 +120,7 @@ pub fn open(
             Err((step, errno)) => {
                 failures.push(OpenFailure {
                     span: bind.span,
+                    section: takes.section(),
                     address: describe(&bind.address).1,
                     step,
                     errno,
@@ -134,6 +146,7 @@ pub fn open_one(
     };
     let failed = |(step, errno)| OpenFailure {
         span: Span::default(),
+        section: None,
         address: text.clone(),
         step,
         errno,

@@ -109,11 +109,7 @@ impl<'c> Row<'c> {
         row.put(Column::Type, kind);
         row.put(
             Column::Mode,
-            if proxy.mode == Mode::Http {
-                "http"
-            } else {
-                "tcp"
-            },
+            proxy.mode.name(),
         );
         row
     }

@@ -236,8 +236,10 @@ fn addresses(config: &Config) -> Vec<String> {
         .stats_sockets
         .iter()
         .map(|socket| &socket.bind);
+    let of_senders = config.log_forwards.iter().flat_map(|section| &section.binds);
     of_proxies
         .chain(of_operators)
+        .chain(of_senders)
         .map(|bind| match &bind.address {
             BindAddress::Inet(address) => address.to_string(),
             BindAddress::Unix(path) => path.display().to_string(),
@@ -274,7 +276,8 @@ fn peers(config: &Config) -> Vec<String> {
                     add(format!("tcp@{}", server.address));
                 }
             }
-            LogTargetAddress::Fd(_) => {}
+            // Its servers are listed with all others.
+            LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => {}
         }
     }
     peers

@@ -9,8 +9,8 @@ mod serving;
 pub use serving::{LogSocket, Serving};
 
 use super::time::{iso_date, syslog_date, year};
-use super::{SyslogFormat, sampled, sink};
-use crate::config::{ForwardedHost, LogForward, LogTarget, LogTargetAddress};
+use super::{SyslogFormat, sampled, servers};
+use crate::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
 use message::{Form, Message};
 use std::borrow::Cow;
 use std::io::Write;
@@ -24,7 +24,7 @@ const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 
 /// Passes a message on to every target that wants it.
-pub fn pass_on(section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
+pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
     let message = match section.opaque {
         true => Message::opaque(bytes),
         false => Message::read(bytes),
@@ -38,7 +38,7 @@ pub fn pass_on(section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
         }
         let mut line = Vec::with_capacity(bytes.len() + 64);
         write(&mut line, target, &message, host.as_deref(), now);
-        sink::send(&target.address, line);
+        servers::send(config, &target.address, line);
     }
 }
 

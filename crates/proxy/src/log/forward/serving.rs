@@ -187,7 +187,7 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
                 let config = runtime.config();
                 let bytes = buffer.get(..length).unwrap_or_default();
                 if let Some(section) = section(&config, name) {
-                    pass_on(section, bytes, from);
+                    pass_on(&config, section, bytes, from);
                 }
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -261,7 +261,7 @@ async fn connection<S>(
                 Frame::More => break,
                 Frame::Broken => return,
                 Frame::Message(range, whole) => {
-                    pass_on(section, rest.get(range).unwrap_or_default(), from);
+                    pass_on(&config, section, rest.get(range).unwrap_or_default(), from);
                     taken += whole;
                 }
             }
