@@ -281,6 +281,20 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "It goes to another server at once, unless this line lets it wait.",
         reason: "A kept connection saves a millisecond; a queue costs more.",
     },
+    Difference {
+        key: "log-forward-lost",
+        about: "dgram-bind",
+        haproxy: "Cuts the end off messages that begin like RFC 5424 and are not quite that, and takes structured data with a bracket in quotes for none.",
+        here: "Such data is understood, and what cannot be is passed on whole, as text.",
+        reason: "Nothing of a log message may be lost on its way.",
+    },
+    Difference {
+        key: "log-forward-newline",
+        about: "log-forward",
+        haproxy: "Writes a newline inside of a datagram as it is to streams, rings and standard output.",
+        here: "It becomes a space there; to UDP and Unix sockets it stays.",
+        reason: "Whoever may send a message could else write lines in the name of others.",
+    },
 ];
 
 #[cfg(test)]

@@ -50,7 +50,9 @@ const LOG_PLACES: &[&str] = &[
 ];
 
 /// Where the program's name in lines is set.
-const TAG_PLACES: &[&str] = &["global", "defaults", "frontend", "listen", "backend", "peers"];
+const TAG_PLACES: &[&str] = &[
+    "global", "defaults", "frontend", "listen", "backend", "peers",
+];
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {

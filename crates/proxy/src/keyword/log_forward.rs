@@ -65,7 +65,12 @@ pub(super) static LINES: &[LineRow] = &[
         example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption host fill\nlog 192.0.2.9:514 local0",
         build: |loader, args| {
             let word = args.required("replace, fill, keep or append")?;
-            let at = one_of(args, word, "way of naming hosts", &HOSTS.map(|(name, _)| name))?;
+            let at = one_of(
+                args,
+                word,
+                "way of naming hosts",
+                &HOSTS.map(|(name, _)| name),
+            )?;
             args.end()?;
             loader.log_forward().host = HOSTS[at].1;
             Ok(())
@@ -104,7 +109,10 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
     let foreign = [
         (template.tls_words.is_some(), "TLS of senders"),
         (template.accept_proxy, "'accept-proxy' of senders"),
-        (template.maxconn.is_some() && !datagrams, "'maxconn' of one listener"),
+        (
+            template.maxconn.is_some() && !datagrams,
+            "'maxconn' of one listener",
+        ),
     ];
     if let Some((_, what)) = foreign.iter().find(|(said, _)| *said) {
         return Err(Box::new(
@@ -224,7 +232,10 @@ mod tests {
         assert_eq!(kinds, [true, true, false]);
         assert_eq!(section.binds[1].address, BindAddress::Unix("/run/x".into()));
         assert_eq!(section.binds[2].backlog, Some(7));
-        assert_eq!((section.connections_max, section.client_ms), (Some(5), Some(10_000)));
+        assert_eq!(
+            (section.connections_max, section.client_ms),
+            (Some(5), Some(10_000))
+        );
         assert!(section.opaque && section.newlines_only);
         assert_eq!(section.host, ForwardedHost::Fill);
         assert_eq!(section.logs.len(), 2);

@@ -119,7 +119,13 @@ fn transport(word: &Word) -> (Word, bool) {
     for (way, family) in ways {
         if let Some(rest) = word.str().strip_prefix(way) {
             let bytes = format!("{family}{rest}").into_bytes();
-            return (Word { bytes, span: word.span }, true);
+            return (
+                Word {
+                    bytes,
+                    span: word.span,
+                },
+                true,
+            );
         }
     }
     (word.clone(), false)

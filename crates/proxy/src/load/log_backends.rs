@@ -87,7 +87,11 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
     };
     if proxy.kind.is_frontend() {
         return Err(wrong(
-            format!("'mode log' is not for {} '{}'", proxy.kind.name(), proxy.name),
+            format!(
+                "'mode log' is not for {} '{}'",
+                proxy.kind.name(),
+                proxy.name
+            ),
             "messages are taken by `log-forward`, and `log` lines name backends",
         ));
     }
@@ -97,7 +101,10 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
     ) || (proxy.balance == Balance::First && !proxy.balance_sticky)
     {
         return Err(wrong(
-            format!("the 'balance' of backend '{}' is none of 'mode log'", proxy.name),
+            format!(
+                "the 'balance' of backend '{}' is none of 'mode log'",
+                proxy.name
+            ),
             "`roundrobin`, `random` or `sticky` are",
         ));
     }
@@ -163,9 +170,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_logs_is_refused() {
         for (text, code) in [
-            ("backend b\n mode log\n balance leastconn\n server s udp@127.0.0.1:514\n", "E0109"),
+            (
+                "backend b\n mode log\n balance leastconn\n server s udp@127.0.0.1:514\n",
+                "E0109",
+            ),
             ("backend b\n server s udp@127.0.0.1:514\n", "E0109"),
-            ("backend b\n balance sticky\n server s 127.0.0.1:514\n", "E0109"),
+            (
+                "backend b\n balance sticky\n server s 127.0.0.1:514\n",
+                "E0109",
+            ),
             ("listen l\n bind 127.0.0.1:1\n mode log\n", "E0109"),
             ("backend b\n mode log\n server s udp@127.0.0.1\n", "E0512"),
             ("backend b\n log backend@none local0\n", "E0512"),

@@ -42,10 +42,7 @@ pub(super) enum Takes {
     /// Commands.
     Commands(Rights),
     /// Log messages for a `log-forward` section, perhaps as datagrams.
-    Messages {
-        section: Arc<str>,
-        datagrams: bool,
-    },
+    Messages { section: Arc<str>, datagrams: bool },
 }
 
 impl Takes {

@@ -236,7 +236,10 @@ fn addresses(config: &Config) -> Vec<String> {
         .stats_sockets
         .iter()
         .map(|socket| &socket.bind);
-    let of_senders = config.log_forwards.iter().flat_map(|section| &section.binds);
+    let of_senders = config
+        .log_forwards
+        .iter()
+        .flat_map(|section| &section.binds);
     of_proxies
         .chain(of_operators)
         .chain(of_senders)

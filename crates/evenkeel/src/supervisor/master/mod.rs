@@ -175,6 +175,7 @@ fn not_waiting(fd: OwnedFd, master: &MasterAddress) -> Result<OwnedFd, OpenFailu
         Ok(()) => Ok(fd),
         Err(errno) => Err(OpenFailure {
             span: Default::default(),
+            section: None,
             address: master.text.clone(),
             step: proxy::listener::OpenStep::Option,
             errno,

@@ -159,7 +159,10 @@ fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
 /// `Oct 11 22:14:15` of `2003-10-11T22:14:15.003Z`.
 fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
     let month = Message::month_name(date.get(5..7)?)?;
-    let (day, time) = (date.get(8..DAY_BYTES)?, date.get(DAY_BYTES + 1..SECONDS_BYTES)?);
+    let (day, time) = (
+        date.get(8..DAY_BYTES)?,
+        date.get(DAY_BYTES + 1..SECONDS_BYTES)?,
+    );
     out.extend_from_slice(month);
     out.push(b' ');
     match day {

@@ -223,12 +223,8 @@ async fn admit<S>(
 
 /// Takes messages until the peer goes, is silent for too long, or sends what is
 /// none. What is unfinished then is no message.
-async fn connection<S>(
-    runtime: &'static Runtime,
-    name: &str,
-    mut stream: S,
-    from: Option<IpAddr>,
-) where
+async fn connection<S>(runtime: &'static Runtime, name: &str, mut stream: S, from: Option<IpAddr>)
+where
     S: AsyncRead + Unpin,
 {
     let most = message_max(runtime);

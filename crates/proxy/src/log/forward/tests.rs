@@ -27,8 +27,16 @@ fn messages_get_the_form_of_their_target() {
     let rows = [
         ("", bsd, "<165>Aug  4 05:34:00 h p[10]: hello\n"),
         ("format local", bsd, "<165>Aug  4 05:34:00 p[10]: hello\n"),
-        ("format rfc3164", bsd, "<165>Aug  4 05:34:00 h p[10]: hello\n"),
-        ("format rfc5424", bsd, "<165>1 2026-08-04T05:34:00-00:00 h p 10 - - hello\n"),
+        (
+            "format rfc3164",
+            bsd,
+            "<165>Aug  4 05:34:00 h p[10]: hello\n",
+        ),
+        (
+            "format rfc5424",
+            bsd,
+            "<165>1 2026-08-04T05:34:00-00:00 h p 10 - - hello\n",
+        ),
         ("format priority", bsd, "<165>hello\n"),
         ("format short", bsd, "<5>hello\n"),
         ("format timed", bsd, "<5>2026-08-04T05:34:00-00:00 hello\n"),
@@ -37,18 +45,34 @@ fn messages_get_the_form_of_their_target() {
         ("", ietf, &format!("{ietf}\n")),
         ("format rfc5424", ietf, &format!("{ietf}\n")),
         ("format local", ietf, "<165>Oct  1 22:14:15 p[10]: hello\n"),
-        ("format rfc3164", ietf, "<165>Oct  1 22:14:15 h p[10]: hello\n"),
+        (
+            "format rfc3164",
+            ietf,
+            "<165>Oct  1 22:14:15 h p[10]: hello\n",
+        ),
         ("format timed", ietf, "<5>2003-10-01T22:14:15.003Z hello\n"),
         ("", "text", "text\n"),
         ("format priority", "text", "<152>text\n"),
         ("", "<13>text", "<13>text\n"),
-        ("format rfc3164", "<13>Oct 11 22:14:15 h no tag", "<13>Oct 11 22:14:15 h no tag\n"),
+        (
+            "format rfc3164",
+            "<13>Oct 11 22:14:15 h no tag",
+            "<13>Oct 11 22:14:15 h no tag\n",
+        ),
         ("", "<13>two\nlines", "<13>two\nlines\n"),
-        ("len 80", &format!("<13>{}", "x".repeat(100)), &format!("<13>{}\n", "x".repeat(76))),
+        (
+            "len 80",
+            &format!("<13>{}", "x".repeat(100)),
+            &format!("<13>{}\n", "x".repeat(76)),
+        ),
     ];
     for (options, message, wanted) in rows {
         let target = format!("127.0.0.1:1 {options} local3");
-        assert_eq!(line(&target, message, ForwardedHost::Keep), wanted, "{options} {message}");
+        assert_eq!(
+            line(&target, message, ForwardedHost::Keep),
+            wanted,
+            "{options} {message}"
+        );
     }
 }
 
@@ -61,7 +85,10 @@ fn graver_levels_are_sent_as_the_gravest_that_is_wanted() {
 
 #[test]
 fn a_newline_begins_no_line_where_lines_are_told_apart_by_it() {
-    assert_eq!(line("stdout local3", "<13>two\nlines", ForwardedHost::Keep), "<13>two lines\n");
+    assert_eq!(
+        line("stdout local3", "<13>two\nlines", ForwardedHost::Keep),
+        "<13>two lines\n"
+    );
 }
 
 #[test]
