@@ -17,6 +17,7 @@ mod observing;
 mod peers;
 mod persistence;
 mod proxy;
+mod rare;
 mod resolvers;
 mod ring;
 mod server;
@@ -49,6 +50,7 @@ pub use proxy::{
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
     SwitchTarget, Timeouts,
 };
+pub use rare::Rare;
 pub use resolvers::{
     AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
     Resolving,

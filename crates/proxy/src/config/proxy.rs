@@ -558,6 +558,8 @@ pub struct Proxy {
     pub log_servers: Option<Arc<super::LogServers>>,
     /// `balance sticky`.
     pub balance_sticky: bool,
+    /// What it has that most have not; known when all of it is loaded.
+    pub rare: super::Rare,
 }
 
 /// Which connections are answered before anything of them is read.

@@ -125,11 +125,17 @@ impl Loader {
             "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
-            "peers" => crate::keyword::peers::begin(self, line),
-            "ring" => match crate::keyword::ring::begin(self, line) {
-                Some(at) => Section::Ring(at),
-                None => Section::Refused,
-            },
+            "peers" => {
+                self.no_more_words(line, 2);
+                crate::keyword::peers::begin(self, line)
+            }
+            "ring" => {
+                self.surplus_words(line, 2);
+                match crate::keyword::ring::begin(self, line) {
+                    Some(at) => Section::Ring(at),
+                    None => Section::Refused,
+                }
+            }
             "log-forward" => crate::keyword::log_forward::begin(self, line),
             "crt-store" => {
                 self.no_more_words(line, 2);

@@ -110,7 +110,7 @@ pub struct Persistence {
 
 impl Proxy {
     /// Whether streams of this backend may belong to servers.
-    fn persists(&self) -> bool {
+    pub(crate) fn persists(&self) -> bool {
         self.cookie.is_some()
             || !self.use_server.is_empty()
             || !self.persist_rules.is_empty()

@@ -6,7 +6,7 @@ use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
 use super::wait::Wait;
-use crate::config::{Proxy, ProxyOption};
+use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
@@ -413,6 +413,9 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 pub fn http_response(stream: &mut Stream) -> Verdict {
     capture_headers(stream, true);
     stream.end_scope(Scope::Request);
+    if !stream.rare.has(Rare::ANSWER_RULES) {
+        return Verdict::Continue;
+    }
     let no_lines = |proxy: &Proxy| proxy.lines.is_none();
     if no_lines(stream.frontend()) && stream.backend().is_none_or(no_lines) {
         return run_sides(stream, |proxy| &proxy.http_response, None).unwrap_or(Verdict::Continue);
@@ -423,6 +426,9 @@ pub fn http_response(stream: &mut Stream) -> Verdict {
 
 /// The rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
+    if !stream.rare.has(Rare::AFTER_RULES) {
+        return;
+    }
     // No action of these rules ends a message, and one that fails is counted.
     let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }

@@ -10,7 +10,7 @@ use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
-use crate::config::ProxyOption;
+use crate::config::{ProxyOption, Rare};
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
 use crate::http2;
@@ -234,7 +234,9 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     tracked::answer(stream);
     observe::answered(stream);
     check(stream, client)?;
-    stick::answer(stream);
+    if stream.rare.has(Rare::STICK) {
+        stick::answer(stream);
+    }
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
         stream.dress_answer(client);
@@ -340,6 +342,15 @@ fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
         }
         _ => {}
     }
+    match stream.rare.has(Rare::ANSWERED_COOKIES) {
+        true => check_cookies(stream),
+        false => Ok(()),
+    }
+}
+
+/// The cookies of an answer: those that keep clients with their server, and `option
+/// checkcache`.
+fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
     persistence::look_at_answer(stream);
     if stream
         .backend()

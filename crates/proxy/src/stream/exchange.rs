@@ -364,7 +364,6 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     }
     crate::rules::unique_id(stream);
     forward::tell(stream);
-    serve::name_server(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,

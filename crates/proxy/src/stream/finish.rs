@@ -83,6 +83,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         compression,
         cache,
         overrides,
+        rare,
     } = used;
     *assigned = Default::default();
     *tracked = None;
@@ -93,6 +94,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
+    *rare = config.proxy(new.frontend).rare;
     *session = new;
     (*backend, *server, *preferred) = (None, None, None);
     *http = is_http;
@@ -143,6 +145,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
     Stream {
         id,
         frontend: session.frontend,
+        rare: session.frontend().rare,
         config: Arc::clone(&session.config),
         session,
         backend: None,

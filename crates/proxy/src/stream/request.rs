@@ -8,7 +8,9 @@ use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
-use crate::config::{CheckKind, HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
+use crate::config::{
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
+};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::persistence;
@@ -340,7 +342,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
             && !super::leaving::is_last(client)
             && !client.is_left_behind();
     match rule(client, stream, &mut body).await {
-        Ruled::Forward if !forward::restrict_names(stream) => {
+        Ruled::Forward
+            if stream.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
+        {
             stream.termination = Termination::Proxy;
             stream.phase = Phase::Request;
             rules::count_denied(stream);
@@ -353,7 +357,8 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
-    if stream.backend().is_some_and(|b| b.balance.looks_at_body())
+    if stream.rare.has(Rare::BALANCE_BY_BODY)
+        && stream.backend().is_some_and(|b| b.balance.looks_at_body())
         && stream.request.method() == b"POST"
         && !wait_for_body(client, stream, &body, usize::MAX, None).await
     {
@@ -476,7 +481,9 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     let same = stream.backend == Some(stream.frontend);
     let tcp = backend.mode == Mode::Tcp;
     serve::enter_backend(stream);
-    persistence::enter(stream);
+    if stream.rare.has(Rare::OWN_SERVER) {
+        persistence::enter(stream);
+    }
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;

@@ -8,7 +8,7 @@ mod serving;
 
 pub use serving::{LogSocket, Serving};
 
-use super::time::{iso_date, syslog_date, year};
+use super::time::{append_syslog_date, iso_date, year};
 use super::{SyslogFormat, sampled, servers};
 use crate::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
 use message::{Form, Message};
@@ -151,7 +151,7 @@ fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
         }
     });
     if date.is_none() {
-        out.extend_from_slice(syslog_date(now).as_bytes());
+        append_syslog_date(out, now);
     }
     out.push(b' ');
 }
