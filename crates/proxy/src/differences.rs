@@ -290,7 +290,7 @@ pub static DIFFERENCES: &[Difference] = &[
     },
     Difference {
         key: "log-forward-newline",
-        about: "log-forward",
+        about: "dgram-bind",
         haproxy: "Writes a newline inside of a datagram as it is to streams, rings and standard output.",
         here: "It becomes a space there; to UDP and Unix sockets it stays.",
         reason: "Whoever may send a message could else write lines in the name of others.",

@@ -337,7 +337,8 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_what_they_are() {
-        assert_eq!(codes_of("balance sticky"), ["E0103"]);
+        assert_eq!(codes_of("balance log-hash"), ["E0103"]);
+        assert_eq!(codes_of("balance sticky"), ["E0302"]);
         for (line, want) in [
             ("balance uri len 10 depth 3 whole path-only", &[][..]),
             ("balance uri len 0", &["E0204"]),

@@ -245,8 +245,8 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_section_is_told_by_its_code() {
         for (line, code) in [
-            ("dgram-bind tcp@127.0.0.1:1", "E0205"),
-            ("bind udp@127.0.0.1:1", "E0205"),
+            ("dgram-bind tcp@127.0.0.1:1", "E0024"),
+            ("bind udp@127.0.0.1:1", "E0024"),
             ("bind 127.0.0.1:1 accept-proxy", "E0103"),
             ("mode http", "E0102"),
             ("option host other", "E0207"),
