@@ -44,17 +44,15 @@ fn open_sockets(
         let line = loaded.sources.position(failure.span).line;
         voice.alert(match voice.form() {
             Form::Haproxy => {
-                format!(
-                    "Binding [{file}:{line}] for frontend {}: {step} ({reason}) [{address}]",
-                    failure.section.as_deref().unwrap_or("GLOBAL")
-                )
+                let of = &failure.of;
+                format!("Binding [{file}:{line}] for {of}: {step} ({reason}) [{address}]")
             }
             Form::Own => {
-                let whose = match &failure.section {
-                    Some(name) => format!("log-forward '{name}'"),
-                    None => "stats socket".into(),
+                let of = match &*failure.of {
+                    "frontend GLOBAL" => "stats socket",
+                    of => of,
                 };
-                format!("{file}:{line}: {whose}: {step} {address}: {reason}")
+                format!("{file}:{line}: {of}: {step} {address}: {reason}")
             }
         });
     }

@@ -40,7 +40,7 @@ pub use http2::{Http2, Http2Side};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
-pub use peers::{Peer, Peers};
+pub use peers::{Peer, Peers, PeersSocket};
 pub use persistence::{
     AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
     HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,

@@ -155,6 +155,7 @@ impl Serving {
                     });
                     continue;
                 }
+                Takes::Peers => continue,
             };
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
             let shown = Shown {

@@ -1,10 +1,14 @@
 //! The sockets of the side thread, opened with the rights of the start: those for
-//! operators, and those of `log-forward` sections. `serving` accepts on them.
+//! operators, those on which peers are listened to, and those of `log-forward`
+//! sections. `serving` has the first, `peers` and `log::forward` the others.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, StatsLevel};
+use crate::config::{
+    Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
+};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -27,7 +31,7 @@ impl From<StatsLevel> for Rights {
     }
 }
 
-/// A socket of the side thread that listens.
+/// A socket of the side thread.
 #[derive(Debug)]
 pub struct OperationsSocket {
     pub(super) fd: OwnedFd,
@@ -41,49 +45,83 @@ pub struct OperationsSocket {
 pub(super) enum Takes {
     /// Commands.
     Commands(Rights),
+    /// Connections of peers: `peers` has a descriptor of its own.
+    Peers,
     /// Log messages for a `log-forward` section, perhaps as datagrams.
     Messages { section: Arc<str>, datagrams: bool },
 }
 
-impl Takes {
-    fn section(&self) -> Option<Arc<str>> {
+/// One that a file describes.
+enum Described<'c> {
+    Stats(&'c StatsSocket),
+    Peers(&'c Peers, Bind),
+    Logs(&'c LogForward, &'c Bind),
+}
+
+impl Described<'_> {
+    fn bind(&self) -> &Bind {
         match self {
-            Takes::Commands(_) => None,
-            Takes::Messages { section, .. } => Some(Arc::clone(section)),
+            Described::Stats(socket) => &socket.bind,
+            Described::Peers(_, bind) => bind,
+            Described::Logs(_, bind) => bind,
         }
+    }
+
+    /// Whose it is, in the words of messages.
+    fn owner(&self) -> Cow<'static, str> {
+        match self {
+            Described::Stats(_) => "frontend GLOBAL".into(),
+            Described::Peers(peers, _) => format!("peers {}", peers.name).into(),
+            Described::Logs(section, _) => format!("log-forward {}", section.name).into(),
+        }
+    }
+
+    fn socket(&self, fd: OwnedFd) -> Result<OperationsSocket, Errno> {
+        let takes = match self {
+            Described::Stats(socket) => Takes::Commands(Rights {
+                level: socket.level,
+                expose_listeners: socket.expose_listeners,
+            }),
+            Described::Peers(peers, _) => {
+                peers.socket.put(rustix::io::fcntl_dupfd_cloexec(&fd, 0)?);
+                Takes::Peers
+            }
+            Described::Logs(section, bind) => Takes::Messages {
+                section: Arc::from(&*section.name),
+                datagrams: bind.datagrams,
+            },
+        };
+        let (unix, text) = describe(&self.bind().address);
+        Ok(OperationsSocket {
+            fd,
+            unix,
+            text,
+            takes,
+        })
     }
 }
 
-/// The sockets of a configuration, in the order in which they are opened, handed
-/// over and assigned.
-fn wanted(config: &Config) -> impl Iterator<Item = (&Bind, Takes)> + '_ {
-    let commands = config.global.stats_sockets.iter().map(|socket| {
-        let rights = Rights {
-            level: socket.level,
-            expose_listeners: socket.expose_listeners,
-        };
-        (&socket.bind, Takes::Commands(rights))
+/// All of them, in the order in which their descriptors are handed on.
+fn described(config: &Config) -> Vec<Described<'_>> {
+    let stats = config.global.stats_sockets.iter().map(Described::Stats);
+    let peers = config.peers.iter().filter(|peers| peers.runs());
+    let peers = peers.filter_map(|peers| {
+        let address = peers.listens()?;
+        let bind = Bind::new(peers.span, BindAddress::Inet(address));
+        Some(Described::Peers(peers, bind))
     });
-    let messages = config.log_forwards.iter().flat_map(|section| {
-        let name: Arc<str> = Arc::from(&*section.name);
-        section.binds.iter().map(move |bind| {
-            let takes = Takes::Messages {
-                section: Arc::clone(&name),
-                datagrams: bind.datagrams,
-            };
-            (bind, takes)
-        })
-    });
-    commands.chain(messages)
+    let sections = config.log_forwards.iter();
+    let logs = sections.flat_map(|one| one.binds.iter().map(|bind| Described::Logs(one, bind)));
+    stats.chain(peers).chain(logs).collect()
 }
 
 /// Why a statistics socket could not be opened.
 #[derive(Debug)]
 pub struct OpenFailure {
+    /// Whose it is: `frontend GLOBAL`, `peers NAME`.
+    pub of: Cow<'static, str>,
     /// Where its line stands.
     pub span: Span,
-    /// The `log-forward` section that it belongs to; None is one for operators.
-    pub section: Option<Arc<str>>,
     /// Its address.
     pub address: String,
     /// The step that failed.
@@ -96,13 +134,14 @@ impl fmt::Display for OpenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "stats socket: {} ({}) [{}]",
-            self.step, self.errno, self.address
+            "{}: {} ({}) [{}]",
+            self.of, self.step, self.errno, self.address
         )
     }
 }
 
-/// Opens every socket, or takes it from those that were inherited. What
+/// Opens every `stats socket` and what peers connect to, or takes it from those that
+/// were inherited. What
 /// could be opened is returned beside what could not.
 ///
 /// What others can see of it is put in place by [`Inherited::settle`].
@@ -111,13 +150,20 @@ pub fn open(
     inherited: &mut Inherited,
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
-    for (bind, takes) in wanted(config) {
-        match open_alone(config, bind, inherited).and_then(own) {
-            Ok(fd) => opened.push(OperationsSocket::new(fd, bind, takes)),
+    for socket in described(config) {
+        let bind = socket.bind();
+        let fd = open_alone(config, bind, inherited).and_then(own);
+        let kept = |fd| {
+            socket
+                .socket(fd)
+                .map_err(|errno| (OpenStep::Inherit, errno))
+        };
+        match fd.and_then(kept) {
+            Ok(socket) => opened.push(socket),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
+                    of: socket.owner(),
                     span: bind.span,
-                    section: takes.section(),
                     address: describe(&bind.address).1,
                     step,
                     errno,
@@ -142,8 +188,8 @@ pub fn open_one(
         ..Bind::new(Span::default(), address)
     };
     let failed = |(step, errno)| OpenFailure {
+        of: "stats socket".into(),
         span: Span::default(),
-        section: None,
         address: text.clone(),
         step,
         errno,
@@ -165,29 +211,30 @@ fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     })
 }
 
-/// Gives a configuration the sockets that another process opened, in their order.
+/// Gives the `stats socket`s, and the peers behind them, sockets that another process
+/// opened, in the order of the file.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
 ) -> Result<Vec<OperationsSocket>, AssignError> {
-    let (count, given) = (wanted(config).count(), sockets.len());
-    if count != given {
-        return Err(AssignError::Count {
-            wanted: count,
-            given,
-        });
+    let described = described(config);
+    let (wanted, given) = (described.len(), sockets.len());
+    if wanted != given {
+        return Err(AssignError::Count { wanted, given });
     }
-    let both = sockets.into_iter().zip(wanted(config)).enumerate();
-    both.map(|(place, (fd, (bind, takes)))| {
+    let both = sockets.into_iter().zip(described).enumerate();
+    both.map(|(place, (fd, socket))| {
         inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
-        Ok(OperationsSocket::new(fd, bind, takes))
+        let own = socket.socket(fd);
+        own.map_err(|errno| AssignError::Descriptor { place, errno })
     })
     .collect()
 }
 
-/// The `fd@` numbers of the sockets, in their order.
+/// The `fd@` numbers of the `stats socket`s, in the order of the file.
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
-    wanted(config).map(|(bind, _)| bind.address.inherited_number())
+    let sockets = described(config).into_iter();
+    sockets.map(|socket| socket.bind().address.inherited_number())
 }
 
 /// Whether an address is a Unix socket's, and its text.
@@ -209,16 +256,6 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    fn new(fd: OwnedFd, bind: &Bind, takes: Takes) -> Self {
-        let (unix, text) = describe(&bind.address);
-        OperationsSocket {
-            fd,
-            unix,
-            text,
-            takes,
-        }
-    }
-
     /// An inherited descriptor is what it is.
     pub(super) fn is_unix(&self) -> bool {
         match rustix::net::sockopt::socket_domain(&self.fd) {

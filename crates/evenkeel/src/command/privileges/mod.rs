@@ -236,10 +236,10 @@ fn addresses(config: &Config) -> Vec<String> {
         .stats_sockets
         .iter()
         .map(|socket| &socket.bind);
-    let of_senders = config
-        .log_forwards
-        .iter()
-        .flat_map(|section| &section.binds);
+    let of_peers = config.peers.iter().filter(|peers| peers.runs());
+    let of_peers = of_peers.filter_map(|peers| Some(peers.listens()?.to_string()));
+    let sections = config.log_forwards.iter();
+    let of_senders = sections.flat_map(|section| &section.binds);
     of_proxies
         .chain(of_operators)
         .chain(of_senders)
@@ -250,6 +250,7 @@ fn addresses(config: &Config) -> Vec<String> {
             BindAddress::Fd(number) => format!("fd@{number}"),
             BindAddress::Name(host, port) => format!("{host}:{port}"),
         })
+        .chain(of_peers)
         .collect()
 }
 
@@ -262,6 +263,11 @@ fn peers(config: &Config) -> Vec<String> {
             peers.push(peer);
         }
     };
+    let others = config.peers.iter().filter(|peers| peers.runs());
+    let others = others.flat_map(|peers| peers.all.iter().filter(|p| p.name != peers.local));
+    others
+        .filter_map(|peer| peer.address)
+        .for_each(|address| add(address.to_string()));
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         match &server.address {
             ServerAddress::Inet(address) => add(address.to_string()),
