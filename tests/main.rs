@@ -4,6 +4,7 @@ mod certificates;
 mod changes;
 mod checks;
 mod differential;
+mod log_forward;
 mod logs;
 mod names;
 mod old_rules;

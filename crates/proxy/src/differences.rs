@@ -317,6 +317,20 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A kept connection saves a millisecond; a queue costs more.",
     },
     Difference {
+        key: "log-forward-lost",
+        about: "dgram-bind",
+        haproxy: "Cuts the end off messages that begin like RFC 5424 and are not quite that, and takes structured data with a bracket in quotes for none.",
+        here: "Such data is understood, and what cannot be is passed on whole, as text.",
+        reason: "Nothing of a log message may be lost on its way.",
+    },
+    Difference {
+        key: "log-forward-newline",
+        about: "dgram-bind",
+        haproxy: "Writes a newline inside of a datagram as it is to streams, rings and standard output.",
+        here: "It becomes a space there; to UDP and Unix sockets it stays.",
+        reason: "Whoever may send a message could else write lines in the name of others.",
+    },
+    Difference {
         key: "jwt-key-confusion",
         about: "jwt_verify",
         haproxy: "With a variable as the algorithm a token may name `none`, or `HS256` and be signed with the path of the public key's file: both are right.",

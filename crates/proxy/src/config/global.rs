@@ -18,6 +18,8 @@ pub enum LogTargetAddress {
     Fd(i32),
     /// A ring, or a server over TCP.
     Ring(std::sync::Arc<super::Ring>),
+    /// The servers of a backend in `mode log`, by its name.
+    Backend(Box<str>),
 }
 
 /// One `log` line.

@@ -55,6 +55,19 @@ pub enum Mode {
     Tcp,
     /// Requests and answers.
     Http,
+    /// Log messages: only of backends, which lines of `log` name.
+    Log,
+}
+
+impl Mode {
+    /// As files name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Tcp => "tcp",
+            Mode::Http => "http",
+            Mode::Log => "log",
+        }
+    }
 }
 
 /// `timeout …`, milliseconds each; None is no limit.
@@ -541,6 +554,10 @@ pub struct Proxy {
     pub health: Option<Box<Health>>,
     /// `capture cookie`.
     pub capture_cookie: Option<Box<CaptureCookie>>,
+    /// In `mode log`: what messages go to, and who gets them.
+    pub log_servers: Option<Arc<super::LogServers>>,
+    /// `balance sticky`.
+    pub balance_sticky: bool,
     /// What it has that most have not; known when all of it is loaded.
     pub rare: super::Rare,
 }

@@ -29,6 +29,7 @@ mod legacy;
 mod legacy_health;
 mod legacy_lines;
 mod log;
+pub(crate) mod log_forward;
 mod mailers;
 mod monitor;
 mod option;
@@ -117,6 +118,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Old forms", legacy_health::LINES),
     ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
+    ("Forwarding of log messages", log_forward::LINES),
     ("Mails", mailers::LINES),
     ("Being monitored", monitor::LINES),
     ("Options of proxies", option::LINES),

@@ -57,7 +57,8 @@ pub(super) static LINES: &[LineRow] = &[
             let word = args.required("<format>")?;
             let at = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
             args.end()?;
-            loader.ring().format = FORMATS[at].1;
+            let ring = loader.ring();
+            (ring.format, ring.format_said) = (FORMATS[at].1, true);
             Ok(())
         },
     },
@@ -197,7 +198,9 @@ impl Loader {
         let rings: Vec<Arc<Ring>> = self.config.rings.iter().cloned().map(Arc::new).collect();
         let mut told = Vec::new();
         let of_proxies = self.config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
-        for target in of_proxies.chain([&mut self.config.global.logs]).flatten() {
+        let of_sections = self.config.log_forwards.iter_mut().map(|one| &mut one.logs);
+        let all = of_proxies.chain(of_sections);
+        for target in all.chain([&mut self.config.global.logs]).flatten() {
             let LogTargetAddress::Ring(wanted) = &mut target.address else {
                 continue;
             };
@@ -218,6 +221,7 @@ impl Loader {
             *wanted = Arc::clone(ring);
             if !target.format_said {
                 target.format = ring.format;
+                target.format_said = ring.format_said;
             }
         }
         for diagnostic in told {

@@ -32,6 +32,9 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if matches!(loader.section, crate::load::Section::Ring(_)) {
         return super::ring::timeout(loader, args);
     }
+    if loader.section == crate::load::Section::LogForward {
+        return super::log_forward::timeout(loader, args);
+    }
     let keyword = args.keyword;
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -68,6 +71,9 @@ pub(crate) fn missing(proxy: &crate::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;
     let mut missing = Vec::new();
+    if proxy.mode == crate::config::Mode::Log {
+        return missing;
+    }
     if proxy.kind.is_frontend() && timeouts.client_ms.is_none() {
         missing.push("client");
     }
@@ -96,7 +102,7 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
 pub static LINES: &[LineRow] = &[
     LineRow {
         name: "timeout client",
-        places: FRONT,
+        places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "timeout client <timeout>",
         doc: "The longest time that a client may be silent while it is expected to send or to take data. A bare number \
               counts milliseconds. There is no default: a frontend without it keeps the connections of dead clients for ever, \

@@ -144,7 +144,13 @@ pub(super) fn create(family: AddressFamily) -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(family, SocketType::STREAM, flags, None)
 }
 
-/// What a TCP socket must have before it is bound; another value of one of
+/// A socket for datagrams.
+pub(super) fn create_for_datagrams(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(family, SocketType::DGRAM, flags, None)
+}
+
+/// What a socket of an address must have before it is bound; another value of one of
 /// these makes it another listener.
 pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;

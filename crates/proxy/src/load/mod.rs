@@ -10,6 +10,7 @@ mod check;
 pub mod codes;
 mod foreign;
 mod line;
+mod log_backends;
 mod logs;
 mod order;
 pub mod outside;

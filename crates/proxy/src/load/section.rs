@@ -37,6 +37,8 @@ pub enum Section {
     Cache,
     /// A `ring`: its place among them.
     Ring(usize),
+    /// A `log-forward`: the last of the configuration.
+    LogForward,
     /// A `resolvers`: the last of the configuration.
     Resolvers,
     /// A section that is known and not built, and was told: its lines are
@@ -63,6 +65,7 @@ impl Section {
             Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
+            Section::LogForward => Some("log-forward"),
             Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
@@ -133,6 +136,7 @@ impl Loader {
                     None => Section::Refused,
                 }
             }
+            "log-forward" => crate::keyword::log_forward::begin(self, line),
             "crt-store" => {
                 self.no_more_words(line, 2);
                 let begun = crate::keyword::crt_store::CrtStore::begin(line);
@@ -195,7 +199,7 @@ impl Loader {
     }
 
     /// The name of a section that must have one, which no other of its kind has.
-    fn own_name<'l>(
+    pub(crate) fn own_name<'l>(
         &mut self,
         line: &'l Line,
         taken: impl Fn(&Self, &str) -> Option<language::Span>,

@@ -238,7 +238,8 @@ async fn run(client: &mut Client) {
     }
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
-        Mode::Tcp => pool_box(tunnel::serve(client)).await,
+        // What listens is never for logs: loading refuses that.
+        Mode::Tcp | Mode::Log => pool_box(tunnel::serve(client)).await,
         Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
