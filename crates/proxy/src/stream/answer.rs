@@ -207,46 +207,14 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         again,
     } = incoming;
     let facts = RequestFacts::of(&stream.request, request.upgrade);
-    let mut interim = 0;
-    let response = loop {
-        let response = match server {
-            Link::Http1(server) => {
-                read_head(stream, watched, server, sent_at, input, &facts).await?
-            }
-            Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
-        };
-        if !response.interim {
-            if again.get() && retry::is_unwanted(stream) {
-                return Err(Failure::Unwanted);
-            }
-            break response;
-        }
-        interim += 1;
-        if interim > INTERIM_MAX {
-            return Err(Failure::Interim);
-        }
-        if stream.request.version() != Version::Http10 {
-            send_head(stream, client, false).await?;
-        }
-    };
+    let origin = (server, watched, sent_at);
+    let response = final_head(stream, client, origin, input, &facts, again).await?;
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     tracked::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
-    if stream.config.global.asked.answer_body {
-        held::show(stream, server, input, &body);
-    }
-    stream.response_payload_complete = body.is_done();
-    while let Some(held) = check(stream, client)? {
-        let origin = held::Origin {
-            server,
-            client: watched,
-            input: &mut *input,
-            body: &body,
-        };
-        pool_box(held::wait(stream, origin, held)).await?;
-    }
+    checked(stream, client, (server, watched, &mut *input), &body).await?;
     stick::answer(stream);
     if response.body == BodyLength::Tunnel {
         rules::http_after_response(stream);
@@ -293,6 +261,62 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         server_keeps: response.keep_alive && !closes_server(stream),
         tunnel: false,
     })
+}
+
+/// The head of the answer; interim ones before it are passed on.
+async fn final_head(
+    stream: &mut Stream,
+    client: &Link,
+    (server, watched, sent_at): (&Link, Option<Watch<'_>>, &Cell<Instant>),
+    input: &mut Option<Buffer>,
+    facts: &RequestFacts,
+    again: &Cell<bool>,
+) -> Result<Parsed, Failure> {
+    let mut interim = 0;
+    loop {
+        let response = match server {
+            Link::Http1(server) => {
+                read_head(stream, watched, server, sent_at, input, facts).await?
+            }
+            Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
+        };
+        if !response.interim {
+            if again.get() && retry::is_unwanted(stream) {
+                return Err(Failure::Unwanted);
+            }
+            return Ok(response);
+        }
+        interim += 1;
+        if interim > INTERIM_MAX {
+            return Err(Failure::Interim);
+        }
+        if stream.request.version() != Version::Http10 {
+            send_head(stream, client, false).await?;
+        }
+    }
+}
+
+/// Has rules look at the answer, which may wait for its body.
+async fn checked(
+    stream: &mut Stream,
+    client: &Link,
+    (server, watched, input): (&Link, Option<Watch<'_>>, &mut Option<Buffer>),
+    body: &Body,
+) -> Result<(), Failure> {
+    if stream.config.global.asked.answer_body {
+        held::show(stream, server, input, body);
+    }
+    stream.response_payload_complete = body.is_done();
+    while let Some(held) = check(stream, client)? {
+        let origin = held::Origin {
+            server,
+            client: watched,
+            input: &mut *input,
+            body,
+        };
+        pool_box(held::wait(stream, origin, held)).await?;
+    }
+    Ok(())
 }
 
 /// Whether a rule wants the server's connection closed.
