@@ -10,7 +10,7 @@ use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination, held, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
-use crate::config::ProxyOption;
+use crate::config::{ProxyOption, Rare};
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
 use crate::http2;
@@ -207,84 +207,16 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         again,
     } = incoming;
     let facts = RequestFacts::of(&stream.request, request.upgrade);
-    let origin = (server, watched, sent_at);
-    let response = final_head(stream, client, origin, input, &facts, again).await?;
-    stream.times.response = Some(reactor::now());
-    stream.server_status = stream.response.status();
-    tracked::answer(stream);
-    observe::answered(stream);
-    let body = Body::new(server, response.body);
-    checked(stream, client, (server, watched, &mut *input), &body).await?;
-    stick::answer(stream);
-    if response.body == BodyLength::Tunnel {
-        rules::http_after_response(stream);
-        stream.dress_answer(client);
-        send_head(stream, client, false).await?;
-        return Ok(Delivered {
-            client_keeps: false,
-            server_keeps: false,
-            tunnel: true,
-        });
-    }
-    let in_chunks = !client.is_http2();
-    let encoder = compression::response(stream, &response, in_chunks);
-    let announced = match &encoder {
-        // Its length is another, and not known ahead.
-        Some(_) if in_chunks => BodyLength::Chunked,
-        _ => response.body,
-    };
-    let shown = Parsed {
-        body: announced,
-        ..response
-    };
-    let framing = frame(stream, client, keep, &shown, &facts);
-    rules::http_after_response(stream);
-    stream.dress_answer(client);
-    let chunked = match announced {
-        BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
-        _ => framing.chunk,
-    };
-    send(
-        stream,
-        client,
-        server,
-        input,
-        Sent {
-            body,
-            chunked,
-            encoder,
-        },
-    )
-    .await?;
-    Ok(Delivered {
-        client_keeps: framing.keep_alive,
-        server_keeps: response.keep_alive && !closes_server(stream),
-        tunnel: false,
-    })
-}
-
-/// The head of the answer; interim ones before it are passed on.
-async fn final_head(
-    stream: &mut Stream,
-    client: &Link,
-    (server, watched, sent_at): (&Link, Option<Watch<'_>>, &Cell<Instant>),
-    input: &mut Option<Buffer>,
-    facts: &RequestFacts,
-    again: &Cell<bool>,
-) -> Result<Parsed, Failure> {
     let mut interim = 0;
-    loop {
+    let response = loop {
         let response = match server {
             Link::Http1(server) => {
-                read_head(stream, watched, server, sent_at, input, facts).await?
+                read_head(stream, watched, server, sent_at, input, &facts).await?
             }
             Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
         };
         if !response.interim {
-            if again.get() && retry::is_unwanted(stream) {
-                return Err(Failure::Unwanted);
-            }
-            return Ok(response);
+            break response;
         }
         interim += 1;
         if interim > INTERIM_MAX {
@@ -293,30 +225,77 @@ async fn final_head(
         if stream.request.version() != Version::Http10 {
             send_head(stream, client, false).await?;
         }
+    };
+    if again.get() && retry::is_unwanted(stream) {
+        return Err(Failure::Unwanted);
     }
+    stream.times.response = Some(reactor::now());
+    stream.server_status = stream.response.status();
+    tracked::answer(stream);
+    observe::answered(stream);
+    let body = Body::new(server, response.body);
+    checked(stream, client, (server, watched, &mut *input), &body).await?;
+    if stream.rare.has(Rare::STICK) {
+        stick::answer(stream);
+    }
+    if response.body == BodyLength::Tunnel {
+        return begin_tunnel(stream, client).await;
+    }
+    let (framing, chunked, encoder) = dress(stream, client, keep, &response, &facts);
+    let sent = Sent {
+        body,
+        chunked,
+        encoder,
+    };
+    send(stream, client, server, input, sent).await?;
+    Ok(Delivered {
+        client_keeps: framing.keep_alive,
+        server_keeps: response.keep_alive && !closes_server(stream),
+        tunnel: false,
+    })
 }
 
-/// Has rules look at the answer, which may wait for its body.
-async fn checked(
+/// Makes the head of the answer ready for its client: how it is framed, whether
+/// HTTP/1 gets chunks, and what its body is compressed with.
+#[inline(always)]
+fn dress(
     stream: &mut Stream,
     client: &Link,
-    (server, watched, input): (&Link, Option<Watch<'_>>, &mut Option<Buffer>),
-    body: &Body,
-) -> Result<(), Failure> {
-    if stream.config.global.asked.answer_body {
-        held::show(stream, server, input, body);
-    }
-    stream.response_payload_complete = body.is_done();
-    while let Some(held) = check(stream, client)? {
-        let origin = held::Origin {
-            server,
-            client: watched,
-            input: &mut *input,
-            body,
-        };
-        pool_box(held::wait(stream, origin, held)).await?;
-    }
-    Ok(())
+    keep: bool,
+    response: &Parsed,
+    facts: &RequestFacts,
+) -> (ClientFraming, bool, Option<Box<Encoder>>) {
+    let in_chunks = !client.is_http2();
+    let encoder = compression::response(stream, response, in_chunks);
+    let announced = match &encoder {
+        // Its length is another, and not known ahead.
+        Some(_) if in_chunks => BodyLength::Chunked,
+        _ => response.body,
+    };
+    let shown = Parsed {
+        body: announced,
+        ..*response
+    };
+    let framing = frame(stream, client, keep, &shown, facts);
+    rules::http_after_response(stream);
+    stream.dress_answer(client);
+    let chunked = match announced {
+        BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
+        _ => framing.chunk,
+    };
+    (framing, chunked, encoder)
+}
+
+/// Tells the client that it has its tunnel.
+async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, Failure> {
+    rules::http_after_response(stream);
+    stream.dress_answer(client);
+    send_head(stream, client, false).await?;
+    Ok(Delivered {
+        client_keeps: false,
+        server_keeps: false,
+        tunnel: true,
+    })
 }
 
 /// Whether a rule wants the server's connection closed.
@@ -360,6 +339,29 @@ fn frame(
     framing
 }
 
+/// Has rules look at the answer, which may wait for its body.
+async fn checked(
+    stream: &mut Stream,
+    client: &Link,
+    (server, watched, input): (&Link, Option<Watch<'_>>, &mut Option<Buffer>),
+    body: &Body,
+) -> Result<(), Failure> {
+    if stream.config.global.asked.answer_body {
+        held::show(stream, server, input, body);
+    }
+    stream.response_payload_complete = body.is_done();
+    while let Some(held) = check(stream, client)? {
+        let origin = held::Origin {
+            server,
+            client: watched,
+            input: &mut *input,
+            body,
+        };
+        pool_box(held::wait(stream, origin, held)).await?;
+    }
+    Ok(())
+}
+
 /// Whether the answer may go to the client, by rules and `option checkcache`. Rules
 /// that wait for something say so; then it is asked again.
 fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
@@ -379,6 +381,15 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
         waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),
         _ => {}
     }
+    if stream.rare.has(Rare::ANSWERED_COOKIES) {
+        check_cookies(stream)?;
+    }
+    Ok(None)
+}
+
+/// The cookies of an answer: those that keep clients with their server, and `option
+/// checkcache`.
+fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
     persistence::look_at_answer(stream);
     if stream
         .backend()
@@ -388,7 +399,7 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
         return Err(Failure::Denied(Box::new(blocked(stream))));
     }
     persistence::answer(stream);
-    Ok(None)
+    Ok(())
 }
 
 /// The answer in place of one that would share its cookie (`option checkcache`).
@@ -547,6 +558,30 @@ struct Sent {
     encoder: Option<Box<Encoder>>,
 }
 
+/// The head of an answer that has a body: HTTP/1 sends it with the first piece of
+/// that.
+fn begin_answer(
+    stream: &mut Stream,
+    client: &Link,
+    head: &mut Vec<u8>,
+) -> Result<Option<Meter>, Failure> {
+    let head_bytes = stream.response.wire_len() as u64;
+    match client {
+        Link::Http1(_) => stream.response.write_http1(head),
+        Link::Http2(client) => client
+            .send_head(&stream.response, false)
+            .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
+    }
+    stream.bytes_out += head_bytes;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    if let Some(meter) = &meter {
+        meter.count(Tally::BytesOut, head_bytes);
+        stream.bytes_counted.1 += head_bytes;
+    }
+    Ok(meter)
+}
+
 /// Sends head and body.
 async fn send(
     stream: &mut Stream,
@@ -566,22 +601,8 @@ async fn send(
         cache::complete(stream);
         return sent;
     }
-    let head_bytes = stream.response.wire_len() as u64;
     let mut head = worker().scratch();
-    match client {
-        // It goes out with the first piece of the body.
-        Link::Http1(_) => stream.response.write_http1(&mut head),
-        Link::Http2(client) => client
-            .send_head(&stream.response, false)
-            .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
-    }
-    stream.bytes_out += head_bytes;
-    log::stream_answered(stream);
-    let meter = Meter::of(stream);
-    if let Some(meter) = &meter {
-        meter.count(Tally::BytesOut, head_bytes);
-        stream.bytes_counted.1 += head_bytes;
-    }
+    let meter = begin_answer(stream, client, &mut head)?;
     let (read_ms, write_ms) = (stream.server_ms(), stream.client_ms());
     let drops_trailers = stream.frontend().has(ProxyOption::DropResponseTrailers);
     let mut coded = (0, 0);
@@ -616,10 +637,7 @@ async fn send(
     if result.is_ok() {
         cache::complete(stream);
     }
-    if encoder.is_some() {
-        compression::count(stream, Tally::CompressedIn, coded.0);
-        compression::count(stream, Tally::CompressedOut, coded.1);
-    }
+    compression::count_coded(stream, coded);
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

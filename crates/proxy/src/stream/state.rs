@@ -4,7 +4,7 @@
 use super::details::Details;
 use crate::cache;
 use crate::compression::Chosen;
-use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
@@ -439,6 +439,8 @@ pub struct Stream {
     pub cache: Option<Box<cache::Used>>,
     /// What rules set for it in place of what its proxies say.
     pub overrides: Option<Box<super::Overrides>>,
+    /// What its proxies have that most have not.
+    pub rare: Rare,
 }
 
 impl Stream {
