@@ -234,19 +234,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     tracked::answer(stream);
     observe::answered(stream);
     let body = Body::new(server, response.body);
-    if stream.config.global.asked.answer_body {
-        held::show(stream, server, input, &body);
-    }
-    stream.response_payload_complete = body.is_done();
-    while let Some(held) = check(stream, client)? {
-        let origin = held::Origin {
-            server,
-            client: watched,
-            input: &mut *input,
-            body: &body,
-        };
-        pool_box(held::wait(stream, origin, held)).await?;
-    }
+    checked(stream, client, (server, watched, &mut *input), &body).await?;
     if stream.rare.has(Rare::STICK) {
         stick::answer(stream);
     }
@@ -350,6 +338,29 @@ fn frame(
     let framing = http1::to_client(version, keep, mode, &stream.response, response);
     let _ = framing.apply(&mut stream.response);
     framing
+}
+
+/// Has rules look at the answer, which may wait for its body.
+async fn checked(
+    stream: &mut Stream,
+    client: &Link,
+    (server, watched, input): (&Link, Option<Watch<'_>>, &mut Option<Buffer>),
+    body: &Body,
+) -> Result<(), Failure> {
+    if stream.config.global.asked.answer_body {
+        held::show(stream, server, input, body);
+    }
+    stream.response_payload_complete = body.is_done();
+    while let Some(held) = check(stream, client)? {
+        let origin = held::Origin {
+            server,
+            client: watched,
+            input: &mut *input,
+            body,
+        };
+        pool_box(held::wait(stream, origin, held)).await?;
+    }
+    Ok(())
 }
 
 /// Whether the answer may go to the client, by rules and `option checkcache`. Rules
