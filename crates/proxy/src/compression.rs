@@ -127,6 +127,14 @@ pub fn count(stream: &Stream, tally: Tally, n: u64) {
     }
 }
 
+/// Counts what an encoder was given and what it gave, where there was one.
+pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
+    if given > 0 {
+        count(stream, Tally::CompressedIn, given);
+        count(stream, Tally::CompressedOut, made);
+    }
+}
+
 /// An encoder, where the process's limits allow one more.
 fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;

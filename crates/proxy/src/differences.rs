@@ -281,6 +281,27 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "It goes to another server at once, unless this line lets it wait.",
         reason: "A kept connection saves a millisecond; a queue costs more.",
     },
+    Difference {
+        key: "jwt-key-confusion",
+        about: "jwt_verify",
+        haproxy: "With a variable as the algorithm a token may name `none`, or `HS256` and be signed with the path of the public key's file: both are right.",
+        here: "Where the key is read from a file, only algorithms of public keys are right.",
+        reason: "The client writes the header of a token: everybody could make one.",
+    },
+    Difference {
+        key: "cache-cookie",
+        about: "cache-store",
+        haproxy: "Stores answers with `Set-Cookie`, and headers that `private=\"…\"` or `no-cache=\"…\"` name.",
+        here: "An answer with `Set-Cookie` is not stored unless one of these names it; what they name is not stored with the rest.",
+        reason: "One client's session would become everybody's.",
+    },
+    Difference {
+        key: "cache-request-body",
+        about: "cache-use",
+        haproxy: "Answers GET requests that have a body out of a cache, and stores their answers.",
+        here: "They pass.",
+        reason: "An application may look at the body, and one client would decide what others get.",
+    },
 ];
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ codes! {
         "A `bind` line says `ssl` and names no certificate, so that no client could be answered. Add `crt FILE`. With `strict-sni` \
          it is a warning: operators may add certificates while it serves.";
 
-    UNKNOWN_CACHE = "E0510", "no such cache",
+    UNKNOWN_CACHE = "E0446", "no such cache",
         "`cache-use` and `cache-store` name a `cache` section, which may stand anywhere in the file. Add `cache NAME` with a line \
          `total-max-size <megabytes>`, or mend the name.";
     UNKNOWN_BACKEND = "E0301", "no such backend",

@@ -32,8 +32,11 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 const OUTPUT_MAX: usize = 64 * 1024;
 /// Bytes that are read at once.
 const INPUT_BYTES: usize = 16 * 1024;
-/// Connections of strangers that may be there at once.
+/// Connections from elsewhere than the peers' addresses that may be there at once.
 const STRANGERS_MAX: usize = 64;
+/// Connections from the peers' addresses that may be there at once: strangers take
+/// no place of theirs.
+const KNOWN_MAX: usize = 256;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -133,16 +136,21 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn listen(state: Arc<PeersState>, address: SocketAddr) {
-    let mut strangers = JoinSet::new();
+    let (mut strangers, mut known) = (JoinSet::new(), JoinSet::new());
     loop {
         let Ok(listener) = open(address) else {
             sleep(LISTEN_AGAIN).await;
             continue;
         };
-        while let Ok((stream, _)) = listener.accept().await {
-            while strangers.try_join_next().is_some() {}
-            if strangers.len() < STRANGERS_MAX {
-                strangers.spawn(accepted(Arc::clone(&state), stream));
+        while let Ok((stream, from)) = listener.accept().await {
+            while strangers.try_join_next().is_some() || known.try_join_next().is_some() {}
+            let is_peers = with(&state, |section| section.is_peers(from.ip()));
+            let (tasks, most) = match is_peers {
+                Some(true) => (&mut known, KNOWN_MAX),
+                _ => (&mut strangers, STRANGERS_MAX),
+            };
+            if tasks.len() < most {
+                tasks.spawn(accepted(Arc::clone(&state), stream));
             }
         }
         // Descriptors may have run out for a moment.

@@ -154,6 +154,13 @@ fn evaluate<'r>(
 /// yet: then the same rule is asked again.
 #[inline]
 fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
+    // Hardly any stream has one.
+    stream.checked_users.get()?;
+    if stream.times.connected.is_some() || stream.response.status() != 0 {
+        // An answer waits for nobody: who is not known by now is nobody, and the
+        // rules go on.
+        return None;
+    }
     let verdict = users::unanswered(stream)?;
     stream.resume_at = at as u32 | RESUME_AGAIN;
     Some(verdict)

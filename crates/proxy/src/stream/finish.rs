@@ -245,6 +245,19 @@ pub fn finish(mut stream: Box<Stream>) {
     worker().keep_stream(stream);
 }
 
+/// Who broke a stream off, where one did.
+fn aborted(stream: &Stream) -> Option<Tally> {
+    match stream.termination {
+        Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
+        Termination::ServerAbort | Termination::ServerTimeout
+            if matches!(stream.phase, Phase::Data | Phase::Last) =>
+        {
+            Some(Tally::ServerAborts)
+        }
+        _ => None,
+    }
+}
+
 fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
@@ -267,15 +280,7 @@ fn count(stream: &Stream) {
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
     }
-    let aborted = match stream.termination {
-        Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
-        Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(stream.phase, Phase::Data | Phase::Last) =>
-        {
-            Some(Tally::ServerAborts)
-        }
-        _ => None,
-    };
+    let aborted = aborted(stream);
     let spans = [
         ms(times.request, times.queued),
         ms(times.queued, times.connected),

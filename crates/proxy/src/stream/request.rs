@@ -327,28 +327,39 @@ pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
 const LINGER_MS: u32 = 1000;
 const LINGER_BYTES: usize = 1 << 20;
 
-/// A whole request head is there.
-async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
-    serve::count_request(stream);
-    let mut body = Body::new(&client.link, request.body);
+/// Whether the client's connection can be kept behind a request. How one of HTTP/2
+/// ends is not the matter of its streams.
+#[inline(always)]
+fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> bool {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
     let by_header = proxied
         .then(|| http1::keeps_by_proxy_connection(&stream.request))
         .flatten();
-    // How an HTTP/2 connection ends is not the matter of its streams.
-    let keep = client.link.is_http2()
+    client.link.is_http2()
         || by_header.unwrap_or(request.keep_alive)
             && !stream.frontend().has(ProxyOption::HttpClose)
             && !super::leaving::is_last(client)
-            && !client.is_left_behind();
+            && !client.is_left_behind()
+}
+
+/// The answer to a request with names of headers that are not to pass.
+fn refuse_names(stream: &mut Stream) -> Reply {
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Request;
+    rules::count_denied(stream);
+    reply::error(stream, 403)
+}
+
+/// A whole request head is there.
+async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
+    serve::count_request(stream);
+    let mut body = Body::new(&client.link, request.body);
+    let keep = keeps(client, stream, &request);
     match rule(client, stream, &mut body).await {
         Ruled::Forward
             if stream.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
         {
-            stream.termination = Termination::Proxy;
-            stream.phase = Phase::Request;
-            rules::count_denied(stream);
-            let page = reply::error(stream, 403);
+            let page = refuse_names(stream);
             return finish_local(client, stream, page, &mut body, keep).await;
         }
         Ruled::Forward => {}

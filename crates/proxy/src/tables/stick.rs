@@ -84,8 +84,10 @@ fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table
 fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
     let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
     let by_key = held.table().words.text(word as u32).and_then(|text| {
-        let mut servers = backend.servers.iter();
-        servers.position(|server| *server.name == *text || address(server) == *text)
+        let servers = &backend.servers;
+        let by_name = servers.iter().position(|server| *server.name == *text);
+        // Texts of addresses are made only where no name is meant.
+        by_name.or_else(|| servers.iter().position(|server| address(server) == *text))
     });
     let by_id = || {
         let id = held.get(DataType::ServerId, 0).filter(|id| *id != 0)?;
