@@ -131,11 +131,6 @@ codes! {
         "Browsers refuse a cookie for a whole top-level domain (RFC 6265, section 5.3): write the name of the site, as in \
          `.example.com`.";
 
-    OTHER_HASH = "W0451", "hash that differs from HAProxy's",
-        "HAProxy's function `wt6` is described nowhere but in its source, so another one with the same use stands in for it: the \
-         same key always goes to the same server, but not to the one that HAProxy would choose. It matters only while both share \
-         the traffic of one site. `crc32`, `djb2` and `sdbm` are the same in both.";
-
     NO_SERVERS = "W0101", "backend without servers",
         "A backend without a server answers every request with 503. Add a `server` line, or remove the backend and what leads to it.";
     MISSING_TIMEOUT = "W0102", "missing timeouts",

@@ -114,6 +114,11 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         }
         if edit == Edit::Delete {
             (deleted, last_deleted) = (true, true);
+            if let Some(out) = &mut out {
+                // Blanks in front of its delimiter go with it.
+                let kept = trim_end(out).len();
+                out.truncate(kept);
+            }
         } else {
             if let Some(out) = &mut out {
                 if kept {

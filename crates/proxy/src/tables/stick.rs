@@ -50,7 +50,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
         let looks = rule.matches && !assigned && sticking.server.is_none();
         if looks && let Some(held) = table.find(&key) {
             held.touch();
-            sticking.server = of_entry(backend, &held);
+            sticking.server = of_entry(backend, &held, crate::persistence::is_forced(stream));
         }
         if rule.stores && sticking.keys.len() < KEYS_MAX {
             sticking.keys.push((Arc::clone(&rule.table), key));
@@ -81,7 +81,7 @@ fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table
 }
 
 /// The server of an entry, while it can be used.
-fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
+fn of_entry(backend: &Proxy, held: &Held, forced: bool) -> Option<ServerIndex> {
     let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
     let by_key = held.table().words.text(word as u32).and_then(|text| {
         let servers = &backend.servers;
@@ -95,8 +95,9 @@ fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
         servers.position(|server| u64::from(server.id) == id)
     };
     let at = by_key.or_else(by_id)?;
-    let usable = backend.servers.get(at).is_some_and(|s| s.state.usable());
-    usable.then_some(ServerIndex(at as u32))
+    let server = backend.servers.get(at)?;
+    let takes = forced || server.state.usable_for_persistence();
+    takes.then_some(ServerIndex(at as u32))
 }
 
 /// The server's address as `srvkey addr` keeps it.
