@@ -8,6 +8,7 @@ mod logs;
 mod names;
 mod old_rules;
 mod overload;
+mod peers;
 mod personality;
 mod program;
 mod proxy_protocol;

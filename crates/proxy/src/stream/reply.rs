@@ -191,11 +191,15 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
     }
     rules::http_after_response(stream);
     stream.dress_answer(&client.link);
+    // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
+    let old = stream.response.version() == Version::Http10;
     if client.link.is_http2() {
         // Its connection is not this answer's matter.
     } else if !keep {
-        let _ = stream.response.set(b"connection", b"close");
-    } else if stream.request.version() == Version::Http10 {
+        if !old {
+            let _ = stream.response.set(b"connection", b"close");
+        }
+    } else if old || stream.request.version() == Version::Http10 {
         let _ = stream.response.set(b"connection", b"keep-alive");
     }
     stream.local_status = match stream.error_status.take() {
