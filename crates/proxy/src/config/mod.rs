@@ -23,6 +23,7 @@ mod source;
 mod stick;
 mod tls;
 mod userlist;
+mod workarounds;
 
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
@@ -61,6 +62,7 @@ pub use tls::{
     Verify, WebSocketProto,
 };
 pub use userlist::{Password, User, Userlist, UserlistSlot};
+pub use workarounds::Workarounds;
 
 use crate::state::Presence;
 use std::collections::HashMap;

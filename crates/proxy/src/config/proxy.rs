@@ -82,6 +82,8 @@ pub struct Timeouts {
     pub tarpit_ms: Option<u32>,
     /// `timeout check`.
     pub check_ms: Option<u32>,
+    /// `timeout client-hs`: of a TLS handshake.
+    pub handshake_ms: Option<u32>,
 }
 
 /// The `option`s that are only on or off.

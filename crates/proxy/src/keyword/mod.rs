@@ -18,11 +18,13 @@ mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod dispatch;
+mod endpoint_hints;
 mod environment;
 mod error_page;
 mod filter;
 mod forward;
 mod global;
+mod hints;
 pub(crate) mod http_errors;
 mod http_rules;
 mod legacy;
@@ -61,6 +63,7 @@ pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
 pub(crate) mod userlist;
+mod workarounds;
 
 pub use args::{Args, Built};
 
@@ -112,6 +115,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
+    ("Hints for HAProxy", hints::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
     ("Old forms", legacy_health::LINES),
@@ -146,6 +150,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Sizes and limits", tune::LINES),
     ("HTTP/2", tune_http2::LINES),
     ("Users", userlist::LINES),
+    ("Odd peers", workarounds::LINES),
 ];
 
 /// The registry, made at its first use.
@@ -158,6 +163,7 @@ pub fn registry() -> &'static Registry {
             &[
                 ("Options of listeners", bind_option::OPTIONS),
                 ("TLS of listeners", bind_tls::OPTIONS),
+                ("Hints for HAProxy", endpoint_hints::BINDS),
             ],
             known::KNOWN,
         ),

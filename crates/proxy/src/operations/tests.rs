@@ -176,8 +176,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("show stat domain dns", "Invalid statistics domain.\n\n"),
     ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
     (
-        "show cache x",
-        "'show cache' is known, but not built yet.\n\n",
+        "show threads x",
+        "'show threads' is known, but not built yet.\n\n",
     ),
     // Nothing is exposed.
     ("_getsocks", ""),

@@ -150,6 +150,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         message_bytes: tune.bufsize,
         headers: tune.headers_max,
         accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
+        body_with_any_method: tune.workarounds.body_with_any_method,
     };
     let client_ms = frontend.timeouts.client_ms;
     let deadline = head_deadline(client);

@@ -397,7 +397,6 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
-    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {

@@ -1,7 +1,6 @@
 //! Fetches of the time limits that hold for a stream, by its proxies and by rules,
 //! and of its place in queues.
 
-use super::proxy::of_servers;
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
@@ -17,7 +16,7 @@ macro_rules! limits {
         rows! {
             $($name, $name, number($needs, |_, stream| {
                 let find: fn(&Stream) -> Option<u32> = $find;
-                Some(Value::Int(find(stream)?.into()))
+                Some(Value::Int(find(stream).unwrap_or(0).into()))
             }), $example, $doc;)*
             "prio_class", "prio_class", number(Needs::Nothing, class), "acl first prio_class lt 0",
                 "The class of the stream in queues, as `set-priority-class` set it.";
@@ -28,14 +27,6 @@ macro_rules! limits {
 }
 
 pub(super) static ROWS: &[FetchRow] = limits! {
-    "be_connect_timeout" Needs::Backend, |stream| of_servers(stream)?.timeouts.connect_ms, "acl short be_connect_timeout lt 5000",
-        "`timeout connect` of the stream's backend in milliseconds.";
-    "be_queue_timeout" Needs::Backend, |stream| { let t = &of_servers(stream)?.timeouts; t.queue_ms.or(t.connect_ms) }, "acl short be_queue_timeout lt 5000",
-        "`timeout queue` of the stream's backend in milliseconds; without that line `timeout connect`.";
-    "be_tarpit_timeout" Needs::Backend, |stream| { let t = &of_servers(stream)?.timeouts; t.tarpit_ms.or(t.connect_ms) }, "acl short be_tarpit_timeout lt 5000",
-        "`timeout tarpit` of the stream's backend in milliseconds; without that line `timeout connect`.";
-    "fe_tarpit_timeout" Needs::Nothing, |stream| { let t = &stream.frontend().timeouts; t.tarpit_ms.or(t.connect_ms) }, "acl short fe_tarpit_timeout lt 5000",
-        "`timeout tarpit` of the stream's frontend in milliseconds; without that line `timeout connect`.";
     "cur_client_timeout" Needs::Nothing, Stream::client_ms, "acl short cur_client_timeout lt 5000",
         "How long the client may be silent now, in milliseconds: `timeout client`, or what `set-timeout client` set.";
     "cur_server_timeout" Needs::Backend, Stream::server_ms, "acl short cur_server_timeout lt 5000",

@@ -215,7 +215,6 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of TLS secrets", tls_secret::ROWS),
     ("Fetches of users", users::ROWS),
     ("Fetches of how a stream goes", transaction::ROWS),
-    ("Fetches of users", users::ROWS),
 ];
 
 /// All fetches by name.
