@@ -54,7 +54,7 @@ mod tests {
     fn what_needs_no_line_is_taken_and_others_are_told_apart() {
         for (line, codes) in [
             ("compression algo gzip\nfilter compression", &[][..]),
-            ("filter spoe engine x config y", &["E0433"]),
+            ("filter spoe engine x config y", &["E0434"]),
             ("filter compresion", &["E0207"]),
             ("filter", &["E0201"]),
         ] {
