@@ -508,6 +508,8 @@ pub struct Proxy {
     pub source_ways: SourceWays,
     /// `balance` was said.
     pub balance_said: bool,
+    /// Where `option http_proxy` was said, while the lines are read.
+    pub http_proxy: Option<Span>,
     /// `dispatch` or `transparent`, while the lines are read.
     pub dispatch: Option<(super::ServerAddress, Span)>,
     /// Where streams go that belong to no server, in place of the balance: the

@@ -109,7 +109,8 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
 }
 
 fn server_number(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    args.integer("a number", 0..=i64::from(i32::MAX)).map(|_| ())
+    args.integer("a number", 0..=i64::from(i32::MAX))
+        .map(|_| ())
 }
 
 /// Those of `server`.
@@ -183,6 +184,9 @@ mod tests {
             assert_eq!(loaded.diagnostics.errors(), wanted, "{option}");
         }
         assert_eq!(codes_of("server a 127.0.0.1:1 pool-low-conn x"), ["E0203"]);
-        assert_eq!(codes_of("server a 127.0.0.1:1 no-sni-auto pool-low-conn 5"), Vec::<&str>::new());
+        assert_eq!(
+            codes_of("server a 127.0.0.1:1 no-sni-auto pool-low-conn 5"),
+            Vec::<&str>::new()
+        );
     }
 }

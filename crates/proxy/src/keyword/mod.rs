@@ -26,6 +26,7 @@ mod forward;
 mod global;
 mod hints;
 pub(crate) mod http_errors;
+mod http_proxy;
 mod http_rules;
 mod legacy;
 mod legacy_health;
@@ -119,6 +120,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
     ("Old forms", legacy_health::LINES),
+    ("Old forms", http_proxy::LINES),
     ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
     ("Mails", mailers::LINES),
@@ -183,6 +185,7 @@ impl Registry {
 }
 
 pub(crate) use dispatch::finish as finish_dispatch;
+pub(crate) use http_proxy::finish as finish_http_proxy;
 pub(crate) use persistence::finish as finish_persistence;
 
 /// A row of a section's line.

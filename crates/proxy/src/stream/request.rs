@@ -718,7 +718,8 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.local = true;
-    let keep = keep && !answer.close && (body.is_done() || discard(client, body));
+    let ends = answer.close || (answer.ends_connection() && !client.link.is_http2());
+    let keep = keep && !ends && (body.is_done() || discard(client, body));
     if !reply::send(client, stream, answer, keep).await {
         return Next::Close;
     }
